@@ -1,0 +1,33 @@
+"""Measure and compare the representation geometry of text encoders."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Loaded on first use, so that `geomprobe --help` and `geomprobe.common` pull in nothing heavy.
+_HOME = {
+    "load_encoder": "geomprobe.encoders",
+    "embed": "geomprobe.embed",
+    "measure": "geomprobe.metrics",
+    "Moments": "geomprobe.moments",
+    "compare": "geomprobe.compare",
+    "analyze": "geomprobe.analyze",
+    "read_results": "geomprobe.results",
+    "write_results": "geomprobe.results",
+    "write_report": "reports",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'geomprobe' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

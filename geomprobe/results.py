@@ -1,0 +1,199 @@
+"""The results folder: schema, reading, writing. A row a number, and never a number without its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from geomprobe.common import InputError, atomic_path, read_json, write_json, write_text
+
+SCHEMA_VERSION = 1
+
+# A row a number. `definition` names the variant where a metric has several; `control` is set on a probe's control.
+RESULT_COLUMNS: dict[str, str] = {
+    "model": "string",
+    "model_hash": "string",
+    "task": "string",
+    "task_hash": "string",
+    "split": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "view": "string",
+    "protocol": "string",
+    "metric": "string",
+    "definition": "string",
+    "value": "Float64",
+    "se": "Float64",
+    "ci_low": "Float64",
+    "ci_high": "Float64",
+    "ci_method": "string",
+    "n": "Int64",
+    "d": "Int64",
+    "seed": "Int64",
+    "control": "string",
+    "status": "string",
+    "note": "string",
+}
+
+# A row a difference, value(b) - value(a).
+COMPARISON_COLUMNS: dict[str, str] = {
+    "a": "string",
+    "b": "string",
+    "level": "string",
+    "task": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "view": "string",
+    "metric": "string",
+    "value_a": "Float64",
+    "value_b": "Float64",
+    "diff": "Float64",
+    "se": "Float64",
+    "ci_low": "Float64",
+    "ci_high": "Float64",
+    "ci_method": "string",
+    "p": "Float64",
+    "p_holm": "Float64",
+    "family": "string",
+    "margin": "Float64",
+    "p_tost": "Float64",
+    "mdd": "Float64",
+    "n": "Int64",
+    "verdict": "string",
+}
+
+# What figures are drawn from: points of a curve, in order. `curve` is one of CURVES.
+CURVE_COLUMNS: dict[str, str] = {
+    "model": "string",
+    "task": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "view": "string",
+    "curve": "string",
+    "x": "Float64",
+    "y": "Float64",
+}
+CURVES = {
+    "spectrum": "x: rank k from 1; y: share of the variance, lambda_k / sum(lambda), centred",
+    "cosine_histogram": "x: bin centre of the cosine of two different rows, 100 bins over [-1, 1]; y: density",
+}
+
+# Per-example scores of a probe, so that paired tests can be redone.
+EXAMPLE_COLUMNS: dict[str, str] = {
+    "model": "string",
+    "task": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "probe": "string",
+    "row_id": "string",
+    "label": "Float64",
+    "prediction": "Float64",
+    "log_loss": "Float64",
+}
+
+STATUSES = ("ok", "failed", "not applicable", "needs rows")
+
+
+def table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return rows as a data frame with exactly the given columns and types; a key outside them is an error."""
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    if unknown := set(frame.columns) - set(columns):
+        raise ValueError(f"columns outside the schema: {sorted(unknown)}")
+    return frame.reindex(columns=list(columns)).astype(dict(columns))
+
+
+@dataclass
+class Results:
+    """Everything that a results folder holds, in memory.
+
+    Attributes
+    ----------
+    results, comparisons, curves, examples : DataFrame
+        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS.
+    definitions : dict
+        Metric name -> the registry's entry: formula, range, direction, invariances, source.
+    run : dict
+        Provenance: models, tasks, versions, hardware, command, wall time.
+    training : dict
+        Model name -> list of training log records (the lines of metrics.jsonl).
+    """
+
+    results: pd.DataFrame
+    comparisons: pd.DataFrame = field(default_factory=lambda: table([], COMPARISON_COLUMNS))
+    curves: pd.DataFrame = field(default_factory=lambda: table([], CURVE_COLUMNS))
+    examples: pd.DataFrame = field(default_factory=lambda: table([], EXAMPLE_COLUMNS))
+    definitions: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Write a data frame atomically as zstd-compressed parquet."""
+    with atomic_path(path) as temporary:
+        frame.to_parquet(temporary, compression="zstd", index=False)
+
+
+def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Read a table written by `write_table`; raises InputError where it is missing or damaged."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.", "Is this a results folder? geomprobe analyze writes one.")
+    try:
+        return table(pd.read_parquet(path), columns)
+    except Exception as error:  # pyarrow raises many kinds; for the reader they mean one thing
+        raise InputError(f"{path} is damaged or not a results table: {error}") from None
+
+
+def write_results(folder: str | Path, results: Results) -> Path:
+    """Write a results folder; run.json comes last, so a folder without it is known to be incomplete."""
+    import json
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)
+    write_table(folder / "results.parquet", results.results)
+    with atomic_path(folder / "results.csv") as temporary:
+        results.results.to_csv(temporary, index=False)
+    write_table(folder / "comparisons.parquet", results.comparisons)
+    write_table(folder / "curves.parquet", results.curves)
+    write_table(folder / "examples.parquet", results.examples)
+    write_json(folder / "definitions.json", results.definitions)
+    for model, records in results.training.items():
+        lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+        write_text(folder / "training" / f"{model}.jsonl", lines)
+    write_json(folder / "run.json", {"schema_version": SCHEMA_VERSION, **results.run})
+    return folder
+
+
+def read_results(folder: str | Path) -> Results:
+    """Read a results folder; raises InputError where it is missing, incomplete or damaged."""
+    import json
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder.", "Give a results folder, such as runs/analyze/NAME.")
+    if not (folder / "run.json").is_file():
+        raise InputError(
+            f"{folder} holds no finished results (run.json is missing).",
+            "Repeat the analyze or compare command that writes it; finished cells are reused.",
+        )
+    run = read_json(folder / "run.json")
+    if run.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(
+            f"{folder} has schema version {run.get('schema_version')}; this geomprobe reads {SCHEMA_VERSION}."
+        )
+    training: dict[str, list[dict[str, Any]]] = {}
+    for log in sorted((folder / "training").glob("*.jsonl")):
+        training[log.stem] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return Results(
+        read_table(folder / "results.parquet", RESULT_COLUMNS),
+        read_table(folder / "comparisons.parquet", COMPARISON_COLUMNS),
+        read_table(folder / "curves.parquet", CURVE_COLUMNS),
+        read_table(folder / "examples.parquet", EXAMPLE_COLUMNS),
+        read_json(folder / "definitions.json"),
+        run,
+        training,
+    )

@@ -1,0 +1,172 @@
+"""What a task is: texts or pairs with labels or scores, split into train and validation, each row with an id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from geomprobe.common import hash_bytes
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one split.
+
+    Attributes
+    ----------
+    name : str
+        "train", "validation" or "test".
+    first : tuple of str, length n_rows
+        The sentence, or the first sentence of each pair.
+    second : tuple of str, length n_rows, or None
+        The second sentence of each pair; None for single sentences.
+    labels : ndarray of shape (n_rows,)
+        int64 class indices, or float64 scores.
+    row_ids : tuple of str, length n_rows
+        Unique and stable, such as "validation/17".
+    """
+
+    name: str
+    first: tuple[str, ...]
+    second: tuple[str, ...] | None
+    labels: np.ndarray
+    row_ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, rows: np.ndarray) -> Split:
+        """Return the split that holds the given rows, in the given order."""
+        pick = [int(r) for r in rows]
+        return Split(
+            self.name,
+            tuple(self.first[r] for r in pick),
+            None if self.second is None else tuple(self.second[r] for r in pick),
+            self.labels[pick],
+            tuple(self.row_ids[r] for r in pick),
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of ids, texts and labels."""
+        return hash_bytes(*self.row_ids, "|", *self.first, "|", *(self.second or ()), "|", self.labels.tobytes())
+
+
+@dataclass(frozen=True)
+class GeometryRows:
+    """The rows on which geometry is measured: the unique sentences of a split.
+
+    Attributes
+    ----------
+    texts : tuple of str, length n
+        Unique sentences in order of first appearance, each encoded on its own.
+    row_ids : tuple of str, length n
+        The id of the row where the sentence first appears ("…#2" for a pair's second sentence).
+    labels : ndarray of shape (n,) or None
+        Class of the sentence; None for pair tasks and scores.
+    clusters : int64 ndarray of shape (n,)
+        Sentences that share a source pair or premise have the same number (connected components).
+    positives : int64 ndarray of shape (m, 2)
+        Pairs of rows declared to mean the same (paraphrases, STS >= 4, entailment); m = 0 where there are none.
+    """
+
+    texts: tuple[str, ...]
+    row_ids: tuple[str, ...]
+    labels: np.ndarray | None
+    clusters: np.ndarray
+    positives: np.ndarray
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of ids and texts: two models are compared only where it is the same."""
+        return hash_bytes(*self.row_ids, "|", *self.texts)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A labelled set of sentences or sentence pairs.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"classification", "regression"}
+    train, validation : Split
+        Probes are fitted on train and scored on validation; train is None where a task only has rows to look at.
+    label_names : tuple of str
+        Names of the classes; empty for scores.
+    score : {"accuracy", "spearman"}
+        The score by which a probe of this task is judged.
+    positive_label : int or None
+        The class whose pairs mean the same (MRPC 1, MNLI 0).
+    positive_score : float or None
+        Pairs with at least this score mean the same (STS-B 4.0).
+    source : str
+        Where the rows come from, as printed in the report.
+    """
+
+    name: str
+    kind: Literal["classification", "regression"]
+    train: Split | None
+    validation: Split
+    label_names: tuple[str, ...]
+    score: Literal["accuracy", "spearman"]
+    positive_label: int | None = None
+    positive_score: float | None = None
+    source: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over all splits."""
+        return hash_bytes(self.name, self.train.fingerprint if self.train else "", self.validation.fingerprint)
+
+    @cached_property
+    def geometry_rows(self) -> GeometryRows:
+        """The unique sentences of the validation split (see `GeometryRows`)."""
+        return geometry_rows(self)
+
+
+def geometry_rows(task: Task) -> GeometryRows:
+    """Return the unique sentences of a task's validation split with labels, clusters and positive pairs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    split = task.validation
+    index: dict[str, int] = {}
+    ids: list[str] = []
+
+    def add(text: str, row_id: str) -> int:
+        if text not in index:
+            index[text] = len(ids)
+            ids.append(row_id)
+        return index[text]
+
+    first = np.empty(len(split), np.int64)
+    second = np.empty(len(split), np.int64)
+    for r, text in enumerate(split.first):
+        first[r] = add(text, split.row_ids[r])
+        second[r] = first[r] if split.second is None else add(split.second[r], split.row_ids[r] + "#2")
+
+    n = len(ids)
+    links = coo_array((np.ones(len(split)), (first, second)), shape=(n, n))
+    clusters = connected_components(links, directed=False)[1].astype(np.int64)
+
+    labels = None
+    positives = np.empty((0, 2), np.int64)
+    if split.second is None:
+        if task.kind == "classification":
+            labels = np.empty(n, np.int64)
+            labels[first[::-1]] = split.labels[::-1]
+    else:
+        keep = np.zeros(len(split), bool)
+        if task.positive_label is not None:
+            keep |= split.labels == task.positive_label
+        if task.positive_score is not None:
+            keep |= split.labels >= task.positive_score
+        pairs = np.stack([first[keep], second[keep]], axis=1)
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        positives = np.unique(np.sort(pairs, axis=1), axis=0)
+    return GeometryRows(tuple(index), tuple(ids), labels, clusters, positives)
