@@ -181,10 +181,8 @@ def read_results(folder: str | Path) -> Results:
             "Repeat the analyze or compare command that writes it; finished cells are reused.",
         )
     run = read_json(folder / "run.json")
-    if run.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(
-            f"{folder} has schema version {run.get('schema_version')}; this geomprobe reads {SCHEMA_VERSION}."
-        )
+    if (version := run.get("schema_version")) != SCHEMA_VERSION:
+        raise InputError(f"{folder} has schema version {version}; this geomprobe reads {SCHEMA_VERSION}.")
     training: dict[str, list[dict[str, Any]]] = {}
     for log in sorted((folder / "training").glob("*.jsonl")):
         training[log.stem] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
