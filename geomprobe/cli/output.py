@@ -1,0 +1,95 @@
+"""The one sink of the command line: results to stdout, everything else to stderr, as text or as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Progress = Callable[[int, int], None]
+
+
+def split_list(values: Sequence[str] | None) -> list[str]:
+    """Return the items of a repeatable option; `--pool mean --pool max` and `--pool mean,max` are the same."""
+    return [item.strip() for value in values or () for item in value.split(",") if item.strip()]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a command writes. With ``as_json`` stdout carries exactly one JSON document and there are no bars."""
+
+    as_json: bool = False
+
+    def result(self, document: Mapping[str, Any], text: str = "") -> None:
+        """Print the command's result: ``document`` under --json, else ``text``."""
+        if self.as_json:
+            print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+        elif text:
+            print(text)
+
+    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+        """Print rows as an aligned table, or under --json as a list of objects."""
+        if self.as_json:
+            print(json.dumps(list(rows), indent=2, ensure_ascii=False, allow_nan=False, default=str))
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        columns = list(columns or (rows[0] if rows else ()))
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            grid.add_column(column.replace("_", " "), overflow="fold")
+        for row in rows:
+            grid.add_row(*(Text("" if row.get(c) is None else str(row[c])) for c in columns))
+        console = Console()
+        console.print(grid, width=console.width if console.is_terminal else 160)
+
+    def note(self, text: str) -> None:
+        """Print a line about what is being done (stderr)."""
+        print(text, file=sys.stderr, flush=True)
+
+    def warning(self, text: str) -> None:
+        """Print a warning (stderr)."""
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def progress(self, description: str) -> Iterator[Progress]:
+        """Yield ``progress(done, total)``, shown as a bar with the time left on a terminal, else as a line per tenth."""
+        if self.as_json:
+            yield lambda done, total: None
+            return
+        if not sys.stderr.isatty():
+            yield _plain_progress(description)
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+            bar = bars.add_task(description, total=None)
+            yield lambda done, total: bars.update(bar, completed=done, total=total)
+
+
+def _plain_progress(description: str) -> Progress:
+    last = -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        tenth = 10 * done // max(total, 1)
+        if tenth > last:
+            last = tenth
+            print(f"{description}: {done}/{total}", file=sys.stderr, flush=True)
+
+    return report
