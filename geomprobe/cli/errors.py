@@ -6,8 +6,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
 
 from geomprobe.common import GeomprobeError
 
@@ -15,37 +20,38 @@ FAILED_CELLS = 4
 INTERRUPTED = 130
 
 
-def _lines(error: BaseException) -> tuple[int, str, str | None]:
+def explain(error: BaseException) -> tuple[int, str, str | None]:
     """Return exit code, message and hint of an exception."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, str(error) or "Interrupted.", "Repeat the command to continue; what was finished is kept."
     if isinstance(error, GeomprobeError):
         return error.exit_code, error.message, error.hint
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return (
-            1,
-            f"The disk is full ({error.filename or 'while writing'}).",
-            ("Free some space and repeat the command; what was finished before is kept and reused."),
-        )
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return 3, f"No permission: {error.filename or error}.", "Choose another folder with --out."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" while writing {error.filename}" if error.filename else ""
+        return 1, f"The disk is full{where}.", "Free some space and repeat the command; what was finished is kept."
+    if isinstance(error, PermissionError):
+        return 3, f"No permission to read or write {error.filename or 'a file'}.", "Choose another folder with --out."
     if isinstance(error, MemoryError):
         return 1, "Out of memory.", "Lower --limit, or analyse fewer models at a time."
-    return (
-        1,
-        f"Internal error: {type(error).__name__}: {error}",
-        ("Set GEOMPROBE_DEBUG=1 and repeat the command to see where; please report it with that output."),
-    )
+    return 1, f"Internal error: {type(error).__name__}: {error}", "Set GEOMPROBE_DEBUG=1 and repeat it to see where."
 
 
-def report(error: BaseException) -> int:
-    """Print an exception to stderr without a traceback and return the exit code."""
-    if isinstance(error, KeyboardInterrupt):
-        message = str(error) or "Interrupted. Repeat the command to continue."
-        print(message, file=sys.stderr)
-        return INTERRUPTED
-    if os.environ.get("GEOMPROBE_DEBUG") == "1":
-        raise error
-    code, message, hint = _lines(error)
-    print(f"error: {message}", file=sys.stderr)
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
-    return code
+def guard(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a command so that no exception leaves it as a traceback (unless GEOMPROBE_DEBUG=1)."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            code, message, hint = explain(error)
+            if code == 1 and os.environ.get("GEOMPROBE_DEBUG") == "1":
+                raise
+            print(f"error: {message}" if code != INTERRUPTED else message, file=sys.stderr)
+            if hint:
+                print(f"  {hint}", file=sys.stderr)
+            raise typer.Exit(code) from None
+
+    return guarded

@@ -59,7 +59,7 @@ class Output:
 
     @contextmanager
     def progress(self, description: str) -> Iterator[Progress]:
-        """Yield ``progress(done, total)``, shown as a bar with the time left on a terminal, else as a line per tenth."""
+        """Yield ``progress(done, total)``: a bar with the time left on a terminal, else a line per tenth."""
         if self.as_json:
             yield lambda done, total: None
             return

@@ -1,0 +1,392 @@
+"""The grid model × task × layer × pooling × metric: every cell measured once, kept, and found again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import geomprobe
+from geomprobe import metrics, probes, provenance
+from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
+from geomprobe.embed import embed_grid
+from geomprobe.encoders import Encoder, load_encoder
+from geomprobe.pooling import POOLINGS
+from geomprobe.protocols import STRICT, Protocol
+from geomprobe.results import (
+    CURVE_COLUMNS,
+    EXAMPLE_COLUMNS,
+    RESULT_COLUMNS,
+    Results,
+    read_table,
+    table,
+    write_results,
+    write_table,
+)
+from geomprobe.tasks import load_task
+from geomprobe.tasks.base import Split, Task
+
+Progress = Callable[[int, int], None]
+Tables = dict[str, pd.DataFrame]
+CELL_COLUMNS = {"results": RESULT_COLUMNS, "curves": CURVE_COLUMNS, "examples": EXAMPLE_COLUMNS}
+GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
+
+# What a broken cell may raise. Anything else (a full disk, an interrupt) ends the run.
+CELL_ERRORS = (GeomprobeError, ValueError, RuntimeError, ArithmeticError)
+
+
+def analyze(
+    models: Sequence[Any],
+    tasks: Sequence[str | Task] = GLUE,
+    poolings: Sequence[str] = ("mean",),
+    layers: Sequence[int] | str = (-1,),
+    *,
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    protocol: Protocol = STRICT,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Results:
+    """Measure every model on every task at every layer under every pooling.
+
+    Parameters
+    ----------
+    models : sequence of str, Path, model or Encoder
+        Anything that `load_encoder` opens.
+    tasks : sequence of str or Task
+    poolings : sequence of str
+        Names from `pooling.POOLINGS`.
+    layers : sequence of int, or "all"
+        0 is the embedding layer, -1 the last.
+    data_dir : path, optional
+        Folder of ``glue/<task>/<split>.parquet``; without it tasks come from the Hugging Face hub.
+    limit : int, optional
+        Most rows of each split, the first ones; for a quick look.
+    out : path, optional
+        Results folder. Finished cells are kept there and reused when the same cell is asked for again.
+    progress : callable (done, total), optional
+
+    Returns
+    -------
+    Results
+        A cell that failed is a row with status "failed" and the reason in `note`.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown, or a task is given twice.
+    InputError
+        A model or a task cannot be read.
+    """
+    started = time.perf_counter()
+    poolings = list(dict.fromkeys(poolings))
+    for name in poolings:
+        if name not in POOLINGS:
+            raise unknown_name("pooling", name, list(POOLINGS))
+    loaded = [
+        prepare(t if isinstance(t, Task) else load_task(t, data_dir=data_dir), protocol, limit, seed) for t in tasks
+    ]
+    if len({task.name for task in loaded}) < len(loaded):
+        raise UsageError("A task is given twice.")
+    encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=device) for m in models]
+    grid = [(e, resolve_layers(e, layers), TaskTexts.of(task)) for e, task in product(encoders, loaded)]
+
+    names = unique_names(encoders)
+    total = sum(2 * len(texts.texts) for _, _, texts in grid)
+    done = 0
+    frames: dict[str, list[pd.DataFrame]] = {kind: [] for kind in CELL_COLUMNS}
+    truncated: dict[str, dict[str, int]] = {}
+    for encoder, cell_layers, texts in grid:
+
+        def advance(part: int, whole: int, base: int = done, size: int = 2 * len(texts.texts)) -> None:
+            if progress:
+                progress(base + size * part // whole, total)
+
+        tables, cut = measure_task(encoder, texts, cell_layers, poolings, protocol, seed, out, advance)
+        truncated.setdefault(texts.task.name, {})[names[id(encoder)]] = cut
+        for kind, frame in tables.items():
+            frames[kind].append(frame.assign(model=names[id(encoder)]))
+        done += 2 * len(texts.texts)
+        if progress:
+            progress(done, total)
+
+    tables = {kind: table(pd.concat(found), CELL_COLUMNS[kind]) for kind, found in frames.items()}
+    used = sorted(set(tables["results"]["metric"].dropna()))
+    runs = {names[id(e)]: provenance.training_run(e.source) for e in encoders}
+    run = provenance.environment() | {
+        "command": provenance.command_line(data_dir),
+        "protocol": protocol.name,
+        "seed": seed,
+        "limit": limit,
+        "models": [model_entry(e, names[id(e)], runs[names[id(e)]][0], data_dir) for e in encoders],
+        "tasks": [task_entry(task, truncated[task.name]) for task in loaded],
+        "poolings": [{"name": p, "trained": POOLINGS[p].trained, "note": POOLINGS[p].note} for p in poolings],
+        "layers": layers if isinstance(layers, str) else list(layers),
+        "compared": None,
+        "groups": None,
+        "failed_cells": int((tables["results"]["status"] == "failed").sum()),
+        "wall_seconds": round(time.perf_counter() - started, 1),
+    }
+    results = Results(
+        results=tables["results"],
+        curves=tables["curves"],
+        examples=tables["examples"],
+        definitions=definitions(used),
+        run=run,
+        training={name: log for name, (_, log) in runs.items() if log},
+    )
+    if out is not None:
+        write_results(out, results)
+    return results
+
+
+@dataclass(frozen=True)
+class TaskTexts:
+    """Every text of a task once, and where each row of the task finds its text.
+
+    Attributes
+    ----------
+    texts : list of str, length n
+    geometry : ndarray of shape (n_geometry,)
+        Row numbers in `texts` of the geometry rows.
+    train, validation : tuple (first, second) of ndarray or None
+        Row numbers of the sentences of each split.
+    """
+
+    task: Task
+    texts: list[str]
+    geometry: np.ndarray
+    train: tuple[np.ndarray, np.ndarray | None] | None
+    validation: tuple[np.ndarray, np.ndarray | None]
+
+    @classmethod
+    def of(cls, task: Task) -> TaskTexts:
+        index: dict[str, int] = {}
+
+        def rows(texts: Sequence[str]) -> np.ndarray:
+            return np.array([index.setdefault(text, len(index)) for text in texts], np.int64)
+
+        def sides(split: Split) -> tuple[np.ndarray, np.ndarray | None]:
+            return rows(split.first), None if split.second is None else rows(split.second)
+
+        geometry = rows(task.geometry_rows.texts)
+        validation = sides(task.validation)
+        train = None if task.train is None else sides(task.train)
+        return cls(task, list(index), geometry, train, validation)
+
+
+def measure_task(
+    encoder: Encoder,
+    texts: TaskTexts,
+    layers: Sequence[int],
+    poolings: Sequence[str],
+    protocol: Protocol,
+    seed: int,
+    out: str | Path | None,
+    progress: Progress,
+) -> tuple[Tables, int]:
+    """Return the tables of all cells of one model on one task, and how many texts were cut; at most one forward pass."""
+    cells = list(product(layers, poolings))
+    keys = {cell: cell_key(encoder, texts.task, *cell, protocol, seed) for cell in cells}
+    folders = {cell: Path(out) / "cells" / keys[cell] for cell in cells} if out is not None else {}
+    tables = {cell: read_cell(folders.get(cell)) for cell in cells}
+    missing = [cell for cell in cells if tables[cell] is None]
+    cut = encoder.count_truncated(texts.texts, max_length=protocol.max_length)
+    if missing:
+        size = len(texts.texts)
+        try:
+            vectors = embed_grid(
+                encoder,
+                texts.texts,
+                sorted({pool for _, pool in missing}),
+                sorted({layer for layer, _ in missing}),
+                max_length=protocol.max_length,
+                progress=lambda part, whole: progress(size * part // whole, 2 * size),
+            )
+            failure = None
+        except CELL_ERRORS as error:
+            failure = error
+        for i, cell in enumerate(missing):
+            if failure is None:
+                found, whole = measure_cell(texts, vectors[cell], seed)
+            else:
+                found, whole = failed_cell("embedding", failure), False
+            tables[cell] = stamp(found, encoder, texts.task, *cell, protocol, seed)
+            if folders and whole:
+                write_cell(folders[cell], tables[cell])
+            progress(len(missing) + i + 1, 2 * len(missing))
+    return {kind: pd.concat([tables[cell][kind] for cell in cells]) for kind in CELL_COLUMNS}, cut
+
+
+def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tables, bool]:
+    """Return the tables of one cell from the vectors of all texts, and whether nothing in it failed."""
+    task, rows = texts.task, texts.task.geometry_rows
+    tables: dict[str, list[pd.DataFrame]] = {kind: [] for kind in CELL_COLUMNS}
+    whole = True
+
+    def attempt(stage: str, part: Callable[[], dict[str, pd.DataFrame]]) -> None:
+        nonlocal whole
+        try:
+            found = part()
+        except CELL_ERRORS as error:
+            found, whole = failed_cell(stage, error), False
+        for kind, frame in found.items():
+            tables[kind].append(frame)
+
+    def geometry() -> dict[str, pd.DataFrame]:
+        Z = vectors[texts.geometry]
+        found = metrics.measure(Z, labels=rows.labels, positives=rows.positives, clusters=rows.clusters, seed=seed)
+        return {"results": found, "curves": metrics.curves(Z, seed=seed)}
+
+    def probing() -> dict[str, pd.DataFrame]:
+        train = None if texts.train is None else pair_vectors(vectors, texts.train)
+        found = probes.run_probes(task, train, pair_vectors(vectors, texts.validation), seed=seed)
+        return {"results": pd.DataFrame(found.rows), "examples": pd.DataFrame(found.examples)}
+
+    attempt("geometry", geometry)
+    attempt("probes", probing)
+    return {kind: table(pd.concat(found) if found else [], CELL_COLUMNS[kind]) for kind, found in tables.items()}, whole
+
+
+def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None]) -> probes.PairVectors:
+    """Return the vectors of a split's rows."""
+    first, second = sides
+    return probes.PairVectors(vectors[first], None if second is None else vectors[second])
+
+
+def failed_cell(stage: str, error: BaseException) -> Tables:
+    """Return the row that stands for a stage (embedding, geometry, probes) that failed."""
+    note = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    return {"results": pd.DataFrame([{"metric": stage, "status": "failed", "note": note}])}
+
+
+def stamp(tables: Tables, encoder: Encoder, task: Task, layer: int, pool: str, protocol: Protocol, seed: int) -> Tables:
+    """Return the tables with the columns that say which cell their rows belong to."""
+    where: dict[str, Any] = {"task": task.name, "layer": layer, "pooling": pool}
+    full = where | {
+        "model_hash": encoder.hash,
+        "task_hash": task.fingerprint,
+        "split": "validation",
+        "protocol": protocol.name,
+    }
+    stamped = {}
+    for kind, columns in CELL_COLUMNS.items():
+        frame = tables.get(kind, table([], columns)).assign(**(full if kind == "results" else where))
+        if kind == "results" and len(frame):
+            frame = frame.assign(
+                seed=frame["seed"].fillna(seed) if "seed" in frame else seed,
+                status=frame["status"].fillna("ok"),
+                note=frame["note"].fillna("") if "note" in frame else "",
+            )
+        stamped[kind] = table(frame, columns)
+    return stamped
+
+
+def cell_key(encoder: Encoder, task: Task, layer: int, pool: str, protocol: Protocol, seed: int) -> str:
+    """Return the content key of a cell: equal for equal weights, texts and choices, whatever the files are called."""
+    return hash_bytes(
+        geomprobe.__version__,
+        encoder.hash,
+        encoder.dtype,
+        task.fingerprint,
+        str(layer),
+        pool,
+        repr(protocol),
+        str(seed),
+    )
+
+
+def read_cell(folder: Path | None) -> Tables | None:
+    """Return the tables of a finished cell, or None."""
+    if folder is None or not folder.is_dir():
+        return None
+    return {kind: read_table(folder / f"{kind}.parquet", columns) for kind, columns in CELL_COLUMNS.items()}
+
+
+def write_cell(folder: Path, tables: Tables) -> None:
+    """Write a finished cell atomically."""
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        for kind, frame in tables.items():
+            write_table(temporary / f"{kind}.parquet", frame)
+
+
+def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Task:
+    """Return the task as it is analysed: at most `limit` rows a split, at most `max_train_rows` to fit probes on."""
+    if limit is not None:
+        if limit < 2:
+            raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")
+        task = replace(
+            task,
+            train=task.train and task.train.take(np.arange(min(limit, len(task.train)))),
+            validation=task.validation.take(np.arange(min(limit, len(task.validation)))),
+        )
+    if task.train is not None:
+        task = replace(task, train=probes.cap_train(task.train, max_rows=protocol.max_train_rows, seed=seed))
+    return task
+
+
+def resolve_layers(encoder: Encoder, layers: Sequence[int] | str) -> list[int]:
+    """Return layer numbers from 0 to n_layers; raises UsageError where one does not exist."""
+    if layers == "all":
+        return list(range(encoder.n_layers + 1))
+    resolved = []
+    for layer in layers:
+        number = int(layer) + encoder.n_layers + 1 if int(layer) < 0 else int(layer)
+        if not 0 <= number <= encoder.n_layers:
+            raise UsageError(
+                f"{encoder.name} has no layer {layer}.", f"Layers run from 0 (embeddings) to {encoder.n_layers} (last)."
+            )
+        resolved.append(number)
+    return list(dict.fromkeys(resolved))
+
+
+def unique_names(encoders: Sequence[Encoder]) -> dict[int, str]:
+    """Return a name for each encoder (by id); where names coincide, the later ones are numbered."""
+    names: dict[int, str] = {}
+    for encoder in encoders:
+        name, number = encoder.name, 2
+        while name in names.values():
+            name, number = f"{encoder.name} ({number})", number + 1
+        names[id(encoder)] = name
+    return names
+
+
+def definitions(used: Sequence[str]) -> dict[str, Any]:
+    """Return the definitions of the metrics that occur, from the registry and the probes."""
+    known = metrics.definitions() | probes.DEFINITIONS
+    return {name: known[name] for name in used if name in known}
+
+
+def model_entry(encoder: Encoder, name: str, run: dict[str, Any] | None, data_dir: str | Path | None) -> dict[str, Any]:
+    """Return what run.json says of a model."""
+    entry = encoder.describe() | {"name": name, "objective": None, "training": None}
+    if Path(encoder.source).exists():
+        entry["source"] = provenance.public_path(encoder.source, data_dir)
+    if run is not None:
+        entry["objective"] = run.get("config", {}).get("objective")
+        entry["training"] = {key: run.get(key) for key in ("tokens", "steps", "flops", "seed", "corpus") if key in run}
+    return entry
+
+
+def task_entry(task: Task, truncated: dict[str, int]) -> dict[str, Any]:
+    """Return what run.json says of a task."""
+    return {
+        "name": task.name,
+        "source": task.source,
+        "fingerprint": task.fingerprint,
+        "rows": len(task.validation),
+        "train_rows": 0 if task.train is None else len(task.train),
+        "geometry_rows": len(task.geometry_rows.texts),
+        "row_ids_hash": task.geometry_rows.fingerprint,
+        "truncated": truncated,
+        "notes": list(task.notes),
+    }

@@ -1,0 +1,129 @@
+"""`geomprobe analyze`: measure encoders on tasks and write a results folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geomprobe.cli.errors import FAILED_CELLS
+from geomprobe.cli.options import DataDir, Device, Json, Layers, Limit, Out, Pools, Seed, Tasks
+from geomprobe.cli.output import Output, split_list
+from geomprobe.common import UsageError
+
+if TYPE_CHECKING:
+    from geomprobe.results import Results
+
+
+def analyze(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or hub ids (name@revision pins).")],
+    pool: Pools = None,
+    task: Tasks = None,
+    layer: Layers = None,
+    data: DataDir = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the geometry of one or more encoders and write a results folder.
+
+    Finished cells are kept in the folder; the same command continues an interrupted run.
+    """
+    output = Output(as_json)
+    results, folder = run_grid(output, models, pool, task, layer, data, limit, device, seed, out)
+    finish(output, results, folder)
+
+
+def run_grid(
+    output: Output,
+    models: Sequence[str],
+    pool: Sequence[str] | None,
+    task: Sequence[str] | None,
+    layer: Sequence[str] | None,
+    data: Path | None,
+    limit: int | None,
+    device: str,
+    seed: int,
+    out: Path | None,
+) -> tuple[Results, Path]:
+    """Run the grid that the options of `analyze` and `compare` describe; return results and folder."""
+    from geomprobe.analyze import GLUE
+    from geomprobe.analyze import analyze as run
+    from geomprobe.pooling import POOLINGS
+
+    poolings = split_list(pool) or ["mean"]
+    folder = out or Path("runs/analyze") / folder_name(models)
+    with output.progress("measuring") as progress:
+        results = run(
+            models,
+            split_list(task) or GLUE,
+            list(POOLINGS) if "all" in poolings else poolings,
+            parse_layers(split_list(layer) or ["last"]),
+            data_dir=data,
+            limit=limit,
+            device=device,
+            out=folder,
+            seed=seed,
+            progress=progress,
+        )
+    for entry in results.run["models"]:
+        output.note(f"model {entry['name']}: {entry['source']} ({entry['kind']}, {entry['device']}, {entry['dtype']})")
+    for entry in results.run["tasks"]:
+        cut = {name: count for name, count in entry["truncated"].items() if count}
+        if cut:
+            output.warning(f"{entry['name']}: texts cut to the model's length: {cut}")
+    return results, folder
+
+
+def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
+    """Print where the results lie and a short table of them; exit 4 where cells failed."""
+    frame = results.results
+    shown = frame[(frame["status"] == "ok") & frame["control"].isna() & frame["metric"].isin(HEADLINE)]
+    document = {"results": str(folder), **more, "rows": len(frame), "failed_cells": results.run["failed_cells"]}
+    if output.as_json:
+        output.result(document)
+    else:
+        output.table(headline_rows(shown))
+        output.result(document, "\n".join(f"{key}: {document[key]}" for key in ("results", *more)))
+    failed = frame[frame["status"] == "failed"]
+    if len(failed):
+        for row in failed.head(5).itertuples():
+            output.warning(f"{row.model}, {row.task}, {row.pooling}: {row.metric} failed: {row.note}")
+        raise typer.Exit(FAILED_CELLS)
+
+
+HEADLINE = ("effective_rank", "uniformity", "mean_cosine", "semantic_accuracy", "semantic_spearman")
+
+
+def headline_rows(frame) -> list[dict[str, str]]:
+    """Return one line a cell with the headline metrics of the raw view, for the terminal."""
+    raw = frame[frame["view"].fillna("raw") == "raw"]
+    keys = ["model", "task", "layer", "pooling"]
+    wide = raw.drop_duplicates([*keys, "metric"]).pivot(index=keys, columns="metric", values="value").reset_index()
+    metrics = [m for m in HEADLINE if m in wide]
+    return [
+        {key: str(row[key]) for key in keys}
+        | {m: "" if row[m] is None or row[m] != row[m] else f"{row[m]:.4g}" for m in metrics}
+        for row in wide.astype(object).where(wide.notna(), None).to_dict("records")
+    ]
+
+
+def parse_layers(words: Sequence[str]) -> Sequence[int] | str:
+    """Return layer numbers, or "all"."""
+    if "all" in words:
+        return "all"
+    try:
+        return [-1 if word == "last" else int(word) for word in words]
+    except ValueError:
+        raise UsageError(f"--layer takes last, all or numbers, not {','.join(words)!r}.") from None
+
+
+def folder_name(models: Sequence[str]) -> str:
+    """Return a folder name made of the models' names."""
+    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(m.rstrip("/")).name).strip("-.") or "model" for m in models]
+    return "-vs-".join(names)[:100]

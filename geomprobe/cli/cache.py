@@ -1,0 +1,64 @@
+"""`geomprobe cache`: what lies in the cache, and making room."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from geomprobe.cli.errors import guard
+from geomprobe.cli.options import Json
+from geomprobe.cli.output import Output
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or prune cached corpora and embeddings.")
+
+
+def _entries() -> list[dict[str, object]]:
+    from geomprobe.common import cache_dir
+
+    rows = []
+    for kind in sorted(p for p in cache_dir().glob("*") if p.is_dir()):
+        for entry in sorted(kind.iterdir()):
+            files = [entry] if entry.is_file() else [f for f in entry.rglob("*") if f.is_file()]
+            rows.append(
+                {
+                    "kind": kind.name,
+                    "name": entry.name,
+                    "megabytes": round(sum(f.stat().st_size for f in files) / 1e6, 1),
+                }
+            )
+    return rows
+
+
+@app.command("ls")
+@guard
+def ls(as_json: Json = False) -> None:
+    """List what the cache holds."""
+    output = Output(as_json)
+    rows = _entries()
+    if rows or as_json:
+        output.table(rows, ["kind", "name", "megabytes"])
+    else:
+        output.note("The cache is empty.")
+
+
+@app.command("prune")
+@guard
+def prune(
+    kind: Annotated[str | None, typer.Option(help="Only this kind, as `geomprobe cache ls` names it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Delete what the cache holds; everything in it can be made again."""
+    import shutil
+
+    from geomprobe.common import cache_dir
+
+    rows = [row for row in _entries() if kind is None or row["kind"] == kind]
+    for row in rows:
+        path = cache_dir() / str(row["kind"]) / str(row["name"])
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    freed = sum(float(str(row["megabytes"])) for row in rows)
+    Output(as_json).result({"deleted": len(rows), "megabytes": freed}, f"deleted {len(rows)} entries, {freed:.1f} MB")

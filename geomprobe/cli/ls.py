@@ -1,0 +1,46 @@
+"""`geomprobe ls`: what there is to name in a command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from geomprobe.cli.options import Json
+from geomprobe.cli.output import Output
+from geomprobe.common import unknown_name
+
+KINDS = ("tasks", "metrics", "poolings", "objectives", "presets")
+
+
+def ls(
+    kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
+    as_json: Json = False,
+) -> None:
+    """List tasks, metrics, poolings, objectives or presets."""
+    if kind not in KINDS:
+        raise unknown_name("list", kind, list(KINDS))
+    Output(as_json).table(_rows(kind))
+
+
+def _rows(kind: str) -> list[dict[str, str]]:
+    from geomprobe.cli.siblings import sibling
+
+    if kind == "tasks":
+        from geomprobe.tasks import TASKS
+
+        return [{"task": name, "about": about} for name, about in TASKS.items()]
+    if kind == "metrics":
+        from geomprobe import metrics, probes
+
+        known = metrics.definitions() | probes.DEFINITIONS
+        return [{"metric": name, "formula": d["formula"], "source": d["source"]} for name, d in known.items()]
+    if kind == "poolings":
+        from geomprobe.pooling import POOLINGS
+
+        return [{"pooling": name, "about": pooling.about} for name, pooling in POOLINGS.items()]
+    if kind == "objectives":
+        objectives = sibling("pretrain.objectives").OBJECTIVES
+        return [{"objective": name, "about": about} for name, about in objectives.items()]
+    config = sibling("pretrain.config")
+    return [{"preset": name, "about": config.describe_preset(name)} for name in config.preset_names()]

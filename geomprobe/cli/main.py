@@ -1,0 +1,55 @@
+"""The composition root: the one place that joins pretrain, geomprobe and reports, each inside its command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import geomprobe
+from geomprobe.cli import analyze, cache, compare, corpus, demo, doctor, ls, pretrain, report
+from geomprobe.cli.errors import guard
+
+app = typer.Typer(
+    name="geomprobe",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"geomprobe {geomprobe.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Measure and compare the representation geometry of text encoders.
+
+    Results go to stdout, progress to stderr. Exit codes: 0 ok, 1 internal error, 2 usage, 3 input not found or
+    unreadable, 4 finished with failed cells, 130 interrupted.
+    """
+
+
+app.command("demo")(guard(demo.demo))
+app.command("pretrain")(guard(pretrain.pretrain))
+app.command("analyze")(guard(analyze.analyze))
+app.command("compare")(guard(compare.compare))
+app.command("report")(guard(report.report))
+app.command("ls")(guard(ls.ls))
+app.command("doctor")(guard(doctor.doctor))
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(cache.app, name="cache")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="geomprobe")

@@ -1,0 +1,88 @@
+"""What a results folder says of where its numbers come from: versions, hardware, command, training, public paths."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import geomprobe
+from geomprobe.common import InputError, read_json
+
+PACKAGES = ("torch", "transformers", "tokenizers", "sentence-transformers", "numpy", "scipy", "scikit-learn", "pandas")
+
+
+def environment() -> dict[str, Any]:
+    """Return creation time (UTC, ISO 8601), package versions and hardware."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "geomprobe_version": geomprobe.__version__,
+        "versions": versions,
+        "hardware": hardware(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Return processor, core count and accelerators."""
+    import torch
+
+    found: dict[str, Any] = {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()}
+    if torch.cuda.is_available():
+        found["accelerators"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return found
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as handle:
+            for line in handle:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def public_path(path: str | Path, data_dir: str | Path | None = None) -> str:
+    """Return a path as it may be published: relative to --data or to the working folder, else its name alone."""
+    path = Path(path).resolve()
+    if data_dir is not None and path.is_relative_to(root := Path(data_dir).resolve()):
+        return str(Path("$GEOMPROBE_DATA") / path.relative_to(root))
+    if path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    return path.name
+
+
+def command_line(data_dir: str | Path | None = None) -> str:
+    """Return the command that is running, with paths made public."""
+    words = ["geomprobe" if Path(sys.argv[0]).name.startswith(("geomprobe", "__main__")) else Path(sys.argv[0]).name]
+    for word in sys.argv[1:]:
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if os.path.isabs(value) or (value and Path(value).exists()):
+            value = public_path(value, data_dir)
+        words.append(option + equals + value)
+    return shlex.join(words).replace("'$GEOMPROBE_DATA", "'\"$GEOMPROBE_DATA\"'").replace("''", "")
+
+
+def training_run(folder: str | Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Return run.json and the training log of a checkpoint folder; (None, []) where it holds none."""
+    folder = Path(folder)
+    try:
+        run = read_json(folder / "run.json")
+    except InputError:
+        return None, []
+    log = folder / "metrics.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    return run, [json.loads(line) for line in lines if line.strip()]
