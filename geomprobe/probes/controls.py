@@ -1,0 +1,82 @@
+"""What a probe is compared with: guessing, length and bags of words, scored by the same estimators on the same rows."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from scipy.sparse import csr_array, hstack
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from geomprobe.probes.estimators import Classified
+from geomprobe.tasks.base import Split
+
+WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def words(text: str) -> list[str]:
+    """Return the lower-cased words of a text, punctuation left out."""
+    return WORD.findall(text.lower())
+
+
+def tfidf(train: Split, validation: Split) -> tuple[list[csr_array], list[csr_array]]:
+    """Return TF-IDF rows of each side of the train and validation rows: lists of one or two (n, vocabulary) arrays.
+
+    The vocabulary and the weights come from the train split alone.
+    """
+    vectorizer = TfidfVectorizer(analyzer=words, sublinear_tf=False)
+    sides = [train.first] if train.second is None else [train.first, train.second]
+    vectorizer.fit(text for side in sides for text in side)
+    held_out = [validation.first] if validation.second is None else [validation.first, validation.second]
+    return [vectorizer.transform(side) for side in sides], [vectorizer.transform(side) for side in held_out]
+
+
+def sparse_pair_features(sides: list[csr_array]) -> csr_array:
+    """Return the sparse counterpart of `geomprobe.probes.semantic.pair_features`."""
+    if len(sides) == 1:
+        return csr_array(sides[0])
+    u, v = sides
+    return csr_array(hstack([u, v, abs(u - v), u.multiply(v)]))
+
+
+def length_features(split: Split) -> np.ndarray:
+    """Return the number of words and characters of each row, shape (n, 2), or (n, 6) with differences for pairs."""
+
+    def side(texts: tuple[str, ...]) -> np.ndarray:
+        return np.array([[len(words(text)), len(text)] for text in texts], np.float64).reshape(len(texts), 2)
+
+    u = side(split.first)
+    if split.second is None:
+        return u
+    v = side(split.second)
+    return np.hstack([u, v, np.abs(u - v)])
+
+
+def project(matrix: csr_array, d: int, seed: int) -> np.ndarray:
+    """Return a Gaussian random projection of sparse rows to ``d`` dimensions, float64 (n, d).
+
+    The same seed gives the same directions for the same vocabulary, so both sides of a pair share them.
+    """
+    directions = np.random.default_rng(seed).standard_normal((matrix.shape[1], d)) / np.sqrt(d)
+    return np.asarray(matrix @ directions)
+
+
+def class_shares(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes that occur and the share of each."""
+    classes, counts = np.unique(labels, return_counts=True)
+    return classes, counts / counts.sum()
+
+
+def majority(train: np.ndarray, held_out: np.ndarray) -> Classified:
+    """Predict the most frequent train class for every row; its log loss is that of the train class shares."""
+    classes, shares = class_shares(train)
+    index = np.searchsorted(classes, held_out).clip(max=len(classes) - 1)
+    p = np.where(classes[index] == held_out, shares[index], 0.0)
+    log_loss = -np.log2(np.maximum(p, np.finfo(np.float64).eps))
+    return Classified(held_out, np.full(len(held_out), classes[shares.argmax()]), log_loss)
+
+
+def stratified_accuracy(train: np.ndarray, held_out: np.ndarray) -> float:
+    """Return the expected accuracy of guessing by the train class shares, the sum of p_train(c) p_held_out(c)."""
+    classes, shares = class_shares(train)
+    return float(sum(share * np.mean(held_out == c) for c, share in zip(classes, shares, strict=True)))

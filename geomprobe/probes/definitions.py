@@ -1,0 +1,166 @@
+"""What each probe metric means: formula, range, direction, invariances, source; it travels with the results."""
+
+from __future__ import annotations
+
+_AFFINE = "rotation, shift and scale of the vectors, up to the regularisation"
+_COSINE = "rotation and scale of the vectors"
+_UP = "higher: more of the label is linearly readable"
+_LEXICAL = "higher: more of the wording is linearly readable"
+
+
+def _entry(name: str, formula: str, range_: str, direction: str, invariances: str, source: str) -> dict[str, str]:
+    return {
+        "name": name,
+        "formula": formula,
+        "range": range_,
+        "direction": direction,
+        "invariances": invariances,
+        "source": source,
+    }
+
+
+_ENTRIES = (
+    _entry(
+        "semantic_accuracy",
+        "share of validation rows whose label a logistic regression predicts; fitted on train, standardised features, "
+        "C in {0.001, 0.01, 0.1, 1} by log loss in 3 folds; pairs as [u; v; |u−v|; u∗v]",
+        "[0, 1]",
+        _UP,
+        _AFFINE,
+        "Alain & Bengio 2017; Conneau et al. 2017 (pair features)",
+    ),
+    _entry(
+        "semantic_macro_f1",
+        "unweighted mean over classes of F1 of the same predictions",
+        "[0, 1]",
+        _UP,
+        _AFFINE,
+        "van Rijsbergen 1979",
+    ),
+    _entry(
+        "semantic_mcc",
+        "Matthews correlation of the same predictions with the labels",
+        "[−1, 1], 0 for guessing",
+        _UP,
+        _AFFINE,
+        "Matthews 1975; Gorodkin 2004 (several classes)",
+    ),
+    _entry(
+        "semantic_skill",
+        "(accuracy − majority) / (1 − majority), majority: accuracy of the most frequent train class",
+        "(−∞, 1], 0 for the majority class",
+        _UP,
+        _AFFINE,
+        "normalised skill score, Wilks 2011",
+    ),
+    _entry(
+        "semantic_log_loss",
+        "mean over validation rows of −log2 p(label), in bits",
+        "[0, ∞)",
+        "lower: the label is read with more certainty",
+        _AFFINE,
+        "Good 1952",
+    ),
+    _entry(
+        "semantic_usable_bits",
+        "log loss of the train class shares − log loss of the probe, both on validation rows, in bits",
+        "(−∞, H(Y)]; negative where the probe is worse than the class shares",
+        _UP,
+        _AFFINE,
+        "Xu et al. 2020",
+    ),
+    _entry(
+        "semantic_usable_share",
+        "usable bits / log loss of the train class shares",
+        "(−∞, 1]",
+        _UP,
+        _AFFINE,
+        "Xu et al. 2020",
+    ),
+    _entry(
+        "sts_probe_spearman",
+        "Spearman correlation of the score with a ridge regression on [u; v; |u−v|; u∗v]; fitted on train, "
+        "penalty in {1, 10, …, 10⁴} by R² in 3 folds",
+        "[−1, 1]",
+        _UP,
+        _AFFINE,
+        "Conneau & Kiela 2018",
+    ),
+    _entry(
+        "sts_probe_pearson",
+        "Pearson correlation of the same predictions",
+        "[−1, 1]",
+        _UP,
+        _AFFINE,
+        "Conneau & Kiela 2018",
+    ),
+    _entry(
+        "sts_cosine_spearman",
+        "Spearman correlation of the score with cos(u, v); nothing is fitted",
+        "[−1, 1]",
+        "higher: similarity of vectors follows similarity of meaning",
+        _COSINE,
+        "Reimers & Gurevych 2019",
+    ),
+    _entry(
+        "sts_cosine_pearson",
+        "Pearson correlation of the score with cos(u, v)",
+        "[−1, 1]",
+        "higher: similarity of vectors follows similarity of meaning",
+        _COSINE,
+        "Cer et al. 2017",
+    ),
+    _entry(
+        "lexical_word_content_accuracy",
+        "accuracy of telling which of K mid-frequency words (in at least 5 and at most 2 % of the train sentences, the "
+        "K = 100 most frequent of these) a sentence holds, by linear discriminant analysis; sentences with exactly one",
+        "[0, 1]",
+        _LEXICAL,
+        _AFFINE,
+        "Conneau et al. 2018 (WC)",
+    ),
+    _entry(
+        "lexical_word_content_skill",
+        "(accuracy − majority) / (1 − majority) of the word-content probe",
+        "(−∞, 1]",
+        _LEXICAL,
+        _AFFINE,
+        "Conneau et al. 2018; Wilks 2011",
+    ),
+    _entry(
+        "lexical_top_token_accuracy",
+        "accuracy of predicting the most frequent word of the sentence (the first on ties), the 100 most frequent "
+        "classes with at least 5 train sentences, by linear discriminant analysis",
+        "[0, 1]",
+        _LEXICAL,
+        _AFFINE,
+        "arXiv 2606.05173 (there cross-validated on validation)",
+    ),
+    _entry(
+        "lexical_top_token_skill",
+        "(accuracy − majority) / (1 − majority) of the top-token probe",
+        "(−∞, 1]",
+        _LEXICAL,
+        _AFFINE,
+        "arXiv 2606.05173; Wilks 2011",
+    ),
+    _entry(
+        "lexical_bow_r2",
+        "R² (targets weighted by variance) of a ridge regression from the vector to the counts of the 500 words that "
+        "occur in most train sentences",
+        "(−∞, 1]",
+        _LEXICAL,
+        _AFFINE,
+        "White et al. 2015 (bag-of-words recovery)",
+    ),
+    _entry(
+        "lexical_length_spearman",
+        "Spearman correlation of the number of words with a ridge regression from the vector to log(1 + number)",
+        "[−1, 1]",
+        "higher: sentence length is linearly readable",
+        _AFFINE,
+        "Adi et al. 2017",
+    ),
+)
+
+DEFINITIONS: dict[str, dict[str, str]] = {entry["name"]: entry for entry in _ENTRIES}

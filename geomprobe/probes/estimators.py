@@ -1,0 +1,212 @@
+"""The linear probes themselves: scikit-learn pipelines with scaling and regularisation chosen inside folds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.stats import pearsonr, spearmanr
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import f1_score, matthews_corrcoef, r2_score
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+FOLDS = 3
+CS = (1e-3, 1e-2, 1e-1, 1.0)
+SPARSE_CS = (1e-1, 1.0, 10.0, 100.0)  # TF-IDF rows have unit norm and are not scaled, so the useful range lies higher
+ALPHAS = (1.0, 1e1, 1e2, 1e3, 1e4)
+SHRINKAGES = (1e-3, 1e-2, 1e-1, 5e-1)
+SPARSE_ALPHAS = (1e-1, 1.0, 1e1, 1e2)
+NEWTON_MAX_PARAMETERS = 512  # past it lbfgs is faster than the Hessian of newton-cholesky
+
+Folds = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Held-out predictions of a classifier.
+
+    Attributes
+    ----------
+    labels, predictions : int64 ndarray of shape (n,)
+    log_loss : float64 ndarray of shape (n,)
+        -log2 of the probability given to the true class, in bits.
+    note : str
+        What a reader must know, such as a solver that did not converge.
+    """
+
+    labels: np.ndarray
+    predictions: np.ndarray
+    log_loss: np.ndarray
+    note: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.mean(self.labels == self.predictions))
+
+    @property
+    def macro_f1(self) -> float:
+        return float(f1_score(self.labels, self.predictions, average="macro", zero_division=0.0))
+
+    @property
+    def mcc(self) -> float:
+        return float(matthews_corrcoef(self.labels, self.predictions))
+
+
+@dataclass(frozen=True)
+class Regressed:
+    """Held-out predictions of a regression; ``labels`` and ``predictions`` have shape (n,) or (n, n_targets)."""
+
+    labels: np.ndarray
+    predictions: np.ndarray
+
+    @property
+    def r2(self) -> float:
+        return float(r2_score(self.labels, self.predictions, multioutput="variance_weighted"))
+
+    @property
+    def spearman(self) -> float:
+        return spearman(self.labels, self.predictions)
+
+    @property
+    def pearson(self) -> float:
+        return pearson(self.labels, self.predictions)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Spearman's rank correlation, NaN where one side is constant."""
+    return _correlation(spearmanr, a, b)
+
+
+def pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Pearson's correlation, NaN where one side is constant."""
+    return _correlation(pearsonr, a, b)
+
+
+def _correlation(function: Any, a: np.ndarray, b: np.ndarray) -> float:
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(function(a, b).statistic)
+
+
+def make_folds(labels: np.ndarray, groups: np.ndarray | None, *, stratify: bool, seed: int) -> Folds | None:
+    """Return the folds in which regularisation is chosen, or None where the rows do not allow two folds.
+
+    Classes are balanced over folds (``stratify``) and rows of one group stay together. A class in fewer rows than
+    folds cannot be balanced; scikit-learn then spreads what there is.
+    """
+    n = len(labels)
+    if n < 2 * FOLDS:
+        return None
+    rows = np.zeros((n, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "least populated class has fewer members than folds"
+        try:
+            if groups is not None and len(np.unique(groups)) < n:
+                target = labels if stratify else np.zeros(n, np.int64)
+                folds = list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, target, groups))
+            elif stratify:
+                folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(rows, labels))
+            else:
+                folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(rows))
+        except ValueError:  # no class has as many rows as folds
+            return None
+    if any(len(test) == 0 for _, test in folds):
+        return None
+    if stratify and any(len(np.unique(labels[train])) < 2 for train, _ in folds):
+        return None
+    return folds
+
+
+def true_class_log2(estimator: Any, x: Any, y: np.ndarray) -> np.ndarray:
+    """Return log2 of the probability that a classifier gives to the true class of each row, shape (n,).
+
+    A class that the classifier never saw counts as float64's smallest relative step, 2**-52.
+    """
+    probabilities = estimator.predict_proba(x)
+    classes = estimator.classes_
+    column = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    seen = classes[column] == y
+    p = np.where(seen, probabilities[np.arange(len(y)), column], 0.0)
+    return np.log2(np.maximum(p, np.finfo(np.float64).eps))
+
+
+def mean_log2(estimator: Any, x: Any, y: np.ndarray) -> float:
+    """Score for the choice of C: the mean log2 probability of the true class."""
+    return float(true_class_log2(estimator, x, y).mean())
+
+
+def classifier(x: Any, n_classes: int) -> Pipeline:
+    """Return the logistic-regression pipeline for features ``x`` (dense: standardised; sparse: as they are)."""
+    n, d = x.shape
+    if issparse(x):
+        return Pipeline([("fit", LogisticRegression(solver="lbfgs", max_iter=500))])
+    newton = n_classes == 2 and d <= NEWTON_MAX_PARAMETERS and n > d
+    model = LogisticRegression(solver="newton-cholesky" if newton else "lbfgs", max_iter=500)
+    return Pipeline([("scale", StandardScaler()), ("fit", model)])
+
+
+def fit_classifier(x: Any, y: np.ndarray, folds: Folds | None) -> Any:
+    """Fit a logistic regression; C is chosen in ``folds`` by log loss (C = 0.01 where there are none)."""
+    pipeline = classifier(x, len(np.unique(y)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # reported in the row's note instead
+        if folds is None:
+            return pipeline.set_params(fit__C=1e-2 if not issparse(x) else 1.0).fit(x, y)
+        grid = {"fit__C": list(SPARSE_CS if issparse(x) else CS)}
+        return GridSearchCV(pipeline, grid, cv=folds, scoring=mean_log2, error_score="raise").fit(x, y)
+
+
+def classify(x: Any, y: np.ndarray, x_held_out: Any, y_held_out: np.ndarray, folds: Folds | None) -> Classified:
+    """Fit on (x, y) and return predictions for the held-out rows; ``y`` must hold two classes at least."""
+    search = fit_classifier(x, y, folds)
+    best = getattr(search, "best_estimator_", search)
+    model = best.named_steps["fit"]
+    note = f"C={model.C:g}"
+    if np.max(model.n_iter_) >= model.max_iter:
+        note += "; the solver stopped at its iteration limit"
+    return Classified(y_held_out, best.predict(x_held_out), -true_class_log2(best, x_held_out, y_held_out), note)
+
+
+def discriminate(
+    x: np.ndarray, y: np.ndarray, x_held_out: np.ndarray, y_held_out: np.ndarray, folds: Folds | None
+) -> Classified:
+    """Fit linear discriminant analysis and return predictions for the held-out rows.
+
+    In closed form, so that a hundred classes cost no more than two; the covariance of the standardised features is
+    shrunk towards its diagonal mean by a share chosen in ``folds`` by log loss.
+    """
+    model = LinearDiscriminantAnalysis(solver="lsqr")
+    pipeline = Pipeline([("scale", StandardScaler()), ("fit", model)])
+    if folds is None:
+        best = pipeline.set_params(fit__shrinkage=0.1).fit(x, y)
+    else:
+        grid = {"fit__shrinkage": list(SHRINKAGES)}
+        search = GridSearchCV(pipeline, grid, cv=folds, scoring=mean_log2, error_score="raise").fit(x, y)
+        best = search.best_estimator_
+    note = f"shrinkage={best.named_steps['fit'].shrinkage:g}"
+    return Classified(y_held_out, best.predict(x_held_out), -true_class_log2(best, x_held_out, y_held_out), note)
+
+
+def regress(x: Any, y: np.ndarray, x_held_out: Any, y_held_out: np.ndarray, folds: Folds | None) -> Regressed:
+    """Fit ridge regression (penalty chosen in ``folds`` by R²; dense features standardised), predict held-out rows."""
+    sparse = issparse(x)
+    pipeline = Pipeline([("fit", Ridge())] if sparse else [("scale", StandardScaler()), ("fit", Ridge())])
+    if folds is None:
+        best = pipeline.set_params(fit__alpha=1.0 if sparse else 1e2).fit(x, y)
+    else:
+        grid = {"fit__alpha": list(SPARSE_ALPHAS if sparse else ALPHAS)}
+        best = GridSearchCV(pipeline, grid, cv=folds, scoring=weighted_r2, error_score="raise").fit(x, y)
+    return Regressed(y_held_out, best.predict(x_held_out))
+
+
+def weighted_r2(estimator: Any, x: np.ndarray, y: np.ndarray) -> float:
+    """Score for the choice of the ridge penalty: R², targets weighted by their variance."""
+    return Regressed(y, estimator.predict(x)).r2

@@ -1,0 +1,196 @@
+"""Lexical probes: which words a sentence holds, how often and how many, read linearly from its vector."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from geomprobe.probes import controls
+from geomprobe.probes.estimators import Folds, discriminate, make_folds, regress
+from geomprobe.probes.rows import PairVectors, missing_row, once_per_task, result_row, stack, unique_sentences
+from geomprobe.probes.semantic import classification_rows
+from geomprobe.tasks.base import Task
+
+MAX_SENTENCES = 10_000
+CONTENT_WORDS = 100
+COUNTED_WORDS = 500
+MIN_ROWS = 5
+MAX_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A classification target over sentences: the rows that have one in each split, and their classes."""
+
+    train_rows: np.ndarray
+    train: np.ndarray
+    held_out_rows: np.ndarray
+    held_out: np.ndarray
+    names: tuple[str, ...]
+    folds: Folds | None
+
+    @property
+    def enough(self) -> bool:
+        return len(np.unique(self.train)) >= 2 and len(self.held_out) >= 2
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What lexical probes predict, from a task's own texts; the same for every encoder, layer and pooling.
+
+    ``train_index`` and ``held_out_index`` select the unique sentences from the stack [first; second] of a split.
+    """
+
+    train_index: np.ndarray
+    held_out_index: np.ndarray
+    word_content: Labelled
+    top_token: Labelled
+    counts: tuple[np.ndarray, np.ndarray]
+    lengths: tuple[np.ndarray, np.ndarray]
+    length_features: tuple[np.ndarray, np.ndarray]
+    folds: Folds | None
+
+
+def mid_frequency_words(sentences: list[list[str]], k: int = CONTENT_WORDS) -> list[str]:
+    """Return the k most frequent words among those in at least 5 and at most 2 % of the sentences, ties by alphabet."""
+    frequency = Counter(word for sentence in sentences for word in set(sentence))
+    high = max(MAX_SHARE * len(sentences), MIN_ROWS)
+    kept = [word for word, count in frequency.items() if MIN_ROWS <= count <= high]
+    return sorted(kept, key=lambda word: (-frequency[word], word))[:k]
+
+
+def only_word(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray:
+    """Return the index of the one vocabulary word in each sentence, -1 where it holds none or several."""
+    index = {word: i for i, word in enumerate(vocabulary)}
+    held = [{index[word] for word in sentence if word in index} for sentence in sentences]
+    return np.array([next(iter(h)) if len(h) == 1 else -1 for h in held], np.int64)
+
+
+def top_word(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray:
+    """Return for each sentence the index of its most frequent word (the first on ties), -1 where it is not listed."""
+    index = {word: i for i, word in enumerate(vocabulary)}
+    tops = [Counter(sentence).most_common(1)[0][0] if sentence else None for sentence in sentences]
+    return np.array([index.get(top, -1) for top in tops], np.int64)
+
+
+def top_words(sentences: list[list[str]], k: int = CONTENT_WORDS) -> list[str]:
+    """Return the k words that are most often a sentence's most frequent word, each in at least 5 sentences."""
+    tops = Counter(Counter(sentence).most_common(1)[0][0] for sentence in sentences if sentence)
+    return [word for word, count in sorted(tops.items(), key=lambda item: (-item[1], item[0]))[:k] if count >= MIN_ROWS]
+
+
+def word_counts(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray:
+    """Return how often each vocabulary word occurs in each sentence, float64 (n_sentences, n_words)."""
+    index = {word: i for i, word in enumerate(vocabulary)}
+    counts = np.zeros((len(sentences), len(vocabulary)))
+    for i, sentence in enumerate(sentences):
+        for word in sentence:
+            if word in index:
+                counts[i, index[word]] += 1
+    return counts
+
+
+@once_per_task
+def targets(task: Task, seed: int) -> Targets:
+    """Return the lexical targets of a task; words are chosen on its train sentences."""
+    train_texts, train_index = unique_sentences(task.train)
+    held_out_texts, held_out_index = unique_sentences(task.validation)
+    if len(train_texts) > MAX_SENTENCES:
+        keep = np.sort(np.random.default_rng(seed).permutation(len(train_texts))[:MAX_SENTENCES])
+        train_texts, train_index = [train_texts[i] for i in keep], train_index[keep]
+    train = [controls.words(text) for text in train_texts]
+    held_out = [controls.words(text) for text in held_out_texts]
+
+    def labelled(assign: Any, vocabulary: list[str]) -> Labelled:
+        a, b = assign(train, vocabulary), assign(held_out, vocabulary)
+        rows, held_out_rows = np.flatnonzero(a >= 0), np.flatnonzero(b >= 0)
+        folds = make_folds(a[rows], None, stratify=True, seed=seed)
+        return Labelled(rows, a[rows], held_out_rows, b[held_out_rows], tuple(vocabulary), folds)
+
+    frequency = Counter(word for sentence in train for word in set(sentence))
+    frequent = sorted((w for w in frequency if frequency[w] >= MIN_ROWS), key=lambda w: (-frequency[w], w))
+    counted = frequent[:COUNTED_WORDS]
+    lengths = tuple(np.log1p([len(sentence) for sentence in side]) for side in (train, held_out))
+    characters = tuple(np.array([len(text) for text in side], float) for side in (train_texts, held_out_texts))
+    return Targets(
+        train_index,
+        held_out_index,
+        labelled(only_word, mid_frequency_words(train)),
+        labelled(top_word, top_words(train)),
+        (word_counts(train, counted), word_counts(held_out, counted)),
+        (lengths[0], lengths[1]),
+        tuple(np.column_stack([np.expm1(n), c]) for n, c in zip(lengths, characters, strict=True)),  # type: ignore[arg-type]
+        make_folds(np.zeros(len(train)), None, stratify=False, seed=seed),
+    )
+
+
+@once_per_task
+def _projected_counts(task: Task, seed: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random projection of the TF-IDF rows of the unique sentences: a lexical encoder that learned nothing."""
+    target = targets(task, seed)
+    sides = controls.tfidf(task.train, task.validation)
+    projected = [np.concatenate([controls.project(side, d, seed) for side in split]) for split in sides]
+    return projected[0][target.train_index], projected[1][target.held_out_index]
+
+
+@once_per_task
+def _control_rows(task: Task, seed: int, d: int) -> list[dict[str, Any]]:
+    """Rows of the two controls that are vectors themselves: a random projection of the bag of words, and length."""
+    target = targets(task, seed)
+    rows = list(_rows(target, *_projected_counts(task, seed, d), "bow_projection", seed, d))
+    rows += _rows(target, *target.length_features, "length", seed, d, skip=("lexical_length_spearman",))
+    return rows
+
+
+def _rows(
+    target: Targets, train: np.ndarray, held_out: np.ndarray, control: str | None, seed: int, d: int, skip: tuple = ()
+) -> Iterator[dict[str, Any]]:
+    for metric, labelled in (
+        ("lexical_word_content", target.word_content),
+        ("lexical_top_token", target.top_token),
+    ):
+        size = {"n": len(labelled.held_out), "d": d, "seed": seed}
+        if not labelled.enough:
+            if control is None:
+                yield missing_row(f"{metric}_accuracy", "fewer than two words occur often enough", **size)
+            continue
+        classified = discriminate(
+            train[labelled.train_rows],
+            labelled.train,
+            held_out[labelled.held_out_rows],
+            labelled.held_out,
+            labelled.folds,
+        )
+        kept = (f"{metric}_accuracy", f"{metric}_skill")
+        for row in classification_rows(metric, {control: classified}, labelled.train, labelled.held_out, **size):
+            guessed = row["control"] in ("majority", "stratified")
+            if row["metric"] in kept and (control is None or not guessed):
+                yield row | {"definition": f"{len(labelled.names)} words"}
+    for metric, (y, y_held_out) in (("lexical_bow_r2", target.counts), ("lexical_length_spearman", target.lengths)):
+        size = {"n": len(y_held_out), "d": d, "seed": seed}
+        if metric in skip:
+            continue
+        if y.size == 0 or len(y) < 2 or len(y_held_out) < 2 or np.ptp(y_held_out) == 0:
+            if control is None:
+                yield missing_row(metric, "the words or lengths of these sentences do not vary", **size)
+            continue
+        scored = regress(train, y, held_out, y_held_out, target.folds)
+        value = scored.r2 if metric == "lexical_bow_r2" else scored.spearman
+        yield result_row(
+            metric, value, control=control, definition=f"{y.shape[1]} words" if y.ndim == 2 else "", **size
+        )
+
+
+def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors, seed: int) -> list[dict[str, Any]]:
+    """Return the rows of all lexical probes with their controls, over the unique sentences of a task."""
+    if train is None or task.train is None:
+        size = {"n": len(task.validation), "d": validation.d, "seed": seed}
+        reason = "the task has no train split"
+        return [missing_row("lexical_word_content_accuracy", reason, **size, status="not applicable")]
+    target = targets(task, seed)
+    vectors = stack(train)[target.train_index], stack(validation)[target.held_out_index]
+    return [*_rows(target, *vectors, None, seed, validation.d), *_control_rows(task, seed, validation.d)]

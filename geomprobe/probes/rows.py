@@ -1,0 +1,120 @@
+"""One form for every number that a probe yields, and what is computed once for a task and not once for a cell."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from geomprobe.tasks.base import Split, Task
+
+
+@dataclass(frozen=True)
+class PairVectors:
+    """Vectors of the rows of a split.
+
+    Attributes
+    ----------
+    first : ndarray of shape (n_rows, d)
+        Vectors of ``split.first``, each sentence encoded on its own.
+    second : ndarray of shape (n_rows, d) or None
+        Vectors of ``split.second``.
+    """
+
+    first: np.ndarray
+    second: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def d(self) -> int:
+        return int(self.first.shape[1])
+
+
+def result_row(
+    metric: str,
+    value: float,
+    *,
+    n: int,
+    d: int | None,
+    seed: int,
+    control: str | None = None,
+    definition: str = "",
+    status: str = "ok",
+    note: str = "",
+) -> dict[str, Any]:
+    """Return a row with keys of `geomprobe.results.RESULT_COLUMNS`; a value that is not finite becomes null."""
+    if status == "ok" and not math.isfinite(value):
+        status, note = "not applicable", note or "undefined on these rows (one side is constant)"
+    return {
+        "split": "validation",
+        "view": "raw",
+        "metric": metric,
+        "definition": definition,
+        "value": float(value) if status == "ok" else None,
+        "n": n,
+        "d": d,
+        "seed": seed,
+        "control": control,
+        "status": status,
+        "note": note,
+    }
+
+
+def missing_row(
+    metric: str, reason: str, *, n: int, d: int | None, seed: int, status: str = "needs rows"
+) -> dict[str, Any]:
+    """Return the row that stands where a probe could not be fitted; a failed cell is never left out."""
+    return result_row(metric, float("nan"), n=n, d=d, seed=seed, status=status, note=reason)
+
+
+def unique_sentences(split: Split) -> tuple[list[str], np.ndarray]:
+    """Return the unique sentences of a split and where each first stands in the stack [first; second]."""
+    texts = split.first if split.second is None else split.first + split.second
+    index: dict[str, int] = {}
+    for position, text in enumerate(texts):
+        index.setdefault(text, position)
+    return list(index), np.fromiter(index.values(), np.int64, len(index))
+
+
+def stack(vectors: PairVectors) -> np.ndarray:
+    """Return the vectors of all sentences, [first; second], float64."""
+    sides = [vectors.first] if vectors.second is None else [vectors.first, vectors.second]
+    return np.concatenate(sides).astype(np.float64, copy=False)
+
+
+def sentence_groups(split: Split) -> np.ndarray:
+    """Return a number per row such that rows which share a sentence, directly or by a chain, have the same one."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    index: dict[str, int] = {}
+    first = np.array([index.setdefault(text, len(index)) for text in split.first], np.int64)
+    if split.second is None:
+        return first
+    second = np.array([index.setdefault(text, len(index)) for text in split.second], np.int64)
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(index), len(index)))
+    return connected_components(links, directed=False)[1][first].astype(np.int64)
+
+
+def once_per_task(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Remember the last eight results of ``function(task, *args)``: a grid asks the same of a task for every cell."""
+    memory: OrderedDict[tuple, Any] = OrderedDict()
+
+    @wraps(function)
+    def remembered(task: Task, *args: Any) -> Any:
+        key = (task.fingerprint, *args)
+        if key not in memory:
+            memory[key] = function(task, *args)
+            while len(memory) > 8:
+                memory.popitem(last=False)
+        memory.move_to_end(key)
+        return memory[key]
+
+    return remembered
