@@ -15,9 +15,9 @@ import pandas as pd
 import geomprobe
 from geomprobe import metrics, probes, provenance
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
-from geomprobe.embed import embed_grid
+from geomprobe.embed import embed_grid, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
-from geomprobe.pooling import POOLINGS
+from geomprobe.pooling import POOLINGS, make_pooler
 from geomprobe.protocols import STRICT, Protocol
 from geomprobe.results import (
     CURVE_COLUMNS,
@@ -29,6 +29,7 @@ from geomprobe.results import (
     write_results,
     write_table,
 )
+from geomprobe.store import Store
 from geomprobe.tasks import load_task
 from geomprobe.tasks.base import Split, Task
 
@@ -97,7 +98,8 @@ def analyze(
     if len({task.name for task in loaded}) < len(loaded):
         raise UsageError("A task is given twice.")
     encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=device) for m in models]
-    grid = [(e, resolve_layers(e, layers), TaskTexts.of(task)) for e, task in product(encoders, loaded)]
+    wanted = {id(e): resolve_layers(e, range(e.n_layers + 1) if layers == "all" else layers) for e in encoders}
+    grid = [(e, wanted[id(e)], TaskTexts.of(task)) for e, task in product(encoders, loaded)]
 
     names = unique_names(encoders)
     total = sum(2 * len(texts.texts) for _, _, texts in grid)
@@ -128,7 +130,7 @@ def analyze(
         "limit": limit,
         "models": [model_entry(e, names[id(e)], runs[names[id(e)]][0], data_dir) for e in encoders],
         "tasks": [task_entry(task, truncated[task.name]) for task in loaded],
-        "poolings": [{"name": p, "trained": POOLINGS[p].trained, "note": POOLINGS[p].note} for p in poolings],
+        "poolings": [pooling_entry(name, seed) for name in poolings],
         "layers": layers if isinstance(layers, str) else list(layers),
         "compared": None,
         "groups": None,
@@ -193,36 +195,34 @@ def measure_task(
     out: str | Path | None,
     progress: Progress,
 ) -> tuple[Tables, int]:
-    """Return the tables of all cells of one model on one task, and how many texts were cut; at most one forward pass."""
+    """Return the tables of a model's cells on one task, and how many texts were cut; one forward pass at most."""
     cells = list(product(layers, poolings))
     keys = {cell: cell_key(encoder, texts.task, *cell, protocol, seed) for cell in cells}
     folders = {cell: Path(out) / "cells" / keys[cell] for cell in cells} if out is not None else {}
     tables = {cell: read_cell(folders.get(cell)) for cell in cells}
     missing = [cell for cell in cells if tables[cell] is None]
-    cut = encoder.count_truncated(texts.texts, max_length=protocol.max_length)
     if missing:
-        size = len(texts.texts)
         try:
-            vectors = embed_grid(
+            grid = embed_grid(
                 encoder,
                 texts.texts,
                 sorted({pool for _, pool in missing}),
                 sorted({layer for layer, _ in missing}),
                 max_length=protocol.max_length,
-                progress=lambda part, whole: progress(size * part // whole, 2 * size),
+                seed=seed,
+                store=Store(),
+                progress=lambda part, whole: progress(part, 2 * whole),
             )
-            failure = None
+            vectors, failure = grid.vectors, None
         except CELL_ERRORS as error:
-            failure = error
+            vectors, failure = {}, error
         for i, cell in enumerate(missing):
-            if failure is None:
-                found, whole = measure_cell(texts, vectors[cell], seed)
-            else:
-                found, whole = failed_cell("embedding", failure), False
+            found, whole = failed_cell("embedding", failure) if failure else measure_cell(texts, vectors[cell], seed)
             tables[cell] = stamp(found, encoder, texts.task, *cell, protocol, seed)
             if folders and whole:
                 write_cell(folders[cell], tables[cell])
             progress(len(missing) + i + 1, 2 * len(missing))
+    cut = int(tokenize(encoder, texts.texts, protocol.max_length).cut.sum())
     return {kind: pd.concat([tables[cell][kind] for cell in cells]) for kind in CELL_COLUMNS}, cut
 
 
@@ -237,7 +237,7 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
         try:
             found = part()
         except CELL_ERRORS as error:
-            found, whole = failed_cell(stage, error), False
+            found, whole = failed_cell(stage, error)
         for kind, frame in found.items():
             tables[kind].append(frame)
 
@@ -262,10 +262,10 @@ def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None
     return probes.PairVectors(vectors[first], None if second is None else vectors[second])
 
 
-def failed_cell(stage: str, error: BaseException) -> Tables:
-    """Return the row that stands for a stage (embedding, geometry, probes) that failed."""
+def failed_cell(stage: str, error: BaseException) -> tuple[Tables, bool]:
+    """Return the row that stands for a stage (embedding, geometry, probes) that failed, and that it failed."""
     note = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-    return {"results": pd.DataFrame([{"metric": stage, "status": "failed", "note": note}])}
+    return {"results": pd.DataFrame([{"metric": stage, "status": "failed", "note": note}])}, False
 
 
 def stamp(tables: Tables, encoder: Encoder, task: Task, layer: int, pool: str, protocol: Protocol, seed: int) -> Tables:
@@ -334,21 +334,6 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
     return task
 
 
-def resolve_layers(encoder: Encoder, layers: Sequence[int] | str) -> list[int]:
-    """Return layer numbers from 0 to n_layers; raises UsageError where one does not exist."""
-    if layers == "all":
-        return list(range(encoder.n_layers + 1))
-    resolved = []
-    for layer in layers:
-        number = int(layer) + encoder.n_layers + 1 if int(layer) < 0 else int(layer)
-        if not 0 <= number <= encoder.n_layers:
-            raise UsageError(
-                f"{encoder.name} has no layer {layer}.", f"Layers run from 0 (embeddings) to {encoder.n_layers} (last)."
-            )
-        resolved.append(number)
-    return list(dict.fromkeys(resolved))
-
-
 def unique_names(encoders: Sequence[Encoder]) -> dict[int, str]:
     """Return a name for each encoder (by id); where names coincide, the later ones are numbered."""
     names: dict[int, str] = {}
@@ -364,6 +349,12 @@ def definitions(used: Sequence[str]) -> dict[str, Any]:
     """Return the definitions of the metrics that occur, from the registry and the probes."""
     known = metrics.definitions() | probes.DEFINITIONS
     return {name: known[name] for name in used if name in known}
+
+
+def pooling_entry(name: str, seed: int) -> dict[str, Any]:
+    """Return what run.json says of a pooling; `trained` is None for one without parameters."""
+    pooler = make_pooler(name, 1, seed=seed)
+    return {"name": name, "trained": pooler.trained, "note": pooler.note}
 
 
 def model_entry(encoder: Encoder, name: str, run: dict[str, Any] | None, data_dir: str | Path | None) -> dict[str, Any]:
