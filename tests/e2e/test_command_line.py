@@ -1,10 +1,11 @@
-"""The whole way through the real command: text in, two checkpoints, measured geometry, a report out; and what goes wrong."""
+"""The whole way through the real command: text in, two checkpoints, geometry, a report out; and what goes wrong."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,13 +14,13 @@ from pathlib import Path
 import pytest
 
 GEOMPROBE = Path(sys.executable).parent / "geomprobe"
-WORDS = "time year people way day man thing woman life child world school state family student group country problem".split()
+WORDS = ["time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state"]
 
 
-def run(*words, cwd, cache, check=True, **env):
-    """Run the console command in `cwd` without a hub and return the finished process."""
+def run(command, cwd, cache, check=True, **env):
+    """Run `geomprobe <command>` in `cwd` without a hub and return the finished process."""
     done = subprocess.run(
-        [str(GEOMPROBE), *map(str, words)],
+        [str(GEOMPROBE), *shlex.split(command)],
         cwd=cwd,
         env={**os.environ, "GEOMPROBE_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", **env},
         capture_output=True,
@@ -64,25 +65,26 @@ def corpus(tmp_path_factory):
     return folder
 
 
-TINY = ["--preset", "demo", "--tokenizer", "train:512", "--set", "hidden=32", "--set", "heads=2", "--set", "intermediate=32",
-        "--set", "row_length=32", "--set", "compile=no", "--set", "batch_rows=8"]  # fmt: skip
+TINY = (
+    "--preset demo --tokenizer train:512 --set hidden=32 --set heads=2 --set intermediate=32 "
+    "--set row_length=32 --set batch_rows=8 --set compile=no"
+)
+COMPARE = "compare mlm hybrid --task controlled --pool all --limit 80 --out results"
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory, corpus, cache):
     """Two tiny checkpoints made by the command."""
     folder = tmp_path_factory.mktemp("runs")
-    for objective in ("mlm", "hybrid"):
-        run("pretrain", "--objective", objective, "--corpus", corpus, "--out", folder / objective, "--budget", "30-steps",
-            *TINY, cwd=folder, cache=cache)  # fmt: skip
+    for kind in ("mlm", "hybrid"):
+        run(f"pretrain --objective {kind} --corpus {corpus} --out {kind} --budget 30-steps {TINY}", folder, cache)
     return folder
 
 
 @pytest.fixture(scope="module")
 def compared(checkpoints, cache):
     """A results folder with both reports, made by the command."""
-    run("compare", "mlm", "hybrid", "--task", "controlled", "--pool", "all", "--limit", "80", "--out", "results",
-        cwd=checkpoints, cache=cache)  # fmt: skip
+    run(COMPARE, checkpoints, cache)
     return checkpoints / "results"
 
 
@@ -92,7 +94,7 @@ def test_help_is_quick_and_lists_the_commands(tmp_path, cache):
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        done = run("--help", cwd=tmp_path, cache=cache)
+        done = run("--help", tmp_path, cache)
         times.append(time.perf_counter() - started)
     for command in ("pretrain", "analyze", "compare", "report", "demo", "ls", "doctor", "corpus", "cache"):
         assert re.search(rf"^\s+{command}\b", done.stdout, re.M)
@@ -102,12 +104,12 @@ def test_help_is_quick_and_lists_the_commands(tmp_path, cache):
 
 @pytest.mark.parametrize("kind", ["tasks", "metrics", "poolings", "objectives", "presets"])
 def test_ls_prints_json(tmp_path, cache, kind):
-    rows = json.loads(run("ls", kind, "--json", cwd=tmp_path, cache=cache).stdout)
+    rows = json.loads(run(f"ls {kind} --json", tmp_path, cache).stdout)
     assert len(rows) >= 3
 
 
 def test_doctor_finds_nothing_broken(tmp_path, cache):
-    rows = json.loads(run("doctor", "--json", cwd=tmp_path, cache=cache).stdout)
+    rows = json.loads(run("doctor --json", tmp_path, cache).stdout)
     assert not [row for row in rows if row["state"] == "broken"]
 
 
@@ -153,8 +155,7 @@ def test_same_command_again_reuses_every_cell(compared, checkpoints, cache):
 
     before = pd.read_parquet(compared / "results.parquet")
     stamps = {p: p.stat().st_mtime_ns for p in (compared / "cells").rglob("*.parquet")}
-    run("compare", "mlm", "hybrid", "--task", "controlled", "--pool", "all", "--limit", "80", "--out", "results",
-        cwd=checkpoints, cache=cache)  # fmt: skip
+    run(COMPARE, checkpoints, cache)
     assert {p: p.stat().st_mtime_ns for p in (compared / "cells").rglob("*.parquet")} == stamps
     pd.testing.assert_frame_equal(pd.read_parquet(compared / "results.parquet"), before)
 
@@ -162,32 +163,18 @@ def test_same_command_again_reuses_every_cell(compared, checkpoints, cache):
 def test_report_is_rebuilt_from_the_folder_alone(compared, tmp_path, cache):
     copy = tmp_path / "copy"
     shutil.copytree(compared, copy, ignore=shutil.ignore_patterns("cells", "report.*"))
-    run("report", copy, "--html", "--pdf", cwd=tmp_path, cache=cache)
+    run(f"report {copy} --html --pdf", tmp_path, cache)
     assert (copy / "report.html").read_bytes() == (compared / "report.html").read_bytes()
     assert (copy / "report.pdf").read_bytes() == (compared / "report.pdf").read_bytes()
 
 
 def test_analyze_json_is_one_document(checkpoints, cache, tmp_path):
-    done = run("analyze", checkpoints / "mlm", "--task", "controlled", "--limit", "40", "--out", tmp_path / "r", "--json",
-               cwd=tmp_path, cache=cache)  # fmt: skip
+    done = run(f"analyze {checkpoints / 'mlm'} --task controlled --limit 40 --out r --json", tmp_path, cache)
     assert json.loads(done.stdout)["failed_cells"] == 0
 
 
 def test_real_sentence_transformer(minilm, tmp_path, cache):
-    run(
-        "analyze",
-        minilm,
-        "--pool",
-        "max",
-        "--task",
-        "controlled",
-        "--limit",
-        "60",
-        "--out",
-        "r",
-        cwd=tmp_path,
-        cache=cache,
-    )
+    run(f"analyze {minilm} --pool max --task controlled --limit 60 --out r", tmp_path, cache)
     run_json = json.loads((tmp_path / "r" / "run.json").read_text())
     assert run_json["models"][0]["dim"] == 384
 
@@ -196,56 +183,38 @@ def test_real_sentence_transformer(minilm, tmp_path, cache):
 
 
 def test_missing_model_folder(tmp_path, cache):
-    fails(
-        run("analyze", "no/such/folder", "--task", "controlled", cwd=tmp_path, cache=cache, check=False),
-        3,
-        "no/such/folder",
-    )
+    fails(run("analyze no/such/folder --task controlled", tmp_path, cache, check=False), 3, "no/such/folder")
     assert not (tmp_path / "runs").exists()
 
 
 def test_no_hub_fails_in_seconds(tmp_path, cache):
-    done = run("analyze", "some-org/some-model", "--task", "controlled", cwd=tmp_path, cache=cache, check=False)
+    done = run("analyze some-org/some-model --task controlled", tmp_path, cache, check=False)
     fails(done, 3, "some-org/some-model", "hub")
     assert not (tmp_path / "runs").exists()
 
 
 def test_tasks_without_data_and_hub(checkpoints, tmp_path, cache):
-    env = {"GEOMPROBE_DATA": ""}
-    fails(
-        run("analyze", checkpoints / "mlm", cwd=tmp_path, cache=cache, check=False, **env),
-        3,
-        "hub",
-        "--data|controlled",
-    )
-    fails(
-        run("analyze", checkpoints / "mlm", "--data", "nowhere", cwd=tmp_path, cache=cache, check=False), 3, "nowhere"
-    )
+    model = checkpoints / "mlm"
+    done = run(f"analyze {model}", tmp_path, cache, check=False, GEOMPROBE_DATA="")
+    fails(done, 3, "hub", "--data|controlled")
+    fails(run(f"analyze {model} --data nowhere", tmp_path, cache, check=False), 3, "nowhere")
 
 
 def test_unknown_names(checkpoints, tmp_path, cache):
     model = checkpoints / "mlm"
-    fails(
-        run("analyze", model, "--pool", "meen", "--task", "controlled", cwd=tmp_path, cache=cache, check=False),
-        2,
-        "'mean'",
-    )
-    fails(run("analyze", model, "--task", "controled", cwd=tmp_path, cache=cache, check=False), 2, "'controlled'")
-    fails(
-        run("analyze", model, "--task", "controlled", "--layer", "99", cwd=tmp_path, cache=cache, check=False),
-        2,
-        "layer 99",
-    )
-    fails(run("analyze", model, "--layer", "top", cwd=tmp_path, cache=cache, check=False), 2, "--layer")
-    fails(
-        run("analyze", model, "--device", "warp", "--task", "controlled", cwd=tmp_path, cache=cache, check=False),
-        2,
-        "warp",
-    )
-    fails(run("pretrain", "--objective", "mlmm", cwd=tmp_path, cache=cache, check=False), 2, "mlm")
-    fails(run("pretrain", "--preset", "smal", cwd=tmp_path, cache=cache, check=False), 2, "'small'")
-    fails(run("pretrain", "--set", "learning=1", cwd=tmp_path, cache=cache, check=False), 2, "learning")
-    fails(run("ls", "poolngs", cwd=tmp_path, cache=cache, check=False), 2, "'poolings'")
+    wrong = {
+        f"analyze {model} --pool meen --task controlled": "'mean'",
+        f"analyze {model} --task controled": "'controlled'",
+        f"analyze {model} --task controlled --layer 99": "layer 99",
+        f"analyze {model} --task controlled --layer top": "--layer",
+        f"analyze {model} --task controlled --device warp": "warp",
+        "pretrain --objective mlmm": "mlm",
+        "pretrain --preset smal": "'small'",
+        "pretrain --set learning=1": "learning",
+        "ls poolngs": "'poolings'",
+    }
+    for command, said in wrong.items():
+        fails(run(command, tmp_path, cache, check=False), 2, said)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -254,58 +223,52 @@ def test_damaged_weights(checkpoints, tmp_path, cache):
     shutil.copytree(checkpoints / "mlm", broken)
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    done = run("analyze", broken, "--task", "controlled", "--out", "r", cwd=tmp_path, cache=cache, check=False)
+    done = run("analyze broken --task controlled --out r", tmp_path, cache, check=False)
     fails(done, 3, "model.safetensors", "damaged|incomplete")
     assert not (tmp_path / "r").exists()
 
 
 def test_corpora_that_are_none(tmp_path, cache):
-    def pretrain(corpus):
-        return run("pretrain", "--corpus", corpus, "--out", "ckpt", *TINY, cwd=tmp_path, cache=cache, check=False)
-
-    fails(pretrain("absent"), 3, "absent")
     (tmp_path / "empty").mkdir()
-    fails(pretrain("empty"), 3, "empty")
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a.txt").write_text("A single document of a few words.")
-    fails(pretrain("one"), 3, "one|document")
-    assert not (tmp_path / "ckpt" / "config.json").exists()
+    for corpus in ("absent", "empty", "one"):
+        done = run(f"pretrain --corpus ./{corpus} --out ckpt {TINY}", tmp_path, cache, check=False)
+        fails(done, 3, corpus)
+        assert not (tmp_path / "ckpt").exists()
 
 
-def test_a_file_called_pretrain_in_the_current_folder(checkpoints, corpus, tmp_path, cache):
-    (tmp_path / "pretrain.py").write_text("raise SystemExit('the wrong file ran')\n")
-    (tmp_path / "reports.py").write_text("raise SystemExit('the wrong file ran')\n")
-    run("pretrain", "--objective", "mlm", "--corpus", corpus, "--out", "ckpt", "--budget", "2-steps", *TINY,
-        cwd=tmp_path, cache=cache)  # fmt: skip
-    done = run("pretrain", "--objective", "mlm", "--corpus", corpus, "--out", "other", *TINY,
-               cwd=tmp_path, cache=cache, check=False, PYTHONPATH=str(tmp_path))  # fmt: skip
+def test_a_file_called_pretrain_in_the_current_folder(corpus, tmp_path, cache):
+    for name in ("pretrain", "reports"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong file ran')\n")
+    command = f"pretrain --objective mlm --corpus {corpus} --out ckpt --budget 2-steps {TINY}"
+    run(command, tmp_path, cache)
+    done = run(command, tmp_path, cache, check=False, PYTHONPATH=str(tmp_path))
     fails(done, 1, r"pretrain\.py", "Rename")
     assert "wrong file" not in done.stderr + done.stdout
 
 
 def test_unfinished_and_foreign_folders_make_no_report(tmp_path, cache):
     (tmp_path / "r").mkdir()
-    fails(run("report", "r", cwd=tmp_path, cache=cache, check=False), 3, "run.json")
-    fails(run("report", "absent", cwd=tmp_path, cache=cache, check=False), 3, "absent")
+    fails(run("report r", tmp_path, cache, check=False), 3, "run.json")
+    fails(run("report absent", tmp_path, cache, check=False), 3, "absent")
     assert list((tmp_path / "r").iterdir()) == []
 
 
-@pytest.mark.skipif(os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_full_disk(checkpoints, corpus, tmp_path, cache):
-    """A file system of 1 MB: the command says that the disk is full and leaves nothing that looks finished."""
+    """On a file system of 1 MB the commands say that the disk is full and leave nothing that looks finished."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        done = run("pretrain", "--objective", "mlm", "--corpus", corpus, "--out", disk / "ckpt", "--budget", "2-steps", *TINY,
-                   "--set", "hidden=256", cwd=tmp_path, cache=cache, check=False)  # fmt: skip
-        fails(done, 1, "disk is full|No space")
+        train = f"pretrain --objective mlm --corpus {corpus} --out disk/ckpt --budget 2-steps {TINY} --set hidden=256"
+        fails(run(train, tmp_path, cache, check=False), 1, "disk is full|No space")
         assert not (disk / "ckpt" / "model.safetensors").exists()
         (disk / "filler").write_bytes(b"0" * 900_000)
-        done = run("analyze", checkpoints / "mlm", "--task", "controlled", "--limit", "60", "--out", disk / "r",
-                   cwd=tmp_path, cache=cache, check=False)  # fmt: skip
-        fails(done, 1, "disk is full|No space")
+        measure = f"analyze {checkpoints / 'mlm'} --task controlled --limit 60 --out disk/r"
+        fails(run(measure, tmp_path, cache, check=False), 1, "disk is full|No space")
         assert not (disk / "r" / "run.json").exists()
     finally:
         subprocess.run(["umount", str(disk)], check=False)
