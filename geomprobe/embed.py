@@ -1,0 +1,367 @@
+"""Texts to vectors: one forward pass gives every layer under every pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from geomprobe.common import InputError, UsageError, hash_bytes
+from geomprobe.encoders import Encoder, load_encoder
+from geomprobe.pooling import Pooler, make_pooler, pool
+from geomprobe.store import Store
+
+Cell = tuple[int, str]  # layer, pooling
+Progress = Callable[[int, int], None]
+
+BATCH_TOKENS = {"cpu": 4096, "cuda": 65536, "mps": 16384}  # padded tokens per batch
+
+
+@dataclass
+class EmbeddingGrid:
+    """Vectors of the same texts for several layers and poolings.
+
+    Attributes
+    ----------
+    vectors : dict of (layer, pooling) to ndarray of shape (n_texts, dim), float32
+        Rows in the order of the texts. Read-only and memory-mapped where they come from a store.
+    n_texts, n_unique : int
+        Each different text is encoded once.
+    n_truncated : int
+        How many of the unique texts were cut to max_length.
+    n_tokens : int
+        Tokens encoded, special tokens included, padding not.
+    max_length : int
+    poolers : dict of (layer, pooling) to Pooler
+    reused : int
+        How many cells came from the store.
+    """
+
+    vectors: dict[Cell, np.ndarray]
+    n_texts: int
+    n_unique: int
+    n_truncated: int
+    n_tokens: int
+    max_length: int
+    poolers: dict[Cell, Pooler] = field(default_factory=dict)
+    reused: int = 0
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Token ids of unique texts, cut to the encoder's length, and the way back to the texts as given."""
+
+    ids: list[list[int]]
+    cut: np.ndarray
+    inverse: np.ndarray
+    texts: list[str]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in all unique texts."""
+        return sum(map(len, self.ids))
+
+
+def unique_texts(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Return the different texts in order of first appearance, and for each given text its index among them."""
+    index: dict[str, int] = {}
+    inverse = np.fromiter((index.setdefault(text, len(index)) for text in texts), np.int64, len(texts))
+    return list(index), inverse
+
+
+def tokenize(encoder: Encoder, texts: Sequence[str], max_length: int | None = None) -> TokenRows:
+    """Return the token rows of the unique texts.
+
+    Raises
+    ------
+    InputError
+        No texts, or one that is not a string.
+    UsageError
+        A max_length that the encoder cannot take.
+    """
+    if isinstance(texts, str):
+        raise UsageError("texts is one string; give a list of strings.")
+    if len(texts) == 0:
+        raise InputError("There are no texts to embed.")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"Text {row} is {type(text).__name__}, not a string.", "Leave out or fill empty cells.")
+    different, inverse = unique_texts(texts)
+    ids, cut = limited(encoder, max_length).tokenize(different)
+    return TokenRows(ids, cut, inverse, different)
+
+
+def limited(encoder: Encoder, max_length: int | None) -> Encoder:
+    """Return the encoder, with a shorter limit where one is asked for."""
+    import dataclasses
+
+    if max_length is None or max_length == encoder.max_length:
+        return encoder
+    if not 1 <= max_length <= encoder.max_length:
+        raise UsageError(f"max_length {max_length} is not between 1 and the {encoder.max_length} of {encoder.name}.")
+    shorter = dataclasses.replace(encoder, max_length=max_length)
+    if "hash" in encoder.__dict__:
+        shorter.__dict__["hash"] = encoder.hash
+    return shorter
+
+
+def batches(lengths: np.ndarray, budget: int, *, equal: bool = False) -> list[np.ndarray]:
+    """Return rows grouped by length, longest first, each group with at most ``budget`` tokens after padding.
+
+    Parameters
+    ----------
+    lengths : int ndarray of shape (n_rows,)
+    budget : int
+        Rows times the longest length; a row longer than it is a group of its own.
+    equal : bool
+        Put only rows of the same length together, for models that padding disturbs.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    groups: list[np.ndarray] = []
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        stop = min(len(order), start + max(1, budget // max(longest, 1)))
+        if equal:
+            stop = min(stop, start + int(np.sum(lengths[order[start:stop]] == longest)))
+        groups.append(order[start:stop])
+        start = stop
+    return groups
+
+
+def resolve_layers(encoder: Encoder, layers: Sequence[int]) -> list[int]:
+    """Return layer numbers between 0 and n_layers, without repeats; negative ones count from the last.
+
+    Raises
+    ------
+    UsageError
+        For a layer that the encoder does not have.
+    """
+    found = []
+    for layer in layers:
+        number = layer + encoder.n_layers + 1 if layer < 0 else layer
+        if not 0 <= number <= encoder.n_layers:
+            raise UsageError(
+                f"{encoder.name} has no layer {layer}.",
+                f"Layers are 0 (embedding output) to {encoder.n_layers}; -1 is the last.",
+            )
+        found.append(number)
+    return list(dict.fromkeys(found))
+
+
+def stream(
+    encoder: Encoder,
+    rows: TokenRows,
+    cells: Mapping[Cell, Pooler],
+    *,
+    progress: Progress | None = None,
+) -> Iterator[tuple[np.ndarray, dict[Cell, np.ndarray]]]:
+    """Yield blocks of vectors of unique texts, longest texts first.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    rows : TokenRows
+    cells : mapping of (layer, pooling) to Pooler
+        Layers between 0 and n_layers.
+    progress : callable, optional
+        Called with (texts done, texts in all) after each block.
+
+    Yields
+    ------
+    (unique_rows, block)
+        Indices among the unique texts, (b,) int64, and per cell an array of shape (b, dim), float32.
+    """
+    by_layer: dict[int, list[str]] = {}
+    for layer, name in cells:
+        by_layer.setdefault(layer, []).append(name)
+    lengths = np.array([len(row) for row in rows.ids])
+    done = 0
+    with encoder.evaluating():
+        for group in batches(lengths, BATCH_TOKENS[encoder.device.type], equal=not encoder.padding_safe):
+            states, mask = encoder.states([rows.ids[i] for i in group])
+            block: dict[Cell, np.ndarray] = {}
+            with torch.inference_mode():
+                for layer, names in by_layer.items():
+                    pooled = pool(states[layer], mask, [cells[layer, name] for name in names])
+                    for name, vectors in zip(names, pooled, strict=True):
+                        block[layer, name] = vectors.cpu().numpy()
+            del states
+            yield group, block
+            done += len(group)
+            if progress is not None:
+                progress(done, len(lengths))
+
+
+def make_cells(
+    encoder: Encoder,
+    poolings: Sequence[str],
+    layers: Sequence[int],
+    *,
+    poolers: Mapping[Cell, Pooler] | None = None,
+    seed: int = 0,
+) -> dict[Cell, Pooler]:
+    """Return the pooling of every (layer, pooling): the given one, else one at initialisation.
+
+    Parameters
+    ----------
+    poolers : mapping of (layer, pooling) to Pooler, optional
+        Trained poolings.
+    seed : int
+        Draws the attention pooling at initialisation.
+    """
+    widths = layer_widths(encoder)
+    cells = {}
+    for layer in resolve_layers(encoder, layers):
+        for name in dict.fromkeys(poolings):
+            given = (poolers or {}).get((layer, name))
+            cells[layer, name] = given or make_pooler(name, widths[layer], seed=seed)
+    return cells
+
+
+def layer_widths(encoder: Encoder) -> list[int]:
+    """Return the width of every layer's states; a few architectures have narrower embeddings."""
+    with encoder.evaluating():
+        states, _ = encoder.states([encoder.tokenize(["a"])[0][0]])
+    return [int(layer.shape[-1]) for layer in states]
+
+
+def embed_grid(
+    encoder: Encoder,
+    texts: Sequence[str],
+    poolings: Sequence[str] = ("mean",),
+    layers: Sequence[int] = (-1,),
+    *,
+    max_length: int | None = None,
+    poolers: Mapping[Cell, Pooler] | None = None,
+    seed: int = 0,
+    store: Store | None = None,
+    progress: Progress | None = None,
+) -> EmbeddingGrid:
+    """Embed texts once, for every layer and pooling.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    texts : sequence of str, length n_texts
+        Repeated texts are encoded once. An empty string is a text like any other.
+    poolings : sequence of str
+        Names of `geomprobe.pooling.POOLINGS`.
+    layers : sequence of int
+        0 (embedding output) to n_layers (last, after the final norm); negative numbers count from the last.
+    max_length : int, optional
+        Tokens per text; longer texts are cut and counted. Default: the encoder's limit.
+    poolers : mapping of (layer, pooling) to Pooler, optional
+        Trained poolings; the others are at initialisation.
+    seed : int
+        Draws the attention pooling at initialisation.
+    store : Store, optional
+        Where vectors are kept on disk and found again.
+    progress : callable, optional
+        ``progress(done, total)`` in unique texts.
+
+    Returns
+    -------
+    EmbeddingGrid
+
+    Notes
+    -----
+    Poolings are computed in float32 whatever the precision of the forward pass. A text's vector does not depend on
+    the other texts but for rounding (about 1e-6 relative in float32), for the batch that it falls into does.
+    """
+    encoder = limited(encoder, max_length)
+    rows = tokenize(encoder, texts)
+    cells = make_cells(encoder, poolings, layers, poolers=poolers, seed=seed)
+    found: dict[Cell, np.ndarray] = {}
+    keys: dict[Cell, str] = {}
+    if store is not None:
+        wanted = hash_bytes(*rows.texts)
+        made_by = (encoder.hash, str(encoder.dtype), str(encoder.max_length), str(encoder.lower_case))
+        for cell, pooler in cells.items():
+            keys[cell] = store.key(*made_by, wanted, str(cell[0]), pooler.fingerprint)
+            if stored := store.get(keys[cell]):
+                found[cell] = stored[0]
+    reused = len(found)
+    missing = {cell: pooler for cell, pooler in cells.items() if cell not in found}
+    if missing:
+        found |= _compute(encoder, rows, missing, store, keys, progress)
+    elif progress is not None:
+        progress(len(rows.ids), len(rows.ids))
+    repeated = len(rows.texts) < len(rows.inverse)
+    return EmbeddingGrid(
+        {cell: found[cell][rows.inverse] if repeated else found[cell] for cell in cells},
+        len(rows.inverse),
+        len(rows.texts),
+        int(rows.cut.sum()),
+        rows.n_tokens,
+        encoder.max_length,
+        cells,
+        reused,
+    )
+
+
+def _compute(
+    encoder: Encoder,
+    rows: TokenRows,
+    cells: Mapping[Cell, Pooler],
+    store: Store | None,
+    keys: Mapping[Cell, str],
+    progress: Progress | None,
+) -> dict[Cell, np.ndarray]:
+    """Return the vectors of the unique texts, kept in the store where there is one."""
+    n, widths = len(rows.ids), layer_widths(encoder)
+    with ExitStack() as stack:
+        arrays: dict[Cell, np.ndarray] = {}
+        for cell, pooler in cells.items():
+            shape = (n, widths[cell[0]])
+            if store is None:
+                arrays[cell] = np.empty(shape, np.float32)
+            else:
+                meta = {"model": encoder.name, "model_hash": encoder.hash, "layer": cell[0], "pooling": pooler.name}
+                arrays[cell] = stack.enter_context(store.writing(keys[cell], shape, meta))
+        for group, block in stream(encoder, rows, cells, progress=progress):
+            for cell, vectors in block.items():
+                arrays[cell][group] = vectors
+    if store is not None:
+        for cell in cells:
+            stored = store.get(keys[cell])
+            if stored is None:
+                raise InputError(f"{store.folder} lost vectors while they were written.", "Repeat the command.")
+            arrays[cell] = stored[0]
+    return arrays
+
+
+def embed(
+    encoder: Encoder | object,
+    texts: Sequence[str],
+    *,
+    pooling: str = "mean",
+    layer: int = -1,
+    max_length: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return one vector per text.
+
+    Parameters
+    ----------
+    encoder : Encoder, or anything that `load_encoder` opens
+    texts : sequence of str, length n_texts
+    pooling : str
+        One of `geomprobe.pooling.POOLINGS`.
+    layer : int
+        0 (embedding output) to n_layers; -1 is the last.
+    max_length : int, optional
+        Tokens per text; longer texts are cut.
+    progress : callable, optional
+        ``progress(done, total)`` in unique texts.
+
+    Returns
+    -------
+    ndarray of shape (n_texts, dim), float32
+    """
+    opened = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+    grid = embed_grid(opened, texts, [pooling], [layer], max_length=max_length, progress=progress)
+    return next(iter(grid.vectors.values()))

@@ -1,0 +1,153 @@
+"""Token states to sentence vectors: mean, max, weighted, attention, cls, last. Padding never counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from geomprobe.common import hash_bytes, unknown_name
+
+POOLINGS = ("mean", "max", "weighted", "attention", "cls", "last")
+TRAINABLE = ("weighted", "attention")
+
+
+@dataclass(frozen=True)
+class Pooler:
+    """One pooling with its parameters.
+
+    Attributes
+    ----------
+    name : str
+        One of `POOLINGS`.
+    parameter : float32 ndarray or None
+        ``weighted``: logits of shape (n_positions,), counted from the first real token; a later position takes the
+        last one. ``attention``: the query and key projection folded into one vector k of shape (dim,), so that the
+        logit of a token with state s is k·s. None for the poolings without parameters.
+    trained : bool or None
+        None for poolings without parameters; False for values at initialisation.
+    seed : int or None
+        The seed that drew or trained the parameter.
+    """
+
+    name: str
+    parameter: np.ndarray | None = None
+    trained: bool | None = None
+    seed: int | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The name and, where there are parameters, their SHA-256: what vectors on disk are keyed by."""
+        if self.parameter is None:
+            return self.name
+        return f"{self.name}-{hash_bytes(np.ascontiguousarray(self.parameter, np.float32).tobytes())}"
+
+    @property
+    def note(self) -> str:
+        """What a row measured with this pooling has to say about it."""
+        if self.trained is None:
+            return ""
+        if self.trained:
+            return f"trained pooling, seed {self.seed}"
+        return "untrained pooling" + (", equal to mean" if self.name == "weighted" else f", seed {self.seed}")
+
+
+def make_pooler(name: str, dim: int, *, seed: int = 0) -> Pooler:
+    """Return a pooling, with parameters at initialisation where it has any.
+
+    Parameters
+    ----------
+    name : str
+        One of `POOLINGS`.
+    dim : int
+        Width of the token states.
+    seed : int
+        Draws the attention query and key.
+
+    Notes
+    -----
+    ``weighted`` starts with equal logits and is then the mean, bit for bit. ``attention`` starts with a query
+    q ~ N(0, 1) and a Xavier-uniform key projection K; the logit of a state s is q·(K s)/sqrt(dim) = (Kᵀq/sqrt(dim))·s.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    """
+    if name not in POOLINGS:
+        raise unknown_name("pooling", name, list(POOLINGS))
+    if name == "weighted":
+        return Pooler(name, np.zeros(1, np.float32), False)
+    if name == "attention":
+        generator = torch.Generator().manual_seed(seed)
+        query = torch.randn(dim, generator=generator, dtype=torch.float64)
+        bound = (6 / (dim + dim)) ** 0.5
+        key = (2 * torch.rand(dim, dim, generator=generator, dtype=torch.float64) - 1) * bound
+        return Pooler(name, (key.T @ query / dim**0.5).float().numpy(), False, seed)
+    return Pooler(name)
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Return the position of each token counted from the first real one, (batch, tokens) int64; 0 at padding."""
+    return (mask.long().cumsum(1) - 1).clamp_min(0)
+
+
+def masked_softmax(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return exp(logits - max) at real tokens and 0 at padding, not normalised: `pool` divides by the sum."""
+    logits = logits.masked_fill(~mask, -torch.inf)
+    return (logits - logits.amax(1, keepdim=True)).exp()
+
+
+def token_weights(pooler: Pooler, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the weight of each token, (batch, tokens) float32, up to a factor per row; padding weighs 0.
+
+    ``max`` has no such weights and is refused with ValueError.
+    """
+    if pooler.name == "mean":
+        return mask.float()
+    if pooler.name in ("cls", "last"):
+        order = positions(mask)
+        wanted = 0 if pooler.name == "cls" else mask.sum(1, keepdim=True) - 1
+        return (mask & (order == wanted)).float()
+    if pooler.parameter is None:
+        raise ValueError(f"{pooler.name} pooling has no token weights")
+    parameter = torch.as_tensor(pooler.parameter, dtype=torch.float32, device=states.device)
+    if pooler.name == "weighted":
+        return masked_softmax(parameter[positions(mask).clamp_max(len(parameter) - 1)], mask)
+    return masked_softmax(states @ parameter, mask)
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, poolers: Sequence[Pooler]) -> list[torch.Tensor]:
+    """Pool one layer's token states in every requested way at once.
+
+    Parameters
+    ----------
+    states : Tensor of shape (batch, tokens, dim), any float type
+        What stands at padded positions is never read.
+    mask : bool Tensor of shape (batch, tokens)
+        True at real tokens; every row has at least one.
+    poolers : sequence of Pooler
+
+    Returns
+    -------
+    list of Tensor of shape (batch, dim), float32
+        In the order of ``poolers``.
+    """
+    states = states.float()
+    padded = not bool(mask.all())
+    if padded:
+        states = states.masked_fill(~mask[..., None], 0.0)
+    vectors: list[torch.Tensor | None] = [None] * len(poolers)
+    linear = [i for i, pooler in enumerate(poolers) if pooler.name != "max"]
+    if linear:
+        weights = torch.stack([token_weights(poolers[i], states, mask) for i in linear], 1)
+        sums = torch.bmm(weights, states) / weights.sum(2, keepdim=True)
+        for place, i in enumerate(linear):
+            vectors[i] = sums[:, place]
+    for i, pooler in enumerate(poolers):
+        if pooler.name == "max":
+            vectors[i] = (states.masked_fill(~mask[..., None], -torch.inf) if padded else states).amax(1)
+    return [v for v in vectors if v is not None]

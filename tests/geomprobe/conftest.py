@@ -1,0 +1,87 @@
+"""Tiny encoders that every test can afford, made anew for each test session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+TEXT = "the a cat dog sat on mat big small red and not very who saw bird tree . , !"
+WORDS = TEXT.split()
+
+
+def word_tokenizer(
+    *, template: bool = True, side: str = "right", pad: bool = True
+) -> transformers.PreTrainedTokenizerFast:
+    """Return a word-level tokenizer, with [CLS] … [SEP] around each text if `template`."""
+    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    if template:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+    names = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    if pad:
+        names["pad_token"] = "[PAD]"
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, padding_side=side, model_max_length=32, **names
+    )
+
+
+def tiny_model(kind: str) -> transformers.PreTrainedModel:
+    """Return a randomly initialised model of a few thousand weights."""
+    torch.manual_seed(0)
+    size = len(WORDS) + 5
+    common = {"vocab_size": size, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    if kind == "bert":
+        config = transformers.BertConfig(**common, intermediate_size=32, max_position_embeddings=32)
+    elif kind == "roberta":
+        config = transformers.RobertaConfig(**common, intermediate_size=32, max_position_embeddings=34, pad_token_id=0)
+    elif kind == "modernbert":
+        config = transformers.ModernBertConfig(
+            **common, intermediate_size=32, max_position_embeddings=32, pad_token_id=0, bos_token_id=2, eos_token_id=3,
+            cls_token_id=2, sep_token_id=3,
+        )  # fmt: skip
+    elif kind == "gpt2":
+        config = transformers.GPT2Config(
+            vocab_size=size, n_embd=16, n_layer=2, n_head=2, n_positions=32, bos_token_id=3, eos_token_id=3
+        )
+    elif kind == "llama":
+        config = transformers.LlamaConfig(**common, intermediate_size=32, max_position_embeddings=32)
+    elif kind == "t5":
+        config = transformers.T5Config(vocab_size=size, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    elif kind == "fnet":
+        config = transformers.FNetConfig(
+            vocab_size=size, hidden_size=16, num_hidden_layers=2, intermediate_size=32, max_position_embeddings=32
+        )
+    else:
+        raise ValueError(kind)
+    model = transformers.AutoModel.from_config(config)
+    for name, parameter in model.named_parameters():  # larger than initialisation, so that differences are seen
+        if parameter.ndim > 1 and "norm" not in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """Return a function that gives the folder of a tiny saved model of the given kind."""
+    made: dict[str, Path] = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            path = tmp_path_factory.mktemp("models") / f"tiny-{kind}"
+            tiny_model(kind).save_pretrained(path)
+            decoder = kind in ("gpt2", "llama")
+            word_tokenizer(template=not decoder, side="left" if decoder else "right", pad=not decoder).save_pretrained(
+                path
+            )
+            made[kind] = path
+        return made[kind]
+
+    return folder

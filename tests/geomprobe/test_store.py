@@ -1,0 +1,79 @@
+"""The store: whole or not at all, found again, listed, pruned."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from geomprobe.common import GeomprobeError
+from geomprobe.store import Store
+
+
+def put(store, key, rows=3):
+    with store.writing(key, (rows, 4), {"model": "m"}) as array:
+        array[:] = np.arange(rows * 4).reshape(rows, 4)
+
+
+def test_round_trip(tmp_path):
+    store = Store(tmp_path)
+    key = store.key("weights", "texts")
+    assert store.get(key) is None
+    put(store, key)
+    array, meta = store.get(key)
+    assert isinstance(array, np.memmap)
+    assert not array.flags.writeable
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, np.arange(12).reshape(3, 4))
+    assert meta["model"] == "m"
+
+
+def test_keys_do_not_collide():
+    assert Store.key("ab", "c") != Store.key("a", "bc") != Store.key("abc")
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(RuntimeError), store.writing("ab" * 32, (3, 4), {}):
+        raise RuntimeError
+    assert store.get("ab" * 32) is None
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_damage_counts_as_absent(tmp_path):
+    store = Store(tmp_path)
+    put(store, "ab" * 32)
+    vectors = tmp_path / "ab" / ("ab" * 32) / "vectors.npy"
+    vectors.write_bytes(vectors.read_bytes()[:-8])
+    assert store.get("ab" * 32) is None
+    put(store, "ab" * 32)
+    assert store.get("ab" * 32) is not None
+
+
+def test_a_full_disk_is_an_error_with_advice(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    store = Store(tmp_path)
+    with pytest.raises(GeomprobeError, match="No space left") as error:
+        put(store, "ab" * 32)
+    assert "prune" in error.value.hint
+    assert store.entries() == []
+
+
+def test_listing_and_pruning(tmp_path):
+    store = Store(tmp_path)
+    for i, age in enumerate((0, 5, 10)):
+        put(store, f"{i}{i}" * 32, rows=10)
+        used = time.time() - age * 86400
+        os.utime(tmp_path / f"{i}{i}" / (f"{i}{i}" * 32) / "meta.json", (used, used))
+    entries = store.entries()
+    assert [entry.key[0] for entry in entries] == ["0", "1", "2"]
+    assert entries[0].size > 160
+    assert entries[0].meta["shape"] == [10, 4]
+    assert store.prune(older_than_days=7) == (1, entries[2].size)
+    assert store.prune(max_bytes=entries[0].size)[0] == 1
+    assert [entry.key[0] for entry in store.entries()] == ["0"]
+    assert store.prune()[0] == 1
+    assert store.entries() == []
