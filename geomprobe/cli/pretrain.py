@@ -1,0 +1,95 @@
+"""`geomprobe pretrain`: text goes in, a checkpoint folder comes out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from geomprobe.cli.errors import guard
+from geomprobe.cli.output import Output, Progress
+
+
+@guard
+def pretrain(
+    objective: Annotated[str | None, typer.Option(help="mlm, jepa or hybrid.")] = None,
+    preset: Annotated[str, typer.Option(help="demo, small, paper or base, or a TOML file of settings.")] = "small",
+    corpus: Annotated[
+        str | None, typer.Option(help="docstrings, wikipedia, a file, a folder, a hub id, or a prepared corpus.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="A folder, a hub id, or train:N to train one on the corpus.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Checkpoint folder; by default runs/pretrain/<objective>.")] = None,
+    budget: Annotated[str | None, typer.Option(help="How long to train, for example 50M-tokens or 2000-steps.")] = None,
+    save_every: Annotated[str | None, typer.Option(help="Steps between saved states, or minutes as in 10m.")] = None,
+    monitor_every: Annotated[int | None, typer.Option(help="Steps between monitor lines.", min=1)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest good state in --out.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, data order and masks.", min=0)] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the preset; repeatable.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Train a text encoder by masked language modelling, joint-embedding prediction, or both."""
+    from geomprobe.common import read_json
+    from pretrain.config import load_config
+    from pretrain.trainer import train
+
+    output = Output(json)
+    flags = {
+        "objective": objective,
+        "corpus": corpus,
+        "tokenizer": tokenizer,
+        "out": out,
+        "budget": budget,
+        "save_every": save_every,
+        "monitor_every": monitor_every,
+        "seed": seed,
+        "device": device,
+    }
+    config = load_config(preset, flags, set_ or [])
+    with output.progress(f"pretrain {config.objective}") as bar:
+        folder = train(config, resume=resume, progress=_Reporter(output, bar))
+    run = read_json(folder / "run.json")
+    output.result({"checkpoint": str(folder), **run["final"]}, _summary(str(folder), run["final"]))
+
+
+class _Reporter:
+    """Turns the trainer's records into a bar and a line now and then."""
+
+    def __init__(self, output: Output, bar: Progress):
+        self.output, self.bar = output, bar
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        if "warning" in record:
+            self.output.warning(record["warning"])
+        elif "stage" in record:
+            self.bar(record["done"], record["total"])
+        else:
+            self.bar(record["step"], record["steps"])
+            if "held_out_mlm" in record or "held_out_jepa" in record:
+                self.output.note(
+                    f"{_losses(record)}  {record['tokens_per_s']:,.0f} tokens/s  {_duration(record['eta_s'])} left"
+                )
+
+
+def _losses(record: dict[str, Any]) -> str:
+    names = {"held_out_mlm": "held-out MLM loss", "held_out_jepa": "held-out JEPA loss", "lambda": "λ"}
+    parts = [f"{title} {record[key]:.3f}" for key, title in names.items() if key in record]
+    return f"step {record['step']}: " + ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _summary(folder: str, final: dict[str, Any]) -> str:
+    text = f"{folder}\n{_losses(final)}"
+    if "held_out_mlm" in final:
+        gain = final["unigram_entropy"] - final["held_out_mlm"]
+        text += f"\nunigram entropy of the corpus {final['unigram_entropy']:.3f} nat: the encoder is {gain:.3f} nat below it"
+    return text

@@ -1,0 +1,170 @@
+"""Checkpoint folders: an export that the ecosystem loads, and an exact training state, both in safetensors and JSON only."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from geomprobe.common import InputError, atomic_path, hash_file, read_json, write_json
+from pretrain.corpus import Corpus
+from pretrain.objectives import Objective
+
+_STEP = re.compile(r"step-(\d+)")
+MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+]
+
+
+# --- export ------------------------------------------------------------------------------------------------------------
+
+
+def export(out: Path, objective: Objective, corpus: Corpus) -> None:
+    """Write the encoder to ``out`` and the target encoder to ``out/ema``, each a plain Hugging Face folder.
+
+    A `jepa` run has no trained head, so its encoder is written without one.
+    """
+    model = objective.model.model if objective.kind == "jepa" else objective.model
+    _export_model(out, model, corpus)
+    if objective.target is not None:
+        _export_model(out / "ema", objective.target, corpus)
+
+
+def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
+    """Write one model folder; each file is replaced in one rename, the weights last."""
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out / ".export") as temporary:
+        transformers_logging.disable_progress_bar()
+        model.save_pretrained(temporary)
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            if (corpus.path / name).is_file():
+                shutil.copyfile(corpus.path / name, temporary / name)
+        write_json(temporary / "modules.json", MODULES)
+        limits = {"max_seq_length": model.config.max_position_embeddings, "do_lower_case": False}
+        write_json(temporary / "sentence_bert_config.json", limits)
+        pooling = {"word_embedding_dimension": model.config.hidden_size, "pooling_mode_mean_tokens": True}
+        write_json(
+            temporary / "1_Pooling" / "config.json",
+            {**pooling, "pooling_mode_cls_token": False, "pooling_mode_max_tokens": False},
+        )
+        (out / "1_Pooling").mkdir(exist_ok=True)
+        files = sorted(file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
+        for name in sorted(files, key=lambda file: file.suffix == ".safetensors"):
+            os.replace(temporary / name, out / name)
+        shutil.rmtree(temporary)
+        temporary.mkdir()  # atomic_path wants something to put in place
+    shutil.rmtree(out / ".export")
+
+
+# --- exact state -------------------------------------------------------------------------------------------------------
+
+
+def save_state(
+    out: Path, step: int, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: dict[str, Any], keep: int
+) -> Path:
+    """Write everything that the next step depends on to ``out/trainer/step-N`` and remove all but the last ``keep`` states."""
+    folder = out / "trainer" / f"step-{step}"
+    if folder.exists():
+        shutil.rmtree(folder)  # left by a run that went back to an older state
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        save_file(_unshared(objective.state_dict()), temporary / "model.safetensors")
+        moments = {
+            f"{number}.{key}": value.contiguous()
+            for number, entry in optimizer.state_dict()["state"].items()
+            for key, value in entry.items()
+        }
+        save_file(moments, temporary / "optimizer.safetensors")
+        hashes = {name: hash_file(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
+        write_json(temporary / "state.json", {"step": step, "files": hashes, **extra})
+    for old in _states(out)[keep:]:
+        shutil.rmtree(old)
+    return folder
+
+
+def load_state(
+    out: Path, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """Restore the newest good state and return its record, or None where there is none.
+
+    Damaged states are named in a warning and passed over.
+
+    Raises
+    ------
+    InputError
+        There are states, but every one is damaged.
+    """
+    remove_leftovers(out)
+    states = _states(out)
+    for folder in states:
+        try:
+            record = read_json(folder / "state.json")
+            for name, digest in record["files"].items():
+                if hash_file(folder / name) != digest:
+                    raise InputError(f"{folder / name} does not match its recorded hash.")
+            weights = load_file(folder / "model.safetensors")
+            moments = load_file(folder / "optimizer.safetensors")
+        except (InputError, OSError, KeyError, TypeError, SafetensorError) as error:
+            warn(f"{folder} is damaged and is passed over: {error}")
+            continue
+        missing, unexpected = objective.load_state_dict(weights, strict=False)
+        if unexpected or set(missing) - _shared_names(objective):
+            raise InputError(
+                f"{folder} belongs to another model.",
+                "Choose another --out, or the settings this run was started with.",
+            )
+        _load_moments(optimizer, moments)
+        return record
+    if states:
+        raise InputError(
+            f"No state under {out / 'trainer'} can be read.", "Start again without --resume in another folder (--out)."
+        )
+    return None
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove what a killed process was writing."""
+    for folder in (out, out / "ema", out / "trainer"):
+        for left in folder.glob(".*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _states(out: Path) -> list[Path]:
+    """Return the state folders, newest first."""
+    found = [
+        (int(match[1]), path) for path in (out / "trainer").glob("step-*") if (match := _STEP.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the state with every storage once: a tied head is the embedding under a second name."""
+    seen: set[int] = set()
+    return {
+        name: value.detach().contiguous()
+        for name, value in state.items()
+        if value.data_ptr() not in seen and not (value.numel() and seen.add(value.data_ptr()))  # type: ignore[func-returns-value]
+    }
+
+
+def _shared_names(module: torch.nn.Module) -> set[str]:
+    return set(module.state_dict()) - set(_unshared(module.state_dict()))
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, moments: dict[str, torch.Tensor]) -> None:
+    state = optimizer.state_dict()
+    entries: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in moments.items():
+        number, _, key = name.partition(".")
+        entries.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({"state": entries, "param_groups": state["param_groups"]})

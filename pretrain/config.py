@@ -1,0 +1,217 @@
+"""One typed description of a pretraining run: presets, overrides, and refusal of whatever is unknown."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geomprobe.common import UsageError, unknown_name
+
+OBJECTIVES = ("mlm", "jepa", "hybrid")
+BALANCES = ("learned", "fixed", "ramp", "uncertainty", "gradnorm")
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Everything that decides the outcome of a run, and where it is written.
+
+    Sizes are in tokens unless said otherwise. A preset sets the model and its optimisation; flags and ``--set`` override it.
+    """
+
+    preset: str = "small"
+    objective: str = "hybrid"
+    corpus: str = "wikimedia/wikipedia"
+    tokenizer: str = ""  # "" takes train:8192 for docstrings and bert-base-uncased for all else
+    limit_tokens: int = 0  # tokens of the corpus to prepare; 0 takes all of it
+    out: str = ""  # "" is runs/pretrain/<objective>
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"  # auto | bf16 | fp32
+    compile: str = "auto"  # auto | yes | no
+
+    # encoder
+    layers: int = 4
+    hidden: int = 256
+    heads: int = 4
+    intermediate: int = 512  # width of each half of the gated MLP
+    max_length: int = 512
+    tied_head: bool = True
+    init_std: float = 0.02
+    # predictor
+    predictor_layers: int = 2
+    predictor_hidden: int = 128
+    predictor_heads: int = 4
+
+    # data
+    row_length: int = 128
+    batch_rows: int = 32  # rows in one optimizer step, over all ranks and accumulation steps
+    accumulation: int = 1
+
+    # objective
+    mask_fraction: float = 0.15
+    context_fraction: float = 0.75
+    balance: str = "learned"
+    jepa_weight: float = 0.5  # λ of `fixed`, and where `ramp` ends
+    ema_start: float = 0.996
+    ema_end: float = 1.0
+
+    # optimisation
+    budget: str = "2000-steps"
+    lr: float = 1e-3
+    warmup_steps: int = 100
+    schedule: str = "linear"  # linear | cosine, both to 10 % of the peak
+    weight_decay: float = 0.05
+    beta1: float = 0.9
+    beta2: float = 0.98
+    clip: float = 1.0
+
+    # habits
+    save_every: str = "500"  # steps, or minutes as in 10m
+    keep: int = 2
+    log_every: int = 20
+    eval_every: int = 500
+    eval_rows: int = 256
+    monitor_every: int = 100
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with the package."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load_config(
+    preset: str = "small", flags: dict[str, Any] | None = None, overrides: list[str] | None = None
+) -> PretrainConfig:
+    """Return the configuration of a preset, overridden by flags and then by ``key=value`` strings.
+
+    Parameters
+    ----------
+    preset : str
+        Name of a preset, or the path of a TOML file with the same keys.
+    flags : dict, optional
+        Field values; None means "not given".
+    overrides : list of str, optional
+        ``key=value``; the value is parsed as the field's type.
+
+    Raises
+    ------
+    UsageError
+        Unknown preset, unknown key, a value of the wrong type or outside its range.
+    """
+    path = Path(preset) if preset.endswith(".toml") else PRESETS / f"{preset}.toml"
+    if not path.is_file():
+        raise unknown_name("preset", preset, preset_names())
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    values |= {"preset": path.stem} | {key: value for key, value in (flags or {}).items() if value is not None}
+    for item in overrides or []:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item!r} has no value.", "Write --set key=value, for example --set lr=0.002")
+        values[key.strip()] = text.strip()
+    return make_config(values)
+
+
+def make_config(values: dict[str, Any]) -> PretrainConfig:
+    """Return a checked configuration from plain values; text is parsed as the field's type."""
+    kinds = typing.get_type_hints(PretrainConfig)
+    for key in values:
+        if key not in kinds:
+            raise unknown_name("setting", key, list(kinds))
+    config = PretrainConfig(**{key: _coerce(key, value, kinds[key]) for key, value in values.items()})
+    _check(config)
+    return config
+
+
+def as_dict(config: PretrainConfig) -> dict[str, Any]:
+    """Return the configuration as JSON-ready values."""
+    return dataclasses.asdict(config)
+
+
+def _coerce(key: str, value: Any, kind: type | types.UnionType) -> Any:
+    """Return ``value`` as ``kind``; an int passes for a float, nothing else is converted silently."""
+    if isinstance(value, str) and kind is not str:
+        try:
+            value = json.loads(value.lower() if kind is bool else value.replace("_", ""))
+        except json.JSONDecodeError:
+            value = None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if kind is str and isinstance(value, int | float | Path) and not isinstance(value, bool):
+        value = str(value)
+    if type(value) is not kind:
+        raise UsageError(
+            f"{key} must be {getattr(kind, '__name__', kind)}.", f"For example --set {key}={_example(key)}"
+        )
+    return value
+
+
+def _example(key: str) -> str:
+    return str(getattr(PretrainConfig(), key)).lower() or "name"
+
+
+def _check(config: PretrainConfig) -> None:
+    """Raise UsageError for values that no run can have."""
+    choices = {
+        "objective": OBJECTIVES,
+        "balance": BALANCES,
+        "precision": ("auto", "bf16", "fp32"),
+        "compile": ("auto", "yes", "no"),
+        "schedule": ("linear", "cosine"),
+    }
+    for key, known in choices.items():
+        if getattr(config, key) not in known:
+            raise unknown_name(key, getattr(config, key), list(known))
+    positive = [
+        "layers",
+        "hidden",
+        "heads",
+        "intermediate",
+        "predictor_layers",
+        "predictor_hidden",
+        "predictor_heads",
+        "batch_rows",
+    ]
+    positive += [
+        "accumulation",
+        "lr",
+        "keep",
+        "log_every",
+        "eval_every",
+        "eval_rows",
+        "monitor_every",
+        "clip",
+        "init_std",
+    ]
+    for key in positive:
+        if not getattr(config, key) > 0:
+            raise UsageError(f"{key} must be above 0, not {getattr(config, key)}.")
+    rules = {
+        "hidden must be a multiple of heads": config.hidden % config.heads == 0,
+        "predictor_hidden must be a multiple of predictor_heads": config.predictor_hidden % config.predictor_heads == 0,
+        "hidden / heads must be even": config.hidden // config.heads % 2 == 0,
+        "predictor_hidden / predictor_heads must be even": config.predictor_hidden // config.predictor_heads % 2 == 0,
+        "row_length must be at least 16": config.row_length >= 16,
+        "row_length must not exceed max_length": config.row_length <= config.max_length,
+        "batch_rows must be a multiple of accumulation": config.batch_rows % config.accumulation == 0,
+        "mask_fraction must lie between 0 and 0.5": 0 < config.mask_fraction <= 0.5,
+        "context_fraction must lie between 0 and 1": 0 < config.context_fraction <= 1,
+        "jepa_weight must lie between 0 and 1": 0 <= config.jepa_weight <= 1,
+        "ema_start and ema_end must lie between 0 and 1": 0 <= config.ema_start <= 1 and 0 <= config.ema_end <= 1,
+        "seed must not be negative": config.seed >= 0,
+        "limit_tokens must not be negative": config.limit_tokens >= 0,
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise UsageError(f"{rule}.")

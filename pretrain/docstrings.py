@@ -1,0 +1,114 @@
+"""English prose from the docstrings of the installed packages: a corpus that every machine has, with no download.
+
+Sources are parsed, never imported. Code, signatures, parameter lists and tables are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import multiprocessing
+import os
+import re
+import sysconfig
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+_SKIPPED_FOLDERS = {"tests", "test", "testing", "__pycache__", "_vendor", "vendor", "node_modules"}
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_MARKUP = (
+    (re.compile(r":[\w:+-]+:`~?!?([^`<]+?)\s*(?:<[^`>]*>)?`"), r"\1"),  # :class:`~pkg.Name`
+    (re.compile(r"`+([^`]+?)`+_*"), r"\1"),
+    (re.compile(r"\[([^\]]+)\]\([^)]*\)"), r"\1"),
+    (re.compile(r"\*\*([^*]+)\*\*"), r"\1"),
+    (re.compile(r"\s*\[[\w.*#-]+\]_"), ""),  # footnotes
+    (re.compile(r"\s+"), " "),
+)
+_CODE = re.compile(
+    r">>>|\.\. |::|https?:|[{}<>=|\\#@]|\w\(\w*\)\.|__|-->|---|===|~~~|^[-*+\d]+[.)]? |[$^]|\bcopyright\b", re.I
+)
+_WORD = re.compile(r"[A-Za-z]+(?:['’-][a-z]+)*")
+
+
+def documents(progress: Callable[[int, int], None] | None = None) -> Iterator[str]:
+    """Yield the prose of one docstring at a time, in the order of the sorted file names."""
+    root = Path(sysconfig.get_paths()["purelib"])
+    files = sorted(
+        os.path.join(folder, name)
+        for folder, _, names in _walk(root)
+        for name in names
+        if name.endswith(".py") and not name.startswith("test_")
+    )
+    groups = [files[start : start + 64] for start in range(0, len(files), 64)]
+    seen: set[str] = set()  # by paragraph: packages repeat the same sentences in many docstrings
+    # Under `spawn` and `forkserver` the children would import the caller's main module, which an unguarded script breaks.
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+    workers = max(1, min(8, os.cpu_count() or 1))
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method)) as pool:
+        for done, found in enumerate(pool.map(_prose_of_files, groups), start=1):
+            if progress:
+                progress(done, len(groups))
+            for paragraphs in found:
+                fresh = [text for text in paragraphs if text not in seen and not seen.add(text)]  # type: ignore[func-returns-value]
+                if fresh:
+                    yield "\n".join(fresh)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS and not name.endswith("-info"))
+        yield folder, folders, names
+
+
+def _prose_of_files(files: list[str]) -> list[list[str]]:
+    return [found for path in files for found in _prose_of_file(path)]
+
+
+def _prose_of_file(path: str) -> list[list[str]]:
+    """Return the prose paragraphs of every docstring of a source file; nothing for a file that does not parse."""
+    try:
+        source = Path(path).read_text(encoding="utf-8")
+        if '"""' not in source and "'''" not in source:
+            return []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's code
+            tree = ast.parse(source)
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return []
+    docstrings = (ast.get_docstring(node, clean=False) for node in _definitions(tree))
+    return [found for docstring in docstrings if docstring and (found := prose(docstring))]
+
+
+def _definitions(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield the module and the classes and functions in it, without walking every expression."""
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, _DOCUMENTED):
+            yield node
+        stack += [
+            child for child in reversed(getattr(node, "body", [])) if isinstance(child, (*_DOCUMENTED, ast.If, ast.Try))
+        ]
+
+
+def prose(docstring: str) -> list[str]:
+    """Return the paragraphs of a docstring that are English sentences, without markup."""
+    paragraphs = []
+    for block in re.split(r"\n\s*\n", inspect.cleandoc(docstring)):
+        text = block.strip()
+        for pattern, replacement in _MARKUP:
+            text = pattern.sub(replacement, text)
+        words = _WORD.findall(text)
+        plain = sum(map(len, words))
+        if (
+            len(words) >= 8
+            and text[0].isupper()
+            and text[-1] in ".!?"
+            and plain >= 0.74 * len(text)  # the rest of an English sentence is spaces and punctuation
+            and " : " not in text
+            and not _CODE.search(text)
+        ):
+            paragraphs.append(text.strip())
+    return paragraphs

@@ -1,0 +1,104 @@
+"""Which positions are masked, which are targets and which are context: a pure function of (seed, step, row).
+
+Random numbers are counter-based (Philox; Salmon et al. 2011): the key is (seed, step), the counter names the row and the purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TARGET_FRACTIONS = (0.10, 0.15, 0.20, 0.25)  # of the text positions of a row, for each of the two blocks
+_MASKING, _BLOCKS, _BLOCK_SIZE = 0, 1, 2
+
+
+def generator(seed: int, step: int, row: int, purpose: int) -> np.random.Generator:
+    """Return the random numbers of one row of one step, for one purpose."""
+    return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, row, purpose, 0]))
+
+
+def masked_count(row_length: int, fraction: float) -> int:
+    """Return the number of masked positions of every row; [CLS] and the last [SEP] do not count as text."""
+    return max(1, round(fraction * (row_length - 2)))
+
+
+def mask_tokens(
+    ids: np.ndarray, *, count: int, special: dict[str, int], vocab_size: int, seed: int, step: int, first_row: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the masked text and the masked positions.
+
+    Of the chosen positions 80 % become [MASK], 10 % a random ordinary token and 10 % stay (Devlin et al. 2019). Special tokens
+    are never chosen and never inserted.
+
+    Parameters
+    ----------
+    ids : int64 array of shape (rows, row_length)
+    count : int
+        Positions to choose in each row.
+    first_row : int
+        Number of the first row within the step, so that a part of a batch gets the same masks as in the whole.
+
+    Returns
+    -------
+    masked : int64 array of shape (rows, row_length)
+    positions : int64 array of shape (rows, count), ascending
+    """
+    masked = ids.copy()
+    positions = np.empty((len(ids), count), dtype=np.int64)
+    reserved = np.array(sorted(special.values()))
+    ordinary = ~np.isin(ids, reserved)
+    for row in range(len(ids)):
+        random = generator(seed, step, first_row + row, _MASKING)
+        order = np.where(ordinary[row], random.random(ids.shape[1]), 2.0)
+        chosen = np.sort(np.argpartition(order, count - 1)[:count])
+        positions[row] = chosen
+        action = random.random(count)
+        # A uniform draw from the ordinary ids: draw from a range shortened by the reserved ids, then step over each of them.
+        drawn = random.integers(0, vocab_size - len(reserved), count)
+        for token in reserved:
+            drawn += drawn >= token
+        masked[row, chosen] = np.where(action < 0.8, special["mask"], np.where(action < 0.9, drawn, ids[row, chosen]))
+    return masked, positions
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Positions of the context, shape (rows, C), and of the two target blocks, shape (rows, 2·T); int64, ascending in each block."""
+
+    context: np.ndarray
+    targets: np.ndarray
+
+
+def block_sizes(row_length: int) -> list[int]:
+    """Return the four target block lengths T for a row length."""
+    return [max(1, round(fraction * (row_length - 2))) for fraction in TARGET_FRACTIONS]
+
+
+def draw_block_size(row_length: int, *, seed: int, step: int) -> int:
+    """Return the target block length of one step: the same for all rows, so that shapes are one of four."""
+    return block_sizes(row_length)[int(generator(seed, step, 0, _BLOCK_SIZE).integers(len(TARGET_FRACTIONS)))]
+
+
+def draw_blocks(
+    rows: int, row_length: int, size: int, *, context_fraction: float, seed: int, step: int, first_row: int = 0
+) -> Blocks:
+    """Draw two target blocks that do not overlap, and a context that is a run of consecutive positions of the rest.
+
+    Positions 1 … row_length − 2 are drawn from, so [CLS] and the last [SEP] are neither target nor context. The context is
+    ``round(context_fraction * rest)`` positions long; a run that reaches a target steps over it.
+    """
+    text = row_length - 2
+    rest = text - 2 * size
+    length = max(1, round(context_fraction * rest))
+    context = np.empty((rows, length), dtype=np.int64)
+    targets = np.empty((rows, 2 * size), dtype=np.int64)
+    within = np.arange(size)
+    for row in range(rows):
+        random = generator(seed, step, first_row + row, _BLOCKS)
+        first, second = np.sort(random.choice(rest + 2, 2, replace=False))
+        targets[row] = 1 + np.concatenate([first + within, second - 1 + size + within])
+        free = np.setdiff1d(np.arange(1, text + 1), targets[row], assume_unique=True)
+        start = int(random.integers(rest - length + 1))
+        context[row] = free[start : start + length]
+    return Blocks(context, targets)
