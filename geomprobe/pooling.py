@@ -11,7 +11,14 @@ import torch
 
 from geomprobe.common import hash_bytes, unknown_name
 
-POOLINGS = ("mean", "max", "weighted", "attention", "cls", "last")
+POOLINGS = {
+    "mean": "mean of the token states",
+    "max": "largest value of each dimension over the tokens",
+    "weighted": "mean with one weight per position; untrained it equals mean",
+    "attention": "mean with softmax weights from one query and key; untrained the query is random",
+    "cls": "state of the first token",
+    "last": "state of the last token",
+}
 TRAINABLE = ("weighted", "attention")
 
 

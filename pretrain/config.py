@@ -13,7 +13,11 @@ from typing import Any
 
 from geomprobe.common import UsageError, unknown_name
 
-OBJECTIVES = ("mlm", "jepa", "hybrid")
+OBJECTIVES = {
+    "mlm": "predict masked tokens",
+    "jepa": "predict the target encoder's states of hidden blocks from the context",
+    "hybrid": "both, with a balance rule",
+}
 BALANCES = ("learned", "fixed", "ramp", "uncertainty", "gradnorm")
 PRESETS = Path(__file__).parent / "presets"
 

@@ -35,6 +35,5 @@ def compare(
     write_results(folder, add_comparisons(results, *(entry["name"] for entry in results.run["models"])))
     output.note("writing the report")
     html, pdf = folder / "report.html", folder / "report.pdf"
-    write_report(folder, html)
-    write_report(folder, pdf)
+    write_report(folder, html, pdf, folder / "report.json")
     finish(output, results, folder, html=str(html), pdf=str(pdf))

@@ -31,8 +31,9 @@ def build(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Tokenise a source once, into shards that training reads from disk."""
-    from pretrain.corpus import build_corpus
+    from geomprobe.cli.siblings import sibling
 
+    build_corpus = sibling("pretrain.corpus").build_corpus
     output = Output(json)
     with output.progress("corpus") as bar:
         corpus = build_corpus(
@@ -49,11 +50,12 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say what a prepared corpus holds."""
+    from geomprobe.cli.siblings import sibling
     from geomprobe.common import InputError
-    from pretrain.corpus import open_corpus, verify_corpus
 
-    corpus = open_corpus(folder)
-    if verify and (bad := verify_corpus(corpus)):
+    corpora = sibling("pretrain.corpus")
+    corpus = corpora.open_corpus(folder)
+    if verify and (bad := corpora.verify_corpus(corpus)):
         raise InputError(f"{folder} is damaged: {', '.join(bad)}.", f"Remove {folder} and build it again.")
     _show(Output(json), corpus)
 

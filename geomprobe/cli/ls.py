@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,9 +27,9 @@ def _rows(kind: str) -> list[dict[str, str]]:
     from geomprobe.cli.siblings import sibling
 
     if kind == "tasks":
-        from geomprobe.tasks import TASKS
+        from geomprobe.tasks import task_names
 
-        return [{"task": name, "about": about} for name, about in TASKS.items()]
+        return [{"task": name} for name in task_names()]
     if kind == "metrics":
         from geomprobe import metrics, probes
 
@@ -38,9 +38,13 @@ def _rows(kind: str) -> list[dict[str, str]]:
     if kind == "poolings":
         from geomprobe.pooling import POOLINGS
 
-        return [{"pooling": name, "about": pooling.about} for name, pooling in POOLINGS.items()]
-    if kind == "objectives":
-        objectives = sibling("pretrain.objectives").OBJECTIVES
-        return [{"objective": name, "about": about} for name, about in objectives.items()]
+        return [{"pooling": name, "about": about} for name, about in POOLINGS.items()]
     config = sibling("pretrain.config")
-    return [{"preset": name, "about": config.describe_preset(name)} for name in config.preset_names()]
+    if kind == "objectives":
+        return [{"objective": name, "about": about} for name, about in config.OBJECTIVES.items()]
+    return [{"preset": name, "about": _preset(config.load_config(name))} for name in config.preset_names()]
+
+
+def _preset(config: Any) -> str:
+    size = f"{config.layers} layers of {config.hidden}, {config.heads} heads, rows of {config.row_length} tokens"
+    return f"{size}, {config.budget}, learning rate {config.lr:g}"

@@ -6,11 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from geomprobe.cli.errors import guard
 from geomprobe.cli.output import Output, Progress
 
 
-@guard
 def pretrain(
     objective: Annotated[str | None, typer.Option(help="mlm, jepa or hybrid.")] = None,
     preset: Annotated[str, typer.Option(help="demo, small, paper or base, or a TOML file of settings.")] = "small",
@@ -33,9 +31,11 @@ def pretrain(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train a text encoder by masked language modelling, joint-embedding prediction, or both."""
+    from geomprobe.cli.siblings import sibling
     from geomprobe.common import read_json
-    from pretrain.config import load_config
-    from pretrain.trainer import train
+
+    load_config = sibling("pretrain.config").load_config
+    train = sibling("pretrain.trainer").train
 
     output = Output(json)
     flags = {

@@ -1,0 +1,31 @@
+"""`geomprobe report`: make the report of a results folder again, with no model at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geomprobe.cli.options import Json
+from geomprobe.cli.output import Output
+
+
+def report(
+    results_dir: Annotated[Path, typer.Argument(help="A results folder, as analyze and compare write it.")],
+    html: Annotated[
+        bool, typer.Option("--html", help="Write report.html (both formats unless one is asked for).")
+    ] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the report when it is written.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write report.html, report.pdf and report.json into a results folder, from what it holds."""
+    from geomprobe.cli.siblings import sibling
+
+    wanted = [name for name, asked in (("report.html", html), ("report.pdf", pdf)) if asked or not (html or pdf)]
+    paths = sibling("reports").write_report(results_dir, *(results_dir / name for name in [*wanted, "report.json"]))
+    document = {path.suffix[1:]: str(path) for path in paths}
+    Output(as_json).result(document, "\n".join(document[Path(name).suffix[1:]] for name in wanted))
+    if open_it:
+        typer.launch(str(paths[0].resolve()))
