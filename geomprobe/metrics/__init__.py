@@ -1,0 +1,247 @@
+"""Measure the geometry of a cloud of vectors: one row per metric and view, and the curves that figures are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from geomprobe.common import unknown_name
+from geomprobe.metrics.cloud import VIEWS, Cloud, NeedsRows, NotApplicable
+from geomprobe.metrics.pairs import cosine_histogram
+from geomprobe.metrics.registry import REGISTRY, STANDARD, Metric, Value, definitions, metric
+from geomprobe.moments import Moments
+from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
+from geomprobe.vectors import Rows
+
+__all__ = ["REGISTRY", "VIEWS", "curves", "definitions", "measure"]
+
+MEASURE_COLUMNS = (
+    "metric",
+    "definition",
+    "view",
+    "value",
+    "se",
+    "ci_low",
+    "ci_high",
+    "ci_method",
+    "n",
+    "d",
+    "status",
+    "note",
+)
+BINS = 100
+
+
+def measure(
+    data: Any,
+    *,
+    metrics: Sequence[str] | None = None,
+    views: Sequence[str] | None = None,
+    labels: Any = None,
+    positives: Any = None,
+    clusters: Any = None,
+    seed: int = 0,
+    exact: bool = False,
+) -> pd.DataFrame:
+    """Measure the geometry of vectors.
+
+    Parameters
+    ----------
+    data : array-like of shape (n, d), or Moments
+        numpy or torch, any float type, any device, n >= 2. From moments alone, metrics that read the rows get the
+        status "needs rows".
+    metrics : sequence of str, optional
+        Names of the registry, or "name:definition" for a variant; default: all whose needs are given.
+    views : sequence of str, optional
+        Views to measure in, where a metric makes sense there; default: each metric's own.
+    labels : array-like of shape (n,), optional
+        Classes, for class_alignment and class_separation.
+    positives : array-like of int, shape (m, 2), optional
+        Pairs of rows that mean the same, for alignment.
+    clusters : array-like of shape (n,), optional
+        Rows with the same number share a source and are not independent.
+    seed : int
+        Of the sampled pairs and rows that are read past 20,000 rows.
+    exact : bool
+        Read all pairs at any n.
+
+    Returns
+    -------
+    DataFrame
+        Columns MEASURE_COLUMNS with the types of `geomprobe.results.RESULT_COLUMNS`, a row per metric and view.
+        Where a metric has no value, `status` is "not applicable" or "needs rows" and `note` says why.
+
+    Raises
+    ------
+    ValueError
+        For rows that are not finite (with their numbers), fewer than two rows, a shape that is not (n, d), labels or
+        positives that do not fit.
+    UsageError
+        For unknown names of metrics, definitions or views.
+    """
+    cloud = _cloud(data, labels, positives, clusters, seed, exact)
+    chosen = _chosen(metrics, cloud)
+    clouds: dict[str, Cloud] = {}
+    rows = []
+    for found, definition in chosen:
+        for view in _views(found, views, metrics is not None):
+            if view not in clouds:
+                clouds[view] = cloud.view(view)
+            rows.append(_row(found, definition, clouds[view]))
+    frame = pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
+    return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS})
+
+
+def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
+    """Return the curves that figures are drawn from.
+
+    Parameters
+    ----------
+    data : array-like of shape (n, d), or Moments
+        From moments, the spectrum only.
+    seed : int
+        Of the sampled pairs that the histogram counts past 20,000 rows.
+
+    Returns
+    -------
+    DataFrame
+        Columns view, curve, x, y: the curves of `geomprobe.results.CURVES`; the spectrum in the raw view, the
+        histogram of cosines in the raw and centred views. A curve that cannot be drawn (equal rows) is left out.
+    """
+    cloud = _cloud(data, None, None, None, seed, False)
+    parts = []
+    for view in ("raw", "centred"):
+        seen = cloud.view(view)
+        for name, curve in (("spectrum", _spectrum_curve), ("cosine_histogram", _histogram_curve)):
+            if name == "spectrum" and view != "raw":
+                continue
+            try:
+                x, y = curve(seen)
+            except (NotApplicable, NeedsRows):
+                continue
+            parts.append(pd.DataFrame({"view": view, "curve": name, "x": x, "y": y}))
+    columns = ["view", "curve", "x", "y"]
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return frame.astype({column: CURVE_COLUMNS[column] for column in columns})
+
+
+def _cloud(data: Any, labels: Any, positives: Any, clusters: Any, seed: int, exact: bool) -> Cloud:
+    if isinstance(data, Moments):
+        state, rows = data, None
+    else:
+        rows = data if isinstance(data, Rows) else Rows(data)
+        if rows.n >= 2:
+            state = Moments().update(rows)
+    n = state.n if rows is None else rows.n
+    if n < 2:
+        raise ValueError(f"geometry needs at least two rows, not {n}")
+    if clusters is not None and np.shape(clusters) != (n,):
+        raise ValueError(f"clusters must have shape ({n},), not {np.shape(clusters)}")
+    return Cloud(state, rows, _labels(labels, n), _positives(positives, n), seed, exact)
+
+
+def _labels(labels: Any, n: int) -> np.ndarray | None:
+    if labels is None:
+        return None
+    labels = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    if labels.shape != (n,):
+        raise ValueError(f"labels must have shape ({n},), not {labels.shape}")
+    if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.round(labels)).all()):
+        raise ValueError("labels must be classes, not scores")
+    return labels
+
+
+def _positives(positives: Any, n: int) -> np.ndarray | None:
+    if positives is None:
+        return None
+    positives = positives.cpu().numpy() if isinstance(positives, torch.Tensor) else np.asarray(positives)
+    if positives.size == 0:
+        return None
+    if positives.ndim != 2 or positives.shape[1] != 2 or positives.dtype.kind not in "iu":
+        raise ValueError(f"positives must be integers of shape (m, 2), not {positives.dtype} {positives.shape}")
+    if positives.min() < 0 or positives.max() >= n:
+        raise ValueError(f"positives name rows outside 0 to {n - 1}")
+    return positives.astype(np.int64)
+
+
+def _chosen(metrics: Sequence[str] | None, cloud: Cloud) -> list[tuple[Metric, str]]:
+    if metrics is None:
+        given = {"moments", "rows"}
+        given |= {"labels"} if cloud.labels is not None else set()
+        given |= {"positives"} if cloud.positives is not None else set()
+        return [(found, STANDARD) for found in REGISTRY.values() if found.needs in given and found.default_views]
+    if isinstance(metrics, str):
+        metrics = [metrics]
+    chosen = []
+    for name in metrics:
+        name, _, definition = name.partition(":")
+        found = metric(name)
+        definition = definition or STANDARD
+        if definition not in found.variants:
+            raise unknown_name(f"definition of {name}", definition, list(found.variants))
+        chosen.append((found, definition))
+    return chosen
+
+
+def _views(found: Metric, views: Sequence[str] | None, named: bool) -> list[str]:
+    if views is None:
+        return list(found.default_views or found.views[:1])
+    views = [views] if isinstance(views, str) else list(views)
+    for view in views:
+        if view not in VIEWS:
+            raise unknown_name("view", view, list(VIEWS))
+    # a metric asked for by name answers in every view asked for, if only to say that it makes no sense there
+    return views if named else [view for view in views if view in found.views]
+
+
+def _row(found: Metric, definition: str, cloud: Cloud) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "metric": found.name,
+        "definition": definition,
+        "view": cloud.name,
+        "n": cloud.n,
+        "d": cloud.d,
+    }
+    try:
+        value = _value(found, definition, cloud)
+    except NotApplicable as reason:
+        return {**row, "status": "not applicable", "note": str(reason)}
+    except NeedsRows:
+        return {**row, "status": "needs rows", "note": "only moments are at hand, and this metric reads the rows"}
+    if not np.isfinite(value.value):
+        return {**row, "status": "not applicable", "note": f"the value is {value.value}: out of the range of float64"}
+    return {**row, "value": value.value, "n": value.n or cloud.n, "status": "ok", "note": value.note}
+
+
+def _value(found: Metric, definition: str, cloud: Cloud) -> Value:
+    if cloud.name not in found.views:
+        raise NotApplicable(f"{found.name} makes no sense in the view {cloud.name}")
+    if found.needs in ("labels", "positives"):
+        if getattr(cloud, found.needs) is None:
+            raise NotApplicable(f"no {found.needs} were given")
+        if cloud.rows is None:
+            raise NeedsRows
+    value = found.variants[definition](cloud)
+    return value if isinstance(value, Value) else Value(float(value))
+
+
+def _spectrum_curve(cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
+    values = cloud.spectrum.values
+    return np.arange(1, len(values) + 1), values / values.sum()
+
+
+def _histogram_curve(cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
+    if cloud.reads_all_pairs:
+        w = cloud.sphere[1]
+        if len(w) < 2:
+            raise NotApplicable("fewer than two rows have a direction")
+        counts = cosine_histogram(w, BINS)
+    else:
+        counts = np.histogram(np.clip(cloud.sampled_cosines(), -1, 1), BINS, (-1, 1))[0].astype(np.float64)
+    width = 2 / BINS
+    centres = -1 + width * (np.arange(BINS) + 0.5)
+    return centres, counts / (counts.sum() * width)

@@ -1,0 +1,377 @@
+"""A cloud of vectors in one view, with what metrics share (spectra, directions, pair sums) computed once and on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from geomprobe.metrics.pairs import Sampled, control_variates, kernel_means, nearest
+from geomprobe.moments import Moments
+from geomprobe.vectors import Rows, block_rows, full_precision, gram
+
+VIEWS = {
+    "raw": "the vectors as they are",
+    "centred": "the mean vector subtracted",
+    "standardised": "each coordinate centred and divided by its standard deviation (1/N); constant coordinates stay zero",
+    "all-but-top-k": "centred, and the k = max(1, round(D/100)) leading principal components removed (Mu & Viswanath 2018)",
+    "whitened": "centred, and multiplied by Σ^(−1/2) (ZCA), on the directions that have variance",
+}
+EXACT_ROWS = 20_000
+SAMPLED_PAIRS = 2**20
+
+
+class NotApplicable(Exception):
+    """The metric has no value for these vectors; the message says why."""
+
+
+class NeedsRows(Exception):
+    """The metric reads the rows themselves, and only their moments are at hand."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues of a covariance (or second moment) matrix.
+
+    Attributes
+    ----------
+    values : float64 ndarray of shape (r,)
+        Descending, r = min(n − 1, d) where centred, min(n, d) where not; those below rounding are exactly 0.
+    vectors : float64 ndarray of shape (d, d)
+        Eigenvectors as columns, in the same order, the null space last.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+
+
+def spectrum_of(matrix: np.ndarray, keep: int) -> Spectrum:
+    """Return the spectrum of a symmetric positive semidefinite matrix, its `keep` largest eigenvalues."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(matrix))
+    descending = values.numpy()[::-1][:keep]
+    floor = len(matrix) * np.finfo(np.float64).eps * max(descending[0], 0)
+    return Spectrum(np.where(descending > floor, descending, 0.0), vectors.numpy()[:, ::-1].copy())
+
+
+@dataclass
+class Cloud:
+    """Vectors in the raw view: the moments, and the rows where they are at hand.
+
+    Attributes
+    ----------
+    state : Moments
+    rows : Rows or None
+    labels : ndarray of shape (n,) or None
+        Classes.
+    positives : int64 ndarray of shape (m, 2) or None
+        Pairs of rows declared to mean the same.
+    seed : int
+        For sampled pairs and rows.
+    exact : bool
+        Whether pair metrics read all pairs whatever n is.
+    """
+
+    state: Moments
+    rows: Rows | None = None
+    labels: np.ndarray | None = None
+    positives: np.ndarray | None = None
+    seed: int = 0
+    exact: bool = False
+    name: str = field(default="raw", init=False)
+
+    @property
+    def n(self) -> int:
+        return self.state.n
+
+    @property
+    def d(self) -> int:
+        return self.state.d
+
+    @cached_property
+    def exact_state(self) -> Moments:
+        """The moments with blocks multiplied in float64, read again from the rows where they are at hand."""
+        if self.rows is None or self.state.work_eps < 1e-10:
+            return self.state
+        return Moments("float64").update(self.rows)
+
+    @property
+    def constant(self) -> bool:
+        """Whether all rows are equal up to the rounding of their number format."""
+        spread, size = np.trace(self.state.scatter) / self.n, float(self.state.mean @ self.state.mean)
+        return bool(spread <= (0.5 * self.state.eps) ** 2 * size)
+
+    def _resolved(self, matrix: str, keep: int) -> Spectrum:
+        """Return the spectrum of a matrix of the state, from float64 blocks where float32 cannot resolve its end."""
+        spectrum = spectrum_of(getattr(self.state, matrix), keep)
+        if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.exact_state is not self.state:
+            return spectrum_of(getattr(self.exact_state, matrix), keep)
+        return spectrum
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The centred spectrum."""
+        if self.constant:
+            raise NotApplicable("all rows are equal up to rounding, so there is no spread")
+        return self._resolved("covariance", min(self.n - 1, self.d))
+
+    @cached_property
+    def uncentred_spectrum(self) -> Spectrum:
+        """The spectrum of (1/N) Σ x xᵀ."""
+        if not self.state.second_moment.any():
+            raise NotApplicable("all rows are zero")
+        return self._resolved("second_moment", min(self.n, self.d))
+
+    @property
+    def leading(self) -> int:
+        """How many principal components the view all-but-top-k removes."""
+        return max(1, round(self.d / 100))
+
+    def blocks(self) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Yield (first row, rows in this view as float64, whether each has a direction)."""
+        if self.rows is None:
+            raise NeedsRows
+        for start, block in self.rows.blocks(block_rows(self.d)):
+            yield start, block.double(), block.abs().amax(1) > 0
+
+    def take(self, rows: np.ndarray) -> torch.Tensor:
+        """Return the given rows in this view as float64."""
+        if self.rows is None:
+            raise NeedsRows
+        return self.rows.take(rows).double()
+
+    @cached_property
+    def pilot(self) -> torch.Tensor:
+        """A point near the mean direction; directions are handed out relative to it, to keep the digits of near ones."""
+        for _, block, has_direction in self.blocks():
+            if has_direction.any():
+                return unit_rows(block[has_direction]).mean(0)
+        raise NotApplicable("no row has a direction: all are zero or equal the mean")
+
+    def directions(self) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Yield (row numbers, w) with w = x/‖x‖ − pilot as float64, leaving out rows without a direction."""
+        for start, block, has_direction in self.blocks():
+            kept = torch.nonzero(has_direction).flatten()
+            yield kept.cpu().numpy() + start, unit_rows(block[kept]) - self.pilot
+
+    @cached_property
+    def sphere(self) -> tuple[np.ndarray, torch.Tensor]:
+        """All directions at once: row numbers and w of shape (n_directions, d) in the work precision."""
+        if self.rows is None:
+            raise NeedsRows
+        rows, parts = zip(*self.directions(), strict=True)
+        return np.concatenate(rows), torch.cat([part.to(self.rows.work) for part in parts])
+
+    @cached_property
+    def direction_sums(self) -> tuple[int, np.ndarray, float]:
+        """How many rows have a direction, the mean direction z̄, and Σ‖z − z̄‖²."""
+        state = self.state
+        return state.n_directions, state.sphere_mean, float(np.trace(state.sphere_scatter))
+
+    @cached_property
+    def direction_second_moment(self) -> np.ndarray:
+        """(1/n) Σ z zᵀ, float64 of shape (d, d)."""
+        n, mean, _ = self.direction_sums
+        return self.state.sphere_scatter / n + np.outer(mean, mean)
+
+    @property
+    def distance_mean(self) -> float:
+        """Mean over pairs of ‖z_i − z_j‖² = 2(1 − mean cosine)."""
+        n, _, spread = self.direction_sums
+        self._require_two(n)
+        return 2 * spread / (n - 1)
+
+    @property
+    def cosine_mean(self) -> float:
+        """Mean over pairs of the cosine, from the form that keeps its digits: near 0 or near 1."""
+        n, mean, _ = self.direction_sums
+        square = float(mean @ mean)
+        return (n * square - 1) / (n - 1) if square < 0.5 and n > 1 else 1 - self.distance_mean / 2
+
+    @property
+    def cosine_square_mean(self) -> float:
+        """Mean over pairs of the squared cosine."""
+        n = self.direction_sums[0]
+        self._require_two(n)
+        return (n * float((self.direction_second_moment**2).sum()) - 1) / (n - 1)
+
+    def _require_two(self, n: int) -> None:
+        if n < 2:
+            raise NotApplicable(f"{n} of {self.n} rows have a direction; pairs need two")
+
+    @property
+    def reads_all_pairs(self) -> bool:
+        """Whether pair metrics read all pairs, or a seeded sample of them."""
+        return self.exact or self.n <= EXACT_ROWS
+
+    @cached_property
+    def kernel(self) -> dict[float, tuple[float, np.ndarray]]:
+        """Cache of `kernel_means` over t."""
+        return {}
+
+    def kernel_log_mean(self, t: float) -> tuple[float, Sampled | None]:
+        """Return log mean over pairs of exp(−t‖z_i − z_j‖²), and how it was sampled (None: all pairs were read)."""
+        if not self.reads_all_pairs:
+            sampled = self._sampled_kernel(t)
+            return float(np.log(sampled.mean)), sampled
+        if t not in self.kernel:
+            self._require_two(self.direction_sums[0])
+            self.kernel[t] = kernel_means(self.sphere[1], t, self.distance_mean)
+        return self.kernel[t][0], None
+
+    def sampled_cosines(self) -> np.ndarray:
+        """Return the cosines of seeded random pairs of different rows, leaving out rows without a direction."""
+        rng = np.random.default_rng(self.seed)
+        first = rng.integers(0, self.n, SAMPLED_PAIRS)
+        second = (first + rng.integers(1, self.n, SAMPLED_PAIRS)) % self.n
+        order = np.argsort(first, kind="stable")  # near rows lie near on the disk
+        first, second = first[order], second[order]
+        cosines = []
+        step = max(1, 2**22 // self.d)
+        for start in range(0, SAMPLED_PAIRS, step):
+            a, b = self.take(first[start : start + step]), self.take(second[start : start + step])
+            both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
+            cosines.append((unit_rows(a[both]) * unit_rows(b[both])).sum(1).cpu().numpy())
+        return np.concatenate(cosines)
+
+    def _sampled_kernel(self, t: float) -> Sampled:
+        self._require_two(self.direction_sums[0])
+        cosine = self.sampled_cosines()
+        controls = np.column_stack([cosine, cosine**2])
+        means = np.array([self.cosine_mean, self.cosine_square_mean])
+        return control_variates(np.exp(-2 * t * (1 - cosine)), controls, means)
+
+    def sampled_rows(self) -> np.ndarray | None:
+        """Return the rows that neighbour metrics read: None for all, else a seeded sample of EXACT_ROWS."""
+        if self.reads_all_pairs:
+            return None
+        return np.sort(np.random.default_rng(self.seed).choice(self.n, EXACT_ROWS, replace=False))
+
+    def neighbours(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return squared distances and row numbers of the k nearest directions of each direction."""
+        sample = self.sampled_rows()
+        if sample is None:
+            w = self.sphere[1]
+        else:
+            x = self.take(sample)
+            w = unit_rows(x[x.abs().amax(1) > 0]) - self.pilot
+        if len(w) <= k:
+            raise NotApplicable(f"{len(w)} rows with a direction; {k} neighbours of each need more")
+        return nearest(w, k)
+
+    def view(self, name: str) -> Cloud:
+        """Return this cloud in another view (see VIEWS)."""
+        return self if name == "raw" else View(self, name)
+
+
+class View(Cloud):
+    """A cloud in a view other than raw: (x − mean)·A, with its spectrum taken from that of the raw cloud."""
+
+    def __init__(self, base: Cloud, name: str):
+        super().__init__(base.state, base.rows, base.labels, base.positives, base.seed, base.exact)
+        self.base, self.name = base, name
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        if self.name == "centred":
+            return self.base.spectrum
+        if self.name == "standardised":
+            if self.base.constant:
+                raise NotApplicable("all rows are equal up to rounding, so there is no spread")
+            keep = min(self.n - 1, self.d)
+            spectrum = spectrum_of(self._correlation(self.state), keep)
+            if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.base.exact_state is not self.state:
+                return spectrum_of(self._correlation(self.base.exact_state), keep)
+            return spectrum
+        values, vectors = self.base.spectrum.values, self.base.spectrum.vectors
+        if self.name == "whitened":
+            return Spectrum((values > 0).astype(np.float64), vectors)
+        k = self.leading
+        if not (values[k:] > 0).any():
+            raise NotApplicable(f"nothing is left after removing {k} principal components")
+        order = [*range(k, self.d), *range(k)]
+        return Spectrum(values[k:], vectors[:, order])
+
+    @property
+    def uncentred_spectrum(self) -> Spectrum:  # type: ignore[override]
+        return self.spectrum
+
+    @cached_property
+    def direction_sums(self) -> tuple[int, np.ndarray, float]:
+        total, square, n = torch.zeros(self.d, dtype=torch.float64), 0.0, 0
+        for rows, w in self._directions():
+            total, square, n = total + w.sum(0).cpu(), square + float((w * w).sum()), n + len(rows)
+        mean = total / max(n, 1)
+        return n, (self.pilot.cpu() + mean).numpy(), max(0.0, square - n * float(mean @ mean))
+
+    @cached_property
+    def direction_second_moment(self) -> np.ndarray:
+        assert self.rows is not None
+        n, total = 0, np.zeros((self.d, self.d))
+        with full_precision():
+            for rows, w in self._directions():
+                total += gram((w + self.pilot).to(self.rows.work)).cpu().numpy()
+                n += len(rows)
+        return total / n
+
+    def _directions(self) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Yield directions as `directions` does, from memory where all pairs are read anyway."""
+        if not self.reads_all_pairs:
+            yield from self.directions()
+            return
+        rows, w = self.sphere
+        size = block_rows(self.d)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size], w[start : start + size].double()
+
+    def _correlation(self, state: Moments) -> np.ndarray:
+        scale = self._inverse_deviation(state)
+        return state.covariance * np.outer(scale, scale)
+
+    def _inverse_deviation(self, state: Moments) -> np.ndarray:
+        """Return 1/standard deviation of each coordinate, 0 where it is constant up to rounding."""
+        variance = np.diag(state.covariance)
+        varies = variance > (0.5 * state.eps * state.mean) ** 2
+        return np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1)), 0.0)
+
+    @cached_property
+    def _matrix(self) -> torch.Tensor | None:
+        """A in (x − mean)·A: None for the identity, a vector for a diagonal."""
+        if self.name == "centred":
+            return None
+        if self.name == "standardised":
+            return torch.from_numpy(self._inverse_deviation(self.state))
+        values, vectors = self.base.spectrum.values, self.base.spectrum.vectors
+        if self.name == "whitened":
+            positive = values > 0
+            kept = vectors[:, : len(values)][:, positive]
+            return torch.from_numpy(kept / np.sqrt(values[positive]) @ kept.T)
+        top = vectors[:, : self.leading]
+        return torch.from_numpy(np.eye(self.d) - top @ top.T)
+
+    def _apply(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return float64 rows in this view, and whether each differs from the mean by more than rounding."""
+        mean = torch.from_numpy(self.state.mean).to(x.device)
+        y = x - mean
+        floor = 0.5 * self.state.eps * float(np.linalg.norm(self.state.mean))
+        off_mean = torch.linalg.vector_norm(y, dim=1) > floor
+        if self._matrix is not None:
+            matrix = self._matrix.to(x.device)
+            y = y * matrix if matrix.ndim == 1 else y @ matrix
+        # a row that fell to zero lost its direction; so did one that is a rounding error of what was removed
+        return torch.where(off_mean[:, None], y, torch.zeros_like(y)), off_mean & (y.abs().amax(1) > 0)
+
+    def blocks(self) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        for start, block, _ in self.base.blocks():
+            yield start, *self._apply(block)
+
+    def take(self, rows: np.ndarray) -> torch.Tensor:
+        return self._apply(self.base.take(rows))[0]
+
+
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """Return x/‖x‖ row by row; rows must not be zero. Scaled first, so that squares neither overflow nor vanish."""
+    x = x / x.abs().amax(1, keepdim=True)
+    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True)

@@ -1,0 +1,133 @@
+"""Sums over all pairs of rows, in tiles: kernels, histograms and nearest neighbours without an N×N matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from geomprobe.vectors import full_precision
+
+TILE = 1024
+
+
+def _tiles(w: torch.Tensor, square: torch.Tensor) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+    """Yield (rows, columns, squared distances) over the tiles on and above the diagonal; each overwrites the last."""
+    n = len(w)
+    buffer = torch.empty(min(TILE, n) ** 2, dtype=w.dtype, device=w.device)
+    with full_precision():
+        for i in range(0, n, TILE):
+            rows = slice(i, min(i + TILE, n))
+            for j in range(i, n, TILE):
+                columns = slice(j, min(j + TILE, n))
+                shape = (rows.stop - i, columns.stop - j)
+                tile = buffer[: shape[0] * shape[1]].view(shape)
+                torch.mm(w[rows], w[columns].T, out=tile)
+                tile.mul_(-2).add_(square[rows, None]).add_(square[None, columns])
+                yield rows, columns, tile
+
+
+def kernel_means(w: torch.Tensor, t: float, pilot_distance: float) -> tuple[float, np.ndarray]:
+    """Return log of the mean over pairs i<j of k_ij = exp(−t‖w_i − w_j‖²), and h_i = mean over j≠i of k_ij.
+
+    Parameters
+    ----------
+    w : tensor of shape (n, d)
+        Points, shifted to lie around zero (distances do not change, their rounding does).
+    t : float
+    pilot_distance : float
+        The mean squared distance; where t times it is small, the kernel is summed as k − 1 to keep its digits.
+
+    Returns
+    -------
+    log_mean : float
+    row_means : float64 ndarray of shape (n,)
+    """
+    n = len(w)
+    square = (w * w).sum(1)
+    near = t * pilot_distance < 0.1
+    sums = torch.zeros(n, dtype=torch.float64, device=w.device)
+    for rows, columns, tile in _tiles(w, square):
+        tile.mul_(-t)
+        tile = tile.expm1_() if near else tile.exp_()
+        if rows == columns:
+            tile.fill_diagonal_(0)
+        else:
+            sums[columns] += tile.sum(0)
+        sums[rows] += tile.sum(1)
+    means = sums.cpu().numpy() / (n - 1)
+    mean = float(means.mean())
+    return (float(np.log1p(mean)), 1 + means) if near else (float(np.log(mean)), means)
+
+
+def cosine_histogram(w: torch.Tensor, bins: int) -> np.ndarray:
+    """Return how many pairs i<j have their cosine 1 − ‖w_i − w_j‖²/2 in each of equal bins over [−1, 1]."""
+    square = (w * w).sum(1)
+    counts = np.zeros(bins)
+    for rows, columns, tile in _tiles(w, square):
+        cosine = tile.mul_(-0.5).add_(1).clamp_(-1, 1)
+        if rows == columns:
+            upper = torch.ones(tile.shape, dtype=torch.bool, device=w.device).triu_(1)
+            cosine = cosine[upper]
+        counts += torch.histc(cosine.float().cpu(), bins, -1, 1).double().numpy()
+    return counts
+
+
+def nearest(points: torch.Tensor, k: int, queries: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the k nearest other rows of each row: squared distances (n, k), ascending, and row numbers (n, k).
+
+    Exact, in blocks. Equal distances are broken in no declared order. Distances are recomputed from differences in
+    float64, for the expanded form loses the digits of close neighbours.
+    """
+    n = len(points)
+    square = (points * points).sum(1)
+    size = max(1, min(n, 2**24 // max(n, 1)))
+    rows_found, distances = [], []
+    with full_precision():
+        for start in range(0, n, size):
+            block = points[start : start + size]
+            score = torch.addmm(square, block, points.T, alpha=-2)
+            own = torch.arange(len(block), device=points.device)
+            score[own, own + start] = torch.inf
+            # a few spare candidates, since rounding may swap near ties
+            found = score.topk(min(k + 4, n - 1), largest=False).indices
+            near = points[found].double()
+            exact = ((near - block.double()[:, None]) ** 2).sum(2)
+            order = exact.topk(k, largest=False, sorted=True)
+            distances.append(order.values)
+            rows_found.append(found.gather(1, order.indices))
+    return torch.cat(distances), torch.cat(rows_found)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A mean over pairs, estimated from sampled pairs with control variates."""
+
+    mean: float
+    se: float
+    pairs: int
+    gain: float
+    """How many times smaller the control variates make the variance."""
+
+
+def control_variates(y: np.ndarray, controls: np.ndarray, means: np.ndarray) -> Sampled:
+    """Estimate the mean of y by regression on controls whose means are known.
+
+    Parameters
+    ----------
+    y : float64 ndarray of shape (m,)
+    controls : float64 ndarray of shape (m, c)
+    means : float64 ndarray of shape (c,)
+        The exact means of the controls.
+    """
+    m, c = controls.shape
+    spread = controls.std(0)
+    usable = spread > 1e-12 * np.abs(controls).max(0)
+    design = np.column_stack([np.ones(m), (controls[:, usable] - means[usable]) / spread[usable]])
+    beta = np.linalg.lstsq(design, y, rcond=None)[0]
+    residual = y - design @ beta
+    variance = float(residual @ residual) / max(m - design.shape[1], 1)
+    gain = float(np.var(y)) / variance if variance > 0 else np.inf
+    return Sampled(float(beta[0]), float(np.sqrt(variance / m)), m, gain)

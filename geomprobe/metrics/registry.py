@@ -1,0 +1,501 @@
+"""The registry of metrics: every number's name, formula, range, direction, invariances, source and needs in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from geomprobe.common import unknown_name
+from geomprobe.metrics import hypersphere, isotropy, spectrum
+from geomprobe.metrics.cloud import VIEWS, Cloud, NotApplicable, unit_rows
+
+STANDARD = "standard"
+ALL = tuple(VIEWS)
+RAW = ("raw",)
+BOTH = ("raw", "centred")
+ROTATION, SCALE, SHIFT, ROW_SCALE = "rotation", "scale", "shift", "row scale"
+"""Invariances: x → xR with R orthogonal; x → cx with c > 0; x → x + v; each row by its own positive factor.
+
+Row order never matters and is not listed. They hold in the raw view."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric's value, where it differs from the cloud: the rows it used, and a note for the reader."""
+
+    value: float
+    n: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and its contract.
+
+    Attributes
+    ----------
+    name : str
+    family : {"spectrum", "hypersphere", "isotropy", "dimension"}
+    formula, source : str
+        In the notation of the definitions page; paper, year, equation.
+    range : str
+        Values it can take, in interval notation.
+    direction : str
+        What a larger value means.
+    invariances : tuple of str
+        Transformations of the vectors that leave it unchanged.
+    needs : {"moments", "rows", "labels", "positives", "groups"}
+        What it is computed from; all but moments read the rows.
+    views : tuple of str
+        Views in which it makes sense.
+    default_views : tuple of str
+        Views in which `measure` gives it unless asked otherwise.
+    variants : dict
+        Definition name -> function of a cloud; "standard" is the one that `measure` uses unless asked otherwise.
+    variant_notes : dict
+        Definition name -> what differs, for definitions other than "standard".
+    """
+
+    name: str
+    family: str
+    formula: str
+    range: str
+    direction: str
+    invariances: tuple[str, ...]
+    source: str
+    needs: str
+    views: tuple[str, ...]
+    default_views: tuple[str, ...]
+    variants: dict[str, Callable[[Cloud], float | Value]] = field(repr=False)
+    variant_notes: dict[str, str] = field(default_factory=dict)
+
+    def entry(self) -> dict[str, Any]:
+        """Return the JSON-ready description that goes to definitions.json."""
+        return {
+            "family": self.family,
+            "formula": self.formula,
+            "range": self.range,
+            "direction": self.direction,
+            "invariances": list(self.invariances),
+            "source": self.source,
+            "needs": self.needs,
+            "views": list(self.views),
+            "definitions": {STANDARD: self.formula, **self.variant_notes},
+        }
+
+
+REGISTRY: dict[str, Metric] = {}
+
+
+def register(
+    name: str,
+    family: str,
+    compute: Callable[[Cloud], float | Value],
+    *,
+    formula: str,
+    range: str,
+    direction: str,
+    invariances: tuple[str, ...],
+    source: str,
+    needs: str = "moments",
+    views: tuple[str, ...] = ALL,
+    default_views: tuple[str, ...] = RAW,
+) -> None:
+    """Add a metric to the registry."""
+    REGISTRY[name] = Metric(
+        name,
+        family,
+        formula,
+        range,
+        direction,
+        invariances,
+        source,
+        needs,
+        views,
+        default_views,
+        {STANDARD: compute},
+    )
+
+
+def metric(name: str) -> Metric:
+    """Return a metric by name; raises UsageError with the nearest name where it is unknown."""
+    if name not in REGISTRY:
+        raise unknown_name("metric", name, list(REGISTRY))
+    return REGISTRY[name]
+
+
+def definitions(names: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return the registry's entries of the given metrics (default: all), JSON-ready; names outside it are left out."""
+    return {name: REGISTRY[name].entry() for name in (REGISTRY if names is None else names) if name in REGISTRY}
+
+
+# Spectrum. Centred by definition, so the raw and the centred view agree (but for rankme).
+
+_UNRESOLVED = "eigenvalues below 1e-6 of the largest are not resolved by float32 blocks"
+
+
+def _noted(cloud: Cloud, value: float, n: int | None = None) -> Value:
+    """Return the value with a note where the spectrum rests on float32 products and nothing better is at hand."""
+    values = cloud.spectrum.values
+    unresolved = cloud.rows is None and cloud.state.work_eps > 1e-10 and values[-1] < 1e-6 * values[0]
+    return Value(value, n, _UNRESOLVED if unresolved and cloud.name != "whitened" else None)
+
+
+def _spectral_entropy(cloud: Cloud) -> Value:
+    if len(cloud.spectrum.values) < 2:
+        raise NotApplicable("one eigenvalue only, so its entropy has no scale (log 1 = 0)")
+    return _noted(cloud, spectrum.spectral_entropy(cloud.spectrum.values))
+
+
+def _alpha_req(cloud: Cloud) -> Value:
+    try:
+        return _noted(cloud, spectrum.alpha_req(cloud.spectrum.values))
+    except ValueError as error:
+        raise NotApplicable(str(error)) from None
+
+
+register(
+    "effective_rank",
+    "spectrum",
+    lambda c: _noted(c, spectrum.effective_rank(c.spectrum.values)),
+    formula="exp H(σ/Σσ), σ the singular values of the centred matrix, H(p) = −Σ p log p",
+    range="[1, min(N−1, D)]",
+    direction="larger: more dimensions are used",
+    invariances=(ROTATION, SCALE, SHIFT),
+    source="Roy & Vetterli 2007, EUSIPCO, eq. 3",
+)
+register(
+    "rankme",
+    "spectrum",
+    lambda c: _noted(c, spectrum.rankme(c.uncentred_spectrum.values)),
+    formula="exp(−Σ p log p), p = σ/Σσ + 1e-7, σ the min(N, D) singular values of the matrix, not centred",
+    range="[1, min(N, D)] (up to the added 1e-7)",
+    direction="larger: more dimensions are used",
+    invariances=(ROTATION, SCALE),
+    source="Garrido et al. 2023, ICML, eq. 2",
+)
+register(
+    "spectral_entropy",
+    "spectrum",
+    _spectral_entropy,
+    formula="H(λ/Σλ)/log min(N−1, D)",
+    range="[0, 1]",
+    direction="larger: variance is spread more evenly",
+    invariances=(ROTATION, SCALE, SHIFT),
+    source="Shannon entropy of the variance shares, normalised",
+)
+register(
+    "participation_ratio",
+    "spectrum",
+    lambda c: _noted(c, spectrum.participation_ratio(c.spectrum.values)),
+    formula="(Σλ)²/Σλ²",
+    range="[1, min(N−1, D)]",
+    direction="larger: variance is spread over more dimensions",
+    invariances=(ROTATION, SCALE, SHIFT),
+    source="Gao et al. 2017, bioRxiv 214262",
+)
+register(
+    "stable_rank",
+    "spectrum",
+    lambda c: _noted(c, spectrum.stable_rank(c.spectrum.values)),
+    formula="Σλ/λ_1, centred",
+    range="[1, min(N−1, D)]",
+    direction="larger: the first principal component dominates less",
+    invariances=(ROTATION, SCALE, SHIFT),
+    source="Rudelson & Vershynin 2007, J. ACM 54(4)",
+)
+for _share in (90, 99):
+    register(
+        f"rank_{_share}",
+        "spectrum",
+        lambda c, share=_share / 100: _noted(c, spectrum.rank_at(c.spectrum.values, share)),  # type: ignore[misc]
+        formula=f"smallest k with Σ_(i≤k) λ_i ≥ {_share / 100} Σλ",
+        range="{1, …, min(N−1, D)}",
+        direction="larger: variance is spread over more dimensions",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="cumulative variance of principal components",
+    )
+register(
+    "alpha_req",
+    "spectrum",
+    _alpha_req,
+    formula="α of λ_k ∝ k^−α for 11 ≤ k ≤ min(500, N−1, D): least squares of log λ on log k with weights 1/k",
+    range="(−∞, ∞), positive where eigenvalues fall",
+    direction="larger: the spectrum falls faster",
+    invariances=(ROTATION, SCALE, SHIFT),
+    source="Agrawal et al. 2022, NeurIPS; range and weights of Stringer et al. 2019, Nature 571",
+)
+
+
+# Hypersphere
+
+
+def _left_out(cloud: Cloud, n: int) -> str | None:
+    gone = cloud.n - n
+    return f"{gone} row{'s' if gone > 1 else ''} without a direction left out" if gone else None
+
+
+def _join(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note) or None
+
+
+def _uniformity(cloud: Cloud) -> Value:
+    value, sampled = cloud.kernel_log_mean(hypersphere.T)
+    n = cloud.direction_sums[0]
+    note = None
+    if sampled is not None:
+        error = sampled.se / sampled.mean
+        note = f"{sampled.pairs:,} sampled pairs with control variates, sampling standard error {error:.1e}"
+    return Value(value, n, _join(note, _left_out(cloud, n)))
+
+
+def _mean_cosine(cloud: Cloud) -> Value:
+    n = cloud.direction_sums[0]
+    if n < 2:
+        raise NotApplicable(f"{n} of {cloud.n} rows have a direction; pairs need two")
+    return Value(cloud.cosine_mean, n, _left_out(cloud, n))
+
+
+def _jensen(cloud: Cloud) -> Value:
+    value = hypersphere.uniformity_jensen(cloud.distance_mean)
+    n = cloud.direction_sums[0]
+    return Value(value, n, _left_out(cloud, n))
+
+
+def _alignment(cloud: Cloud) -> Value:
+    assert cloud.positives is not None
+    total, used = 0.0, 0
+    step = max(1, 2**22 // cloud.d)
+    for start in range(0, len(cloud.positives), step):
+        pairs = cloud.positives[start : start + step]
+        a, b = cloud.take(pairs[:, 0]), cloud.take(pairs[:, 1])
+        both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
+        if count := int(both.sum()):
+            first, second = unit_rows(a[both]).cpu().numpy(), unit_rows(b[both]).cpu().numpy()
+            total, used = total + count * hypersphere.alignment(first, second), used + count
+    if not used:
+        raise NotApplicable("no declared pair has two rows with a direction")
+    gone = len(cloud.positives) - used
+    note = f"{gone} pairs with a row without a direction left out" if gone else None
+    return Value(total / used, None, _join(f"{used} pairs", note))
+
+
+def class_sums(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return count, Σw and Σ‖w‖² of the directions (relative to the pilot) of each class that has any."""
+    assert cloud.labels is not None
+    codes = np.unique(cloud.labels, return_inverse=True)[1]
+    classes = int(codes.max()) + 1
+    counts, sums, squares = np.zeros(classes, np.int64), np.zeros((classes, cloud.d)), np.zeros(classes)
+    for rows, w in cloud.directions():
+        code = torch.from_numpy(codes[rows]).to(w.device)
+        block = torch.zeros(classes, cloud.d, dtype=torch.float64, device=w.device).index_add_(0, code, w)
+        sums += block.cpu().numpy()
+        counts += np.bincount(codes[rows], minlength=classes)
+        squares += np.bincount(codes[rows], (w * w).sum(1).cpu().numpy(), minlength=classes)
+    some = counts > 0
+    return counts[some], sums[some], squares[some]
+
+
+def _class_alignment(cloud: Cloud) -> Value:
+    counts, sums, squares = class_sums(cloud)
+    if not (counts > 1).any():
+        raise NotApplicable("no class has two rows")
+    return Value(hypersphere.class_alignment(counts, sums, squares), int(counts.sum()))
+
+
+def _class_separation(cloud: Cloud) -> Value:
+    counts, sums, squares = class_sums(cloud)
+    if len(counts) < 2:
+        raise NotApplicable("one class only")
+    return Value(hypersphere.class_separation(counts, sums, squares), int(counts.sum()))
+
+
+register(
+    "uniformity",
+    "hypersphere",
+    _uniformity,
+    formula="log mean_(i<j) exp(−2‖z_i−z_j‖²), z = x/‖x‖, all pairs",
+    range="[−4N/(N−1), 0]",
+    direction="smaller: directions are spread more evenly; raw, it mostly follows the common mean vector",
+    invariances=(ROTATION, SCALE, ROW_SCALE),
+    source="Wang & Isola 2020, ICML, eq. 2, t = 2",
+    needs="rows",
+    default_views=BOTH,
+)
+register(
+    "uniformity_jensen",
+    "hypersphere",
+    _jensen,
+    formula="−4(1 − mean cosine), a lower bound of uniformity that the mean cosine alone sets",
+    range="[−4N/(N−1), 0]",
+    direction="smaller: directions have less in common",
+    invariances=(ROTATION, SCALE, ROW_SCALE),
+    source="Jensen's inequality on uniformity, t = 2",
+    default_views=BOTH,
+)
+register(
+    "uniformity_reference",
+    "hypersphere",
+    lambda c: hypersphere.uniformity_reference(c.d),
+    formula="−4 + log ₀F₁(; D/2; 4): uniformity of the uniform distribution on the sphere, not a minimum",
+    range="[−4, 0)",
+    direction="depends on D only",
+    invariances=(ROTATION, SCALE, SHIFT, ROW_SCALE),
+    source="mean of exp(2t·cosine) over the sphere, t = 2",
+    views=RAW,
+)
+register(
+    "mean_cosine",
+    "isotropy",
+    _mean_cosine,
+    formula="(‖Σz‖² − N)/(N(N−1)): mean over all pairs of the cosine",
+    range="[−1/(N−1), 1]",
+    direction="larger: directions share a common mean (a narrow cone)",
+    invariances=(ROTATION, SCALE, ROW_SCALE),
+    source="Ethayarajh 2019, EMNLP, over all pairs",
+    default_views=BOTH,
+)
+register(
+    "alignment",
+    "hypersphere",
+    _alignment,
+    formula="mean over declared positive pairs of ‖z_i − z_i⁺‖²",
+    range="[0, 4]",
+    direction="smaller: pairs that should be near are nearer",
+    invariances=(ROTATION, SCALE, ROW_SCALE),
+    source="Wang & Isola 2020, ICML, eq. 1, α = 2",
+    needs="positives",
+)
+register(
+    "class_alignment",
+    "hypersphere",
+    _class_alignment,
+    formula="mean over classes of the mean of ‖z_i−z_j‖² over pairs in the class: 2n/(n−1)·(1 − ‖z̄_c‖²)",
+    range="[0, 4]",
+    direction="smaller: classes are tighter",
+    invariances=(ROTATION, SCALE, ROW_SCALE),
+    source="closed form of the mean squared distance within classes",
+    needs="labels",
+)
+register(
+    "class_separation",
+    "hypersphere",
+    _class_separation,
+    formula="mean over pairs of classes of 2(1 − z̄_a·z̄_b)",
+    range="[0, 4]",
+    direction="larger: classes lie further apart",
+    invariances=(ROTATION, SCALE, ROW_SCALE),
+    source="closed form of the mean squared distance between classes",
+    needs="labels",
+)
+
+
+# Isotropy
+
+
+def _isoscore(cloud: Cloud) -> Value:
+    if cloud.d < 2:
+        raise NotApplicable("one dimension only")
+    return _noted(cloud, isotropy.isoscore(spectrum.participation_ratio(cloud.spectrum.values), cloud.d))
+
+
+def _partition_isotropy(cloud: Cloud) -> float:
+    total: torch.Tensor | None = None
+    for _, block, _ in cloud.blocks():
+        vectors = torch.from_numpy(cloud.uncentred_spectrum.vectors).to(block.device)
+        products = block @ vectors
+        part = torch.cat([products, -products], 1).logsumexp(0)
+        total = part if total is None else torch.logaddexp(total, part)
+    assert total is not None
+    return isotropy.partition_isotropy(total.cpu().numpy())
+
+
+def _rogue_share(cloud: Cloud, k: int) -> Value:
+    n, mean, _ = cloud.direction_sums
+    if n < 2:
+        raise NotApplicable(f"{n} of {cloud.n} rows have a direction; pairs need two")
+    contributions = (n * mean**2 - np.diag(cloud.direction_second_moment)) / (n - 1)
+    if contributions.sum() <= 0:
+        raise NotApplicable("the mean cosine is not positive, so there is nothing to share")
+    return Value(isotropy.rogue_share(contributions, k), n, _left_out(cloud, n))
+
+
+def _norm_cv(cloud: Cloud) -> float:
+    if cloud.name == "raw":
+        norm_sum, scatter = cloud.state.norm_sum, cloud.state.norm_scatter
+    else:
+        norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
+        norm_sum, scatter = float(norms.sum()), float(((norms - norms.mean()) ** 2).sum())
+    if norm_sum == 0:
+        raise NotApplicable("all rows are zero")
+    return float(np.sqrt(scatter / cloud.n) / (norm_sum / cloud.n))
+
+
+def _hubness_skew(cloud: Cloud) -> Value:
+    found = cloud.neighbours(isotropy.HUBNESS_K)[1].cpu().numpy()
+    n = len(found)
+    occurrences = np.bincount(found.ravel(), minlength=n).astype(np.float64)
+    if occurrences.min() == occurrences.max():
+        raise NotApplicable("every row is a neighbour equally often")
+    note = f"seeded sample of {n:,} rows" if cloud.sampled_rows() is not None else _left_out(cloud, n)
+    return Value(isotropy.skewness(occurrences), n, note)
+
+
+register(
+    "isoscore",
+    "isotropy",
+    _isoscore,
+    formula="(PR − 1)/(D − 1), PR the participation ratio",
+    range="[0, 1]",
+    direction="larger: variance is spread more evenly over all D dimensions",
+    invariances=(ROTATION, SCALE, SHIFT),
+    source="Rudman et al. 2022, Findings of ACL, in closed form",
+)
+register(
+    "partition_isotropy",
+    "isotropy",
+    _partition_isotropy,
+    formula="min_c Z(c)/max_c Z(c), Z(c) = Σ exp(c·x), c = ± the eigenvectors of Σ x xᵀ",
+    range="(0, 1]",
+    direction="larger: no direction is favoured; depends on the scale of the vectors",
+    invariances=(ROTATION,),
+    source="Mu & Viswanath 2018, ICLR, eq. 5, with both signs of each eigenvector",
+    needs="rows",
+    default_views=BOTH,
+)
+for _k in (1, 3):
+    register(
+        f"rogue_share_{_k}",
+        "isotropy",
+        lambda c, k=_k: _rogue_share(c, k),  # type: ignore[misc]
+        formula=f"share of the mean cosine that the {_k} largest coordinate contributions carry",
+        range="[0, ∞)",
+        direction="larger: a few coordinates decide the cosines; above 1 where others pull the other way",
+        invariances=(SCALE, ROW_SCALE),
+        source="Timkey & van Schijndel 2021, EMNLP, section 3.1, over all pairs",
+    )
+register(
+    "norm_cv",
+    "isotropy",
+    _norm_cv,
+    formula="standard deviation of ‖x‖ (1/N) over its mean",
+    range="[0, √(N−1)]",
+    direction="larger: lengths vary more",
+    invariances=(ROTATION, SCALE),
+    source="coefficient of variation of the norms",
+)
+register(
+    "hubness_skew",
+    "isotropy",
+    _hubness_skew,
+    formula="skewness of how often each row is among the 10 nearest neighbours (by cosine) of others",
+    range="(−∞, ∞)",
+    direction="larger: a few rows are neighbours of many (hubs)",
+    invariances=(ROTATION, SCALE, ROW_SCALE),
+    source="Radovanović et al. 2010, JMLR 11, k = 10",
+    needs="rows",
+)
