@@ -1,0 +1,26 @@
+"""Reports: results folder → view model → HTML and PDF. Imports only `geomprobe.common` and `geomprobe.results`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from geomprobe.results import Results
+
+__all__ = ["build_view", "write_report"]
+
+
+def build_view(source: str | Path | Results) -> dict[str, Any]:
+    """Return the view model of a results folder or of results in memory (see `reports.view.build_view`)."""
+    from reports.view import build_view
+
+    return build_view(source)
+
+
+def write_report(source: str | Path | Results, *paths: str | Path) -> list[Path]:
+    """Write a report to each path, HTML, PDF or JSON by its suffix (see `reports.write.write_report`)."""
+    from reports.write import write_report
+
+    return write_report(source, *paths)

@@ -1,0 +1,348 @@
+"""What a results folder says, indexed for a report. Reading and selecting only: no number is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from geomprobe.results import Results, read_results
+from reports.formats import NAME_LIMIT, TEXT_LIMIT, clean, finite, short_names
+
+Row = dict[str, Any]
+NAMES = ("model", "task", "pooling", "view", "metric", "definition", "control", "a", "b", "curve", "probe")
+# Which part of the report a metric belongs to, by the first word of its name; all others are geometry.
+SEMANTIC = ("semantic", "sts")
+LEXICAL = (
+    "lexical",
+    "selectivity",
+    "meaning",
+    "words",
+    "syntax",
+    "interaction",
+    "triplet",
+    "partial",
+    "conditional",
+    "online",
+)
+POOLING_ORDER = ("mean", "max", "weighted", "attention", "cls", "last")
+METRIC_ORDER = (
+    "uniformity", "uniformity_jensen", "uniformity_reference", "mean_cosine", "alignment", "class_alignment",
+    "class_separation", "effective_rank", "rankme", "participation_ratio", "stable_rank", "rank_90", "rank_99",
+    "spectral_entropy", "vendi_score", "alpha_req", "isoscore", "partition_isotropy",
+    "semantic_accuracy", "sts_cosine_spearman", "sts_probe_spearman", "semantic_skill", "semantic_usable_bits",
+)  # fmt: skip
+VIEW_ORDER = ("", "raw", "centred", "standardised")
+REFERENCES = ("uniformity_reference", "uniformity_jensen")  # what a value is read against, not a claim about a model
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A results folder with every text made inert and every list in its printing order.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Rows of results, missing values as None.
+    comparisons, curves : list of dict
+        Rows of the tables of those names.
+    models, tasks, poolings : list of str
+        Display names.
+    """
+
+    rows: list[Row]
+    comparisons: list[Row]
+    curves: list[Row]
+    definitions: dict[str, Any]
+    run: dict[str, Any]
+    training: dict[str, list[Row]]
+    models: list[str]
+    tasks: list[str]
+    poolings: list[str]
+    n_examples: int = 0
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def last_layer(self) -> dict[str, int]:
+        """The deepest layer measured, for each model."""
+        last: dict[str, int] = {}
+        for row in self.rows:
+            last[row["model"]] = max(row["layer"], last.get(row["model"], row["layer"]))
+        return last
+
+    @cached_property
+    def depth(self) -> dict[str, int]:
+        """The number of layers of each model, by which relative depth is printed."""
+        return {m["name"]: m.get("n_layers") or self.last_layer.get(m["name"], 0) for m in self.model_entries}
+
+    @cached_property
+    def model_entries(self) -> list[Row]:
+        """The entries of run.json, one for each model, in order."""
+        known = {m.get("name"): m for m in self.run.get("models") or [] if isinstance(m, dict)}
+        return [known.get(name, {"name": name}) | {"name": name} for name in self.models]
+
+    @cached_property
+    def task_entries(self) -> list[Row]:
+        """The entries of run.json, one for each task, in order."""
+        known = {t.get("name"): t for t in self.run.get("tasks") or [] if isinstance(t, dict)}
+        return [known.get(name, {"name": name}) | {"name": name} for name in self.tasks]
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """Group name -> its models, where seeds were compared in groups."""
+        groups = self.run.get("groups")
+        return {str(g): list(m) for g, m in groups.items()} if isinstance(groups, dict) else {}
+
+    @cached_property
+    def level(self) -> str:
+        """The level of the comparison that the report is about: objective where groups were compared."""
+        levels = {c["level"] for c in self.comparisons}
+        return "objective" if "objective" in levels else "checkpoint"
+
+    @cached_property
+    def pair(self) -> tuple[str, str] | None:
+        """The two sides of the comparison; differences are second minus first."""
+        rows = [c for c in self.comparisons if c["level"] == self.level]
+        if not rows:
+            return None
+        asked = self.run.get("compared")
+        if (
+            self.level == "checkpoint"
+            and isinstance(asked, list)
+            and len(asked) == 2
+            and set(asked) <= set(self.models)
+        ):
+            return asked[0], asked[1]
+        return rows[0]["a"], rows[0]["b"]
+
+    @cached_property
+    def kind(self) -> str:
+        """single, pair, groups or many."""
+        if self.pair and self.level == "objective":
+            return "groups"
+        if self.pair and len(self.models) <= 2:
+            return "pair"
+        return "single" if len(self.models) == 1 else "many"
+
+    @cached_property
+    def series(self) -> dict[str, int]:
+        """Colour and marker of each model; the models of one group share them."""
+        if self.groups:
+            order = {m: i for i, members in enumerate(self.groups.values()) for m in members}
+            return {m: order.get(m, len(self.groups)) for m in self.models} | {g: i for i, g in enumerate(self.groups)}
+        order = [*self.pair, *self.models] if self.pair else self.models
+        return {m: i for i, m in enumerate(dict.fromkeys(order))}
+
+    @cached_property
+    def pooling(self) -> str:
+        """The pooling that stands in the foreground."""
+        return self.poolings[0] if self.poolings else ""
+
+    @cached_property
+    def untrained(self) -> list[str]:
+        """Poolings with parameters that were not trained."""
+        entries = {p.get("name"): p for p in self.run.get("poolings") or [] if isinstance(p, dict)}
+        parametric = ("weighted", "attention")
+        return [p for p in self.poolings if p in entries and p in parametric and entries[p].get("trained") is False]
+
+    @cached_property
+    def by_cell(self) -> dict[tuple, Row]:
+        """(model, task, layer, pooling, metric, view) -> row, controls left out; the first of several definitions."""
+        cells: dict[tuple, Row] = {}
+        for row in self.rows:
+            if not row["control"]:
+                key = tuple(row[k] for k in ("model", "task", "layer", "pooling", "metric", "view"))
+                if key not in cells or (cells[key]["value"] is None and row["value"] is not None):
+                    cells[key] = row
+        return cells
+
+    @cached_property
+    def by_difference(self) -> dict[tuple, Row]:
+        """(task, layer, pooling, metric, view) -> comparison of the pair."""
+        cells: dict[tuple, Row] = {}
+        for row in self.comparisons:
+            if row["level"] == self.level and (row["a"], row["b"]) == self.pair:
+                key = tuple(row[k] for k in ("task", "layer", "pooling", "metric", "view"))
+                cells.setdefault(key, row)
+        return cells
+
+    @cached_property
+    def comparison_layer(self) -> int:
+        """The deepest layer that was compared."""
+        return max((key[1] for key in self.by_difference), default=0)
+
+    def cell(self, model: str, task: str, pooling: str, metric: str, view: str, layer: int | None = None) -> Row | None:
+        """Return the row of one number, at the last layer unless told."""
+        layer = self.last_layer.get(model, 0) if layer is None else layer
+        return self.by_cell.get((model, task, layer, pooling, metric, view))
+
+    def difference(self, task: str, pooling: str, metric: str, view: str, layer: int | None = None) -> Row | None:
+        """Return the comparison of one number, at the last layer unless told."""
+        layer = self.comparison_layer if layer is None else layer
+        return self.by_difference.get((task, layer, pooling, metric, view))
+
+    @cached_property
+    def metrics(self) -> list[tuple[str, str]]:
+        """(metric, view) of every number, in printing order."""
+        found = dict.fromkeys((row["metric"], row["view"]) for row in self.rows)
+        return sorted(found, key=lambda mv: (_place(mv[0], METRIC_ORDER), mv[0], _place(mv[1], VIEW_ORDER), mv[1]))
+
+    def part(self, name: str) -> list[tuple[str, str]]:
+        """Return the (metric, view) of one part: semantic, lexical or geometry."""
+        return [mv for mv in self.metrics if part_of(mv[0]) == name]
+
+    @cached_property
+    def headline(self) -> list[tuple[str, str]]:
+        """The few numbers that carry the argument, those that occur."""
+        wanted = [
+            ("uniformity", "raw"), ("uniformity", "centred"), ("mean_cosine", "raw"), ("effective_rank", "raw"),
+            ("alignment", "raw"), ("semantic_accuracy", ""), ("sts_cosine_spearman", ""), ("meaning_share", ""),
+            ("lexical_word_content_accuracy", ""), ("lexical_top_token_accuracy", ""),
+        ]  # fmt: skip
+        found = []
+        for metric, view in wanted:
+            same = [mv for mv in self.metrics if mv[0] == metric]
+            match = [mv for mv in same if mv[1] == view] or (same[:1] if metric != "uniformity" else [])
+            found += [mv for mv in match if mv not in found]
+        return found or [mv for mv in self.metrics if mv[0] not in REFERENCES][:4]
+
+    def failed(self) -> list[Row]:
+        """Return one entry for each failed cell: model, task, layer, pooling, note."""
+        seen: dict[tuple, Row] = {}
+        for row in self.rows:
+            if row["status"] == "failed":
+                key = tuple(row[k] for k in ("model", "task", "layer", "pooling"))
+                seen.setdefault(
+                    key, dict(zip(("model", "task", "layer", "pooling"), key, strict=True)) | {"note": row["note"]}
+                )
+        for entry in self.run.get("failed_cells") or []:
+            if isinstance(entry, dict):
+                key = tuple(entry.get(k) for k in ("model", "task", "layer", "pooling"))
+                known = any(all(a in (None, b) for a, b in zip(key, other, strict=True)) for other in seen)
+                if not known:
+                    seen[key] = entry
+        return list(seen.values())
+
+
+def part_of(metric: str) -> str:
+    """Return the part of the report that a metric belongs to: semantic, lexical or geometry."""
+    first = metric.split("_")[0]
+    return "semantic" if first in SEMANTIC else "lexical" if first in LEXICAL else "geometry"
+
+
+def _place(name: str, order: Iterable[str]) -> int:
+    order = list(order)
+    return order.index(name) if name in order else len(order)
+
+
+def judgement(row: Row) -> str:
+    """Return what a comparison says: higher, lower, equivalent, unclear or none (no interval, so no verdict)."""
+    verdict = (row.get("verdict") or "").lower()
+    if not verdict or "no interval" in verdict or "no valid" in verdict or "no verdict" in verdict:
+        return "none"
+    if "equivalent" in verdict or verdict == "no difference":
+        return "equivalent"
+    if any(
+        word in verdict
+        for word in ("unclear", "no clear", "inconclusive", "not significant", "undecided", "cannot tell")
+    ):
+        return "unclear"
+    diff = row.get("diff")
+    return "none" if diff is None else "unclear" if diff == 0 else "higher" if diff > 0 else "lower"
+
+
+def load(source: str | Path | Results) -> Facts:
+    """Return the facts of a results folder or of results in memory.
+
+    Raises
+    ------
+    InputError
+        The folder is missing, incomplete or damaged.
+    """
+    results = source if isinstance(source, Results) else read_results(source)
+    names = _display_names(results)
+
+    def rows(frame: pd.DataFrame) -> list[Row]:
+        frame = frame.astype(object).where(frame.notna(), None)
+        return [
+            _inert_row(dict(zip(frame.columns, r, strict=True)), names)
+            for r in frame.itertuples(index=False, name=None)
+        ]
+
+    run = _inert(results.run, names)
+    records = rows(results.results)
+    models = _ordered(
+        [m.get("name") for m in run.get("models") or [] if isinstance(m, dict)], [r["model"] for r in records]
+    )
+    tasks = _ordered(
+        [t.get("name") for t in run.get("tasks") or [] if isinstance(t, dict)], [r["task"] for r in records]
+    )
+    poolings = list(dict.fromkeys(r["pooling"] for r in records))
+    return Facts(
+        records,
+        rows(results.comparisons),
+        rows(results.curves),
+        {names[k]: _inert(v, names) for k, v in results.definitions.items()},
+        run,
+        {names[k]: [r for r in v if isinstance(r, dict)] for k, v in results.training.items()},
+        models,
+        tasks,
+        sorted(poolings, key=lambda p: (_place(p, POOLING_ORDER), p)),
+        len(results.examples),
+    )
+
+
+def _ordered(first: list[Any], then: list[Any]) -> list[str]:
+    return [str(n) for n in dict.fromkeys([*first, *then]) if n]
+
+
+class _Names(dict[str, str]):
+    """Display names; a name that was not seen when they were made is cleaned as it is met."""
+
+    def __missing__(self, name: str) -> str:
+        return clean(name, NAME_LIMIT)
+
+
+def _display_names(results: Results) -> _Names:
+    """Return raw name -> display name, no two models, tasks or poolings alike."""
+    names = _Names()
+    run = results.run
+    entries = {
+        "model": [m.get("name") for m in run.get("models") or [] if isinstance(m, dict)],
+        "task": [t.get("name") for t in run.get("tasks") or [] if isinstance(t, dict)],
+    }
+    for column in ("model", "task", "pooling", "metric", "view", "control"):
+        seen = results.results[column].dropna().unique().tolist()
+        every = dict.fromkeys([*(str(n) for n in entries.get(column, []) if n), *map(str, seen)])
+        if column == "model":
+            every |= dict.fromkeys([*map(str, run.get("groups") or {}), *results.training])
+        names.update(short_names(every))
+    return names
+
+
+def _inert_row(row: Row, names: _Names) -> Row:
+    for key, value in row.items():
+        if key in NAMES:
+            row[key] = names[str(value)] if value is not None else ""
+        elif isinstance(value, str):
+            row[key] = clean(value)
+        elif isinstance(value, float):
+            row[key] = finite(value)
+    if "layer" in row:
+        row["layer"] = int(row["layer"]) if row["layer"] is not None else 0
+    return row
+
+
+def _inert(value: Any, names: _Names) -> Any:
+    """Return JSON with every text cleaned; names of models and tasks become their display names."""
+    if isinstance(value, str):
+        return names[value] if value in names else clean(value, 4 * TEXT_LIMIT)
+    if isinstance(value, dict):
+        return {names[str(k)] if str(k) in names else clean(k, NAME_LIMIT): _inert(v, names) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_inert(v, names) for v in value]
+    return finite(value) if isinstance(value, float) else value

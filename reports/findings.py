@@ -1,0 +1,305 @@
+"""Findings: rules that read the facts and say one thing each, with a code, a severity and a link to the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypedDict
+
+from reports.facts import Facts, Row, judgement
+from reports.formats import amount, count, listed, number, power, words
+
+Severity = Literal["issue", "tip", "passed", "not applicable"]
+ORDER = ("issue", "tip", "passed", "not applicable")
+SHOWN = 7
+
+
+class Finding(TypedDict):
+    """One finding; ``link`` is the id of the section that holds the evidence."""
+
+    code: str
+    severity: Severity
+    sentence: str
+    number: str
+    link: str
+
+
+Rule = Callable[[Facts], Finding | None]
+RULES: dict[str, Rule] = {}
+
+
+def rule(code: str) -> Callable[[Rule], Rule]:
+    """Register a rule under its code."""
+
+    def register(function: Rule) -> Rule:
+        RULES[code] = function
+        return function
+
+    return register
+
+
+def findings(facts: Facts) -> list[Finding]:
+    """Return the findings of all rules, issues first."""
+    found = [result for check in RULES.values() if (result := check(facts)) is not None]
+    return sorted(found, key=lambda f: ORDER.index(f["severity"]))
+
+
+def _finding(code: str, severity: Severity, sentence: str, link: str, figure: str = "") -> Finding:
+    return {"code": code, "severity": severity, "sentence": sentence, "number": figure, "link": link}
+
+
+def _sides(facts: Facts) -> list[Row]:
+    """The model entries that a comparison is about; all of them where there is none."""
+    if facts.kind == "pair" and facts.pair:
+        return [m for m in facts.model_entries if m["name"] in facts.pair]
+    return facts.model_entries
+
+
+@rule("failed-cells")
+def failed_cells(facts: Facts) -> Finding | None:
+    """Some cells could not be measured."""
+    failed = facts.failed()
+    if not failed:
+        return _finding("failed-cells", "passed", "Every cell of the grid was measured.", "poolings")
+    first = failed[0]
+    place = " / ".join(str(first[k]) for k in ("model", "task", "pooling") if first.get(k))
+    text = f"{len(failed)} cell{'s' * (len(failed) > 1)} could not be measured, the first one {place}: {first.get('note') or 'no reason given'}"
+    return _finding("failed-cells", "issue", text.rstrip(".") + ".", "caveats", count(len(failed)))
+
+
+@rule("no-intervals")
+def no_intervals(facts: Facts) -> Finding | None:
+    """Differences have no intervals."""
+    rows = list(facts.by_difference.values())
+    if not rows:
+        return None
+    without = [r for r in rows if judgement(r) == "none"]
+    if not without:
+        return _finding("no-intervals", "passed", "Every difference has an interval.", "verdict")
+    if len(without) == len(rows):
+        text = "The differences have no interval. They say what was measured, and nothing of how sure it is."
+        return _finding("no-intervals", "issue", text, "caveats", f"{count(len(rows))} differences")
+    text = "Some differences have no valid interval; they carry no verdict."
+    return _finding("no-intervals", "tip", text, "geometry", f"{count(len(without))} of {count(len(rows))}")
+
+
+@rule("same-rows")
+def same_rows(facts: Facts) -> Finding | None:
+    """Both models saw the same rows."""
+    if len(facts.models) < 2:
+        return None
+    hashes = {t: {r["task_hash"] for r in facts.rows if r["task"] == t and r["task_hash"]} for t in facts.tasks}
+    if unequal := [t for t, h in hashes.items() if len(h) > 1]:
+        return _finding("same-rows", "issue", f"The models saw different rows of {listed(unequal)}.", "provenance")
+    return _finding("same-rows", "passed", "All models saw the same rows of every task.", "provenance")
+
+
+@rule("one-seed")
+def one_seed(facts: Facts) -> Finding | None:
+    """One checkpoint an objective supports no claim about objectives."""
+    if facts.kind == "groups":
+        smallest = min(len(members) for members in facts.groups.values()) if facts.groups else 0
+        if smallest < 3:
+            text = "A group has fewer than three seeds: nothing can be said of objectives."
+            return _finding("one-seed", "issue", text, "caveats", f"{smallest} seeds")
+        return _finding("one-seed", "passed", "Every group has at least three seeds.", "caveats", f"{smallest} seeds")
+    if facts.kind != "pair":
+        return None
+    text = "One checkpoint on each side: what is said holds for these two checkpoints, not for their objectives."
+    return _finding("one-seed", "tip", text, "caveats", "1 seed a side")
+
+
+@rule("uniformity-is-mean")
+def uniformity_is_mean(facts: Facts) -> Finding | None:
+    """A difference in raw uniformity that is not there once the mean is removed."""
+    pairs = []
+    for task in facts.tasks:
+        raw = facts.difference(task, facts.pooling, "uniformity", "raw")
+        centred = facts.difference(task, facts.pooling, "uniformity", "centred")
+        if raw and centred:
+            pairs.append((judgement(raw), judgement(centred)))
+    known = [(r, c) for r, c in pairs if r != "none"]
+    if not pairs:
+        return None
+    if not known:
+        text = "Uniformity moves with the common mean vector: read the raw value beside the centred one and the mean cosine."
+        return _finding("uniformity-is-mean", "tip", text, "geometry")
+    moved = [c for r, c in known if r in ("higher", "lower") and c != r]
+    if moved:
+        text = "Raw uniformity differs, and the difference is gone or turned round once the mean vector is removed."
+        return _finding("uniformity-is-mean", "issue", text, "geometry", f"{len(moved)} of {len(known)} tasks")
+    text = "Raw and centred uniformity say the same: the difference is more than the common mean vector."
+    return _finding("uniformity-is-mean", "passed", text, "geometry", f"{len(known)} tasks")
+
+
+@rule("pooling-decides")
+def pooling_decides(facts: Facts) -> Finding | None:
+    """The direction of a headline difference depends on the pooling."""
+    if not facts.pair or len(facts.poolings) < 2:
+        return None
+    turned = []
+    for metric, view in facts.headline:
+        for task in facts.tasks:
+            rows = [facts.difference(task, pooling, metric, view) for pooling in facts.poolings]
+            if {"higher", "lower"} <= {judgement(r) for r in rows if r}:
+                turned.append(f"{words(metric)}{f' ({view})' if view else ''} on {task}")
+    if not turned:
+        return None
+    text = f"The sign of a difference depends on the pooling: {listed(turned[:3])}{' and more' if len(turned) > 3 else ''}."
+    return _finding("pooling-decides", "issue", text, "poolings", f"{len(turned)} cases")
+
+
+@rule("untrained-pooling")
+def untrained_pooling(facts: Facts) -> Finding | None:
+    """Poolings with parameters at initialisation."""
+    if not facts.untrained:
+        return None
+    text = (
+        f"The {listed(facts.untrained)} pooling{'s are' if len(facts.untrained) > 1 else ' is'} not trained: "
+        "weighted then equals mean, and attention is a mean with random softmax weights."
+    )
+    return _finding("untrained-pooling", "issue", text, "caveats")
+
+
+@rule("below-majority")
+def below_majority(facts: Facts) -> Finding | None:
+    """A probe does not beat the most frequent class."""
+    floor = {
+        (r["model"], r["task"], r["layer"], r["pooling"], r["metric"]): r["value"]
+        for r in facts.rows
+        if r["control"] == "majority" and r["metric"].endswith("accuracy") and r["value"] is not None
+    }
+    if not floor:
+        return None
+    below, compared = [], 0
+    probes = {key[:5]: row for key, row in facts.by_cell.items()}
+    for key, least in floor.items():
+        row = probes.get(key)
+        if row and row["value"] is not None:
+            compared += 1
+            if row["value"] <= least:
+                below.append(row)
+    if below:
+        tasks = list(dict.fromkeys(r["task"] for r in below))
+        text = f"Probes do not beat the majority class on {listed(tasks)}: nothing linear was read there."
+        return _finding("below-majority", "issue", text, "downstream", f"{len(below)} of {compared} probes")
+    return _finding(
+        "below-majority", "passed", "Every probe beats the majority class.", "downstream", f"{compared} probes"
+    )
+
+
+@rule("unequal-models")
+def unequal_models(facts: Facts) -> Finding | None:
+    """The models differ in more than their objective."""
+    sides = _sides(facts)
+    if len(sides) < 2:
+        return None
+    unequal = []
+    for key, label, shown in (
+        ("parameters", "parameters", amount),
+        ("dim", "dimension", count),
+        ("n_layers", "layers", count),
+        ("dtype", "dtype", str),
+    ):
+        values = [m.get(key) for m in sides]
+        if len({v for v in values if v is not None}) > 1:
+            unequal.append(f"{label} ({' / '.join(shown(v) for v in values)})")
+    if unequal:
+        return _finding("unequal-models", "issue", f"The models differ in {listed(unequal)}.", "provenance")
+    return _finding("unequal-models", "passed", "The models have the same size and type.", "provenance")
+
+
+@rule("unequal-training")
+def unequal_training(facts: Facts) -> Finding | None:
+    """The models were not trained on the same budget."""
+    runs = [m.get("training") or {} for m in _sides(facts)]
+    if len(runs) < 2 or not all(runs):
+        return None
+    unequal = []
+    for key, shown in (("tokens", amount), ("steps", count), ("flops", power)):
+        values = [r.get(key) for r in runs]
+        if None not in values and len(set(values)) > 1:
+            unequal.append(f"{'FLOPs' if key == 'flops' else key} ({' / '.join(shown(v) for v in values)})")
+    if unequal:
+        return _finding("unequal-training", "issue", f"The training budgets differ in {listed(unequal)}.", "training")
+    return _finding("unequal-training", "passed", "The models were trained on equal budgets.", "training")
+
+
+@rule("few-rows")
+def few_rows(facts: Facts) -> Finding | None:
+    """Fewer rows than dimensions: ranks are bounded by N."""
+    few = {
+        r["task"]: (r["n"], r["d"])
+        for r in facts.rows
+        if r["n"] and r["d"] and not r["control"] and r["n"] <= r["d"] and r["view"]
+    }
+    if not few:
+        return None
+    text = f"Fewer rows than dimensions on {listed(list(few))}: ranks are bounded by the number of rows there."
+    n, d = next(iter(few.values()))
+    return _finding("few-rows", "issue", text, "geometry", f"n = {count(n)}, d = {count(d)}")
+
+
+@rule("unequal-n")
+def unequal_n(facts: Facts) -> Finding | None:
+    """Ranks of tasks with different N are not comparable with one another."""
+    sizes = {t["name"]: t.get("geometry_rows") or t.get("rows") for t in facts.task_entries}
+    known = {t: n for t, n in sizes.items() if n}
+    if len(set(known.values())) < 2:
+        return None
+    text = "The tasks have different numbers of rows: compare ranks between models, not between tasks."
+    low, high = min(known.values()), max(known.values())
+    return _finding("unequal-n", "tip", text, "caveats", f"{count(low)} to {count(high)} rows")
+
+
+@rule("truncation")
+def truncation(facts: Facts) -> Finding | None:
+    """Texts were cut to the longest input of a model."""
+    entries = facts.task_entries
+    known = [t for t in entries if isinstance(t.get("truncated"), dict)]
+    if not known:
+        return None
+    cut = [(t["name"], m, n) for t in known for m, n in t["truncated"].items() if n]
+    if not cut:
+        return _finding("truncation", "passed", "No text was cut.", "caveats")
+    tasks = list(dict.fromkeys(t for t, _, _ in cut))
+    most = max(n for _, _, n in cut)
+    return _finding(
+        "truncation",
+        "tip",
+        f"Texts of {listed(tasks)} were cut to the longest input.",
+        "caveats",
+        f"up to {count(most)} texts",
+    )
+
+
+@rule("near-collapse")
+def near_collapse(facts: Facts) -> Finding | None:
+    """All vectors point nearly the same way."""
+    rows = [r for r in facts.by_cell.values() if r["metric"] == "mean_cosine" and r["value"] is not None]
+    high = [r for r in rows if r["value"] >= 0.95 and r["layer"] == facts.last_layer[r["model"]]]
+    if not rows:
+        return None
+    if not high:
+        return _finding(
+            "near-collapse", "passed", "No encoder is close to collapse (mean cosine below 0.95).", "geometry"
+        )
+    worst = max(high, key=lambda r: r["value"])
+    text = f"Vectors of {worst['model']} on {worst['task']} ({worst['pooling']}) point nearly all the same way."
+    return _finding("near-collapse", "issue", text, "geometry", f"mean cosine {number(worst['value'], 3)}")
+
+
+@rule("one-layer")
+def one_layer(facts: Facts) -> Finding | None:
+    """Only one layer was measured."""
+    layers = {r["layer"] for r in facts.rows}
+    if len(layers) > 1:
+        return None
+    return _finding("one-layer", "not applicable", "Layer profiles need more than one layer (--layer all).", "layers")
+
+
+@rule("no-training-log")
+def no_training_log(facts: Facts) -> Finding | None:
+    """No checkpoint brought its training log along."""
+    if facts.training:
+        return None
+    return _finding("no-training-log", "not applicable", "No model came with a training log.", "training")

@@ -1,0 +1,113 @@
+"""The view model as one HTML file that holds all it needs: styles, figures, script, data."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from reports import figures
+from reports.formats import size
+
+TEMPLATES = Path(__file__).parent / "templates"
+LIMIT = 2_000_000  # bytes of the whole page
+MARKS = {"issue": "!", "tip": "→", "passed": "✓", "not applicable": "–"}
+MIME = {".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip", ".json": "application/json"}
+
+
+def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[str, bytes]) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    view : mapping
+        The view model.
+    svg : mapping
+        Figure id -> SVG, from `render_figures`.
+    files : mapping
+        File name -> content: what the page offers for download, the first ones first, as far as 2 MB allow.
+    """
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    template = environment.get_template("report.html.j2")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    common = {
+        "view": view,
+        "figures": {name: Markup(_themed(text)) for name, text in svg.items()},
+        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "script_hash": f"sha256-{digest}",
+        "marks": MARKS,
+    }
+    room = LIMIT - len(template.render(files={}, left_out=[], **common).encode()) - 4000
+    links, left_out = _links(files, room)
+    return template.render(files=links, left_out=left_out, **common)
+
+
+def render_figures(view: Mapping[str, Any]) -> dict[str, str]:
+    """Return figure id -> SVG for every figure of the view model."""
+    return {f["id"]: figures.render(f["kind"], f["data"]) for f in walk(view) if f["type"] == "figure"}
+
+
+def walk(view: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield every block of the view model, those inside choices too."""
+
+    def inner(blocks: list[Any]) -> Iterator[Mapping[str, Any]]:
+        for block in blocks:
+            yield block
+            for option in block.get("options", ()):
+                yield from inner(option["blocks"])
+
+    for section in view["sections"]:
+        yield from inner(section["blocks"])
+
+
+def _links(files: Mapping[str, bytes], room: int) -> tuple[dict[str, dict[str, Any]], list[dict[str, str]]]:
+    """Return data links of the files that fit into ``room`` bytes, and the names of those that do not."""
+    links: dict[str, dict[str, Any]] = {}
+    left_out = []
+    for name, content in files.items():
+        packed = name.endswith(".csv")
+        data = gzip.compress(content, 9, mtime=0) if packed else content
+        kind = MIME[".gz" if packed else Path(name).suffix]
+        href = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+        if len(href) > room:
+            left_out.append({"name": name, "size": size(len(content))})
+            continue
+        room -= len(href)
+        links[name] = {"href": href, "size": size(len(data)), "gzip": packed}
+    return links, left_out
+
+
+@cache
+def _theme() -> re.Pattern[str]:
+    return re.compile("|".join(figures.THEMED), re.IGNORECASE)
+
+
+def _themed(svg: str) -> str:
+    """Let a figure take the page's colours, font and width."""
+    head, _, body = svg.partition(">")
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    parts = re.split(r'(style="[^"]*")', body)
+    parts[1::2] = [_theme().sub(lambda m: f"var({figures.THEMED[m[0].lower()]})", p) for p in parts[1::2]]
+    parts[1::2] = [p.replace("'DejaVu Sans'", "var(--sans)") for p in parts[1::2]]
+    return f"{head}>{''.join(parts)}"
+
+
+def dumps(view: Mapping[str, Any]) -> str:
+    """Return the view model as JSON text; the same view gives the same bytes."""
+    return json.dumps(view, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,61 @@
+"""The view model as a tagged PDF: a Typst template that reads the data as JSON, so no text of theirs is ever markup."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from reports.html import TEMPLATES, dumps, walk
+
+
+def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
+    """Return the document (PDF/UA-1); the same view gives the same bytes.
+
+    Parameters
+    ----------
+    view : mapping
+        The view model.
+    svg : mapping
+        Figure id -> SVG, from `reports.html.render_figures`.
+    """
+    import matplotlib
+    import typst
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(TEMPLATES / "report.typ", folder / "report.typ")
+        (folder / "report.json").write_text(dumps(view), encoding="utf-8")
+        numbers = {f["id"]: i for i, f in enumerate(f for f in walk(view) if f["type"] == "figure")}
+        for figure, i in numbers.items():
+            (folder / f"{i}.svg").write_text(_printable(svg[figure]), encoding="utf-8")
+        printed = _printable(json.dumps({**view, "figures": numbers}, ensure_ascii=False))
+        (folder / "view.json").write_text(printed, encoding="utf-8")
+        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+        return typst.compile(
+            str(folder / "report.typ"),
+            root=str(folder),
+            font_paths=[str(fonts)],
+            ignore_system_fonts=True,
+            pdf_standards=["ua-1"],
+            timestamp=0,
+        )
+
+
+@cache
+def _covered() -> frozenset[int]:
+    """Code points that the document's font has; PDF/UA refuses a text that no font can show."""
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
+
+
+def _printable(text: str) -> str:
+    """Return the text with every character that the font lacks as U+FFFD."""
+    covered = _covered()
+    return "".join(c if ord(c) in covered or c in "\n\t" else "\ufffd" for c in text)

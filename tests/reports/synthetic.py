@@ -1,0 +1,305 @@
+"""Results folders with made-up numbers and every shape that a report meets. Only the report's own tests use them."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from geomprobe.results import COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS, RESULT_COLUMNS, Results, table
+
+MODELS = ("mlm", "hybrid")
+TASKS = ("sst2", "mrpc", "mnli", "cola", "stsb")
+POOLINGS = ("mean", "max", "weighted", "attention")
+ROWS = {"sst2": 872, "mrpc": 779, "mnli": 13143, "cola": 1042, "stsb": 2552}
+PAIRS = ("mrpc", "mnli", "stsb")
+DIM = 256
+REFERENCE = -3.9688
+NO_VERDICT = "no interval, no verdict"
+
+# name: (views, family, value, effect of the second model, spread, direction)
+METRICS: dict[str, tuple[tuple[str, ...], str, float, float, float, str]] = {
+    "effective_rank": (("raw",), "spectrum", 84.0, 31.0, 6.0, "higher"),
+    "rankme": (("raw",), "spectrum", 71.0, 33.0, 6.0, "higher"),
+    "spectral_entropy": (("raw",), "spectrum", 0.61, 0.08, 0.02, "higher"),
+    "participation_ratio": (("raw",), "spectrum", 18.0, 9.0, 2.0, "higher"),
+    "stable_rank": (("raw",), "spectrum", 5.1, 2.2, 0.6, "higher"),
+    "rank_90": (("raw",), "spectrum", 96.0, 28.0, 6.0, "higher"),
+    "mean_cosine": (("raw",), "isotropy", 0.62, -0.21, 0.03, "lower"),
+    "isoscore": (("raw", "centred"), "isotropy", 0.066, 0.03, 0.006, "higher"),
+    "partition_isotropy": (("raw", "centred"), "isotropy", 0.31, 0.12, 0.03, "higher"),
+    "uniformity_reference": (("raw",), "hypersphere", REFERENCE, 0.0, 0.0, "none"),
+    "alignment": (("raw",), "hypersphere", 0.33, 0.09, 0.02, "lower"),
+    "class_alignment": (("raw",), "hypersphere", 0.72, 0.2, 0.03, "none"),
+    "class_separation": (("raw",), "hypersphere", 0.78, 0.25, 0.03, "higher"),
+    "semantic_accuracy": (("raw",), "semantic", 0.74, 0.012, 0.01, "higher"),
+    "semantic_skill": (("raw",), "semantic", 0.36, 0.02, 0.02, "higher"),
+    "lexical_word_content": (("raw",), "lexical", 0.83, -0.05, 0.01, "none"),
+    "lexical_length_r2": (("raw",), "lexical", 0.71, -0.08, 0.02, "none"),
+}
+CONTROLS = {
+    "semantic_accuracy": {"majority": 0.62, "stratified": 0.53, "tfidf": 0.7, "random-init": 0.66},
+    "semantic_skill": {"majority": 0.0, "tfidf": 0.21},
+    "lexical_word_content": {"majority": 0.04, "random-init": 0.61},
+}
+FORMULAS = {
+    "effective_rank": "exp H(sigma / sum sigma), centred",
+    "rankme": "exp H(sigma / sum sigma), uncentred",
+    "uniformity": "log mean exp(-2 ||z_i - z_j||^2) over all pairs i < j",
+    "uniformity_jensen": "-4 (1 - mean cosine)",
+    "mean_cosine": "mean z_i . z_j over all pairs i < j",
+}
+
+
+def jitter(*key: object) -> float:
+    """Return a number in [-1, 1] that depends on the key alone."""
+    return zlib.crc32("|".join(map(str, key)).encode()) / 2**31 - 1
+
+
+def definitions() -> dict[str, Any]:
+    """Return registry entries in the form of definitions.json."""
+    names = [*METRICS, "uniformity", "uniformity_jensen"]
+    family = {name: entry[1] for name, entry in METRICS.items()}
+    direction = {name: entry[5] for name, entry in METRICS.items()}
+    return {
+        name: {
+            "name": name,
+            "title": name.replace("_", " ").capitalize(),
+            "formula": FORMULAS.get(name, f"the formula of {name}"),
+            "range": "[0, inf)",
+            "direction": direction.get(name, "lower"),
+            "invariances": ["rotation", "row order"],
+            "source": "Made up for a test (2026)",
+            "family": family.get(name, "hypersphere"),
+        }
+        for name in names
+    }
+
+
+def values(model: int, task: str, pooling: str, depth: float) -> dict[tuple[str, str], float]:
+    """Return (metric, view) -> value of one cell; ``model`` is the place in the list, ``depth`` in [0, 1]."""
+    twist = 0.4 if pooling == "max" else 1.0  # the effect is weaker under max pooling
+    cell = {}
+    for name, (views, _, base, effect, spread, _) in METRICS.items():
+        if name == "alignment" and task not in PAIRS:
+            continue
+        if name.startswith("class_") and task in PAIRS:
+            continue
+        for view in views:
+            value = base + effect * twist * min(model, 1) * (0.3 + 0.7 * depth) + spread * jitter(task, pooling, name)
+            value += 0.25 * spread * jitter(model, task, pooling, name, view, depth)
+            cell[name, view] = value * (1.5 if view == "centred" else 1.0)
+    cosine = cell["mean_cosine", "raw"] = min(max(cell["mean_cosine", "raw"] + 0.15 * (1 - depth), 0.0), 0.98)
+    cell["uniformity_jensen", "raw"] = -4 * (1 - cosine)
+    cell["uniformity", "raw"] = -4 * (1 - cosine) * 0.88
+    cell["uniformity_jensen", "centred"] = -4.0
+    cell["uniformity", "centred"] = -3.62 - 0.05 * model + 0.04 * jitter(model, task, pooling, depth)
+    return cell
+
+
+def wording(diff: float, low: float, high: float) -> str:
+    """Return a verdict in the style of the compare command."""
+    if low > 0:
+        return "higher"
+    if high < 0:
+        return "lower"
+    return "equivalent" if abs(diff) < 0.01 else "no clear difference"
+
+
+def make_results(
+    models: tuple[str, ...] = MODELS,
+    tasks: tuple[str, ...] = TASKS,
+    poolings: tuple[str, ...] = POOLINGS,
+    layers: tuple[int, ...] = (4,),
+    *,
+    intervals: bool = False,
+    training: bool = True,
+    failed: bool = False,
+    compared: bool | None = None,
+    groups: dict[str, list[str]] | None = None,
+    spectrum_points: int = DIM,
+) -> Results:
+    """Return made-up results for the given grid.
+
+    With ``intervals`` every number has a standard error and every difference a verdict; with ``failed`` one cell of
+    the last model failed; ``groups`` adds comparisons at the level of objectives.
+    """
+    n_layers = max(layers)
+    compared = len(models) == 2 if compared is None else compared
+    rows: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    examples: list[dict[str, Any]] = []
+    found: dict[tuple[str, str, int, str, str, str], float] = {}
+    fields = [(m, name) for m, name in enumerate(models)]
+    broken = (models[-1], tasks[-1], poolings[-1])
+    for (m, model), task, pooling, layer in product(fields, tasks, poolings, layers):
+        place = {"model": model, "task": task, "layer": layer, "pooling": pooling}
+        n = ROWS.get(task, 500)
+        common = place | {
+            "model_hash": f"{zlib.crc32(model.encode('utf-8', 'replace')):08x}" * 8,
+            "task_hash": f"{zlib.crc32(task.encode('utf-8', 'replace')):08x}" * 8,
+            "split": "validation",
+            "protocol": "strict",
+            "n": n,
+            "d": DIM,
+            "seed": 0,
+        }
+        if failed and (model, task, pooling) == broken:
+            reason = "OutOfMemory: 3.1 GB wanted, 1.9 GB free"
+            for (name, view), _ in values(m, task, pooling, 1.0).items():
+                rows.append(common | {"metric": name, "view": view, "status": "failed", "note": reason})
+            continue
+        depth = layer / n_layers if n_layers else 1.0
+        for (name, view), value in values(m, task, pooling, depth).items():
+            found[model, task, layer, pooling, view, name] = value
+            se = 0.004 * abs(value) + 1e-4 if intervals and name not in ("uniformity_reference",) else None
+            rows.append(
+                common
+                | {"metric": name, "view": view, "definition": name, "value": value, "se": se, "status": "ok"}
+                | {"ci_low": None if se is None else value - 1.96 * se, "ci_high": None if se is None else value + 1.96 * se}
+                | {"ci_method": "influence function, clustered" if se else None}
+            )  # fmt: skip
+            for control, level in CONTROLS.get(name, {}).items():
+                rows.append(
+                    common
+                    | {"metric": name, "view": view, "definition": name, "control": control, "status": "ok"}
+                    | {"value": level + 0.03 * jitter(task, control)}
+                )
+        if layer == n_layers:
+            curves += _curves(place, m, values(m, task, pooling, depth)["mean_cosine", "raw"], spectrum_points)
+            examples += [
+                place
+                | {
+                    "probe": "semantic",
+                    "row_id": f"validation/{i}",
+                    "label": i % 2,
+                    "prediction": i % 2,
+                    "log_loss": 0.5,
+                }
+                for i in range(3)
+            ]
+    comparisons = []
+    if compared:
+        comparisons += _comparisons(models[0], models[1], "checkpoint", found, intervals)
+    if groups:
+        a, b = groups
+        comparisons += _comparisons(groups[a][0], groups[b][0], "objective", found, intervals, (a, b))
+    return Results(
+        table(rows, RESULT_COLUMNS),
+        table(comparisons, COMPARISON_COLUMNS),
+        table(curves, CURVE_COLUMNS),
+        table(examples, EXAMPLE_COLUMNS),
+        definitions(),
+        _run(models, tasks, poolings, layers, compared, groups, broken if failed else None),
+        {model: _log(m, model) for m, model in fields} if training else {},
+    )
+
+
+def _comparisons(a, b, level, found, intervals, names=None) -> list[dict[str, Any]]:
+    rows = []
+    for (model, task, layer, pooling, view, metric), value_a in found.items():
+        value_b = found.get((b, task, layer, pooling, view, metric))
+        if model != a or value_b is None or metric == "uniformity_reference":
+            continue
+        diff = value_b - value_a
+        row = {"a": (names or (a, b))[0], "b": (names or (a, b))[1], "level": level, "task": task, "layer": layer}
+        row |= {"pooling": pooling, "view": view, "metric": metric, "value_a": value_a, "value_b": value_b}
+        family = METRICS.get(metric, ((), "hypersphere"))[1]
+        row |= {"diff": diff, "n": ROWS.get(task, 500), "family": family, "verdict": NO_VERDICT}
+        if intervals:
+            se = 0.003 * abs(value_a) + 2e-3
+            low, high = diff - 2.2 * se, diff + 2.2 * se
+            p = math.erfc(abs(diff) / se / math.sqrt(2))
+            row |= {"se": se, "ci_low": low, "ci_high": high, "ci_method": "paired influence function, clustered"}
+            row |= {"p": p, "p_holm": min(1.0, 40 * p), "margin": 0.01, "p_tost": 0.5, "mdd": 2.8 * se}
+            row["verdict"] = wording(diff, low, high)
+        rows.append(row)
+    return rows
+
+
+def _curves(place, model, cosine, points) -> list[dict[str, Any]]:
+    ranks = np.arange(1, points + 1)
+    share = ranks ** -(1.35 - 0.25 * min(model, 1)) * np.exp(-ranks / (points / 2))
+    share /= share.sum()
+    centres = np.linspace(-0.99, 0.99, 100)
+    density = np.exp(-0.5 * ((centres - cosine) / 0.13) ** 2) / (0.13 * math.sqrt(2 * math.pi))
+    spectrum = [place | {"view": "raw", "curve": "spectrum", "x": float(x), "y": float(y)} for x, y in zip(ranks, share, strict=True)]  # fmt: skip
+    histogram = [place | {"view": "raw", "curve": "cosine_histogram", "x": float(x), "y": float(y)} for x, y in zip(centres, density, strict=True)]  # fmt: skip
+    return spectrum + histogram
+
+
+def _log(m: int, model: str) -> list[dict[str, Any]]:
+    records = []
+    for step in range(50, 4001, 50):
+        progress = step / 4000
+        mlm = 3.9 + 6.2 * math.exp(-5 * progress) + 0.05 * jitter(model, step)
+        record = {
+            "step": step,
+            "steps": 4000,
+            "tokens": step * 4096,
+            "loss": mlm,
+            "mlm_loss": mlm,
+            "lr": 1e-3 * (1 - progress),
+        }
+        record |= {"tokens_per_s": 61000 + 800 * jitter(step, model), "flops": step * 4.1e11}
+        if m:
+            jepa = 0.12 + 0.5 * math.exp(-6 * progress) + 0.01 * jitter(model, step, 1)
+            weight = 0.5 + 0.2 * progress
+            record |= {"jepa_loss": jepa, "lambda": weight, "loss": weight * jepa + (1 - weight) * mlm}
+        if step % 200 == 0:
+            record |= {"effective_rank": 40 + 60 * progress + 10 * m, "uniformity": -1.0 - progress - 0.4 * m}
+        records.append(record)
+    return records
+
+
+def _run(models, tasks, poolings, layers, compared, groups, broken) -> dict[str, Any]:
+    return {
+        "created": "2026-11-22T21:14:03+00:00",
+        "command": f"geomprobe {'compare' if len(models) == 2 else 'analyze'} runs/pretrain/mlm runs/pretrain/hybrid --pool all",
+        "geomprobe_version": "0.1.0",
+        "versions": {"python": "3.11.2", "torch": "2.13.0", "transformers": "5.23.0", "numpy": "2.4.1"},
+        "hardware": {"device": "cpu", "processor": "x86_64", "cores": 2, "memory_gb": 7.7},
+        "wall_seconds": 812.4,
+        "protocol": "strict",
+        "seed": 0,
+        "models": [
+            {
+                "name": model,
+                "source": f"runs/pretrain/{model}",
+                "kind": "checkpoint folder",
+                "hash": f"{zlib.crc32(model.encode('utf-8', 'replace')):08x}" * 8,
+                "objective": "hybrid" if "hybrid" in model else "mlm",
+                "parameters": 11_172_864,
+                "dim": DIM,
+                "n_layers": max(layers),
+                "training": {"tokens": 16_384_000, "steps": 4000, "flops": 1.64e15 * (1.7 if "hybrid" in model else 1), "seed": 0},
+                "dtype": "float32",
+                "notes": [],
+            }
+            for model in models
+        ],
+        "tasks": [
+            {
+                "name": task,
+                "source": f"glue/{task}/validation.parquet",
+                "fingerprint": f"{zlib.crc32(task.encode('utf-8', 'replace')):08x}" * 8,
+                "rows": ROWS.get(task, 500),
+                "geometry_rows": ROWS.get(task, 500),
+                "row_ids_hash": f"{zlib.crc32((task + 'ids').encode('utf-8', 'replace')):08x}" * 8,
+                "truncated": dict.fromkeys(models, 3 if task == "mnli" else 0),
+                "notes": [],
+            }
+            for task in tasks
+        ],
+        "poolings": [
+            {"name": p, "trained": p not in ("weighted", "attention"), "note": "at initialisation" if p in ("weighted", "attention") else ""}
+            for p in poolings
+        ],
+        "layers": list(layers),
+        "compared": list(models[:2]) if compared else None,
+        "groups": groups,
+        "failed_cells": [] if broken is None else [{"model": broken[0], "task": broken[1], "pooling": broken[2], "layer": max(layers), "note": "OutOfMemory"}],
+    }  # fmt: skip

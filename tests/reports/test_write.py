@@ -1,0 +1,45 @@
+"""Reports are written whole, from one view, with the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from geomprobe.common import InputError, UsageError
+from geomprobe.results import write_results
+from reports import build_view, write_report
+
+SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "attention")}
+
+
+def test_all_formats_from_a_folder_twice_with_the_same_bytes(make_results, tmp_path):
+    folder = write_results(tmp_path / "results", make_results(**SMALL, spectrum_points=64))
+    names = ("report.html", "report.pdf", "report.json")
+    first = [p.read_bytes() for p in write_report(folder, *(folder / n for n in names))]
+    second = [p.read_bytes() for p in write_report(folder, *(folder / n for n in names))]
+    assert first == second
+    assert first[0].startswith(b"<!doctype html>")
+    assert first[1].startswith(b"%PDF-1.7")
+    assert json.loads(first[2])["title"] == "hybrid against mlm"
+
+
+def test_results_in_memory_and_folder_give_the_same_view(make_results, tmp_path):
+    results = make_results(**SMALL)
+    assert build_view(results) == build_view(write_results(tmp_path / "results", results))
+
+
+def test_without_intervals_there_is_no_verdict(make_results):
+    view = build_view(make_results(**SMALL))
+    assert view["verdict"]["code"] == "no verdict"
+    assert view["verdict"]["sentence"].startswith("No interval, no verdict.")
+    assert {c["judgement"] for c in view["cards"]} == {"no verdict"}
+    assert "untrained-pooling" in {f["code"] for f in view["findings"] if f["severity"] == "issue"}
+
+
+def test_wrong_requests_are_errors_that_help(make_results, tmp_path):
+    with pytest.raises(UsageError, match="is no report"):
+        write_report(make_results(**SMALL), tmp_path / "report.docx")
+    with pytest.raises(InputError):
+        write_report(tmp_path / "nothing", tmp_path / "report.html")
+    assert not list(tmp_path.glob("report*"))
