@@ -30,7 +30,9 @@ def analyze(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the geometry of one or more encoders and write a results folder.
+    """Measure encoders on tasks.
+
+    Writes a results folder: geometry and probes of every model, task, layer and pooling.
 
     Finished cells are kept in the folder; the same command continues an interrupted run.
     """

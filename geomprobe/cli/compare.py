@@ -24,7 +24,11 @@ def compare(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two encoders: results folder, differences, and a report in HTML and PDF."""
+    """Compare two encoders and write a report.
+
+    Both are measured on the same rows; the results folder, the differences (B minus A) and a report in HTML and PDF
+    are written.
+    """
     from geomprobe.cli.siblings import sibling
     from geomprobe.compare import add_comparisons
     from geomprobe.results import write_results

@@ -19,7 +19,11 @@ def demo(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Train a hybrid and an MLM encoder on docstrings, compare them on the controlled task, write both reports."""
+    """Run everything once, offline.
+
+    Trains a hybrid and an MLM encoder on the docstrings of installed packages, compares them on the controlled task
+    and writes the report in HTML and PDF.
+    """
     output = Output(as_json)
     for objective in ("mlm", "hybrid"):
         if (out / objective / "config.json").is_file():

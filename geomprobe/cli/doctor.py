@@ -26,7 +26,10 @@ OPTIONAL = {
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check packages, devices, cache, data and network; exit 1 where something needed is broken."""
+    """Check that everything works here.
+
+    Packages, devices, cache, data and network; exits with 1 where something needed is broken.
+    """
     output = Output(as_json)
     checks = [*_packages(), *(_check(name, test) for name, test in CHECKS.items())]
     output.table(checks, ["check", "state", "detail"])

@@ -17,7 +17,7 @@ def ls(
     kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
     as_json: Json = False,
 ) -> None:
-    """List tasks, metrics, poolings, objectives or presets."""
+    """List what can be named in a command."""
     if kind not in KINDS:
         raise unknown_name("list", kind, list(KINDS))
     Output(as_json).table(_rows(kind))

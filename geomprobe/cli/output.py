@@ -46,8 +46,8 @@ class Output:
             grid.add_column(column.replace("_", " "), overflow="fold")
         for row in rows:
             grid.add_row(*(Text("" if row.get(c) is None else str(row[c])) for c in columns))
-        console = Console()
-        console.print(grid, width=console.width if console.is_terminal else 160)
+        # a pipe has no width: leave room for whole lines rather than fold at 80
+        Console(width=None if sys.stdout.isatty() else 160).print(grid)
 
     def note(self, text: str) -> None:
         """Print a line about what is being done (stderr)."""
