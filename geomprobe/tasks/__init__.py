@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from geomprobe.common import unknown_name
+from geomprobe.common import UsageError, unknown_name
 from geomprobe.tasks.base import GeometryRows, Split, Task
+from geomprobe.tasks.files import is_file_task, load_file
 from geomprobe.tasks.glue import GLUE, load_glue
 
-__all__ = ["GeometryRows", "Split", "Task", "load_task", "task_names"]
+__all__ = ["GeometryRows", "Split", "Task", "load_file", "load_task", "task_names"]
 
 
 def task_names() -> list[str]:
@@ -16,16 +18,18 @@ def task_names() -> list[str]:
     return [*GLUE, "controlled"]
 
 
-def load_task(name: str, *, data_dir: str | Path | None = None) -> Task:
+def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) -> Task:
     """Return a task by name.
 
     Parameters
     ----------
     name : str
-        One of `task_names`.
+        One of `task_names`, or the path of a user's own file or folder.
     data_dir : path, optional
-        Folder with ``glue/<task>/<split>.parquet``. Default: the hub's ``nyu-mll/glue``. The controlled task needs no
-        data.
+        Folder with ``glue/<task>/<split>.parquet``. Default: the hub's ``nyu-mll/glue``. The controlled task and files
+        need no data.
+    **columns
+        For a file: the options of `load_file`, such as ``text`` and ``label``.
 
     Raises
     ------
@@ -34,6 +38,10 @@ def load_task(name: str, *, data_dir: str | Path | None = None) -> Task:
     InputError
         Data missing, damaged or out of reach.
     """
+    if name not in task_names() and is_file_task(name):
+        return load_file(name, **columns)
+    if any(value for value in columns.values()):
+        raise UsageError(f"The task {name!r} is built in and has its own columns.", "--text and --label are for files.")
     if name in GLUE:
         return load_glue(name, data_dir)
     if name == "controlled":
