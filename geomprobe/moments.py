@@ -53,8 +53,8 @@ class Moments:
 
     Notes
     -----
-    Memory O(D²), time O(ND²). Rows with NaN or infinity are refused by `NonFiniteError` (a ValueError) with their numbers,
-    and leave the state as it was.
+    Memory O(D²), time O(ND²). Rows with NaN or infinity are refused by `NonFiniteError` (a ValueError) with their
+    numbers, and leave the state as it was.
     """
 
     def __init__(self, precision: str = "input"):

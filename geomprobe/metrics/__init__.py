@@ -1,4 +1,4 @@
-"""Measure the geometry of a cloud of vectors: one row per metric and view, and the curves that figures are drawn from."""
+"""Measure the geometry of a cloud of vectors: a row per metric and view, and the curves that figures are drawn from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cloud of vectors in one view, with what metrics share (spectra, directions, pair sums) computed once and on demand."""
+"""A cloud of vectors in one view; what metrics share (spectra, directions, pair sums) is computed once, on demand."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from geomprobe.vectors import Rows, block_rows, full_precision, gram
 VIEWS = {
     "raw": "the vectors as they are",
     "centred": "the mean vector subtracted",
-    "standardised": "each coordinate centred and divided by its standard deviation (1/N); constant coordinates stay zero",
-    "all-but-top-k": "centred, and the k = max(1, round(D/100)) leading principal components removed (Mu & Viswanath 2018)",
+    "standardised": "each coordinate centred and divided by its standard deviation (1/N); constant ones stay zero",
+    "all-but-top-k": "centred, and the k = max(1, round(D/100)) first principal components removed (Mu & Viswanath 2018)",
     "whitened": "centred, and multiplied by Σ^(−1/2) (ZCA), on the directions that have variance",
 }
 EXACT_ROWS = 20_000
@@ -144,7 +144,7 @@ class Cloud:
 
     @cached_property
     def pilot(self) -> torch.Tensor:
-        """A point near the mean direction; directions are handed out relative to it, to keep the digits of near ones."""
+        """A point near the mean direction; directions are given relative to it, to keep the digits of near ones."""
         for _, block, has_direction in self.blocks():
             if has_direction.any():
                 return unit_rows(block[has_direction]).mean(0)
@@ -295,7 +295,7 @@ class View(Cloud):
         return Spectrum(values[k:], vectors[:, order])
 
     @property
-    def uncentred_spectrum(self) -> Spectrum:  # type: ignore[override]
+    def uncentred_spectrum(self) -> Spectrum:
         return self.spectrum
 
     @cached_property

@@ -122,7 +122,7 @@ def control_variates(y: np.ndarray, controls: np.ndarray, means: np.ndarray) -> 
     means : float64 ndarray of shape (c,)
         The exact means of the controls.
     """
-    m, c = controls.shape
+    m = len(y)
     spread = controls.std(0)
     usable = spread > 1e-12 * np.abs(controls).max(0)
     design = np.column_stack([np.ones(m), (controls[:, usable] - means[usable]) / spread[usable]])

@@ -1,4 +1,4 @@
-"""The registry of metrics: every number's name, formula, range, direction, invariances, source and needs in one place."""
+"""The registry of metrics: every name, formula, range, direction, invariances, source and needs in one place."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_unknown_names(x):
     ],
 )
 def test_companions_that_do_not_fit_are_refused(x, arguments):
-    with pytest.raises(ValueError, match="must|outside"):
+    with pytest.raises(ValueError, match=r"must|outside"):
         measure(x, **arguments)
 
 
