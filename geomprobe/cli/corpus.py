@@ -10,9 +10,7 @@ import typer
 from geomprobe.cli.errors import guard
 from geomprobe.cli.output import Output
 
-app = typer.Typer(
-    no_args_is_help=True, help="Prepare text for pretraining: read, deduplicate, hold out a part, tokenise."
-)
+app = typer.Typer(no_args_is_help=True, help="Prepare text for pretraining.")
 
 
 @app.command()
@@ -66,9 +64,9 @@ def _show(output: Output, corpus) -> None:  # type: ignore[no-untyped-def]
         "path": corpus.path,
         "source": corpus.info["source"],
         "tokenizer": f"{corpus.info['tokenizer']} ({corpus.vocab_size:,} entries)",
-        "documents": f"{corpus.info['documents']['train']:,} to train on, {corpus.info['documents']['heldout']:,} held out",
+        "documents": "{train:,} to train on, {heldout:,} held out".format(**corpus.info["documents"]),
         "duplicates": f"{corpus.info['duplicates']:,} left out",
-        "tokens": f"{corpus.info['tokens']['train']:,} to train on, {corpus.info['tokens']['heldout']:,} held out",
+        "tokens": "{train:,} to train on, {heldout:,} held out".format(**corpus.info["tokens"]),
         "unigram entropy": f"{corpus.info['unigram_entropy']:.3f} nat",
         "fingerprint": corpus.info["fingerprint"][:16],
     }

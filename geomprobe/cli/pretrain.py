@@ -30,7 +30,10 @@ def pretrain(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Train a text encoder by masked language modelling, joint-embedding prediction, or both."""
+    """Train a text encoder.
+
+    By masked language modelling (mlm), joint-embedding prediction (jepa), or both (hybrid).
+    """
     from geomprobe.cli.siblings import sibling
     from geomprobe.common import read_json
 
@@ -91,5 +94,5 @@ def _summary(folder: str, final: dict[str, Any]) -> str:
     text = f"{folder}\n{_losses(final)}"
     if "held_out_mlm" in final:
         gain = final["unigram_entropy"] - final["held_out_mlm"]
-        text += f"\nunigram entropy of the corpus {final['unigram_entropy']:.3f} nat: the encoder is {gain:.3f} nat below it"
+        text += f"\nunigram entropy of the corpus {final['unigram_entropy']:.3f} nat: {gain:.3f} nat above that loss"
     return text
