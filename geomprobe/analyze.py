@@ -295,7 +295,7 @@ def cell_key(encoder: Encoder, task: Task, layer: int, pool: str, protocol: Prot
     return hash_bytes(
         geomprobe.__version__,
         encoder.hash,
-        encoder.dtype,
+        str(encoder.dtype),
         task.fingerprint,
         str(layer),
         pool,
