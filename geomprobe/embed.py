@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from geomprobe.common import InputError, UsageError, hash_bytes
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.pooling import Pooler, make_pooler, pool
 from geomprobe.store import Store
+
+if TYPE_CHECKING:
+    from geomprobe.moments import Moments
 
 Cell = tuple[int, str]  # layer, pooling
 Progress = Callable[[int, int], None]
@@ -332,6 +336,35 @@ def _compute(
                 raise InputError(f"{store.folder} lost vectors while they were written.", "Repeat the command.")
             arrays[cell] = stored[0]
     return arrays
+
+
+def embed_moments(
+    encoder: Encoder,
+    texts: Sequence[str],
+    poolings: Sequence[str] = ("mean",),
+    layers: Sequence[int] = (-1,),
+    *,
+    max_length: int | None = None,
+    poolers: Mapping[Cell, Pooler] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[Cell, Moments]:
+    """Return the mergeable state of the vectors of every layer and pooling, without keeping the vectors.
+
+    Parameters as for `embed_grid`; a text that is given k times counts k times. Memory does not grow with the number
+    of texts but for their token ids.
+    """
+    from geomprobe.moments import Moments
+
+    encoder = limited(encoder, max_length)
+    rows = tokenize(encoder, texts)
+    cells = make_cells(encoder, poolings, layers, poolers=poolers, seed=seed)
+    counts = np.bincount(rows.inverse, minlength=len(rows.texts))
+    states = {cell: Moments() for cell in cells}
+    for group, block in stream(encoder, rows, cells, progress=progress):
+        for cell, vectors in block.items():
+            states[cell].update(np.repeat(vectors, counts[group], axis=0))
+    return states
 
 
 def embed(

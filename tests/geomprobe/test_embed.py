@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.embed import batches, embed, embed_grid, resolve_layers
+from geomprobe.embed import batches, embed, embed_grid, embed_moments, resolve_layers
 from geomprobe.encoders import load_encoder
 from geomprobe.pooling import POOLINGS, Pooler
 from geomprobe.store import Store
@@ -150,3 +150,16 @@ def test_encoders_are_opened_on_the_way(model_folder):
     model = load_encoder(model_folder("bert"))
     assert np.array_equal(embed(str(model_folder("bert")), ["a cat"]), embed(model, ["a cat"]))
     assert torch.is_inference_mode_enabled() is False
+
+
+def test_moments_without_keeping_vectors(model_folder):
+    from geomprobe.moments import Moments
+
+    encoder = load_encoder(model_folder("bert"))
+    states = embed_moments(encoder, TEXTS * 3, ["mean", "max"], [0, 2])
+    grid = embed_grid(encoder, TEXTS * 3, ["mean", "max"], [0, 2])
+    for cell, state in states.items():
+        kept = Moments().update(grid.vectors[cell])
+        assert state.n == len(TEXTS) * 3
+        np.testing.assert_allclose(state.mean, kept.mean, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(state.covariance, kept.covariance, rtol=1e-5, atol=1e-6)
