@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from geomprobe.probes.crossed import crossed_rows
 from geomprobe.probes.definitions import DEFINITIONS
 from geomprobe.probes.lexical import lexical_probe
 from geomprobe.probes.rows import PairVectors
@@ -66,7 +67,9 @@ def run_probes(task: Task, train: PairVectors | None, validation: PairVectors, *
         if vectors is not None and split is not None:
             _check(vectors, split)
     rows, examples = semantic_probe(task, train, validation, seed)
-    return ProbeResults(rows + lexical_probe(task, train, validation, seed), examples)
+    rows += lexical_probe(task, train, validation, seed)
+    rows += crossed_rows(task, validation, seed)
+    return ProbeResults(rows, examples)
 
 
 def _check(vectors: PairVectors, split: Split) -> None:

@@ -19,7 +19,7 @@ def _entry(name: str, formula: str, range_: str, direction: str, invariances: st
     }
 
 
-_ENTRIES = (
+_ENTRIES: tuple[dict[str, str], ...] = (
     _entry(
         "semantic_accuracy",
         "share of validation rows whose label a logistic regression predicts; fitted on train, standardised features, "
@@ -160,6 +160,49 @@ _ENTRIES = (
         "higher: sentence length is linearly readable",
         _AFFINE,
         "Adi et al. 2017",
+    ),
+)
+
+_SHARES = {
+    "meaning": "what is said, with the same words",
+    "words": "which synonyms say it",
+    "syntax": "in which frame it is said",
+    "meaning_words": "meaning with words",
+    "meaning_syntax": "meaning with syntax",
+    "words_syntax": "words with syntax",
+    "meaning_words_syntax": "all three, and noise",
+}
+_ENTRIES += tuple(
+    _entry(
+        f"{effect}_share",
+        f"variance component of {effect.replace('_', ' × ')} ({what}) / sum of all seven components; three-way random-"
+        "effects analysis of variance of the vectors within each block of the crossed design, both sums over blocks; "
+        "interval over families",
+        "(−∞, ∞), 0 for no such effect, the seven sum to 1; never clipped",
+        "higher: vectors move more with it" if "_" not in effect else "higher: the effects do not add up",
+        _COSINE.replace("rotation", "rotation, shift"),
+        "Cornfield & Tukey 1956; Searle, Casella & McCulloch 1992",
+    )
+    for effect, what in _SHARES.items()
+)
+_ENTRIES += (
+    _entry(
+        "triplet_accuracy",
+        "share of triplets in which cos(anchor, same meaning in other words) > cos(anchor, other meaning of the same "
+        "words), both others in the same frame; ties count a half",
+        "[0, 1], 0.5 by chance, 0 for a bag of words",
+        "higher: meaning weighs more than wording",
+        _COSINE,
+        "Zhu, Li & de Melo 2018 (triplets), with frames matched",
+    ),
+    _entry(
+        "triplet_margin",
+        "mean over the same triplets of cos(anchor, same meaning in other words) − cos(anchor, other meaning of the "
+        "same words)",
+        "[−2, 2], negative for a bag of words",
+        "higher: meaning weighs more than wording",
+        _COSINE,
+        "Zhu, Li & de Melo 2018 (triplets), with frames matched",
     ),
 )
 

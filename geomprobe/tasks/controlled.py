@@ -1,99 +1,283 @@
-"""The controlled suite: sentences written by a small grammar, in which meaning, words and syntax vary apart."""
+"""The controlled suite: tasks written by a small grammar, in which meaning, words and syntax vary apart."""
 
 from __future__ import annotations
 
-import tomllib
-from functools import cache
-from importlib import resources
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from geomprobe.common import UsageError
+from geomprobe.common import UsageError, unknown_name
 from geomprobe.tasks.base import Split, Task
+from geomprobe.tasks.controlled_glue import SHAPES, Group
+from geomprobe.tasks.controlled_grammar import Family, draw, grammar, write_cell
 
-FRAMES = (
-    "the {a} {v} the {b} {t}",
-    "the {b} was {v} by the {a} {t}",
-    "it was the {a} that {v} the {b} {t}",
-    "it was the {b} that the {a} {v} {t}",
-)
-
-
-@cache
-def grammar() -> dict[str, Any]:
-    """Return the grammar that is packaged with this module."""
-    text = resources.files("geomprobe.tasks").joinpath("controlled_grammar.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
-
-
-def _sentence(frame: str, words: dict[str, str]) -> str:
-    text = frame.format(**words)
-    return text[0].upper() + text[1:] + "."
+# Draws of each family (crossed design) and rows (the other tasks), train and validation.
+SIZES: dict[str, dict[str, tuple[int, int]]] = {
+    "small": {"draws": (2, 1), "rows": (1_500, 600)},
+    "medium": {"draws": (6, 3), "rows": (5_000, 1_500)},
+    "large": {"draws": (14, 6), "rows": (10_000, 4_000)},
+}
+CROSSED = "controlled"
+TASK_NAMES = (CROSSED, *SHAPES)
+WORD = re.compile(r"[^\W_]+")
+TRIES = 200
 
 
-def _paraphrase_split(name: str, n_rows: int, seen: set[str], rng: np.random.Generator) -> Split:
-    """Write ``n_rows`` pairs in twos: same proposition in other words and frame, then the same with the roles reversed.
-
-    The two share their first sentence and the words of their second, so no word and no overlap tells the label.
-    """
-    lexicon = grammar()["lexicon"]
-    first: list[str] = []
-    second: list[str] = []
-    while len(first) < n_rows:
-        a, b = rng.choice(len(lexicon["person"]), 2, replace=False)
-        v, t = (int(rng.integers(len(lexicon[slot]))) for slot in ("act", "time"))
-        words = [
-            {
-                "a": lexicon["person"][a][i],
-                "b": lexicon["person"][b][i],
-                "v": lexicon["act"][v][i],
-                "t": lexicon["time"][t][i],
-            }
-            for i in rng.permutation(2)
-        ]
-        frames = [FRAMES[int(f)] for f in rng.choice(len(FRAMES), 2, replace=False)]
-        reversed_roles = words[1] | {"a": words[1]["b"], "b": words[1]["a"]}
-        texts = [_sentence(frames[0], words[0]), _sentence(frames[1], words[1]), _sentence(frames[1], reversed_roles)]
-        if seen.intersection(texts):
-            continue
-        seen.update(texts)
-        first += [texts[0], texts[0]]
-        second += [texts[1], texts[2]]
-    labels = np.tile([1, 0], n_rows // 2).astype(np.int64)
-    return Split(name, tuple(first), tuple(second), labels, tuple(f"{name}/{i}" for i in range(n_rows)))
-
-
-def load(name: str = "controlled", *, train_rows: int = 1500, validation_rows: int = 600, seed: int = 0) -> Task:
+def load(name: str = CROSSED, *, size: str = "small", seed: int = 0) -> Task:
     """Write a controlled task; the same arguments give the same task on every machine.
 
     Parameters
     ----------
-    name : {"controlled"}
-        Paraphrases (label 1) against role reversals (label 0).
-    train_rows, validation_rows : int
-        Even numbers of pairs; no sentence occurs in both splits.
+    name : str
+        One of TASK_NAMES. "controlled" is the crossed design as pairs: equivalent (same meaning, other words, other
+        frame) or not (another meaning of the same words, in the words and frame of its equivalent twin). The others
+        have the shape of the GLUE tasks: sentiment, paraphrase, inference, acceptability, similarity.
+    size : {"small", "medium", "large"}
     seed : int
 
     Raises
     ------
     UsageError
-        If a number of rows is odd, below 2 or more than the grammar can fill.
+        Unknown name or size.
     """
-    for rows in (train_rows, validation_rows):
-        if rows < 2 or rows % 2 or rows > 20_000:
-            raise UsageError(f"{rows} rows cannot be written.", "Give an even number of rows from 2 to 20,000.")
-    rng = np.random.default_rng(seed)
+    if name not in TASK_NAMES:
+        raise unknown_name("controlled task", name, list(TASK_NAMES))
+    if size not in SIZES:
+        raise unknown_name("size", size, list(SIZES))
+    rng = np.random.default_rng([seed, TASK_NAMES.index(name)])
     seen: set[str] = set()
-    validation = _paraphrase_split("validation", validation_rows, seen, rng)
-    train = _paraphrase_split("train", train_rows, seen, rng)
-    return Task(
-        name,
-        "classification",
-        train,
-        validation,
-        ("not equivalent", "equivalent"),
-        "accuracy",
-        positive_label=1,
-        source=f"geomprobe controlled suite, seed {seed}",
-    )
+    if name == CROSSED:
+        n_train, n_validation = SIZES[size]["draws"]
+        validation = _crossed_split("validation", n_validation, seen, rng)
+        task = Task(
+            name,
+            "classification",
+            _crossed_split("train", n_train, seen, rng),
+            validation,
+            ("not equivalent", "equivalent"),
+            "accuracy",
+            positive_label=1,
+            source=f"geomprobe controlled suite, size {size}, seed {seed}",
+        )
+    else:
+        shape = SHAPES[name]
+        n_train, n_validation = SIZES[size]["rows"]
+        validation = _shaped_split("validation", name, n_validation, seen, rng)
+        train = _shaped_split("train", name, n_train, seen, rng)
+        task = Task(
+            name,
+            "classification" if shape.label_names else "regression",
+            train,
+            validation,
+            shape.label_names,
+            "accuracy" if shape.label_names else "spearman",
+            positive_label=shape.positive_label,
+            positive_score=shape.positive_score,
+            source=f"geomprobe controlled suite, size {size}, seed {seed}",
+        )
+    return task
+
+
+# The crossed design
+
+
+@dataclass(frozen=True)
+class CrossedDesign:
+    """Where the sentences of complete families stand among the pairs of a split.
+
+    Attributes
+    ----------
+    families : tuple of str
+        Name of the frame family of each complete block; a family that was drawn twice occurs twice.
+    rows : tuple of int64 ndarray, each of shape (P, L, V)
+        Positions of the block's sentences in the stack [first; second] of the split.
+    """
+
+    families: tuple[str, ...]
+    rows: tuple[np.ndarray, ...]
+
+
+CELL = re.compile(r"(?P<block>.+/\d+)/m(\d+)w(\d+)s(\d+)-m(\d+)w(\d+)s(\d+)")
+
+
+def crossed_cells(family: Family) -> Iterable[tuple[tuple[int, int, int], tuple[int, int, int], int]]:
+    """Yield (first cell, second cell, label) of the pairs of one family; a cell is (meaning, wording, frame).
+
+    Every sentence of the first wording is paired with the next frame of the second wording twice, in its own meaning
+    (label 1) and in another (label 0). So each sentence occurs as often with either label, and the two twins of a pair
+    have the same words.
+    """
+    n_meanings, n_frames = len(family.meanings), len(family.frames)
+    for m in range(n_meanings):
+        for s in range(n_frames):
+            other = (s + 1) % n_frames
+            yield (m, 0, s), (m, 1, other), 1
+            yield (m, 0, s), ((m + 1) % n_meanings, 1, other), 0
+
+
+def _crossed_split(name: str, n_draws: int, seen: set[str], rng: np.random.Generator) -> Split:
+    first: list[str] = []
+    second: list[str] = []
+    labels: list[int] = []
+    ids: list[str] = []
+    for number in range(n_draws):
+        for family in grammar().families:
+            texts = _fresh_block(family, seen, rng)
+            if texts is None:
+                continue  # a small family has no unseen words left
+            for a, b, label in crossed_cells(family):
+                first.append(texts[a])
+                second.append(texts[b])
+                labels.append(label)
+                where = "-".join("m{}w{}s{}".format(*cell) for cell in (a, b))
+                ids.append(f"{name}/{family.name}/{number}/{where}")
+    return Split(name, tuple(first), tuple(second), np.array(labels, np.int64), tuple(ids))
+
+
+def _fresh_block(family: Family, seen: set[str], rng: np.random.Generator) -> dict[tuple[int, int, int], str] | None:
+    """Return the sentences of all cells of a family for words that give no sentence seen before."""
+    shape = (len(family.meanings), 2, len(family.frames))
+    for _ in range(TRIES):
+        words = draw(family.slots, rng)
+        texts = {cell: write_cell(family, words, *cell) for cell in np.ndindex(*shape)}
+        if seen.isdisjoint(texts.values()):
+            seen.update(texts.values())
+            return texts  # type: ignore[return-value]
+    return None
+
+
+def crossed_design(split: Split) -> CrossedDesign | None:
+    """Return the complete blocks of a split of the task "controlled", or None where there are none.
+
+    A block of which rows are missing (a limit on rows) is left out: only a full cross splits exactly.
+    """
+    n = len(split)
+    blocks: dict[str, dict[tuple[int, int, int], int]] = {}
+    for position, row_id in enumerate(split.row_ids):
+        match = CELL.fullmatch(row_id)
+        if match is None:
+            return None
+        cells = blocks.setdefault(match["block"], {})
+        numbers = [int(number) for number in match.groups()[1:]]
+        cells.setdefault((numbers[0], numbers[1], numbers[2]), position)
+        cells.setdefault((numbers[3], numbers[4], numbers[5]), n + position)
+    shapes = {family.name: (len(family.meanings), 2, len(family.frames)) for family in grammar().families}
+    names: list[str] = []
+    rows: list[np.ndarray] = []
+    for block, cells in blocks.items():
+        name = block.split("/")[1]
+        shape = shapes[name]
+        if len(cells) == np.prod(shape):
+            names.append(name)
+            rows.append(np.array([cells[cell] for cell in np.ndindex(*shape)], np.int64).reshape(shape))  # type: ignore[index]
+    return CrossedDesign(tuple(names), tuple(rows)) if names else None
+
+
+# Tasks in the shape of GLUE
+
+
+def _shaped_split(name: str, task: str, n_rows: int, seen: set[str], rng: np.random.Generator) -> Split:
+    """Write whole groups of rows, within which labels are balanced against words, until ``n_rows`` are reached."""
+    shape = SHAPES[task]
+    rows: Group = []
+    while len(rows) < n_rows:
+        for _ in range(TRIES):
+            group = shape.write(rng)
+            texts = {text for row in group for text in row[:2] if text is not None}
+            if seen.isdisjoint(texts):
+                break
+        else:
+            raise UsageError(f"The grammar cannot write {n_rows} different rows of {task}.", "Ask for a smaller size.")
+        seen.update(texts)
+        rows += group
+    labels = np.array([row[2] for row in rows], np.int64 if shape.label_names else np.float64)
+    second = None if rows[0][1] is None else tuple(row[1] or "" for row in rows)
+    return Split(name, tuple(row[0] for row in rows), second, labels, tuple(f"{name}/{i}" for i in range(len(rows))))
+
+
+# What the suite says of itself
+
+
+def words(text: str) -> list[str]:
+    """Return the lower-cased words of a sentence of the suite."""
+    return WORD.findall(text.lower())
+
+
+def checks(task: Task, vocabulary: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return what the suite promises, measured on a task that it wrote.
+
+    Parameters
+    ----------
+    task : Task
+    vocabulary : iterable of str, optional
+        Words that a tokenizer at hand holds whole.
+
+    Returns
+    -------
+    dict
+        word_balance: largest |share of a class among the rows with a word − share of the class| over words in at least
+        20 rows (0: no word tells anything of the label; for scores, the largest absolute correlation);
+        overlap_by_label: mean share of common words of the pairs of each class (for scores: the correlation);
+        frame_order: share of the families in which the first swapped variable comes first in half of the frames;
+        sentences, words, families: how much was written; coverage: share of the content words in ``vocabulary``.
+    """
+    split = task.validation
+    rows = [words(a + " " + b) for a, b in zip(split.first, split.second or [""] * len(split), strict=True)]
+    found: dict[str, Any] = {
+        "word_balance": _word_balance(rows, split.labels, bool(task.label_names)),
+        "sentences": len(set(split.first) | set(split.second or ())),
+        "words": len({word for row in rows for word in row}),
+        "families": len(grammar().families),
+        "frame_order": float(np.mean([order_is_balanced(family) for family in grammar().families])),
+    }
+    if split.second is not None:
+        overlap = word_overlap(split)
+        if task.label_names:
+            of = {task.label_names[int(c)]: overlap[split.labels == c].mean() for c in np.unique(split.labels)}
+            found["overlap_by_label"] = {label: round(float(value), 6) for label, value in of.items()}
+        else:
+            found["overlap_correlation"] = float(np.corrcoef(overlap, split.labels)[0, 1])
+    if vocabulary is not None:
+        known = set(vocabulary)
+        found["coverage"] = float(np.mean([word in known for word in grammar().content_words]))
+    return found
+
+
+def word_overlap(split: Split) -> np.ndarray:
+    """Return the Jaccard overlap of the word sets of each pair, float64 (n,)."""
+    assert split.second is not None
+    sides = [(set(words(a)), set(words(b))) for a, b in zip(split.first, split.second, strict=True)]
+    return np.array([len(a & b) / max(len(a | b), 1) for a, b in sides])
+
+
+def _word_balance(rows: list[list[str]], labels: np.ndarray, classes: bool) -> float:
+    frequency = Counter(word for row in rows for word in set(row))
+    worst = 0.0
+    for word, count in frequency.items():
+        if count < 20 or count == len(rows):
+            continue
+        holds = np.array([word in row for row in rows])
+        if classes:
+            gaps = [abs(np.mean(labels[holds] == c) - np.mean(labels == c)) for c in np.unique(labels)]
+            worst = max(worst, float(max(gaps)))
+        else:
+            worst = max(worst, abs(float(np.corrcoef(holds, labels)[0, 1])))
+    return worst
+
+
+def order_is_balanced(family: Family) -> bool:
+    """Whether the first two variables that stand for different slots in different meanings come in either order in
+    half of the frames each."""
+    first, second = [v for v in family.meanings[0] if len({meaning[v] for meaning in family.meanings}) > 1][:2]
+
+    def position(frame: str, variable: str) -> int:
+        found = re.search(r"\{" + variable + r"(_s)?\}", frame)
+        assert found is not None
+        return found.start()
+
+    before = sum(position(frame, first) < position(frame, second) for frame in family.frames)
+    return 2 * before == len(family.frames)
