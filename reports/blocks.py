@@ -6,11 +6,12 @@ from typing import Any, Literal, TypedDict
 
 
 class Cell(TypedDict):
-    """A table cell: what is printed, what it is sorted by, and a tone that never stands alone."""
+    """A table cell: what is printed, what it is sorted by, a tone that never stands alone, and the id it links to."""
 
     text: str
     sort: float | str | None
     tone: str
+    link: str
 
 
 class Column(TypedDict):
@@ -117,9 +118,10 @@ class Section(TypedDict):
     blocks: list[Block]
 
 
-def cell(text: str, sort: float | str | None = None, tone: str = "") -> Cell:
+def cell(text: str, sort: float | str | None = None, tone: str = "", link: str = "") -> Cell:
     """Return a table cell."""
-    return {"text": text, "sort": text if sort is None and text else sort, "tone": tone}
+    key = float(f"{sort:.6g}") if isinstance(sort, int | float) else sort
+    return {"text": text, "sort": key, "tone": tone, "link": link}
 
 
 def table(id: str, caption: str, columns: list[tuple[str, bool]], rows: list[Line], folded: bool = False) -> Table:

@@ -132,8 +132,8 @@ class Facts:
     def series(self) -> dict[str, int]:
         """Colour and marker of each model; the models of one group share them."""
         if self.groups:
-            order = {m: i for i, members in enumerate(self.groups.values()) for m in members}
-            return {m: order.get(m, len(self.groups)) for m in self.models} | {g: i for i, g in enumerate(self.groups)}
+            place = {m: i for i, members in enumerate(self.groups.values()) for m in members}
+            return {m: place.get(m, len(self.groups)) for m in self.models} | {g: i for i, g in enumerate(self.groups)}
         order = [*self.pair, *self.models] if self.pair else self.models
         return {m: i for i, m in enumerate(dict.fromkeys(order))}
 

@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, TwoSlopeNorm, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
@@ -27,7 +30,7 @@ THEMED = {
 }
 WIDTH = 7.2  # inches: printed at its own size on A4, scaled up on a screen
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "geomprobe",
     "font.family": "DejaVu Sans",
@@ -55,10 +58,10 @@ STYLE = {
     "ytick.color": MUTED,
     "xtick.labelsize": 6.5,
     "ytick.labelsize": 6.5,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
+    "xtick.bottom": False,
+    "ytick.left": False,
+    "xtick.minor.bottom": False,
+    "ytick.minor.left": False,
     "legend.frameon": False,
     "legend.fontsize": 7,
     "lines.linewidth": 1.5,
@@ -86,14 +89,29 @@ def render(kind: str, data: Mapping[str, Any]) -> str:
 
 
 def _tidy(svg: str) -> str:
-    """Drop what a page does not need: prolog, metadata, idle ids, decimals."""
+    """Drop what a page does not need: prolog, metadata, idle ids and groups, decimals below a hundredth of a point."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
-    parts = re.split(r"(<text.*?</text>)", svg, flags=re.S)  # a number inside a text element is content
+    svg = svg.replace(' transform="rotate(-0 ', ' transform="rotate(0 ')
+    svg = re.sub(r' transform="rotate\(0 [^)]*\)"', "", svg)
+    parts = re.split(r"(<text[^>]*>[^<]*</text>)", svg)  # what stands inside a text element is content
     parts[::2] = [re.sub(r"(?<![#\w])(-?\d+\.\d{2})\d+", r"\1", part) for part in parts[::2]]
-    return re.sub(r"\n\s*", "\n", "".join(parts)).strip() + "\n"
+    return re.sub(r"\s*\n\s*", "\n", _without_idle_groups("".join(parts))).strip() + "\n"
+
+
+def _without_idle_groups(svg: str) -> str:
+    """Drop every ``<g>`` that has no attribute, with the end tag that belongs to it."""
+    stack: list[bool] = []
+
+    def keep(tag: re.Match[str]) -> str:
+        if tag[0] == "</g>":
+            return tag[0] if stack.pop() else ""
+        stack.append(tag[0] != "<g>")
+        return tag[0] if stack[-1] else ""
+
+    return re.sub(r"</g>|<g(?: [^>]*)?>", keep, svg)
 
 
 def colour(index: int) -> str:
@@ -105,52 +123,120 @@ def _line(index: int) -> Any:
     return LINES[(index + index // len(SERIES)) % len(LINES)]
 
 
-def _grid(n: int, columns: int, height: float, legend: Sequence[Mapping[str, Any]] = ()) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``n`` panels, ``columns`` a row, with a legend of the series above them."""
-    columns = min(columns, n)
+def _label(name: str, most: int = 18) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _grid(
+    n: int,
+    columns: int,
+    height: float,
+    *,
+    legend: Sequence[Mapping[str, Any]] = (),
+    keys: Mapping[str, Mapping[str, Any]] | None = None,
+    names: Sequence[str] = (),
+    gap: float = 0.45,
+    bottom: float = 0.4,
+    widest: float = WIDTH,
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``n`` panels and their axes, laid out in inches.
+
+    Parameters
+    ----------
+    n, columns : int
+        Panels, and how many stand in a row.
+    height : float
+        Height of the axes of one panel.
+    legend : sequence of mapping
+        Series (name, series), drawn above the panels.
+    keys : mapping, optional
+        Further legend entries: name -> look of the marker.
+    names : sequence of str
+        Labels of the y axis of the first column, which set the left margin.
+    gap, bottom : float
+        Room between columns, and below the axes of a row.
+    widest : float
+        Greatest width of one panel.
+    """
+    columns = max(1, min(columns, n))
     rows = math.ceil(n / columns)
-    top = 0.32 * math.ceil(len(legend) / 4) if legend else 0.05
-    figure = Figure(figsize=(WIDTH, rows * height + top), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - top / (rows * height + top)), w_pad=0.06, h_pad=0.06)  # type: ignore[union-attr]
-    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
+    left = max(0.64, 0.2 + 0.062 * max((len(_label(name)) for name in names), default=0))
+    across = [max(1, min(len(legend), 4)), max(1, min(len(keys or ()), 6))]
+    lines = math.ceil(len(legend) / across[0]) + math.ceil(len(keys or ()) / across[1])
+    head, title = 0.2 * lines + 0.04, 0.26
+    full = head + rows * (title + height + bottom)
+    width = min((WIDTH - left - gap * (columns - 1) - 0.12) / columns, widest)
+    figure = Figure(figsize=(WIDTH, full))
+    axes = []
+    for i in range(n):
+        row, column = divmod(i, columns)
+        x = left + column * (width + gap)
+        y = full - head - (row + 1) * (title + height) - row * bottom
+        axes.append(figure.add_axes((x / WIDTH, y / full, width / WIDTH, height / full)))
+    top = 1.0
+    common: dict[str, Any] = {
+        "loc": "upper left",
+        "borderaxespad": 0.0,
+        "borderpad": 0.1,
+        "labelspacing": 0.3,
+        "columnspacing": 1.4,
+    }
     if legend:
         handles = [
-            mpl.lines.Line2D([], [], color=colour(s["series"]), linestyle=s.get("line", _line(s["series"])),
-                             marker=s.get("marker", MARKERS[s["series"] % len(MARKERS)]), label=s["name"])
+            _handle(
+                s["name"],
+                color=colour(s["series"]),
+                linestyle=s.get("line", _line(s["series"])),
+                marker=MARKERS[s["series"] % len(MARKERS)],
+            )
             for s in legend
-        ]  # fmt: skip
-        figure.legend(
-            handles=handles, loc="upper left", ncols=min(4, len(handles)), borderaxespad=0.2, handlelength=2.6
-        )
+        ]
+        figure.legend(handles=handles, bbox_to_anchor=(0.005, top), ncols=across[0], handlelength=2.6, **common)
+        top -= 0.2 * math.ceil(len(legend) / across[0]) / full
+    if keys:
+        handles = [_handle(name, **({"color": INK, "linestyle": "none"} | dict(look))) for name, look in keys.items()]
+        figure.legend(handles=handles, bbox_to_anchor=(0.005, top), ncols=across[1], handlelength=1.4, **common)
     return figure, axes
 
 
+def _handle(name: str, **look: Any) -> Line2D:
+    settings: dict[str, Any] = {"markersize": 4, "label": _label(name, 30)} | look
+    return Line2D([], [], **settings)
+
+
+def _names(axis: Axes, names: Sequence[str], shown: bool = True) -> None:
+    """Write names down the y axis, the first on top."""
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_yticks(range(len(names)), [_label(n) for n in names] if shown else [""] * len(names))
+    axis.tick_params(axis="y", labelcolor=INK)
+
+
 def _curves(data: Mapping[str, Any], logarithmic: bool) -> Figure:
-    figure, axes = _grid(len(data["panels"]), 3, 1.75, data["legend"])
+    figure, axes = _grid(len(data["panels"]), 3, 1.2, legend=data["legend"])
     for axis, panel in zip(axes, data["panels"], strict=True):
-        axis.set_title(panel["title"])
+        axis.set_title(_label(panel["title"], 30))
         for line in panel["lines"]:
             i = line["series"]
-            axis.plot(line["x"], line["y"], color=colour(i), linestyle=_line(i), linewidth=1.4)
+            if line.get("low"):
+                axis.fill_between(line["x"], line["low"], line["high"], color=colour(i), alpha=0.18, linewidth=0)
             if not logarithmic:
-                axis.fill_between(line["x"], line["y"], color=colour(i), alpha=0.12, linewidth=0)
+                axis.fill(line["x"], line["y"], color=colour(i), alpha=0.12, linewidth=0)
+            axis.plot(line["x"], line["y"], color=colour(i), linestyle=_line(i), linewidth=1.4)
         if logarithmic:
             axis.set_xscale("log")
             axis.set_yscale("log")
             _plain_log(axis)
         else:
             axis.set_ylim(bottom=0)
-        if panel.get("x"):
-            axis.set_xlim(*panel["x"])
     _outer_labels(axes, 3, data["x_label"], data["y_label"])
     return figure
 
 
 def _plain_log(axis: Axes) -> None:
     for side in (axis.xaxis, axis.yaxis):
-        side.set_major_locator(mpl.ticker.LogLocator(numticks=6))
-        side.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
-        side.set_minor_formatter(mpl.ticker.NullFormatter())
+        side.set_major_locator(ticker.LogLocator(numticks=6))
+        side.set_minor_locator(ticker.NullLocator())
+        side.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
 
 
 def _outer_labels(axes: list[Axes], columns: int, x_label: str, y_label: str) -> None:
@@ -175,7 +261,15 @@ def decomposition(data: Mapping[str, Any]) -> Figure:
     """Uniformity raw and centred as a dumbbell a model and task, against the Jensen bounds and the reference."""
     groups = data["groups"]
     lines = sum(len(g["rows"]) for g in groups)
-    figure, (axis,) = _grid(1, 1, 0.55 + 0.19 * lines + 0.12 * len(groups), data["legend"])
+    height = 0.2 + 0.17 * lines + 0.12 * len(groups)
+    names = [g["name"] for g in groups]
+    keys: dict[str, dict[str, Any]] = {
+        "raw": {"marker": "o"},
+        "centred": {"marker": "o", "markerfacecolor": PAPER},
+        "Jensen bound": {"marker": "|", "markersize": 7},
+        "spread evenly over the sphere": {"linestyle": (0, (2, 2)), "color": MUTED},
+    }
+    figure, (axis,) = _grid(1, 1, height, legend=data["legend"], keys=keys, names=names)
     y, ticks = 0.0, []
     for group in groups:
         start = y
@@ -193,17 +287,15 @@ def decomposition(data: Mapping[str, Any]) -> Figure:
                 if bound is not None:
                     axis.plot([bound, bound], [y - 0.34, y + 0.34], color=INK, linewidth=1.1)
             y += 1
-        ticks.append(((start + y - 1) / 2, group["name"]))
+        ticks.append((start + y - 1) / 2)
         y += 0.7
     if data["reference"] is not None:
         axis.axvline(data["reference"], color=MUTED, linestyle=(0, (2, 2)), linewidth=1)
     axis.set_ylim(y - 0.9, -0.8)
-    axis.set_yticks([t for t, _ in ticks], [name for _, name in ticks])
+    axis.set_yticks(ticks, [_label(n) for n in names])
     axis.tick_params(axis="y", labelcolor=INK)
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel(
-        "uniformity (lower: more spread out)   ● raw   ○ centred   | Jensen bound   ┊ uniform on the sphere"
-    )
+    axis.set_xlabel("uniformity (lower: spread out more evenly)")
     return figure
 
 
@@ -212,159 +304,160 @@ def heat(data: Mapping[str, Any]) -> Figure:
     panels = data["panels"]
     rows, columns = len(data["rows"]), len(data["columns"])
     across = min(len(panels), 3)
-    figure, axes = _grid(len(panels), across, max(0.62 + 0.27 * rows, 1.1))
-    shared = [
-        c["value"] for p in panels if not p["difference"] for r in p["cells"] for c in r if c["value"] is not None
-    ]
-    wide = columns <= 6 and across * columns <= 16
+    long = max(map(len, data["columns"])) > 8 or columns > 6
+    figure, axes = _grid(
+        len(panels), across, 0.27 * rows, names=data["rows"], gap=0.14, bottom=0.75 if long else 0.3, widest=3.4
+    )
+    known = [c["value"] for p in panels if not p["difference"] for r in p["cells"] for c in r if c["value"] is not None]
+    width = axes[0].get_position().width * WIDTH / columns
     for i, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
         values = [c["value"] for r in panel["cells"] for c in r if c["value"] is not None]
         if panel["difference"]:
             reach = max((abs(v) for v in values), default=0) or 1
-            norm, cmap = TwoSlopeNorm(0, -reach, reach), mpl.colormaps["RdBu"]
+            norm: Normalize = TwoSlopeNorm(0, -reach, reach)
+            cmap = mpl.colormaps["RdBu"]
         else:
-            low, high = min(shared, default=0), max(shared, default=1)
+            low, high = min(known, default=0), max(known, default=1)
             norm, cmap = Normalize(low, high if high > low else low + 1), mpl.colormaps["cividis"]
         for r, line in enumerate(panel["cells"]):
             for c, cell in enumerate(line):
-                _cell(axis, c, r, cell, norm, cmap, wide)
-        axis.set_title(panel["title"], color=colour(panel["series"]) if panel["series"] is not None else INK)
+                _cell(axis, c, r, cell, norm, cmap, width)
+        axis.set_title(_label(panel["title"], 30))
         axis.set_xlim(0, columns)
         axis.set_ylim(rows, 0)
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)
-        turn = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, data["columns"])) > 6 else {}
-        axis.set_xticks([k + 0.5 for k in range(columns)], data["columns"], **turn)
-        axis.set_yticks([k + 0.5 for k in range(rows)], data["rows"] if i % across == 0 else [""] * rows)
+        turn: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if long else {}
+        axis.set_xticks([k + 0.5 for k in range(columns)], [_label(n) for n in data["columns"]], **turn)
+        shown = i % across == 0
+        axis.set_yticks([k + 0.5 for k in range(rows)], [_label(n) for n in data["rows"]] if shown else [""] * rows)
     return figure
 
 
-def _cell(axis: Axes, x: int, y: int, cell: Mapping[str, Any], norm: Normalize, cmap: Any, numbers: bool) -> None:
+def _cell(axis: Axes, x: int, y: int, cell: Mapping[str, Any], norm: Normalize, cmap: Any, width: float) -> None:
     if cell["value"] is None:
-        hatch = "////" if cell["failed"] else None
-        axis.add_patch(mpl.patches.Rectangle((x, y), 1, 1, facecolor="none", edgecolor=MUTED if hatch else GRID,
-                                             hatch=hatch, linewidth=0.5))  # fmt: skip
+        failed = cell["failed"]
+        look: dict[str, Any] = {
+            "edgecolor": MUTED if failed else GRID,
+            "hatch": "////" if failed else None,
+            "linewidth": 0.5,
+        }
+        axis.add_patch(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor="none", **look))
         return
     face = cmap(norm(cell["value"]))
-    axis.add_patch(mpl.patches.Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor=face, linewidth=0))
-    if numbers:
-        ink = "#000001" if luminance(face[:3]) > 0.3 else "#fffffd"
-        axis.text(x + 0.5, y + 0.52, cell["text"], ha="center", va="center", fontsize=5.6, color=ink)
+    axis.add_patch(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor=face, linewidth=0))
+    if width >= 0.055 * len(cell["text"]):  # else the number is in the table alone
+        ink = "#000001" if luminance(face[:3]) > 0.18 else "#fffffd"
+        axis.text(x + 0.5, y + 0.53, cell["text"], ha="center", va="center", fontsize=5.8, color=ink)
 
 
-def luminance(rgb: Sequence[float] | str) -> float:
+def luminance(rgb: Any) -> float:
     """Return the relative luminance of a colour (WCAG 2.2)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(rgb)]  # type: ignore[arg-type]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(rgb)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def forest(data: Mapping[str, Any]) -> Figure:
-    """Differences with their intervals, a panel a metric, a line a task or cell; hollow where there is no interval."""
+    """Differences with their intervals, a panel a metric, a line a task; hollow where there is no interval."""
     panels = data["panels"]
-    lines = max(len(p["rows"]) for p in panels)
-    figure, axes = _grid(len(panels), 3, 0.75 + 0.2 * lines)
+    names = [r["name"] for r in panels[0]["rows"]]
+    figure, axes = _grid(len(panels), 3, 0.12 + 0.2 * len(names), names=names, gap=0.25)
     for i, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
+        if panel["margin"]:
+            axis.axvspan(-panel["margin"], panel["margin"], color=MUTED, alpha=0.16, linewidth=0)
         axis.axvline(0, color=INK, linewidth=0.9)
         for y, row in enumerate(panel["rows"]):
             if row["diff"] is None:
                 continue
             known = row["low"] is not None
-            c = colour(1) if row["judgement"] == "higher" else colour(0) if row["judgement"] == "lower" else MUTED
+            clear = {"higher": colour(1), "lower": colour(0)}.get(row["judgement"])
             if known:
-                axis.plot([row["low"], row["high"]], [y, y], color=c, linewidth=1.6, solid_capstyle="butt")
-            axis.plot(row["diff"], y, "o", color=c, markersize=4.5, markerfacecolor=c if known else PAPER)
-            if panel.get("margin"):
-                axis.axvspan(-panel["margin"], panel["margin"], color=MUTED, alpha=0.02, linewidth=0)
-        axis.set_title(panel["title"])
-        axis.set_ylim(len(panel["rows"]) - 0.4, -0.6)
-        axis.set_yticks(
-            range(len(panel["rows"])), [r["name"] for r in panel["rows"]] if i % 3 == 0 else [""] * len(panel["rows"])
-        )
-        axis.tick_params(axis="y", labelcolor=INK)
+                axis.plot([row["low"], row["high"]], [y, y], color=clear or MUTED, linewidth=1.6, solid_capstyle="butt")
+            axis.plot(row["diff"], y, "o", color=clear or MUTED, markersize=4.5, markerfacecolor=clear or PAPER)
+        axis.set_title(_label(panel["title"], 30))
+        _names(axis, [r["name"] for r in panel["rows"]], shown=i % 3 == 0)
         axis.grid(axis="y", visible=False)
-        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4, symmetric=True))
-        reach = max(
-            (abs(v) for r in panel["rows"] for v in (r["diff"], r["low"], r["high"]) if v is not None), default=1
-        )
-        axis.set_xlim(-1.12 * (reach or 1), 1.12 * (reach or 1))
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(3, symmetric=True))
+        ends = [abs(v) for r in panel["rows"] for v in (r["diff"], r["low"], r["high"]) if v is not None]
+        reach = 1.12 * max(ends, default=0) or 1
+        axis.set_xlim(-reach, reach)
         axis.set_xlabel(data["x_label"])
     return figure
 
 
 def profiles(data: Mapping[str, Any]) -> Figure:
     """A metric against relative depth, a panel a task, a line a model, a band where there are intervals."""
-    figure, axes = _grid(len(data["panels"]), 3, 1.55, data["legend"])
-    for axis, panel in zip(axes, data["panels"], strict=True):
-        axis.set_title(panel["title"])
+    across = 5
+    figure, axes = _grid(len(data["panels"]), across, 0.9, legend=data["legend"], gap=0.14)
+    for i, (axis, panel) in enumerate(zip(axes, data["panels"], strict=True)):
+        if i:
+            axis.sharey(axes[0])  # one scale, so that the panels can be read against one another
+        axis.set_title(_label(panel["title"], 20))
         for line in panel["lines"]:
-            i = line["series"]
-            axis.plot(
-                line["x"],
-                line["y"],
-                color=colour(i),
-                linestyle=_line(i),
-                marker=MARKERS[i % len(MARKERS)],
-                markersize=3,
-            )
+            s = line["series"]
             if line.get("low"):
-                axis.fill_between(line["x"], line["low"], line["high"], color=colour(i), alpha=0.18, linewidth=0)
-        axis.set_xlim(-0.03, 1.03)
-    _outer_labels(axes, 3, "relative depth (0 embeddings, 1 last layer)", "")
+                axis.fill_between(line["x"], line["low"], line["high"], color=colour(s), alpha=0.2, linewidth=0)
+            look = {"linestyle": _line(s), "marker": MARKERS[s % len(MARKERS)], "markersize": 2.6, "linewidth": 1.2}
+            axis.plot(line["x"], line["y"], color=colour(s), **look)
+        axis.set_xlim(-0.04, 1.04)
+        axis.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+        axis.yaxis.set_major_locator(ticker.MaxNLocator(4))
+        axis.tick_params(labelleft=i % across == 0)
+        if i + across >= len(axes):
+            axis.set_xlabel("relative depth")
     return figure
 
 
 def training(data: Mapping[str, Any]) -> Figure:
     """Training curves, a panel a quantity, a line a model."""
-    figure, axes = _grid(len(data["panels"]), 3, 1.55, data["legend"])
+    figure, axes = _grid(len(data["panels"]), 3, 1.1, legend=data["legend"])
     for axis, panel in zip(axes, data["panels"], strict=True):
-        axis.set_title(panel["title"])
+        axis.set_title(_label(panel["title"], 34))
         for line in panel["lines"]:
             i = line["series"]
             axis.plot(line["x"], line["y"], color=colour(i), linestyle=_line(i), linewidth=1.3)
         axis.margins(y=0.12)
-        axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: _si(v)))
-        axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: _si(v)))
-        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+        axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: _short(v)))
+        axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: _short(v)))
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(4))
+        axis.yaxis.set_major_locator(ticker.MaxNLocator(4))
     _outer_labels(axes, 3, data["x_label"], "")
     return figure
 
 
-def _si(v: float) -> str:
+def _short(v: float) -> str:
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(v) >= size:
             return f"{v / size:g}{letter}"
     return f"{v:g}"
 
 
+CONTROL_MARKERS = ("|", "x", "+", "1", "*", "2", "3", "4")
+
+
 def controls(data: Mapping[str, Any]) -> Figure:
     """Scores of the models beside their controls, a panel a metric, a line a task."""
     panels = data["panels"]
-    lines = max(len(p["rows"]) for p in panels)
-    legend = [*data["legend"]]
-    figure, axes = _grid(len(panels), 3, 0.72 + 0.22 * lines, legend)
-    glyphs = ("|", "x", "+", "1", "*", "2", "3", "4")
-    seen: dict[str, Any] = {}
+    tasks = list(dict.fromkeys(r["name"] for p in panels for r in p["rows"]))
+    keys = {name: {"marker": CONTROL_MARKERS[i % len(CONTROL_MARKERS)]} for i, name in enumerate(data["controls"])}
+    figure, axes = _grid(
+        len(panels), 3, 0.12 + 0.22 * len(tasks), legend=data["legend"], keys=keys, names=tasks, gap=0.25, bottom=0.3
+    )
     for i, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
-        for y, row in enumerate(panel["rows"]):
+        for row in panel["rows"]:
+            y = tasks.index(row["name"])
             for point in row["controls"]:
-                glyph = glyphs[data["controls"].index(point["name"]) % len(glyphs)]
-                mark = axis.plot(point["value"], y, glyph, color=INK, markersize=5.5, markeredgewidth=1.1)[0]
-                seen.setdefault(point["name"], mark)
-            for point in row["points"]:
-                s = point["series"]
-                offset = 0.14 * (s % 2 * 2 - 1) if len(row["points"]) > 1 else 0
-                axis.plot(point["value"], y + offset, MARKERS[s % len(MARKERS)], color=colour(s), markersize=4.8)
+                axis.plot(
+                    point["value"], y, keys[point["name"]]["marker"], color=INK, markersize=5.5, markeredgewidth=1.1
+                )
+            for k, point in enumerate(row["points"]):
+                s, at = point["series"], y + 0.36 * (k + 0.5 - len(row["points"]) / 2) / max(len(row["points"]) - 1, 1)
+                axis.plot(point["value"], at, MARKERS[s % len(MARKERS)], color=colour(s), markersize=4.6)
                 if point["low"] is not None:
-                    axis.plot([point["low"], point["high"]], [y + offset] * 2, color=colour(s), linewidth=1.4)
-        axis.set_title(panel["title"])
-        axis.set_ylim(len(panel["rows"]) - 0.4, -0.6)
-        axis.set_yticks(
-            range(len(panel["rows"])), [r["name"] for r in panel["rows"]] if i % 3 == 0 else [""] * len(panel["rows"])
-        )
-        axis.tick_params(axis="y", labelcolor=INK)
-    if seen:
-        figure.legend(seen.values(), seen.keys(), loc="upper right", ncols=min(5, len(seen)), handlelength=1, columnspacing=1.2,
-                      borderaxespad=0.2)  # fmt: skip
+                    axis.plot([point["low"], point["high"]], [at, at], color=colour(s), linewidth=1.4)
+        axis.set_title(_label(panel["title"], 34))
+        _names(axis, tasks, shown=i % 3 == 0)
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
     return figure
 
 

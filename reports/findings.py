@@ -62,8 +62,9 @@ def failed_cells(facts: Facts) -> Finding | None:
         return _finding("failed-cells", "passed", "Every cell of the grid was measured.", "poolings")
     first = failed[0]
     place = " / ".join(str(first[k]) for k in ("model", "task", "pooling") if first.get(k))
-    text = f"{len(failed)} cell{'s' * (len(failed) > 1)} could not be measured, the first one {place}: {first.get('note') or 'no reason given'}"
-    return _finding("failed-cells", "issue", text.rstrip(".") + ".", "caveats", count(len(failed)))
+    reason = str(first.get("note") or "no reason given").rstrip(".")
+    text = f"{len(failed)} cell{'s' * (len(failed) > 1)} could not be measured, the first one {place}: {reason}."
+    return _finding("failed-cells", "issue", text, "caveats", count(len(failed)))
 
 
 @rule("no-intervals")
@@ -121,7 +122,7 @@ def uniformity_is_mean(facts: Facts) -> Finding | None:
     if not pairs:
         return None
     if not known:
-        text = "Uniformity moves with the common mean vector: read the raw value beside the centred one and the mean cosine."
+        text = "Uniformity moves with the common mean vector: read the raw value beside the centred one."
         return _finding("uniformity-is-mean", "tip", text, "geometry")
     moved = [c for r, c in known if r in ("higher", "lower") and c != r]
     if moved:
@@ -144,7 +145,8 @@ def pooling_decides(facts: Facts) -> Finding | None:
                 turned.append(f"{words(metric)}{f' ({view})' if view else ''} on {task}")
     if not turned:
         return None
-    text = f"The sign of a difference depends on the pooling: {listed(turned[:3])}{' and more' if len(turned) > 3 else ''}."
+    named = listed(turned[:3]) if len(turned) <= 3 else ", ".join(turned[:3]) + " and more"
+    text = f"The sign of a difference depends on the pooling: {named}."
     return _finding("pooling-decides", "issue", text, "poolings", f"{len(turned)} cases")
 
 

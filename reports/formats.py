@@ -21,6 +21,8 @@ def clean(value: Any, limit: int = TEXT_LIMIT) -> str:
     carry none of the first three.
     """
     text = "" if value is None else str(value)
+    if len(text) <= limit and text.isascii() and text.isprintable() and "  " not in text:
+        return text.strip()
     text = "".join(_harmless(c) for c in text[: 4 * limit])
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

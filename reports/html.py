@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +44,11 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
     )
     template = environment.get_template("report.html.j2")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    styles = _Styles()
     common = {
         "view": view,
-        "figures": {name: Markup(_themed(text)) for name, text in svg.items()},
-        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        "figures": {name: Markup(styles(text)) for name, text in svg.items()},
+        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")) + styles,
         "script": Markup(script),
         "script_hash": f"sha256-{digest}",
         "marks": MARKS,
@@ -93,19 +93,29 @@ def _links(files: Mapping[str, bytes], room: int) -> tuple[dict[str, dict[str, A
     return links, left_out
 
 
-@cache
-def _theme() -> re.Pattern[str]:
-    return re.compile("|".join(figures.THEMED), re.IGNORECASE)
+class _Styles:
+    """Style attributes of all figures as classes, each written once."""
+
+    def __init__(self) -> None:
+        self.classes: dict[str, str] = {}
+
+    def __call__(self, svg: str) -> str:
+        """Return a figure that takes the page's colours, font and width."""
+        head, _, body = svg.partition(">")
+        head = re.sub(r' (width|height)="[^"]*"', "", head)
+        return f"{head}>{STYLE_ATTRIBUTE.sub(self._name, body)}"
+
+    def _name(self, attribute: re.Match[str]) -> str:
+        style = THEME.sub(lambda m: f"var({figures.THEMED[m[0].lower()]})", attribute[1])
+        style = style.replace("'DejaVu Sans'", "var(--sans)")
+        return f' class="{self.classes.setdefault(style, f"v{len(self.classes)}")}"'
+
+    def __html__(self) -> str:
+        return "".join(f".{name}{{{style}}}\n" for style, name in self.classes.items())
 
 
-def _themed(svg: str) -> str:
-    """Let a figure take the page's colours, font and width."""
-    head, _, body = svg.partition(">")
-    head = re.sub(r' (width|height)="[^"]*"', "", head)
-    parts = re.split(r'(style="[^"]*")', body)
-    parts[1::2] = [_theme().sub(lambda m: f"var({figures.THEMED[m[0].lower()]})", p) for p in parts[1::2]]
-    parts[1::2] = [p.replace("'DejaVu Sans'", "var(--sans)") for p in parts[1::2]]
-    return f"{head}>{''.join(parts)}"
+STYLE_ATTRIBUTE = re.compile(r' style="([^"]*)"')
+THEME = re.compile("|".join(figures.THEMED), re.IGNORECASE)
 
 
 def dumps(view: Mapping[str, Any]) -> str:

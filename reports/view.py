@@ -1,4 +1,4 @@
-"""Results folder → the view model: one plain typed structure, every number formatted once. HTML and PDF both draw it."""
+"""Results folder → the view model: one plain typed structure, every number formatted once, drawn as HTML and PDF."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
 from geomprobe.results import Results
-from reports import sections
+from reports import sections, tables, wording
 from reports.blocks import Block, Section, Table
 from reports.facts import Facts, judgement, load
 from reports.findings import SHOWN, Finding, findings
@@ -37,6 +37,7 @@ class Card(TypedDict):
     """One difference, or one number of a single model."""
 
     title: str
+    term: str
     glyph: str
     judgement: str
     meaning: str
@@ -97,7 +98,7 @@ def build_view(source: str | Path | Results) -> dict[str, Any]:
         "created": clean(facts.run.get("created"), 40)[:10],
         "sides": _sides(facts),
         "verdict": _verdict(facts),
-        "claims": sections.claims(facts),
+        "claims": tables.claims(facts),
         "findings": found,
         "shown_findings": SHOWN,
         "cards": _cards(facts),
@@ -119,7 +120,8 @@ def _title(facts: Facts) -> str:
 def _scope(facts: Facts) -> str:
     layers = {r["layer"] for r in facts.rows}
     depth = "one layer" if len(layers) == 1 else f"{len(layers)} layers"
-    tasks = f"{len(facts.tasks)} task{'s' * (len(facts.tasks) > 1)} ({listed(facts.tasks[:5])}{'…' * (len(facts.tasks) > 5)})"
+    named = listed(facts.tasks) if len(facts.tasks) <= 6 else ", ".join(facts.tasks[:5]) + " …"
+    tasks = f"{len(facts.tasks)} task{'s' * (len(facts.tasks) > 1)} ({named})"
     poolings = f"{len(facts.poolings)} pooling{'s' * (len(facts.poolings) > 1)} ({listed(facts.poolings)})"
     return f"{tasks}, {poolings}, {depth}"
 
@@ -170,7 +172,8 @@ def _verdict(facts: Facts) -> Verdict:
     scope = f"{_scope(facts)}; protocol {facts.run.get('protocol') or 'not recorded'}."
     if facts.kind == "groups":
         seeds = {g: len(m) for g, m in facts.groups.items()}
-        limits = f"Seeds: {listed([f'{n} of {g}' for g, n in seeds.items()])}. The claim is about the groups, on these tasks."
+        named = listed([f"{n} of {g}" for g, n in seeds.items()])
+        limits = f"Seeds: {named}. The claim is about the groups, on these tasks."
     elif facts.pair:
         limits = "One checkpoint a side: this is about these two checkpoints, not about their objectives."
     else:
@@ -193,28 +196,28 @@ def _decide(facts: Facts) -> tuple[Any, str]:
     """Return code and sentence of a comparison from the verdicts of its headline cells."""
     assert facts.pair
     a, b = facts.pair
-    counts = {mv: sections.tally(facts, *mv) for mv in facts.headline}
+    counts = {mv: wording.tally(facts, *mv) for mv in facts.headline}
     counts = {mv: c for mv, c in counts.items() if sum(c.values())}
     if not counts or all(c["none"] == sum(c.values()) for c in counts.values()):
         signs = []
         for metric, view in list(counts)[:4]:
-            up, down, total = sections.signs(facts, metric, view)
+            up, down, total = wording.signs(facts, metric, view)
             way, n = ("higher", up) if up >= down else ("lower", down)
-            signs.append(f"{sections.title(facts, metric, view)} is {way} in {n} of {total} cells")
+            signs.append(f"{wording.title(facts, metric, view)} is {way} in {n} of {total} cells")
         measured = f" As measured, for {b} {listed(signs)}." if signs else ""
         return "no verdict", f"No interval, no verdict.{measured}"
     strong, even = [], []
     for (metric, view), c in counts.items():
         total = sum(c.values())
         way = max(("higher", "lower"), key=lambda w: c[w])
-        name = sections.title(facts, metric, view)
+        name = wording.title(facts, metric, view)
         if c[way] > total / 2:
             strong.append(f"{way} {name} in {c[way]} of {total} cells")
         elif c["equivalent"] == total:
             even.append(f"{name} (equivalent)")
         else:
             even.append(
-                f"{name} ({c['higher']} higher, {c['lower']} lower, {total - c['higher'] - c['lower']} without a clear difference)"
+                f"{name} ({c['higher']} higher, {c['lower']} lower, {total - c['higher'] - c['lower']} neither)"
             )
     if not strong:
         return "no difference", f"No clear difference between {b} and {a} in most cells: {listed(even[:3])}."
@@ -224,6 +227,8 @@ def _decide(facts: Facts) -> tuple[Any, str]:
 
 def _cards(facts: Facts) -> list[Card]:
     cards: list[Card] = []
+    if facts.kind == "many":
+        return cards
     for metric, view in facts.headline[:6]:
         card = _difference_card(facts, metric, view) if facts.pair else _value_card(facts, metric, view)
         if card:
@@ -241,23 +246,28 @@ def _difference_card(facts: Facts, metric: str, view: str) -> Card | None:
     half = None if row["ci_low"] is None or row["ci_high"] is None else (row["ci_high"] - row["ci_low"]) / 2
     places = decimals([row["value_a"], row["value_b"]], half)
     code = judgement(row)
-    up, down, total = sections.signs(facts, metric, view)
-    tally = sections.tally(facts, metric, view)
+    up, down, total = wording.signs(facts, metric, view)
+    tally = wording.tally(facts, metric, view)
     if tally["none"] == total:
         cells = f"{up} of {total} cells up, {down} down"
     else:
         cells = f"higher in {tally['higher']}, lower in {tally['lower']} of {total} cells"
     shown = interval(row["ci_low"], row["ci_high"], places)
     return {
-        "title": sections.title(facts, metric, view),
+        "title": wording.title(facts, metric, view),
+        "term": wording.term(metric),
         "glyph": GLYPHS[code][0],
-        "judgement": sections.quality(facts, metric, code),
-        "meaning": sections.meaning(facts, metric),
+        "judgement": wording.quality(facts, metric, code),
+        "meaning": wording.meaning(facts, metric),
         "main": number(row["diff"], places, signed=True),
         "interval": shown or "no interval",
-        "detail": f"{number(row['value_a'], places)} → {number(row['value_b'], places)} on {task}, {facts.pooling} pooling, n = {count(row['n'])}",
+        "detail": f"{number(row['value_a'], places)} → {number(row['value_b'], places)} {_place(facts, task, row)}",
         "cells": cells,
     }
+
+
+def _place(facts: Facts, task: str, row: dict[str, Any]) -> str:
+    return f"on {task}, {facts.pooling} pooling, n = {count(row['n'])}"
 
 
 def _value_card(facts: Facts, metric: str, view: str) -> Card | None:
@@ -268,13 +278,14 @@ def _value_card(facts: Facts, metric: str, view: str) -> Card | None:
             half = None if row["ci_low"] is None or row["ci_high"] is None else (row["ci_high"] - row["ci_low"]) / 2
             places = decimals([row["value"]], half)
             return {
-                "title": sections.title(facts, metric, view),
+                "title": wording.title(facts, metric, view),
+                "term": wording.term(metric),
                 "glyph": "",
                 "judgement": "",
-                "meaning": sections.meaning(facts, metric),
+                "meaning": wording.meaning(facts, metric),
                 "main": number(row["value"], places),
                 "interval": interval(row["ci_low"], row["ci_high"], places) or "no interval",
-                "detail": f"{model} on {task}, {facts.pooling} pooling, n = {count(row['n'])}",
+                "detail": f"{model} {_place(facts, task, row)}",
                 "cells": "",
             }
     return None

@@ -10,7 +10,7 @@ from typing import Any
 from geomprobe.common import UsageError, write_bytes
 from geomprobe.results import Results, write_results
 from reports.html import dumps, render_figures, render_html
-from reports.sections import FILES
+from reports.record import FILES
 from reports.view import build_view
 
 Maker = Callable[[Mapping[str, Any], Mapping[str, str], Mapping[str, bytes]], bytes]

@@ -100,12 +100,10 @@ def values(model: int, task: str, pooling: str, depth: float) -> dict[tuple[str,
     return cell
 
 
-def wording(diff: float, low: float, high: float) -> str:
+def wording(diff: float, p: float) -> str:
     """Return a verdict in the style of the compare command."""
-    if low > 0:
-        return "higher"
-    if high < 0:
-        return "lower"
+    if p < 0.05:
+        return "higher" if diff > 0 else "lower"
     return "equivalent" if abs(diff) < 0.01 else "no clear difference"
 
 
@@ -159,7 +157,7 @@ def make_results(
             rows.append(
                 common
                 | {"metric": name, "view": view, "definition": name, "value": value, "se": se, "status": "ok"}
-                | {"ci_low": None if se is None else value - 1.96 * se, "ci_high": None if se is None else value + 1.96 * se}
+                | ({} if se is None else {"ci_low": value - 1.96 * se, "ci_high": value + 1.96 * se})
                 | {"ci_method": "influence function, clustered" if se else None}
             )  # fmt: skip
             for control, level in CONTROLS.get(name, {}).items():
@@ -215,7 +213,7 @@ def _comparisons(a, b, level, found, intervals, names=None) -> list[dict[str, An
             p = math.erfc(abs(diff) / se / math.sqrt(2))
             row |= {"se": se, "ci_low": low, "ci_high": high, "ci_method": "paired influence function, clustered"}
             row |= {"p": p, "p_holm": min(1.0, 40 * p), "margin": 0.01, "p_tost": 0.5, "mdd": 2.8 * se}
-            row["verdict"] = wording(diff, low, high)
+            row["verdict"] = wording(diff, row["p_holm"])
         rows.append(row)
     return rows
 
@@ -226,9 +224,12 @@ def _curves(place, model, cosine, points) -> list[dict[str, Any]]:
     share /= share.sum()
     centres = np.linspace(-0.99, 0.99, 100)
     density = np.exp(-0.5 * ((centres - cosine) / 0.13) ** 2) / (0.13 * math.sqrt(2 * math.pi))
-    spectrum = [place | {"view": "raw", "curve": "spectrum", "x": float(x), "y": float(y)} for x, y in zip(ranks, share, strict=True)]  # fmt: skip
-    histogram = [place | {"view": "raw", "curve": "cosine_histogram", "x": float(x), "y": float(y)} for x, y in zip(centres, density, strict=True)]  # fmt: skip
-    return spectrum + histogram
+    curves = {"spectrum": (ranks, share), "cosine_histogram": (centres, density)}
+    return [
+        place | {"view": "raw", "curve": curve, "x": float(x), "y": float(y)}
+        for curve, (xs, ys) in curves.items()
+        for x, y in zip(xs, ys, strict=True)
+    ]
 
 
 def _log(m: int, model: str) -> list[dict[str, Any]]:
@@ -258,7 +259,7 @@ def _log(m: int, model: str) -> list[dict[str, Any]]:
 def _run(models, tasks, poolings, layers, compared, groups, broken) -> dict[str, Any]:
     return {
         "created": "2026-11-22T21:14:03+00:00",
-        "command": f"geomprobe {'compare' if len(models) == 2 else 'analyze'} runs/pretrain/mlm runs/pretrain/hybrid --pool all",
+        "command": "geomprobe compare runs/pretrain/mlm runs/pretrain/hybrid --pool all",
         "geomprobe_version": "0.1.0",
         "versions": {"python": "3.11.2", "torch": "2.13.0", "transformers": "5.23.0", "numpy": "2.4.1"},
         "hardware": {"device": "cpu", "processor": "x86_64", "cores": 2, "memory_gb": 7.7},
@@ -275,7 +276,8 @@ def _run(models, tasks, poolings, layers, compared, groups, broken) -> dict[str,
                 "parameters": 11_172_864,
                 "dim": DIM,
                 "n_layers": max(layers),
-                "training": {"tokens": 16_384_000, "steps": 4000, "flops": 1.64e15 * (1.7 if "hybrid" in model else 1), "seed": 0},
+                "training": {"tokens": 16_384_000, "steps": 4000, "seed": 0}
+                | {"flops": 1.64e15 * (1 + ("hybrid" in model))},
                 "dtype": "float32",
                 "notes": [],
             }
@@ -295,11 +297,13 @@ def _run(models, tasks, poolings, layers, compared, groups, broken) -> dict[str,
             for task in tasks
         ],
         "poolings": [
-            {"name": p, "trained": p not in ("weighted", "attention"), "note": "at initialisation" if p in ("weighted", "attention") else ""}
+            {"name": p, "trained": p not in ("weighted", "attention"), "note": ""}
             for p in poolings
         ],
         "layers": list(layers),
         "compared": list(models[:2]) if compared else None,
         "groups": groups,
-        "failed_cells": [] if broken is None else [{"model": broken[0], "task": broken[1], "pooling": broken[2], "layer": max(layers), "note": "OutOfMemory"}],
+        "failed_cells": []
+        if broken is None
+        else [dict(zip(("model", "task", "pooling"), broken, strict=True)) | {"layer": max(layers), "note": "no memory"}],
     }  # fmt: skip

@@ -1,0 +1,230 @@
+"""The section on geometry: the uniformity decomposition, spectra, cosines, the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
+from reports.facts import Facts, Row
+from reports.formats import listed, number
+from reports.tables import by_pooling, legend, lettered, measured, sides, value_table
+from reports.wording import slug
+
+DECOMPOSITION = {
+    "raw": ("uniformity", "raw"),
+    "centred": ("uniformity", "centred"),
+    "raw_bound": ("uniformity_jensen", "raw"),
+    "centred_bound": ("uniformity_jensen", "centred"),
+    "mean_cosine": ("mean_cosine", "raw"),
+}
+SPECTRUM_POINTS = 60
+
+
+SPECTRUM_RANKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+def geometry(facts: Facts) -> Section:
+    """Spectra, cosine histograms, the uniformity decomposition, the table."""
+    metrics = facts.part("geometry")
+
+    def make(pooling: str) -> list[Block]:
+        made: list[Block] = []
+        for plot in (_decomposition(facts, pooling), _spectra(facts, pooling), _histograms(facts, pooling)):
+            if plot:
+                made.append(plot)
+        if metrics:
+            made.append(
+                value_table(
+                    facts,
+                    slug("geometry", pooling),
+                    f"Geometry at the deepest layer, {pooling} pooling.",
+                    metrics,
+                    pooling,
+                )
+            )
+        return made
+
+    lead = (
+        "How the embeddings fill their space: how many directions they use, and how evenly they spread over the sphere."
+    )
+    blocks = by_pooling(facts, make) or [text("No geometry was measured.", "note")]
+    return {"id": "geometry", "title": "Geometry", "lead": lead, "blocks": blocks}
+
+
+def _decomposition(facts: Facts, pooling: str) -> Figure | None:
+    groups: list[dict[str, Any]] = []
+    rows: list[Line] = []
+    for task in facts.tasks:
+        lines = []
+        for name in sides(facts):
+            found = {
+                key: measured(facts, name, task, pooling, metric, view)[0]
+                for key, (metric, view) in DECOMPOSITION.items()
+            }
+            if found["raw"] is None and found["centred"] is None:
+                continue
+            shown = lettered(facts, name)
+            lines.append({"series": facts.series.get(name, 0), "name": shown} | found)
+            rows.append(line([cell(task), cell(shown), *(cell(number(v, 3), v) for v in found.values())], task))
+        if lines:
+            groups.append({"name": task, "rows": lines})
+    if not groups:
+        return None
+    names = ("raw", "centred", "Jensen bound, raw", "Jensen bound, centred", "mean cosine")
+    heads = [("task", False), ("model", False), *((name, True) for name in names)]
+    caption = "Uniformity and what it is made of."
+    reference = _reference(facts, pooling)
+    if reference is not None:
+        caption += f" Vectors spread evenly over the sphere have {number(reference, 3)}."
+    side = table(slug("decomposition", pooling, "table"), caption, heads, rows, folded=True)
+    caption = (
+        "Filled: uniformity of the vectors as they are. Hollow: after the common mean vector is removed. A tick is the "
+        "Jensen bound, which the mean vector alone sets; dashes mark vectors spread evenly over the sphere. Where the "
+        "filled points of two models differ and the hollow ones do not, what differs is their mean vector."
+    )
+    where = listed([g["name"] for g in groups])
+    who = listed(sides(facts))
+    alt = f"Dumbbell plot, {pooling} pooling: raw and centred uniformity of {who} on {where}; see the table."
+    entries = [{**s, "line": "none"} for s in legend(facts, sides(facts))]
+    data = {"groups": groups, "reference": reference, "legend": entries}
+    name = "What uniformity is made of"
+    return figure(slug("decomposition", pooling), "decomposition", name, caption, alt, data, side)
+
+
+def _reference(facts: Facts, pooling: str) -> float | None:
+    """Return the uniformity of the uniform distribution on the sphere, from the first cell that has it."""
+    for (_, _, _, cell_pooling, metric, _), row in facts.by_cell.items():
+        if metric == "uniformity_reference" and cell_pooling == pooling and row["value"] is not None:
+            return row["value"]
+    return None
+
+
+def _curve(facts: Facts, kind: str, pooling: str) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
+    """Return (task, model) -> x, y of one kind of curve at the deepest layer."""
+    found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    for row in _curve_index(facts).get((kind, pooling), []):
+        x, y = found.setdefault((row["task"], row["model"]), ([], []))
+        x.append(row["x"])
+        y.append(row["y"])
+    return found
+
+
+def _curve_index(facts: Facts) -> dict[tuple[str, str], list[Row]]:
+    index = facts.__dict__.get("_curve_index")
+    if index is None:
+        index = {}
+        deepest: dict[str, int] = {}
+        views: dict[tuple[str, str], str] = {}
+        for row in facts.curves:
+            deepest[row["model"]] = max(row["layer"], deepest.get(row["model"], row["layer"]))
+            views.setdefault((row["model"], row["curve"]), row["view"])
+        for row in facts.curves:
+            if row["x"] is None or row["y"] is None or row["layer"] != deepest[row["model"]]:
+                continue
+            if row["view"] == views[row["model"], row["curve"]]:
+                index.setdefault((row["curve"], row["pooling"]), []).append(row)
+        facts.__dict__["_curve_index"] = index
+    return index
+
+
+def _spectra(facts: Facts, pooling: str) -> Figure | None:
+    curves = _curve(facts, "spectrum", pooling)
+    panels: list[dict[str, Any]] = []
+    rows: list[Line] = []
+    for task in facts.tasks:
+        lines = []
+        for model in facts.models:
+            if (task, model) not in curves:
+                continue
+            x, y = curves[task, model]
+            keep = [i for i in _thin(len(x), SPECTRUM_POINTS) if y[i] > 1e-12]
+            lines.append(
+                {
+                    "series": facts.series.get(model, 0),
+                    "x": [x[i] for i in keep],
+                    "y": [float(f"{y[i]:.6g}") for i in keep],
+                }
+            )
+            at = dict(zip(x, y, strict=True))
+            rows.append(
+                line(
+                    [
+                        cell(task),
+                        cell(lettered(facts, model)),
+                        *(cell(f"{at[k]:.2g}" if k in at else "–", at.get(k)) for k in SPECTRUM_RANKS),
+                    ],
+                    task,
+                    pooling,
+                )
+            )
+        if lines:
+            panels.append({"title": task, "lines": lines})
+    if not panels:
+        return None
+    side = table(
+        slug("spectra", pooling, "table"),
+        "Share of the variance at selected ranks.",
+        [("task", False), ("model", False), *((f"k = {k}", True) for k in SPECTRUM_RANKS)],
+        rows,
+        folded=True,
+    )
+    caption = "Share of the variance carried by the k-th direction, both axes logarithmic. Flatter is more directions."
+    where = listed([p["title"] for p in panels])
+    alt = f"Spectra of {listed(facts.models)} on {where}, {pooling} pooling: share of variance against rank."
+    data = {
+        "panels": panels,
+        "legend": legend(facts, facts.models),
+        "x_label": "rank k",
+        "y_label": "share of variance",
+    }
+    return figure(slug("spectra", pooling), "spectra", "Spectra", caption, alt, data, side)
+
+
+def _thin(n: int, points: int) -> list[int]:
+    """Return at most about ``points`` indices below n, evenly spaced on a logarithmic scale, both ends kept."""
+    if n <= points:
+        return list(range(n))
+    return sorted({round(n ** (i / (points - 1))) - 1 for i in range(points)})
+
+
+def _filled(curve: dict[str, Any]) -> dict[str, Any]:
+    """Return a histogram without its empty ends (below a thousandth of its peak), one bin kept on either side."""
+    y = curve["y"]
+    full = [i for i, v in enumerate(y) if v > 0.001 * max(y)]
+    keep = slice(max(full[0] - 1, 0), full[-1] + 2) if full else slice(None)
+    return {**curve, "x": [round(v, 4) for v in curve["x"][keep]], "y": [float(f"{v:.4g}") for v in y[keep]]}
+
+
+def _histograms(facts: Facts, pooling: str) -> Figure | None:
+    curves = _curve(facts, "cosine_histogram", pooling)
+    panels: list[dict[str, Any]] = []
+    rows: list[Line] = []
+    for task in facts.tasks:
+        lines: list[dict[str, Any]] = []
+        for model in facts.models:
+            if (task, model) not in curves:
+                continue
+            x, y = curves[task, model]
+            lines.append({"series": facts.series.get(model, 0), "x": x, "y": y})
+            filled = [i for i, v in enumerate(y) if v > 0]
+            peak = max(range(len(y)), key=y.__getitem__)
+            ends = [x[filled[0]], x[peak], x[filled[-1]]] if filled else [None] * 3
+            rows.append(
+                line([cell(task), cell(lettered(facts, model)), *(cell(number(v, 2), v) for v in ends)], task, pooling)
+            )
+        if lines:
+            panels.append({"title": task, "lines": [_filled(entry) for entry in lines]})
+    if not panels:
+        return None
+    heads = [("task", False), ("model", False), ("lowest bin", True), ("fullest bin", True), ("highest bin", True)]
+    side = table(slug("histograms", pooling, "table"), "Where the cosines lie (bin centres).", heads, rows, folded=True)
+    caption = "Cosine of two different rows. A hump far from zero is a common direction that all vectors share."
+    where = listed([p["title"] for p in panels])
+    alt = f"Histograms of the cosine between rows for {listed(facts.models)} on {where}, {pooling} pooling."
+    data = {
+        "panels": panels,
+        "legend": legend(facts, facts.models),
+        "x_label": "cosine of two rows",
+        "y_label": "density",
+    }
+    return figure(slug("histograms", pooling), "histograms", "Cosines between rows", caption, alt, data, side)

@@ -1,0 +1,133 @@
+"""Sections on probes: the labels of the tasks, and wording against meaning, beside their controls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
+from reports.facts import Facts, judgement
+from reports.formats import listed, number
+from reports.tables import by_pooling, legend, value_table
+from reports.wording import slug, title
+
+
+def downstream(facts: Facts) -> Section:
+    """Scores on the tasks' own labels."""
+    metrics = facts.part("semantic")
+    blocks: list[Block] = []
+    if metrics:
+
+        def make(pooling: str) -> list[Block]:
+            made: list[Block] = []
+            if facts.pair and (plot := _forest(facts, "downstream", metrics, pooling)):
+                made.append(plot)
+            if plot := _controls(facts, "downstream", metrics, pooling):
+                made.append(plot)
+            made.append(
+                value_table(
+                    facts,
+                    slug("downstream", pooling),
+                    f"Scores on the labels of the tasks, {pooling} pooling.",
+                    metrics,
+                    pooling,
+                )
+            )
+            return made
+
+        blocks += by_pooling(facts, make)
+    else:
+        blocks.append(text("No probe of the tasks' labels was run.", "note"))
+    lead = "How well the labels of each task can be read from the embeddings, beside what needs no encoder at all."
+    return {"id": "downstream", "title": "Downstream tasks", "lead": lead, "blocks": blocks}
+
+
+def lexical(facts: Facts) -> Section:
+    """Probes of wording, beside their controls."""
+    metrics = facts.part("lexical")
+    lead = "How much of the wording, and how much of the meaning beyond it, can be read from the embeddings."
+    if not metrics:
+        return {
+            "id": "lexical",
+            "title": "Lexical against semantic",
+            "lead": lead,
+            "blocks": [text("No probe of wording was run.", "note")],
+        }
+
+    def make(pooling: str) -> list[Block]:
+        made: list[Block] = []
+        if plot := _controls(facts, "lexical", metrics, pooling):
+            made.append(plot)
+        if facts.pair and (plot := _forest(facts, "lexical", metrics, pooling)):
+            made.append(plot)
+        made.append(
+            value_table(
+                facts, slug("lexical", pooling), f"Wording in the embeddings, {pooling} pooling.", metrics, pooling
+            )
+        )
+        return made
+
+    return {"id": "lexical", "title": "Lexical against semantic", "lead": lead, "blocks": by_pooling(facts, make)}
+
+
+def _forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
+    assert facts.pair
+    panels: list[dict[str, Any]] = []
+    for metric, view in metrics:
+        rows = [(t, facts.difference(t, pooling, metric, view)) for t in facts.tasks]
+        lines: list[dict[str, Any]] = [
+            {"name": t, "diff": r["diff"], "low": r["ci_low"], "high": r["ci_high"], "judgement": judgement(r)} if r
+            else {"name": t, "diff": None, "low": None, "high": None, "judgement": "none"}
+            for t, r in rows
+        ]  # fmt: skip
+        if any(entry["diff"] is not None for entry in lines):
+            margin = next((r["margin"] for _, r in rows if r and r["margin"]), None)
+            panels.append({"title": title(facts, metric, view), "rows": lines, "margin": margin})
+    if not panels:
+        return None
+    panels = panels[:6]
+    with_interval = any(entry["low"] is not None for p in panels for entry in p["rows"])
+    caption = "B − A for each task" + (
+        " with its 95 % interval; the grey band is the margin of equivalence." if with_interval
+        else "; hollow points have no interval, so their distance from zero says nothing of certainty."
+    )  # fmt: skip
+    what = listed([p["title"] for p in panels])
+    alt = f"Forest plot, {pooling} pooling: {facts.pair[1]} minus {facts.pair[0]}, {what} on {listed(facts.tasks)}."
+    data = {"panels": panels, "x_label": "B − A"}
+    return figure(slug("forest", id, pooling), "forest", "Differences, task by task", caption, alt, data)
+
+
+def _controls(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
+    levels: dict[tuple[str, str, str], dict[str, float]] = {}
+    for row in facts.rows:
+        if row["control"] and row["pooling"] == pooling and row["value"] is not None:
+            levels.setdefault((row["task"], row["metric"], row["view"]), {})[row["control"]] = row["value"]
+    panels: list[dict[str, Any]] = []
+    for metric, view in metrics:
+        scores: list[dict[str, Any]] = []
+        for task in facts.tasks:
+            points = []
+            for name in facts.models:
+                found = facts.cell(name, task, pooling, metric, view)
+                if found and found["value"] is not None:
+                    ends = {"low": found["ci_low"], "high": found["ci_high"]}
+                    points.append({"series": facts.series.get(name, 0), "value": found["value"]} | ends)
+            held = [{"name": c, "value": v} for c, v in levels.get((task, metric, view), {}).items()]
+            if points:
+                scores.append({"name": task, "points": points, "controls": held})
+        if any(r["controls"] for r in scores):
+            panels.append({"title": title(facts, metric, view), "rows": scores})
+    if not panels:
+        return None
+    panels = panels[:6]
+    names = list(dict.fromkeys(c["name"] for p in panels for r in p["rows"] for c in r["controls"]))
+    rows: list[Line] = [
+        line([cell(r["name"]), cell(p["title"]), cell(c["name"]), cell(number(c["value"]), c["value"])], r["name"])
+        for p in panels for r in p["rows"] for c in r["controls"]
+    ]  # fmt: skip
+    heads = [("task", False), ("metric", False), ("control", False), ("value", True)]
+    side = table(slug("controls", id, pooling, "table"), "The controls behind the figure.", heads, rows, folded=True)
+    where = listed([r["name"] for r in panels[0]["rows"]])
+    alt = f"Scores of {listed(facts.models)} on {where} beside the controls {listed(names)}, {pooling} pooling."
+    caption = f"Scores beside their controls ({listed(names)}): only what lies beyond the controls is the encoder's."
+    data = {"panels": panels, "legend": legend(facts, facts.models), "controls": names}
+    return figure(slug("controls", id, pooling), "controls", "Beside what needs no encoder", caption, alt, data, side)
