@@ -1,0 +1,157 @@
+"""Trained poolings: they find what was planted, stop in time, repeat exactly, and leave validation rows alone."""
+
+import numpy as np
+import pytest
+
+from geomprobe.baselines import bag_of_words
+from geomprobe.common import InputError
+from geomprobe.embed import embed_grid
+from geomprobe.store import Store
+from geomprobe.tasks.base import Split, Task
+from geomprobe.trained_pooling import slice_rows, train_poolers, why_untrainable
+
+NOISE = [f"noise{i}" for i in range(60)]
+SIGNAL = ["yes", "no"]
+
+
+def split(name, first, labels, second=None):
+    labels = np.asarray(labels)
+    ids = tuple(f"{name}/{i}" for i in range(len(first)))
+    return Split(name, tuple(first), None if second is None else tuple(second), labels, ids)
+
+
+def task_of(train, kind="classification"):
+    names = ("no", "yes") if kind == "classification" else ()
+    return Task("planted", kind, train, train, names, "accuracy")
+
+
+def by_word(n=600, seed=0, length=8):
+    """Texts of noise words with one signal word at a random place, which is the label."""
+    rng = np.random.default_rng(seed)
+    texts, labels = [], rng.integers(0, 2, n)
+    for label in labels:
+        words = list(rng.choice(NOISE, length))
+        words.insert(rng.integers(0, length + 1), SIGNAL[label])
+        texts.append(" ".join(words))
+    return split("train", texts, labels)
+
+
+def by_position(n=600, seed=0, length=8):
+    """Texts of signal words alone, the first of which is the label."""
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (n, length))
+    texts = [" ".join(SIGNAL[bit] for bit in row) + f" noise{i % 60} noise{i // 60}" for i, row in enumerate(bits)]
+    return split("train", texts, bits[:, 0])
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return bag_of_words([*NOISE, *SIGNAL], 24, seed=1)
+
+
+def test_attention_finds_the_words_that_tell_the_label(encoder):
+    (trained,) = train_poolers(encoder, task_of(by_word()))[0, "attention"]
+    assert trained.loss < 0.5 * trained.loss_mean
+    assert set(trained.learned["key"][:2]) == set(SIGNAL)
+    assert trained.learned["weight"][0] > 3
+    assert trained.pooler.trained
+    assert (trained.n_train + trained.n_slice, trained.layer) == (600, 0)
+
+
+def test_weighted_finds_the_position_that_tells_the_label(encoder):
+    (trained,) = train_poolers(encoder, task_of(by_position()))[0, "weighted"]
+    assert trained.loss < 0.7 * trained.loss_mean
+    weights = trained.learned.set_index("key")["weight"]
+    assert weights["0"] > 2 * weights.drop("0").max()
+    assert trained.pooler.parameter[0] == trained.pooler.parameter.max()
+
+
+def test_scores_of_pairs(encoder):
+    rng = np.random.default_rng(0)
+    first, second = by_word(400, 1), by_word(400, 2)
+    scores = (first.labels == second.labels) * 4.0 + rng.normal(0, 0.1, 400)
+    task = task_of(split("train", first.first, scores, second.first), "regression")
+    trained = train_poolers(encoder, task)[0, "attention"][0]
+    assert trained.loss < 0.6 * trained.loss_mean
+    assert set(trained.learned["key"][:2]) == set(SIGNAL)
+
+
+def test_where_there_is_nothing_to_find_nothing_is_gained(encoder):
+    rows = by_word()
+    shuffled = np.random.default_rng(5).permutation(rows.labels)
+    for trained in train_poolers(encoder, task_of(split("train", rows.first, shuffled))).values():
+        assert np.log(2) - 0.05 < trained[0].loss <= np.log(2) + 1e-6
+
+
+def test_the_trained_pooler_pools_raw_states_as_in_training(encoder):
+    """A probe on vectors pooled by the trained attention separates the classes; on the mean it does not as well."""
+    from sklearn.linear_model import LogisticRegression
+
+    poolers = train_poolers(encoder, task_of(by_word()), ["attention"])
+    rows, fresh = by_word(), by_word(400, seed=9)
+    chosen = {cell: trained[0].pooler for cell, trained in poolers.items()}
+    accuracy = {}
+    for name in ("mean", "attention"):
+        fit, score = (embed_grid(encoder, r.first, [name], poolers=chosen).vectors[0, name] for r in (rows, fresh))
+        accuracy[name] = LogisticRegression().fit(fit, rows.labels).score(score, fresh.labels)
+    assert accuracy["attention"] > 0.97
+    assert accuracy["attention"] >= accuracy["mean"]
+
+
+def test_seeds_repeat_exactly_and_differ(encoder, tmp_path):
+    task, store = task_of(by_word(200)), Store(tmp_path)
+    first = train_poolers(encoder, task, seeds=(0, 1), store=store)
+    alone = train_poolers(encoder, task, seeds=(1,))
+    for cell, (zero, one) in first.items():
+        assert np.array_equal(one.pooler.parameter, alone[cell][0].pooler.parameter)
+        assert not np.array_equal(zero.pooler.parameter, one.pooler.parameter)
+        assert (zero.pooler.seed, one.pooler.seed) == (0, 1)
+    calls = []
+    again = train_poolers(encoder, task, seeds=(0, 1), store=store, progress=lambda *a: calls.append(a))
+    assert calls == []
+    for cell, trained in first.items():
+        for a, b in zip(trained, again[cell], strict=True):
+            assert a.pooler.fingerprint == b.pooler.fingerprint
+            assert (a.loss, a.epochs, a.n_slice) == (b.loss, b.epochs, b.n_slice)
+            assert a.learned.equals(b.learned)
+
+
+def test_several_layers_of_a_transformer(model_folder):
+    from geomprobe.encoders import load_encoder
+
+    rng = np.random.default_rng(0)
+    words = ["the", "a", "cat", "dog", "sat", "on", "mat", "big", "small", "red"]
+    texts = [" ".join(rng.choice(words, 5)) for _ in range(120)]
+    task = task_of(split("train", texts, [int("cat" in text.split()) for text in texts]))
+    seen = []
+    found = train_poolers(
+        load_encoder(model_folder("modernbert")), task, ["mean", "weighted", "attention"], [0, -1],
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert set(found) == {(0, "weighted"), (0, "attention"), (2, "weighted"), (2, "attention")}
+    assert all(trained[0].layer == layer for (layer, _), trained in found.items())
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_the_slice_keeps_rows_that_share_a_text_together():
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        clusters = rng.integers(0, 60, 300)
+        chosen = slice_rows(clusters, seed)
+        assert 20 <= chosen.sum() <= 45
+        assert not set(clusters[chosen]) & set(clusters[~chosen])
+    assert slice_rows(np.zeros(50, int), 0).sum() == 5
+
+
+def test_what_cannot_be_trained_on(encoder):
+    from dataclasses import replace
+
+    few, rows = by_word(20), by_word(100)
+    one = split("train", rows.first, np.zeros(100, np.int64))
+    for train, reason in ((None, "no train split"), (few, "fewer than 40"), (one, "one label")):
+        task = replace(task_of(rows), train=train)
+        assert reason in why_untrainable(task)
+        with pytest.raises(InputError, match=reason) as error:
+            train_poolers(encoder, task)
+        assert "--untrained" in error.value.hint
+    assert train_poolers(encoder, task_of(rows), ["mean", "max"]) == {}
