@@ -1,0 +1,340 @@
+"""Standard errors for every number: how far each row moves each metric, and the intervals that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from geomprobe.inference import shards, spectral, sphere
+from geomprobe.inference.intervals import (
+    LEVEL,
+    MIN_DEGREES,
+    Interval,
+    degrees,
+    p_two_sided,
+    standard_error,
+    t_quantile,
+)
+from geomprobe.metrics import hypersphere
+from geomprobe.metrics.cloud import EXACT_ROWS, Cloud, NeedsRows, NotApplicable, spectrum_of, unit_rows
+from geomprobe.metrics.registry import STANDARD, Metric, Value
+from geomprobe.results import RESULT_COLUMNS
+
+__all__ = ["Influence", "influence_of", "interval", "number_clusters", "with_intervals"]
+
+FUNCTION = "influence function"
+JACKKNIFE = "delete-a-shard jackknife"
+KNOWN = ("raw", "centred")
+RAW_ONLY = {
+    "class_alignment": sphere.class_alignment,
+    "class_separation": sphere.class_separation,
+    "norm_cv": sphere.norm_cv,
+}
+JACKKNIFE_ROWS = 2_000
+"""Most rows for which a metric that compares all rows is computed twenty times over."""
+
+
+@dataclass(frozen=True)
+class Influence:
+    """How each row moves a metric.
+
+    Attributes
+    ----------
+    value : float
+    rows : float64 ndarray of shape (n,) or None
+        The value moves by rows[i]/n where row i counts a little more; the sum over rows is zero. None where refused.
+    method : str
+        "influence function" or "delete-a-shard jackknife".
+    extra : float
+        Variance that no row answers for: rounding to whole ranks, sampling of pairs.
+    second_order : float
+        Estimated variance of the second-order term, which the influences alone overstate.
+    refused : str or None
+        Why there is no valid interval.
+    """
+
+    value: float
+    rows: np.ndarray | None
+    method: str = FUNCTION
+    extra: float = 0.0
+    second_order: float = 0.0
+    refused: str | None = None
+
+    def contributions(self, clusters: np.ndarray) -> np.ndarray:
+        """Return the sum of rows/n in each cluster, float64 (g,); clusters are numbered from 0."""
+        assert self.rows is not None
+        return np.bincount(clusters, self.rows, minlength=int(clusters.max()) + 1) / len(self.rows)
+
+
+def number_clusters(clusters: Any, n: int) -> np.ndarray:
+    """Return cluster numbers from 0, int64 (n,); each row on its own where no clusters are declared."""
+    return np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1].ravel()
+
+
+@dataclass
+class Workspace:
+    """A cloud with rows, in one view, and what the influences of several metrics share, computed once and on demand."""
+
+    cloud: Cloud
+
+    @cached_property
+    def pairs(self) -> np.ndarray:
+        """Squared distances of some pairs."""
+        return sphere.checked_pairs(self.cloud)
+
+    @cached_property
+    def mean_distance(self) -> tuple[np.ndarray, float]:
+        """Influences on the mean squared distance over pairs, and the variance of its second-order term."""
+        means = sphere.distance_row_means(self.cloud)
+        return sphere.mean_distance(self.cloud, means), sphere.second_order(self.pairs, means)
+
+    @cached_property
+    def centred(self) -> dict[str, spectral.Linearised]:
+        """Influences on the functions of the centred spectrum."""
+        centre = self.cloud.state.mean if self.cloud.name == "raw" else np.zeros(self.cloud.d)
+        return spectral.linearise(self.cloud.blocks(), self.cloud.spectrum, spectral.CENTRED, centre)
+
+    @cached_property
+    def uncentred(self) -> dict[str, spectral.Linearised]:
+        """Influences on the functions of the uncentred spectrum."""
+        centre = np.zeros(self.cloud.d)
+        return spectral.linearise(self.cloud.blocks(), self.cloud.uncentred_spectrum, spectral.UNCENTRED, centre)
+
+    @cached_property
+    def directional(self) -> dict[str, spectral.Linearised]:
+        """Influences on the functions of the spectrum of the directions, in the raw view."""
+        n = self.cloud.direction_sums[0]
+        spectrum = spectrum_of(self.cloud.direction_second_moment, min(n, self.cloud.d))
+        blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.cloud.blocks())
+        return spectral.linearise(blocks, spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d))
+
+
+def influence_of(found: Metric, definition: str, work: Workspace, value: float, clusters: np.ndarray) -> Influence:
+    """Return how each row moves one metric.
+
+    Parameters
+    ----------
+    found : Metric
+        Of the registry.
+    definition : str
+        Which of its variants.
+    work : Workspace
+        Of the cloud that the value was measured in.
+    value : float
+        As measured.
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+    """
+    name, cloud = found.name, work.cloud
+    if name == "uniformity_reference":
+        return Influence(value, None, refused="a constant of the dimension")
+    if cloud.name in KNOWN and definition == STANDARD:
+        if name in spectral.CENTRED:
+            return _spectral(name, work.centred, value, cloud.n)
+        if name in spectral.UNCENTRED:
+            return _spectral(name, work.uncentred, value, cloud.n)
+        if name in ("mean_cosine", "uniformity_jensen"):
+            factor = -0.5 if name == "mean_cosine" else -hypersphere.T
+            rows, second = work.mean_distance
+            return Influence(value, factor * rows, second_order=factor**2 * second)
+        if name == "uniformity":
+            return _uniformity(work, value)
+        if name == "partition_isotropy" and cloud.n <= EXACT_ROWS:
+            return Influence(value, spectral.partition_isotropy(cloud))
+        if name.startswith("rogue_share_") and cloud.name == "raw":
+            return _rogue_share(cloud, value, int(name.rsplit("_", 1)[1]))
+    if cloud.name == "raw" and definition == STANDARD:
+        if name in spectral.DIRECTIONAL and cloud.direction_sums[0] == cloud.n:
+            return _spectral(name, work.directional, value, cloud.n)
+        if name == "alignment":
+            return _alignment(cloud, value, clusters)
+        if name in RAW_ONLY:
+            return Influence(value, RAW_ONLY[name](cloud))
+    return _jackknife(found, definition, cloud, value, clusters)
+
+
+def _spectral(name: str, linearised: dict[str, spectral.Linearised], value: float, n: int) -> Influence:
+    found = linearised[name]
+    # a whole rank is the crossing rounded up: uniform over one step
+    extra = 1 / 12 if name.startswith("rank_") else 0.0
+    return Influence(value, found.rows, extra=extra, second_order=found.curvature_variance(n))
+
+
+def _uniformity(work: Workspace, value: float) -> Influence:
+    rows, scaled = sphere.uniformity(work.cloud)
+    kernel = np.exp(-hypersphere.T * work.pairs)
+    second = sphere.second_order(kernel / kernel.mean(), scaled)
+    extra = 0.0
+    if not work.cloud.reads_all_pairs:
+        sampled = work.cloud.kernel_log_mean(hypersphere.T)[1]
+        assert sampled is not None
+        extra = (sampled.se / sampled.mean) ** 2
+    return Influence(value, rows, extra=extra, second_order=second)
+
+
+def _rogue_share(cloud: Cloud, value: float, k: int) -> Influence:
+    rows, whole = sphere.rogue_share(cloud, k)
+    error = float(np.std(whole)) / np.sqrt(cloud.n)
+    if abs(cloud.cosine_mean) < 3 * error:
+        return Influence(value, None, refused="the mean cosine, which is shared, is within three standard errors of 0")
+    return Influence(value, rows)
+
+
+def _alignment(cloud: Cloud, value: float, clusters: np.ndarray) -> Influence:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs, moved = sphere.alignment(cloud)
+    ends = clusters[pairs]
+    links = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(cloud.n, cloud.n))
+    component = connected_components(links, directed=False)[1][clusters]
+    # pairs that share a row, by a chain, count as one: their sum is written to the first row of them all
+    first = np.unique(component, return_index=True)[1]
+    rows = np.bincount(first[component[pairs[:, 0]]], moved, minlength=cloud.n) * (cloud.n / len(pairs))
+    return Influence(value, rows)
+
+
+def _jackknife(found: Metric, definition: str, cloud: Cloud, value: float, clusters: np.ndarray) -> Influence:
+    reads = found.needs != "moments" or cloud.name not in KNOWN
+    if reads and cloud.n > JACKKNIFE_ROWS:
+        return Influence(value, None, refused=f"no derivative, and the jackknife stops at {JACKKNIFE_ROWS:,} rows")
+    home = shards.shards(clusters, cloud.seed)
+
+    def compute(part: Cloud) -> float:
+        result = found.variants[definition](part)
+        return result.value if isinstance(result, Value) else float(result)
+
+    try:
+        rows = shards.jackknife(cloud, compute, home, rows=reads)
+    except NotApplicable as reason:
+        return Influence(value, None, refused=f"not defined once a shard of rows is left out ({reason})")
+    except NeedsRows:
+        rows = shards.jackknife(cloud, compute, home, rows=True)
+    return Influence(value, rows, JACKKNIFE)
+
+
+def interval(influence: Influence, clusters: np.ndarray, level: float = LEVEL) -> Interval:
+    """Return the interval of a metric for its expected value at this number of rows.
+
+    Parameters
+    ----------
+    influence : Influence
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+    """
+    if influence.rows is None:
+        return Interval(None, None, None, 0.0, f"no valid interval: {influence.refused}")
+    contributions, method = influence.contributions(clusters), influence.method
+    dof = degrees(contributions)
+    if dof < MIN_DEGREES:
+        return Interval(None, None, None, dof, "no valid interval: a few rows decide the standard error")
+    se = standard_error(contributions, influence.extra)
+    half = t_quantile((1 + level) / 2, dof) * se
+    if len(contributions) < len(clusters):
+        method += f", {len(contributions)} clusters"
+    if influence.second_order > 0 and (se**2 - influence.extra) < 3 * influence.second_order:
+        method += ", conservative"
+    return Interval(se, influence.value - half, influence.value + half, dof, method)
+
+
+def with_intervals(
+    frame: pd.DataFrame, chosen: Sequence[tuple[Metric, str, Cloud]], clusters: Any
+) -> tuple[pd.DataFrame, list[Influence | None]]:
+    """Fill se, ci_low, ci_high and ci_method of a frame of `measure`, row by row.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Of `geomprobe.metrics.measure`.
+    chosen : sequence of (Metric, definition, Cloud)
+        What each row was measured with.
+    clusters : array-like of shape (n,), optional
+
+    Returns
+    -------
+    frame : DataFrame
+    influences : list of Influence or None
+        None where a row has no value, or only moments are at hand.
+    """
+    frame = frame.copy()
+    influences: list[Influence | None] = []
+    values = frame["value"].to_numpy(float, na_value=np.nan)
+    workspaces: dict[str, Workspace] = {}
+    numbers = number_clusters(clusters, chosen[0][2].n) if chosen else np.zeros(0, np.int64)
+    for i, (found, definition, cloud) in enumerate(chosen):
+        if frame["status"].iat[i] != "ok" or cloud.rows is None:
+            influences.append(None)
+            continue
+        work = workspaces.setdefault(cloud.name, Workspace(cloud))
+        influences.append(influence_of(found, definition, work, float(values[i]), numbers))
+    bounds = [None if one is None else interval(one, numbers) for one in influences]
+    for column, name in (("se", "se"), ("ci_low", "low"), ("ci_high", "high"), ("ci_method", "method")):
+        filled = [None if bound is None else getattr(bound, name) for bound in bounds]
+        frame[column] = pd.Series(filled, index=frame.index, dtype=RESULT_COLUMNS[column])  # type: ignore[call-overload]
+    return frame, influences
+
+
+def measure(
+    data: Any,
+    *,
+    metrics: Sequence[str] | None = None,
+    views: Sequence[str] | None = None,
+    labels: Any = None,
+    positives: Any = None,
+    clusters: Any = None,
+    seed: int = 0,
+    exact: bool = False,
+) -> tuple[pd.DataFrame, list[Influence | None]]:
+    """Return what `geomprobe.metrics.measure` returns, and the influence behind each of its rows (None without one)."""
+    from geomprobe import metrics as geometry
+
+    cloud = geometry._cloud(data, labels, positives, clusters, seed, exact)
+    return with_intervals(*geometry.measure_clouds(cloud, metrics, views), clusters)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference, second minus first; without a valid interval all but `diff` and `method` are None."""
+
+    diff: float
+    se: float | None
+    low: float | None
+    high: float | None
+    dof: float
+    p: float | None
+    method: str
+
+
+def paired_difference(
+    first: Influence | None, second: Influence | None, clusters: np.ndarray, level: float = LEVEL
+) -> Difference:
+    """Return the difference of a metric between two encoders of the same rows.
+
+    The standard error is that of the difference of influences row by row: what both encoders share cancels.
+    """
+    if first is None or second is None:
+        raise ValueError("both sides need a value")
+    diff = second.value - first.value
+    if first.rows is None or second.rows is None:
+        reason = first.refused or second.refused
+        return Difference(diff, None, None, None, 0.0, None, f"no valid interval: {reason}")
+    moved = second.contributions(clusters) - first.contributions(clusters)
+    return difference(diff, moved, first.extra + second.extra, first.method, level)
+
+
+def difference(diff: float, moved: np.ndarray, extra: float, method: str, level: float = LEVEL) -> Difference:
+    """Return a paired difference from the difference of the contributions of each cluster, float64 (g,)."""
+    if not moved.any():
+        return Difference(diff, 0.0, diff, diff, float(len(moved) - 1), p_two_sided(diff, 0.0, 1.0), f"paired {method}")
+    dof = degrees(moved)
+    if dof < MIN_DEGREES:
+        reason = "a few rows decide the standard error"
+        return Difference(diff, None, None, None, dof, None, f"no valid interval: {reason}")
+    se = standard_error(moved, extra)
+    half = t_quantile((1 + level) / 2, dof) * se
+    return Difference(diff, se, diff - half, diff + half, dof, p_two_sided(diff, se, dof), f"paired {method}")

@@ -1,0 +1,143 @@
+"""From influences to intervals, p-values and verdicts: pure functions of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+POWER = 0.80
+MIN_DEGREES = 8.0
+"""Below so many degrees of freedom a few rows decide the standard error, and no interval is given."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A standard error and what follows from it.
+
+    Attributes
+    ----------
+    se, low, high : float or None
+        None where there is no valid interval.
+    dof : float
+        Degrees of freedom of the t distribution.
+    method : str
+        How it was made; starts with "no valid interval" where it was not.
+    """
+
+    se: float | None
+    low: float | None
+    high: float | None
+    dof: float
+    method: str
+
+
+def degrees(contributions: np.ndarray) -> float:
+    """Return Satterthwaite's degrees of freedom of Σ c², for m independent contributions c that sum to zero.
+
+    2·E[s²]²/Var[s²] with the fourth moment taken from the sample, 2m/(kurtosis − 1), at most m − 1: m − 1 for normal
+    contributions, fewer where some rows weigh much more than others. Contributions of exactly 0 say nothing of
+    their own spread and are left out.
+    """
+    square = contributions[contributions != 0] ** 2
+    m = len(square)
+    total = float(square.sum())
+    if total == 0:
+        return float(max(len(contributions) - 1, 0))
+    kurtosis = m * float((square**2).sum()) / total**2
+    return float(min(m - 1, 2 * m / max(kurtosis - 1, 1e-9)))
+
+
+def standard_error(contributions: np.ndarray, extra: float = 0.0) -> float:
+    """Return √(m/(m−1)·Σ c² + extra) for the contributions of m independent clusters."""
+    m = len(contributions)
+    return float(np.sqrt(m / (m - 1) * float((contributions**2).sum()) + extra))
+
+
+def t_quantile(p: float, dof: float) -> float:
+    """Return the quantile of Student's t."""
+    return float(stats.t.ppf(p, dof))
+
+
+def p_two_sided(diff: float, se: float, dof: float) -> float:
+    """Return the p-value of "no difference"; 1 where nothing differs at all."""
+    if se == 0:
+        return 1.0 if diff == 0 else 0.0
+    return float(2 * stats.t.sf(abs(diff) / se, dof))
+
+
+def p_equivalence(diff: float, se: float, dof: float, margin: float) -> float:
+    """Return the p-value of "the difference is at least the margin" by two one-sided tests.
+
+    Schuirmann (1987), "A comparison of the two one-sided tests procedure and the power approach", J. Pharmacokinetics
+    and Biopharmaceutics 15.
+    """
+    if se == 0:
+        return 0.0 if abs(diff) < margin else 1.0
+    return float(max(stats.t.sf((diff + margin) / se, dof), stats.t.sf((margin - diff) / se, dof)))
+
+
+def detectable(se: float, dof: float, level: float = LEVEL, power: float = POWER) -> float:
+    """Return the smallest difference that rows like these find with the given power: (t_(1−α/2) + t_power)·SE."""
+    return (t_quantile((1 + level) / 2, dof) + t_quantile(power, dof)) * se
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p-values adjusted by Holm (1979), "A simple sequentially rejective multiple test procedure"; NaN stays."""
+    p = np.asarray(p, float)
+    out = np.full(len(p), np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
+    return out
+
+
+NO_INTERVAL = "no valid interval, no verdict"
+FEW_SEEDS = "too few seeds, no verdict"
+HIGHER, LOWER = "higher", "lower"
+NO_DIFFERENCE = "no difference"
+UNCLEAR = "no clear difference"
+WITHIN = ", but equivalent within the margin"
+
+
+def verdict(
+    diff: float | None, p_holm: float | None, p_tost: float | None, *, alpha: float = 0.05, seeds: int | None = None
+) -> str:
+    """Return what a difference says, in fixed words. This is the one decision rule of the package.
+
+    Parameters
+    ----------
+    diff : float or None
+        Value of B minus value of A.
+    p_holm : float or None
+        p-value of "no difference", adjusted over the family; None where there is no valid interval.
+    p_tost : float or None
+        p-value of "at least the margin apart", adjusted over the family; None where no margin is declared.
+    alpha : float
+    seeds : int, optional
+        Seeds of the smaller group, for a claim about objectives.
+
+    Returns
+    -------
+    str
+        ==================================================  =================================================
+        "too few seeds, no verdict"                         a claim about objectives with under three seeds a group
+        "no valid interval, no verdict"                     the data give no valid interval
+        "higher", "lower"                                   B differs from A, by more than chance over the family
+        "higher, but equivalent within the margin" (lower)  it differs, by less than the margin
+        "no difference"                                     equivalence is established: within the margin
+        "no clear difference"                               neither: the data cannot tell
+        ==================================================  =================================================
+    """
+    if seeds is not None and seeds < 3:
+        return FEW_SEEDS
+    if diff is None or p_holm is None or np.isnan(diff) or np.isnan(p_holm):
+        return NO_INTERVAL
+    differs = p_holm < alpha and diff != 0
+    equivalent = p_tost is not None and p_tost < alpha
+    if differs:
+        return (HIGHER if diff > 0 else LOWER) + (WITHIN if equivalent else "")
+    return NO_DIFFERENCE if equivalent else UNCLEAR

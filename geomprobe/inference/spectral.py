@@ -1,0 +1,215 @@
+"""Influence functions of spectral metrics: how far each row moves a function of the eigenvalues, by one projection.
+
+Giving row i a little more weight moves the k-th eigenvalue of the covariance by (v_k·(x_i − x̄))² − λ_k, so every smooth
+function f(λ) moves by Σ_k g_k·((v_k·(x_i − x̄))² − λ_k) with g = ∂f/∂λ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from geomprobe.metrics.cloud import Cloud, Spectrum
+from geomprobe.metrics.spectrum import ALPHA_RANGE
+
+RANKME_EPSILON = 1e-7
+
+
+def _over_roots(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return σ, 1/(2σ) (0 where σ is 0) and σ/Σσ."""
+    sigma = np.sqrt(values)
+    positive = sigma > 0
+    half = np.where(positive, 0.5 / np.where(positive, sigma, 1), 0.0)
+    return sigma, half, sigma / sigma.sum()
+
+
+def _log(p: np.ndarray) -> np.ndarray:
+    return np.log(np.where(p > 0, p, 1.0))
+
+
+def effective_rank(values: np.ndarray, d: int) -> np.ndarray:
+    """∂/∂λ of exp H(p), p = σ/Σσ: −exp(H)·(log p + H)/(2σ·Σσ)."""
+    sigma, half, p = _over_roots(values)
+    entropy = -float((p * _log(p)).sum())
+    return -np.exp(entropy) * (_log(p) + entropy) * half / sigma.sum()
+
+
+def rankme(values: np.ndarray, d: int) -> np.ndarray:
+    """∂/∂λ of exp(−Σ p log p), p = σ/Σσ + ε."""
+    sigma, half, share = _over_roots(values)
+    p = share + RANKME_EPSILON
+    total = np.exp(-(p * np.log(p)).sum())
+    inner = -(np.log(p) + 1)
+    return total * (inner - float(inner @ share)) * half / sigma.sum()
+
+
+def spectral_entropy(values: np.ndarray, d: int) -> np.ndarray | None:
+    """∂/∂λ of H(p)/log r, p = λ/Σλ: −(log p + H)/(Σλ·log r)."""
+    if len(values) < 2:
+        return None
+    p = values / values.sum()
+    entropy = -float((p * _log(p)).sum())
+    return np.where(p > 0, -(_log(p) + entropy), 0.0) / (values.sum() * np.log(len(values)))
+
+
+def participation_ratio(values: np.ndarray, d: int) -> np.ndarray:
+    """∂/∂λ of (Σλ)²/Σλ²."""
+    a, b = values.sum(), (values**2).sum()
+    return 2 * a / b - 2 * a**2 / b**2 * values
+
+
+def isoscore(values: np.ndarray, d: int) -> np.ndarray | None:
+    """∂/∂λ of (PR − 1)/(D − 1)."""
+    return participation_ratio(values, d) / (d - 1) if d > 1 else None
+
+
+def stable_rank(values: np.ndarray, d: int) -> np.ndarray:
+    """∂/∂λ of Σλ/λ_1."""
+    slope = np.full(len(values), 1 / values[0])
+    slope[0] -= values.sum() / values[0] ** 2
+    return slope
+
+
+def alpha_req(values: np.ndarray, d: int) -> np.ndarray | None:
+    """∂/∂λ of minus the slope of log λ on log k, weights 1/k, over the declared range."""
+    first, last = ALPHA_RANGE
+    k = np.arange(1, len(values) + 1)
+    used = (k >= first) & (k <= last) & (values > 0)
+    if used.sum() < 3:
+        return None
+    x, weight = np.log(k[used]), 1 / k[used]
+    x = x - np.average(x, weights=weight)
+    slope = np.zeros(len(values))
+    slope[used] = -weight * x / (weight * x * x).sum() / values[used]
+    return slope
+
+
+def vendi_score(values: np.ndarray, d: int) -> np.ndarray:
+    """∂/∂λ of exp(−Σ λ log λ), for eigenvalues that sum to one."""
+    entropy = -float((values * _log(values)).sum())
+    return np.where(values > 0, -np.exp(entropy) * (_log(values) + 1), 0.0)
+
+
+def rank_crossing(values: np.ndarray, share: float) -> np.ndarray:
+    """∂/∂λ of the k at which the cumulative variance, joined by straight lines, reaches a share of the whole."""
+    total = values.sum()
+    cumulative = np.cumsum(values / total)
+    k = min(int(np.searchsorted(cumulative, share - 1e-12)), len(values) - 1)
+    below = cumulative[k - 1] if k else 0.0
+    part = (share - below) * total / values[k]  # how far into step k the crossing lies
+    inside = np.zeros(len(values))
+    inside[:k] = 1.0
+    inside[k] = part
+    return -(inside - share) / values[k]
+
+
+Slope = Callable[[np.ndarray, int], np.ndarray | None]
+"""∂f/∂λ at eigenvalues of shape (r,) in d dimensions; None where the metric has no value."""
+
+CENTRED: dict[str, Slope] = {
+    "effective_rank": effective_rank,
+    "spectral_entropy": spectral_entropy,
+    "participation_ratio": participation_ratio,
+    "isoscore": isoscore,
+    "stable_rank": stable_rank,
+    "alpha_req": alpha_req,
+    "rank_90": lambda values, d: rank_crossing(values, 0.90),
+    "rank_99": lambda values, d: rank_crossing(values, 0.99),
+}
+UNCENTRED: dict[str, Slope] = {"rankme": rankme}
+DIRECTIONAL: dict[str, Slope] = {"vendi_score": vendi_score}
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """A function of eigenvalues and how rows move it.
+
+    Attributes
+    ----------
+    rows : float64 ndarray of shape (n,)
+        Influence of each row.
+    values, slope : float64 ndarray of shape (r,)
+        Eigenvalues λ and ∂f/∂λ.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+    slope: np.ndarray
+
+    def curvature_variance(self, n: int) -> float:
+        """Return the variance of the second-order term that comes from the rotation of eigenvectors, for n rows.
+
+        D²f[E, E] = Σ_(k≠l) Γ_kl·E_kl² with Γ_kl = (g_k − g_l)/(λ_k − λ_l) (Daleckii & Krein 1965), and for independent
+        rows the variance of half of it is about Σ_(k≠l) Γ_kl²·λ_k²·λ_l²/n².
+        """
+        kept = self.values > 1e-12 * self.values[0]
+        values, slope = self.values[kept], self.slope[kept]
+        gap = values[:, None] - values[None, :]
+        apart = np.abs(gap) > 1e-9 * values[0]
+        ratio = np.where(apart, (slope[:, None] - slope[None, :]) / np.where(apart, gap, 1.0), 0.0)
+        return float(((ratio * values[:, None] * values[None, :]) ** 2).sum()) / n**2
+
+
+def linearise(
+    blocks: Iterable[tuple[int, torch.Tensor, torch.Tensor]],
+    spectrum: Spectrum,
+    functions: Mapping[str, Slope],
+    centre: np.ndarray,
+) -> dict[str, Linearised]:
+    """Return the functions of a spectrum with the influence of each row: Σ_k g_k·((v_k·(x_i − centre))² − λ_k).
+
+    Parameters
+    ----------
+    blocks : iterable of (first row, rows, anything)
+        As `Cloud.blocks` yields them.
+    spectrum : Spectrum
+        Of the covariance around the centre.
+    functions : mapping of name to function of (eigenvalues, dimension)
+    centre : float64 ndarray of shape (d,)
+    """
+    values, kept, d = spectrum.values, len(spectrum.values), len(centre)
+    slopes = {name: slope for name, function in functions.items() if (slope := function(values, d)) is not None}
+    weights = torch.from_numpy(np.column_stack(list(slopes.values())))
+    vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept]), torch.from_numpy(centre)
+    parts = []
+    for _, block, _ in blocks:
+        coordinates = (block - mean.to(block.device)) @ vectors.to(block.device)
+        parts.append((coordinates.square() @ weights.to(block.device)).cpu().numpy())
+    rows = np.concatenate(parts) - values @ weights.numpy()
+    return {name: Linearised(rows[:, i], values, slope) for i, (name, slope) in enumerate(slopes.items())}
+
+
+def partition_isotropy(cloud: Cloud) -> np.ndarray:
+    """Return the influence of each row on min Z(c)/max Z(c), the rotation of the eigenvectors c included.
+
+    With softmax weights s_i ∝ exp(c·x_i): log Z(c) moves by n·s_i − 1 directly, and through c by
+    Σ_l (γ·v_l)(c·x_i)(v_l·x_i)/(λ_c − λ_l), with γ = Σ s_i x_i.
+    """
+    spectrum = cloud.uncentred_spectrum
+    vectors = spectrum.vectors
+    x = np.concatenate([block.cpu().numpy() for _, block, _ in cloud.blocks()])
+    coordinates = x @ vectors
+    n, d = x.shape
+    values = np.zeros(d)
+    values[: len(spectrum.values)] = spectrum.values
+    moved, logs = {}, {}
+    for sign in (1, -1):
+        logs[sign] = _logsumexp(sign * coordinates)
+    both = np.concatenate([logs[1], logs[-1]])
+    for which, place in (("low", int(both.argmin())), ("high", int(both.argmax()))):
+        sign, k = (1, place) if place < d else (-1, place - d)
+        weight = np.exp(sign * coordinates[:, k] - logs[sign][k])
+        pull = weight @ coordinates  # γ·v_l for all l
+        gap = values[k] - values
+        rotation = np.where(np.abs(gap) > 1e-9 * values[0], pull / np.where(gap == 0, 1, gap), 0.0)
+        rotation[k] = 0.0
+        moved[which] = n * weight - 1 + sign * coordinates[:, k] * (coordinates @ rotation)
+    return float(np.exp(both.min() - both.max())) * (moved["low"] - moved["high"])
+
+
+def _logsumexp(a: np.ndarray) -> np.ndarray:
+    top = a.max(0)
+    return top + np.log(np.exp(a - top).sum(0))

@@ -1,0 +1,247 @@
+"""Influence functions of pair statistics of directions: from row means, so that no pair is looked at one by one.
+
+For a mean over pairs of k_ij, row i has the influence 2(h_i − mean), h_i = mean over j of k_ij (Hoeffding 1948). Where
+directions are taken from the mean vector (the centred view), a row also moves that centre; this is the term "centring".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from geomprobe.metrics import hypersphere
+from geomprobe.metrics.cloud import Cloud, unit_rows
+from geomprobe.metrics.pairs import _tiles
+
+CHECKED_PAIRS = 4096
+SAMPLED_COLUMNS = 2048
+
+
+def _empty(cloud: Cloud) -> np.ndarray:
+    return np.zeros(cloud.n)
+
+
+def _scaled(cloud: Cloud, out: np.ndarray, used: int) -> np.ndarray:
+    """Return influences for a mean over all n rows, from those for a mean over the rows that have a direction."""
+    return out * (cloud.n / used)
+
+
+def _directions(cloud: Cloud) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+    """Yield (row numbers, x in this view, its direction z), float64, leaving out rows without a direction."""
+    for start, block, has in cloud.blocks():
+        kept = torch.nonzero(has).flatten()
+        if len(kept):
+            yield kept.cpu().numpy() + start, block[kept], unit_rows(block[kept])
+
+
+def distance_row_means(cloud: Cloud) -> np.ndarray:
+    """Return the mean squared distance of each direction to the others (0 for rows without one), float64 (n,)."""
+    m, mean, spread = cloud.direction_sums
+    out = _empty(cloud)
+    for rows, w in cloud.directions():
+        centre = torch.from_numpy(mean).to(w.device) - cloud.pilot
+        out[rows] = (((w - centre) ** 2).sum(1).cpu().numpy() + spread / m) * (m / (m - 1))
+    return out
+
+
+def mean_distance(cloud: Cloud, means: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on the mean squared distance over pairs of directions, from the row means."""
+    m = cloud.direction_sums[0]
+    out = np.where(means > 0, 2 * (means - cloud.distance_mean), 0.0)
+    return _scaled(cloud, out, m) + (_distance_centring(cloud) if cloud.name == "centred" else 0.0)
+
+
+def _distance_centring(cloud: Cloud) -> np.ndarray:
+    m, mean, _ = cloud.direction_sums
+    total = torch.from_numpy(m * mean)
+    slope, inverses = torch.zeros(cloud.d, dtype=torch.float64), 0.0
+    for _, y, z in _directions(cloud):
+        inverse = 1 / torch.linalg.vector_norm(y, dim=1)
+        slope -= ((inverse * (z @ total.to(z.device))) @ z).cpu()
+        inverses += float(inverse.sum())
+    return _along(cloud, 4 / (m * (m - 1)) * (slope + total * inverses))
+
+
+def _along(cloud: Cloud, slope: torch.Tensor) -> np.ndarray:
+    """Return slope·x for each row."""
+    return np.concatenate([(block @ slope.to(block.device)).cpu().numpy() for _, block, _ in cloud.blocks()])
+
+
+def uniformity(cloud: Cloud, t: float = hypersphere.T) -> tuple[np.ndarray, np.ndarray]:
+    """Return the influence of each row on uniformity, and the kernel's row means over its mean (rows with a direction).
+
+    log Ū moves by 2(h_i/Ū − 1); SE = 2·sd(h)/(√N·Ū).
+    """
+    centring: np.ndarray | float = 0.0
+    if not cloud.reads_all_pairs:
+        rows, means = _sampled_row_means(cloud, t)
+    elif cloud.name != "centred":
+        cloud.kernel_log_mean(t)
+        rows, means = cloud.sphere[0], cloud.kernel[t][1]
+    else:
+        rows, means, slope = _centred_kernel(cloud, t)
+        centring = _along(cloud, slope)
+    scaled = means / means.mean()
+    out = _empty(cloud)
+    out[rows] = 2 * (scaled - 1)
+    return _scaled(cloud, out, len(rows)) + centring, scaled
+
+
+def _centred_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+    """Return rows, kernel row means, and the slope of log Ū as the centre moves.
+
+    −4t/(m(m−1)Ū)·[Σ_j z_j Σ_i k_ij/‖y_i‖ − Σ_i (z_i/‖y_i‖) Σ_j k_ij cos_ij], for the centre
+    moves by (x_i − x̄)/n where row i gains weight, and directions turn by −(I − zzᵀ)/‖y‖ of it.
+    """
+    rows, w = cloud.sphere
+    inverse = torch.cat([1 / torch.linalg.vector_norm(y, dim=1) for _, y, _ in _directions(cloud)])
+    sums, pulled, turned = _kernel_sums(w, inverse.to(w.dtype), t)
+    slope, start = torch.zeros(cloud.d, dtype=torch.float64), 0
+    for _, _, z in _directions(cloud):
+        part = slice(start, start + len(z))
+        slope += ((pulled[part] - inverse[part] * turned[part]) @ z).cpu()
+        start = part.stop
+    return rows, (sums / (len(w) - 1)).cpu().numpy(), -4 * t / float(sums.sum()) * slope
+
+
+def _kernel_sums(w: torch.Tensor, inverse: torch.Tensor, t: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return Σ_j k_ij, Σ_j k_ij/‖y_j‖ and Σ_j k_ij·cos_ij over j ≠ i, float64 of shape (m,) each."""
+    m = len(w)
+    square = (w * w).sum(1)
+    sums, pulled, turned = (torch.zeros(m, dtype=torch.float64, device=w.device) for _ in range(3))
+    for rows, columns, tile in _tiles(w, square):
+        kernel = torch.exp(-t * tile)
+        if rows == columns:
+            kernel.fill_diagonal_(0)
+        weighted = kernel * (1 - tile / 2)
+        sums[rows] += kernel.sum(1)
+        pulled[rows] += kernel @ inverse[columns]
+        turned[rows] += weighted.sum(1)
+        if rows != columns:
+            sums[columns] += kernel.sum(0)
+            pulled[columns] += inverse[rows] @ kernel
+            turned[columns] += weighted.sum(0)
+    return sums, pulled, turned
+
+
+def _sampled_row_means(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and their kernel means over seeded columns: past the exact limit no one reads all pairs."""
+    rng = np.random.default_rng(cloud.seed)
+    sample = cloud.take(np.sort(rng.choice(cloud.n, SAMPLED_COLUMNS, replace=False)))
+    points = (unit_rows(sample[sample.abs().amax(1) > 0]) - cloud.pilot).float()
+    square = (points * points).sum(1)
+    rows, means = [], []
+    for found, w in cloud.directions():
+        block = w.float()
+        distance = ((block * block).sum(1)[:, None] + square - 2 * (block @ points.T)).clamp_min(0)
+        rows.append(found)
+        means.append(torch.exp(-t * distance).double().mean(1).cpu().numpy())
+    return np.concatenate(rows), np.concatenate(means)
+
+
+def checked_pairs(cloud: Cloud) -> np.ndarray:
+    """Return the squared distances of seeded pairs of different rows, float64 of shape (about CHECKED_PAIRS,)."""
+    rng = np.random.default_rng(cloud.seed)
+    first = rng.integers(0, cloud.n, CHECKED_PAIRS)
+    second = (first + rng.integers(1, cloud.n, CHECKED_PAIRS)) % cloud.n
+    a, b = cloud.take(first), cloud.take(second)
+    both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
+    return ((unit_rows(a[both]) - unit_rows(b[both])) ** 2).sum(1).cpu().numpy()
+
+
+def second_order(pairs: np.ndarray, row_means: np.ndarray) -> float:
+    """Return the variance of the second-order term of a mean over pairs: 2·ζ₂/m², ζ₂ = Var k − 2·Var h.
+
+    Var k comes from some pairs; what the in-sample variance of the m row means holds of ζ₂ is taken out.
+    """
+    m = len(row_means)
+    zeta = max(0.0, (float(np.var(pairs)) - 2 * float(np.var(row_means))) / max(1 - 2 / m, 0.1))
+    return 2 * zeta / m**2
+
+
+def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the class of each row (−1: no direction), counts, and mean squared distances to each class's rows."""
+    assert cloud.labels is not None
+    codes = np.unique(cloud.labels, return_inverse=True)[1]
+    classes = int(codes.max()) + 1
+    counts, sums, squares = np.zeros(classes), np.zeros((classes, cloud.d)), np.zeros(classes)
+    mine = np.full(cloud.n, -1)
+    for rows, w in cloud.directions():
+        mine[rows] = codes[rows]
+        points = w.cpu().numpy()
+        sums += np.eye(classes)[codes[rows]].T @ points
+        counts += np.bincount(codes[rows], minlength=classes)
+        squares += np.bincount(codes[rows], (points**2).sum(1), minlength=classes)
+    safe = np.maximum(counts, 1)
+    means, square = sums / safe[:, None], squares / safe
+    distances = np.zeros((cloud.n, classes))
+    for rows, w in cloud.directions():
+        points = w.cpu().numpy()
+        distances[rows] = (points**2).sum(1)[:, None] - 2 * points @ means.T + square
+    return mine, counts, distances
+
+
+def class_alignment(cloud: Cloud) -> np.ndarray:
+    """Return the influence of each row on the mean squared distance within classes, class sizes held fixed."""
+    mine, counts, distances = _class_distances(cloud)
+    used = np.flatnonzero(counts > 1)
+    out = _empty(cloud)
+    for c in used:
+        rows = mine == c
+        means = distances[rows, c] * (counts[c] / (counts[c] - 1))
+        out[rows] = 2 * (means - means.mean()) * (cloud.n / counts[c]) / len(used)
+    return out
+
+
+def class_separation(cloud: Cloud) -> np.ndarray:
+    """Return the influence of each row on the mean squared distance between classes, class sizes held fixed."""
+    mine, counts, distances = _class_distances(cloud)
+    used = np.flatnonzero(counts)
+    pairs = len(used) * (len(used) - 1) / 2
+    out = _empty(cloud)
+    for c in used:
+        rows = mine == c
+        others = distances[rows][:, used[used != c]].sum(1)
+        out[rows] = (others - others.mean()) * (cloud.n / counts[c]) / pairs
+    return out
+
+
+def rogue_share(cloud: Cloud, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return influences on the share of the k leading coordinates (these held fixed), and on what is shared."""
+    m, mean, _ = cloud.direction_sums
+    share = (m * mean**2 - np.diag(cloud.direction_second_moment)) / (m - 1)
+    top, total = np.argsort(share)[::-1][:k], share.sum()
+    ratio = share[top].sum() / total
+    out, whole = _empty(cloud), _empty(cloud)
+    for rows, _, z in _directions(cloud):
+        points = z.cpu().numpy()
+        moved = 2 * (m * mean * points - points**2) / (m - 1) - 2 * share
+        whole[rows] = moved.sum(1)
+        out[rows] = (moved[:, top].sum(1) - ratio * whole[rows]) / total
+    return _scaled(cloud, out, m), _scaled(cloud, whole, m)
+
+
+def alignment(cloud: Cloud, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs whose rows both have a direction, int64 (p, 2), and each pair's distance less the mean."""
+    assert cloud.positives is not None
+    kept, values = [], []
+    step = max(1, 2**22 // cloud.d)
+    for start in range(0, len(cloud.positives), step):
+        pairs = cloud.positives[start : start + step]
+        a, b = cloud.take(pairs[:, 0]), cloud.take(pairs[:, 1])
+        both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
+        values.append((((unit_rows(a[both]) - unit_rows(b[both])) ** 2).sum(1) ** (power / 2)).cpu().numpy())
+        kept.append(pairs[both.cpu().numpy()])
+    value = np.concatenate(values)
+    return np.concatenate(kept), value - value.mean()
+
+
+def norm_cv(cloud: Cloud) -> np.ndarray:
+    """Return the influence of each row on the coefficient of variation of the norms, in the raw view."""
+    norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
+    mean = norms.mean()
+    variance = float(((norms - mean) ** 2).mean())
+    cv = np.sqrt(variance) / mean
+    return cv * (((norms - mean) ** 2 / variance - 1) / 2 - (norms / mean - 1)) if variance > 0 else np.zeros(cloud.n)
