@@ -46,6 +46,7 @@ def measure(
     clusters: Any = None,
     seed: int = 0,
     exact: bool = False,
+    intervals: bool = True,
 ) -> pd.DataFrame:
     """Measure the geometry of vectors.
 
@@ -68,6 +69,8 @@ def measure(
         Of the sampled pairs and rows that are read past 20,000 rows.
     exact : bool
         Read all pairs at any n.
+    intervals : bool
+        Whether to fill se, ci_low, ci_high and ci_method (see `geomprobe.inference`); they need the rows.
 
     Returns
     -------
@@ -83,17 +86,27 @@ def measure(
     UsageError
         For unknown names of metrics, definitions or views.
     """
-    cloud = _cloud(data, labels, positives, clusters, seed, exact)
-    chosen = _chosen(metrics, cloud)
+    frame, measured = measure_clouds(_cloud(data, labels, positives, clusters, seed, exact), metrics, views)
+    if intervals:
+        from geomprobe.inference import with_intervals  # which reads the registry
+
+        frame, _ = with_intervals(frame, measured, clusters)
+    return frame
+
+
+def measure_clouds(
+    cloud: Cloud, metrics: Sequence[str] | None, views: Sequence[str] | None
+) -> tuple[pd.DataFrame, list[tuple[Metric, str, Cloud]]]:
+    """Return the frame of `measure` without intervals, and the metric, definition and cloud of each of its rows."""
     clouds: dict[str, Cloud] = {}
-    rows = []
-    for found, definition in chosen:
+    measured = []
+    for found, definition in _chosen(metrics, cloud):
         for view in _views(found, views, metrics is not None):
             if view not in clouds:
                 clouds[view] = cloud.view(view)
-            rows.append(_row(found, definition, clouds[view]))
-    frame = pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
-    return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS})
+            measured.append((found, definition, clouds[view]))
+    frame = pd.DataFrame([_row(*one) for one in measured], columns=list(MEASURE_COLUMNS))
+    return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS}), measured
 
 
 def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
