@@ -82,7 +82,7 @@ CURVES = {
     "cosine_histogram": "x: bin centre of the cosine of two different rows, 100 bins over [-1, 1]; y: density",
 }
 
-# Per-example scores of a probe, so that paired tests can be redone.
+# Per-example scores of a probe, so that paired tests can be redone. Rows that share a sentence share a `cluster`.
 EXAMPLE_COLUMNS: dict[str, str] = {
     "model": "string",
     "task": "string",
@@ -90,9 +90,24 @@ EXAMPLE_COLUMNS: dict[str, str] = {
     "pooling": "string",
     "probe": "string",
     "row_id": "string",
+    "cluster": "Int64",
     "label": "Float64",
     "prediction": "Float64",
     "log_loss": "Float64",
+}
+
+# How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list with a
+# number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for. Null: no interval.
+INFLUENCE_COLUMNS: dict[str, str] = {
+    "model": "string",
+    "task": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "view": "string",
+    "metric": "string",
+    "definition": "string",
+    "contributions": "object",
+    "extra": "Float64",
 }
 
 STATUSES = ("ok", "failed", "not applicable", "needs rows")
@@ -112,8 +127,8 @@ class Results:
 
     Attributes
     ----------
-    results, comparisons, curves, examples : DataFrame
-        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS.
+    results, comparisons, curves, examples, influences : DataFrame
+        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS, INFLUENCE_COLUMNS.
     definitions : dict
         Metric name -> the registry's entry: formula, range, direction, invariances, source.
     run : dict
@@ -129,6 +144,7 @@ class Results:
     definitions: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
     training: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    influences: pd.DataFrame = field(default_factory=lambda: table([], INFLUENCE_COLUMNS))
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
@@ -160,6 +176,7 @@ def write_results(folder: str | Path, results: Results) -> Path:
     write_table(folder / "comparisons.parquet", results.comparisons)
     write_table(folder / "curves.parquet", results.curves)
     write_table(folder / "examples.parquet", results.examples)
+    write_table(folder / "influences.parquet", results.influences)
     write_json(folder / "definitions.json", results.definitions)
     for model, records in results.training.items():
         lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
@@ -194,4 +211,5 @@ def read_results(folder: str | Path) -> Results:
         read_json(folder / "definitions.json"),
         run,
         training,
+        read_table(folder / "influences.parquet", INFLUENCE_COLUMNS),
     )
