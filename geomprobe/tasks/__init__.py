@@ -15,7 +15,9 @@ __all__ = ["GeometryRows", "Split", "Task", "load_file", "load_task", "task_name
 
 def task_names() -> list[str]:
     """Return the names of the built-in tasks."""
-    return [*GLUE, "controlled"]
+    from geomprobe.tasks import controlled
+
+    return [*GLUE, *controlled.TASK_NAMES]
 
 
 def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) -> Task:
@@ -24,10 +26,10 @@ def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) 
     Parameters
     ----------
     name : str
-        One of `task_names`, or the path of a user's own file or folder.
+        One of `task_names`, or the path of a user's own file or folder. A controlled task may name its size, as in
+        ``controlled:large``.
     data_dir : path, optional
-        Folder with ``glue/<task>/<split>.parquet``. Default: the hub's ``nyu-mll/glue``. The controlled task and files
-        need no data.
+        Folder with ``glue/<task>/<split>.parquet``. Default: the hub's ``nyu-mll/glue``. Only the GLUE tasks need it.
     **columns
         For a file: the options of `load_file`, such as ``text`` and ``label``.
 
@@ -38,14 +40,15 @@ def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) 
     InputError
         Data missing, damaged or out of reach.
     """
-    if name not in task_names() and is_file_task(name):
+    from geomprobe.tasks import controlled
+
+    stem, _, size = name.partition(":")
+    if stem not in task_names() and is_file_task(name):
         return load_file(name, **columns)
     if any(value for value in columns.values()):
         raise UsageError(f"The task {name!r} is built in and has its own columns.", "--text and --label are for files.")
     if name in GLUE:
         return load_glue(name, data_dir)
-    if name == "controlled":
-        from geomprobe.tasks import controlled
-
-        return controlled.load()
+    if stem in controlled.TASK_NAMES:
+        return controlled.load(stem, size=size or "small")
     raise unknown_name("task", name, task_names())

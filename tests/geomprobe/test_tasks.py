@@ -83,7 +83,12 @@ def test_without_hub_the_answer_comes_in_seconds(monkeypatch, tmp_path):
 
 
 def test_names():
-    assert task_names() == ["sst2", "mrpc", "mnli", "cola", "stsb", "controlled"]
+    assert task_names()[:6] == ["sst2", "mrpc", "mnli", "cola", "stsb", "controlled"]
+    task = load_task("controlled")
+    assert task.name == "controlled"
+    assert load_task("controlled:small").fingerprint == task.fingerprint
+    with pytest.raises(UsageError, match="size"):
+        load_task("controlled:tiny")
 
 
 def test_glue_as_published(data_dir):
