@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from geomprobe.metrics.pairs import Sampled, control_variates, kernel_means, nearest
-from geomprobe.moments import Moments
+from geomprobe.moments import Moments, row_hashes
 from geomprobe.vectors import Rows, block_rows, full_precision, gram
 
 VIEWS = {
     "raw": "the vectors as they are",
     "centred": "the mean vector subtracted",
     "standardised": "each coordinate centred and divided by its standard deviation (1/N); constant ones stay zero",
-    "all-but-top-k": "centred, and the k = max(1, round(D/100)) first principal components removed (Mu & Viswanath 2018)",
+    "all-but-top-k": "centred, and the k = max(1, round(D/100)) first components removed (Mu & Viswanath 2018)",
     "whitened": "centred, and multiplied by Σ^(−1/2) (ZCA), on the directions that have variance",
 }
 EXACT_ROWS = 20_000
@@ -260,6 +260,27 @@ class Cloud:
         if len(w) <= k:
             raise NotApplicable(f"{len(w)} rows with a direction; {k} neighbours of each need more")
         return nearest(w, k)
+
+    def point_distances(self, k: int) -> tuple[np.ndarray, int]:
+        """Return Euclidean distances to the k nearest different rows, shape (rows, k), and how many rows were dropped.
+
+        In units that make the largest coordinate 1, for estimates that do not depend on scale.
+        """
+        sample = self.sampled_rows()
+        x = torch.cat([block for _, block, _ in self.blocks()]) if sample is None else self.take(sample)
+        x = x - x[0]
+        largest = float(x.abs().max())
+        x = (x / largest if largest > 0 else x).to(self.rows.work)  # type: ignore[union-attr]
+        kept = np.sort(np.unique(row_hashes(x), return_index=True)[1])
+        if len(kept) <= k + 1:
+            raise NotApplicable(f"{len(kept)} different rows; {k} neighbours of each need more")
+        squared = nearest(x[torch.from_numpy(kept).to(x.device)], k)[0].cpu().numpy()
+        apart = squared[:, 0] > 0
+        return np.sqrt(squared[apart]), self.n_read(sample) - int(apart.sum())
+
+    def n_read(self, sample: np.ndarray | None) -> int:
+        """Return how many rows a seeded sample holds, all where it is None."""
+        return self.n if sample is None else len(sample)
 
     def view(self, name: str) -> Cloud:
         """Return this cloud in another view (see VIEWS)."""

@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from geomprobe.common import unknown_name
-from geomprobe.metrics import hypersphere, isotropy, spectrum
-from geomprobe.metrics.cloud import VIEWS, Cloud, NotApplicable, unit_rows
+from geomprobe.metrics import dimension, hypersphere, isotropy, spectrum
+from geomprobe.metrics.cloud import EXACT_ROWS, VIEWS, Cloud, NotApplicable, spectrum_of, unit_rows
+from geomprobe.moments import Moments
 
 STANDARD = "standard"
 ALL = tuple(VIEWS)
 RAW = ("raw",)
 BOTH = ("raw", "centred")
+# after whitening all eigenvalues are equal, and the eigenvectors arbitrary
+SPECTRAL = ("raw", "centred", "standardised", "all-but-top-k")
 ROTATION, SCALE, SHIFT, ROW_SCALE = "rotation", "scale", "shift", "row scale"
 """Invariances: x → xR with R orthogonal; x → cx with c > 0; x → x + v; each row by its own positive factor.
 
@@ -48,12 +53,12 @@ class Metric:
         What a larger value means.
     invariances : tuple of str
         Transformations of the vectors that leave it unchanged.
-    needs : {"moments", "rows", "labels", "positives", "groups"}
+    needs : {"moments", "rows", "labels", "positives"}
         What it is computed from; all but moments read the rows.
     views : tuple of str
         Views in which it makes sense.
     default_views : tuple of str
-        Views in which `measure` gives it unless asked otherwise.
+        Views in which `measure` gives it unless asked otherwise; empty: only where it is asked for by name.
     variants : dict
         Definition name -> function of a cloud; "standard" is the one that `measure` uses unless asked otherwise.
     variant_notes : dict
@@ -133,6 +138,15 @@ def definitions(names: Iterable[str] | None = None) -> dict[str, Any]:
     return {name: REGISTRY[name].entry() for name in (REGISTRY if names is None else names) if name in REGISTRY}
 
 
+def _left_out(cloud: Cloud, n: int) -> str | None:
+    gone = cloud.n - n
+    return f"{gone} row{'s' if gone > 1 else ''} without a direction left out" if gone else None
+
+
+def _join(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note) or None
+
+
 # Spectrum. Centred by definition, so the raw and the centred view agree (but for rankme).
 
 _UNRESOLVED = "eigenvalues below 1e-6 of the largest are not resolved by float32 blocks"
@@ -142,7 +156,7 @@ def _noted(cloud: Cloud, value: float, n: int | None = None) -> Value:
     """Return the value with a note where the spectrum rests on float32 products and nothing better is at hand."""
     values = cloud.spectrum.values
     unresolved = cloud.rows is None and cloud.state.work_eps > 1e-10 and values[-1] < 1e-6 * values[0]
-    return Value(value, n, _UNRESOLVED if unresolved and cloud.name != "whitened" else None)
+    return Value(value, n, _UNRESOLVED if unresolved else None)
 
 
 def _spectral_entropy(cloud: Cloud) -> Value:
@@ -151,9 +165,9 @@ def _spectral_entropy(cloud: Cloud) -> Value:
     return _noted(cloud, spectrum.spectral_entropy(cloud.spectrum.values))
 
 
-def _alpha_req(cloud: Cloud) -> Value:
+def _alpha_req(cloud: Cloud, first: int = spectrum.ALPHA_RANGE[0], last: int = spectrum.ALPHA_RANGE[1]) -> Value:
     try:
-        return _noted(cloud, spectrum.alpha_req(cloud.spectrum.values))
+        return _noted(cloud, spectrum.alpha_req(cloud.spectrum.values, first, last))
     except ValueError as error:
         raise NotApplicable(str(error)) from None
 
@@ -167,6 +181,7 @@ register(
     direction="larger: more dimensions are used",
     invariances=(ROTATION, SCALE, SHIFT),
     source="Roy & Vetterli 2007, EUSIPCO, eq. 3",
+    views=SPECTRAL,
 )
 register(
     "rankme",
@@ -177,6 +192,7 @@ register(
     direction="larger: more dimensions are used",
     invariances=(ROTATION, SCALE),
     source="Garrido et al. 2023, ICML, eq. 2",
+    views=SPECTRAL,
 )
 register(
     "spectral_entropy",
@@ -187,6 +203,7 @@ register(
     direction="larger: variance is spread more evenly",
     invariances=(ROTATION, SCALE, SHIFT),
     source="Shannon entropy of the variance shares, normalised",
+    views=SPECTRAL,
 )
 register(
     "participation_ratio",
@@ -197,6 +214,7 @@ register(
     direction="larger: variance is spread over more dimensions",
     invariances=(ROTATION, SCALE, SHIFT),
     source="Gao et al. 2017, bioRxiv 214262",
+    views=SPECTRAL,
 )
 register(
     "stable_rank",
@@ -207,6 +225,7 @@ register(
     direction="larger: the first principal component dominates less",
     invariances=(ROTATION, SCALE, SHIFT),
     source="Rudelson & Vershynin 2007, J. ACM 54(4)",
+    views=SPECTRAL,
 )
 for _share in (90, 99):
     register(
@@ -218,29 +237,100 @@ for _share in (90, 99):
         direction="larger: variance is spread over more dimensions",
         invariances=(ROTATION, SCALE, SHIFT),
         source="cumulative variance of principal components",
+        views=SPECTRAL,
     )
 register(
     "alpha_req",
     "spectrum",
-    _alpha_req,
+    lambda c: _alpha_req(c),
     formula="α of λ_k ∝ k^−α for 11 ≤ k ≤ min(500, N−1, D): least squares of log λ on log k with weights 1/k",
     range="(−∞, ∞), positive where eigenvalues fall",
     direction="larger: the spectrum falls faster",
     invariances=(ROTATION, SCALE, SHIFT),
     source="Agrawal et al. 2022, NeurIPS; range and weights of Stringer et al. 2019, Nature 571",
+    views=SPECTRAL,
+)
+
+
+# Dimension
+
+
+def _vendi_score(cloud: Cloud) -> Value:
+    n = cloud.direction_sums[0]
+    if not n:
+        raise NotApplicable("no row has a direction")
+    values = spectrum_of(cloud.direction_second_moment, min(n, cloud.d)).values
+    return Value(dimension.vendi_score(values), n, _left_out(cloud, n))
+
+
+def _lidar(cloud: Cloud) -> Value:
+    """LiDAR with the connected rows of the declared positive pairs as objects, and their rows as views."""
+    assert cloud.positives is not None
+    used, compact = np.unique(cloud.positives, return_inverse=True)
+    first, second = compact.reshape(-1, 2).T
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(used), len(used)))
+    objects, member = connected_components(links, directed=False)
+    if objects < 2:
+        raise NotApplicable("the positive pairs make one object only")
+    x = cloud.take(used).cpu().numpy()
+    sizes = np.bincount(member)
+    means = np.zeros((objects, cloud.d))
+    np.add.at(means, member, x)
+    means /= sizes[:, None]
+    inside = (x - means[member]) / np.sqrt(objects * sizes[member])[:, None]
+    outside = means - means.mean(0)
+    if not outside.any():
+        raise NotApplicable("all objects have the same mean")
+    value = dimension.lidar(outside.T @ outside / objects, inside.T @ inside)
+    return Value(value, len(used), f"{objects} objects")
+
+
+def _neighbour_dimension(cloud: Cloud, k: int, estimate: Callable[[np.ndarray], float]) -> Value:
+    distances, dropped = cloud.point_distances(k)
+    note = f"seeded sample of {EXACT_ROWS:,} rows" if cloud.sampled_rows() is not None else None
+    duplicates = f"{dropped} duplicated row{'s' if dropped > 1 else ''} dropped" if dropped else None
+    return Value(estimate(distances), len(distances), _join(note, duplicates))
+
+
+register(
+    "vendi_score",
+    "dimension",
+    _vendi_score,
+    formula="exp H(eigenvalues of ZZᵀ/N), Z the unit rows",
+    range="[1, min(N, D)]",
+    direction="larger: more different directions",
+    invariances=(ROTATION, SCALE, ROW_SCALE),
+    source="Friedman & Dieng 2023, TMLR, eq. 2, cosine kernel",
+)
+register(
+    "lidar",
+    "dimension",
+    _lidar,
+    formula="exp(−Σ p log p), p = λ/Σλ + 1e-7, λ the eigenvalues of W^(−1/2) B W^(−1/2), W with 1e-4·I added; "
+    "objects are the connected rows of the positive pairs",
+    range="[1, min(objects − 1, D)] (up to the added 1e-7)",
+    direction="larger: objects differ in more dimensions than their views do",
+    invariances=(ROTATION, SHIFT),
+    source="Thilak et al. 2024, ICLR, eq. 5",
+    needs="positives",
+    default_views=(),
+)
+register(
+    "intrinsic_dimension",
+    "dimension",
+    lambda c: _neighbour_dimension(c, 2, dimension.two_nn),
+    formula="TwoNN: slope through 0 of −log(1 − F(μ)) on log μ, μ = r_2/r_1 (Euclidean), largest 10 % left out, "
+    "duplicated rows dropped",
+    range="(0, ∞)",
+    direction="larger: the cloud has more dimensions nearby",
+    invariances=(ROTATION, SCALE, SHIFT),
+    source="Facco et al. 2017, Scientific Reports 7",
+    needs="rows",
+    default_views=(),
 )
 
 
 # Hypersphere
-
-
-def _left_out(cloud: Cloud, n: int) -> str | None:
-    gone = cloud.n - n
-    return f"{gone} row{'s' if gone > 1 else ''} without a direction left out" if gone else None
-
-
-def _join(*notes: str | None) -> str | None:
-    return "; ".join(note for note in notes if note) or None
 
 
 def _uniformity(cloud: Cloud) -> Value:
@@ -454,6 +544,7 @@ register(
     direction="larger: variance is spread more evenly over all D dimensions",
     invariances=(ROTATION, SCALE, SHIFT),
     source="Rudman et al. 2022, Findings of ACL, in closed form",
+    views=SPECTRAL,
 )
 register(
     "partition_isotropy",
@@ -465,6 +556,7 @@ register(
     invariances=(ROTATION,),
     source="Mu & Viswanath 2018, ICLR, eq. 5, with both signs of each eigenvector",
     needs="rows",
+    views=SPECTRAL,
     default_views=BOTH,
 )
 for _k in (1, 3):
@@ -498,4 +590,130 @@ register(
     invariances=(ROTATION, SCALE, ROW_SCALE),
     source="Radovanović et al. 2010, JMLR 11, k = 10",
     needs="rows",
+)
+
+
+# Other definitions under the same name: what other packages print, and what papers did.
+
+
+def add_definition(name: str, definition: str, compute: Callable[[Cloud], float | Value], note: str) -> None:
+    """Add another definition of a registered metric, to be asked for as "name:definition"."""
+    REGISTRY[name].variants[definition] = compute
+    REGISTRY[name].variant_notes[definition] = note
+
+
+def _padded(values: np.ndarray, length: int) -> np.ndarray:
+    return np.concatenate([values, np.zeros(max(0, length - len(values)))])
+
+
+def _unbiased_participation_ratio(cloud: Cloud) -> Value:
+    if cloud.n < 4:
+        raise NotApplicable("the unbiased estimates need four rows")
+    state = cloud.state
+    if cloud.name not in ("raw", "centred"):
+        state = Moments("float64")
+        for _, block, _ in cloud.blocks():
+            state.update(block)
+    value = spectrum.participation_ratio_unbiased(cloud.spectrum.values, state.quartic, cloud.n)
+    if not value > 0:
+        raise NotApplicable("the unbiased estimate of tr Σ² is not positive at this N")
+    return _noted(cloud, value)
+
+
+def _unbiased_isoscore(cloud: Cloud) -> Value:
+    if cloud.d < 2:
+        raise NotApplicable("one dimension only")
+    found = _unbiased_participation_ratio(cloud)
+    return Value(isotropy.isoscore(found.value, cloud.d), found.n, found.note)
+
+
+def _reptrix_rankme(cloud: Cloud) -> float:
+    shares = cloud.spectrum.values / cloud.spectrum.values.sum()
+    return float(np.exp(spectrum.entropy(_padded(shares, min(cloud.n, cloud.d)) + 1e-7)))
+
+
+def _vecscope_effective_rank(cloud: Cloud) -> float:
+    n, mean, _ = cloud.direction_sums
+    moment = cloud.direction_second_moment - np.outer(mean, mean)
+    values = spectrum_of(moment, min(n - 1, cloud.d)).values
+    if not values[0] > 0:
+        raise NotApplicable("all rows have the same direction")
+    return spectrum.participation_ratio(values)
+
+
+def _uniformity_with_itself(cloud: Cloud) -> Value:
+    found = _uniformity(cloud)
+    n = found.n or cloud.n
+    return Value(float(np.log(((n - 1) * np.exp(found.value) + 1) / n)), n, found.note)
+
+
+def _pooled_class_alignment(cloud: Cloud) -> Value:
+    counts, sums, squares = class_sums(cloud)
+    if not (counts > 1).any():
+        raise NotApplicable("no class has two rows")
+    pairs = counts * (counts - 1) / 2
+    within = counts * squares - (sums**2).sum(1)  # Σ over pairs i<j of ‖w_i − w_j‖²
+    return Value(float(within.sum() / pairs.sum()), int(counts.sum()))
+
+
+add_definition(
+    "effective_rank",
+    "ssrlib",
+    lambda c: _noted(c, float(np.exp(spectrum.entropy(c.spectrum.values / c.spectrum.values.sum())))),
+    "exp H(λ/Σλ): eigenvalues in place of singular values, centred (ssrlib)",
+)
+add_definition(
+    "effective_rank",
+    "vecscope",
+    _vecscope_effective_rank,
+    "participation ratio of the centred unit rows (vecscope)",
+)
+add_definition(
+    "rankme",
+    "reptrix",
+    _reptrix_rankme,
+    "exp(−Σ p log p), p = λ/Σλ + 1e-7: eigenvalues of the centred matrix (reptrix)",
+)
+add_definition(
+    "stable_rank",
+    "embedding-quality",
+    lambda c: spectrum.stable_rank(c.uncentred_spectrum.values),
+    "‖X‖_F²/‖X‖₂² of the matrix that is not centred (embedding-quality Stable_rank; its NESum is the standard one)",
+)
+add_definition(
+    "participation_ratio",
+    "unbiased",
+    _unbiased_participation_ratio,
+    "unbiased estimates of (tr Σ)² and tr Σ² (Himeno & Yamada 2014)",
+)
+add_definition("isoscore", "unbiased", _unbiased_isoscore, "with the unbiased participation ratio")
+add_definition(
+    "alpha_req",
+    "reptrix",
+    lambda c: _alpha_req(c, 11, 100),
+    "fit over 11 ≤ k ≤ 100 (reptrix; Agrawal et al. 2022)",
+)
+add_definition(
+    "intrinsic_dimension",
+    "mle",
+    lambda c: _neighbour_dimension(c, dimension.MLE_K, dimension.levina_bickel),
+    "maximum likelihood over 20 neighbours, harmonic mean over rows (Levina & Bickel 2004; MacKay & Ghahramani 2005)",
+)
+add_definition(
+    "spectral_entropy",
+    "paper",
+    lambda c: spectrum.entropy(c.spectrum.values / c.spectrum.values.sum()) / float(np.log(min(c.n, c.d))),
+    "divided by log min(N, D) in place of log min(N−1, D)",
+)
+add_definition(
+    "class_alignment",
+    "pooled",
+    _pooled_class_alignment,
+    "mean over all pairs of rows of the same class, so that large classes weigh more",
+)
+add_definition(
+    "uniformity",
+    "all pairs",
+    _uniformity_with_itself,
+    "mean over all N² pairs, each row with itself included (k = 1 on the diagonal), as many scripts compute it",
 )

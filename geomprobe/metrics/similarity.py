@@ -1,0 +1,344 @@
+"""Similarity of two encoders or layers that saw the same rows: CKA, Procrustes, shared neighbours, RSA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import rankdata
+
+from geomprobe.common import unknown_name
+from geomprobe.metrics.cloud import NotApplicable, unit_rows
+from geomprobe.metrics.pairs import nearest
+from geomprobe.moments import Moments
+from geomprobe.vectors import Rows
+
+NEIGHBOURS = 10
+RSA_ROWS = 2000
+COLUMNS = ("metric", "value", "null_mean", "null_sd", "p", "n", "status", "note")
+
+
+class Side:
+    """One of two matrices with the same rows, with what similarities share."""
+
+    def __init__(self, data: Any):
+        rows = Rows(data)
+        state = Moments().update(rows)  # refuses rows that are not finite, by number
+        x = torch.cat([block.double() for _, block in rows.blocks()])
+        largest = float(x.abs().max())
+        self.x = x / largest if largest > 0 else x
+        spread = float(np.trace(state.scatter)) / rows.n
+        self.constant = spread <= (0.5 * state.eps) ** 2 * float(state.mean @ state.mean)
+        self.n = rows.n
+
+    @cached_property
+    def centred(self) -> torch.Tensor:
+        """Centred and scaled to Frobenius norm 1, float64 of shape (n, d)."""
+        if self.constant:
+            raise NotApplicable("all rows of one side are equal up to rounding")
+        y = self.x - self.x.mean(0)
+        y = y / y.abs().max()
+        return y / torch.linalg.vector_norm(y)
+
+    @cached_property
+    def square(self) -> torch.Tensor:
+        """‖y‖² of each centred row."""
+        return (self.centred**2).sum(1)
+
+    @cached_property
+    def self_product(self) -> float:
+        """‖YᵀY‖_F²."""
+        return float(((self.centred.T @ self.centred) ** 2).sum())
+
+    @cached_property
+    def z(self) -> torch.Tensor:
+        """Unit rows."""
+        if not bool((self.x.abs().amax(1) > 0).all()):
+            raise NotApplicable("a zero row has no direction")
+        return unit_rows(self.x)
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """Row numbers of the nearest directions, shape (n, NEIGHBOURS)."""
+        if self.n <= NEIGHBOURS:
+            raise NotApplicable(f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} rows")
+        return nearest(self.z - self.z.mean(0), NEIGHBOURS)[1].numpy()
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """Ranks of the cosines of all pairs of rows, as a symmetric matrix of shape (n, n)."""
+        upper = np.triu_indices(self.n, 1)
+        ranks = np.zeros((self.n, self.n))
+        ranks[upper] = rankdata((self.z @ self.z.T).numpy()[upper])
+        return ranks + ranks.T
+
+    def taken(self, rows: np.ndarray) -> Side:
+        """Return the side with its rows in another order (a permutation)."""
+        other = object.__new__(Side)
+        other.n, other.constant, other.x = self.n, self.constant, self.x[rows]
+        for name in ("centred", "square", "z"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name][rows]
+        if "self_product" in self.__dict__:
+            other.__dict__["self_product"] = self.self_product
+        if "neighbours" in self.__dict__:
+            place = np.empty(self.n, np.int64)
+            place[rows] = np.arange(self.n)
+            other.__dict__["neighbours"] = place[self.neighbours[rows]]
+        if "ranks" in self.__dict__:
+            other.__dict__["ranks"] = self.ranks[np.ix_(rows, rows)]
+        return other
+
+
+def linear_cka(a: Side, b: Side) -> float:
+    """Return ‖XᵀY‖_F²/(‖XᵀX‖_F ‖YᵀY‖_F), X and Y centred. Kornblith et al. (2019), ICML, eq. 5."""
+    cross = float(((a.centred.T @ b.centred) ** 2).sum())
+    return cross / float(np.sqrt(a.self_product * b.self_product))
+
+
+def _hsic(cross: float, a: torch.Tensor, b: torch.Tensor) -> float:
+    """Return n(n−3) times the unbiased HSIC of two linear kernels, from ‖XᵀY‖_F² and the squared lengths of rows.
+
+    Song et al. (2012), JMLR 13, eq. 5, for centred rows: there K1 = 0, so K without its diagonal has K̃1 = −diag K,
+    and all terms need O(nd²) instead of O(n²d).
+    """
+    n = len(a)
+    product = float(a @ b)
+    return cross - product + float(a.sum() * b.sum()) / ((n - 1) * (n - 2)) - 2 * product / (n - 2)
+
+
+def linear_cka_unbiased(a: Side, b: Side) -> float:
+    """Return CKA with unbiased HSIC estimates (Song et al. 2012; Nguyen et al. 2021, ICLR): signed, 0 on average for
+    independent data at any n and d; n >= 4."""
+    if a.n < 4:
+        raise NotApplicable("the unbiased estimate needs four rows")
+    cross = float(((a.centred.T @ b.centred) ** 2).sum())
+    own_a, own_b = _hsic(a.self_product, a.square, a.square), _hsic(b.self_product, b.square, b.square)
+    # sums of squares in exact arithmetic; zero where all distances between rows are equal
+    if min(own_a / a.self_product, own_b / b.self_product) < 1e-12:
+        raise NotApplicable("all rows of one side are equally far from each other")
+    return _hsic(cross, a.square, b.square) / float(np.sqrt(own_a * own_b))
+
+
+def procrustes(a: Side, b: Side) -> float:
+    """Return min over orthogonal Q of ‖X − YQ‖_F = √(2 − 2‖XᵀY‖_*), X and Y centred and scaled to Frobenius norm 1.
+
+    Williams et al. (2021), "Generalized shape metrics on neural representations", NeurIPS; a metric.
+    """
+    nuclear = float(torch.linalg.svdvals(a.centred.T @ b.centred).sum())
+    return float(np.sqrt(max(0.0, 2 - 2 * nuclear)))
+
+
+def _shared(a: Side, b: Side) -> np.ndarray:
+    """Return whether each neighbour in a is a neighbour in b, bool of shape (n, NEIGHBOURS)."""
+    rows = np.arange(a.n)[:, None] * a.n
+    return np.isin((rows + a.neighbours).ravel(), (rows + b.neighbours).ravel()).reshape(a.neighbours.shape)
+
+
+def mutual_knn(a: Side, b: Side) -> float:
+    """Return the mean share of the 10 nearest neighbours (by cosine) of a row that both sides name.
+
+    Huh et al. (2024), "The Platonic Representation Hypothesis", ICML, appendix A.
+    """
+    return float(_shared(a, b).mean())
+
+
+def _kernel(side: Side, rows: np.ndarray) -> np.ndarray:
+    """Return z_i·z_j − mean over l≠i of z_i·z_l for the given neighbours j of each row i, shape of rows."""
+    z = side.z
+    row_means = ((z @ z.sum(0)) - 1) / (side.n - 1)
+    cosine = torch.einsum("nd,nkd->nk", z, z[torch.from_numpy(rows)])
+    return (cosine - row_means[:, None]).numpy()
+
+
+def cknna(a: Side, b: Side) -> float:
+    """Return Align(K, L)/√(Align(K, K)·Align(L, L)), where Align sums products of row-centred cosines over the pairs
+    (i, j) with j among the 10 nearest of i on both sides: CKA over shared neighbours.
+
+    Huh et al. (2024), ICML, eqs. 7 and 8. (The authors' code masks the kernels first and centres the masked ones.)
+    """
+    shared = _shared(a, b)
+    own_a, own_b = _kernel(a, a.neighbours), _kernel(b, b.neighbours)
+    cross = float((own_a * _kernel(b, a.neighbours))[shared].sum())
+    return cross / float(np.sqrt((own_a**2).sum() * (own_b**2).sum()))
+
+
+def rsa_spearman(a: Side, b: Side) -> float:
+    """Return Spearman's correlation over pairs of rows between their cosines on either side.
+
+    Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience 2, with cosine dissimilarity.
+    """
+    upper = np.triu_indices(a.n, 1)
+    x, y = a.ranks[upper], b.ranks[upper]
+    x, y = x - x.mean(), y - y.mean()
+    if not x.any() or not y.any():
+        raise NotApplicable("all pairs of one side have the same cosine")
+    return float((x @ y) / np.sqrt((x @ x) * (y @ y)))
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """A similarity and its contract; fields as in `geomprobe.metrics.registry.Metric`."""
+
+    name: str
+    compute: Callable[[Side, Side], float]
+    formula: str
+    range: str
+    direction: str
+    invariances: tuple[str, ...]
+    source: str
+    null: str = "larger"
+    """Which side of the permutation null is extreme."""
+
+
+_LINEAR = ("rotation", "scale", "shift")
+SIMILARITIES: dict[str, Similarity] = {
+    entry.name: entry
+    for entry in (
+        Similarity(
+            "linear_cka",
+            linear_cka,
+            "‖XᵀY‖_F²/(‖XᵀX‖_F ‖YᵀY‖_F), columns centred",
+            "[0, 1]",
+            "larger: more alike; biased upwards where D is not small against N (read it beside its null)",
+            _LINEAR,
+            "Kornblith et al. 2019, ICML, eq. 5",
+        ),
+        Similarity(
+            "linear_cka_unbiased",
+            linear_cka_unbiased,
+            "HSIC₁(X, Y)/√(HSIC₁(X, X)·HSIC₁(Y, Y)) with the unbiased HSIC₁",
+            "[−1, 1]",
+            "larger: more alike; 0 on average for independent data",
+            _LINEAR,
+            "Song et al. 2012, JMLR 13, eq. 5; Nguyen et al. 2021, ICLR",
+        ),
+        Similarity(
+            "procrustes",
+            procrustes,
+            "√(2 − 2‖XᵀY‖_*), columns centred, each side scaled to Frobenius norm 1",
+            "[0, √2]",
+            "smaller: more alike; a metric",
+            _LINEAR,
+            "Williams et al. 2021, NeurIPS",
+            "smaller",
+        ),
+        Similarity(
+            "mutual_knn",
+            mutual_knn,
+            "mean share of the 10 nearest neighbours (by cosine) that both sides name",
+            "[0, 1]",
+            "larger: more alike nearby; 10/(N−1) for independent data",
+            ("rotation", "scale", "row scale"),
+            "Huh et al. 2024, ICML, appendix A",
+        ),
+        Similarity(
+            "cknna",
+            cknna,
+            "Align(K, L)/√(Align(K, K)·Align(L, L)), row-centred cosines over shared 10 nearest neighbours",
+            "[−1, 1]",
+            "larger: more alike nearby",
+            ("rotation", "scale", "row scale"),
+            "Huh et al. 2024, ICML, eqs. 7 and 8",
+        ),
+        Similarity(
+            "rsa_spearman",
+            rsa_spearman,
+            "Spearman's correlation over pairs of rows between the cosines on either side",
+            "[−1, 1]",
+            "larger: more alike",
+            ("rotation", "scale", "row scale"),
+            "Kriegeskorte et al. 2008, Frontiers in Systems Neuroscience 2",
+        ),
+    )
+}
+
+
+def similarity(
+    first: Any, second: Any, *, metrics: Sequence[str] | None = None, permutations: int = 100, seed: int = 0
+) -> pd.DataFrame:
+    """Compare two sets of vectors of the same rows.
+
+    Parameters
+    ----------
+    first, second : array-like of shape (n, d_1) and (n, d_2)
+        numpy or torch, any float type; row i of both belongs to the same text.
+    metrics : sequence of str, optional
+        Names of SIMILARITIES; default: all.
+    permutations : int
+        Random orders of the second side's rows that the null distribution is drawn from; 0 for none.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Columns metric, value, null_mean, null_sd, p (share of the null at least as extreme, the identity counted), n,
+        status, note. RSA reads a seeded sample of at most 2,000 rows, and says so.
+
+    Raises
+    ------
+    ValueError
+        Where the numbers of rows differ, there are fewer than two, or rows are not finite.
+    """
+    chosen = [metrics] if isinstance(metrics, str) else list(metrics or SIMILARITIES)
+    for name in chosen:
+        if name not in SIMILARITIES:
+            raise unknown_name("similarity", name, list(SIMILARITIES))
+    a, b = Side(first), Side(second)
+    if a.n != b.n:
+        raise ValueError(f"both sides must have the same rows: {a.n} and {b.n}")
+    if a.n < 2:
+        raise ValueError(f"similarity needs at least two rows, not {a.n}")
+    return pd.DataFrame(
+        [_similarity_row(SIMILARITIES[name], a, b, permutations, seed) for name in chosen], columns=list(COLUMNS)
+    )
+
+
+def _similarity_row(found: Similarity, a: Side, b: Side, permutations: int, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    note = None
+    if found.name == "rsa_spearman" and a.n > RSA_ROWS:
+        sample = np.sort(rng.choice(a.n, RSA_ROWS, replace=False))
+        a, b = Side(a.x[sample]), Side(b.x[sample])
+        note = f"seeded sample of {RSA_ROWS:,} rows"
+    row: dict[str, Any] = {"metric": found.name, "n": a.n, "status": "ok", "note": note}
+    try:
+        value = found.compute(a, b)
+        null = np.array([found.compute(a, b.taken(rng.permutation(b.n))) for _ in range(permutations)])
+    except NotApplicable as reason:
+        return {**row, "status": "not applicable", "note": str(reason)}
+    if permutations:
+        extreme = null >= value if found.null == "larger" else null <= value
+        row |= {"null_mean": null.mean(), "null_sd": null.std(ddof=1) if permutations > 1 else None}
+        row |= {"p": (1 + extreme.sum()) / (1 + permutations)}
+    return {**row, "value": value}
+
+
+def similarity_map(first: Sequence[Any], second: Sequence[Any], metric: str = "linear_cka_unbiased") -> np.ndarray:
+    """Return the similarity of each of several layers with each of others, float64 of shape (len(first), len(second)).
+
+    Where a pair has no value (see `similarity`) the entry is NaN.
+    """
+    if metric not in SIMILARITIES:
+        raise unknown_name("similarity", metric, list(SIMILARITIES))
+    rows, columns = [Side(x) for x in first], [Side(y) for y in second]
+    out = np.full((len(rows), len(columns)), np.nan)
+    for i, a in enumerate(rows):
+        for j, b in enumerate(columns):
+            try:
+                out[i, j] = SIMILARITIES[metric].compute(a, b)
+            except NotApplicable:
+                continue
+    return out
+
+
+def seed_ceiling(runs: Sequence[Any], metric: str = "linear_cka_unbiased") -> float:
+    """Return the mean similarity of pairs of runs that differ in their seed only: what a comparison can at best reach."""
+    sides = [Side(x) for x in runs]
+    return float(np.mean([SIMILARITIES[metric].compute(a, b) for a, b in combinations(sides, 2)]))

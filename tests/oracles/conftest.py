@@ -1,0 +1,6 @@
+"""Make the shared clouds importable under importlib import mode."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
