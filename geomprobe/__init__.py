@@ -14,7 +14,7 @@ _HOME = {
     "measure": "geomprobe.metrics",
     "Moments": "geomprobe.moments",
     "compare": "geomprobe.compare",
-    "analyze": "geomprobe.analyze",
+    "analyze": "geomprobe.grid",
     "read_results": "geomprobe.results",
     "write_results": "geomprobe.results",
     "write_report": "reports",

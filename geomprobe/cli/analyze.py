@@ -54,8 +54,8 @@ def run_grid(
     out: Path | None,
 ) -> tuple[Results, Path]:
     """Run the grid that the options of `analyze` and `compare` describe; return results and folder."""
-    from geomprobe.analyze import GLUE
-    from geomprobe.analyze import analyze as run
+    from geomprobe.grid import GLUE
+    from geomprobe.grid import analyze as run
     from geomprobe.pooling import POOLINGS
 
     poolings = split_list(pool) or ["mean"]

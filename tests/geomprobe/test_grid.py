@@ -1,0 +1,146 @@
+"""The grid: every cell measured once, kept under its content, found again; a failed cell is a row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import geomprobe as gp
+from geomprobe import grid
+from geomprobe.common import InputError, UsageError
+from geomprobe.results import read_results
+from geomprobe.tasks.base import Split, Task
+
+NOUNS = ["cat", "dog", "mat", "tree", "house", "bird", "river", "stone"]
+
+
+def sentences(n, seed):
+    rng = np.random.default_rng(seed)
+    return tuple(" ".join(["the", *rng.choice(NOUNS, 4)]) + f" {i}" for i in range(n))
+
+
+@pytest.fixture(scope="module")
+def task():
+    def split(name, n, seed):
+        return Split(name, sentences(n, seed), None, np.arange(n) % 2, tuple(f"{name}/{i}" for i in range(n)))
+
+    return Task("toy", "classification", split("train", 40, 0), split("validation", 30, 1), ("a", "b"), "accuracy")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+
+
+def test_grid_has_every_cell(model_folder, task, tmp_path):
+    results = gp.analyze([model_folder("bert")], [task], ["mean", "max"], "all", out=tmp_path / "r")
+    cells = results.results[["layer", "pooling"]].drop_duplicates()
+    assert sorted(map(tuple, cells.to_numpy())) == [(layer, p) for layer in (0, 1, 2) for p in ("max", "mean")]
+    assert set(results.results["status"]) <= {"ok", "not applicable", "needs rows"}
+    assert results.results["task_hash"].nunique() == 1
+    assert set(results.results["metric"]) <= set(results.definitions)
+    assert results.run["failed_cells"] == 0
+    back = read_results(tmp_path / "r")
+    pd.testing.assert_frame_equal(back.results, results.results.reset_index(drop=True))
+
+
+def test_values_are_those_of_measure_on_the_embedded_rows(model_folder, task):
+    results = gp.analyze([model_folder("bert")], [task], ["max"]).results
+    Z = gp.embed(gp.load_encoder(model_folder("bert")), list(task.geometry_rows.texts), pooling="max")
+    direct = gp.measure(Z, labels=task.geometry_rows.labels).set_index(["metric", "view"])["value"]
+    rows = results[results["metric"].isin(direct.index.get_level_values(0)) & results["definition"].isna()]
+    for row in rows.itertuples():
+        assert row.value == pytest.approx(direct[row.metric, row.view], rel=1e-5, abs=1e-7, nan_ok=True)
+    assert len(rows) >= 10
+
+
+def test_finished_cells_are_not_measured_again(model_folder, task, tmp_path, monkeypatch):
+    first = gp.analyze([model_folder("bert")], [task], ["mean", "max"], out=tmp_path / "r")
+    monkeypatch.setattr(grid, "embed_grid", lambda *a, **k: pytest.fail("a finished cell was measured again"))
+    second = gp.analyze([model_folder("bert")], [task], ["mean", "max"], out=tmp_path / "r")
+    pd.testing.assert_frame_equal(first.results, second.results)
+
+
+def test_an_interrupted_grid_continues(model_folder, task, tmp_path, monkeypatch):
+    measured = []
+    whole = grid.measure_cell
+
+    def interrupted(*args):
+        if measured:
+            raise KeyboardInterrupt
+        measured.append(1)
+        return whole(*args)
+
+    monkeypatch.setattr(grid, "measure_cell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gp.analyze([model_folder("bert")], [task], ["mean", "max"], out=tmp_path / "r")
+    with pytest.raises(InputError, match="no finished results"):
+        read_results(tmp_path / "r")
+    counted = []
+    monkeypatch.setattr(grid, "measure_cell", lambda *args: counted.append(1) or whole(*args))
+    gp.analyze([model_folder("bert")], [task], ["mean", "max"], out=tmp_path / "r")
+    assert len(counted) == 1
+
+
+def test_cells_are_keyed_by_content(model_folder, task):
+    from dataclasses import replace
+
+    from geomprobe.protocols import STRICT
+
+    encoder = gp.load_encoder(model_folder("bert"))
+
+    def key(task, layer=2, pooling="mean", seed=0):
+        return grid.cell_key(encoder, task, layer, pooling, STRICT, seed)
+
+    changed = replace(task, validation=replace(task.validation, labels=1 - task.validation.labels))
+    keys = [key(task), key(task, 1), key(task, pooling="max"), key(task, seed=1), key(changed)]
+    assert len(set(keys)) == 5
+    again = gp.load_encoder(model_folder("bert"))
+    assert grid.cell_key(again, task, 2, "mean", STRICT, 0) == keys[0]
+
+
+def test_a_failed_cell_is_a_row_and_is_tried_again(model_folder, task, tmp_path, monkeypatch):
+    monkeypatch.setattr(grid.metrics, "measure", lambda *a, **k: (_ for _ in ()).throw(ValueError("rows [3] are bad")))
+    broken = gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / "r")
+    failed = broken.results[broken.results["status"] == "failed"]
+    assert failed[["metric", "note"]].to_numpy().tolist() == [["geometry", "ValueError: rows [3] are bad"]]
+    assert broken.run["failed_cells"] == 1
+    assert (broken.results["metric"] == "semantic_accuracy").any()
+    monkeypatch.undo()
+    assert gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / "r").run["failed_cells"] == 0
+
+
+def test_a_full_disk_ends_the_run(model_folder, task, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(grid, "write_cell", full)
+    with pytest.raises(OSError, match="No space"):
+        gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / "r")
+    assert not (tmp_path / "r" / "run.json").exists()
+
+
+def test_two_models_on_the_same_rows_and_their_report(model_folder, task, tmp_path):
+    models = [model_folder("bert"), model_folder("modernbert")]
+    results = gp.analyze(models, [task], ["mean"], seed=3)
+    names = [entry["name"] for entry in results.run["models"]]
+    assert len(set(names)) == 2
+    gp.write_report(results, tmp_path / "report.html")
+    assert "<html" in (tmp_path / "report.html").read_text()
+
+
+def test_limit_and_wrong_requests(model_folder, task):
+    folder = model_folder("bert")
+    results = gp.analyze([folder], [task], ["mean"], limit=7)
+    assert results.run["tasks"][0]["rows"] == 7
+    with pytest.raises(UsageError, match="at least 2"):
+        gp.analyze([folder], [task], limit=1)
+    with pytest.raises(UsageError, match="no layer 9"):
+        gp.analyze([folder], [task], layers=[9])
+    with pytest.raises(UsageError, match="twice"):
+        gp.analyze([folder], [task, task])
+    with pytest.raises(UsageError, match="pooling"):
+        gp.analyze([folder], [task], ["meen"])
+    with pytest.raises(InputError):
+        gp.analyze(["no/such/folder"], [task])
