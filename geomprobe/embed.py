@@ -283,7 +283,8 @@ def embed_grid(
     keys: dict[Cell, str] = {}
     if store is not None:
         wanted = hash_bytes(*rows.texts)
-        made_by = (encoder.hash, str(encoder.dtype), str(encoder.max_length), str(encoder.lower_case))
+        limits = f"{encoder.max_length} {encoder.unmasked_length} {encoder.lower_case}"
+        made_by = (encoder.hash, str(encoder.dtype), limits)
         for cell, pooler in cells.items():
             keys[cell] = store.key(*made_by, wanted, str(cell[0]), pooler.fingerprint)
             if stored := store.get(keys[cell]):

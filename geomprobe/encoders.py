@@ -59,6 +59,9 @@ class Encoder:
         Tokens per text, special tokens included; longer texts are cut.
     padding_safe : bool
         Whether padding leaves the other states unchanged (measured); if not, only texts of equal length share a batch.
+    unmasked_length : int or None
+        If set, every text is padded to this many tokens and the padding is not hidden from the model, as in the
+        published analysis of Predict and Reconstruct; poolings skip it all the same. Replaces `max_length`.
     path : Path or None
         The folder that was read.
     revision : str or None
@@ -81,6 +84,7 @@ class Encoder:
     n_layers: int = 0
     max_length: int = _DEFAULT_LENGTH
     padding_safe: bool = True
+    unmasked_length: int | None = None
     path: Path | None = None
     revision: str | None = None
     pooling: str | None = None
@@ -140,7 +144,7 @@ class Encoder:
         }
 
     def tokenize(self, texts: Sequence[str]) -> tuple[list[list[int]], np.ndarray]:
-        """Return the token ids of each text, cut to `max_length`, and a bool array that tells which were cut.
+        """Return the token ids of each text, cut to the limit, and a bool array that tells which were cut.
 
         A text without any token (an empty string, for tokenizers that add none of their own) becomes one
         end-of-text token.
@@ -157,10 +161,11 @@ class Encoder:
             "return_attention_mask": False,
         }
         ids: list[list[int]] = self.tokenizer(texts, truncation=False, **options)["input_ids"]
-        cut = np.array([len(row) > self.max_length for row in ids])
+        limit = self.unmasked_length or self.max_length
+        cut = np.array([len(row) > limit for row in ids])
         if cut.any():
             long = np.flatnonzero(cut)
-            options |= {"truncation": True, "max_length": self.max_length}
+            options |= {"truncation": True, "max_length": limit}
             for i, row in zip(long, self.tokenizer([texts[i] for i in long], **options)["input_ids"], strict=True):
                 ids[i] = row
         if any(not row for row in ids):
@@ -183,14 +188,14 @@ class Encoder:
             On the device, in the model's number format.
         mask : bool tensor of shape (batch, tokens)
         """
-        longest = max(len(row) for row in ids)
+        longest = self.unmasked_length or max(len(row) for row in ids)
         padding = _padding(self.tokenizer, self.model)
         tokens = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in ids], device=self.device)
         lengths = torch.tensor([len(row) for row in ids], device=self.device)
         mask = torch.arange(longest, device=self.device)[None] < lengths[:, None]
         inputs = {"input_ids": tokens, "output_hidden_states": True, "return_dict": True}
         accepted = inspect.signature(self.model.forward).parameters
-        if "attention_mask" in accepted:
+        if "attention_mask" in accepted and not self.unmasked_length:
             inputs["attention_mask"] = mask.long()
         if "use_cache" in accepted:
             inputs["use_cache"] = False

@@ -163,3 +163,17 @@ def test_moments_without_keeping_vectors(model_folder):
         assert state.n == len(TEXTS) * 3
         np.testing.assert_allclose(state.mean, kept.mean, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(state.covariance, kept.covariance, rtol=1e-5, atol=1e-6)
+
+
+def test_padding_left_in_sight_as_the_published_analysis_has_it(model_folder, tmp_path):
+    import dataclasses
+
+    encoder = load_encoder(model_folder("modernbert"))
+    unmasked = dataclasses.replace(encoder, unmasked_length=20)
+    with torch.no_grad():
+        ids = encoder.tokenize(["a big dog"])[0][0]
+        states = encoder.model(torch.tensor([ids + [0] * (20 - len(ids))])).last_hidden_state[0, : len(ids)]
+    grid = embed_grid(unmasked, ["a big dog", "the cat"], ["mean"], store=Store(tmp_path))
+    np.testing.assert_allclose(grid.vectors[2, "mean"][0], states.mean(0), rtol=1e-5, atol=1e-5)
+    assert embed_grid(encoder, ["a big dog", "the cat"], ["mean"], store=Store(tmp_path), max_length=20).reused == 0
+    assert not np.allclose(grid.vectors[2, "mean"][0], embed(encoder, ["a big dog"])[0], atol=1e-3)
