@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 # Loaded on first use, so that `geomprobe --help` and `geomprobe.common` pull in nothing heavy.
 _HOME = {
     "load_encoder": "geomprobe.encoders",
-    "embed": "geomprobe.embed",
+    "embed": "geomprobe.embedding",
     "measure": "geomprobe.metrics",
     "Moments": "geomprobe.moments",
     "compare": "geomprobe.compare",

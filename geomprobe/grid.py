@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 
 import geomprobe
-from geomprobe import metrics, probes, provenance
+from geomprobe import inference, metrics, probes, provenance
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
-from geomprobe.embed import embed_grid, resolve_layers, tokenize
+from geomprobe.embedding import embed_grid, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.pooling import POOLINGS, make_pooler
 from geomprobe.protocols import STRICT, Protocol
 from geomprobe.results import (
     CURVE_COLUMNS,
     EXAMPLE_COLUMNS,
+    INFLUENCE_COLUMNS,
     RESULT_COLUMNS,
     Results,
     read_table,
@@ -35,7 +36,12 @@ from geomprobe.tasks.base import Split, Task
 
 Progress = Callable[[int, int], None]
 Tables = dict[str, pd.DataFrame]
-CELL_COLUMNS = {"results": RESULT_COLUMNS, "curves": CURVE_COLUMNS, "examples": EXAMPLE_COLUMNS}
+CELL_COLUMNS = {
+    "results": RESULT_COLUMNS,
+    "curves": CURVE_COLUMNS,
+    "examples": EXAMPLE_COLUMNS,
+    "influences": INFLUENCE_COLUMNS,
+}
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
 
 # What a broken cell may raise. Anything else (a full disk, an interrupt) ends the run.
@@ -141,6 +147,7 @@ def analyze(
         results=tables["results"],
         curves=tables["curves"],
         examples=tables["examples"],
+        influences=tables["influences"],
         definitions=definitions(used),
         run=run,
         training={name: log for name, (_, log) in runs.items() if log},
@@ -243,8 +250,14 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
 
     def geometry() -> dict[str, pd.DataFrame]:
         Z = vectors[texts.geometry]
-        found = metrics.measure(Z, labels=rows.labels, positives=rows.positives, clusters=rows.clusters, seed=seed)
-        return {"results": found, "curves": metrics.curves(Z, seed=seed)}
+        found, influences = inference.measure(
+            Z, labels=rows.labels, positives=rows.positives, clusters=rows.clusters, seed=seed
+        )
+        return {
+            "results": found,
+            "curves": metrics.curves(Z, seed=seed),
+            "influences": inference.influence_table(found, influences, rows.clusters),
+        }
 
     def probing() -> dict[str, pd.DataFrame]:
         train = None if texts.train is None else pair_vectors(vectors, texts.train)

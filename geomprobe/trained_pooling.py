@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from geomprobe.common import InputError
-from geomprobe.embed import (
+from geomprobe.embedding import (
     BATCH_TOKENS,
     Cell,
     Progress,
@@ -54,7 +54,7 @@ class TrainedPooling:
     Attributes
     ----------
     pooler : Pooler
-        With ``trained`` set; for `geomprobe.embed.embed_grid`.
+        With ``trained`` set; for `geomprobe.embedding.embed_grid`.
     layer : int
     loss, loss_mean : float
         On the slice of the train split that stopped the training: of this pooling and of mean pooling with a probe

@@ -17,7 +17,7 @@ import time
 import numpy as np
 import torch
 
-from geomprobe.embed import BATCH_TOKENS, batches, embed_grid, tokenize
+from geomprobe.embedding import BATCH_TOKENS, batches, embed_grid, tokenize
 from geomprobe.encoders import Encoder, load_encoder
 
 POOLINGS = ["mean", "max", "weighted", "attention"]

@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from geomprobe.embed import embed
+from geomprobe.embedding import embed
 from geomprobe.encoders import load_encoder
 from geomprobe.metrics import measure
 from geomprobe.tasks import load_task

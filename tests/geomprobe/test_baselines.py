@@ -6,7 +6,7 @@ import torch
 
 from geomprobe.baselines import BASELINES, bag_of_words, lsa, make_baseline
 from geomprobe.common import InputError, UsageError
-from geomprobe.embed import embed, embed_grid
+from geomprobe.embedding import embed, embed_grid
 from geomprobe.encoders import load_encoder
 
 TEXTS = ["The cat sat on the mat.", "A dog saw the cat!", "the big red bird", "Very small birds", "", "cat dog cat"]

@@ -5,7 +5,7 @@ import pytest
 
 from geomprobe.baselines import bag_of_words
 from geomprobe.common import InputError
-from geomprobe.embed import embed_grid
+from geomprobe.embedding import embed_grid
 from geomprobe.store import Store
 from geomprobe.tasks.base import Split, Task
 from geomprobe.trained_pooling import slice_rows, train_poolers, why_untrainable

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.embed import batches, embed, embed_grid, embed_moments, resolve_layers
+from geomprobe.embedding import batches, embed, embed_grid, embed_moments, resolve_layers
 from geomprobe.encoders import load_encoder
 from geomprobe.pooling import POOLINGS, Pooler
 from geomprobe.store import Store
@@ -64,7 +64,7 @@ def test_dropout_is_off_and_runs_repeat(model_folder):
 def test_a_vector_does_not_depend_on_its_batch(model_folder, monkeypatch):
     encoder = load_encoder(model_folder("modernbert"))
     large = embed_grid(encoder, TEXTS, POOLINGS)
-    monkeypatch.setitem(__import__("geomprobe.embed").embed.BATCH_TOKENS, "cpu", 8)
+    monkeypatch.setitem(__import__("geomprobe.embedding").embedding.BATCH_TOKENS, "cpu", 8)
     small = embed_grid(encoder, TEXTS[::-1], POOLINGS)
     for cell in large.vectors:
         np.testing.assert_allclose(large.vectors[cell], small.vectors[cell][::-1], rtol=2e-5, atol=2e-5)
@@ -177,3 +177,11 @@ def test_padding_left_in_sight_as_the_published_analysis_has_it(model_folder, tm
     np.testing.assert_allclose(grid.vectors[2, "mean"][0], states.mean(0), rtol=1e-5, atol=1e-5)
     assert embed_grid(encoder, ["a big dog", "the cat"], ["mean"], store=Store(tmp_path), max_length=20).reused == 0
     assert not np.allclose(grid.vectors[2, "mean"][0], embed(encoder, ["a big dog"])[0], atol=1e-3)
+
+
+def test_the_name_in_the_package_stays_the_function(model_folder):
+    import geomprobe as gp
+    import geomprobe.embedding
+
+    assert gp.embed is geomprobe.embedding.embed
+    assert callable(gp.embed)
