@@ -339,6 +339,6 @@ def similarity_map(first: Sequence[Any], second: Sequence[Any], metric: str = "l
 
 
 def seed_ceiling(runs: Sequence[Any], metric: str = "linear_cka_unbiased") -> float:
-    """Return the mean similarity of pairs of runs that differ in their seed only: what a comparison can at best reach."""
+    """Return the mean similarity of pairs of runs that differ in their seed only: the most a comparison can reach."""
     sides = [Side(x) for x in runs]
     return float(np.mean([SIMILARITIES[metric].compute(a, b) for a, b in combinations(sides, 2)]))

@@ -6,7 +6,7 @@ import numpy as np
 def cloud(name: str, dtype=np.float64, seed: int = 0) -> np.ndarray:
     """Return a named cloud, shape (n, d)."""
     rng = np.random.default_rng(seed)
-    n, d = {"N<D": (25, 60), "N=2": (2, 10)}.get(name, (300, 24))
+    n, d = {"N<D": (25, 60), "N=2": (2, 10)}.get(name, (120, 24))
     x = rng.normal(size=(n, d))
     if name == "power law":
         x = (x * np.arange(1, d + 1) ** -1.0) @ np.linalg.qr(rng.normal(size=(d, d)))[0]

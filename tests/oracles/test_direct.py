@@ -192,7 +192,8 @@ def test_every_metric_has_an_oracle():
 
 
 def found(x, name, view="raw"):
-    return measure(x, metrics=[name], views=[view], labels=labels(x), positives=positives(x)).iloc[0]
+    companions = {"labels": labels(x), "positives": positives(x)}
+    return measure(x, metrics=[name], views=[view], intervals=False, **companions).iloc[0]
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -237,7 +238,8 @@ def viewed(x, view):
 def test_views(view, kind, dtype, tolerance):
     x = cloud(kind, dtype)
     y = viewed(x.astype(np.float64), view)
-    frame = measure(x, metrics=names(), views=[view], labels=labels(x), positives=positives(x))
+    companions = {"labels": labels(x), "positives": positives(x)}
+    frame = measure(x, metrics=names(), views=[view], intervals=False, **companions)
     checked = 0
     for row in frame.to_dict("records"):
         name = row["metric"] if row["definition"] == "standard" else f"{row['metric']}:{row['definition']}"

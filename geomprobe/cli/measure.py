@@ -1,0 +1,86 @@
+"""`geomprobe measure`: the geometry of vectors made elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geomprobe.cli.options import Json, Seed
+from geomprobe.cli.output import Output, split_list
+from geomprobe.common import InputError
+
+INTERVAL_ROWS = 1_000_000
+
+
+def measure(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=".npy, .safetensors, .parquet or .csv; several are shards.")
+    ],
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="Names, or NAME:DEFINITION. [default: all]")
+    ] = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--view", help="raw, centred, standardised, all-but-top-k, whitened. [default: each metric's own]"
+        ),
+    ] = None,
+    tensor: Annotated[str | None, typer.Option(help="Which tensor of a .safetensors file.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Pattern of the columns of a .parquet or .csv file.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Read all pairs past 20,000 rows, too.")] = False,
+    intervals: Annotated[
+        bool | None, typer.Option("--intervals/--no-intervals", help="[default: up to a million rows]")
+    ] = None,
+    seed: Seed = 0,
+    save_moments: Annotated[Path | None, typer.Option(help="Write the mergeable state to this file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the table to this .csv file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the geometry of vectors made elsewhere.
+
+    Files are streamed, so they may be larger than memory.
+    """
+    from geomprobe import metrics
+    from geomprobe.common import write_text
+    from geomprobe.moments import Moments
+    from geomprobe.vectors import Rows, open_vectors
+
+    output = Output(as_json)
+    rows = Rows(open_vectors(files, tensor=tensor, columns=columns))
+    output.note(f"{rows.n:,} rows of {rows.d} numbers from {', '.join(map(str, files))}")
+    wanted = rows.n <= INTERVAL_ROWS if intervals is None else intervals
+    if intervals is None and not wanted:
+        output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
+    with output.progress("reading") as progress:
+        rows.progress = progress
+        try:
+            frame = metrics.measure(
+                rows,
+                metrics=split_list(metric) or None,
+                views=split_list(view) or None,
+                seed=seed,
+                exact=exact,
+                intervals=wanted,
+            )
+            if save_moments:
+                Moments().update(rows).save(save_moments)
+        except ValueError as error:
+            raise InputError(f"{files[0]}: {error}") from None
+    if out:
+        write_text(out, frame.to_csv(index=False))
+    records = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    if as_json:
+        names = list(frame["metric"].unique())
+        output.result({"n": rows.n, "d": rows.d, "results": records, "definitions": metrics.definitions(names)})
+        return
+    shown = [{**record, **{name: _short(record[name]) for name in NUMBERS}} for record in records]
+    output.table(shown, ["metric", "view", *NUMBERS, "n", "status", "note"])
+
+
+NUMBERS = ("value", "se", "ci_low", "ci_high")
+
+
+def _short(number: float | None) -> str | None:
+    return None if number is None else f"{number:.6g}"

@@ -1,0 +1,73 @@
+"""`geomprobe measure` on files."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from geomprobe.cli.errors import guard
+from geomprobe.cli.measure import measure
+from geomprobe.metrics import measure as measure_array
+from geomprobe.moments import Moments
+
+
+@pytest.fixture(scope="module")
+def app():
+    app = typer.Typer()
+    app.command()(guard(measure))
+    return app
+
+
+@pytest.fixture(scope="module")
+def x():
+    return np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+
+
+def run(app, *arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_shards_and_json(app, x, tmp_path):
+    np.save(tmp_path / "a.npy", x[:80])
+    np.save(tmp_path / "b.npy", x[80:])
+    wanted = ["--metric", "effective_rank,uniformity", "--view", "raw", "--json"]
+    result = run(app, tmp_path / "a.npy", tmp_path / "b.npy", *wanted)
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert (document["n"], document["d"]) == (200, 8)
+    expected = measure_array(x, metrics=["effective_rank", "uniformity"], views=["raw"])
+    assert [row["value"] for row in document["results"]] == pytest.approx(list(expected["value"]), rel=1e-6)
+    assert document["results"][0]["se"] > 0
+    assert set(document["definitions"]) == {"effective_rank", "uniformity"}
+
+
+def test_table_file_and_moments(app, x, tmp_path):
+    np.save(tmp_path / "a.npy", x)
+    options = ["--no-intervals", "--out", tmp_path / "m.csv", "--save-moments", tmp_path / "m.safetensors"]
+    result = run(app, tmp_path / "a.npy", *options)
+    assert result.exit_code == 0, result.output
+    assert "effective_rank" in result.stdout
+    assert "200 rows of 8 numbers" in result.stderr
+    assert "uniformity" in set(pd.read_csv(tmp_path / "m.csv")["metric"])
+    assert Moments.load(tmp_path / "m.safetensors").n == 200
+
+
+def test_errors_are_short(app, x, tmp_path):
+    bad = x.copy()
+    bad[7, 1] = np.nan
+    np.save(tmp_path / "bad.npy", bad)
+    np.save(tmp_path / "one.npy", x[:1])
+    for path, code, message in (
+        (tmp_path / "bad.npy", 3, "NaN or infinity: 7"),
+        (tmp_path / "one.npy", 3, "two rows"),
+        (tmp_path / "missing.npy", 3, "not a file"),
+        (tmp_path / "a.txt", 3, "not a file"),
+    ):
+        result = run(app, path)
+        assert result.exit_code == code
+        assert message in result.stderr
+        assert "Traceback" not in result.output
+    assert run(app, tmp_path / "one.npy", "--metric", "efective_rank").exit_code in (2, 3)
