@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import numpy as np
 from scipy.sparse import csr_array, hstack
@@ -24,9 +25,12 @@ def tfidf(train: Split, validation: Split) -> tuple[list[csr_array], list[csr_ar
 
     The vocabulary and the weights come from the train split alone.
     """
-    vectorizer = TfidfVectorizer(analyzer=words, sublinear_tf=False)
+    vectorizer = TfidfVectorizer(analyzer=words)
     sides = [train.first] if train.second is None else [train.first, train.second]
-    vectorizer.fit(text for side in sides for text in side)
+    try:
+        vectorizer.fit(text for side in sides for text in side)
+    except ValueError:  # no text holds a word
+        vectorizer.fit(["_"])
     held_out = [validation.first] if validation.second is None else [validation.first, validation.second]
     return [vectorizer.transform(side) for side in sides], [vectorizer.transform(side) for side in held_out]
 
@@ -50,6 +54,12 @@ def length_features(split: Split) -> np.ndarray:
         return u
     v = side(split.second)
     return np.hstack([u, v, np.abs(u - v)])
+
+
+def word_overlap(split: Split) -> np.ndarray:
+    """Return the Jaccard overlap of the word sets of each pair, float64 (n,); 0 where neither side has a word."""
+    sides = [(set(words(a)), set(words(b))) for a, b in zip(split.first, split.second or (), strict=True)]
+    return np.array([len(a & b) / max(len(a | b), 1) for a, b in sides])
 
 
 def project(matrix: csr_array, d: int, seed: int) -> np.ndarray:
@@ -80,3 +90,28 @@ def stratified_accuracy(train: np.ndarray, held_out: np.ndarray) -> float:
     """Return the expected accuracy of guessing by the train class shares, the sum of p_train(c) p_held_out(c)."""
     classes, shares = class_shares(train)
     return float(sum(share * np.mean(held_out == c) for c, share in zip(classes, shares, strict=True)))
+
+
+def control_labels(train: Split, validation: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of a control task: every word type gets a class at random, and a row that of its rarest word.
+
+    A probe can learn this only by memorising words (Hewitt & Liang 2019, section 2). The rarest word is sought among
+    those in at least two train rows, so that there is something to memorise; classes are drawn by their train shares.
+
+    Returns
+    -------
+    tuple of int64 ndarray, shapes (n_train,) and (n_validation,)
+    """
+    classes, shares = class_shares(train.labels)
+    held = [[set(words(text)) for text in split.first] for split in (train, validation)]
+    frequency = Counter(word for row in held[0] for word in row)
+    vocabulary = sorted(frequency.keys() | {word for row in held[1] for word in row})
+    label = dict(zip(vocabulary, np.random.default_rng(seed).choice(classes, len(vocabulary), p=shares), strict=True))
+
+    def of(row: set[str]) -> int:
+        if not row:
+            return int(classes[shares.argmax()])
+        return int(label[min(row, key=lambda word: (frequency[word] < 2, frequency[word], word))])
+
+    train_labels, validation_labels = (np.array([of(row) for row in rows], np.int64) for rows in held)
+    return train_labels, validation_labels

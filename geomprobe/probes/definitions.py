@@ -78,9 +78,61 @@ _ENTRIES: tuple[dict[str, str], ...] = (
         "Xu et al. 2020",
     ),
     _entry(
+        "semantic_selectivity",
+        "accuracy − accuracy of a probe with the same C on a control task: every word type has a class drawn at "
+        "random by the class shares and a row has that of its rarest word",
+        "[−1, 1]",
+        "higher: the probe reads the label and does not just memorise words",
+        _AFFINE,
+        "Hewitt & Liang 2019",
+    ),
+    _entry(
+        "semantic_conditional_bits",
+        "I(Y; Z | BoW): log loss of a probe on the log odds of the bag-of-words probe (out of fold on train) − log "
+        "loss of a probe on these and the vectors, on validation rows, in bits",
+        "(−∞, H(Y)]",
+        "higher: more of the label is readable from the vectors than from the words",
+        _AFFINE,
+        "Hewitt et al. 2021, with the bag of words entering by its log odds",
+    ),
+    _entry(
+        "semantic_code_length",
+        "bits per train row to send the labels given the vectors: blocks that end at 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, "
+        "6.25, 12.5, 25, 50, 100 % of the rows, each coded by a probe fitted on those before",
+        "[0, ∞)",
+        "lower: the label is read with fewer rows and more certainty",
+        _AFFINE,
+        "Voita & Titov 2020 (online code)",
+    ),
+    _entry(
+        "semantic_compression",
+        "log2(number of classes) / code length per row",
+        "(0, ∞), 1 for no regularity",
+        "higher: the label is read with fewer rows and more certainty",
+        _AFFINE,
+        "Voita & Titov 2020",
+    ),
+    _entry(
+        "partial_spearman_gold",
+        "partial Spearman correlation of cos(u, v) with the score (or with the label, 1: the same) given word overlap "
+        "(Jaccard)",
+        "[−1, 1]",
+        "higher: similarity follows meaning beyond wording",
+        _COSINE,
+        "Kendall & Stuart 1961",
+    ),
+    _entry(
+        "partial_spearman_overlap",
+        "partial Spearman correlation of cos(u, v) with word overlap (Jaccard) given the score or label",
+        "[−1, 1]",
+        "higher: similarity follows wording beyond meaning",
+        _COSINE,
+        "Kendall & Stuart 1961",
+    ),
+    _entry(
         "sts_probe_spearman",
         "Spearman correlation of the score with a ridge regression on [u; v; |u−v|; u∗v]; fitted on train, "
-        "penalty in {1, 10, …, 10⁴} by R² in 3 folds",
+        "penalty in {1, 10, 100, 1000} by R² in 3 folds",
         "[−1, 1]",
         _UP,
         _AFFINE,
@@ -146,7 +198,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "lexical_bow_r2",
-        "R² (targets weighted by variance) of a ridge regression from the vector to the counts of the 500 words that "
+        "R² (targets weighted by variance) of a ridge regression from the vector to the counts of the 300 words that "
         "occur in most train sentences",
         "(−∞, 1]",
         _LEXICAL,

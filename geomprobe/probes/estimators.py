@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 FOLDS = 3
 CS = (1e-3, 1e-2, 1e-1, 1.0)
 SPARSE_CS = (1e-1, 1.0, 10.0, 100.0)  # TF-IDF rows have unit norm and are not scaled, so the useful range lies higher
-ALPHAS = (1.0, 1e1, 1e2, 1e3, 1e4)
-SHRINKAGES = (1e-3, 1e-2, 1e-1, 5e-1)
+ALPHAS = (1.0, 1e1, 1e2, 1e3)
+SHRINKAGES = (1e-2, 3e-1)
 SPARSE_ALPHAS = (1e-1, 1.0, 1e1, 1e2)
 NEWTON_MAX_PARAMETERS = 512  # past it lbfgs is faster than the Hessian of newton-cholesky
 
@@ -40,16 +40,28 @@ class Classified:
         -log2 of the probability given to the true class, in bits.
     note : str
         What a reader must know, such as a solver that did not converge.
+    model : Pipeline or None
+        The fitted estimator.
     """
 
     labels: np.ndarray
     predictions: np.ndarray
     log_loss: np.ndarray
     note: str = ""
+    model: Any = None
+
+    @property
+    def right(self) -> np.ndarray:
+        """1 where the prediction is the label, 0 else, float64 (n,)."""
+        return (self.labels == self.predictions).astype(np.float64)
+
+    def take(self, rows: np.ndarray) -> Classified:
+        """Return the given rows."""
+        return Classified(self.labels[rows], self.predictions[rows], self.log_loss[rows])
 
     @property
     def accuracy(self) -> float:
-        return float(np.mean(self.labels == self.predictions))
+        return float(self.right.mean())
 
     @property
     def macro_f1(self) -> float:
@@ -143,19 +155,19 @@ def mean_log2(estimator: Any, x: Any, y: np.ndarray) -> float:
     return float(true_class_log2(estimator, x, y).mean())
 
 
-def classifier(x: Any, n_classes: int) -> Pipeline:
-    """Return the logistic-regression pipeline for features ``x`` (dense: standardised; sparse: as they are)."""
+def classifier(x: Any, n_classes: int, *, scale: bool = True) -> Pipeline:
+    """Return the logistic-regression pipeline for features ``x``; sparse ones are never scaled."""
     n, d = x.shape
-    if issparse(x):
-        return Pipeline([("fit", LogisticRegression(solver="lbfgs", max_iter=500))])
-    newton = n_classes == 2 and d <= NEWTON_MAX_PARAMETERS and n > d
+    newton = not issparse(x) and n_classes == 2 and d <= NEWTON_MAX_PARAMETERS and n > d
     model = LogisticRegression(solver="newton-cholesky" if newton else "lbfgs", max_iter=500)
+    if issparse(x) or not scale:
+        return Pipeline([("fit", model)])
     return Pipeline([("scale", StandardScaler()), ("fit", model)])
 
 
-def fit_classifier(x: Any, y: np.ndarray, folds: Folds | None) -> Any:
+def fit_classifier(x: Any, y: np.ndarray, folds: Folds | None, *, scale: bool = True) -> Any:
     """Fit a logistic regression; C is chosen in ``folds`` by log loss (C = 0.01 where there are none)."""
-    pipeline = classifier(x, len(np.unique(y)))
+    pipeline = classifier(x, len(np.unique(y)), scale=scale)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # reported in the row's note instead
         if folds is None:
@@ -164,15 +176,22 @@ def fit_classifier(x: Any, y: np.ndarray, folds: Folds | None) -> Any:
         return GridSearchCV(pipeline, grid, cv=folds, scoring=mean_log2, error_score="raise").fit(x, y)
 
 
-def classify(x: Any, y: np.ndarray, x_held_out: Any, y_held_out: np.ndarray, folds: Folds | None) -> Classified:
+def classify(
+    x: Any, y: np.ndarray, x_held_out: Any, y_held_out: np.ndarray, folds: Folds | None, *, scale: bool = True
+) -> Classified:
     """Fit on (x, y) and return predictions for the held-out rows; ``y`` must hold two classes at least."""
-    search = fit_classifier(x, y, folds)
-    best = getattr(search, "best_estimator_", search)
+    search = fit_classifier(x, y, folds, scale=scale)
+    return predict(getattr(search, "best_estimator_", search), x_held_out, y_held_out)
+
+
+def predict(best: Any, x_held_out: Any, y_held_out: np.ndarray) -> Classified:
+    """Return the predictions of a fitted logistic-regression pipeline."""
     model = best.named_steps["fit"]
     note = f"C={model.C:g}"
     if np.max(model.n_iter_) >= model.max_iter:
         note += "; the solver stopped at its iteration limit"
-    return Classified(y_held_out, best.predict(x_held_out), -true_class_log2(best, x_held_out, y_held_out), note)
+    log_loss = -true_class_log2(best, x_held_out, y_held_out)
+    return Classified(y_held_out, best.predict(x_held_out), log_loss, note, best)
 
 
 def discriminate(

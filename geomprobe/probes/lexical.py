@@ -10,14 +10,23 @@ from typing import Any
 import numpy as np
 
 from geomprobe.probes import controls
-from geomprobe.probes.estimators import Folds, discriminate, make_folds, regress
-from geomprobe.probes.rows import PairVectors, missing_row, once_per_task, result_row, stack, unique_sentences
-from geomprobe.probes.semantic import classification_rows
+from geomprobe.probes.estimators import Folds, discriminate, make_folds, regress, spearman
+from geomprobe.probes.rows import (
+    PairVectors,
+    missing_row,
+    once_per_task,
+    result_row,
+    sentence_groups,
+    stack,
+    unique_sentences,
+)
+from geomprobe.probes.scores import classification_rows
+from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
 from geomprobe.tasks.base import Task
 
 MAX_SENTENCES = 10_000
 CONTENT_WORDS = 100
-COUNTED_WORDS = 500
+COUNTED_WORDS = 300
 MIN_ROWS = 5
 MAX_SHARE = 0.02
 
@@ -30,7 +39,7 @@ class Labelled:
     train: np.ndarray
     held_out_rows: np.ndarray
     held_out: np.ndarray
-    names: tuple[str, ...]
+    n_classes: int
     folds: Folds | None
 
     @property
@@ -42,7 +51,8 @@ class Labelled:
 class Targets:
     """What lexical probes predict, from a task's own texts; the same for every encoder, layer and pooling.
 
-    ``train_index`` and ``held_out_index`` select the unique sentences from the stack [first; second] of a split.
+    ``train_index`` and ``held_out_index`` select the unique sentences from the stack [first; second] of a split;
+    ``clusters`` numbers the held-out ones such that those of one pair, or chain of pairs, have the same number.
     """
 
     train_index: np.ndarray
@@ -53,6 +63,7 @@ class Targets:
     lengths: tuple[np.ndarray, np.ndarray]
     length_features: tuple[np.ndarray, np.ndarray]
     folds: Folds | None
+    clusters: np.ndarray
 
 
 def mid_frequency_words(sentences: list[list[str]], k: int = CONTENT_WORDS) -> list[str]:
@@ -107,9 +118,11 @@ def targets(task: Task, seed: int) -> Targets:
 
     def labelled(assign: Any, vocabulary: list[str]) -> Labelled:
         a, b = assign(train, vocabulary), assign(held_out, vocabulary)
+        common = np.bincount(a[a >= 0], minlength=len(vocabulary)) >= MIN_ROWS
+        a, b = (np.where((side >= 0) & common[side], side, -1) if len(vocabulary) else side for side in (a, b))
         rows, held_out_rows = np.flatnonzero(a >= 0), np.flatnonzero(b >= 0)
         folds = make_folds(a[rows], None, stratify=True, seed=seed)
-        return Labelled(rows, a[rows], held_out_rows, b[held_out_rows], tuple(vocabulary), folds)
+        return Labelled(rows, a[rows], held_out_rows, b[held_out_rows], int(common.sum()), folds)
 
     frequency = Counter(word for sentence in train for word in set(sentence))
     frequent = sorted((w for w in frequency if frequency[w] >= MIN_ROWS), key=lambda w: (-frequency[w], w))
@@ -125,6 +138,7 @@ def targets(task: Task, seed: int) -> Targets:
         (lengths[0], lengths[1]),
         tuple(np.column_stack([np.expm1(n), c]) for n, c in zip(lengths, characters, strict=True)),  # type: ignore[arg-type]
         make_folds(np.zeros(len(train)), None, stratify=False, seed=seed),
+        sentence_groups(task.validation)[held_out_index % len(task.validation)],
     )
 
 
@@ -158,18 +172,20 @@ def _rows(
             if control is None:
                 yield missing_row(f"{metric}_accuracy", "fewer than two words occur often enough", **size)
             continue
+        rows, held_out_rows = labelled.train_rows, labelled.held_out_rows
         classified = discriminate(
-            train[labelled.train_rows],
-            labelled.train,
-            held_out[labelled.held_out_rows],
-            labelled.held_out,
-            labelled.folds,
+            train[rows], labelled.train, held_out[held_out_rows], labelled.held_out, labelled.folds
         )
-        kept = (f"{metric}_accuracy", f"{metric}_skill")
-        for row in classification_rows(metric, {control: classified}, labelled.train, labelled.held_out, **size):
-            guessed = row["control"] in ("majority", "stratified")
-            if row["metric"] in kept and (control is None or not guessed):
-                yield row | {"definition": f"{len(labelled.names)} words"}
+        yield from classification_rows(
+            metric,
+            {control: classified},
+            labelled.train,
+            labelled.held_out,
+            target.clusters[held_out_rows],
+            scores=("accuracy", "skill"),
+            definition=f"{labelled.n_classes} words",
+            **size,
+        )
     for metric, (y, y_held_out) in (("lexical_bow_r2", target.counts), ("lexical_length_spearman", target.lengths)):
         size = {"n": len(y_held_out), "d": d, "seed": seed}
         if metric in skip:
@@ -179,10 +195,15 @@ def _rows(
                 yield missing_row(metric, "the words or lengths of these sentences do not vary", **size)
             continue
         scored = regress(train, y, held_out, y_held_out, target.folds)
-        value = scored.r2 if metric == "lexical_bow_r2" else scored.spearman
-        yield result_row(
-            metric, value, control=control, definition=f"{y.shape[1]} words" if y.ndim == 2 else "", **size
-        )
+        y, p, clusters = scored.labels, scored.predictions, target.clusters
+        if metric == "lexical_bow_r2":
+            row = result_row(metric, scored.r2, control=control, definition=f"{y.shape[1]} words", **size)
+            errors, spread = ((y - p) ** 2).sum(axis=1), ((y - y.mean(axis=0)) ** 2).sum(axis=1)
+            row |= mean_interval(((1 - scored.r2) * spread - errors) / spread.mean(), scored.r2, clusters)
+        else:
+            row = result_row(metric, scored.spearman, control=control, **size)
+            row |= jackknife_interval(lambda kept, y=y, p=p: spearman(y[kept], p[kept]), len(y), clusters)
+        yield row
 
 
 def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors, seed: int) -> list[dict[str, Any]]:

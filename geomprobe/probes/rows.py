@@ -32,6 +32,10 @@ class PairVectors:
     def __len__(self) -> int:
         return len(self.first)
 
+    def take(self, rows: np.ndarray) -> PairVectors:
+        """Return the vectors of the given rows."""
+        return PairVectors(self.first[rows], None if self.second is None else self.second[rows])
+
     @property
     def d(self) -> int:
         return int(self.first.shape[1])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from geomprobe.probes import controls
-from geomprobe.probes.estimators import Classified, Folds, classify, make_folds, pearson, regress, spearman
+from geomprobe.probes import controls, information
+from geomprobe.probes.estimators import Classified, Folds, Regressed, classifier, classify, make_folds, predict, regress
 from geomprobe.probes.rows import PairVectors, missing_row, once_per_task, result_row, sentence_groups
-from geomprobe.tasks.base import Task
+from geomprobe.probes.scores import classification_rows, correlation_rows, partial_spearman
+from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
+from geomprobe.tasks.base import Split, Task
+
+Rows = list[dict[str, Any]]
 
 
 def pair_features(vectors: PairVectors) -> np.ndarray:
@@ -30,10 +35,70 @@ def cosines(vectors: PairVectors) -> np.ndarray:
     return np.einsum("ij,ij->i", u, v) / np.where(norms == 0, 1.0, norms)
 
 
+def labelled_rows(split: Split) -> np.ndarray:
+    """Return the positions of rows that have a label: a finite score, or a class that is not negative."""
+    if np.issubdtype(split.labels.dtype, np.floating):
+        return np.flatnonzero(np.isfinite(split.labels))
+    return np.flatnonzero(split.labels >= 0)
+
+
+def semantic_probe(
+    task: Task, train: PairVectors | None, validation: PairVectors, seed: int
+) -> tuple[Rows, list[dict[str, Any]]]:
+    """Return result rows (probe and controls) and per-example rows of a task's label or score.
+
+    Fitted on ``task.train``, scored on ``task.validation``; rows without a label are left out of both. See
+    `geomprobe.probes.DEFINITIONS` for the metrics.
+    """
+    main = "semantic_accuracy" if task.kind == "classification" else "sts_probe_spearman"
+    task, train, validation, dropped = _with_labels(task, train, validation)
+    note = f"{dropped} rows without a label left out" if dropped else ""
+    size: dict[str, Any] = {"n": len(task.validation), "d": validation.d, "seed": seed}
+    if not len(task.validation):
+        return [missing_row(main, "no validation row has a label", **size, status="not applicable")], []
+    rows, examples = _similarity(task, validation, size)
+    if train is None or task.train is None:
+        rows.append(missing_row(main, "the task has no train split", **size, status="not applicable"))
+    elif len(np.unique(task.train.labels)) < 2:
+        rows.append(missing_row(main, "the labelled train rows hold fewer than two different labels", **size))
+    else:
+        probe = _classification if task.kind == "classification" else _regression
+        found = probe(task, train, validation, seed, size)
+        rows, examples = rows + found[0], examples + found[1]
+    for row in rows:
+        row["note"] = "; ".join(part for part in (row["note"], note) if part)
+    return rows, examples
+
+
+def _with_labels(
+    task: Task, train: PairVectors | None, validation: PairVectors
+) -> tuple[Task, PairVectors | None, PairVectors, int]:
+    """Return the task and its vectors without unlabelled rows, and how many these were."""
+    dropped = 0
+    if train is not None and task.train is not None:
+        keep = labelled_rows(task.train)
+        if len(keep) < len(task.train):
+            dropped += len(task.train) - len(keep)
+            task, train = replace(task, train=task.train.take(keep)), train.take(keep)
+    keep = labelled_rows(task.validation)
+    if len(keep) < len(task.validation):
+        dropped += len(task.validation) - len(keep)
+        task, validation = replace(task, validation=task.validation.take(keep)), validation.take(keep)
+    return task, train, validation, dropped
+
+
+# What is the same for every encoder
+
+
 @once_per_task
 def _folds(task: Task, seed: int) -> Folds | None:
     split = task.train
     return make_folds(split.labels, sentence_groups(split), stratify=task.kind == "classification", seed=seed)
+
+
+@once_per_task
+def _clusters(task: Task) -> np.ndarray:
+    return sentence_groups(task.validation)
 
 
 @once_per_task
@@ -63,85 +128,144 @@ def _projection_control(task: Task, seed: int, d: int) -> Any:
     return fit(features[0], task.train.labels, features[1], task.validation.labels, _folds(task, seed))
 
 
-def semantic_probe(
-    task: Task, train: PairVectors | None, validation: PairVectors, seed: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return result rows (probe and controls) and per-example rows of a task's label or score.
-
-    Fitted on ``task.train``, scored on ``task.validation``; see `geomprobe.probes.DEFINITIONS` for the metrics.
-    """
-    rows: list[dict[str, Any]] = []
-    examples: list[dict[str, Any]] = []
-    if task.kind == "regression":
-        rows += _cosine_rows(task, validation, seed)
-        examples += _example_rows("cosine", task, cosines(validation), None)
-    main = "semantic_accuracy" if task.kind == "classification" else "sts_probe_spearman"
-    size = {"n": len(task.validation), "d": validation.d, "seed": seed}
-    if train is None or task.train is None:
-        return [*rows, missing_row(main, "the task has no train split", **size, status="not applicable")], examples
-    if len(np.unique(task.train.labels)) < 2:
-        return [*rows, missing_row(main, "the train split holds one class only", **size)], examples
-
+@once_per_task
+def _bow_odds(task: Task, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], Classified] | None:
+    """The bag of words' log odds on train (out of fold) and validation, and the probe that sees these alone."""
+    folds = _folds(task, seed)
+    if folds is None:
+        return None
+    x, x_held_out = (controls.sparse_pair_features(sides) for sides in _tfidf(task))
     y, y_held_out = task.train.labels, task.validation.labels
-    fit = classify if task.kind == "classification" else regress
-    probe = fit(pair_features(train), y, pair_features(validation), y_held_out, _folds(task, seed))
-    named: dict[str | None, Any] = {None: probe, **_text_controls(task, seed)}
+    odds = information.log_odds(_text_controls(task, seed)["bow"], x, y, x_held_out, folds)
+    return odds, information.given_bow(odds, None, y, None, y_held_out, folds)
+
+
+@once_per_task
+def _control_labels(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    return controls.control_labels(task.train, task.validation, seed)
+
+
+# The probes
+
+
+def _classification(
+    task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
+) -> tuple[Rows, Rows]:
+    assert task.train is not None
+    y, y_held_out, clusters = task.train.labels, task.validation.labels, _clusters(task)
+    x, x_held_out = pair_features(train), pair_features(validation)
+    probe = classify(x, y, x_held_out, y_held_out, _folds(task, seed))
+    named: dict[str | None, Classified] = {None: probe, **_text_controls(task, seed)}
     named["bow_projection"] = _projection_control(task, seed, validation.d)
-    if task.kind == "classification":
-        rows += classification_rows("semantic", named, y, y_held_out, **size)
-        examples += _example_rows("semantic", task, probe.predictions, probe.log_loss)
-    else:
-        for control, scored in named.items():
-            rows.append(result_row("sts_probe_spearman", scored.spearman, control=control, **size))
-            rows.append(result_row("sts_probe_pearson", scored.pearson, control=control, **size))
-        examples += _example_rows("semantic", task, probe.predictions, None)
-    return rows, examples
+    rows = list(classification_rows("semantic", named, y, y_held_out, clusters, **size))
+    rows += _selectivity(task, x, x_held_out, probe, clusters, seed, size)
+    rows += _beyond_words(task, x, x_held_out, clusters, seed, size)
+    bits = information.code_length(x, y, probe.model.named_steps["fit"].C, seed)
+    rows.append(result_row("semantic_code_length", bits / len(y), **size | {"n": len(y)}))
+    rows.append(result_row("semantic_compression", len(y) * np.log2(len(np.unique(y))) / bits, **size | {"n": len(y)}))
+    return rows, list(_example_rows("semantic", task, probe.predictions, probe.log_loss))
 
 
-def classification_rows(
-    prefix: str, named: dict[str | None, Classified], train: np.ndarray, held_out: np.ndarray, **size: Any
+def _selectivity(
+    task: Task,
+    x: np.ndarray,
+    x_held_out: np.ndarray,
+    probe: Classified,
+    clusters: np.ndarray,
+    seed: int,
+    size: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a classification probe (key None) and its controls, guessing included."""
-    guess = controls.majority(train, held_out)
-    stratified = controls.stratified_accuracy(train, held_out)
-    ceiling = 1.0 - guess.accuracy
-    entropy = float(guess.log_loss.mean())
-    for control, scored in {**named, "majority": guess}.items():
-        loss = float(scored.log_loss.mean())
-        values = {
-            "accuracy": scored.accuracy,
-            "skill": (scored.accuracy - guess.accuracy) / ceiling if ceiling else float("nan"),
-            "macro_f1": scored.macro_f1,
-            "mcc": scored.mcc,
-            "log_loss": loss,
-            "usable_bits": entropy - loss,
-            "usable_share": (entropy - loss) / entropy if entropy else float("nan"),
-        }
-        for name, value in values.items():
-            yield result_row(f"{prefix}_{name}", value, control=control, note=scored.note, **size)
-    yield result_row(f"{prefix}_accuracy", stratified, control="stratified", note="expected value", **size)
+    """Yield the accuracy on the control task, by a probe with the same C, and by how much the real one exceeds it."""
+    y, y_held_out = _control_labels(task, seed)
+    if len(np.unique(y)) < 2:
+        yield missing_row("semantic_selectivity", "the control task has one class only", **size)
+        return
+    model = classifier(x, len(np.unique(y))).set_params(fit__C=probe.model.named_steps["fit"].C).fit(x, y)
+    control = predict(model, x_held_out, y_held_out)
+    uncertainty = mean_interval(control.right, control.accuracy, clusters)
+    yield (
+        result_row("semantic_accuracy", control.accuracy, control="control_task", note=control.note, **size)
+        | uncertainty
+    )
+    gain = probe.accuracy - control.accuracy
+    yield result_row("semantic_selectivity", gain, **size) | mean_interval(probe.right - control.right, gain, clusters)
 
 
-def _cosine_rows(task: Task, validation: PairVectors, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield the correlation of the score with the cosine of the vectors and, as a control, of TF-IDF rows."""
+def _beyond_words(
+    task: Task, x: np.ndarray, x_held_out: np.ndarray, clusters: np.ndarray, seed: int, size: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield I(Y; Z | BoW): how many bits the vectors add to what the bag of words says."""
+    assert task.train is not None
+    found = _bow_odds(task, seed)
+    if found is None:
+        yield missing_row("semantic_conditional_bits", "too few train rows for folds", **size)
+        return
+    odds, words_alone = found
+    y, y_held_out = task.train.labels, task.validation.labels
+    joint = information.given_bow(odds, x, y, x_held_out, y_held_out, _folds(task, seed))
+    gain = words_alone.log_loss - joint.log_loss
+    row = result_row("semantic_conditional_bits", gain.mean(), note=joint.note, **size)
+    yield row | mean_interval(gain, gain.mean(), clusters)
+
+
+def _regression(
+    task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
+) -> tuple[Rows, Rows]:
+    assert task.train is not None
+    y, y_held_out = task.train.labels, task.validation.labels
+    probe = regress(pair_features(train), y, pair_features(validation), y_held_out, _folds(task, seed))
+    named: dict[str | None, Regressed] = {None: probe, **_text_controls(task, seed)}
+    named["bow_projection"] = _projection_control(task, seed, validation.d)
+    rows = correlation_rows(("sts_probe_spearman", "sts_probe_pearson"), named, _clusters(task), **size)
+    return list(rows), list(_example_rows("semantic", task, probe.predictions, None))
+
+
+def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tuple[Rows, Rows]:
+    """Return the rows that need no fit: how the cosine of a pair goes with its score, and with its common words.
+
+    Pairs with classes count where one class means "the same" and the other not.
+    """
+    split = task.validation
+    binary = task.positive_label is not None and len(task.label_names) == 2
+    if split.second is None or not (task.kind == "regression" or binary):
+        return [], []
+    gold = split.labels.astype(np.float64) if task.kind == "regression" else (split.labels == task.positive_label) * 1.0
+    clusters = _clusters(task)
     measured: dict[str | None, np.ndarray] = {None: cosines(validation)}
     if task.train is not None:
         u, v = _tfidf(task)[1]
         measured["bow"] = np.asarray(u.multiply(v).sum(axis=1)).ravel()  # TF-IDF rows have unit norm
-    scores = task.validation.labels
+    overlap = controls.word_overlap(split)
+    rows: Rows = []
+    if task.kind == "regression":
+        named: dict[str | None, Regressed] = {c: Regressed(gold, cosine) for c, cosine in measured.items()}
+        named["word_overlap"] = Regressed(gold, overlap)
+        rows += correlation_rows(("sts_cosine_spearman", "sts_cosine_pearson"), named, clusters, **size)
     for control, cosine in measured.items():
-        size = {"n": len(scores), "d": validation.d, "seed": seed, "control": control}
-        yield result_row("sts_cosine_spearman", spearman(scores, cosine), **size)
-        yield result_row("sts_cosine_pearson", pearson(scores, cosine), **size)
+        for metric, a, given in (
+            ("partial_spearman_gold", gold, overlap),
+            ("partial_spearman_overlap", overlap, gold),
+        ):
+            row = result_row(metric, partial_spearman(cosine, a, given), control=control, **size)
+            if row["status"] == "ok":
+                row |= jackknife_interval(
+                    lambda kept, c=cosine, a=a, g=given: partial_spearman(c[kept], a[kept], g[kept]),
+                    len(gold),
+                    clusters,
+                )
+            rows.append(row)
+    return rows, list(_example_rows("cosine", task, measured[None], None))
 
 
 def _example_rows(
     probe: str, task: Task, predictions: np.ndarray, log_loss: np.ndarray | None
 ) -> Iterator[dict[str, Any]]:
+    clusters = _clusters(task)
     for i, row_id in enumerate(task.validation.row_ids):
         yield {
             "probe": probe,
             "row_id": row_id,
+            "cluster": int(clusters[i]),
             "label": float(task.validation.labels[i]),
             "prediction": float(predictions[i]),
             "log_loss": None if log_loss is None else float(log_loss[i]),

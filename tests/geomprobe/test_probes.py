@@ -26,10 +26,11 @@ def random_vectors(task, d=16, seed=0):
 def test_rows_follow_the_schema_and_carry_their_controls(task):
     result = run_probes(task, *random_vectors(task))
     frame = table(result.rows, RESULT_COLUMNS)
-    assert len(table(result.examples, EXAMPLE_COLUMNS)) == len(task.validation)
+    examples = table(result.examples, EXAMPLE_COLUMNS)
+    assert examples.groupby("probe").size().to_dict() == {"cosine": 120, "semantic": 120}
     assert set(frame["metric"]) <= set(DEFINITIONS)
     of = frame[frame["metric"] == "semantic_accuracy"]
-    assert set(of["control"].dropna()) == {"majority", "stratified", "bow", "bow_projection", "length"}
+    assert set(of["control"].dropna()) == {"majority", "stratified", "bow", "bow_projection", "length", "control_task"}
     assert of["control"].isna().sum() == 1
 
 

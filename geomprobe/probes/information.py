@@ -1,0 +1,77 @@
+"""What a probe says in bits: beyond the bag of words, and as the length of a code."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import pairwise
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import cross_val_predict
+
+from geomprobe.probes.estimators import Classified, Folds, classifier, classify
+
+# Voita & Titov 2020, section 3.2: the label of each block is coded by a probe that has seen the blocks before it.
+FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
+BOW_WEIGHT = 10.0  # the bag of words enters unshrunk, in effect: the penalty on it is a hundredth
+
+
+def log_odds(scored: Classified, x: np.ndarray, y: np.ndarray, x_held_out: np.ndarray, folds: Folds) -> tuple:
+    """Return the class scores that the bag-of-words probe gives to train rows (out of fold) and held-out rows.
+
+    Shapes (n, 1) for two classes, (n, n_classes) else.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        train = cross_val_predict(scored.model, x, y, cv=folds, method="decision_function")
+    held_out = scored.model.decision_function(x_held_out)
+    return tuple(s.reshape(len(s), -1) for s in (train, held_out))
+
+
+def given_bow(
+    bow: tuple[np.ndarray, np.ndarray],
+    x: np.ndarray | None,
+    y: np.ndarray,
+    x_held_out: np.ndarray | None,
+    y_held_out: np.ndarray,
+    folds: Folds | None,
+) -> Classified:
+    """Return the predictions of a probe that sees the bag of words' log odds, and the vectors where they are given.
+
+    The difference of the log loss without and with the vectors is I(Y; Z | BoW) (Hewitt et al. 2021).
+    """
+    scale = bow[0].std(axis=0)
+    odds = [BOW_WEIGHT * (side - bow[0].mean(axis=0)) / np.where(scale == 0, 1.0, scale) for side in bow]
+    if x is None or x_held_out is None:
+        return classify(odds[0], y, odds[1], y_held_out, folds, scale=False)
+    centre, spread = x.mean(axis=0), x.std(axis=0)
+    sides = [(side - centre) / np.where(spread == 0, 1.0, spread) for side in (x, x_held_out)]
+    joint = [np.hstack([o, side]) for o, side in zip(odds, sides, strict=True)]
+    return classify(joint[0], y, joint[1], y_held_out, folds, scale=False)
+
+
+def code_length(x: np.ndarray, y: np.ndarray, c: float, seed: int) -> float:
+    """Return the online code length of the labels in bits (Voita & Titov 2020, equation 3).
+
+    Rows are shuffled by the seed. The first block is coded uniformly; each next one by a probe fitted with the given C
+    to all blocks before it, whose probabilities are mixed with the uniform ones by 1/(rows seen + 1), so that a class
+    not yet seen has a finite code.
+    """
+    n, classes = len(y), np.unique(y)
+    k = len(classes)
+    order = np.random.default_rng(seed).permutation(n)
+    x, codes = x[order], np.searchsorted(classes, y[order])
+    ends = sorted({max(int(np.ceil(fraction * n)), min(2 * k, n)) for fraction in FRACTIONS})
+    bits = ends[0] * np.log2(k)
+    for start, end in pairwise(ends):
+        p = np.full((end - start, k), 1.0 / k)
+        if len(np.unique(codes[:start])) > 1:
+            model = classifier(x[:start], len(np.unique(codes[:start]))).set_params(fit__C=c)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(x[:start], codes[:start])
+            seen = np.zeros_like(p)
+            seen[:, model.classes_] = model.predict_proba(x[start:end])
+            p = (start * seen + p) / (start + 1)
+        bits -= np.log2(p[np.arange(end - start), codes[start:end]]).sum()
+    return float(bits)
