@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, TypedDict
 
 from geomprobe.results import Results
 from reports import sections, tables, wording
@@ -63,7 +63,6 @@ class View(TypedDict):
     cards: list[Card]
     selectors: dict[str, list[str]]
     sections: list[Section]
-    note: NotRequired[str]
 
 
 GLYPHS = {

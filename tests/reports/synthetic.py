@@ -305,5 +305,53 @@ def _run(models, tasks, poolings, layers, compared, groups, broken) -> dict[str,
         "groups": groups,
         "failed_cells": []
         if broken is None
-        else [dict(zip(("model", "task", "pooling"), broken, strict=True)) | {"layer": max(layers), "note": "no memory"}],
+        else [dict(zip(("model", "task", "pooling"), broken, strict=True)) | {"layer": max(layers), "note": "memory"}],
     }  # fmt: skip
+
+
+HOSTILE = (
+    "<script>window.pwned=1</script>",
+    '"><img src=x onerror="window.pwned=1">',
+    "</style></svg><svg onload=window.pwned=1>",
+    '#panic("typst") #eval("1") $x$ @ref <label> *b* _i_ `raw` \\ //',
+    "{{ 7*7 }}{% raw %} &amp; ]]> <!-- --",
+    "x" * 10_000,
+    "\u202eright to left \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627",
+    "emoji \U0001f9ec\U0001f469\u200d\U0001f52c \U0001f3f3\ufe0f",
+    "null\x00bell\x07escape\x1b[31m \ufffe",
+    "$\\frac{1}{0}$ %s {0} \u2028 \n newline",
+)
+
+
+def hostile_results() -> Results:
+    """Return results whose every text of a user tries to be something else."""
+    models, tasks = HOSTILE[1:3], (HOSTILE[0], HOSTILE[3], HOSTILE[5], HOSTILE[6], HOSTILE[7], HOSTILE[8])
+    poolings = ("mean", HOSTILE[4], HOSTILE[9])
+    results = make_results(models, tasks, poolings, intervals=True, training=False, failed=True, spectrum_points=16)
+    everything = " ".join(h[:80] for h in HOSTILE)
+    results.results["note"] = everything
+    results.results.loc[results.results["control"] == "tfidf", "control"] = HOSTILE[0]
+    results.training = {models[0]: [{"step": s, "tokens": s, HOSTILE[0]: float(s), "loss": 1.0} for s in range(1, 9)]}
+    for entry in results.definitions.values():
+        entry |= {
+            "formula": HOSTILE[3],
+            "direction": f"higher: {HOSTILE[0]}",
+            "source": HOSTILE[1],
+            "range": HOSTILE[4],
+        }
+    results.run |= {
+        "command": everything,
+        "hardware": {HOSTILE[0]: HOSTILE[1]},
+        "protocol": HOSTILE[0],
+        "extra": everything,
+    }
+    results.run["verdict"] = None
+    for entry in [*results.run["models"], *results.run["tasks"]]:
+        entry |= {
+            "source": HOSTILE[2],
+            "kind": HOSTILE[0],
+            "dtype": HOSTILE[3],
+            "hash": HOSTILE[1],
+            "notes": [everything],
+        }
+    return results

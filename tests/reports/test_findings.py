@@ -1,0 +1,151 @@
+"""Every finding rule, on results that provoke it and on results that do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.facts import load
+from reports.findings import ORDER, RULES, findings
+
+SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
+LINKS = {"verdict", "downstream", "geometry", "poolings", "layers", "training", "caveats", "provenance"}
+ALONE = {"mlm": ["m1"], "hybrid": ["h1"]}
+SEEDS = {"mlm": ["m1", "m2", "m3"], "hybrid": ["h1", "h2", "h3"]}
+
+
+def severity(results, code):
+    found = RULES[code](load(results))
+    return None if found is None else found["severity"]
+
+
+def edited(results, where, **columns):
+    """Return the results with columns of the matching rows set."""
+    rows = results.results.eval(where)
+    for name, value in columns.items():
+        results.results.loc[rows, name] = value
+    return results
+
+
+def verdicts(results, where, verdict, sign=1):
+    rows = results.comparisons.eval(where)
+    results.comparisons.loc[rows, "verdict"] = verdict
+    results.comparisons.loc[rows, "diff"] = sign * results.comparisons.loc[rows, "diff"].abs()
+    return results
+
+
+def run(results, part, index, **values):
+    results.run[part][index] |= values
+    return results
+
+
+CASES = {
+    "failed-cells": {
+        "passed": lambda make: make(**SMALL),
+        "issue": lambda make: make(failed=True, **SMALL),
+    },
+    "no-intervals": {
+        None: lambda make: make(models=("mlm",), **SMALL),
+        "issue": lambda make: make(**SMALL),
+        "tip": lambda make: verdicts(make(intervals=True, **SMALL), "metric == 'rank_90'", "no valid interval"),
+        "passed": lambda make: make(intervals=True, **SMALL),
+    },
+    "same-rows": {
+        None: lambda make: make(models=("mlm",), **SMALL),
+        "passed": lambda make: make(**SMALL),
+        "issue": lambda make: edited(make(**SMALL), "model == 'mlm' and task == 'sst2'", task_hash="0" * 64),
+    },
+    "one-seed": {
+        None: lambda make: make(models=("a", "b", "c"), **SMALL),
+        "tip": lambda make: make(**SMALL),
+        "passed": lambda make: make(models=("m1", "m2", "m3", "h1", "h2", "h3"), groups=SEEDS, **SMALL),
+        "issue": lambda make: make(models=("m1", "h1"), compared=False, groups=ALONE, **SMALL),
+    },
+    "uniformity-is-mean": {
+        None: lambda make: make(models=("mlm",), **SMALL),
+        "tip": lambda make: make(**SMALL),
+        "issue": lambda make: verdicts(
+            verdicts(make(intervals=True, **SMALL), "metric == 'uniformity'", "lower", -1),
+            "metric == 'uniformity' and view == 'centred'", "no clear difference",
+        ),
+        "passed": lambda make: verdicts(make(intervals=True, **SMALL), "metric == 'uniformity'", "lower", -1),
+    },
+    "pooling-decides": {
+        None: lambda make: verdicts(make(intervals=True, **SMALL), "diff == diff", "higher"),
+        "issue": lambda make: verdicts(
+            verdicts(make(intervals=True, **SMALL), "diff == diff", "higher"), "pooling == 'max'", "lower", -1
+        ),
+    },
+    "untrained-pooling": {
+        None: lambda make: make(**SMALL),
+        "issue": lambda make: make(tasks=("sst2",), poolings=("mean", "attention")),
+    },
+    "below-majority": {
+        "passed": lambda make: make(**SMALL),
+        "issue": lambda make: edited(make(**SMALL), "metric == 'semantic_accuracy' and control.isna()", value=0.1),
+        None: lambda make: edited(make(**SMALL), "control == 'majority'", control="stratified"),
+    },
+    "unequal-models": {
+        None: lambda make: make(models=("mlm",), **SMALL),
+        "passed": lambda make: make(**SMALL),
+        "issue": lambda make: run(make(**SMALL), "models", 0, parameters=1_000_000),
+    },
+    "unequal-training": {
+        None: lambda make: run(make(**SMALL), "models", 0, training=None),
+        "issue": lambda make: make(**SMALL),
+        "passed": lambda make: make(models=("a", "b"), **SMALL),
+    },
+    "few-rows": {
+        None: lambda make: make(**SMALL),
+        "issue": lambda make: edited(make(**SMALL), "task == 'sst2'", n=100),
+    },
+    "unequal-n": {
+        "tip": lambda make: make(**SMALL),
+        None: lambda make: make(tasks=("sst2",), poolings=("mean",)),
+    },
+    "truncation": {
+        None: lambda make: run(make(tasks=("sst2",)), "tasks", 0, truncated=None),
+        "passed": lambda make: make(**SMALL),
+        "tip": lambda make: make(tasks=("sst2", "mnli"), poolings=("mean",)),
+    },
+    "near-collapse": {
+        "passed": lambda make: make(**SMALL),
+        "issue": lambda make: edited(make(**SMALL), "metric == 'mean_cosine' and model == 'mlm'", value=0.99),
+        None: lambda make: edited(make(**SMALL), "metric == 'mean_cosine'", metric="other"),
+    },
+    "one-layer": {
+        "not applicable": lambda make: make(**SMALL),
+        None: lambda make: make(layers=(0, 1), **SMALL),
+    },
+    "no-training-log": {
+        "not applicable": lambda make: make(training=False, **SMALL),
+        None: lambda make: make(**SMALL),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "expected"), [(code, level) for code, cases in CASES.items() for level in cases])
+def test_rule(make_results, code, expected):
+    found = RULES[code](load(CASES[code][expected](lambda **grid: make_results(spectrum_points=8, **grid))))
+    assert (None if found is None else found["severity"]) == expected
+    if found is not None:
+        assert found["code"] == code
+        assert found["sentence"].endswith(".")
+        assert found["link"] in {
+            "verdict",
+            "downstream",
+            "geometry",
+            "poolings",
+            "layers",
+            "training",
+            "caveats",
+            "provenance",
+        }
+
+
+def test_every_rule_has_its_cases():
+    assert set(CASES) == set(RULES)
+
+
+def test_issues_come_first(make_results):
+    order = [ORDER.index(f["severity"]) for f in findings(load(make_results(failed=True, **SMALL)))]
+    assert order == sorted(order)

@@ -1,0 +1,149 @@
+"""The view model: its schema, its kinds, what it refuses to say, and how numbers are written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from reports import build_view, formats
+from reports.facts import judgement
+from reports.html import walk
+from reports.schema import PATH, view_schema
+
+SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
+SEEDS = {"mlm": ["m1", "m2", "m3"], "hybrid": ["h1", "h2", "h3"]}
+KINDS = {
+    "pair": {},
+    "pair with verdicts": {"intervals": True, "layers": (0, 2, 4), "failed": True},
+    "single": {"models": ("mlm",)},
+    "single without logs": {"models": ("mlm",), "training": False},
+    "many": {"models": ("a", "b", "c"), "intervals": True},
+    "groups": {"models": ("m1", "m2", "m3", "h1", "h2", "h3"), "groups": SEEDS, "intervals": True},
+}
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_every_kind_of_view_meets_the_schema(make_results, case):
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the test extra")
+    view = build_view(make_results(**SMALL | KINDS[case]))
+    jsonschema.validate(json.loads(json.dumps(view, allow_nan=False)), view_schema())
+    assert view["kind"] == case.split()[0]
+    assert [s["id"] for s in view["sections"]] == [
+        "downstream", "geometry", "poolings", "layers", "lexical", "training", "caveats", "provenance", "downloads",
+        "glossary",
+    ]  # fmt: skip
+
+
+def test_the_schema_in_the_repository_is_the_one_of_the_types():
+    assert json.loads(PATH.read_text(encoding="utf-8")) == view_schema()
+
+
+def test_every_figure_has_a_table_and_words(make_results):
+    view = build_view(make_results(intervals=True, layers=(0, 1, 2), **SMALL))
+    figures = [b for b in walk(view) if b["type"] == "figure"]
+    tables = {b["id"] for b in walk(view) if b["type"] == "table"}
+    assert {f["kind"] for f in figures} == {
+        "spectra", "histograms", "decomposition", "heat", "forest", "profiles", "training", "controls",
+    }  # fmt: skip
+    for figure in figures:
+        assert len(figure["alt"]) > 30
+        beside = figure["id"].removeprefix("forest-")  # the differences stand in the table of the same section
+        assert figure["table"] is not None or (figure["kind"] == "forest" and beside in tables)
+    ids = [b["id"] for b in walk(view) if "id" in b] + [f["table"]["id"] for f in figures if f["table"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_numbers_come_from_the_folder_unchanged(make_results):
+    results = make_results(intervals=True, **SMALL)
+    row = results.comparisons.query("metric == 'effective_rank' and task == 'sst2' and pooling == 'mean'").iloc[0]
+    view = build_view(results)
+    heads, cells = _line(view, "geometry-mean", "sst2", "effective rank")
+    found = dict(zip(heads, cells, strict=True))
+    assert found["A · mlm"]["sort"] == pytest.approx(row["value_a"], rel=1e-5)
+    assert found["B · hybrid"]["sort"] == pytest.approx(row["value_b"], rel=1e-5)
+    assert found["B − A"]["text"] == formats.number(row["diff"], 2, signed=True)
+    assert found["verdict"]["text"] == "▲ higher"
+
+
+def _line(view, table_id, task, metric):
+    table = next(b for b in walk(view) if b.get("id") == table_id)
+    heads = [c["name"] for c in table["columns"]]
+    return next((heads, r["cells"]) for r in table["rows"] if [c["text"] for c in r["cells"][:2]] == [task, metric])
+
+
+def test_untrained_poolings_say_so(make_results):
+    view = build_view(make_results(tasks=("sst2",), poolings=("mean", "weighted", "attention")))
+    notes = {o["name"]: o["note"] for b in walk(view) if b.get("axis") == "pooling" for o in b["options"]}
+    assert notes["mean"] == ""
+    assert notes["weighted"].startswith("not trained")
+    assert notes["attention"].startswith("not trained")
+
+
+def test_a_failed_cell_is_marked_with_its_reason(make_results):
+    view = build_view(make_results(failed=True, **SMALL))
+    heat = next(b for b in walk(view) if b["type"] == "figure" and b["kind"] == "heat")
+    assert heat["data"]["panels"][1]["cells"][1][1] == {"value": None, "text": "–", "failed": True}
+    caveats = next(s for s in view["sections"] if s["id"] == "caveats")["blocks"][0]["items"]
+    assert "Not measured: hybrid / mrpc / layer 4 / max: OutOfMemory: 3.1 GB wanted, 1.9 GB free." in caveats
+
+
+def test_missing_provenance_is_no_error(make_results):
+    results = make_results(**SMALL)
+    results.run.clear()
+    results.definitions.clear()
+    view = build_view(results)
+    assert view["title"] == "hybrid against mlm"
+
+
+def test_a_verdict_of_the_run_is_printed_as_it_is(make_results):
+    results = make_results(**SMALL)
+    results.run["verdict"] = "hybrid is more uniform than mlm in 4 of 4 cells."
+    assert build_view(results)["verdict"]["sentence"] == "hybrid is more uniform than mlm in 4 of 4 cells."
+
+
+@pytest.mark.parametrize(
+    ("verdict", "diff", "expected"),
+    [
+        ("no interval, no verdict", 1.0, "none"),
+        ("no valid interval", 1.0, "none"),
+        (None, 1.0, "none"),
+        ("equivalent", 0.1, "equivalent"),
+        ("no difference", 0.1, "equivalent"),
+        ("no clear difference", 0.1, "unclear"),
+        ("higher", 0.1, "higher"),
+        ("different", -0.1, "lower"),
+    ],
+)
+def test_judgement_reads_the_verdict(verdict, diff, expected):
+    assert judgement({"verdict": verdict, "diff": diff}) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "signed", "expected"),
+    [
+        (None, None, False, "–"),
+        (float("nan"), None, False, "–"),
+        (-0.0001, 2, False, "0.00"),
+        (-0.737, 2, True, "−0.74"),
+        (0.5, 1, True, "+0.5"),
+        (1234.5, None, False, "1,234"),
+        (1e-9, None, False, "1.0e−09"),
+    ],
+)
+def test_number(value, places, signed, expected):
+    assert formats.number(value, places, signed) == expected
+
+
+def test_interval_and_decimals_follow_the_half_width():
+    places = formats.decimals([1.23456], half_width=0.0123)
+    assert places == 3
+    assert formats.interval(-1.0, 0.5, places) == "[−1.000, 0.500]"
+
+
+def test_clean_keeps_no_control_and_names_stay_apart():
+    assert formats.clean("a\x00b\u202ec\ud800\ufffe") == "a\ufffdb\ufffdc\ufffd\ufffd"
+    assert formats.clean("a \n b") == "a b"
+    names = formats.short_names(["x" * 10_000, "x" * 9_000, ""])
+    assert len(set(names.values())) == 3
+    assert max(map(len, names.values())) <= 48
