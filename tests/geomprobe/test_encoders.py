@@ -252,3 +252,82 @@ def test_minilm_from_its_folder_and_loaded(minilm):
     loaded = load_encoder(sentence_transformers.SentenceTransformer(str(minilm), device="cpu"))
     assert loaded.hash == encoder.hash
     assert loaded.max_length == encoder.max_length
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "gpt2"])
+def test_a_head_is_left_aside(model_folder, tmp_path, kind):
+    import transformers
+
+    base = AutoModel.from_pretrained(model_folder(kind))
+    headed = transformers.AutoModelForCausalLM if kind == "gpt2" else transformers.AutoModelForMaskedLM
+    model = headed.from_config(base.config)
+    model.base_model.load_state_dict(base.state_dict())
+    model.save_pretrained(tmp_path / "ema")
+    AutoTokenizer.from_pretrained(model_folder(kind)).save_pretrained(tmp_path / "ema")
+    opened = load_encoder(tmp_path / "ema")
+    loaded = load_encoder(model, tokenizer=tmp_path / "ema")
+    assert opened.hash == loaded.hash == load_encoder(model_folder(kind)).hash
+    assert opened.name == f"{tmp_path.name}/ema"
+    assert opened.parameters == sum(p.numel() for p in base.parameters())
+
+
+def test_weights_in_several_files(copied):
+    folder = copied("modernbert")
+    whole = load_encoder(folder).hash
+    AutoModel.from_pretrained(folder).save_pretrained(folder, max_shard_size="10KB")
+    shards = sorted(folder.glob("model-*.safetensors"))
+    assert len(shards) > 1
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    assert load_encoder(folder).hash == whole
+    shards[1].write_bytes(shards[1].read_bytes()[:-8])
+    with pytest.raises(InputError, match=shards[1].name):
+        load_encoder(folder)
+    shards[1].unlink()
+    with pytest.raises(InputError):
+        load_encoder(folder)
+
+
+class Hub:
+    """A hub that holds one repository in a local folder."""
+
+    def __init__(self, monkeypatch, folder, *, up=True):
+        self.asked = []
+        monkeypatch.setattr("huggingface_hub.HfApi.repo_info", self.repo_info)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", self.download)
+        self.folder, self.up = folder, up
+
+    def repo_info(self, repo_id, *, repo_type, revision, timeout):
+        from types import SimpleNamespace
+
+        if not self.up:
+            raise ConnectionError("down")
+        assert timeout <= 10
+        return SimpleNamespace(sha={"main": "a" * 40, None: "a" * 40, "v1": "b" * 40}[revision])
+
+    def download(self, repo_id, *, repo_type, revision, allow_patterns, local_files_only):
+        self.asked.append((repo_id, revision, local_files_only))
+        assert not any("bin" in pattern or "py" in pattern for pattern in allow_patterns)
+        return str(self.folder)
+
+
+def test_a_hub_model_is_pinned_to_a_commit(model_folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    hub = Hub(monkeypatch, model_folder("bert"))
+    encoder = load_encoder("owner/name@v1")
+    assert hub.asked == [("owner/name", "b" * 40, False)]
+    assert (encoder.name, encoder.taken, encoder.revision) == ("name", "hub", "b" * 40)
+    assert encoder.hash == load_encoder(model_folder("bert")).hash
+
+
+def test_a_cached_hub_model_opens_without_the_hub(model_folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    hub = Hub(monkeypatch, model_folder("bert"), up=False)
+    assert load_encoder("owner/name").taken == "hub"
+    assert hub.asked == [("owner/name", None, True)]
+
+
+def test_a_hub_model_without_safetensors(monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    Hub(monkeypatch, tmp_path)
+    with pytest.raises(InputError, match="reads safetensors"):
+        load_encoder("owner/name")
