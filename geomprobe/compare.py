@@ -1,27 +1,39 @@
-"""Differences between two encoders, measured on the same rows, cell by cell."""
+"""Differences between two encoders, or two groups of seeds, measured on the same rows, with intervals and verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from geomprobe import metrics
+from geomprobe import inference
 from geomprobe.common import UsageError, unknown_name
+from geomprobe.inference import Difference, intervals, probe_tests
+from geomprobe.inference.margins import Margin, margin
+from geomprobe.metrics.registry import REGISTRY
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 
-NO_INTERVAL = "no interval, no verdict"
+CELL = ("task", "depth", "pooling")
+NUMBER = ("view", "metric", "definition")
+PROBES = {"sts_probe": "semantic", "sts_cosine": "cosine"}
+"""Where the per-example scores of a metric lie, if not under its own first words."""
+CONSTANTS = ("uniformity_reference",)
+MIN_SEEDS = 3
+
+Row = Mapping[Any, Any]
 
 
 def compare(
     vectors: Mapping[str, Any],
-    rows: Sequence[Any] | None = None,
+    rows: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
     *,
-    metrics_: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
     labels: np.ndarray | None = None,
     positives: np.ndarray | None = None,
+    clusters: np.ndarray | None = None,
+    margins: Mapping[str, Margin] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return the differences between two sets of embeddings of the same rows.
@@ -30,12 +42,16 @@ def compare(
     ----------
     vectors : mapping of two names to array-like of shape (n_rows, dim)
         Row i of both belongs to the same text. The dimensions may differ.
-    rows : sequence of length n_rows, optional
-        Row ids, for the check that there are as many as vectors and none twice.
-    metrics_ : sequence of str, optional
+    rows : sequence of length n_rows, or a mapping of the two names to such, optional
+        Row ids, one per row and none twice. Given for both sides, they must be the same in the same order.
+    metrics : sequence of str, optional
         Names from the registry; all that apply by default.
     labels : ndarray of shape (n_rows,), optional
     positives : ndarray of shape (n_pairs, 2), optional
+    clusters : ndarray of shape (n_rows,), optional
+        Rows with the same number share a source and are not independent.
+    margins : mapping of metric to (size, relative), optional
+        Equivalence margins in place of `inference.margins.MARGINS`.
 
     Returns
     -------
@@ -54,58 +70,439 @@ def compare(
         raise UsageError(
             f"{a!r} has {len(first)} rows and {b!r} has {len(second)}.", "Embed the same texts, in the same order."
         )
-    if rows is not None and (len(rows) != len(first) or len(set(rows)) < len(rows)):
-        raise UsageError("`rows` must hold one id a row, none of them twice.")
-    measured = {
-        name: metrics.measure(Z, metrics=metrics_, labels=labels, positives=positives, seed=seed)
-        for name, Z in vectors.items()
+    for ids in rows.values() if isinstance(rows, Mapping) else [] if rows is None else [rows]:
+        if len(ids) != len(first) or len(set(ids)) < len(ids):
+            raise UsageError("`rows` must hold one id a row, none of them twice.")
+    if isinstance(rows, Mapping) and list(rows[a]) != list(rows[b]):
+        raise UsageError(f"{a!r} and {b!r} do not have the same row ids.", "Embed the same texts, in the same order.")
+    options: dict[str, Any] = {
+        "metrics": metrics,
+        "labels": labels,
+        "positives": positives,
+        "clusters": clusters,
+        "seed": seed,
     }
-    return difference_table(measured[a], measured[b], a, b, on=("view", "metric", "definition"))
+    sides = []
+    for Z in (first, second):
+        frame, influences = inference.measure(Z, **options)
+        sides.append((frame[frame["status"] == "ok"], inference.influence_table(frame, influences, clusters)))
+    pairs = joined(sides[0][0], sides[1][0], NUMBER)
+    moved = [_by_key(side[1], NUMBER) for side in sides]
+    found = [_geometry(row, *(side.get(_key(row, NUMBER)) for side in moved)) for row in pairs]
+    return decided(pairs, found, a, b, "checkpoint", margins)
 
 
-def add_comparisons(results: Results, a: str, b: str) -> Results:
+def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Margin] | None = None) -> Results:
     """Add the differences b − a of every cell that both models have; layers are matched by relative depth.
+
+    Parameters
+    ----------
+    results : Results
+    a, b : str
+        Names of models.
+    margins : mapping of metric to (size, relative), optional
+        Equivalence margins in place of `inference.margins.MARGINS` (see `inference.margins.parse_margins`).
 
     Raises
     ------
     UsageError
         A name is unknown, or the two models did not see the same rows of a task.
     """
-    frame = results.results
-    depth = {entry["name"]: entry["n_layers"] for entry in results.run["models"]}
-    for name in (a, b):
-        if name not in depth:
-            raise unknown_name("model", name, list(depth))
-    sides = []
-    for name in (a, b):
-        side = frame[(frame["model"] == name) & (frame["status"] == "ok") & frame["control"].isna()]
-        sides.append(side.assign(depth=(side["layer"].astype(float) / max(depth[name], 1)).round(6)))
-    hashes = [side.groupby("task")["task_hash"].first() for side in sides]
-    shared = hashes[0].index.intersection(hashes[1].index)
-    for task in shared:
-        if hashes[0][task] != hashes[1][task]:
-            raise UsageError(f"{a} and {b} did not see the same rows of {task}.", "Analyse both in one command.")
-    results.comparisons = difference_table(
-        *sides, a, b, on=("task", "depth", "pooling", "view", "metric", "definition")
-    )
+    first, second = (Side(results, name) for name in (a, b))
+    check_rows([first, second])
+    pairs = joined(first.rows, second.rows, (*CELL, *NUMBER))
+    found = [paired(first, second, row) for row in pairs]
+    results.comparisons = decided(pairs, found, a, b, "checkpoint", margins)
     results.run["compared"] = [a, b]
+    results.run["claims"] = claims(results.comparisons)
     return results
 
 
-def difference_table(first: pd.DataFrame, second: pd.DataFrame, a: str, b: str, on: Sequence[str]) -> pd.DataFrame:
-    """Return one row a number that both frames have, `diff` = second − first."""
-    keys = list(on)
-    # missing keys (a metric without variants, a probe without a view) match one another
-    first, second = (f.assign(**{k: f[k].astype("string").fillna("") for k in keys}) for f in (first, second))
-    both = first.merge(second, on=keys, suffixes=("_a", "_b"), validate="one_to_one")
-    both = both.assign(
-        a=a,
-        b=b,
-        level="checkpoint",
-        diff=both["value_b"] - both["value_a"],
-        n=both["n_a"],
-        verdict=NO_INTERVAL,
+def compare_groups(
+    results: Results, groups: Mapping[str, Sequence[str]], margins: Mapping[str, Margin] | None = None
+) -> Results:
+    """Add the differences between two groups of seeds, second group minus first, at the level of objectives.
+
+    SE² = s_A²/k_A + s_B²/k_B + Var_rows(mean influence B − mean influence A)/N, Student's t with Satterthwaite's
+    degrees of freedom. With fewer than three seeds in a group no verdict is given.
+
+    Parameters
+    ----------
+    results : Results
+    groups : mapping of two names to model names
+    margins : mapping of metric to (size, relative), optional
+
+    Raises
+    ------
+    UsageError
+        There are not two groups, a model is unknown or in both, or the models did not see the same rows.
+    """
+    if len(groups) != 2:
+        raise UsageError(f"{len(groups)} groups were given.", "Give two: --group NAME=MODEL,… --group NAME=MODEL,…")
+    members = [name for group in groups.values() for name in group]
+    if len(set(members)) < len(members):
+        raise UsageError("A model is in the groups twice.")
+    sides = {name: Side(results, name) for name in members}
+    check_rows(list(sides.values()))
+    (a, first), (b, second) = groups.items()
+    names = [f"value_{i}" for i in range(len(members))]
+    wide = None
+    for name, column in zip(members, names, strict=True):
+        side = sides[name].rows
+        part = _filled(side, (*CELL, *NUMBER))[[*CELL, *NUMBER, "value", "layer", "n"]].rename(
+            columns={"value": column}
+        )
+        keep = part if wide is None else part.drop(columns=["layer", "n"])
+        wide = keep if wide is None else wide.merge(keep, on=[*CELL, *NUMBER], validate="one_to_one")
+    assert wide is not None
+    pairs, found = [], []
+    for row in wide.to_dict("records"):
+        values = np.array([row[column] for column in names], float)
+        split = values[: len(first)], values[len(first) :]
+        moved = [sides[name].contributions(row) for name in members]
+        pairs.append(row | {"value_a": split[0].mean(), "value_b": split[1].mean()})
+        found.append(group_difference(*split, moved[: len(first)], moved[len(first) :]))
+    seeds = min(len(first), len(second))
+    added = decided(pairs, found, a, b, "objective", margins, seeds=seeds)
+    results.comparisons = table(pd.concat([results.comparisons, added]), COMPARISON_COLUMNS)
+    results.run["groups"] = {name: list(group) for name, group in groups.items()}
+    results.run["claims"] = claims(added)
+    return results
+
+
+def group_difference(
+    first: np.ndarray,
+    second: np.ndarray,
+    moved_first: Sequence[np.ndarray | None],
+    moved_second: Sequence[np.ndarray | None],
+) -> Difference:
+    """Return the difference of the means of two groups of seeds, over seeds and rows.
+
+    Parameters
+    ----------
+    first, second : float64 ndarray of shape (k_A,), (k_B,)
+        Values, a number per seed.
+    moved_first, moved_second : sequences of float64 ndarray of shape (g,)
+        Contributions of each cluster of rows to each value; None where there is no valid interval.
+    """
+    diff = float(second.mean() - first.mean())
+    if min(len(first), len(second)) < MIN_SEEDS:
+        reason = f"a group has fewer than {MIN_SEEDS} seeds"
+        return Difference(diff, None, None, None, 0.0, None, f"no valid interval: {reason}")
+    known = [m for m in (*moved_first, *moved_second) if m is not None]
+    if len(known) < len(first) + len(second):
+        return Difference(diff, None, None, None, 0.0, None, "no valid interval: a seed has no interval of its own")
+    rows = np.mean(known[len(first) :], axis=0) - np.mean(known[: len(first)], axis=0)
+    parts = [
+        (float(first.var(ddof=1)) / len(first), len(first) - 1.0),
+        (float(second.var(ddof=1)) / len(second), len(second) - 1.0),
+        (intervals.standard_error(rows) ** 2, intervals.degrees(rows)),
+    ]
+    variance = sum(v for v, _ in parts)
+    if variance == 0:
+        return Difference(diff, 0.0, diff, diff, parts[2][1], intervals.p_two_sided(diff, 0.0, 1.0), "seeds and rows")
+    dof = variance**2 / sum(v**2 / max(f, 1.0) for v, f in parts)
+    se = float(np.sqrt(variance))
+    half = intervals.t_quantile((1 + intervals.LEVEL) / 2, dof) * se
+    return Difference(
+        diff, se, diff - half, diff + half, dof, intervals.p_two_sided(diff, se, dof), "seeds and rows, Satterthwaite t"
     )
-    if "layer_a" in both:
-        both["layer"] = both["layer_a"]
-    return table(both.reindex(columns=list(COMPARISON_COLUMNS)), COMPARISON_COLUMNS)
+
+
+class Side:
+    """What a comparison needs of one model: its numbers, influences and per-example scores, found by cell."""
+
+    def __init__(self, results: Results, name: str):
+        depth = {entry["name"]: entry["n_layers"] for entry in results.run["models"]}
+        if name not in depth:
+            raise unknown_name("model", name, list(depth))
+        self.name = name
+
+        def mine(frame: pd.DataFrame) -> pd.DataFrame:
+            frame = frame[frame["model"] == name]
+            return frame.assign(depth=(frame["layer"].astype(float) / max(depth[name], 1)).round(6))
+
+        rows = mine(results.results)
+        self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & ~rows["metric"].isin(CONSTANTS)]
+        self.task_hash = self.rows.groupby("task")["task_hash"].first().to_dict()
+        self._influences = _by_key(mine(results.influences), (*CELL, *NUMBER))
+        self._values = _by_key(self.rows, (*CELL, *NUMBER))
+        self._examples = {
+            key: part.sort_values("row_id", kind="stable").reset_index(drop=True)
+            for key, part in _filled(mine(results.examples), CELL).groupby([*CELL, "probe"], sort=False)
+        }
+
+    def influence(self, row: Row) -> Row | None:
+        """Return the row of the influence table that belongs to a number, or None."""
+        return self._influences.get(_key(row, (*CELL, *NUMBER)))
+
+    def contributions(self, row: Row) -> np.ndarray | None:
+        """Return the contribution of each cluster to a number, or None where it has no interval."""
+        if (found := self.influence(row)) is not None:
+            return np.asarray(found["contributions"], np.float64)
+        examples, _ = self.examples(row)
+        moved = None if examples is None else probe_influence(str(row["metric"]), examples, self.value(row))
+        if examples is None or moved is None:
+            return None
+        clusters = _clusters(examples)
+        return np.bincount(clusters, moved) / len(moved)
+
+    def value(self, row: Row) -> Callable[[str], float | None]:
+        """Return a function from the last word of a metric's name to its value in the same cell."""
+        stem = str(row["metric"]).rsplit("_", 1)[0] if "usable" not in str(row["metric"]) else "semantic"
+
+        def of(word: str) -> float | None:
+            found = self._values.get(_key({**row, "metric": f"{stem}_{word}"}, (*CELL, *NUMBER)))
+            return None if found is None else float(found["value"])
+
+        return of
+
+    def examples(self, row: Row) -> tuple[pd.DataFrame | None, str]:
+        """Return the per-example scores behind a probe's number (None where none are kept), and the probe's name."""
+        metric = str(row["metric"])
+        probe = next((to for start, to in PROBES.items() if metric.startswith(start)), metric.split("_")[0])
+        return self._examples.get((*(row[c] for c in CELL), probe)), probe
+
+
+def check_rows(sides: Sequence[Side]) -> None:
+    """Refuse sides that did not see the same rows of a task that they share."""
+    for side in sides[1:]:
+        for task, fingerprint in side.task_hash.items():
+            if sides[0].task_hash.get(task, fingerprint) != fingerprint:
+                raise UsageError(
+                    f"{sides[0].name} and {side.name} did not see the same rows of {task}.",
+                    "Analyse both in one command.",
+                )
+
+
+def paired(first: Side, second: Side, row: Row) -> Difference:
+    """Return the paired difference of a number of two models."""
+    if row["metric"] in REGISTRY:
+        return _geometry(row, first.influence(row), second.influence(row))
+    return _probe(row, first, second)
+
+
+def _geometry(row: Row, first: Row | None, second: Row | None) -> Difference:
+    diff = float(row["value_b"]) - float(row["value_a"])
+    if first is None or second is None:
+        method = row["ci_method_a"] if first is None else row["ci_method_b"]
+        return Difference(diff, None, None, None, 0.0, None, str(method))
+    left, right = (np.asarray(side["contributions"], np.float64) for side in (first, second))
+    if len(left) != len(right):
+        raise UsageError(f"{row['metric']}: the two models do not have the same clusters of rows.")
+    return inference.difference(diff, right - left, float(first["extra"]) + float(second["extra"]), row["ci_method_a"])
+
+
+def _clusters(examples: pd.DataFrame) -> np.ndarray:
+    own = pd.Series(np.arange(len(examples)), index=examples.index)
+    return inference.number_clusters(examples["cluster"].astype("Int64").fillna(-1 - own).to_numpy(np.int64), len(own))
+
+
+def probe_influence(metric: str, examples: pd.DataFrame, value: Callable[[str], float | None]) -> np.ndarray | None:
+    """Return the influence of each example on a probe's score, None where it is not known.
+
+    Parameters
+    ----------
+    metric : str
+        Its last words decide.
+    examples : DataFrame
+        Columns label, prediction, log_loss.
+    value : callable
+        Other scores of the same probe by their last words, for those that differ by a factor only.
+    """
+    label, said = (examples[c].to_numpy(float, na_value=np.nan) for c in ("label", "prediction"))
+    loss = examples["log_loss"].to_numpy(float, na_value=np.nan)
+    right = probe_tests.mean_influence((label == said).astype(float))
+    if metric.endswith("_accuracy"):
+        return right
+    if metric.endswith("_skill"):
+        accuracy, skill = value("accuracy"), value("skill")
+        if accuracy is None or skill is None or accuracy == 1:
+            return None
+        return right * ((1 - skill) / (1 - accuracy))
+    if metric.endswith("_macro_f1"):
+        return probe_tests.macro_f1_influence(label, said)
+    if metric.endswith("_mcc"):
+        return probe_tests.mcc_influence(label, said)
+    if metric.endswith("_log_loss"):
+        return probe_tests.mean_influence(loss)
+    if metric.endswith("_usable_bits"):  # the class shares' loss is the same for every encoder
+        return -probe_tests.mean_influence(loss)
+    if metric.endswith("_usable_share"):
+        bits, share = value("usable_bits"), value("usable_share")
+        return None if not bits or share is None else -probe_tests.mean_influence(loss) * (share / bits)
+    kind = metric.rsplit("_", 1)[-1]
+    if metric.startswith("sts_") and kind in probe_tests.CORRELATIONS and np.ptp(label) and np.ptp(said):
+        return probe_tests.CORRELATIONS[kind](said, label)
+    return None
+
+
+def _probe(row: Row, first: Side, second: Side) -> Difference:
+    metric = str(row["metric"])
+    diff = float(row["value_b"]) - float(row["value_a"])
+    (left, _), (right, _) = first.examples(row), second.examples(row)
+    if left is None or right is None:
+        return Difference(diff, None, None, None, 0.0, None, "no valid interval: no per-example scores are kept")
+    if not left["row_id"].equals(right["row_id"]) or not left["label"].equals(right["label"]):
+        raise UsageError(f"{metric}: {first.name} and {second.name} were not scored on the same rows.")
+    moved = [probe_influence(metric, side, who.value(row)) for side, who in ((left, first), (right, second))]
+    if moved[0] is None or moved[1] is None:
+        return Difference(diff, None, None, None, 0.0, None, "no valid interval: not a function of the kept scores")
+    clusters = _clusters(left)
+    contributions = np.bincount(clusters, moved[1] - moved[0]) / len(clusters)
+    found = inference.difference(diff, contributions, 0.0, "influence function")
+    clustered = len(contributions) < len(clusters)
+    if clustered:
+        return _with(found, found.p, f"{found.method}, {len(contributions)} clusters")
+    if found.p is None:
+        return found
+    if metric.endswith("_accuracy"):
+        hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
+        return _with(found, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
+    if metric.startswith("sts_"):
+        of = {"spearman": pd.Series.rank}.get(metric.rsplit("_", 1)[-1], lambda s: s)
+        said = [of(side["prediction"].astype(float)) for side in (left, right)]
+        p = probe_tests.williams(float(row["value_a"]), float(row["value_b"]), float(said[0].corr(said[1])), len(left))
+        return _with(found, p, f"{found.method}; p: Williams")
+    return found
+
+
+def _with(found: Difference, p: float | None, method: str) -> Difference:
+    return Difference(found.diff, found.se, found.low, found.high, found.dof, p, method)
+
+
+def _filled(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
+    """Return the frame with missing keys (a metric without variants, a probe without a view) as empty text."""
+    texts = [key for key in keys if key != "depth"]
+    return frame.assign(**{key: frame[key].astype("string").fillna("").astype(object) for key in texts})
+
+
+def _key(row: Row, keys: Iterable[str]) -> tuple:
+    return tuple(row[key] for key in keys)
+
+
+def _by_key(frame: pd.DataFrame, keys: Sequence[str]) -> dict[tuple, Row]:
+    rows: list[Row] = list(_filled(frame, keys).to_dict("records"))
+    return {_key(row, keys): row for row in rows}
+
+
+def joined(first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str]) -> list[Row]:
+    """Return a row for each number that both frames have, with the columns of both (suffixes _a and _b)."""
+    both = _filled(first, keys).merge(
+        _filled(second, keys), on=list(keys), suffixes=("_a", "_b"), validate="one_to_one"
+    )
+    kept = both[~both["metric"].isin(CONSTANTS)]
+    return list(kept.to_dict("records"))
+
+
+def family(metric: str) -> str:
+    """Return the family of claims that a metric belongs to: the registry's, or the kind of probe."""
+    if metric in REGISTRY:
+        return REGISTRY[metric].family
+    return "semantic" if metric.startswith("sts") else metric.split("_")[0]
+
+
+def decided(
+    pairs: Sequence[Row],
+    found: Sequence[Difference],
+    a: str,
+    b: str,
+    level: str,
+    margins: Mapping[str, Margin] | None,
+    seeds: int | None = None,
+) -> pd.DataFrame:
+    """Return the comparison table: p-values adjusted within families, equivalence, detectable difference, verdict.
+
+    A family holds the claims about the metrics of one kind over all tasks, layers, poolings and views. Both the
+    p-values of "no difference" and those of equivalence (p_tost) are adjusted by Holm within it.
+    """
+    rows = []
+    for row, one in zip(pairs, found, strict=True):
+        metric, value = str(row["metric"]), float(row["value_a"])
+        size = margin(metric, value, margins)
+        p_tost = np.nan
+        if one.se is not None and size is not None:
+            p_tost = intervals.p_equivalence(one.diff, one.se, one.dof, size)
+        rows.append(
+            {
+                **{column: row.get(column) or pd.NA for column in ("task", "pooling", "view", "metric")},
+                "a": a,
+                "b": b,
+                "level": level,
+                "layer": row.get("layer_a", row.get("layer", pd.NA)),
+                "value_a": value,
+                "value_b": float(row["value_b"]),
+                "diff": one.diff,
+                "se": one.se,
+                "ci_low": one.low,
+                "ci_high": one.high,
+                "ci_method": one.method,
+                "p": one.p,
+                "family": family(metric),
+                "margin": size,
+                "p_tost": p_tost,
+                "mdd": intervals.detectable(one.se, one.dof) if one.se is not None else np.nan,
+                "n": row.get("n_a", row.get("n", pd.NA)),
+            }
+        )
+    frame = table(rows, COMPARISON_COLUMNS)
+    families = frame["family"].to_numpy()
+    p_values = {c: frame[c].to_numpy(float, na_value=np.nan) for c in ("p", "p_tost")}
+    for name in dict.fromkeys(families):
+        for p in p_values.values():
+            p[families == name] = intervals.holm(p[families == name])
+    numbers = zip(frame["diff"].to_numpy(float, na_value=np.nan), p_values["p"], p_values["p_tost"], strict=True)
+    verdicts = [intervals.verdict(diff, p, p_tost, seeds=seeds) for diff, p, p_tost in numbers]
+    frame = frame.assign(
+        verdict=verdicts,
+        p_holm=pd.array(p_values["p"]).astype("Float64"),
+        p_tost=pd.array(p_values["p_tost"]).astype("Float64"),
+    )
+    return table(frame, COMPARISON_COLUMNS)
+
+
+def claims(comparisons: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, for each metric and view, in how many task × pooling cells each verdict holds, and the sentence.
+
+    Returns
+    -------
+    list of dict
+        Keys metric, view, level, cells, counts (verdict -> number of cells) and sentence; JSON-ready.
+    """
+    found = []
+    for (metric, view), part in _filled(comparisons, ("view",)).groupby(["metric", "view"], sort=False):
+        counts = {str(verdict): int(count) for verdict, count in part["verdict"].value_counts().items()}
+        first = part.iloc[0]
+        entry = {
+            "metric": str(metric),
+            "view": str(view),
+            "level": str(first["level"]),
+            "cells": len(part),
+            "counts": counts,
+        }
+        found.append(entry | {"sentence": sentence(entry, str(first["a"]), str(first["b"]))})
+    return found
+
+
+def sentence(claim: Mapping[str, Any], a: str, b: str) -> str:
+    """Return a claim in fixed words: what holds, in how many cells, at which level, and what the data cannot tell."""
+    counts, cells = claim["counts"], claim["cells"]
+    who = ("checkpoint", "checkpoints") if claim["level"] == "checkpoint" else ("objective", "objectives")
+    name = str(claim["metric"]).replace("_", " ") + (f" ({claim['view']})" if claim["view"] not in ("", "raw") else "")
+    higher, lower = counts.get(intervals.HIGHER, 0), counts.get(intervals.LOWER, 0)
+    same = sum(
+        count for verdict, count in counts.items() if verdict == intervals.NO_DIFFERENCE or "equivalent" in verdict
+    )
+    unclear = counts.get(intervals.UNCLEAR, 0)
+    silent = cells - higher - lower - same - unclear
+    parts = []
+    for count, word in ((higher, "higher"), (lower, "lower")):
+        if count:
+            parts.append(f"{who[0]} {b} is {word} than {a} in {count} of {cells} cells")
+    if same:
+        parts.append(f"the {who[1]} are equivalent in {same} of {cells}")
+    if unclear:
+        parts.append(f"the data cannot tell in {unclear} of {cells}")
+    if silent:
+        parts.append(f"no verdict in {silent} of {cells}")
+    return f"{name}: {'; '.join(parts)}."

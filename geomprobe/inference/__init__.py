@@ -25,7 +25,17 @@ from geomprobe.metrics.cloud import EXACT_ROWS, Cloud, NeedsRows, NotApplicable,
 from geomprobe.metrics.registry import STANDARD, Metric, Value
 from geomprobe.results import RESULT_COLUMNS
 
-__all__ = ["Influence", "influence_of", "interval", "number_clusters", "with_intervals"]
+__all__ = [
+    "Difference",
+    "Influence",
+    "difference",
+    "influence_table",
+    "interval",
+    "measure",
+    "number_clusters",
+    "paired_difference",
+    "with_intervals",
+]
 
 FUNCTION = "influence function"
 JACKKNIFE = "delete-a-shard jackknife"
@@ -275,7 +285,7 @@ def with_intervals(
     bounds = [None if one is None else interval(one, numbers) for one in influences]
     for column, name in (("se", "se"), ("ci_low", "low"), ("ci_high", "high"), ("ci_method", "method")):
         filled = [None if bound is None else getattr(bound, name) for bound in bounds]
-        frame[column] = pd.Series(filled, index=frame.index, dtype=RESULT_COLUMNS[column])  # type: ignore[call-overload]
+        frame[column] = pd.Series(filled, index=frame.index, dtype=RESULT_COLUMNS[column])
     return frame, influences
 
 
@@ -295,6 +305,27 @@ def measure(
 
     cloud = geometry._cloud(data, labels, positives, clusters, seed, exact)
     return with_intervals(*geometry.measure_clouds(cloud, metrics, views), clusters)
+
+
+def influence_table(frame: pd.DataFrame, influences: Sequence[Influence | None], clusters: Any) -> pd.DataFrame:
+    """Return the rows of `results.INFLUENCE_COLUMNS` (without model, task, layer, pooling) of what `measure` returned.
+
+    Parameters
+    ----------
+    frame, influences
+        As `measure` returns them.
+    clusters : array-like of shape (n,), optional
+        As given to `measure`.
+    """
+    rows = []
+    for i, influence in enumerate(influences):
+        if influence is None or influence.rows is None:
+            continue
+        numbers = number_clusters(clusters, len(influence.rows))
+        place = {column: frame[column].iat[i] for column in ("view", "metric", "definition")}
+        contributions = influence.contributions(numbers).astype(np.float32)
+        rows.append({**place, "contributions": contributions, "extra": influence.extra})
+    return pd.DataFrame(rows, columns=["view", "metric", "definition", "contributions", "extra"])
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def verdict(
     if diff is None or p_holm is None or np.isnan(diff) or np.isnan(p_holm):
         return NO_INTERVAL
     differs = p_holm < alpha and diff != 0
-    equivalent = p_tost is not None and p_tost < alpha
+    equivalent = p_tost is not None and p_tost < alpha  # never so for NaN
     if differs:
         return (HIGHER if diff > 0 else LOWER) + (WITHIN if equivalent else "")
     return NO_DIFFERENCE if equivalent else UNCLEAR

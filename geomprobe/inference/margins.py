@@ -1,0 +1,88 @@
+"""Equivalence margins: how small a difference must be to be called none, for every metric, declared beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from geomprobe.common import UsageError
+
+Margin = tuple[float, bool]
+"""A number, and whether it is a share of the value of A."""
+
+MARGINS: dict[str, Margin] = {
+    # ranks and dimensions: 5 % of the value of A
+    **dict.fromkeys(("effective_rank", "rankme", "participation_ratio", "stable_rank", "vendi_score"), (0.05, True)),
+    **dict.fromkeys(("rank_90", "rank_99", "intrinsic_dimension", "lidar"), (0.05, True)),
+    "spectral_entropy": (0.02, False),
+    "alpha_req": (0.05, False),
+    # log of a mean kernel: 0.1 is 10 % of the mean
+    "uniformity": (0.1, False),
+    "uniformity_jensen": (0.1, False),
+    "alignment": (0.05, False),
+    "class_alignment": (0.05, False),
+    "class_separation": (0.05, False),
+    "mean_cosine": (0.025, False),
+    "isoscore": (0.02, False),
+    "partition_isotropy": (0.05, False),
+    "rogue_share_1": (0.05, False),
+    "rogue_share_3": (0.05, False),
+    "norm_cv": (0.02, False),
+    "hubness_skew": (0.25, False),
+}
+SUFFIXES: dict[str, Margin] = {
+    "accuracy": (0.02, False),
+    "skill": (0.04, False),
+    "macro_f1": (0.02, False),
+    "mcc": (0.04, False),
+    "log_loss": (0.05, False),
+    "usable_bits": (0.05, False),
+    "usable_share": (0.05, False),
+    "spearman": (0.02, False),
+    "pearson": (0.02, False),
+    "r2": (0.02, False),
+}
+"""For probes, by the last words of the metric's name; losses and information are in bits."""
+
+
+def margin(metric: str, value: float, chosen: Mapping[str, Margin] | None = None) -> float | None:
+    """Return the margin of a metric in its own units, None where none is declared.
+
+    Parameters
+    ----------
+    metric : str
+    value : float
+        Of A, for margins that are a share of it.
+    chosen : mapping, optional
+        Margins that replace the defaults (see `parse_margins`).
+    """
+    found = (chosen or {}).get(metric) or MARGINS.get(metric)
+    if found is None:
+        found = next((size for end, size in SUFFIXES.items() if metric.endswith(f"_{end}")), None)
+    if found is None:
+        return None
+    size, relative = found
+    # whole ranks: half a step each way is rounding, so nothing below one and a half can be told from it
+    least = 1.5 if metric.startswith("rank_") else 0.0
+    return max(size * abs(value), least) if relative else size
+
+
+def parse_margins(texts: list[str]) -> dict[str, Margin]:
+    """Return margins from "METRIC=0.05" or "METRIC=5%" (a share of the value of A).
+
+    Raises
+    ------
+    UsageError
+        A text is something else, or a margin is not positive.
+    """
+    found = {}
+    for text in texts:
+        metric, _, number = text.partition("=")
+        relative = number.strip().endswith("%")
+        try:
+            size = float(number.strip().rstrip("%")) / (100 if relative else 1)
+        except ValueError:
+            size = 0.0
+        if not metric.strip() or not 0 < size < float("inf"):
+            raise UsageError(f"{text!r} is not a margin.", "Write METRIC=0.05, or METRIC=5% for a share of A's value.")
+        found[metric.strip()] = (size, relative)
+    return found

@@ -1,0 +1,149 @@
+"""Paired tests of two probes on the same rows: classifications, losses, correlations, folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the exact p-value that two classifiers of the same rows are right equally often.
+
+    McNemar (1947), "Note on the sampling error of the difference between correlated proportions", Psychometrika 12; the
+    binomial form over the rows that only one of them gets right.
+
+    Parameters
+    ----------
+    first, second : bool ndarray of shape (n,)
+        Whether each row was classified rightly.
+    """
+    one, other = int((first & ~second).sum()), int((~first & second).sum())
+    return float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0
+
+
+def williams(r_a: float, r_b: float, r_ab: float, n: int) -> float:
+    """Return the p-value that two correlations with the same variable are equal.
+
+    Williams (1959), "The comparison of regression variables", J. Royal Statistical Society B 21; Steiger (1980), "Tests
+    for comparing elements of a correlation matrix", Psychological Bulletin 87, eq. 7: t with n − 3 degrees of freedom.
+
+    Parameters
+    ----------
+    r_a, r_b : float
+        Correlation of each prediction with the score.
+    r_ab : float
+        Correlation of the two predictions.
+    n : int
+        Rows.
+    """
+    if r_a == r_b:
+        return 1.0
+    determinant = 1 - r_a**2 - r_b**2 - r_ab**2 + 2 * r_a * r_b * r_ab
+    mean = (r_a + r_b) / 2
+    spread = 2 * determinant * (n - 1) / (n - 3) + mean**2 * (1 - r_ab) ** 3
+    if spread <= 0:
+        return 0.0
+    t = (r_a - r_b) * np.sqrt((n - 1) * (1 + r_ab) / spread)
+    return float(2 * stats.t.sf(abs(t), n - 3))
+
+
+def corrected_resampled_t(differences: np.ndarray, n_train: int, n_test: int) -> tuple[float, float]:
+    """Return (standard error, p-value) of the mean difference over folds or random splits.
+
+    Nadeau & Bengio (2003), "Inference for the generalization error", Machine Learning 52: the variance over splits is
+    multiplied by 1/k + n_test/n_train, since training sets overlap; t with k − 1 degrees of freedom.
+
+    Parameters
+    ----------
+    differences : float64 ndarray of shape (k,)
+        Second minus first, a number per split, k >= 2.
+    n_train, n_test : int
+        Rows of each split.
+    """
+    k = len(differences)
+    if k < 2:
+        raise ValueError("the corrected resampled t test needs two splits")
+    mean, variance = float(differences.mean()), float(differences.var(ddof=1))
+    se = float(np.sqrt((1 / k + n_test / n_train) * variance))
+    if se == 0:
+        return 0.0, 1.0 if mean == 0 else 0.0
+    return se, float(2 * stats.t.sf(abs(mean) / se, k - 1))
+
+
+def mean_influence(x: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on the mean, float64 (n,)."""
+    return x - x.mean()
+
+
+def macro_f1_influence(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on macro F1: the mean over classes of 2·TP/(2·TP + FP + FN)."""
+    classes = np.unique(np.concatenate([label, prediction]))
+    out = np.zeros(len(label))
+    for c in classes:
+        true, said = label == c, prediction == c
+        hit, size = (true & said).astype(float), true.astype(float) + said
+        top, bottom = 2 * hit.mean(), size.mean()
+        out += (2 * hit - top / bottom * size) / bottom
+    return out / len(classes)
+
+
+def mcc_influence(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on the Matthews correlation, that of class indicators (Gorodkin 2004)."""
+    classes = np.unique(np.concatenate([label, prediction]))
+    x, y = ((side[:, None] == classes).astype(float) for side in (label, prediction))
+    x, y = x - x.mean(0), y - y.mean(0)
+    both, own, other = (x * y).sum(1), (x * x).sum(1), (y * y).sum(1)
+    scale = np.sqrt(own.mean() * other.mean())
+    if scale == 0:
+        return np.zeros(len(label))
+    r = both.mean() / scale
+    return both / scale - r / 2 * (own / own.mean() + other / other.mean())
+
+
+def pearson_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on Pearson's correlation: uv − r(u² + v²)/2, u and v standardised."""
+    u, v = ((x - x.mean()) / x.std() for x in (a, b))
+    r = float((u * v).mean())
+    return u * v - r * (u**2 + v**2) / 2
+
+
+def _rank(x: np.ndarray) -> np.ndarray:
+    return (stats.rankdata(x) - 0.5) / len(x) - 0.5
+
+
+def _pull(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return, for each row i, the mean over j of weight_j·(1[x_j > x_i] + ½·1[x_j = x_i])."""
+    order = np.argsort(x, kind="stable")
+    _, start, place, counts = np.unique(x[order], return_index=True, return_inverse=True, return_counts=True)
+    sums = np.concatenate([[0.0], np.cumsum(weight[order])])
+    below, upto = sums[start], sums[start + counts]
+    out = np.empty(len(x))
+    out[order] = (sums[-1] - (below + upto) / 2)[place]
+    return out / len(x)
+
+
+def spearman_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on Spearman's correlation, mid-ranks for ties.
+
+    A row also moves the ranks of all others; leaving that out, as for Pearson of the ranks, understates the error.
+    """
+    f, g = _rank(a), _rank(b)
+    both, own, other = (float((p * q).mean()) for p, q in ((f, g), (f, f), (g, g)))
+
+    def moved(x: np.ndarray, weight: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+        # E_j[(1[x_i < x_j] + ½·1[x_i = x_j] − F(x_j))·w_j]
+        return _pull(x, weight) - float(((ranks + 0.5) * weight).mean())
+
+    d_both = f * g - both + moved(a, g, f) + moved(b, f, g)
+    d_own = f * f - own + 2 * moved(a, f, f)
+    d_other = g * g - other + 2 * moved(b, g, g)
+    scale = np.sqrt(own * other)
+    return d_both / scale - both / scale / 2 * (d_own / own + d_other / other)
+
+
+CORRELATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "spearman": spearman_influence,
+    "pearson": pearson_influence,
+}

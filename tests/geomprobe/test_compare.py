@@ -1,0 +1,273 @@
+"""Differences, families, equivalence, verdicts and groups of seeds, on arrays and on results made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geomprobe import compare as comparing
+from geomprobe import inference
+from geomprobe.common import UsageError
+from geomprobe.compare import add_comparisons, claims, compare, compare_groups, group_difference
+from geomprobe.inference import intervals
+from geomprobe.inference.margins import margin, parse_margins
+from geomprobe.results import (
+    COMPARISON_COLUMNS,
+    EXAMPLE_COLUMNS,
+    INFLUENCE_COLUMNS,
+    RESULT_COLUMNS,
+    Results,
+    read_results,
+    table,
+    write_results,
+)
+
+N, D = 400, 24
+
+
+def cloud(seed: int = 0, n: int = N, d: int = D, mean: float = 0.5) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -0.5 + mean * rng.normal(size=d)).astype(np.float32)
+
+
+def example_rows(rng: np.random.Generator, label: np.ndarray, skill: float, scores: bool) -> list[dict]:
+    said = (
+        np.where(rng.random(len(label)) < skill, label, 1 - label)
+        if not scores
+        else label + rng.normal(size=len(label))
+    )
+    rows = [
+        {"row_id": f"validation/{i}", "cluster": i, "label": float(x), "prediction": float(y)}
+        for i, (x, y) in enumerate(zip(label, said, strict=True))
+    ]
+    return [{**row, "log_loss": None if scores else float(rng.random())} for row in rows]
+
+
+def made(vectors: dict[str, np.ndarray], *, same_examples: bool = False, task_hash: dict | None = None) -> Results:
+    """Return results as the grid makes them: geometry of given vectors, and made-up probes of two tasks."""
+    frames, moved, examples = [], [], []
+    for m, (name, Z) in enumerate(vectors.items()):
+        for task in ("sst2", "stsb"):
+            place = {"model": name, "task": task, "layer": 2, "pooling": "mean"}
+            frame, influences = inference.measure(Z, metrics=["effective_rank", "rank_90", "uniformity", "mean_cosine"])
+            frames.append(frame.assign(**place, task_hash=(task_hash or {}).get(name, "same"), split="validation"))
+            moved.append(inference.influence_table(frame, influences, None).assign(**place))
+            rng = np.random.default_rng(0 if same_examples else m)
+            label = (
+                np.random.default_rng(9).integers(0, 2, N) if task == "sst2" else np.random.default_rng(8).random(N) * 5
+            )
+            rows = pd.DataFrame(
+                example_rows(rng, label, 0.7 if same_examples else 0.7 + 0.05 * m, task == "stsb")
+            ).assign(**place, probe="semantic")
+            examples.append(rows)
+            right = float((rows["label"] == rows["prediction"]).mean())
+            if task == "sst2":
+                loss = float(rows["log_loss"].mean())
+                values = {"accuracy": right, "skill": (right - 0.6) / 0.4, "log_loss": loss}
+                values |= {"usable_bits": 1 - loss, "usable_share": (1 - loss) / 1.0}
+                scores = {f"semantic_{key}": value for key, value in values.items()}
+            else:
+                said = rows["prediction"].astype(float)
+                scores = {
+                    f"sts_probe_{kind}": float(said.corr(rows["label"], method=kind))
+                    for kind in ("spearman", "pearson")
+                }
+            for metric, value in scores.items():
+                row = {"metric": metric, "value": value, "view": "raw", "definition": "", "n": N, "status": "ok"}
+                frames.append(pd.DataFrame([row | place | {"task_hash": (task_hash or {}).get(name, "same")}]))
+    return Results(
+        table(pd.concat(frames), RESULT_COLUMNS),
+        examples=table(pd.concat(examples), EXAMPLE_COLUMNS),
+        influences=table(pd.concat(moved), INFLUENCE_COLUMNS),
+        run={"models": [{"name": name, "n_layers": 2} for name in vectors]},
+    )
+
+
+def test_identical_checkpoints_are_equivalent_in_every_cell():
+    Z = cloud()
+    found = add_comparisons(made({"a": Z, "b": Z.copy()}, same_examples=True), "a", "b").comparisons
+    assert len(found) == 2 * 6 + 7
+    assert set(found["verdict"]) == {"no difference"}
+    assert (found["p_tost"] < 0.05).all()
+    assert (found["diff"] == 0).all()
+    assert (found["p_holm"] == 1).all()
+
+
+def test_vectors_rounded_to_bfloat16_are_equivalent():
+    import torch
+
+    Z = cloud(n=2000)
+    rounded = torch.from_numpy(Z).bfloat16().float().numpy()
+    found = compare({"a": Z, "b": rounded})
+    known = found[found["se"].notna()]
+    assert len(known) > 15
+    assert known["verdict"].str.contains("no difference|equivalent").all(), known[
+        ["metric", "view", "verdict", "diff", "se"]
+    ]
+
+
+def test_a_real_difference_is_found_with_its_sign():
+    first = cloud(mean=0.2)
+    second = first + 0.5
+    found = compare({"a": first, "b": second}).set_index(["metric", "view"])
+    assert found.loc[("mean_cosine", "raw"), "verdict"] == "higher"
+    assert found.loc[("uniformity", "raw"), "verdict"] == "higher"
+    # the centred cloud is the same, up to rounding
+    assert found.loc[("uniformity", "centred"), "verdict"] == "no difference"
+    assert found.loc[("effective_rank", "raw"), "verdict"] == "no difference"
+
+
+def test_the_difference_has_the_error_of_the_difference_of_influences():
+    first, second = cloud(0), cloud(0) * np.linspace(1, 1.5, D, dtype=np.float32)
+    numbers = np.arange(N)
+    sides = [inference.measure(Z, metrics=["effective_rank"])[1][0] for Z in (first, second)]
+    moved = (sides[1].rows - sides[0].rows) / N
+    row = compare({"a": first, "b": second}, metrics=["effective_rank"]).iloc[0]
+    assert row["se"] == pytest.approx(np.sqrt(N / (N - 1) * (moved**2).sum()), rel=1e-5)
+    alone = np.hypot(*(inference.interval(side, numbers).se for side in sides))
+    assert row["se"] < 0.5 * alone
+    assert row["mdd"] == pytest.approx((1.966 + 0.8433) * row["se"], rel=2e-3)
+
+
+def test_other_rows_are_refused():
+    Z = cloud()
+    with pytest.raises(UsageError, match="300 rows"):
+        compare({"a": Z, "b": Z[:300]})
+    with pytest.raises(UsageError, match="same row ids"):
+        compare({"a": Z, "b": Z}, rows={"a": range(N), "b": range(1, N + 1)})
+    with pytest.raises(UsageError, match="one id a row"):
+        compare({"a": Z, "b": Z}, rows=[0] * N)
+    with pytest.raises(UsageError, match="did not see the same rows"):
+        add_comparisons(made({"a": Z, "b": Z}, task_hash={"a": "one", "b": "other"}), "a", "b")
+    with pytest.raises(UsageError, match="Unknown model"):
+        add_comparisons(made({"a": Z, "b": Z}), "a", "c")
+    scored = made({"a": Z, "b": Z})
+    scored.examples.loc[scored.examples["model"] == "b", "row_id"] += "x"
+    with pytest.raises(UsageError, match="not scored on the same rows"):
+        add_comparisons(scored, "a", "b")
+
+
+def test_probes_are_compared_on_shared_rows():
+    found = add_comparisons(made({"a": cloud(), "b": cloud(1)}), "a", "b").comparisons.set_index("metric")
+    accuracy, skill = found.loc["semantic_accuracy"], found.loc["semantic_skill"]
+    assert "McNemar" in accuracy["ci_method"]
+    assert skill["diff"] / skill["se"] == pytest.approx(accuracy["diff"] / accuracy["se"])
+    assert found.loc["semantic_usable_bits", "se"] == pytest.approx(found.loc["semantic_log_loss", "se"])
+    assert "Williams" in found.loc["sts_probe_spearman", "ci_method"]
+    assert set(found["family"]) == {"spectrum", "hypersphere", "isotropy", "semantic"}
+
+
+def test_clustered_examples_widen_the_interval():
+    results = made({"a": cloud(), "b": cloud(1)})
+    alone = add_comparisons(results, "a", "b").comparisons.set_index("metric").loc["semantic_log_loss", "se"]
+    clusters = {f"validation/{i}": i // 2 for i in range(N)}
+    results.examples["cluster"] = results.examples["row_id"].map(clusters).astype("Int64")
+    losses = results.examples["log_loss"].to_numpy(float, na_value=np.nan)
+    results.examples["log_loss"] = pd.array(np.repeat(losses[::2], 2)).astype("Float64")
+    found = add_comparisons(results, "a", "b").comparisons.set_index("metric")
+    assert found.loc["semantic_log_loss", "se"] > 1.3 * alone
+    assert "200 clusters" in found.loc["semantic_accuracy", "ci_method"]
+
+
+def test_holm_runs_over_the_whole_family():
+    found = add_comparisons(made({"a": cloud(), "b": cloud(1)}), "a", "b").comparisons
+    part = found[found["family"] == "spectrum"]
+    assert len(part) == 4  # two metrics on two tasks
+    assert part["p_holm"].to_numpy(float) == pytest.approx(intervals.holm(part["p"].to_numpy(float)))
+
+
+def test_a_number_without_influences_gets_no_verdict():
+    results = made({"a": cloud(), "b": cloud(1)})
+    results.influences = results.influences[results.influences["metric"] != "uniformity"]
+    found = add_comparisons(results, "a", "b").comparisons
+    rows = found[found["metric"] == "uniformity"]
+    assert set(rows["verdict"]) == {"no valid interval, no verdict"}
+    assert rows[["se", "ci_low", "p", "p_holm", "p_tost"]].isna().all(axis=None)
+
+
+def test_comparisons_survive_the_folder(tmp_path):
+    results = made({"a": cloud(), "b": cloud(1)})
+    write_results(tmp_path / "r", results)
+    again = add_comparisons(read_results(tmp_path / "r"), "a", "b").comparisons
+    pd.testing.assert_frame_equal(again, add_comparisons(results, "a", "b").comparisons)
+
+
+def test_margins_default_and_chosen():
+    assert margin("effective_rank", 200.0) == pytest.approx(10)
+    assert margin("rank_90", 10.0) == 1.5
+    assert margin("semantic_accuracy", 0.8) == 0.02
+    assert margin("unheard_of", 1.0) is None
+    chosen = parse_margins(["effective_rank=10%", "uniformity=0.2"])
+    assert margin("effective_rank", 200.0, chosen) == pytest.approx(20)
+    assert margin("uniformity", -3.0, chosen) == pytest.approx(0.2)
+    for wrong in ("uniformity", "uniformity=", "uniformity=-1", "=1", "uniformity=nan", "uniformity=x"):
+        with pytest.raises(UsageError, match="not a margin"):
+            parse_margins([wrong])
+    Z = cloud()
+    tight = compare({"a": Z, "b": Z + 0.01 * cloud(5)}, metrics=["uniformity"], margins={"uniformity": (1e-9, False)})
+    assert tight["verdict"].iloc[0] in ("higher", "lower", "no clear difference")
+
+
+def test_claims_say_what_holds_in_how_many_cells():
+    rows = [
+        {"a": "mlm", "b": "hybrid", "level": "checkpoint", "metric": "uniformity", "view": "raw", "verdict": verdict}
+        for verdict in ("higher", "higher", "no difference", "no clear difference", "no valid interval, no verdict")
+    ]
+    claim = claims(table(rows, COMPARISON_COLUMNS))[0]
+    assert claim["counts"]["higher"] == 2
+    assert claim["sentence"] == (
+        "uniformity: checkpoint hybrid is higher than mlm in 2 of 5 cells; the checkpoints are equivalent in 1 of 5; "
+        "the data cannot tell in 1 of 5; no verdict in 1 of 5."
+    )
+
+
+def seeds(count: int, shift: float = 0.0, spread: float = 0.02) -> dict[str, np.ndarray]:
+    base = cloud()
+    return {f"s{shift}-{i}": base * np.linspace(1, 1 + shift + spread * i, D, dtype=np.float32) for i in range(count)}
+
+
+def test_groups_of_seeds_use_seeds_and_rows():
+    first, second = seeds(3), seeds(3, shift=1.0)
+    results = made(first | second)
+    results = compare_groups(results, {"mlm": list(first), "hybrid": list(second)})
+    row = results.comparisons.set_index(["metric", "task"]).loc[("effective_rank", "sst2")]
+    assert row["level"] == "objective"
+    assert row["a"] == "mlm"
+    sides = {name: inference.measure(Z, metrics=["effective_rank"])[1][0] for name, Z in (first | second).items()}
+    values = [np.array([sides[name].value for name in group]) for group in (first, second)]
+    rows = np.mean([sides[n].rows for n in second], 0) - np.mean([sides[n].rows for n in first], 0)
+    expected = values[0].var(ddof=1) / 3 + values[1].var(ddof=1) / 3 + (rows**2).sum() / N / (N - 1)
+    assert row["se"] == pytest.approx(np.sqrt(expected), rel=1e-4)
+    assert row["diff"] == pytest.approx(values[1].mean() - values[0].mean())
+    assert row["verdict"] == "higher"
+    assert results.run["groups"] == {"mlm": list(first), "hybrid": list(second)}
+
+
+def test_two_seeds_support_no_claim_about_objectives():
+    first, second = seeds(3), seeds(2, shift=1.0)
+    found = compare_groups(made(first | second), {"mlm": list(first), "hybrid": list(second)}).comparisons
+    assert set(found["verdict"]) == {"too few seeds, no verdict"}
+    assert found["p"].isna().all()
+    assert "no verdict in" in claims(found)[0]["sentence"]
+
+
+def test_group_errors():
+    results = made(seeds(2))
+    names = [entry["name"] for entry in results.run["models"]]
+    with pytest.raises(UsageError, match="Give two|groups were given"):
+        compare_groups(results, {"a": names})
+    with pytest.raises(UsageError, match="twice"):
+        compare_groups(results, {"a": names, "b": names})
+    with pytest.raises(UsageError, match="Unknown model"):
+        compare_groups(results, {"a": [names[0]], "b": ["nobody"]})
+
+
+def test_satterthwaite_lies_between_seeds_and_rows():
+    rng = np.random.default_rng(0)
+    rows = [rng.normal(size=500) * 1e-3 for _ in range(6)]
+    wide = group_difference(np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 4.0]), rows[:3], rows[3:])
+    assert wide.dof == pytest.approx(4, rel=0.05)  # seeds dominate: k_A + k_B − 2
+    narrow = group_difference(np.ones(3), np.ones(3) + 1e-9, rows[:3], rows[3:])
+    assert narrow.dof > 300  # rows dominate
+    assert comparing.MIN_SEEDS == 3
