@@ -18,6 +18,7 @@ from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes
 from geomprobe.embedding import embed_grid, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.pooling import POOLINGS, make_pooler
+from geomprobe.probes.rows import sentence_groups
 from geomprobe.protocols import STRICT, Protocol
 from geomprobe.results import (
     CURVE_COLUMNS,
@@ -262,7 +263,11 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
     def probing() -> dict[str, pd.DataFrame]:
         train = None if texts.train is None else pair_vectors(vectors, texts.train)
         found = probes.run_probes(task, train, pair_vectors(vectors, texts.validation), seed=seed)
-        return {"results": pd.DataFrame(found.rows), "examples": pd.DataFrame(found.examples)}
+        examples = pd.DataFrame(found.examples)
+        if len(examples):  # paired tests need to know which rows share a sentence
+            clusters = dict(zip(task.validation.row_ids, sentence_groups(task.validation), strict=True))
+            examples["cluster"] = examples["row_id"].map(clusters)
+        return {"results": pd.DataFrame(found.rows), "examples": examples}
 
     attempt("geometry", geometry)
     attempt("probes", probing)
@@ -319,8 +324,8 @@ def cell_key(encoder: Encoder, task: Task, layer: int, pool: str, protocol: Prot
 
 def read_cell(folder: Path | None) -> Tables | None:
     """Return the tables of a finished cell, or None."""
-    if folder is None or not folder.is_dir():
-        return None
+    if folder is None or not all((folder / f"{kind}.parquet").is_file() for kind in CELL_COLUMNS):
+        return None  # not there, or of a version that kept less
     return {kind: read_table(folder / f"{kind}.parquet", columns) for kind, columns in CELL_COLUMNS.items()}
 
 
