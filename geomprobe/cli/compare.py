@@ -1,4 +1,4 @@
-"""`geomprobe compare`: analyse two encoders on the same rows, take differences, write the report."""
+"""`geomprobe compare`: analyse two encoders or two groups of seeds on the same rows, and write the report."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ import typer
 from geomprobe.cli.analyze import finish, run_grid
 from geomprobe.cli.options import DataDir, Device, Json, Layers, Limit, Out, Pools, Seed, Tasks
 from geomprobe.cli.output import Output
+from geomprobe.common import UsageError
 
 
 def compare(
-    model_a: Annotated[str, typer.Argument(help="Folder or hub id; differences are B minus A.")],
-    model_b: Annotated[str, typer.Argument(help="Folder or hub id.")],
+    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL_A MODEL_B]", help="Folders or hub ids.")] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=MODEL,MODEL,… twice: compare two groups of seeds in place of two models."),
+    ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(help="METRIC=0.05 or METRIC=5%: differences within it count as none; repeatable."),
+    ] = None,
     pool: Pools = None,
     task: Tasks = None,
     layer: Layers = None,
@@ -26,18 +34,48 @@ def compare(
 ) -> None:
     """Compare two encoders and write a report.
 
-    Both are measured on the same rows; the results folder, the differences (B minus A) and a report in HTML and PDF
-    are written.
+    Both are measured on the same rows; the results folder, the differences (second minus first) and a report in HTML
+    and PDF are written. Two checkpoints support a claim about two checkpoints; a claim about objectives needs groups of
+    at least three seeds.
     """
     from geomprobe.cli.siblings import sibling
-    from geomprobe.compare import add_comparisons
+    from geomprobe.compare import add_comparisons, compare_groups
+    from geomprobe.inference.margins import parse_margins
     from geomprobe.results import write_results
 
     write_report = sibling("reports").write_report
+    groups = parse_groups(group or [])
+    if bool(models) == bool(groups) or len(models or groups) != 2:
+        raise UsageError(
+            "compare takes two models, or two groups of seeds.",
+            "geomprobe compare MODEL_A MODEL_B, or --group hybrid=a,b,c --group mlm=d,e,f",
+        )
+    margins = parse_margins(margin or [])
     output = Output(as_json)
-    results, folder = run_grid(output, [model_a, model_b], pool, task, layer, data, limit, device, seed, out)
-    write_results(folder, add_comparisons(results, *(entry["name"] for entry in results.run["models"])))
+    paths = models or [path for members in groups.values() for path in members]
+    results, folder = run_grid(output, paths, pool, task, layer, data, limit, device, seed, out)
+    names = [entry["name"] for entry in results.run["models"]]
+    if groups:
+        named = iter(names)
+        compare_groups(results, {name: [next(named) for _ in paths] for name, paths in groups.items()}, margins)
+    else:
+        add_comparisons(results, *names, margins)
+    write_results(folder, results)
     output.note("writing the report")
     html, pdf = folder / "report.html", folder / "report.pdf"
     write_report(folder, html, pdf, folder / "report.json")
+    for claim in results.run["claims"]:
+        output.note(claim["sentence"])
     finish(output, results, folder, html=str(html), pdf=str(pdf))
+
+
+def parse_groups(texts: list[str]) -> dict[str, list[str]]:
+    """Return group name -> models from ``NAME=MODEL,MODEL,…``."""
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, members = text.partition("=")
+        found = [member.strip() for member in members.split(",") if member.strip()]
+        if not equals or not name.strip() or not found or name.strip() in groups:
+            raise UsageError(f"--group {text!r} is not NAME=MODEL,MODEL,…", "For example --group hybrid=run1,run2,run3")
+        groups[name.strip()] = found
+    return groups

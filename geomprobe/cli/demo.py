@@ -32,8 +32,7 @@ def demo(
         output.note(f"training {objective}")
         pretrain.pretrain(objective=objective, preset="demo", corpus="docstrings", out=out / objective, seed=seed)
     compare.compare(
-        str(out / "mlm"),
-        str(out / "hybrid"),
+        [str(out / "mlm"), str(out / "hybrid")],
         pool=["mean,max"],
         task=["controlled"],
         out=out / "report",
