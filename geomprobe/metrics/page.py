@@ -1,0 +1,84 @@
+"""The definitions page, written from the registry: `python -m geomprobe.metrics.page > docs/definitions.md`."""
+
+from __future__ import annotations
+
+from geomprobe.metrics.cloud import EXACT_ROWS, SAMPLED_PAIRS, VIEWS
+from geomprobe.metrics.registry import REGISTRY, Metric
+from geomprobe.metrics.similarity import RSA_ROWS, SIMILARITIES, Similarity
+
+INTRODUCTION = f"""# Definitions
+
+Written from the registry by `python -m geomprobe.metrics.page`; do not edit by hand.
+
+Rows x_i, i = 1…N, in D dimensions; x̄ their mean; Σ = (1/N) Σ (x_i−x̄)(x_i−x̄)ᵀ with eigenvalues λ_1 ≥ λ_2 ≥ …, of which
+min(N−1, D) are kept (min(N, D) where the matrix is not centred); σ_k = √λ_k; z_i = x_i/‖x_i‖; H(p) = −Σ p log p in nats.
+
+Every number names the metric, the definition and the view. `measure(x, metrics=["effective_rank:ssrlib"])` asks for a
+definition other than the standard one. Row order never matters. Invariances hold in the raw view: rotation x → xR with R
+orthogonal, scale x → cx with c > 0, shift x → x + v, row scale: each row by a positive factor of its own.
+
+All pairs of rows are read up to {EXACT_ROWS:,} rows (and beyond with `exact=True`). Past that, uniformity comes from
+{SAMPLED_PAIRS:,} seeded pairs with the exact means of cosine and cosine² as control variates, and its note gives the
+sampling standard error; neighbour metrics read a seeded sample of {EXACT_ROWS:,} rows and say so in `n`.
+
+## Input without an answer
+
+| input | what happens |
+|---|---|
+| NaN or infinity | `ValueError` with the row numbers |
+| fewer than two rows | `ValueError` |
+| magnitudes beyond 1e70, or all below 1e-70 | `ValueError`: rescale |
+| rows that are equal up to the rounding of their number format | spectrum metrics: `not applicable`; raw uniformity 0, mean cosine 1 |
+| zero rows (or rows equal to the mean, in centred views) | left out of metrics of directions; the note counts them, `n` excludes them |
+| one eigenvalue (N = 2 or D = 1) | spectral_entropy and isoscore: `not applicable`; ranks are 1 |
+| moments without rows | metrics that read rows: `needs rows` |
+
+No value is ever a silent NaN: where there is none, `status` says so and `note` says why.
+
+## Views
+"""
+
+
+def definitions_page() -> str:
+    """Return the page as Markdown."""
+    lines = [INTRODUCTION, *(f"- **{name}**: {what}" for name, what in VIEWS.items())]
+    for family in dict.fromkeys(metric.family for metric in REGISTRY.values()):
+        lines += ["", f"## {family.capitalize()}"]
+        for metric in REGISTRY.values():
+            if metric.family == family:
+                lines += _metric(metric)
+    lines += ["", "## Similarity of two encoders or layers", ""]
+    lines += [
+        "`geomprobe.metrics.similarity.similarity(x, y)`, with a null distribution from random orders of the rows of y. "
+        f"RSA reads a seeded sample of at most {RSA_ROWS:,} rows.",
+    ]
+    for similarity in SIMILARITIES.values():
+        lines += _similarity(similarity)
+    return "\n".join(lines) + "\n"
+
+
+def _metric(metric: Metric) -> list[str]:
+    lines = ["", f"### {metric.name}", "", metric.formula, ""]
+    lines += _contract(metric.range, metric.direction, metric.invariances, metric.source)
+    lines += [f"- needs: {metric.needs}", f"- views: {', '.join(metric.views)}"]
+    if not metric.default_views:
+        lines += ["- only where asked for by name"]
+    return lines + [f"- definition `{metric.name}:{name}`: {note}" for name, note in metric.variant_notes.items()]
+
+
+def _similarity(similarity: Similarity) -> list[str]:
+    lines = ["", f"### {similarity.name}", "", similarity.formula, ""]
+    return lines + _contract(similarity.range, similarity.direction, similarity.invariances, similarity.source)
+
+
+def _contract(range: str, direction: str, invariances: tuple[str, ...], source: str) -> list[str]:
+    return [
+        f"- range: {range}",
+        f"- {direction}",
+        f"- unchanged by: {', '.join(invariances) or 'nothing but row order'}",
+        f"- source: {source}",
+    ]
+
+
+if __name__ == "__main__":
+    print(definitions_page(), end="")

@@ -1,0 +1,182 @@
+"""Similarity of two encoders: plain formulas, declared invariances, honest nulls."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.stats import spearmanr
+
+from geomprobe.common import UsageError
+from geomprobe.metrics.similarity import COLUMNS, NEIGHBOURS, SIMILARITIES, seed_ceiling, similarity, similarity_map
+
+N = 60
+
+
+@pytest.fixture(scope="module")
+def pair():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, 9)) + 0.5
+    y = x[:, :5] @ rng.normal(size=(5, 12)) + 0.8 * rng.normal(size=(N, 12))
+    return x, y
+
+
+def one(x, y, name):
+    return similarity(x, y, metrics=[name], permutations=0).iloc[0]
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def hsic(k, m):
+    n = len(k)
+    k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
+    ones = np.ones(n)
+    middle = (ones @ k @ ones) * (ones @ m @ ones) / ((n - 1) * (n - 2))
+    return (np.trace(k @ m) + middle - 2 / (n - 2) * ones @ k @ m @ ones) / (n * (n - 3))
+
+
+def centred_kernel(x):
+    y = x - x.mean(0)
+    return y @ y.T
+
+
+def neighbours(x):
+    distance = cdist(unit(x), unit(x))
+    np.fill_diagonal(distance, np.inf)
+    return [set(row) for row in np.argsort(distance, 1)[:, :NEIGHBOURS]]
+
+
+def cknna(x, y):
+    k, m = unit(x) @ unit(x).T, unit(y) @ unit(y).T
+
+    def align(a, b, near_a, near_b):
+        total = 0.0
+        for i in range(N):
+            mean_a, mean_b = (np.delete(a[i], i).mean(), np.delete(b[i], i).mean())
+            total += sum((a[i, j] - mean_a) * (b[i, j] - mean_b) for j in near_a[i] & near_b[i])
+        return total
+
+    near_x, near_y = neighbours(x), neighbours(y)
+    return align(k, m, near_x, near_y) / np.sqrt(align(k, k, near_x, near_x) * align(m, m, near_y, near_y))
+
+
+def procrustes(x, y):
+    a, b = x - x.mean(0), y - y.mean(0)
+    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    return np.sqrt(2 - 2 * np.linalg.svd(a.T @ b, compute_uv=False).sum())
+
+
+def cka(x, y):
+    k, m = centred_kernel(x), centred_kernel(y)
+    return (k * m).sum() / np.sqrt((k * k).sum() * (m * m).sum())
+
+
+def cka_unbiased(x, y):
+    k, m = x @ x.T, y @ y.T  # not centred: the estimate centres by itself
+    return hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))
+
+
+def rsa(x, y):
+    upper = np.triu_indices(N, 1)
+    return spearmanr((unit(x) @ unit(x).T)[upper], (unit(y) @ unit(y).T)[upper]).statistic
+
+
+DIRECT = {
+    "linear_cka": cka,
+    "linear_cka_unbiased": cka_unbiased,
+    "procrustes": procrustes,
+    "mutual_knn": lambda x, y: np.mean(
+        [len(a & b) / NEIGHBOURS for a, b in zip(neighbours(x), neighbours(y), strict=True)]
+    ),
+    "cknna": cknna,
+    "rsa_spearman": rsa,
+}
+
+
+def test_every_similarity_has_an_oracle():
+    assert set(DIRECT) == set(SIMILARITIES)
+
+
+@pytest.mark.parametrize("name", list(SIMILARITIES))
+class TestEverySimilarity:
+    def test_plain_formula(self, name, pair):
+        assert one(*pair, name)["value"] == pytest.approx(DIRECT[name](*pair), rel=1e-9)
+
+    def test_float32(self, name, pair):
+        x, y = (side.astype(np.float32) for side in pair)
+        expected = DIRECT[name](x.astype(float), y.astype(float))
+        assert one(x, torch.from_numpy(y), name)["value"] == pytest.approx(expected, rel=1e-6)
+
+    def test_symmetric_and_itself(self, name, pair):
+        x, y = pair
+        assert one(x, y, name)["value"] == pytest.approx(one(y, x, name)["value"], rel=1e-9)
+        assert one(x, x, name)["value"] == pytest.approx(0 if name == "procrustes" else 1, abs=1e-7)
+
+    @pytest.mark.parametrize("what", ["rotation", "scale", "shift", "row scale"])
+    def test_invariances_are_as_declared(self, name, pair, what):
+        x, y = pair
+        rng = np.random.default_rng(1)
+        moved = {
+            "rotation": lambda: y @ np.linalg.qr(rng.normal(size=(12, 12)))[0],
+            "scale": lambda: 1e3 * y,
+            "shift": lambda: y + 3 * rng.normal(size=12),
+            "row scale": lambda: y * rng.uniform(0.2, 5, (N, 1)),
+        }[what]()
+        same = one(x, moved, name)["value"] == pytest.approx(one(x, y, name)["value"], rel=1e-9)
+        assert same == (what in SIMILARITIES[name].invariances)
+
+    def test_null(self, name, pair):
+        x, y = pair
+        row = similarity(x, y, metrics=[name], permutations=30, seed=1).iloc[0]
+        assert row["p"] == pytest.approx(1 / 31)
+        independent = np.random.default_rng(9).normal(size=(N, 7))
+        row = similarity(x, independent, metrics=[name], permutations=30, seed=1).iloc[0]
+        assert row["p"] > 1 / 31
+        assert abs(row["value"] - row["null_mean"]) < 5 * row["null_sd"]
+
+    def test_no_value_is_said(self, name, pair):
+        x, _ = pair
+        for other in (np.ones((N, 3)), np.zeros((N, 3))):
+            row = one(x, other, name)
+            assert row["status"] == "not applicable" or np.isfinite(row["value"])
+        two = one(x[:2], x[:2] + 1, name)
+        assert two["status"] == "not applicable" or np.isfinite(two["value"])
+
+
+def test_independent_data_has_no_unbiased_similarity():
+    """The biased estimate does not fall to zero for independent data where D is near N; the unbiased one does."""
+    rng = np.random.default_rng(0)
+    biased, unbiased = [], []
+    for _ in range(20):
+        x, y = rng.normal(size=(50, 100)), rng.normal(size=(50, 100))
+        frame = similarity(x, y, metrics=["linear_cka", "linear_cka_unbiased"], permutations=0)
+        biased.append(frame["value"].iloc[0])
+        unbiased.append(frame["value"].iloc[1])
+    assert np.mean(biased) > 0.6
+    assert abs(np.mean(unbiased)) < 4 * np.std(unbiased) / np.sqrt(20)
+
+
+def test_table_map_and_ceiling(pair):
+    x, y = pair
+    frame = similarity(x, y, permutations=3)
+    assert tuple(frame.columns) == COLUMNS
+    assert list(frame["metric"]) == list(SIMILARITIES)
+    layers = similarity_map([x, y], [x, y, np.ones((N, 2))], "linear_cka")
+    assert layers.shape == (2, 3)
+    assert layers[0, 0] == pytest.approx(1)
+    assert layers[0, 1] == pytest.approx(layers[1, 0])
+    assert np.isnan(layers[:, 2]).all()
+    assert seed_ceiling([x, x @ np.linalg.qr(np.ones((9, 9)) + np.eye(9))[0]], "linear_cka") == pytest.approx(1)
+
+
+def test_input_is_checked(pair):
+    x, y = pair
+    with pytest.raises(ValueError, match="same rows"):
+        similarity(x, y[:-1])
+    with pytest.raises(ValueError, match="NaN"):
+        similarity(x, np.where(y == y[0, 0], np.nan, y))
+    with pytest.raises(ValueError, match="two rows"):
+        similarity(x[:1], y[:1])
+    with pytest.raises(UsageError, match="similarity"):
+        similarity(x, y, metrics=["cka"])
