@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Cell = tuple[int, str]  # layer, pooling
 Progress = Callable[[int, int], None]
 
-BATCH_TOKENS = {"cpu": 4096, "cuda": 65536, "mps": 16384}  # padded tokens per batch
+BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens per batch; others take OTHER_BATCH_TOKENS
+OTHER_BATCH_TOKENS = 16384
 
 
 @dataclass
@@ -58,7 +59,7 @@ class EmbeddingGrid:
 class TokenRows:
     """Token ids of unique texts, cut to the encoder's length, and the way back to the texts as given."""
 
-    ids: list[list[int]]
+    ids: list[np.ndarray]
     cut: np.ndarray
     inverse: np.ndarray
     texts: list[str]
@@ -110,6 +111,11 @@ def limited(encoder: Encoder, max_length: int | None) -> Encoder:
     if "hash" in encoder.__dict__:
         shorter.__dict__["hash"] = encoder.hash
     return shorter
+
+
+def token_budget(encoder: Encoder) -> int:
+    """Return how many tokens a batch may hold on the encoder's device."""
+    return BATCH_TOKENS.get(encoder.device.type, OTHER_BATCH_TOKENS)
 
 
 def batches(lengths: np.ndarray, budget: int, *, equal: bool = False) -> list[np.ndarray]:
@@ -185,7 +191,7 @@ def stream(
     lengths = np.array([len(row) for row in rows.ids])
     done = 0
     with encoder.evaluating():
-        for group in batches(lengths, BATCH_TOKENS[encoder.device.type], equal=not encoder.padding_safe):
+        for group in batches(lengths, token_budget(encoder), equal=not encoder.padding_safe):
             states, mask = encoder.states([rows.ids[i] for i in group])
             block: dict[Cell, np.ndarray] = {}
             with torch.inference_mode():
@@ -276,6 +282,8 @@ def embed_grid(
     Poolings are computed in float32 whatever the precision of the forward pass. A text's vector does not depend on
     the other texts but for rounding (about 1e-6 relative in float32), for the batch that it falls into does.
     """
+    if store is not None:
+        _ = encoder.hash  # once, and not again for every shorter copy
     encoder = limited(encoder, max_length)
     rows = tokenize(encoder, texts)
     cells = make_cells(encoder, poolings, layers, poolers=poolers, seed=seed)

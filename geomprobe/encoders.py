@@ -25,6 +25,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 _HINT = "Give a folder with config.json, model.safetensors and a tokenizer, or a hub id; offline, download it first."
+TEXTS_AT_ONCE = 20_000  # what the tokenizer returns besides ids is large
 _DEFAULT_LENGTH = 512  # where neither the tokenizer nor the model states a limit
 # what a config says that token states do not depend on
 _VOLATILE = {"_name_or_path", "name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
@@ -143,14 +144,23 @@ class Encoder:
             "notes": list(self.notes),
         }
 
-    def tokenize(self, texts: Sequence[str]) -> tuple[list[list[int]], np.ndarray]:
-        """Return the token ids of each text, cut to the limit, and a bool array that tells which were cut.
+    def tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return the token ids of each text (int32), cut to the limit, and a bool array that tells which were cut.
 
         A text without any token (an empty string, for tokenizers that add none of their own) becomes one
         end-of-text token.
         """
-        if not texts:
-            return [], np.zeros(0, bool)
+        parts = [self._tokenize(texts[i : i + TEXTS_AT_ONCE]) for i in range(0, len(texts), TEXTS_AT_ONCE)]
+        ids = [row for part, _ in parts for row in part]
+        highest, entries = max((int(row.max()) for row in ids), default=0), _vocabulary(self.model)
+        if highest >= entries:
+            raise InputError(
+                f"{self.name}: the tokenizer gives token {highest}, but the model knows only {entries} tokens.",
+                "Tokenizer and model do not belong together; give the folder of the right tokenizer.",
+            )
+        return ids, np.concatenate([cut for _, cut in parts] or [np.zeros(0, bool)])
+
+    def _tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         texts = [text.lower() for text in texts] if self.lower_case else list(texts)
         # Rust tokenizers refuse lone surrogates, which appear in badly decoded files.
         texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
@@ -168,18 +178,10 @@ class Encoder:
             options |= {"truncation": True, "max_length": limit}
             for i, row in zip(long, self.tokenizer([texts[i] for i in long], **options)["input_ids"], strict=True):
                 ids[i] = row
-        if any(not row for row in ids):
-            stand_in = _stand_in(self.tokenizer)
-            ids = [row or [stand_in] for row in ids]
-        highest, entries = max(map(max, ids)), _vocabulary(self.model)
-        if highest >= entries:
-            raise InputError(
-                f"{self.name}: the tokenizer gives token {highest}, but the model knows only {entries} tokens.",
-                "Tokenizer and model do not belong together; give the folder of the right tokenizer.",
-            )
-        return ids, cut
+        stand_in = [_stand_in(self.tokenizer)]
+        return [np.array(row or stand_in, np.int32) for row in ids], cut
 
-    def states(self, ids: Sequence[Sequence[int]]) -> tuple[list[torch.Tensor], torch.Tensor]:
+    def states(self, ids: Sequence[Sequence[int] | np.ndarray]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Return the token states of every layer for rows of token ids, padded on the right, and the mask.
 
         Returns
@@ -188,12 +190,17 @@ class Encoder:
             On the device, in the model's number format.
         mask : bool tensor of shape (batch, tokens)
         """
-        longest = self.unmasked_length or max(len(row) for row in ids)
-        padding = _padding(self.tokenizer, self.model)
-        tokens = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in ids], device=self.device)
-        lengths = torch.tensor([len(row) for row in ids], device=self.device)
-        mask = torch.arange(longest, device=self.device)[None] < lengths[:, None]
-        inputs = {"input_ids": tokens, "output_hidden_states": True, "return_dict": True}
+        lengths = np.array([len(row) for row in ids])
+        longest = self.unmasked_length or int(lengths.max())
+        padded = np.full((len(ids), longest), _padding(self.tokenizer, self.model), np.int64)
+        for place, row in zip(padded, ids, strict=True):
+            place[: len(row)] = row
+        mask = torch.from_numpy(np.arange(longest) < lengths[:, None]).to(self.device)
+        inputs: dict[str, Any] = {
+            "input_ids": torch.from_numpy(padded).to(self.device),
+            "output_hidden_states": True,
+            "return_dict": True,
+        }
         accepted = inspect.signature(self.model.forward).parameters
         if "attention_mask" in accepted and not self.unmasked_length:
             inputs["attention_mask"] = mask.long()

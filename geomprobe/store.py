@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -117,6 +118,9 @@ class Store:
                 removed, freed = removed + 1, freed + entry.size
             else:
                 kept += entry.size
+        for left in self.folder.glob("??/.*.tmp"):  # of a process that was killed while it wrote
+            if left.stat().st_mtime < time.time() - 86400:
+                shutil.rmtree(left, ignore_errors=True)
         return removed, freed
 
 
@@ -126,5 +130,9 @@ def _reserve(path: Path, shape: tuple[int, int]) -> np.memmap:
     size = path.stat().st_size
     if size and hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as handle:
-            os.posix_fallocate(handle.fileno(), 0, size)
+            try:
+                os.posix_fallocate(handle.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot reserve
+                    raise
     return array

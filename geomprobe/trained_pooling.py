@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from geomprobe.common import InputError
 from geomprobe.embedding import (
-    BATCH_TOKENS,
     Cell,
     Progress,
     TokenRows,
@@ -26,6 +25,7 @@ from geomprobe.embedding import (
     layer_widths,
     limited,
     resolve_layers,
+    token_budget,
     tokenize,
 )
 from geomprobe.encoders import Encoder
@@ -183,7 +183,7 @@ class TokenStates:
     flat: torch.Tensor  # (n_tokens, dim) float32
     starts: torch.Tensor  # (n_texts,) int64
     lengths: torch.Tensor
-    ids: list[list[int]]
+    ids: list[np.ndarray]
     sides: list[torch.Tensor]  # for each side of the rows: index of its text, (n_rows,) int64
     labels: np.ndarray
     clusters: np.ndarray
@@ -242,7 +242,7 @@ def _collect(
     starts = np.cumsum(lengths) - lengths
     flats = {layer: torch.empty(int(lengths.sum()), widths[layer], device=encoder.device) for layer in layers}
     with encoder.evaluating():
-        for group in batches(lengths, BATCH_TOKENS[encoder.device.type], equal=not encoder.padding_safe):
+        for group in batches(lengths, token_budget(encoder), equal=not encoder.padding_safe):
             states, mask = encoder.states([rows.ids[i] for i in group])
             places = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in group])
             index = torch.from_numpy(places).to(encoder.device)
@@ -457,7 +457,7 @@ def learned_weights(data: TokenStates, pooler: Pooler, tokenizer: Any) -> pd.Dat
         share = weights / weights.sum(1, keepdim=True) * mask.sum(1, keepdim=True)
         relative.append(share[mask].cpu().numpy())
         places.append((mask.cumsum(1) - 1)[mask].cpu().numpy())
-    keys = np.concatenate(places) if pooler.name == "weighted" else np.concatenate([np.array(i) for i in data.ids])
+    keys = np.concatenate(places) if pooler.name == "weighted" else np.concatenate(data.ids)
     frame = pd.DataFrame({"key": keys, "weight": np.concatenate(relative).astype(float)})
     table = frame.groupby("key")["weight"].agg(weight="mean", n="size").reset_index()
     table = table[table["n"] >= MIN_OCCURRENCES]

@@ -17,7 +17,7 @@ import time
 import numpy as np
 import torch
 
-from geomprobe.embedding import BATCH_TOKENS, batches, embed_grid, tokenize
+from geomprobe.embedding import batches, embed_grid, token_budget, tokenize
 from geomprobe.encoders import Encoder, load_encoder
 
 POOLINGS = ["mean", "max", "weighted", "attention"]
@@ -44,9 +44,11 @@ def bare(encoder: Encoder, texts: list[str]) -> float:
     rows = tokenize(encoder, texts)
     lengths = np.array([len(row) for row in rows.ids])
     with encoder.evaluating(), torch.inference_mode():
-        for group in batches(lengths, BATCH_TOKENS[encoder.device.type]):
+        for group in batches(lengths, token_budget(encoder)):
             longest = int(lengths[group].max())
-            ids = torch.tensor([rows.ids[i] + [0] * (longest - len(rows.ids[i])) for i in group], device=encoder.device)
+            ids = torch.tensor(
+                np.stack([np.pad(rows.ids[i], (0, longest - len(rows.ids[i]))) for i in group]), device=encoder.device
+            )
             steps = torch.arange(longest, device=encoder.device)
             mask = steps < torch.from_numpy(lengths[group]).to(encoder.device)[:, None]
             encoder.model(input_ids=ids, attention_mask=mask.long())

@@ -172,7 +172,7 @@ def test_padding_left_in_sight_as_the_published_analysis_has_it(model_folder, tm
     unmasked = dataclasses.replace(encoder, unmasked_length=20)
     with torch.no_grad():
         ids = encoder.tokenize(["a big dog"])[0][0]
-        states = encoder.model(torch.tensor([ids + [0] * (20 - len(ids))])).last_hidden_state[0, : len(ids)]
+        states = encoder.model(torch.tensor([[*ids, *[0] * (20 - len(ids))]])).last_hidden_state[0, : len(ids)]
     grid = embed_grid(unmasked, ["a big dog", "the cat"], ["mean"], store=Store(tmp_path))
     np.testing.assert_allclose(grid.vectors[2, "mean"][0], states.mean(0), rtol=1e-5, atol=1e-5)
     assert embed_grid(encoder, ["a big dog", "the cat"], ["mean"], store=Store(tmp_path), max_length=20).reused == 0

@@ -30,7 +30,7 @@ def test_states_equal_the_model_called_directly(model_folder, kind):
     model = model.get_encoder() if kind == "t5" else model
     ids, _ = encoder.tokenize(["the cat sat on the mat ."])
     with torch.no_grad():
-        expected = model(torch.tensor(ids), output_hidden_states=True)
+        expected = model(torch.tensor(ids[0])[None].long(), output_hidden_states=True)
     states, mask = encoder.states(ids)
     assert encoder.n_layers == 2
     assert encoder.dim == 16

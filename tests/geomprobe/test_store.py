@@ -77,3 +77,13 @@ def test_listing_and_pruning(tmp_path):
     assert [entry.key[0] for entry in store.entries()] == ["0"]
     assert store.prune()[0] == 1
     assert store.entries() == []
+
+
+def test_pruning_clears_what_a_killed_process_left(tmp_path):
+    left = tmp_path / "ab" / ".abab.x.tmp"
+    left.mkdir(parents=True)
+    Store(tmp_path).prune()
+    assert left.exists()  # it may still be written
+    os.utime(left, (0, 0))
+    Store(tmp_path).prune()
+    assert not left.exists()
