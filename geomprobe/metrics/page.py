@@ -10,12 +10,13 @@ INTRODUCTION = f"""# Definitions
 
 Written from the registry by `python -m geomprobe.metrics.page`; do not edit by hand.
 
-Rows x_i, i = 1…N, in D dimensions; x̄ their mean; Σ = (1/N) Σ (x_i−x̄)(x_i−x̄)ᵀ with eigenvalues λ_1 ≥ λ_2 ≥ …, of which
-min(N−1, D) are kept (min(N, D) where the matrix is not centred); σ_k = √λ_k; z_i = x_i/‖x_i‖; H(p) = −Σ p log p in nats.
+Rows x_i, i = 1…N, in D dimensions; x̄ their mean; Σ = (1/N) Σ (x_i−x̄)(x_i−x̄)ᵀ with eigenvalues λ_1 ≥ λ_2 ≥ …, of
+which min(N−1, D) are kept (min(N, D) where the matrix is not centred); σ_k = √λ_k; z_i = x_i/‖x_i‖; H(p) = −Σ p log p
+in nats.
 
 Every number names the metric, the definition and the view. `measure(x, metrics=["effective_rank:ssrlib"])` asks for a
-definition other than the standard one. Row order never matters. Invariances hold in the raw view: rotation x → xR with R
-orthogonal, scale x → cx with c > 0, shift x → x + v, row scale: each row by a positive factor of its own.
+definition other than the standard one. Row order never matters. Invariances hold in the raw view: rotation x → xR with
+R orthogonal, scale x → cx with c > 0, shift x → x + v, row scale: each row by a positive factor of its own.
 
 All pairs of rows are read up to {EXACT_ROWS:,} rows (and beyond with `exact=True`). Past that, uniformity comes from
 {SAMPLED_PAIRS:,} seeded pairs with the exact means of cosine and cosine² as control variates, and its note gives the
@@ -28,8 +29,8 @@ sampling standard error; neighbour metrics read a seeded sample of {EXACT_ROWS:,
 | NaN or infinity | `ValueError` with the row numbers |
 | fewer than two rows | `ValueError` |
 | magnitudes beyond 1e70, or all below 1e-70 | `ValueError`: rescale |
-| rows that are equal up to the rounding of their number format | spectrum metrics: `not applicable`; raw uniformity 0, mean cosine 1 |
-| zero rows (or rows equal to the mean, in centred views) | left out of metrics of directions; the note counts them, `n` excludes them |
+| rows equal up to the rounding of their number format | spectra: `not applicable`; raw uniformity 0, mean cosine 1 |
+| zero rows (centred: rows equal to the mean) | left out of metrics of directions; `n` and the note say so |
 | one eigenvalue (N = 2 or D = 1) | spectral_entropy and isoscore: `not applicable`; ranks are 1 |
 | moments without rows | metrics that read rows: `needs rows` |
 
@@ -49,7 +50,7 @@ def definitions_page() -> str:
                 lines += _metric(metric)
     lines += ["", "## Similarity of two encoders or layers", ""]
     lines += [
-        "`geomprobe.metrics.similarity.similarity(x, y)`, with a null distribution from random orders of the rows of y. "
+        "`geomprobe.metrics.similarity.similarity(x, y)`, with a null distribution from random orders of y's rows. "
         f"RSA reads a seeded sample of at most {RSA_ROWS:,} rows.",
     ]
     for similarity in SIMILARITIES.values():

@@ -702,7 +702,7 @@ add_definition(
 add_definition(
     "spectral_entropy",
     "paper",
-    lambda c: spectrum.entropy(c.spectrum.values / c.spectrum.values.sum()) / float(np.log(min(c.n, c.d))),
+    lambda c: _spectral_entropy(c).value * float(np.log(len(c.spectrum.values)) / np.log(min(c.n, c.d))),
     "divided by log min(N, D) in place of log min(N−1, D)",
 )
 add_definition(

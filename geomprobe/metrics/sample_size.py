@@ -1,0 +1,100 @@
+"""Sample size: rarefaction curves and N-matched values, because ranks and entropies grow with the number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from geomprobe.metrics import measure
+from geomprobe.vectors import Rows
+
+MATCHED = ("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "vendi_score")
+DRAWS = 10
+
+
+def rarefaction(
+    data: Any,
+    *,
+    metrics: Sequence[str] = MATCHED,
+    sizes: Sequence[int] | None = None,
+    draws: int = DRAWS,
+    view: str = "raw",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how metrics depend on the number of rows, from seeded subsamples without replacement.
+
+    Parameters
+    ----------
+    data : array-like of shape (n, d)
+    metrics : sequence of str
+        Of the registry; those that need neither labels nor positives.
+    sizes : sequence of int, optional
+        Numbers of rows, each at least 2 and at most n; default: eight, evenly spaced in log from max(2, n/64) to n.
+    draws : int
+        Subsamples per size (one at n itself).
+    view : str
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Columns metric, view, n, value (mean over draws), sd (over draws, None for one), draws. A size where a metric
+        has no value is left out.
+
+    Notes
+    -----
+    The mean over subsamples of m rows is an unbiased estimate of the metric's expected value at m rows, whatever its bias
+    against the population is. `sd` is between overlapping subsamples of these rows, no standard error.
+    """
+    rows = Rows(data)
+    if sizes is None:
+        sizes = np.unique(np.geomspace(max(2, rows.n // 64), rows.n, 8).round().astype(int)).tolist()
+    if not sizes or min(sizes) < 2 or max(sizes) > rows.n:
+        raise ValueError(f"sizes must lie between 2 and {rows.n}, not {list(sizes)}")
+    rng = np.random.default_rng(seed)
+    out = []
+    for size in sizes:
+        repeats = 1 if size == rows.n else draws
+        values: dict[str, list[float]] = {name: [] for name in metrics}
+        for _ in range(repeats):
+            part = rows.take(np.sort(rng.choice(rows.n, size, replace=False)))
+            frame = measure(part, metrics=list(metrics), views=[view], seed=seed, intervals=False)
+            for name, value, status in zip(metrics, frame["value"], frame["status"], strict=True):
+                if status == "ok":
+                    values[name].append(float(value))
+        for name, found in values.items():
+            if found:
+                spread = float(np.std(found, ddof=1)) if len(found) > 1 else None
+                out.append((name, view, size, float(np.mean(found)), spread, len(found)))
+    return pd.DataFrame(out, columns=["metric", "view", "n", "value", "sd", "draws"])
+
+
+def matched(
+    clouds: dict[str, Any],
+    *,
+    metrics: Sequence[str] = MATCHED,
+    draws: int = DRAWS,
+    view: str = "raw",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return metrics of several clouds at the number of rows of the smallest, so that they can be compared.
+
+    Parameters
+    ----------
+    clouds : dict of str to array-like of shape (n_i, d_i)
+        Such as tasks; the larger ones are subsampled without replacement, `draws` times, and averaged.
+
+    Returns
+    -------
+    DataFrame
+        Columns cloud, metric, view, n (the common number), value, sd, draws.
+    """
+    smallest = min(Rows(data).n for data in clouds.values())
+    parts = []
+    for name, data in clouds.items():
+        curve = rarefaction(data, metrics=metrics, sizes=[smallest], draws=draws, view=view, seed=seed)
+        parts.append(curve.assign(cloud=name))
+    return pd.concat(parts, ignore_index=True)[["cloud", "metric", "view", "n", "value", "sd", "draws"]]
