@@ -13,7 +13,7 @@ _HOME = {
     "embed": "geomprobe.embedding",
     "measure": "geomprobe.metrics",
     "Moments": "geomprobe.moments",
-    "compare": "geomprobe.compare",
+    "compare": "geomprobe.comparison",
     "analyze": "geomprobe.grid",
     "read_results": "geomprobe.results",
     "write_results": "geomprobe.results",

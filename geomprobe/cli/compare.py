@@ -13,7 +13,7 @@ from geomprobe.common import UsageError
 
 
 def compare(
-    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL_A MODEL_B]", help="Folders or hub ids.")] = None,
+    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Folders or hub ids.")] = None,
     group: Annotated[
         list[str] | None,
         typer.Option(help="NAME=MODEL,MODEL,… twice: compare two groups of seeds in place of two models."),
@@ -39,7 +39,7 @@ def compare(
     at least three seeds.
     """
     from geomprobe.cli.siblings import sibling
-    from geomprobe.compare import add_comparisons, compare_groups
+    from geomprobe.comparison import add_comparisons, compare_groups
     from geomprobe.inference.margins import parse_margins
     from geomprobe.results import write_results
 
