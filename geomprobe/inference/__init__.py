@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from geomprobe.inference import shards, spectral, sphere
 from geomprobe.inference.intervals import (
@@ -21,7 +22,7 @@ from geomprobe.inference.intervals import (
     t_quantile,
 )
 from geomprobe.metrics import hypersphere
-from geomprobe.metrics.cloud import EXACT_ROWS, Cloud, NeedsRows, NotApplicable, spectrum_of, unit_rows
+from geomprobe.metrics.cloud import EXACT_ROWS, Cloud, NeedsRows, NotApplicable, Spectrum, spectrum_of, unit_rows
 from geomprobe.metrics.registry import STANDARD, Metric, Value
 from geomprobe.results import RESULT_COLUMNS
 
@@ -92,6 +93,13 @@ class Workspace:
 
     cloud: Cloud
 
+    def _linearise(
+        self, spectrum: Spectrum, functions: Mapping[str, spectral.Slope], centre: np.ndarray | None = None
+    ) -> dict[str, spectral.Linearised]:
+        assert self.cloud.rows is not None
+        centre = np.zeros(self.cloud.d) if centre is None else centre
+        return spectral.linearise(self.cloud.blocks(), spectrum, functions, centre, self.cloud.rows.work)
+
     @cached_property
     def pairs(self) -> np.ndarray:
         """Squared distances of some pairs."""
@@ -106,14 +114,13 @@ class Workspace:
     @cached_property
     def centred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the centred spectrum."""
-        centre = self.cloud.state.mean if self.cloud.name == "raw" else np.zeros(self.cloud.d)
-        return spectral.linearise(self.cloud.blocks(), self.cloud.spectrum, spectral.CENTRED, centre)
+        centre = self.cloud.state.mean if self.cloud.name == "raw" else None
+        return self._linearise(self.cloud.spectrum, spectral.CENTRED, centre)
 
     @cached_property
     def uncentred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the uncentred spectrum."""
-        centre = np.zeros(self.cloud.d)
-        return spectral.linearise(self.cloud.blocks(), self.cloud.uncentred_spectrum, spectral.UNCENTRED, centre)
+        return self._linearise(self.cloud.uncentred_spectrum, spectral.UNCENTRED)
 
     @cached_property
     def directional(self) -> dict[str, spectral.Linearised]:
@@ -121,7 +128,8 @@ class Workspace:
         n = self.cloud.direction_sums[0]
         spectrum = spectrum_of(self.cloud.direction_second_moment, min(n, self.cloud.d))
         blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.cloud.blocks())
-        return spectral.linearise(blocks, spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d))
+        work = self.cloud.rows.work if self.cloud.rows is not None else torch.float64
+        return spectral.linearise(blocks, spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d), work)
 
 
 def influence_of(found: Metric, definition: str, work: Workspace, value: float, clusters: np.ndarray) -> Influence:
@@ -211,9 +219,12 @@ def _alignment(cloud: Cloud, value: float, clusters: np.ndarray) -> Influence:
 
 def _jackknife(found: Metric, definition: str, cloud: Cloud, value: float, clusters: np.ndarray) -> Influence:
     reads = found.needs != "moments" or cloud.name not in KNOWN
-    if reads and cloud.n > JACKKNIFE_ROWS:
+    listed = found.name == "hubness_skew" and definition == STANDARD and cloud.reads_all_pairs
+    if reads and not listed and cloud.n > JACKKNIFE_ROWS:
         return Influence(value, None, refused=f"no derivative, and the jackknife stops at {JACKKNIFE_ROWS:,} rows")
     home = shards.shards(clusters, cloud.seed)
+    if listed:
+        return Influence(value, shards.hubness_skew(cloud, home), JACKKNIFE)
 
     def compute(part: Cloud) -> float:
         result = found.variants[definition](part)

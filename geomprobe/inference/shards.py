@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from geomprobe.metrics import isotropy
 from geomprobe.metrics.cloud import Cloud, NotApplicable
 from geomprobe.moments import Moments
 from geomprobe.vectors import Rows
@@ -85,7 +86,34 @@ def jackknife(cloud: Cloud, compute: Callable[[Cloud], float], home: np.ndarray,
         states = [Moments().update(cloud.rows.take(np.flatnonzero(home == s))) for s in range(count)]
         for s, state in enumerate(merged_without(states)):
             values[s] = compute(Cloud(state).view(view))
-    out = np.zeros(cloud.n)
+    return spread(values, home)
+
+
+def spread(values: np.ndarray, home: np.ndarray) -> np.ndarray:
+    """Return influences of shape (n,) from the values without each shard; a shard's lies on its first row."""
+    count, n = len(values), len(home)
+    out = np.zeros(n)
     first = np.unique(home, return_index=True)[1]
-    out[first] = cloud.n * np.sqrt((count - 1) / count) * (values.mean() - values)
+    out[first] = n * np.sqrt((count - 1) / count) * (values.mean() - values)
     return out
+
+
+def hubness_skew(cloud: Cloud, home: np.ndarray) -> np.ndarray:
+    """Return influences on the skewness of k-occurrences, from one search for more neighbours than are counted.
+
+    Without a shard, its rows ask for no neighbours and are none: the next in each list take their places.
+    """
+    k = isotropy.HUBNESS_K
+    own = home[cloud.sphere[0]]
+    m, count = len(own), int(home.max()) + 1
+    if count < 2:
+        raise NotApplicable("one cluster only")
+    found = cloud.neighbours(min(3 * k, m - 1))[1].cpu().numpy()
+    values = np.empty(count)
+    for s in range(count):
+        asked = own != s
+        near = found[asked]
+        there = own[near] != s
+        counted = near[there & (there.cumsum(1) <= k)]
+        values[s] = isotropy.skewness(np.bincount(counted, minlength=m)[asked].astype(np.float64))
+    return spread(values, home)

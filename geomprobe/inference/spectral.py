@@ -14,6 +14,7 @@ import torch
 
 from geomprobe.metrics.cloud import Cloud, Spectrum
 from geomprobe.metrics.spectrum import ALPHA_RANGE
+from geomprobe.vectors import full_precision
 
 RANKME_EPSILON = 1e-7
 
@@ -158,6 +159,7 @@ def linearise(
     spectrum: Spectrum,
     functions: Mapping[str, Slope],
     centre: np.ndarray,
+    work: torch.dtype = torch.float64,
 ) -> dict[str, Linearised]:
     """Return the functions of a spectrum with the influence of each row: Σ_k g_k·((v_k·(x_i − centre))² − λ_k).
 
@@ -169,15 +171,19 @@ def linearise(
         Of the covariance around the centre.
     functions : mapping of name to function of (eigenvalues, dimension)
     centre : float64 ndarray of shape (d,)
+    work : torch.dtype
+        The precision to multiply in where it resolves all eigenvalues; float64 otherwise.
     """
     values, kept, d = spectrum.values, len(spectrum.values), len(centre)
     slopes = {name: slope for name, function in functions.items() if (slope := function(values, d)) is not None}
     weights = torch.from_numpy(np.column_stack(list(slopes.values())))
-    vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept]), torch.from_numpy(centre)
+    work = work if values[-1] > 1e-6 * values[0] else torch.float64
+    vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept]).to(work), torch.from_numpy(centre)
     parts = []
-    for _, block, _ in blocks:
-        coordinates = (block - mean.to(block.device)) @ vectors.to(block.device)
-        parts.append((coordinates.square() @ weights.to(block.device)).cpu().numpy())
+    with full_precision():
+        for _, block, _ in blocks:
+            coordinates = (block - mean.to(block.device)).to(work) @ vectors.to(block.device)
+            parts.append((coordinates.double().square() @ weights.to(block.device)).cpu().numpy())
     rows = np.concatenate(parts) - values @ weights.numpy()
     return {name: Linearised(rows[:, i], values, slope) for i, (name, slope) in enumerate(slopes.items())}
 

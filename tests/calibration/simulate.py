@@ -1,6 +1,6 @@
 """Coverage of intervals and false positives of paired tests, over clouds whose truth is known by repeated drawing.
 
-    python tests/calibration/simulate.py --draws 1000 --out docs/calibration.md
+    python tests/calibration/simulate.py --draws 1000 --page docs/calibration.md
 
 The truth of a cell is the mean of the statistic over the draws: the expected value at this N, which is what the
 intervals are for. Beside it stands the naive bootstrap (rows with replacement, percentiles).
@@ -20,10 +20,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from geomprobe.common import write_text
+
 CLOUDS = ("gaussian", "power-law", "clustered", "heavy-tailed", "anisotropic", "near-collapsed")
 ROWS = (200, 1000, 5000)
 DIMENSIONS = (32, 128, 512)
-BOOTSTRAPPED = ("effective_rank", "participation_ratio", "mean_cosine", "uniformity")
+BOOTSTRAPPED = ("effective_rank", "uniformity")
 CLUSTER_SIZE = 4
 METRICS = (
     *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "stable_rank", "rank_90", "rank_99"),
@@ -173,9 +175,10 @@ def simulate(
     bootstrap_draws: int = 50,
     metrics: Sequence[str] | None = None,
     workers: int = 1,
+    keep: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
-    """Return the summary of all cells."""
+    """Return the summary of all cells; `keep` is a CSV that holds it cell by cell as it grows."""
     tables = []
     with ProcessPoolExecutor(workers) if workers > 1 else _Here() as pool:
         for cell in cells:
@@ -189,7 +192,52 @@ def simulate(
             tables.append(summarise(cell, rows))
             faults = (tables[-1]["fault"] != "").sum()
             say(f"{cell}: {draws} draws, {faults} faults, {time.perf_counter() - started:.0f} s")
+            if keep:
+                pd.concat(tables).to_csv(keep, index=False, float_format="%.4g")
     return pd.concat(tables, ignore_index=True)
+
+
+PAGE = """# Calibration
+
+Coverage of nominal 95 % intervals and false positives of nominal 5 % paired tests, in per cent of draws from clouds
+whose truth is known. Written by `python tests/calibration/simulate.py`; the rules that judge a cell stand in that file.
+
+- **c**: the product labels the interval conservative; **–**: it gives no valid interval (each in most draws).
+- **!**: the cell fails: its 99 % binomial interval lies below 93 % (coverage), above 97 % (coverage without the label
+  conservative), or above 6 % (false positives).
+- Columns are rows × dimensions. "bootstrap" is the coverage of the naive bootstrap: rows with replacement, percentiles.
+
+"""
+
+
+def page(table: pd.DataFrame) -> str:
+    """Return the summary as a page of Markdown: a section per cloud, a row per metric and view."""
+    text = [PAGE]
+    for cloud, part in table.groupby("cloud", sort=False):
+        sizes = part[["n", "d", "draws"]].groupby(["n", "d"], sort=False)["draws"].max()
+        draws = ", ".join(f"{n} × {d}: {count}" for (n, d), count in sizes.items())
+        text.append(f"## {cloud}\n\nDraws: {draws}.\n\n")
+        columns = [f"{n} × {d}{what}" for n, d in sizes.index for what in ("", " false positives", " bootstrap")]
+        text.append(f"| metric | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|\n")
+        for (metric, view), rows in part.groupby(["metric", "view"], sort=False):
+            known = rows.set_index(["n", "d"])
+            cells = [entry for size in sizes.index for entry in entries(known, size)]
+            text.append(f"| {metric}{'' if view == 'raw' else f' ({view})'} | {' | '.join(cells)} |\n")
+        text.append("\n")
+    return "".join(text)
+
+
+def entries(known: pd.DataFrame, size: tuple[int, int]) -> list[str]:
+    """Return coverage, false positives and the bootstrap's coverage of one cell, as text."""
+    if size not in known.index:
+        return ["", "", ""]
+    row = known.loc[size]
+    mark = " !" if isinstance(row["fault"], str) and row["fault"] else ""
+    covers = mark if "covers" in str(row["fault"]) else ""
+    label = " c" if row["conservative"] >= 0.5 else ""
+    coverage = "–" if row["refused"] > 0.5 else f"{100 * row['coverage']:.0f}{label}{covers}"
+    wrong = "" if np.isnan(row["false_positives"]) else f"{100 * row['false_positives']:.0f}{'' if covers else mark}"
+    return [coverage, wrong, "" if np.isnan(row["bootstrap"]) else f"{100 * row['bootstrap']:.0f}"]
 
 
 class _Here:
@@ -224,7 +272,12 @@ def main() -> None:
     parser.add_argument("--clouds", nargs="*", default=CLOUDS)
     parser.add_argument("--metrics", nargs="*", default=None)
     parser.add_argument("--out", type=Path, help="CSV of all cells")
+    parser.add_argument("--page", type=Path, help="Markdown page of all cells, such as docs/calibration.md")
+    parser.add_argument("--from", dest="made", type=Path, nargs="*", help="write the page from these CSVs only")
     chosen = parser.parse_args()
+    if chosen.made:
+        write_text(chosen.page, page(pd.concat([pd.read_csv(path) for path in chosen.made])))
+        return
     cells = [Cell(*cell) for cell in product(chosen.clouds, chosen.rows, chosen.dimensions)]
     table = simulate(
         cells,
@@ -233,10 +286,11 @@ def main() -> None:
         bootstrap_draws=chosen.bootstrap_draws,
         metrics=chosen.metrics,
         workers=chosen.workers,
+        keep=chosen.out,
         say=lambda line: print(line, flush=True),
     )
-    if chosen.out:
-        table.to_csv(chosen.out, index=False, float_format="%.4g")
+    if chosen.page:
+        write_text(chosen.page, page(table))
     print(table[table["fault"] != ""].to_string())
 
 

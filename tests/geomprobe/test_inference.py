@@ -1,0 +1,326 @@
+"""Influences against leaving rows out, and standard errors against drawing again; probe tests against their sources."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from geomprobe import inference
+from geomprobe.inference import intervals, probe_tests, shards
+from geomprobe.metrics import REGISTRY, measure, measure_clouds
+from geomprobe.metrics import _cloud as cloud_of
+from geomprobe.moments import Moments
+
+N, D = 160, 20
+SMOOTH = (
+    *(("effective_rank", "raw"), ("rankme", "raw"), ("spectral_entropy", "raw"), ("participation_ratio", "raw")),
+    *(("stable_rank", "raw"), ("isoscore", "raw"), ("vendi_score", "raw"), ("alpha_req", "raw")),
+    *(("mean_cosine", "raw"), ("mean_cosine", "centred"), ("uniformity", "raw"), ("uniformity", "centred")),
+    *(("uniformity_jensen", "raw"), ("partition_isotropy", "raw"), ("rogue_share_1", "raw"), ("norm_cv", "raw")),
+    *(("class_alignment", "raw"), ("class_separation", "raw")),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def vectors(seed: int = 0, n: int = N, d: int = D) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -0.5
+    x[:, : d // 4] = 0.5 * x[:, : d // 4] ** 2  # not symmetric, so that the centre matters
+    return 0.5 * (x + 0.4)
+
+
+def labels_of(n: int) -> np.ndarray:
+    return np.arange(n) % 3
+
+
+@pytest.mark.parametrize(("metric", "view"), SMOOTH)
+def test_influence_is_what_leaving_the_row_out_says(metric, view):
+    Z, labels = vectors(), labels_of(N)
+    found, influences = inference.measure(Z, metrics=[metric], views=[view], labels=labels)
+    influence = influences[0]
+    assert influence.value == pytest.approx(found["value"].iloc[0])
+    assert influence.method == "influence function"
+    assert abs(influence.rows.sum()) < 1e-8 * np.abs(influence.rows).sum()
+    rows = np.arange(0, N, 8)
+    left_out = []
+    for i in rows:
+        kept = np.arange(N) != i
+        part = measure(Z[kept], metrics=[metric], views=[view], labels=labels[kept], intervals=False)
+        left_out.append((N - 1) * (influence.value - part["value"].iloc[0]))
+    left_out = np.array(left_out) - np.mean(left_out)
+    mine = influence.rows[rows] - influence.rows[rows].mean()
+    assert np.corrcoef(mine, left_out)[0, 1] > 0.97
+    assert mine.std() == pytest.approx(left_out.std(), rel=0.2)
+
+
+def test_rank_influence_is_the_slope_of_the_joined_curve():
+    Z = vectors()
+    influence = inference.measure(Z, metrics=["rank_90"])[1][0]
+
+    def crossing(weights: np.ndarray) -> float:
+        mean = weights @ Z
+        y = Z - mean
+        values = np.sort(np.linalg.eigvalsh((y * weights[:, None]).T @ y))[::-1]
+        cumulative = np.concatenate([[0], np.cumsum(values) / values.sum()])
+        return float(np.interp(0.9, cumulative, np.arange(D + 1)))
+
+    base = np.full(N, 1 / N)
+    for i in (0, 5, 77):
+        step = 1e-5
+        moved = base * (1 - step)
+        moved[i] += step
+        assert (crossing(moved) - crossing(base)) / step == pytest.approx(influence.rows[i], rel=1e-2, abs=1e-2)
+    assert influence.extra == pytest.approx(1 / 12)
+
+
+def test_influences_of_pairs_and_their_chains():
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(60, 8))
+    apart = np.arange(40).reshape(20, 2)
+    z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
+    distance = ((z[apart[:, 0]] - z[apart[:, 1]]) ** 2).sum(1)
+    row = measure(Z, metrics=["alignment"], positives=apart).iloc[0]
+    assert row["se"] == pytest.approx(distance.std(ddof=1) / np.sqrt(20), rel=0.03)
+    star = np.column_stack([np.zeros(20, int), np.arange(1, 21)])
+    chained = inference.measure(Z, metrics=["alignment"], positives=star)[0].iloc[0]
+    assert chained["ci_method"].startswith("no valid interval")  # all pairs share a row: one independent unit
+
+
+@pytest.mark.parametrize("metric", ["effective_rank", "participation_ratio", "uniformity", "mean_cosine"])
+def test_standard_error_is_the_spread_of_fresh_samples(metric):
+    values, errors = [], []
+    for seed in range(60):
+        Z = np.random.default_rng(seed).normal(size=(200, 12)) * np.arange(1, 13) ** -0.5 + 0.3
+        row = measure(Z, metrics=[metric], views=["raw"]).iloc[0]
+        values.append(row["value"])
+        errors.append(row["se"])
+    assert np.mean(errors) == pytest.approx(np.std(values, ddof=1), rel=0.3)
+
+
+def test_jackknife_agrees_with_the_influence_function():
+    cloud = cloud_of(vectors(n=400), None, None, None, 0, False)
+    home = shards.shards(np.arange(400), 0)
+    for metric in ("effective_rank", "participation_ratio"):
+        compute = REGISTRY[metric].variants["standard"]
+        jackknife = shards.jackknife(cloud, lambda c, f=compute: f(c).value, home, rows=False)
+        again = shards.jackknife(cloud, lambda c, f=compute: f(c).value, home, rows=True)
+        assert jackknife == pytest.approx(again, rel=1e-6)
+        found = inference.measure(vectors(n=400), metrics=[metric])[1][0]
+        assert np.sqrt((jackknife**2).sum()) == pytest.approx(np.sqrt((found.rows**2).sum()), rel=0.5)
+
+
+def test_states_without_a_shard_are_merges_of_the_others():
+    Z = vectors()
+    parts = [Moments().update(part) for part in np.array_split(Z, 5)]
+    for s, state in enumerate(shards.merged_without(parts)):
+        rest = np.concatenate([part for i, part in enumerate(np.array_split(Z, 5)) if i != s])
+        assert state.n == len(rest)
+        assert state.covariance == pytest.approx(Moments().update(rest).covariance, rel=1e-9, abs=1e-12)
+
+
+def test_shards_hold_whole_clusters_of_even_size():
+    clusters = np.repeat(np.arange(90), np.random.default_rng(0).integers(1, 6, 90))
+    home = shards.shards(clusters, 0)
+    assert all(len(np.unique(home[clusters == c])) == 1 for c in range(90))
+    sizes = np.bincount(home)
+    assert len(sizes) == 20
+    assert sizes.max() - sizes.min() <= 5
+
+
+def test_hubness_jackknife_is_the_slow_one_from_one_search():
+    Z = vectors(n=120)
+    cloud = cloud_of(Z, None, None, None, 0, False)
+    home = shards.shards(np.arange(120), 0)
+    quick = shards.hubness_skew(cloud, home)
+    compute = REGISTRY["hubness_skew"].variants["standard"]
+    assert quick == pytest.approx(shards.jackknife(cloud, lambda c: compute(c).value, home, rows=True), abs=1e-6)
+
+
+def test_clusters_widen_the_interval():
+    Z = vectors()
+    twice = np.repeat(Z, 2, axis=0)
+    clusters = np.repeat(np.arange(N), 2)
+    alone = measure(twice, metrics=["effective_rank"]).iloc[0]
+    grouped = measure(twice, metrics=["effective_rank"], clusters=clusters).iloc[0]
+    assert grouped["se"] / alone["se"] == pytest.approx(np.sqrt(2), rel=0.01)
+    assert grouped["ci_method"] == f"influence function, {N} clusters"
+
+
+def test_what_has_no_valid_interval_says_so():
+    Z = vectors()
+    Z[0] *= 1e3  # one row decides everything
+    row = measure(Z, metrics=["participation_ratio"]).iloc[0]
+    assert row["ci_method"].startswith("no valid interval: a few rows")
+    assert measure(Z, metrics=["participation_ratio"])[["se", "ci_low", "ci_high"]].isna().all(axis=None)
+    few = measure(vectors(), metrics=["effective_rank"], clusters=np.arange(N) % 3).iloc[0]
+    assert few["ci_method"].startswith("no valid interval")
+    constant = measure(vectors(), metrics=["uniformity_reference"]).iloc[0]
+    assert "constant" in constant["ci_method"]
+
+
+def test_second_order_dominates_without_a_mean():
+    rng = np.random.default_rng(0)
+    row = measure(rng.normal(size=(200, 16)), metrics=["mean_cosine"]).iloc[0]
+    assert row["ci_method"] == "influence function, conservative"
+    clear = measure(rng.normal(size=(200, 16)) + 1, metrics=["mean_cosine"]).iloc[0]
+    assert clear["ci_method"] == "influence function"
+
+
+def test_moments_alone_have_no_interval_and_views_fall_back():
+    frame = measure(Moments().update(vectors()), metrics=["effective_rank"])
+    assert frame["se"].isna().all()
+    fallback = measure(vectors(), metrics=["effective_rank"], views=["standardised"]).iloc[0]
+    assert fallback["ci_method"] == "delete-a-shard jackknife"
+    assert fallback["se"] > 0
+
+
+def test_intervals_do_not_change_values():
+    frame, measured = measure_clouds(cloud_of(vectors(), None, None, None, 0, False), None, None)
+    filled, _ = inference.with_intervals(frame, measured, None)
+    assert filled["value"].equals(frame["value"])
+    assert frame["se"].isna().all()
+
+
+def test_degrees_of_freedom_follow_the_tails():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=20_000)
+    assert intervals.degrees(normal - normal.mean()) == pytest.approx(20_000, rel=0.1)
+    heavy = rng.standard_t(3, size=20_000)
+    assert intervals.degrees(heavy - heavy.mean()) < 4_000
+    assert intervals.degrees(np.zeros(10)) == 9
+
+
+def test_holm_of_a_worked_example():
+    assert intervals.holm(np.array([0.01, 0.04, np.nan, 0.03])) == pytest.approx(
+        [0.03, 0.06, np.nan, 0.06], nan_ok=True
+    )
+    assert len(intervals.holm(np.array([]))) == 0
+
+
+def test_equivalence_and_detectable_difference():
+    assert intervals.p_equivalence(0.0, 0.0, 10, 0.1) == 0
+    assert intervals.p_equivalence(0.2, 0.0, 10, 0.1) == 1
+    assert intervals.p_equivalence(0.0, 1.0, 1e9, 1.6449) == pytest.approx(0.05, rel=1e-3)
+    assert intervals.p_equivalence(1.0, 1.0, 1e9, 1.0) == pytest.approx(0.5)
+    assert intervals.detectable(1.0, 1e9) == pytest.approx(1.95996 + 0.84162, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("diff", "p", "p_tost", "words"),
+    [
+        (1.0, 0.01, 0.9, "higher"),
+        (-1.0, 0.01, 0.9, "lower"),
+        (1.0, 0.01, 0.01, "higher, but equivalent within the margin"),
+        (-1.0, 0.01, 0.01, "lower, but equivalent within the margin"),
+        (1.0, 0.20, 0.01, "no difference"),
+        (0.0, 1.00, 0.00, "no difference"),
+        (0.0, 0.00, 0.90, "no clear difference"),
+        (1.0, 0.20, 0.90, "no clear difference"),
+        (1.0, 0.05, 0.05, "no clear difference"),
+        (1.0, 0.01, None, "higher"),
+        (1.0, 0.20, None, "no clear difference"),
+        (1.0, 0.20, float("nan"), "no clear difference"),
+        (1.0, None, None, "no valid interval, no verdict"),
+        (1.0, float("nan"), 0.01, "no valid interval, no verdict"),
+        (None, 0.01, 0.01, "no valid interval, no verdict"),
+    ],
+)
+def test_verdict(diff, p, p_tost, words):
+    assert intervals.verdict(diff, p, p_tost) == words
+    assert intervals.verdict(diff, p, p_tost, seeds=3) == words
+    assert intervals.verdict(diff, p, p_tost, seeds=2) == "too few seeds, no verdict"
+
+
+def test_paired_needs_fewer_rows_by_the_factor_of_theory():
+    """Var(B − A)/(Var A + Var B) = 1 − ρ for influences of equal variance: so many times fewer rows find the same."""
+    rng = np.random.default_rng(0)
+    n, d, mix = 4000, 12, 0.9
+    shared, own = rng.normal(size=(n, d)), rng.normal(size=(2, n, d))
+    scale = np.arange(1, d + 1) ** -0.5
+    sides = []
+    for part in own:
+        Z = (np.sqrt(mix) * shared + np.sqrt(1 - mix) * part) * scale
+        sides.append(inference.measure(Z, metrics=["participation_ratio"])[1][0])
+    numbers = np.arange(n)
+    paired = inference.paired_difference(*sides, numbers).se
+    alone = np.hypot(*(inference.interval(side, numbers).se for side in sides))
+    # influences are quadratic in the coordinates, so their correlation is that of the coordinates squared
+    assert (paired / alone) ** 2 == pytest.approx(1 - mix**2, rel=0.1)
+
+
+def test_mcnemar_is_the_binomial_test_of_discordant_rows():
+    first = np.array([1] * 50 + [1] * 12 + [0] * 3 + [0] * 35, bool)
+    second = np.array([1] * 50 + [0] * 12 + [1] * 3 + [0] * 35, bool)
+    assert probe_tests.mcnemar(first, second) == pytest.approx(stats.binomtest(3, 15).pvalue)
+    assert probe_tests.mcnemar(first, first) == 1.0
+
+
+def test_williams_of_a_worked_example():
+    p = probe_tests.williams(0.50, 0.40, 0.10, 103)
+    determinant = 1 - 0.25 - 0.16 - 0.01 + 2 * 0.5 * 0.4 * 0.1
+    t = 0.1 * np.sqrt(102 * 1.1 / (2 * determinant * 102 / 100 + 0.45**2 * 0.9**3))
+    assert p == pytest.approx(2 * stats.t.sf(t, 100))
+    assert probe_tests.williams(0.5, 0.5, 0.9, 50) == 1.0
+
+
+def test_williams_keeps_its_level():
+    rng = np.random.default_rng(0)
+    rejected = 0
+    for _ in range(400):
+        score = rng.normal(size=80)
+        said = 0.6 * score[:, None] + rng.normal(size=(80, 1)) * 0.5 + rng.normal(size=(80, 2))
+        a, b, ab = (np.corrcoef(x, y)[0, 1] for x, y in ((said[:, 0], score), (said[:, 1], score), said.T))
+        rejected += probe_tests.williams(a, b, ab, 80) < 0.05
+    assert rejected / 400 < 0.08
+
+
+def test_corrected_resampled_t():
+    differences = np.array([0.02, 0.03, 0.01, 0.04, 0.00])
+    se, p = probe_tests.corrected_resampled_t(differences, 80, 20)
+    assert se == pytest.approx(np.sqrt((1 / 5 + 0.25) * differences.var(ddof=1)))
+    assert p == pytest.approx(2 * stats.t.sf(differences.mean() / se, 4))
+    assert p > stats.ttest_1samp(differences, 0).pvalue
+    assert probe_tests.corrected_resampled_t(np.zeros(3), 80, 20) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="two splits"):
+        probe_tests.corrected_resampled_t(np.ones(1), 80, 20)
+
+
+def scored(seed: int, n: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 6, n).astype(float)  # gold scores with many ties
+    return label, label + 2 * rng.normal(size=n)
+
+
+@pytest.mark.parametrize(
+    ("influence", "statistic", "whole"),
+    [
+        (probe_tests.spearman_influence, lambda a, b: stats.spearmanr(a, b).statistic, False),
+        (probe_tests.pearson_influence, lambda a, b: stats.pearsonr(a, b).statistic, False),
+        (probe_tests.macro_f1_influence, None, True),
+        (probe_tests.mcc_influence, None, True),
+    ],
+)
+def test_influences_of_scores_are_what_leaving_an_example_out_says(influence, statistic, whole):
+    from sklearn.metrics import f1_score, matthews_corrcoef
+
+    label, said = scored(0)
+    if whole:
+        label, said = (label % 3).astype(int), np.clip(np.round(said), 0, 2).astype(int)
+        macro = influence is probe_tests.macro_f1_influence
+        statistic = (lambda a, b: f1_score(a, b, average="macro")) if macro else matthews_corrcoef
+    n = len(label)
+    moved = influence(label, said)
+    assert abs(moved.sum()) < 1e-9 * np.abs(moved).sum()
+    value = statistic(label, said)
+    left_out = np.array([(n - 1) * (value - statistic(np.delete(label, i), np.delete(said, i))) for i in range(n)])
+    assert np.corrcoef(moved, left_out)[0, 1] > 0.99
+    assert moved.std() == pytest.approx(left_out.std(), rel=0.03)
