@@ -96,8 +96,9 @@ EXAMPLE_COLUMNS: dict[str, str] = {
     "log_loss": "Float64",
 }
 
-# How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list with a
-# number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for. Null: no interval.
+# How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list with
+# a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for. A number without
+# a row here has no interval.
 INFLUENCE_COLUMNS: dict[str, str] = {
     "model": "string",
     "task": "string",
@@ -128,7 +129,8 @@ class Results:
     Attributes
     ----------
     results, comparisons, curves, examples, influences : DataFrame
-        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS, INFLUENCE_COLUMNS.
+        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS and
+        INFLUENCE_COLUMNS.
     definitions : dict
         Metric name -> the registry's entry: formula, range, direction, invariances, source.
     run : dict
@@ -200,6 +202,7 @@ def read_results(folder: str | Path) -> Results:
     run = read_json(folder / "run.json")
     if (version := run.get("schema_version")) != SCHEMA_VERSION:
         raise InputError(f"{folder} has schema version {version}; this geomprobe reads {SCHEMA_VERSION}.")
+    influences = folder / "influences.parquet"
     training: dict[str, list[dict[str, Any]]] = {}
     for log in sorted((folder / "training").glob("*.jsonl")):
         training[log.stem] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
@@ -211,5 +214,6 @@ def read_results(folder: str | Path) -> Results:
         read_json(folder / "definitions.json"),
         run,
         training,
-        read_table(folder / "influences.parquet", INFLUENCE_COLUMNS),
+        # left out where a folder is published: it is large, and only needed to compare anew
+        read_table(influences, INFLUENCE_COLUMNS) if influences.is_file() else table([], INFLUENCE_COLUMNS),
     )

@@ -68,3 +68,9 @@ def test_folder_is_incomplete_until_the_last_file(tmp_path, results, monkeypatch
         write_results(folder, results)
     with pytest.raises(InputError, match="no finished results"):
         read_results(folder)
+
+
+def test_published_folders_may_lack_influences(tmp_path, results):
+    folder = write_results(tmp_path / "r", results)
+    (folder / "influences.parquet").unlink()
+    assert len(read_results(folder).influences) == 0

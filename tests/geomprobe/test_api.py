@@ -1,0 +1,71 @@
+"""The names of the package: functions whatever was imported before, and nothing heavy before they are asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import geomprobe as gp
+
+FUNCTIONS = ["load_encoder", "embed", "measure", "Moments", "compare", "analyze", "read_results", "write_report"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_names_are_functions_after_every_module_was_imported(name):
+    import geomprobe.comparison
+    import geomprobe.embedding
+    import geomprobe.grid
+    import geomprobe.metrics  # noqa: F401
+
+    assert callable(getattr(gp, name))
+    assert name in dir(gp)
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="meassure"):
+        gp.meassure  # noqa: B018
+
+
+def test_import_is_light():
+    code = "import geomprobe, sys; print(sorted({'numpy', 'torch', 'pandas', 'sklearn', 'typer'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_imports_nothing_heavy():
+    code = (
+        "import geomprobe.cli.main, sys; print(sorted({'numpy', 'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+ARROWS = {
+    "pretrain": {"geomprobe.common"},
+    "reports": {"geomprobe.common", "geomprobe.results"},
+}
+
+
+@pytest.mark.parametrize("package", ["pretrain", "reports", "geomprobe"])
+def test_no_import_runs_against_the_arrows(package):
+    import ast
+    from pathlib import Path
+
+    root = Path(gp.__file__).parent.parent / package
+    for file in root.rglob("*.py"):
+        if "cli" in file.relative_to(root).parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in names:
+                top = name.partition(".")[0]
+                if package == "geomprobe":
+                    assert top not in ("pretrain", "reports"), f"{file} imports {name}"
+                elif top in ("geomprobe", "pretrain", "reports") and top != package:
+                    assert name in ARROWS[package], f"{file} imports {name}"
