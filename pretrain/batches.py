@@ -1,7 +1,7 @@
 """Which rows of the corpus make up a step: a pure function of (seed, step), so the data position is one integer.
 
-The rows of each pass over the corpus come in an order given by a keyed permutation (a Feistel network with cycle walking; Black and
-Rogaway 2002, "Ciphers with arbitrary finite domains"), which needs no memory and no state.
+The rows of each pass over the corpus come in an order given by a keyed permutation (a Feistel network with cycle
+walking; Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), which needs no memory and no state.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def permute(index: np.ndarray, n: int, key: int) -> np.ndarray:
 
 
 def row_indices(seed: int, step: int, batch_rows: int, n_rows: int) -> np.ndarray:
-    """Return the corpus rows of one step, int64 array of shape (batch_rows,); every pass over the corpus visits each row once."""
+    """Return the corpus rows of one step, int64 (batch_rows,); every pass over the corpus visits each row once."""
     position = step * batch_rows + np.arange(batch_rows, dtype=np.int64)
     passes = position // n_rows
     out = np.empty(batch_rows, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Checkpoint folders: an export that the ecosystem loads, and an exact training state, both in safetensors and JSON only."""
+"""Checkpoint folders: an export that the ecosystem loads, and an exact training state, in safetensors and JSON only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODULES = [
 ]
 
 
-# --- export ------------------------------------------------------------------------------------------------------------
+# --- export ----------------------------------------------------------------------------------------------------------
 
 
 def export(out: Path, objective: Objective, corpus: Corpus) -> None:
@@ -66,13 +66,11 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
     shutil.rmtree(out / ".export")
 
 
-# --- exact state -------------------------------------------------------------------------------------------------------
+# --- exact state -----------------------------------------------------------------------------------------------------
 
 
-def save_state(
-    out: Path, step: int, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: dict[str, Any], keep: int
-) -> Path:
-    """Write everything that the next step depends on to ``out/trainer/step-N`` and remove all but the last ``keep`` states."""
+def save_state(out: Path, step: int, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, keep: int) -> Path:
+    """Write all that the next step depends on to ``out/trainer/step-N``; keep the last ``keep`` states."""
     folder = out / "trainer" / f"step-{step}"
     if folder.exists():
         shutil.rmtree(folder)  # left by a run that went back to an older state
@@ -86,7 +84,7 @@ def save_state(
         }
         save_file(moments, temporary / "optimizer.safetensors")
         hashes = {name: hash_file(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
-        write_json(temporary / "state.json", {"step": step, "files": hashes, **extra})
+        write_json(temporary / "state.json", {"step": step, "files": hashes})
     for old in _states(out)[keep:]:
         shutil.rmtree(old)
     return folder

@@ -26,7 +26,8 @@ PRESETS = Path(__file__).parent / "presets"
 class PretrainConfig:
     """Everything that decides the outcome of a run, and where it is written.
 
-    Sizes are in tokens unless said otherwise. A preset sets the model and its optimisation; flags and ``--set`` override it.
+    Sizes are in tokens unless said otherwise. A preset sets the model and its optimisation; flags and ``--set``
+    override it.
     """
 
     preset: str = "small"
@@ -61,13 +62,17 @@ class PretrainConfig:
     # objective
     mask_fraction: float = 0.15
     context_fraction: float = 0.75
+    masks: str = "disjoint"  # disjoint | paper
+    rows: str = "full"  # full | padded (one document each, as in the paper)
     balance: str = "learned"
     jepa_weight: float = 0.5  # λ of `fixed`, and where `ramp` ends
     ema_start: float = 0.996
     ema_end: float = 1.0
 
     # optimisation
-    budget: str = "2000-steps"
+    budget: str = "2000-steps"  # tokens, steps, minutes or flops
+    match: str = ""  # a checkpoint folder whose budget is taken over instead
+    match_by: str = "flops"  # flops | tokens | steps
     lr: float = 1e-3
     warmup_steps: int = 100
     schedule: str = "linear"  # linear | cosine, both to 10 % of the peak
@@ -173,6 +178,9 @@ def _check(config: PretrainConfig) -> None:
         "precision": ("auto", "bf16", "fp32"),
         "compile": ("auto", "yes", "no"),
         "schedule": ("linear", "cosine"),
+        "masks": ("disjoint", "paper"),
+        "rows": ("full", "padded"),
+        "match_by": ("flops", "tokens", "steps"),
     }
     for key, known in choices.items():
         if getattr(config, key) not in known:

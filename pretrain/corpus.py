@@ -1,8 +1,8 @@
 """Text to token shards: read once, deduplicate, hold out a part, tokenise, and keep the ids memory-mapped.
 
-A corpus folder holds chunks of at most `CHUNK_TOKENS` ids, each written whole or not at all: for `train` and `heldout` a stream of
-ids in which every document ends with [SEP], and the offsets at which its documents start. Rows are cut from the streams at
-training time, so one corpus serves every row length.
+A corpus folder holds chunks of about `CHUNK_TOKENS` ids, each written whole or not at all: for `train` and `heldout` a
+stream of ids in which every document ends with [SEP], and the offsets at which its documents start. Rows are cut from
+the streams at training time, so one corpus serves every row length.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ from geomprobe.common import (
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total); total 0 where it is not known
 
-VERSION = 1
+VERSION = 2
 SPLITS = ("train", "heldout")
 CHUNK_TOKENS = 1 << 23
 BATCH_DOCUMENTS = 512
@@ -98,7 +99,7 @@ class Corpus:
         return out
 
 
-# --- sources -----------------------------------------------------------------------------------------------------------
+# --- sources ---------------------------------------------------------------------------------------------------------
 
 
 def _local_files(path: Path) -> list[Path]:
@@ -163,7 +164,7 @@ def _read_local(files: list[Path]) -> Iterator[str]:
 
 
 def _read_hub(name: str, start: int) -> Iterator[str]:
-    """Stream the train split of a hub data set, from document ``start`` on; a broken connection is taken up where it broke."""
+    """Stream the train split of a hub data set, from document ``start`` on, over broken connections."""
     name, _, revision = name.partition("@")
     hint = "Give a local file or folder with --corpus PATH, or use --corpus docstrings, which needs no network."
     try:
@@ -197,7 +198,7 @@ def _read_hub(name: str, start: int) -> Iterator[str]:
 
 
 def _collect_docstrings(progress: Progress | None) -> Path:
-    """Return a file with the docstrings of the packages as they are installed now, made once for each set of packages."""
+    """Return a file with the docstrings of the installed packages, made once for each set of packages."""
     from importlib.metadata import distributions
 
     from pretrain import docstrings
@@ -247,25 +248,40 @@ def open_source(name: str, progress: Progress | None = None) -> Source:
     return Source(name, name, functools.partial(_read_hub, name))
 
 
-# --- tokenizers --------------------------------------------------------------------------------------------------------
+# --- tokenizers ------------------------------------------------------------------------------------------------------
 
 
-def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
-    """Return an uncased WordPiece tokenizer (as BERT's) trained on ``texts``."""
+def train_tokenizer(texts: Callable[[], Iterator[str]], vocab_size: int) -> Tokenizer:
+    """Return an uncased WordPiece tokenizer (as BERT's) trained on ``texts()``, which is read twice.
+
+    The library's trainer numbers the continuation letters ("##a") in the order of a randomly seeded hash table, and breaks
+    ties by number, so its vocabulary differs from run to run. Here they get fixed numbers first, as if they were special.
+    """
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    counts: Counter[str] = Counter()
+    for text in texts():
+        counts.update(normalizer.normalize_str(text))
+    letters = sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))
+    letters = sorted(letters[: max(32, min(1000, vocab_size // 8))])
+
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
-        special_tokens=SPECIAL_TOKENS,
-        limit_alphabet=min(1000, vocab_size // 8),
+        special_tokens=SPECIAL_TOKENS + [f"##{letter}" for letter in letters],
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
-    return tokenizer
+    tokenizer.train_from_iterator(texts(), trainer)
+
+    vocabulary = tokenizer.get_vocab()
+    out = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))  # type: ignore[call-arg]
+    out.normalizer, out.pre_tokenizer, out.decoder = normalizer, tokenizer.pre_tokenizer, decoders.WordPiece()
+    out.add_special_tokens(SPECIAL_TOKENS)
+    out.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
+    return out
 
 
 def load_tokenizer(name: str) -> Any:
@@ -317,7 +333,7 @@ def wrap_tokenizer(tokenizer: Tokenizer) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-# --- building ----------------------------------------------------------------------------------------------------------
+# --- building --------------------------------------------------------------------------------------------------------
 
 
 def build_corpus(
@@ -333,11 +349,11 @@ def build_corpus(
     Parameters
     ----------
     source : str
-        ``docstrings``, ``wikipedia``, a parquet, jsonl or txt file or a folder of them, a hub id (column ``text``), or the folder
-        of a finished corpus.
+        ``docstrings``, ``wikipedia``, a parquet, jsonl or txt file or a folder of them, a hub id (column ``text``), or
+        the folder of a finished corpus.
     tokenizer : str
-        A path, a hub id, or ``train:N`` for a WordPiece vocabulary of N trained on the source. Empty takes train:8192 for
-        docstrings and bert-base-uncased for all else.
+        A path, a hub id, or ``train:N`` for a WordPiece vocabulary of N trained on the source. Empty takes train:8192
+        for docstrings and bert-base-uncased for all else.
     cache : Path, optional
         Folder for corpora; by default `corpora` in the cache.
     limit_tokens : int
@@ -413,11 +429,8 @@ def _tokenizer_identity(name: str) -> str:
     for file in ("tokenizer.json", "vocab.txt"):
         if (Path(name) / file).is_file():
             return hash_file(Path(name) / file)
-    if name.startswith("train:"):
-        if not name[6:].isdigit() or int(name[6:]) < 64:
-            raise UsageError(
-                f"{name!r} is no vocabulary size.", "Write for example --tokenizer train:8192 (at least 64)"
-            )
+    if name.startswith("train:") and (not name[6:].isdigit() or int(name[6:]) < 64):
+        raise UsageError(f"{name!r} is no vocabulary size.", "Write for example --tokenizer train:8192 (at least 64)")
     return name
 
 
@@ -436,7 +449,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _build(source: Source, tokenizer_name: str, folder: Path, limit_tokens: int, progress: Progress | None) -> None:
-    """Write chunk after chunk into `<folder>.part`, going on where an earlier attempt stopped, and rename it at the end."""
+    """Write chunk after chunk into `<folder>.part`, from where an earlier attempt stopped, and rename it at the end."""
     part = folder.parent / f"{folder.name}.part"
     shutil.rmtree(folder, ignore_errors=True)  # a folder without corpus.json was never finished
     part.mkdir(parents=True, exist_ok=True)
@@ -478,13 +491,13 @@ def _document_hash(text: str) -> str:
 def _prepare_tokenizer(
     name: str, source: Source, held_out: Callable[[str], bool], part: Path, progress: Progress | None
 ) -> Any:
-    """Load the tokenizer, or train it on the documents that are not held out; either way it is saved beside the corpus."""
+    """Load the tokenizer, or train it on what is not held out; either way it is saved beside the corpus."""
     if (part / "tokenizer.json").is_file() and (part / "tokenizer_config.json").is_file():
         return load_tokenizer(str(part))
     if name.startswith("train:"):
         if progress:
             progress("training the tokenizer", 0, 0)
-        tokenizer = wrap_tokenizer(train_tokenizer(_training_texts(source, held_out), int(name[6:])))
+        tokenizer = wrap_tokenizer(train_tokenizer(lambda: _training_texts(source, held_out), int(name[6:])))
     else:
         tokenizer = load_tokenizer(name)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
@@ -624,7 +637,7 @@ class _Writer:
 
 
 def unigram_entropy(counts: np.ndarray, special: list[int]) -> float:
-    """Return the entropy in nats of the distribution of ordinary tokens: the loss of a model that knows frequencies only."""
+    """Return the entropy in nats of the ordinary tokens: the loss of a model that knows frequencies only."""
     counts = counts.astype(np.float64)
     counts[special] = 0
     p = counts[counts > 0] / counts.sum()

@@ -43,7 +43,7 @@ def documents(progress: Callable[[int, int], None] | None = None) -> Iterator[st
     )
     groups = [files[start : start + 64] for start in range(0, len(files), 64)]
     seen: set[str] = set()  # by paragraph: packages repeat the same sentences in many docstrings
-    # Under `spawn` and `forkserver` the children would import the caller's main module, which an unguarded script breaks.
+    # Under `spawn` the children would import the caller's main module, which an unguarded script breaks.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     workers = max(1, min(8, os.cpu_count() or 1))
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method)) as pool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM, ModernBertModel
+from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
 from pretrain.config import PretrainConfig
-
-# Rows are full, so no position needs a mask; saying so for both kinds spares the model from building them.
-NO_MASK = {"full_attention": None, "sliding_attention": None}
 
 
 def encoder_config(config: PretrainConfig, vocab_size: int, special: dict[str, int]) -> ModernBertConfig:
@@ -40,11 +39,101 @@ def build_encoder(config: PretrainConfig, vocab_size: int, special: dict[str, in
         return ModernBertForMaskedLM(encoder_config(config, vocab_size, special))
 
 
-def encode(encoder: ModernBertModel, ids: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the last hidden states, shape (rows, length, hidden); with ``positions`` only those tokens are read."""
+def encode(
+    encoder: ModernBertModel,
+    ids: torch.Tensor,
+    positions: torch.Tensor | None = None,
+    wanted: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the last hidden states.
+
+    Parameters
+    ----------
+    ids : (rows, length)
+    positions : (rows, k), optional
+        Read only these tokens, each at its own position.
+    wanted : (rows, m), optional
+        Return only the states at these indices of what is read; the last layer runs there alone.
+
+    Returns
+    -------
+    (rows, length or k or m, hidden)
+    """
     if positions is None:
-        return encoder(input_ids=ids, attention_mask=NO_MASK).last_hidden_state
-    return encoder(input_ids=ids.gather(1, positions), position_ids=positions, attention_mask=NO_MASK).last_hidden_state
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+    else:
+        ids = ids.gather(1, positions)
+    return run_layers(encoder, encoder.embeddings(input_ids=ids), positions, wanted=wanted)
+
+
+def run_layers(
+    model: ModernBertModel,
+    hidden: torch.Tensor,
+    positions: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    wanted: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return what the model's own forward returns for embedded tokens, with the last layer at ``wanted`` indices only.
+
+    ``mask`` is bool, (1, 1, length, length), True where the first index attends to the second.
+    """
+    rotary = model.rotary_emb(hidden, positions, "full_attention")
+    bias = None if mask is None else torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
+    layers = list(model.layers)
+    for layer in layers if wanted is None else layers[:-1]:
+        attended, _ = layer.attn(layer.attn_norm(hidden), position_embeddings=rotary, attention_mask=bias)
+        hidden = hidden + attended
+        hidden = hidden + layer.mlp(layer.mlp_norm(hidden))
+    if wanted is not None:
+        hidden = _last_layer(layers[-1], hidden, rotary, bias, wanted)
+    return model.final_norm(hidden)
+
+
+def _last_layer(
+    layer: nn.Module,
+    hidden: torch.Tensor,
+    rotary: tuple[torch.Tensor, torch.Tensor],
+    bias: torch.Tensor | None,
+    wanted: torch.Tensor,
+) -> torch.Tensor:
+    """Return a layer's output at ``wanted`` only: keys and values come from everywhere, all else is computed there."""
+    attn = layer.attn
+    rows, length, d = hidden.shape
+    chosen = take(hidden, wanted)
+    normed = layer.attn_norm(hidden)
+    weight = attn.Wqkv.weight
+
+    def heads(states: torch.Tensor) -> torch.Tensor:
+        return states.view(rows, -1, d // attn.head_dim, attn.head_dim).transpose(1, 2)
+
+    query = heads(F.linear(take(normed, wanted), weight[:d]))
+    key, value = (heads(states) for states in F.linear(normed, weight[d:]).chunk(2, dim=-1))
+    cos, sin = rotary
+    query = _rotate(query, *(take(part.expand(rows, length, -1), wanted) for part in rotary))
+    key = _rotate(key, cos, sin)
+    if bias is not None:  # the same rule for every row, so that its rows can be taken for the batch as a whole
+        bias = (
+            bias.expand(rows, 1, -1, -1).gather(2, wanted[:, None, :, None].expand(-1, -1, -1, length)).to(query.dtype)
+        )
+    if attn.config._attn_implementation == "eager":
+        scores = query @ key.transpose(2, 3) * attn.head_dim**-0.5
+        attended = (scores if bias is None else scores + bias).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
+    else:
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    hidden = chosen + attn.Wo(attended.transpose(1, 2).reshape(rows, -1, d))
+    return hidden + layer.mlp(layer.mlp_norm(hidden))
+
+
+def _rotate(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Return (rows, heads, length, head_dim) states turned by the angles of their positions."""
+    return apply_rotary_pos_emb(states, states[:, :, :1], cos, sin)[0]
+
+
+def take(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Return hidden states of shape (rows, length, d) at ``positions`` of shape (rows, k), as (rows, k, d)."""
+    rows, length, d = hidden.shape
+    flat = (positions + torch.arange(rows, device=positions.device)[:, None] * length).flatten()
+    return hidden.reshape(-1, d).index_select(0, flat).view(rows, -1, d)
 
 
 class Predictor(nn.Module):
@@ -86,13 +175,15 @@ class Predictor(nn.Module):
         narrow = self.into(context)
         mask_token = self.body.embeddings.tok_embeddings.weight[0].to(narrow.dtype)
         states = torch.cat([narrow, mask_token.expand(rows, targets, -1)], dim=1)
-        mask = predictor_mask(context.shape[1], targets // 2, context.device)
-        hidden = self.body(
-            inputs_embeds=states,
-            position_ids=torch.cat([context_positions, target_positions], dim=1),
-            attention_mask={"full_attention": mask, "sliding_attention": None},
-        ).last_hidden_state
-        return self.out(hidden[:, -targets:])
+        length = states.shape[1]
+        hidden = run_layers(
+            self.body,
+            self.body.embeddings(inputs_embeds=states),
+            torch.cat([context_positions, target_positions], dim=1),
+            mask=predictor_mask(context.shape[1], targets // 2, context.device),
+            wanted=torch.arange(length - targets, length, device=context.device).expand(rows, -1),
+        )
+        return self.out(hidden)
 
 
 def predictor_mask(context: int, block: int, device: torch.device) -> torch.Tensor:

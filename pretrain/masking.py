@@ -1,6 +1,7 @@
 """Which positions are masked, which are targets and which are context: a pure function of (seed, step, row).
 
-Random numbers are counter-based (Philox; Salmon et al. 2011): the key is (seed, step), the counter names the row and the purpose.
+Random numbers are counter-based (Philox; Salmon et al. 2011): the key is (seed, step), the counter names the row and
+the purpose.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def mask_tokens(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the masked text and the masked positions.
 
-    Of the chosen positions 80 % become [MASK], 10 % a random ordinary token and 10 % stay (Devlin et al. 2019). Special tokens
-    are never chosen and never inserted.
+    Of the chosen positions 80 % become [MASK], 10 % a random ordinary token and 10 % stay (Devlin et al. 2019). Special
+    tokens are never chosen and never inserted.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def mask_tokens(
         chosen = np.sort(np.argpartition(order, count - 1)[:count])
         positions[row] = chosen
         action = random.random(count)
-        # A uniform draw from the ordinary ids: draw from a range shortened by the reserved ids, then step over each of them.
+        # A uniform draw from the ordinary ids: from a range shortened by the reserved ids, stepping over each of them.
         drawn = random.integers(0, vocab_size - len(reserved), count)
         for token in reserved:
             drawn += drawn >= token
@@ -64,7 +65,7 @@ def mask_tokens(
 
 @dataclass(frozen=True)
 class Blocks:
-    """Positions of the context, shape (rows, C), and of the two target blocks, shape (rows, 2·T); int64, ascending in each block."""
+    """Positions of the context, (rows, C), and of the two target blocks, (rows, 2·T); int64, ascending."""
 
     context: np.ndarray
     targets: np.ndarray
@@ -77,7 +78,13 @@ def block_sizes(row_length: int) -> list[int]:
 
 def draw_block_size(row_length: int, *, seed: int, step: int) -> int:
     """Return the target block length of one step: the same for all rows, so that shapes are one of four."""
-    return block_sizes(row_length)[int(generator(seed, step, 0, _BLOCK_SIZE).integers(len(TARGET_FRACTIONS)))]
+    choice = generator(seed, step, 0, _BLOCK_SIZE).integers(len(TARGET_FRACTIONS))
+    return block_sizes(row_length)[int(choice)]
+
+
+def context_length(row_length: int, size: int, fraction: float) -> int:
+    """Return the number C of context positions beside two target blocks of ``size``."""
+    return max(1, round(fraction * (row_length - 2 - 2 * size)))
 
 
 def draw_blocks(
@@ -85,12 +92,12 @@ def draw_blocks(
 ) -> Blocks:
     """Draw two target blocks that do not overlap, and a context that is a run of consecutive positions of the rest.
 
-    Positions 1 … row_length − 2 are drawn from, so [CLS] and the last [SEP] are neither target nor context. The context is
-    ``round(context_fraction * rest)`` positions long; a run that reaches a target steps over it.
+    Positions 1 … row_length − 2 are drawn from, so [CLS] and the last [SEP] are neither target nor context. The context
+    is `context_length` positions long; a run that reaches a target steps over it.
     """
     text = row_length - 2
     rest = text - 2 * size
-    length = max(1, round(context_fraction * rest))
+    length = context_length(row_length, size, context_fraction)
     context = np.empty((rows, length), dtype=np.int64)
     targets = np.empty((rows, 2 * size), dtype=np.int64)
     within = np.arange(size)

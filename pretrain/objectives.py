@@ -54,9 +54,20 @@ class Objective(nn.Module):
         if self.kind == "hybrid" and self.balance == "gradnorm":
             self.register_buffer("weights", torch.ones(2))
             self.register_buffer("first_losses", torch.zeros(2))
+        # The fraction of training done, as a tensor: a Python number would be compiled in as a constant.
+        self.register_buffer("done", torch.zeros(()), persistent=False)
 
-    def forward(self, batch: Batch, progress: float = 0.0) -> dict[str, torch.Tensor]:
-        """Return the loss to descend and its parts; ``progress`` is the fraction of training done."""
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the loss to descend, its parts "mlm" and "jepa", and the share "lambda" of the latter."""
+        parts = self.parts(batch)
+        if len(parts) == 2:
+            parts["loss"], parts["lambda"] = self.combine(parts["mlm"], parts["jepa"])
+        else:
+            (parts["loss"],) = parts.values()
+        return parts
+
+    def parts(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the loss or losses before they are balanced."""
         parts: dict[str, torch.Tensor] = {}
         if batch.masked is not None and batch.positions is not None:
             parts["mlm"] = self.mlm_loss(batch.masked, batch.ids, batch.positions)
@@ -66,15 +77,11 @@ class Objective(nn.Module):
             predicted = self.predict(text, batch.context, batch.targets)
             wanted = self.target_states(batch.ids, batch.targets)
             parts["jepa"] = jepa_loss(predicted, wanted)
-        if len(parts) == 2:
-            parts["loss"], parts["lambda"] = self.combine(parts["mlm"], parts["jepa"], progress)
-        else:
-            (parts["loss"],) = parts.values()
         return parts
 
     def mlm_loss(self, masked: torch.Tensor, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy in nats at the masked positions; the head runs at those only."""
-        hidden = take(encode(self.model.model, masked), positions).flatten(0, 1)
+        hidden = encode(self.model.model, masked, wanted=positions).flatten(0, 1)
         logits = self.model.decoder(self.model.head(hidden))
         return F.cross_entropy(logits.float(), ids.gather(1, positions).flatten())
 
@@ -86,14 +93,14 @@ class Objective(nn.Module):
     @torch.no_grad()
     def target_states(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the layer-normed states of the target encoder on the whole unmasked text, at the target positions."""
-        hidden = take(encode(self.target, ids), targets)
+        hidden = encode(self.target, ids, wanted=targets)
         return F.layer_norm(hidden.float(), hidden.shape[-1:])
 
-    def combine(self, mlm: torch.Tensor, jepa: torch.Tensor, progress: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def combine(self, mlm: torch.Tensor, jepa: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss and the share λ of the JEPA loss.
 
-        learned: λ = sigmoid(w) (the paper); fixed: λ constant; ramp: λ from 0 to ``jepa_weight`` over the first half of training;
-        uncertainty: Kendall et al. 2018, exp(−s)·L + s for each loss; gradnorm: Chen et al. 2018, weights set by the trainer.
+        learned: λ = sigmoid(w) (the paper); fixed: λ constant; ramp: λ from 0 to ``jepa_weight`` over the first half of
+        training; uncertainty: exp(−s)·L + s for each loss (Kendall et al. 2018); gradnorm: `update_gradnorm`.
         """
         if self.balance == "uncertainty":
             scale = torch.exp(-self.log_variance)
@@ -103,23 +110,44 @@ class Objective(nn.Module):
             weight = torch.sigmoid(self.w)
         elif self.balance == "gradnorm":
             weight = self.weights[1] / self.weights.sum()
+        elif self.balance == "ramp":
+            weight = self.jepa_weight * (2 * self.done).clamp(max=1.0)
         else:
-            ramp = min(1.0, 2 * progress) if self.balance == "ramp" else 1.0
-            weight = torch.full_like(mlm, self.jepa_weight * ramp)
+            weight = torch.full_like(mlm, self.jepa_weight)
         return weight * jepa + (1 - weight) * mlm, weight.detach()
+
+    def gradient_norms(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the norm of each loss's gradient at the encoder, before balancing: "mlm" and "jepa"."""
+        parameters = list(self.model.model.parameters())
+        norms = {}
+        for name, loss in self.parts(batch).items():
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
+            norms[name] = torch.stack([g.norm() for g in gradients if g is not None]).norm()
+        return norms
+
+    def update_gradnorm(self, batch: Batch) -> None:
+        """Move the two weights so that the weighted gradient norms follow the losses' training rates.
+
+        GradNorm (Chen et al. 2018), eq. 1–2: the wanted norm of loss i is the mean norm times (relative inverse
+        training rate)^α, α = 0.5. The weights go there by a damped fixed-point step instead of a gradient step, which
+        needs no learning rate, and keep the sum 2.
+        """
+        norms = self.gradient_norms(batch)
+        with torch.no_grad():
+            losses = torch.stack([value.detach().float() for value in self.parts(batch).values()])
+            if not self.first_losses.any():
+                self.first_losses.copy_(losses)
+            weighted = self.weights * torch.stack([norms["mlm"], norms["jepa"]])
+            rate = losses / self.first_losses
+            wanted = weighted.mean() * (rate / rate.mean()) ** 0.5
+            weights = self.weights * (wanted / weighted.clamp(min=1e-12)) ** 0.25
+            self.weights.copy_(2 * weights / weights.sum())
 
     @torch.no_grad()
     def update_target(self, decay: float) -> None:
         """Move the target encoder towards the encoder: target = decay · target + (1 − decay) · encoder."""
         if self.target is not None:
             torch._foreach_lerp_(list(self.target.parameters()), list(self.model.model.parameters()), 1 - decay)
-
-
-def take(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Return hidden states of shape (rows, length, d) at ``positions`` of shape (rows, k), as (rows, k, d)."""
-    rows, length, d = hidden.shape
-    flat = (positions + torch.arange(rows, device=positions.device)[:, None] * length).flatten()
-    return hidden.reshape(-1, d).index_select(0, flat).view(rows, -1, d)
 
 
 def jepa_loss(predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -1,44 +1,49 @@
-"""The training loop, readable from top to bottom; what it needs stands in the modules beside it."""
+"""The training loop, readable from top to bottom; what it needs stands below and in the modules beside it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import ctypes
+import itertools
 import math
-import os
-import platform
 import re
+import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
-from geomprobe.common import GeomprobeError, InputError, UsageError, read_json, write_json, write_text
-from pretrain import checkpoint, masking
+from geomprobe.common import GeomprobeError, InputError, UsageError
+from pretrain import budget, checkpoint, masking, monitor, paper
 from pretrain.batches import row_indices
-from pretrain.config import PretrainConfig, as_dict
+from pretrain.config import PretrainConfig
 from pretrain.corpus import Corpus, build_corpus
 from pretrain.encoder import build_encoder, build_predictor
 from pretrain.objectives import Batch, Objective
+from pretrain.ranks import Ranks, join
+from pretrain.runlog import MetricsLog, finish_run, refuse_other_run, start_run
 
-_EVAL_SEED = 2**32  # masks of the held-out rows: the same in every run, so that runs can be compared
-_BUDGET = re.compile(r"([\d.]+(?:e[+-]?\d+)?)([kKmMgGbB]?)-(tokens|steps|minutes|flops)")
-_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
+EVAL_SEED = 2**32  # masks of the held-out rows: the same in every run, so that runs can be compared
+MONITOR_ROWS = 64
+GRADNORM_EVERY, GRADNORM_ROWS = 10, 8
+
+Record = dict[str, Any]
 
 
 def train(
     config: PretrainConfig,
     *,
     resume: bool = False,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    on_monitor: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    progress: Callable[[Record], None] | None = None,
+    on_monitor: Callable[[Record], Record] | None = None,
 ) -> Path:
     """Pretrain an encoder and return its checkpoint folder.
 
@@ -48,9 +53,11 @@ def train(
     resume : bool
         Go on from the newest good state in the folder; start afresh where there is none.
     progress : callable, optional
-        Gets every record of `metrics.jsonl`, and records with the keys stage, done, total while the corpus is prepared.
+        Gets every record of `metrics.jsonl`, records with the keys stage, done, total while the corpus is prepared, and
+        records with the key warning.
     on_monitor : callable, optional
-        Called every ``monitor_every`` steps with step, the encoder and the held-out rows; what it returns is logged.
+        Called every ``monitor_every`` steps with the keys step, model (the encoder) and ids (held-out rows, int64); the
+        numbers that it returns are logged.
 
     Raises
     ------
@@ -59,130 +66,260 @@ def train(
     InputError
         The corpus or the state cannot be read.
     GeomprobeError
-        A loss that is not finite; the last good state is kept.
+        A loss that is not finite, the last good state is kept; or another process of the job ended.
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once the state is saved.
     """
-    tell = progress or (lambda record: None)
-    warn: Callable[[str], None] = lambda text: tell({"warning": text})  # noqa: E731
+    keep_memory()
+    with join() as ranks:
+        tell = progress if progress and ranks.first else lambda record: None
+        return _train(config, ranks, resume, tell, on_monitor)
+
+
+def _train(
+    config: PretrainConfig,
+    ranks: Ranks,
+    resume: bool,
+    tell: Callable[[Record], None],
+    on_monitor: Callable[[Record], Record] | None,
+) -> Path:
     out = Path(config.out or f"runs/pretrain/{config.objective}")
     corpus = prepare_corpus(config, tell)
-    config = settle(replace(config, out=str(out)), corpus)
-    _refuse_other_run(out, config, resume)
-    checkpoint.remove_leftovers(out)
-    steps = budget_steps(config)
-    device = torch.device(config.device)
+    config = settle(replace(config, out=str(out)), ranks)
+    device = torch.device("cuda", ranks.local) if config.device == "cuda" else torch.device(config.device)
+    resume = resume and (out / "run.json").is_file()
+    if ranks.first:
+        refuse_other_run(out, config, resume)
+        checkpoint.remove_leftovers(out)
+    ranks.barrier()
+    tokens_per_step = config.batch_rows * config.row_length
+    flops = budget.step_flops(config, corpus.vocab_size)
+    data = Rows(config, corpus)
 
     objective = build_objective(config, corpus).to(device)
     optimizer = make_optimizer(config, objective, device)
-    record = checkpoint.load_state(out, objective, optimizer, warn) if resume else None
-    step = int(record["step"]) if record else 0
-    if not record:
-        _write_run(out, config, corpus, steps, objective)
-    log = MetricsLog(out / "metrics.jsonl", step)
-    forward = compiled(config, objective)
-    started, seen = time.perf_counter(), 0
-    sums: dict[str, torch.Tensor] = {}
-    waited = 0.0
-    save_steps, save_seconds = parse_save_every(config.save_every)
-    last_save = time.perf_counter()
+    state = checkpoint.load_state(out, objective, optimizer, lambda text: tell({"warning": text})) if resume else None
+    step = int(state["step"]) if state else 0
+    if resume:
+        steps = int(budget.read_run(out)["steps"])
+    else:
+        steps = budget.plan_steps(config, corpus.vocab_size, lambda: time_step(config, corpus, device))
+        if ranks.first:
+            facts = {"parameters": sum(p.numel() for p in objective.model.parameters()), "ranks": ranks.world}
+            start_run(out, config, corpus, steps, flops, facts)
+    forward = compile_forward(
+        config, objective, lambda text: tell({"warning": text}), data.batch(step, 0, device=device)
+    )
+    if ranks.world > 1:
+        forward = DistributedDataParallel(forward, device_ids=[ranks.local] if device.type == "cuda" else None)
+    log = MetricsLog(out / "metrics.jsonl", step, write=ranks.first)
+    save = SaveRule(config.save_every)
+    held_out = data.held_out(np.arange(min(MONITOR_ROWS, data.n_held_out)), 0, device)
+    mean = Averages()
 
-    with interruption() as interrupted:
+    with interruption() as interrupted, data.ahead(step, steps, ranks, device) as batches:
         while step < steps:
-            lr = learning_rate(config, step, steps)
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = learning_rate(config, step, steps)
+            objective.done.fill_(step / steps)
+            if config.balance == "gradnorm" and config.objective == "hybrid" and step % GRADNORM_EVERY == 0:
+                with autocast(config, device):
+                    objective.update_gradnorm(data.batch(step, 0, GRADNORM_ROWS, device))
             optimizer.zero_grad(set_to_none=True)
             for part in range(config.accumulation):
-                begun = time.perf_counter()
-                batch = make_batch(config, corpus, step, part, device)
-                waited += time.perf_counter() - begun
-                with autocast(config, device):
-                    losses = forward(batch, step / steps)
-                (losses["loss"] / config.accumulation).backward()
-                for name, value in losses.items():
-                    value = value.detach() / config.accumulation
-                    sums[name] = sums[name] + value if name in sums else value
+                with mean.waiting():
+                    batch = next(batches)
+                synced = ranks.world == 1 or part == config.accumulation - 1
+                with contextlib.nullcontext() if synced else forward.no_sync():
+                    with autocast(config, device):
+                        losses = forward(batch)
+                    (losses["loss"] / config.accumulation).backward()
+                mean.add({name: loss.detach() / config.accumulation for name, loss in losses.items()})
             norm = torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
-            sums["grad_norm"] = sums.get("grad_norm", 0) + norm.detach()
+            mean.add({"grad_norm": norm.detach()})
             optimizer.step()
             objective.update_target(ema_decay(config, step, steps))
             step += 1
-            seen += 1
+            mean.steps += 1
 
             last = step == steps
-            if step % config.log_every == 0 or last or interrupted():
-                line = {"step": step, "steps": steps, "tokens": step * config.batch_rows * config.row_length, "lr": lr}
-                line |= {name: float(value) / seen for name, value in sums.items()}
-                _require_finite(line, out)
-                seconds = time.perf_counter() - started
-                line["tokens_per_s"] = round(seen * config.batch_rows * config.row_length / seconds, 1)
-                line["data_wait"] = round(waited / seconds, 4)
-                line["eta_s"] = round(seconds / seen * (steps - step), 1)
-                if step % config.eval_every == 0 or last:
-                    line |= held_out_loss(config, objective, corpus, device)
-                log.write(line)
-                tell(line)
-                sums, seen, waited, started = {}, 0, 0.0, time.perf_counter()
-            due = step % save_steps == 0 if save_steps else time.perf_counter() - last_save >= save_seconds
-            if due or last or interrupted():
-                begun = time.perf_counter()
-                if all(math.isfinite(float(value)) for value in sums.values()):
-                    checkpoint.save_state(
-                        out,
-                        step,
-                        objective,
-                        optimizer,
-                        {"tokens": step * config.batch_rows * config.row_length},
-                        config.keep,
-                    )
+            # A stop must be agreed on by all ranks, and an exchange at every step would cost time.
+            stop = ranks.any(interrupted(), device) if ranks.world == 1 or step % config.log_every == 0 else False
+            monitored = step % config.monitor_every == 0
+            due = save.due(step, ranks)
+            if step % config.log_every == 0 or monitored or due or last or stop:
+                line: Record = {
+                    "step": step,
+                    "steps": steps,
+                    "tokens": step * tokens_per_step,
+                    "flops": step * flops["total"],
+                }
+                line |= {"lr": learning_rate(config, step - 1, steps)} | mean.take(ranks, tokens_per_step)
+                line["eta_s"] = round((steps - step) * tokens_per_step / line["tokens_per_s"], 1)
+                refuse_non_finite(line, out)
+                if ranks.first and (step % config.eval_every == 0 or last):
+                    line |= held_out_loss(config, objective, data, device)
+                    line["unigram_entropy"] = corpus.info["unigram_entropy"]
+                if ranks.first and monitored:
+                    with autocast(config, device):
+                        line |= monitor.measure(objective, held_out)
+                    if on_monitor:
+                        line |= on_monitor({"step": step, "model": objective.model.model, "ids": held_out.ids})
+                    for text in monitor.collapse_warnings(line):
+                        tell({"warning": text})
+                if ranks.first:
+                    log.write(line)
+                    tell(line)
+            if due or last or stop:
+                if ranks.first:
+                    checkpoint.save_state(out, step, objective, optimizer, config.keep)
                     checkpoint.export(out, objective, corpus)
-                last_save = time.perf_counter()
-                started += last_save - begun
-                if interrupted() and not last:
-                    raise KeyboardInterrupt(
-                        f"Stopped at step {step} of {steps}; the state is saved. Go on with --resume."
-                    )
-    _finish_run(out, log)
+                ranks.barrier()
+                if stop and not last:
+                    text = f"Stopped at step {step} of {steps}; the state is saved. Go on with --resume."
+                    raise KeyboardInterrupt(text)
+                mean.restart_clock()
+    if ranks.first:
+        finish_run(out, log.last)
     return out
 
 
-# --- the pieces, in the order of their use -----------------------------------------------------------------------------
+# --- data ------------------------------------------------------------------------------------------------------------
 
 
-def prepare_corpus(config: PretrainConfig, tell: Callable[[dict[str, Any]], None]) -> Corpus:
-    """Return the corpus of a run and check that it fills a batch."""
-    report: Callable[[str, int, int], None] = lambda stage, done, total: tell(
-        {"stage": stage, "done": done, "total": total}
-    )  # noqa: E731
-    corpus = build_corpus(config.corpus, config.tokenizer, limit_tokens=config.limit_tokens, progress=report)
-    for split in ("train", "heldout"):
-        if corpus.n_rows(split, config.row_length) == 0:
-            name = "training" if split == "train" else "held-out"
-            raise InputError(
-                f"The corpus has too little {name} text to fill one row of {config.row_length} tokens.",
-                "Use a larger corpus, or shorter rows: --set row_length=32",
+def prepare_corpus(config: PretrainConfig, tell: Callable[[Record], None]) -> Corpus:
+    """Return the corpus of a run, built where it is not at hand."""
+
+    def report(stage: str, done: int, total: int) -> None:
+        tell({"stage": stage, "done": done, "total": total})
+
+    return build_corpus(config.corpus, config.tokenizer, limit_tokens=config.limit_tokens, progress=report)
+
+
+class Rows:
+    """The rows of a corpus as batches: a pure function of (seed, step, row)."""
+
+    def __init__(self, config: PretrainConfig, corpus: Corpus):
+        self.config, self.corpus = config, corpus
+        self.padded: dict[str, paper.PaddedRows] = {}
+        if config.rows == "padded":
+            least = 2 * masking.masked_count(config.row_length, config.mask_fraction)
+            self.padded = {s: paper.PaddedRows(corpus, s, config.row_length, least) for s in ("train", "heldout")}
+        self.n_train, self.n_held_out = (self._count(split) for split in ("train", "heldout"))
+        for name, n in (("training", self.n_train), ("held-out", self.n_held_out)):
+            if n == 0:
+                raise InputError(
+                    f"The corpus has too little {name} text to fill one row of {config.row_length} tokens.",
+                    "Use a larger corpus, or shorter rows: --set row_length=32",
+                )
+
+    def _count(self, split: str) -> int:
+        return len(self.padded[split]) if self.padded else self.corpus.n_rows(split, self.config.row_length)
+
+    def _read(self, split: str, indices: np.ndarray) -> np.ndarray:
+        if self.padded:
+            return self.padded[split].rows(indices)
+        return self.corpus.rows(split, indices, self.config.row_length)
+
+    def batch(self, step: int, first: int, rows: int | None = None, device: torch.device | str = "cpu") -> Batch:
+        """Return ``rows`` rows of a step from number ``first`` on; by default one micro-batch of a lone process."""
+        config = self.config
+        rows = rows or config.batch_rows // config.accumulation
+        indices = row_indices(config.seed, step, config.batch_rows, self.n_train)[first : first + rows]
+        return self._mask(self._read("train", indices), config.seed, step, first, device)
+
+    def held_out(self, indices: np.ndarray, first: int, device: torch.device | str = "cpu") -> Batch:
+        """Return held-out rows with masks that are the same in every run."""
+        return self._mask(self._read("heldout", indices), EVAL_SEED, 0, first, device)
+
+    def _mask(self, ids: np.ndarray, seed: int, step: int, first: int, device: torch.device | str) -> Batch:
+        config, corpus = self.config, self.corpus
+        masked = positions = context = targets = None
+        if config.objective != "jepa":
+            masked, positions = masking.mask_tokens(
+                ids,
+                count=masking.masked_count(config.row_length, config.mask_fraction),
+                special=corpus.special,
+                vocab_size=corpus.vocab_size,
+                seed=seed,
+                step=step,
+                first_row=first,
             )
-    return corpus
+        if config.objective != "mlm":
+            n, length, where = len(ids), config.row_length, {"seed": seed, "step": step, "first_row": first}
+            if config.masks == "paper":
+                blocks = paper.draw_blocks(n, length, **where)
+            else:
+                size = masking.draw_block_size(length, seed=seed, step=step)
+                blocks = masking.draw_blocks(n, length, size, context_fraction=config.context_fraction, **where)
+            context, targets = blocks.context, blocks.targets
+        return Batch(*(_tensor(array, device) for array in (ids, masked, positions, context, targets)))
+
+    @contextlib.contextmanager
+    def ahead(self, step: int, steps: int, ranks: Ranks, device: torch.device) -> Iterator[Iterator[Batch]]:
+        """Yield the micro-batches of this rank from a step on, each made while the one before is being used."""
+        parts = self.config.accumulation
+        rows = self.config.batch_rows // (parts * ranks.world)
+        wanted = ((s, (part * ranks.world + ranks.rank) * rows) for s in range(step, steps) for part in range(parts))
+        with ThreadPoolExecutor(1) as pool:
+            queue = [pool.submit(self.batch, s, first, rows, device) for s, first in itertools.islice(wanted, 2)]
+
+            def batches() -> Iterator[Batch]:
+                while queue:
+                    batch = queue.pop(0).result()
+                    for s, first in itertools.islice(wanted, 1):
+                        queue.append(pool.submit(self.batch, s, first, rows, device))
+                    yield batch
+
+            yield batches()
 
 
-def settle(config: PretrainConfig, corpus: Corpus) -> PretrainConfig:
+def _tensor(array: np.ndarray | None, device: torch.device | str) -> torch.Tensor | None:
+    if array is None:
+        return None
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+# --- model and optimizer ---------------------------------------------------------------------------------------------
+
+
+def settle(config: PretrainConfig, ranks: Ranks) -> PretrainConfig:
     """Return the configuration with every "auto" decided, so that run.json says what was done."""
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("No CUDA device is available.", "Use --device cpu")
+    if device not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"{device!r} is no device.", "Known: auto, cpu, cuda, mps")
+    if (device == "cuda" and not torch.cuda.is_available()) or (
+        device == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise UsageError(f"This machine has no {device} device.", "Use --device cpu")
+    if config.batch_rows % (config.accumulation * ranks.world):
+        raise UsageError(
+            f"batch_rows={config.batch_rows} cannot be shared by {ranks.world} processes.", "Use a multiple."
+        )
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16_units(device) else "fp32"
-    compile_ = config.compile if config.compile != "auto" else "yes" if device.startswith("cuda") else "no"
+    compile_ = config.compile if config.compile != "auto" else "yes" if device == "cuda" else "no"
     return replace(config, device=device, precision=precision, compile=compile_)
+
+
+def keep_memory() -> None:
+    """Make glibc keep freed blocks: each large tensor is otherwise mapped and zeroed anew, a quarter of a step."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(-4, 0)  # M_MMAP_MAX
+            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def has_bf16_units(device: str) -> bool:
     """Return whether the device multiplies bf16 matrices in hardware; emulation is slower than float32."""
-    if device.startswith("cuda"):
+    if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu":
         names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -193,23 +330,6 @@ def has_bf16_units(device: str) -> bool:
 def autocast(config: PretrainConfig, device: torch.device) -> torch.autocast:
     """Return the autocast context of a run; weights and optimizer stay in float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
-
-
-def budget_steps(config: PretrainConfig) -> int:
-    """Return the number of optimizer steps that a budget such as 50M-tokens or 2000-steps buys."""
-    match = _BUDGET.fullmatch(config.budget)
-    if not match:
-        raise UsageError(f"{config.budget!r} is no budget.", "Write for example 50M-tokens or 2000-steps")
-    amount = float(match[1]) * _UNITS[match[2].lower()]
-    if match[3] == "tokens":
-        amount /= config.batch_rows * config.row_length
-    elif match[3] != "steps":
-        raise UsageError(f"A budget in {match[3]} is not known yet.", "Write for example 50M-tokens or 2000-steps")
-    if amount < 1:
-        raise UsageError(
-            f"The budget {config.budget} is less than one step of {config.batch_rows * config.row_length} tokens."
-        )
-    return math.ceil(amount)
 
 
 def build_objective(config: PretrainConfig, corpus: Corpus) -> Objective:
@@ -230,55 +350,52 @@ def make_optimizer(config: PretrainConfig, objective: Objective, device: torch.d
     )
 
 
-def compiled(config: PretrainConfig, objective: Objective) -> Callable[[Batch, float], dict[str, torch.Tensor]]:
-    """Return the objective's forward, compiled where that was chosen."""
-    return torch.compile(objective, dynamic=False) if config.compile == "yes" else objective
+def compile_forward(
+    config: PretrainConfig, objective: Objective, warn: Callable[[str], None], batch: Batch
+) -> torch.nn.Module:
+    """Compile the objective in place where that was chosen and works; without a compiler it runs as it is.
+
+    On a CPU attention becomes plain matrix products, which the compiler fuses; the fused kernel's backward is slower.
+    """
+    if config.compile != "yes":
+        return objective
+    if config.device == "cpu":
+        bodies = [objective.model, objective.target, objective.predictor and objective.predictor.body]
+        for body in bodies:
+            if body is not None:
+                body.config._attn_implementation = "eager"
+    objective.compile(fullgraph=True, dynamic=False)
+    try:
+        with autocast(config, batch.ids.device):
+            objective(batch)["loss"].backward()
+    except Exception as error:  # what a compiler can raise has no common class
+        warn(f"compilation failed, running uncompiled: {str(error).strip().splitlines()[0][:200]}")
+        objective._compiled_call_impl = None
+    objective.zero_grad(set_to_none=True)
+    return objective
 
 
-def make_batch(config: PretrainConfig, corpus: Corpus, step: int, part: int, device: torch.device) -> Batch:
-    """Return micro-batch ``part`` of a step: a pure function of (seed, step, row)."""
-    rows = config.batch_rows // config.accumulation
-    first = part * rows
-    indices = row_indices(config.seed, step, config.batch_rows, corpus.n_rows("train", config.row_length))[
-        first : first + rows
-    ]
-    ids = corpus.rows("train", indices, config.row_length)
-    return mask_batch(config, corpus, ids, config.seed, step, first, device)
-
-
-def mask_batch(
-    config: PretrainConfig, corpus: Corpus, ids: np.ndarray, seed: int, step: int, first: int, device: torch.device
-) -> Batch:
-    """Return rows with the masks and blocks that the objective needs."""
-    masked = positions = context = targets = None
-    if config.objective != "jepa":
-        masked, positions = masking.mask_tokens(
-            ids,
-            count=masking.masked_count(config.row_length, config.mask_fraction),
-            special=corpus.special,
-            vocab_size=corpus.vocab_size,
-            seed=seed,
-            step=step,
-            first_row=first,
-        )
-    if config.objective != "mlm":
-        size = masking.draw_block_size(config.row_length, seed=seed, step=step)
-        blocks = masking.draw_blocks(
-            len(ids),
-            config.row_length,
-            size,
-            context_fraction=config.context_fraction,
-            seed=seed,
-            step=step,
-            first_row=first,
-        )
-        context, targets = blocks.context, blocks.targets
-    return Batch(
-        *(
-            None if a is None else torch.from_numpy(a).to(device, non_blocking=True)
-            for a in (ids, masked, positions, context, targets)
-        )
-    )
+def time_step(config: PretrainConfig, corpus: Corpus, device: torch.device, steps: int = 8) -> float:
+    """Return the seconds that one optimizer step takes, measured on a model that is then thrown away."""
+    objective = build_objective(config, corpus).to(device)
+    optimizer = make_optimizer(config, objective, device)
+    data = Rows(config, corpus)
+    forward = compile_forward(config, objective, lambda text: None, data.batch(0, 0, device=device))
+    seconds = []
+    for step in range(steps):
+        begun = time.perf_counter()
+        for part in range(config.accumulation):
+            rows = config.batch_rows // config.accumulation
+            with autocast(config, device):
+                loss = forward(data.batch(step, part * rows, rows, device))["loss"]
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        objective.update_target(0.99)
+        float(loss.detach())
+        seconds.append(time.perf_counter() - begun)
+    return sorted(seconds)[len(seconds) // 2]
 
 
 def learning_rate(config: PretrainConfig, step: int, steps: int) -> float:
@@ -296,55 +413,100 @@ def ema_decay(config: PretrainConfig, step: int, steps: int) -> float:
     return config.ema_start + (config.ema_end - config.ema_start) * step / max(1, steps - 1)
 
 
+# --- watching and saving ---------------------------------------------------------------------------------------------
+
+
 @torch.no_grad()
-def held_out_loss(
-    config: PretrainConfig, objective: Objective, corpus: Corpus, device: torch.device
-) -> dict[str, float]:
-    """Return the losses on held-out rows with fixed masks, beside the unigram entropy of the corpus."""
-    n = min(config.eval_rows, corpus.n_rows("heldout", config.row_length))
-    sums: dict[str, float] = {}
+def held_out_loss(config: PretrainConfig, objective: Objective, data: Rows, device: torch.device) -> dict[str, float]:
+    """Return the losses on held-out rows with fixed masks, as held_out_mlm and held_out_jepa."""
+    n = min(config.eval_rows, data.n_held_out)
     size = max(1, config.batch_rows // config.accumulation)
+    sums: dict[str, float] = {}
     for first in range(0, n, size):
-        rows = np.arange(first, min(n, first + size))
-        ids = corpus.rows("heldout", rows, config.row_length)
-        batch = mask_batch(config, corpus, ids, _EVAL_SEED, 0, first, device)
+        indices = np.arange(first, min(n, first + size))
         with autocast(config, device):
-            losses = objective(batch, 1.0)
-        for name in ("mlm", "jepa"):
-            if name in losses:
-                sums[name] = sums.get(name, 0.0) + float(losses[name]) * len(rows)
-    return {f"held_out_{name}": value / n for name, value in sums.items()} | {
-        "unigram_entropy": corpus.info["unigram_entropy"]
-    }
+            parts = objective.parts(data.held_out(indices, first, device))
+        for name, loss in parts.items():
+            sums[name] = sums.get(name, 0.0) + float(loss) * len(indices)
+    return {f"held_out_{name}": value / n for name, value in sums.items()}
 
 
-def _require_finite(line: dict[str, Any], out: Path) -> None:
+class Averages:
+    """Means of what is logged since the last line, kept on the device, so that no step waits for it."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.steps = 0
+        self.waited = 0.0
+        self.started = time.perf_counter()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time of the block as waiting for data."""
+        begun = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - begun
+
+    def add(self, values: dict[str, torch.Tensor]) -> None:
+        """Add scalars to their sums."""
+        for name, value in values.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def take(self, ranks: Ranks, tokens_per_step: int) -> Record:
+        """Return the means over steps and ranks with the speed, and start anew."""
+        values = ranks.mean(list(self.sums.values()))
+        seconds = time.perf_counter() - self.started
+        record = {name: value / self.steps for name, value in zip(self.sums, values, strict=True)}
+        record["tokens_per_s"] = round(self.steps * tokens_per_step / seconds, 1)
+        record["data_wait"] = round(self.waited / seconds, 4)
+        record["peak_memory_gb"] = round(peak_memory() / 1e9, 3)
+        self.__init__()  # type: ignore[misc]
+        return record
+
+    def restart_clock(self) -> None:
+        """Forget the time spent on saving, where no step is pending."""
+        if not self.steps:
+            self.started = time.perf_counter()
+
+
+def peak_memory() -> float:
+    """Return the largest memory of the process so far in bytes: the GPU's where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def refuse_non_finite(line: Record, out: Path) -> None:
+    """Raise GeomprobeError where a loss or the gradient is not finite."""
     bad = [name for name in ("loss", "mlm", "jepa", "grad_norm") if name in line and not math.isfinite(line[name])]
     if bad:
         raise GeomprobeError(
             f"{bad[0]} is not finite by step {line['step']}; the last good state in {out} is kept.",
-            f"Try a lower learning rate, for example --set lr={line['lr'] / 2:.2g}, more warm-up, or --set precision=fp32",
+            f"Try a lower learning rate, as in --set lr={line['lr'] / 2:.2g}, more warm-up, or --set precision=fp32",
         )
 
 
-class MetricsLog:
-    """`metrics.jsonl`; on resume the lines past the state's step are dropped."""
+class SaveRule:
+    """When a state is due: every N steps, or every N minutes on the first rank's clock."""
 
-    def __init__(self, path: Path, step: int):
-        self.path = path
-        lines = []
-        if step and path.is_file():
-            for text in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):  # a killed process can leave half a line
-                    if json.loads(text)["step"] <= step:
-                        lines.append(text)
-        write_text(path, "".join(f"{text}\n" for text in lines))
-        self.last: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    def __init__(self, text: str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", text)
+        if not match or float(match[1]) <= 0 or (not match[2] and "." in match[1]):
+            hint = "Write --save-every 500 (steps) or --save-every 10m (minutes)"
+            raise UsageError(f"{text!r} is no interval.", hint)
+        self.steps = 0 if match[2] else int(match[1])
+        self.seconds = 60 * float(match[1])
+        self.last = time.perf_counter()
 
-    def write(self, line: dict[str, Any]) -> None:
-        self.last = line
-        with open(self.path, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps(line, allow_nan=False) + "\n")
+    def due(self, step: int, ranks: Ranks) -> bool:
+        """Return whether to save after this step."""
+        if self.steps:
+            return step % self.steps == 0
+        due = time.perf_counter() - self.last >= self.seconds
+        if ranks.any(due and ranks.first, torch.device("cuda" if torch.cuda.is_available() else "cpu")):
+            self.last = time.perf_counter()
+            return True
+        return False
 
 
 @contextlib.contextmanager
@@ -366,101 +528,3 @@ def interruption() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def parse_save_every(text: str) -> tuple[int, float]:
-    """Return the interval as (steps, seconds), one of them 0."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", text)
-    if not match or float(match[1]) <= 0 or (not match[2] and "." in match[1]):
-        raise UsageError(f"{text!r} is no interval.", "Write --save-every 500 (steps) or --save-every 10m (minutes)")
-    return (0, 60 * float(match[1])) if match[2] else (int(match[1]), 0.0)
-
-
-# --- run.json ----------------------------------------------------------------------------------------------------------
-
-_FREE = {
-    "out",
-    "save_every",
-    "keep",
-    "log_every",
-    "eval_every",
-    "eval_rows",
-    "monitor_every",
-    "device",
-}  # may change on resume
-
-
-def _refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
-    """Raise UsageError where ``out`` holds a run that this one would overwrite or contradict."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file.", "Choose a folder with --out")
-    if not (out / "run.json").is_file():
-        if out.is_dir() and any(out.iterdir()) and not resume:
-            raise UsageError(f"{out} is not empty.", "Choose another folder with --out")
-        return
-    if not resume:
-        raise UsageError(
-            f"{out} already holds a run.", "Go on with it by --resume, or choose another folder with --out"
-        )
-    before = read_json(out / "run.json")["config"]
-    changed = [key for key, value in as_dict(config).items() if key not in _FREE and before.get(key) != value]
-    if changed:
-        was = ", ".join(f"{key}={before.get(key)}" for key in changed)
-        raise UsageError(
-            f"{out} was started with other settings: {was}.", "Resume with the same settings, or choose another --out"
-        )
-
-
-def _write_run(out: Path, config: PretrainConfig, corpus: Corpus, steps: int, objective: Objective) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    corpus_info = {key: value for key, value in corpus.info.items() if key != "chunks"}
-    run = {
-        "config": as_dict(config),
-        "seed": config.seed,
-        "steps": steps,
-        "tokens": steps * config.batch_rows * config.row_length,
-        "parameters": sum(p.numel() for p in objective.model.parameters()),
-        "corpus": corpus_info,
-        "versions": versions(),
-        "hardware": hardware(config.device),
-        "git_revision": git_revision(),
-        "finished": False,
-    }
-    write_json(out / "run.json", run)
-
-
-def _finish_run(out: Path, log: MetricsLog) -> None:
-    run = read_json(out / "run.json")
-    write_json(out / "run.json", run | {"finished": True, "final": log.last})
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what the numbers depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for name in ("geomprobe", "torch", "transformers", "tokenizers", "numpy"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def hardware(device: str) -> dict[str, Any]:
-    """Return the device in words."""
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
-    return {
-        "device": device,
-        "name": name,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "platform": sys.platform,
-    }
-
-
-def git_revision() -> str | None:
-    """Return the revision of the checkout that the code runs from, if it is one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -28,7 +28,8 @@ TINY = {
     "precision": "fp32",
     "device": "cpu",
 }
-WORDS = "the a cat dog bird sees hears finds likes red blue small old house tree river under over near and while quickly".split()
+WORDS = """the a cat dog bird sees hears finds likes red blue small old house tree river under over near and while
+    quickly""".split()  # noqa: SIM905
 
 
 def sentences(n, seed=0):

@@ -35,11 +35,9 @@ def metrics(out):
 
 
 def losses(line):
-    return {key: value for key, value in line.items() if key not in ("tokens_per_s", "eta_s", "data_wait")}
-
-
-class Stop(Exception):
-    pass
+    return {
+        key: value for key, value in line.items() if key not in ("tokens_per_s", "eta_s", "data_wait", "peak_memory_gb")
+    }
 
 
 def stop_at(step):
@@ -106,7 +104,7 @@ def test_run_says_what_was_done(tiny):
 
 
 def test_training_learns(tiny):
-    """The words are drawn independently, so the best loss is near their entropy, and far below that of a uniform guess."""
+    """The words are drawn independently, so the best loss is near their entropy, far below a uniform guess."""
     out = train(tiny(objective="mlm", budget="150-steps", lr=0.01, eval_every=150, save_every="150"))
     final = metrics(out)[-1]
     assert final["held_out_mlm"] < final["unigram_entropy"] + 0.1

@@ -1,0 +1,148 @@
+"""What a run costs and how long it lasts: FLOPs counted by component, budgets, and runs matched to other runs.
+
+A FLOP is one multiplication or one addition in a matrix product, attention included; element-wise work is left out, as
+in torch's FlopCounterMode. The backward pass of a trained component costs twice its forward pass.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geomprobe.common import InputError, UsageError, read_json
+from pretrain import paper
+from pretrain.config import PretrainConfig
+from pretrain.masking import block_sizes, context_length, masked_count
+
+MATCHES = ("flops", "tokens", "steps")
+_BUDGET = re.compile(r"([\d.]+(?:e[+-]?\d+)?)([kKmMgGbB]?)-(tokens|steps|minutes|flops)")
+_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
+
+
+def _layer(queries: int, keys: int, d: int, inner: int) -> float:
+    """Return the FLOPs of one transformer layer for one sequence; keys and values are made everywhere."""
+    projections = 2 * (queries * d * d + 2 * keys * d * d + queries * d * d)
+    attention = 2 * 2 * queries * keys * d
+    return projections + attention + 2 * queries * 3 * d * inner
+
+
+def _body(length: int, layers: int, d: int, inner: int, wanted: int | None = None) -> float:
+    """Return the FLOPs of a stack of layers for one sequence; the last layer runs at ``wanted`` positions only."""
+    return (layers - 1) * _layer(length, length, d, inner) + _layer(wanted or length, length, d, inner)
+
+
+def step_flops(config: PretrainConfig, vocab_size: int, block: int | None = None) -> dict[str, float]:
+    """Return the FLOPs of one optimizer step by component: mlm, head, context, target, predictor and their total.
+
+    Parameters
+    ----------
+    block : int, optional
+        Length T of a target block; by default the mean over the four lengths that are drawn.
+    """
+    if config.objective != "mlm" and block is None and config.masks != "paper":
+        each = [step_flops(config, vocab_size, size) for size in block_sizes(config.row_length)]
+        return {name: sum(flops[name] for flops in each) / len(each) for name in each[0]}
+    length, rows = config.row_length, config.batch_rows
+    shape = (config.layers, config.hidden, config.intermediate)
+    parts: dict[str, float] = {}
+    if config.objective != "jepa":
+        masked = masked_count(length, config.mask_fraction)
+        parts["mlm"] = 3 * rows * _body(length, *shape, wanted=masked)
+        parts["head"] = 3 * rows * masked * 2 * config.hidden * (config.hidden + vocab_size)
+    if config.objective != "mlm":
+        if config.masks == "paper":
+            context, targets = paper.slots(length)
+        else:
+            assert block is not None
+            context, targets = context_length(length, block, config.context_fraction), 2 * block
+        d, narrow = config.hidden, config.predictor_hidden
+        predictor = (config.predictor_layers, narrow, 2 * narrow)
+        parts["context"] = 3 * rows * _body(context, *shape)
+        parts["target"] = rows * _body(length, *shape, wanted=targets)
+        ends = 2 * d * narrow * (context + targets)
+        parts["predictor"] = 3 * rows * (_body(context + targets, *predictor, wanted=targets) + ends)
+    return parts | {"total": sum(parts.values())}
+
+
+def check_budget(config: PretrainConfig) -> tuple[float, str]:
+    """Return a budget as (amount, unit), unit one of tokens, steps, minutes, flops.
+
+    Raises
+    ------
+    UsageError
+        The text is no budget.
+    """
+    match = _BUDGET.fullmatch(config.budget)
+    if not match or (amount := float(match[1]) * _UNITS[match[2].lower()]) <= 0:
+        hint = "Write for example 50M-tokens, 2000-steps, 30-minutes or 1e17-flops"
+        raise UsageError(f"{config.budget!r} is no budget.", hint)
+    return amount, match[3]
+
+
+def plan_steps(config: PretrainConfig, vocab_size: int, seconds_per_step: Callable[[], float]) -> int:
+    """Return the number of optimizer steps that the budget, or the run to match, comes to.
+
+    Parameters
+    ----------
+    seconds_per_step : callable
+        Measures the speed; called for a budget in minutes only, and from then on the run is an ordinary run of N steps.
+
+    Raises
+    ------
+    UsageError
+        The budget does not pay for one step.
+    InputError
+        The run to match has no run.json.
+    """
+    tokens = config.batch_rows * config.row_length
+    amount, unit = check_budget(config)
+    if config.match:
+        run = read_run(config.match)
+        amount, unit = run[config.match_by], config.match_by
+    if unit == "minutes":
+        steps = 60 * amount / seconds_per_step()
+    else:
+        steps = amount / {"tokens": tokens, "steps": 1, "flops": step_flops(config, vocab_size)["total"]}[unit]
+    if config.match and steps >= 0.5:
+        return max(1, round(steps))
+    if steps < 1:
+        raise UsageError(f"The budget of {amount:g} {unit} is less than one step of {tokens:,} tokens.")
+    return math.ceil(steps)
+
+
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """Return the run.json of a checkpoint folder."""
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise InputError(
+            f"{folder} holds no run of geomprobe pretrain.", "Give a checkpoint folder that has a run.json."
+        )
+    return read_json(path)
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the machine's matmul peak in FLOP/s: the best square product of 1,024 to 4,096, median of 5."""
+    best = 0.0
+    for n in (1024, 2048, 4096):
+        a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+        a @ b
+        seconds = []
+        for _ in range(5):
+            _wait(device)
+            begun = clock()
+            a @ b
+            _wait(device)
+            seconds.append(clock() - begun)
+        best = max(best, 2 * n**3 / sorted(seconds)[2])
+    return best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,124 @@
+"""Is the encoder collapsing? Measured now and then on the same held-out rows, with a reason when it looks so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from pretrain.encoder import encode
+from pretrain.objectives import Batch, Objective, jepa_loss
+
+GRADIENT_ROWS = 8  # gradient norms are taken on these rows of the held-out batch
+
+# Below or above these an encoder has collapsed for any use; trained ones lie far inside.
+LEAST_STD = 0.1
+LEAST_RANK = 2.0
+LARGEST_SHARE = 0.95
+LARGEST_COSINE = 0.999
+LARGEST_LAMBDA = 0.95
+
+
+def measure(objective: Objective, batch: Batch) -> dict[str, float]:
+    """Return the monitors on a held-out batch.
+
+    encoder_rank, encoder_top_share : effective rank (exponential of the entropy of the eigenvalues) and the largest
+        eigenvalue's share, of the covariance of the token states.
+    mean_cosine : between the mean-pooled texts of different rows.
+    target_std, prediction_std : standard deviation over tokens, averaged over dimensions (targets are layer-normed).
+    skill_mean, skill_position, skill_context : 1 − loss / loss of a trivial predictor: the mean target; the mean target
+        of the position; this predictor on another row's context. About 0 says that the context predicts nothing.
+    ema_distance : norm of the difference to the target encoder over the norm of the encoder.
+    gradient_mlm, gradient_jepa : norm of each loss's gradient at the encoder.
+    """
+    with torch.no_grad():
+        record = _spread(encode(objective.model.model, batch.ids).float())
+        if batch.targets is not None:
+            record |= _prediction(objective, batch)
+            online, target = objective.model.model.parameters(), objective.target.parameters()
+            pairs = [(a, a - b) for a, b in zip(online, target, strict=True)]
+            norms = [torch.stack([part.norm() for part in parts]).norm() for parts in zip(*pairs, strict=True)]
+            record["ema_distance"] = norms[1] / norms[0]
+    few = Batch(*(None if part is None else part[:GRADIENT_ROWS] for part in batch))
+    record |= {f"gradient_{name}": norm for name, norm in objective.gradient_norms(few).items()}
+    return {name: float(value) for name, value in record.items()}
+
+
+def _spread(states: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return spectrum and mean cosine of states of shape (rows, length, d)."""
+    tokens = states.flatten(0, 1).double()
+    tokens = tokens - tokens.mean(0)
+    share = torch.linalg.eigvalsh(tokens.T @ tokens).clamp(min=0)
+    share = share / share.sum().clamp(min=1e-300)
+    texts = F.normalize(states.mean(1).double(), dim=-1)
+    n = len(texts)
+    cosine = ((texts.sum(0) ** 2).sum() - n) / max(1, n * (n - 1))
+    return {
+        "encoder_rank": torch.special.entr(share).sum().exp(),
+        "encoder_top_share": share.max(),
+        "mean_cosine": cosine,
+    }
+
+
+def _prediction(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
+    """Return spread of targets and predictions, and the skill over trivial predictors."""
+    assert batch.context is not None
+    assert batch.targets is not None
+    text = batch.ids if batch.masked is None else batch.masked
+    wanted = objective.target_states(batch.ids, batch.targets)
+    predicted = objective.predict(text, batch.context, batch.targets).float()
+    loss = jepa_loss(predicted, wanted)
+
+    # The trivial predictors are fitted on the first half of the rows and judged on the second.
+    half = max(1, len(batch.ids) // 2)
+    everything = torch.arange(batch.ids.shape[1], device=batch.ids.device).expand(half, -1)
+    fitted = objective.target_states(batch.ids[:half], everything)
+    by_position = fitted.mean(0)[batch.targets[half:]]
+    judged = wanted[half:]
+    trivial = {
+        "mean": jepa_loss(fitted.mean((0, 1)).expand_as(judged), judged) if len(judged) else loss,
+        "position": jepa_loss(by_position, judged) if len(judged) else loss,
+        "context": jepa_loss(objective.predict(text.roll(1, 0), batch.context, batch.targets), wanted),
+    }
+    own = jepa_loss(predicted[half:], judged) if len(judged) else loss
+    skills = {
+        f"skill_{name}": 1 - (loss if name == "context" else own) / other.clamp(min=1e-12)
+        for name, other in trivial.items()
+    }
+    return {"target_std": _std(wanted), "prediction_std": _std(predicted), **skills}
+
+
+def _std(states: torch.Tensor) -> torch.Tensor:
+    return states.flatten(0, 1).std(0).mean()
+
+
+def collapse_warnings(record: dict[str, Any]) -> list[str]:
+    """Return a sentence for each sign of collapse in a record."""
+    signs = [
+        ("target_std", record.get("target_std", 1.0) < LEAST_STD, "the targets hardly differ between tokens"),
+        (
+            "prediction_std",
+            record.get("prediction_std", 1.0) < LEAST_STD / 10,
+            "the predictions hardly differ between tokens",
+        ),
+        (
+            "encoder_rank",
+            record.get("encoder_rank", LEAST_RANK) < LEAST_RANK,
+            "the encoder uses fewer than two dimensions",
+        ),
+        (
+            "encoder_top_share",
+            record.get("encoder_top_share", 0) > LARGEST_SHARE,
+            "one direction holds nearly all variance",
+        ),
+        ("mean_cosine", record.get("mean_cosine", 0) > LARGEST_COSINE, "different texts get the same vector"),
+        (
+            "lambda",
+            record.get("lambda", 0) > LARGEST_LAMBDA,
+            "the balance has all but switched MLM off (see --set balance=fixed)",
+        ),
+    ]
+    return [
+        f"step {record.get('step')}: {name} = {record[name]:.3g}: {reason}." for name, found, reason in signs if found
+    ]

@@ -1,0 +1,76 @@
+"""One process or many: what torchrun started, and the few exchanges that training needs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from geomprobe.common import GeomprobeError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all: its rank, how many there are, and its number on this host."""
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and reports."""
+        return self.rank == 0
+
+    def mean(self, values: list[torch.Tensor]) -> list[float]:
+        """Return scalars averaged over all ranks, as floats; one exchange and one host sync for all of them."""
+        if not values:
+            return []
+        stacked = torch.stack([value.detach().double().reshape(()) for value in values])
+        if self.world > 1:
+            dist.all_reduce(stacked)
+        return (stacked / self.world).tolist()
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Return whether the flag is set on some rank."""
+        if self.world == 1:
+            return flag
+        tensor = torch.tensor(float(flag), device=device)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return bool(tensor)
+
+    def barrier(self) -> None:
+        """Wait for all."""
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextlib.contextmanager
+def join() -> Iterator[Ranks]:
+    """Join the other processes of a torchrun job; without one, be alone.
+
+    Raises
+    ------
+    GeomprobeError
+        Another process of the job ended, so an exchange with it failed.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Ranks()
+        return
+    ranks = Ranks(int(os.environ["RANK"]), world, int(os.environ.get("LOCAL_RANK", "0")))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.local)
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield ranks
+    except RuntimeError as error:  # torch's own kinds of it, for a lost connection
+        message = f"Rank {ranks.rank} of {world} lost the others: {str(error).splitlines()[0][:200]}"
+        raise GeomprobeError(message, "One of them ended. Start the same command again with --resume.") from None
+    finally:
+        with contextlib.suppress(Exception):
+            dist.destroy_process_group()

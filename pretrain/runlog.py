@@ -1,0 +1,148 @@
+"""What a run leaves behind beside its weights: run.json and metrics.jsonl."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geomprobe.common import UsageError, read_json, write_json, write_text
+from pretrain.budget import read_run
+from pretrain.config import PretrainConfig, as_dict
+from pretrain.corpus import Corpus
+
+# These may differ between a run and its resumption: they change no weight.
+_FREE = {"out", "save_every", "keep", "log_every", "eval_every", "eval_rows", "monitor_every", "device"}
+
+
+def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
+    """Raise UsageError where ``out`` holds a run that this one would overwrite or contradict."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file.", "Choose a folder with --out")
+    if not (out / "run.json").is_file():
+        if out.is_dir() and any(out.iterdir()) and not resume:
+            raise UsageError(f"{out} is not empty.", "Choose another folder with --out")
+        return
+    if not resume:
+        raise UsageError(
+            f"{out} already holds a run.", "Go on with it by --resume, or choose another folder with --out"
+        )
+    before = read_json(out / "run.json")["config"]
+    changed = [key for key, value in as_dict(config).items() if key not in _FREE and before.get(key, value) != value]
+    if changed:
+        was = ", ".join(f"{key}={before[key]}" for key in changed)
+        raise UsageError(
+            f"{out} was started with other settings: {was}.", "Resume with the same settings, or choose another --out"
+        )
+
+
+def start_run(
+    out: Path, config: PretrainConfig, corpus: Corpus, steps: int, flops: dict[str, float], facts: dict[str, Any]
+) -> None:
+    """Write run.json before the first step."""
+    run = {
+        "config": as_dict(config),
+        "seed": config.seed,
+        "steps": steps,
+        "tokens": steps * config.batch_rows * config.row_length,
+        "flops": steps * flops["total"],
+        "flops_per_step": flops,
+        **facts,
+        "corpus": {key: value for key, value in corpus.info.items() if key != "chunks"},
+        "versions": versions(),
+        "hardware": hardware(config.device),
+        "git_revision": git_revision(),
+        "finished": False,
+    }
+    if config.match:
+        run["match"] = {"run": config.match, "by": config.match_by} | shared(run, read_run(config.match))
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "run.json", run)
+
+
+def finish_run(out: Path, last: dict[str, Any]) -> None:
+    """Mark a run as finished and keep its last record."""
+    write_json(out / "run.json", read_json(out / "run.json") | {"finished": True, "final": last})
+
+
+def shared(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """Return what two runs share: steps, tokens and FLOPs (within 1 %), the corpus, the seed, the encoder."""
+    model = ("layers", "hidden", "heads", "intermediate", "row_length")
+    equal = {key: abs(a[key] - b[key]) <= 0.01 * max(a[key], b[key]) for key in ("steps", "tokens", "flops")}
+    return equal | {
+        "flops_ratio": a["flops"] / b["flops"],
+        "corpus": a["corpus"]["fingerprint"] == b["corpus"]["fingerprint"],
+        "seed": a["seed"] == b["seed"],
+        "encoder": all(a["config"][key] == b["config"][key] for key in model),
+    }
+
+
+class MetricsLog:
+    """`metrics.jsonl`; on resume the lines past the state's step are dropped."""
+
+    def __init__(self, path: Path, step: int, write: bool = True):
+        self.path = path if write else None
+        lines = []
+        if step and path.is_file():
+            for text in path.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(json.JSONDecodeError):  # a killed process can leave half a line
+                    if json.loads(text)["step"] <= step:
+                        lines.append(text)
+        if write:
+            write_text(path, "".join(f"{text}\n" for text in lines))
+        self.last: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append one record."""
+        self.last = line
+        if self.path:
+            with open(self.path, "a", encoding="utf-8") as handle:
+                handle.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("geomprobe", "torch", "transformers", "tokenizers", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """Return the device in words."""
+    cuda = device.startswith("cuda")
+    name = torch.cuda.get_device_name() if cuda else _processor() or platform.processor() or platform.machine()
+    return {
+        "device": device,
+        "name": name,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "platform": sys.platform,
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return ""
+
+
+def git_revision() -> str | None:
+    """Return the revision of the checkout that the code runs from, if it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

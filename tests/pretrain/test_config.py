@@ -1,0 +1,68 @@
+"""Settings: typed, checked, and every mistake named."""
+
+import pytest
+
+from geomprobe.common import UsageError
+from pretrain.budget import check_budget
+from pretrain.config import as_dict, load_config, make_config, preset_names
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_presets_load(preset):
+    config = load_config(preset)
+    assert config.preset == preset
+    check_budget(config)
+    assert make_config(as_dict(config)) == config
+
+
+def test_overrides_are_parsed_as_the_fields_type():
+    config = load_config("demo", {"seed": 3, "out": None}, ["lr=2e-3", "layers=3", "tied_head=False", "budget=7-steps"])
+    assert (config.lr, config.layers, config.tied_head, config.budget, config.seed) == (2e-3, 3, False, "7-steps", 3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["lrr=1"], "Did you mean 'lr'"),
+        (["layers=two"], "layers must be int"),
+        (["layers=2.5"], "layers must be int"),
+        (["tied_head=1"], "tied_head must be bool"),
+        (["lr"], "has no value"),
+        (["heads=3"], "multiple of heads"),
+        (["objective=mlmm"], "Did you mean 'mlm'"),
+        (["layers=0"], "above 0"),
+        (["row_length=4096"], "max_length"),
+        (["mask_fraction=0.9"], "mask_fraction"),
+        (["seed=-1"], "negative"),
+        (["batch_rows=30", "accumulation=4"], "multiple of accumulation"),
+    ],
+)
+def test_mistakes_are_named(overrides, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        load_config("demo", {}, overrides)
+    assert caught.value.exit_code == 2
+
+
+def test_unknown_preset():
+    with pytest.raises(UsageError, match="Did you mean 'demo'"):
+        load_config("dem")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("50M-tokens", (50e6, "tokens")),
+        ("2000-steps", (2000, "steps")),
+        ("30-minutes", (30, "minutes")),
+        ("1e17-flops", (1e17, "flops")),
+        ("1.5B-tokens", (1.5e9, "tokens")),
+    ],
+)
+def test_budgets(text, value):
+    assert check_budget(load_config("demo", {"budget": text})) == value
+
+
+@pytest.mark.parametrize("text", ["", "50", "50M", "-3-steps", "0-steps", "many-steps", "3-hours"])
+def test_no_budgets(text):
+    with pytest.raises(UsageError, match="is no budget"):
+        check_budget(load_config("demo", {"budget": text}))

@@ -1,0 +1,183 @@
+"""The losses: equal to their written-out definitions, blind where they must be, and the same as ever."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from pretrain import budget
+from pretrain.config import load_config, preset_names
+from pretrain.encoder import encode
+from pretrain.trainer import Rows, build_objective, make_optimizer, train
+
+GOLDEN = Path(__file__).parent / "golden_losses.json"
+BALANCES = ["learned", "fixed", "ramp", "uncertainty", "gradnorm"]
+
+
+def lively(objective):
+    """Give norms and gates values of their own, so that nothing is equal by symmetry."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return objective
+
+
+@pytest.fixture
+def made(tiny, corpus):
+    config = tiny(objective="hybrid")
+    return lively(build_objective(config, corpus)).double(), Rows(config, corpus).batch(0, 0), config
+
+
+def test_gathered_context_equals_masked_full_pass(made):
+    """Reading only the context tokens, at their own positions, is the same as reading all and attending to those."""
+    objective, batch, _ = made
+    gathered = encode(objective.model.model, batch.masked, batch.context)
+    visible = torch.zeros_like(batch.ids, dtype=torch.bool).scatter_(1, batch.context, True)
+    full = objective.model.model(batch.masked, attention_mask=visible).last_hidden_state
+    wanted = full.gather(1, batch.context[..., None].expand(-1, -1, full.shape[-1]))
+    assert (gathered - wanted).abs().max() < 1e-12
+    assert (encode(objective.model.model, batch.masked.gather(1, batch.context)) - wanted).abs().max() > 1e-4
+
+
+def test_own_pass_equals_the_models_forward(made):
+    objective, batch, _ = made
+    full = objective.model.model(batch.ids).last_hidden_state
+    assert (encode(objective.model.model, batch.ids) - full).abs().max() < 1e-12
+    some = encode(objective.model.model, batch.ids, wanted=batch.targets)
+    assert (some - full.gather(1, batch.targets[..., None].expand(-1, -1, full.shape[-1]))).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_predictions_depend_on_context_and_own_block_only(made, which):
+    """Text outside the context changes nothing; the other block's positions change nothing either."""
+    objective, batch, _ = made
+    predicted = objective.predict(batch.ids, batch.context, batch.targets)
+    changed = batch.ids.clone()
+    hidden = torch.ones_like(changed, dtype=torch.bool).scatter_(1, batch.context, False)
+    changed[hidden] = 7
+    assert torch.equal(objective.predict(changed, batch.context, batch.targets), predicted)
+    size = batch.targets.shape[1] // 2
+    moved = batch.targets.clone()
+    moved[:, size * (1 - which) : size * (2 - which)] += 3
+    own = slice(size * which, size * (which + 1))
+    assert torch.allclose(objective.predict(batch.ids, batch.context, moved)[:, own], predicted[:, own], atol=1e-13)
+    assert not torch.allclose(objective.predict(batch.ids, batch.context, batch.targets + 2), predicted, atol=1e-4)
+    other = changed.clone()
+    other[:, batch.context[0]] = 9
+    assert not torch.allclose(objective.predict(other, batch.context, batch.targets), predicted, atol=1e-4)
+
+
+def test_losses_equal_their_definitions(made):
+    objective, batch, _ = made
+    losses = objective(batch)
+    logits = objective.model(batch.masked).logits
+    labels = torch.full_like(batch.ids, -100).scatter_(1, batch.positions, batch.ids.gather(1, batch.positions))
+    mlm = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+    assert losses["mlm"].item() == pytest.approx(mlm.item(), rel=1e-5)
+    target = objective.target(batch.ids).last_hidden_state
+    wanted = F.layer_norm(target, target.shape[-1:]).gather(
+        1, batch.targets[..., None].expand(-1, -1, target.shape[-1])
+    )
+    assert objective.target_states(batch.ids, batch.targets).std(-1, unbiased=False) == pytest.approx(1.0, abs=1e-3)
+    predicted = objective.predict(batch.masked, batch.context, batch.targets)
+    jepa = (1 - (F.normalize(predicted, dim=-1) * F.normalize(wanted, dim=-1)).sum(-1)).mean()
+    assert losses["jepa"].item() == pytest.approx(jepa.item(), rel=1e-5)
+    share = torch.sigmoid(objective.w).item()
+    assert losses["lambda"].item() == pytest.approx(share)
+    balanced = share * losses["jepa"].item() + (1 - share) * losses["mlm"].item()
+    assert losses["loss"].item() == pytest.approx(balanced, rel=1e-6)
+
+
+def test_gradients_of_the_learned_balance(made):
+    """dL/dw = λ(1 − λ)(L_JEPA − L_MLM): negative while the JEPA loss is the smaller, so λ grows whatever the data say."""
+    objective, batch, _ = made
+    losses = objective(batch)
+    losses["loss"].backward()
+    share = losses["lambda"].item()
+    wanted = share * (1 - share) * (losses["jepa"] - losses["mlm"]).item()
+    assert objective.w.grad.item() == pytest.approx(wanted, rel=1e-5)
+    assert all(p.grad is None for p in objective.target.parameters())
+
+
+def test_target_is_a_moving_average(made):
+    objective, _, _ = made
+    before = [p.clone() for p in objective.target.parameters()]
+    with torch.no_grad():
+        for p in objective.model.model.parameters():
+            p += 1
+    objective.update_target(0.9)
+    for old, new, online in zip(before, objective.target.parameters(), objective.model.model.parameters(), strict=True):
+        assert torch.allclose(new, 0.9 * old + 0.1 * online)
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+def test_balance_rules(tiny, balance):
+    out = train(tiny(objective="hybrid", balance=balance, jepa_weight=0.3, log_every=1, budget="24-steps"))
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    weights = np.array([line["lambda"] for line in lines])
+    assert ((weights >= 0) & (weights <= 1)).all()
+    if balance == "fixed":
+        assert weights == pytest.approx(0.3)
+    if balance == "ramp":
+        assert weights[:12] == pytest.approx(0.3 * np.arange(12) / 12, abs=1e-6)
+        assert weights[12:] == pytest.approx(0.3)
+    if balance == "learned":
+        assert (np.diff(weights) > 0).all()
+    if balance in ("uncertainty", "gradnorm"):
+        assert weights.std() > 0
+
+
+def test_overfits_one_batch(tiny, corpus):
+    config = tiny(objective="mlm", hidden=64, intermediate=96)
+    objective = build_objective(config, corpus)
+    optimizer = make_optimizer(config, objective, torch.device("cpu"))
+    batch = Rows(config, corpus).batch(0, 0)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.005
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = objective(batch)["loss"]
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1
+
+
+@pytest.mark.parametrize("objective", ["mlm", "jepa", "hybrid"])
+def test_golden_losses(tiny, objective):
+    """Fifty steps from a fixed seed give the losses they always gave (to what other processors round differently)."""
+    out = train(tiny(objective=objective, budget="50-steps", log_every=10, eval_every=50, save_every="50", lr=0.005))
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines]
+    golden = json.loads(GOLDEN.read_text())
+    assert losses == pytest.approx(golden[objective], rel=2e-3)
+
+
+@pytest.mark.parametrize("objective", ["mlm", "jepa", "hybrid"])
+@pytest.mark.parametrize("masks", ["disjoint", "paper"])
+def test_flops_match_the_counter(tiny, corpus, objective, masks):
+    config = tiny(objective=objective, masks=masks, predictor_layers=2)
+    made = build_objective(config, corpus)
+    for body in (made.model, made.target, made.predictor and made.predictor.body):
+        if body is not None:
+            body.config._attn_implementation = "eager"  # the fused CPU kernel would count as nothing
+    batch = Rows(config, corpus).batch(0, 0)
+    with FlopCounterMode(display=False) as counter:
+        made(batch)["loss"].backward()
+    block = batch.targets.shape[1] // 2 if objective != "mlm" and masks == "disjoint" else None
+    assert budget.step_flops(config, corpus.vocab_size, block)["total"] == pytest.approx(
+        counter.get_total_flops(), rel=0.02
+    )
+
+
+def test_every_preset_is_a_model_of_its_size():
+    sizes = {"demo": (2, 128), "small": (4, 256), "paper": (6, 512), "paper-faithful": (6, 512), "base": (12, 768)}
+    assert set(preset_names()) == set(sizes)
+    for name, size in sizes.items():
+        config = load_config(name)
+        assert (config.layers, config.hidden) == size
+    assert 2.5e9 > budget.step_flops(load_config("small"), 30522)["total"] / 4096 > 1e7
