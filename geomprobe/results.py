@@ -96,9 +96,9 @@ EXAMPLE_COLUMNS: dict[str, str] = {
     "log_loss": "Float64",
 }
 
-# How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list with
-# a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for. What has no row
-# here has no interval.
+# How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list
+# with a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for. What has
+# no row here has no interval.
 INFLUENCE_COLUMNS: dict[str, str] = {
     "model": "string",
     "task": "string",
