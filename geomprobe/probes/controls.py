@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 import numpy as np
@@ -11,13 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from geomprobe.probes.estimators import Classified
 from geomprobe.tasks.base import Split
-
-WORD = re.compile(r"\w+(?:['’]\w+)*")
-
-
-def words(text: str) -> list[str]:
-    """Return the lower-cased words of a text, punctuation left out."""
-    return WORD.findall(text.lower())
+from geomprobe.tasks.words import words
 
 
 def tfidf(train: Split, validation: Split) -> tuple[list[csr_array], list[csr_array]]:
@@ -54,12 +47,6 @@ def length_features(split: Split) -> np.ndarray:
         return u
     v = side(split.second)
     return np.hstack([u, v, np.abs(u - v)])
-
-
-def word_overlap(split: Split) -> np.ndarray:
-    """Return the Jaccard overlap of the word sets of each pair, float64 (n,); 0 where neither side has a word."""
-    sides = [(set(words(a)), set(words(b))) for a, b in zip(split.first, split.second or (), strict=True)]
-    return np.array([len(a & b) / max(len(a | b), 1) for a, b in sides])
 
 
 def project(matrix: csr_array, d: int, seed: int) -> np.ndarray:

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from geomprobe.probes.controls import words
 from geomprobe.probes.rows import PairVectors, missing_row, once_per_task, result_row, stack
 from geomprobe.tasks.base import Task
 from geomprobe.tasks.controlled import CROSSED, CrossedDesign, crossed_design
+from geomprobe.tasks.words import words
 
 FACTORS = ("meaning", "words", "syntax")
 TIE = 1e-12

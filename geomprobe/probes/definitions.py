@@ -88,8 +88,9 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_conditional_bits",
-        "I(Y; Z | BoW): log loss of a probe on the log odds of the bag-of-words probe (out of fold on train) − log "
-        "loss of a probe on these and the vectors, on validation rows, in bits",
+        "I(Y; Z | BoW): log loss of a probe on the log odds of a bag-of-words probe − log loss of a probe on these and "
+        "the vectors, on validation rows, in bits; the bag-of-words probe is fitted on one half of train, the two "
+        "others on the other half",
         "(−∞, H(Y)]",
         "higher: more of the label is readable from the vectors than from the words",
         _AFFINE,

@@ -108,14 +108,16 @@ def _correlation(function: Any, a: np.ndarray, b: np.ndarray) -> float:
     return float(function(a, b).statistic)
 
 
-def make_folds(labels: np.ndarray, groups: np.ndarray | None, *, stratify: bool, seed: int) -> Folds | None:
+def make_folds(
+    labels: np.ndarray, groups: np.ndarray | None, *, stratify: bool, seed: int, n_folds: int = FOLDS
+) -> Folds | None:
     """Return the folds in which regularisation is chosen, or None where the rows do not allow two folds.
 
     Classes are balanced over folds (``stratify``) and rows of one group stay together. A class in fewer rows than
     folds cannot be balanced; scikit-learn then spreads what there is.
     """
     n = len(labels)
-    if n < 2 * FOLDS:
+    if n < 2 * n_folds:
         return None
     rows = np.zeros((n, 1))
     with warnings.catch_warnings():
@@ -123,11 +125,11 @@ def make_folds(labels: np.ndarray, groups: np.ndarray | None, *, stratify: bool,
         try:
             if groups is not None and len(np.unique(groups)) < n:
                 target = labels if stratify else np.zeros(n, np.int64)
-                folds = list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, target, groups))
+                folds = list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(rows, target, groups))
             elif stratify:
-                folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(rows, labels))
+                folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(rows, labels))
             else:
-                folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(rows))
+                folds = list(KFold(n_folds, shuffle=True, random_state=seed).split(rows))
         except ValueError:  # no class has as many rows as folds
             return None
     if any(len(test) == 0 for _, test in folds):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import cross_val_predict
 
 from geomprobe.probes.estimators import Classified, Folds, classifier, classify
 
@@ -16,16 +16,9 @@ FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5,
 BOW_WEIGHT = 10.0  # the bag of words enters unshrunk, in effect: the penalty on it is a hundredth
 
 
-def log_odds(scored: Classified, x: np.ndarray, y: np.ndarray, x_held_out: np.ndarray, folds: Folds) -> tuple:
-    """Return the class scores that the bag-of-words probe gives to train rows (out of fold) and held-out rows.
-
-    Shapes (n, 1) for two classes, (n, n_classes) else.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        train = cross_val_predict(scored.model, x, y, cv=folds, method="decision_function")
-    held_out = scored.model.decision_function(x_held_out)
-    return tuple(s.reshape(len(s), -1) for s in (train, held_out))
+def log_odds(scored: Classified, x: Any) -> np.ndarray:
+    """Return the class scores that a probe gives to rows, (n, 1) for two classes, (n, n_classes) else."""
+    return np.asarray(scored.model.decision_function(x)).reshape(x.shape[0], -1)
 
 
 def given_bow(
@@ -38,7 +31,9 @@ def given_bow(
 ) -> Classified:
     """Return the predictions of a probe that sees the bag of words' log odds, and the vectors where they are given.
 
-    The difference of the log loss without and with the vectors is I(Y; Z | BoW) (Hewitt et al. 2021).
+    The difference of the log loss without and with the vectors is I(Y; Z | BoW) (Hewitt et al. 2021). The rows must be
+    others than those on which the bag-of-words probe was fitted: from its errors on its own rows, or from scores out of
+    fold, vectors that hold the words could work out the labels.
     """
     scale = bow[0].std(axis=0)
     odds = [BOW_WEIGHT * (side - bow[0].mean(axis=0)) / np.where(scale == 0, 1.0, scale) for side in bow]

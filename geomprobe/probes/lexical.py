@@ -18,11 +18,13 @@ from geomprobe.probes.rows import (
     result_row,
     sentence_groups,
     stack,
+    train_split,
     unique_sentences,
 )
-from geomprobe.probes.scores import classification_rows
+from geomprobe.probes.scores import classification_rows, on_rows
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
 from geomprobe.tasks.base import Task
+from geomprobe.tasks.words import words
 
 MAX_SENTENCES = 10_000
 CONTENT_WORDS = 100
@@ -84,7 +86,7 @@ def only_word(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray:
 def top_word(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray:
     """Return for each sentence the index of its most frequent word (the first on ties), -1 where it is not listed."""
     index = {word: i for i, word in enumerate(vocabulary)}
-    tops = [Counter(sentence).most_common(1)[0][0] if sentence else None for sentence in sentences]
+    tops = [Counter(sentence).most_common(1)[0][0] if sentence else "" for sentence in sentences]
     return np.array([index.get(top, -1) for top in tops], np.int64)
 
 
@@ -108,13 +110,13 @@ def word_counts(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray
 @once_per_task
 def targets(task: Task, seed: int) -> Targets:
     """Return the lexical targets of a task; words are chosen on its train sentences."""
-    train_texts, train_index = unique_sentences(task.train)
+    train_texts, train_index = unique_sentences(train_split(task))
     held_out_texts, held_out_index = unique_sentences(task.validation)
     if len(train_texts) > MAX_SENTENCES:
         keep = np.sort(np.random.default_rng(seed).permutation(len(train_texts))[:MAX_SENTENCES])
         train_texts, train_index = [train_texts[i] for i in keep], train_index[keep]
-    train = [controls.words(text) for text in train_texts]
-    held_out = [controls.words(text) for text in held_out_texts]
+    train = [words(text) for text in train_texts]
+    held_out = [words(text) for text in held_out_texts]
 
     def labelled(assign: Any, vocabulary: list[str]) -> Labelled:
         a, b = assign(train, vocabulary), assign(held_out, vocabulary)
@@ -146,7 +148,7 @@ def targets(task: Task, seed: int) -> Targets:
 def _projected_counts(task: Task, seed: int, d: int) -> tuple[np.ndarray, np.ndarray]:
     """Random projection of the TF-IDF rows of the unique sentences: a lexical encoder that learned nothing."""
     target = targets(task, seed)
-    sides = controls.tfidf(task.train, task.validation)
+    sides = controls.tfidf(train_split(task), task.validation)
     projected = [np.concatenate([controls.project(side, d, seed) for side in split]) for split in sides]
     return projected[0][target.train_index], projected[1][target.held_out_index]
 
@@ -155,19 +157,26 @@ def _projected_counts(task: Task, seed: int, d: int) -> tuple[np.ndarray, np.nda
 def _control_rows(task: Task, seed: int, d: int) -> list[dict[str, Any]]:
     """Rows of the two controls that are vectors themselves: a random projection of the bag of words, and length."""
     target = targets(task, seed)
-    rows = list(_rows(target, *_projected_counts(task, seed, d), "bow_projection", seed, d))
-    rows += _rows(target, *target.length_features, "length", seed, d, skip=("lexical_length_spearman",))
+    rows = list(_rows(target, _projected_counts(task, seed, d), "bow_projection", seed, d))
+    rows += _rows(target, target.length_features, "length", seed, d, skip=("lexical_length_spearman",))
     return rows
 
 
 def _rows(
-    target: Targets, train: np.ndarray, held_out: np.ndarray, control: str | None, seed: int, d: int, skip: tuple = ()
+    target: Targets,
+    vectors: tuple[np.ndarray, np.ndarray],
+    control: str | None,
+    seed: int,
+    d: int,
+    skip: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
+    """Yield the rows of all lexical probes on the vectors of the train and held-out sentences."""
+    train, held_out = vectors
     for metric, labelled in (
         ("lexical_word_content", target.word_content),
         ("lexical_top_token", target.top_token),
     ):
-        size = {"n": len(labelled.held_out), "d": d, "seed": seed}
+        size: dict[str, Any] = {"n": len(labelled.held_out), "d": d, "seed": seed}
         if not labelled.enough:
             if control is None:
                 yield missing_row(f"{metric}_accuracy", "fewer than two words occur often enough", **size)
@@ -202,7 +211,7 @@ def _rows(
             row |= mean_interval(((1 - scored.r2) * spread - errors) / spread.mean(), scored.r2, clusters)
         else:
             row = result_row(metric, scored.spearman, control=control, **size)
-            row |= jackknife_interval(lambda kept, y=y, p=p: spearman(y[kept], p[kept]), len(y), clusters)
+            row |= jackknife_interval(on_rows(spearman, y, p), len(y), clusters)
         yield row
 
 
@@ -214,4 +223,4 @@ def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors
         return [missing_row("lexical_word_content_accuracy", reason, **size, status="not applicable")]
     target = targets(task, seed)
     vectors = stack(train)[target.train_index], stack(validation)[target.held_out_index]
-    return [*_rows(target, *vectors, None, seed, validation.d), *_control_rows(task, seed, validation.d)]
+    return [*_rows(target, vectors, None, seed, validation.d), *_control_rows(task, seed, validation.d)]

@@ -78,6 +78,12 @@ def missing_row(
     return result_row(metric, float("nan"), n=n, d=d, seed=seed, status=status, note=reason)
 
 
+def train_split(task: Task) -> Split:
+    """Return the train split of a task that is known to have one."""
+    assert task.train is not None
+    return task.train
+
+
 def unique_sentences(split: Split) -> tuple[list[str], np.ndarray]:
     """Return the unique sentences of a split and where each first stands in the stack [first; second]."""
     texts = split.first if split.second is None else split.first + split.second

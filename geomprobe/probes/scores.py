@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -86,8 +86,13 @@ def correlation_rows(
         for metric, function in zip(metrics, (spearman, pearson), strict=True):
             row = result_row(metric, function(y, p), control=control, **columns)
             if row["status"] == "ok":
-                row |= jackknife_interval(lambda rows, f=function, y=y, p=p: f(y[rows], p[rows]), len(y), clusters)
+                row |= jackknife_interval(on_rows(function, y, p), len(y), clusters)
             yield row
+
+
+def on_rows(statistic: Callable[..., float], *columns: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Return a statistic of some columns as a function of the rows that count, for the jackknife."""
+    return lambda rows: statistic(*(column[rows] for column in columns))
 
 
 def partial_spearman(a: np.ndarray, b: np.ndarray, given: np.ndarray) -> float:

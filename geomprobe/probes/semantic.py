@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from geomprobe.probes import controls, information
 from geomprobe.probes.estimators import Classified, Folds, Regressed, classifier, classify, make_folds, predict, regress
-from geomprobe.probes.rows import PairVectors, missing_row, once_per_task, result_row, sentence_groups
-from geomprobe.probes.scores import classification_rows, correlation_rows, partial_spearman
+from geomprobe.probes.rows import PairVectors, missing_row, once_per_task, result_row, sentence_groups, train_split
+from geomprobe.probes.scores import classification_rows, correlation_rows, on_rows, partial_spearman
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
 from geomprobe.tasks.base import Split, Task
+from geomprobe.tasks.words import word_overlap
 
 Rows = list[dict[str, Any]]
 
@@ -92,7 +93,7 @@ def _with_labels(
 
 @once_per_task
 def _folds(task: Task, seed: int) -> Folds | None:
-    split = task.train
+    split = train_split(task)
     return make_folds(split.labels, sentence_groups(split), stratify=task.kind == "classification", seed=seed)
 
 
@@ -103,13 +104,13 @@ def _clusters(task: Task) -> np.ndarray:
 
 @once_per_task
 def _tfidf(task: Task) -> tuple[list[Any], list[Any]]:
-    return controls.tfidf(task.train, task.validation)
+    return controls.tfidf(train_split(task), task.validation)
 
 
 @once_per_task
 def _text_controls(task: Task, seed: int) -> dict[str, Any]:
     """Predictions from the texts alone, by the same estimators: {"bow": …, "length": …}."""
-    train, validation, folds = task.train, task.validation, _folds(task, seed)
+    train, validation, folds = train_split(task), task.validation, _folds(task, seed)
     fit = classify if task.kind == "classification" else regress
     bow_train, bow_validation = (controls.sparse_pair_features(sides) for sides in _tfidf(task))
     lengths = controls.length_features(train), controls.length_features(validation)
@@ -125,24 +126,41 @@ def _projection_control(task: Task, seed: int, d: int) -> Any:
     sides = [PairVectors(*(controls.project(side, d, seed) for side in split)) for split in _tfidf(task)]
     fit = classify if task.kind == "classification" else regress
     features = [pair_features(side) for side in sides]
-    return fit(features[0], task.train.labels, features[1], task.validation.labels, _folds(task, seed))
+    return fit(features[0], train_split(task).labels, features[1], task.validation.labels, _folds(task, seed))
+
+
+@dataclass(frozen=True)
+class BowHalf:
+    """A bag-of-words probe fitted on one half of train, as the other half (``rows``) and validation see it."""
+
+    rows: np.ndarray
+    folds: Folds | None
+    odds: tuple[np.ndarray, np.ndarray]
+    alone: Classified
 
 
 @once_per_task
-def _bow_odds(task: Task, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], Classified] | None:
-    """The bag of words' log odds on train (out of fold) and validation, and the probe that sees these alone."""
-    folds = _folds(task, seed)
-    if folds is None:
+def _bow_half(task: Task, seed: int) -> BowHalf | None:
+    train = train_split(task)
+    y, y_held_out, groups = train.labels, task.validation.labels, sentence_groups(train)
+    halves = make_folds(y, groups, stratify=True, seed=seed, n_folds=2)
+    if halves is None:
+        return None
+    fitted, rows = halves[0]
+    if set(y[rows]) != set(y[fitted]):
         return None
     x, x_held_out = (controls.sparse_pair_features(sides) for sides in _tfidf(task))
-    y, y_held_out = task.train.labels, task.validation.labels
-    odds = information.log_odds(_text_controls(task, seed)["bow"], x, y, x_held_out, folds)
-    return odds, information.given_bow(odds, None, y, None, y_held_out, folds)
+    inner = make_folds(y[fitted], groups[fitted], stratify=True, seed=seed)
+    bow = classify(x[fitted], y[fitted], x_held_out, y_held_out, inner)
+    odds = information.log_odds(bow, x[rows]), information.log_odds(bow, x_held_out)
+    folds = make_folds(y[rows], groups[rows], stratify=True, seed=seed)
+    alone = information.given_bow(odds, None, y[rows], None, y_held_out, folds)
+    return BowHalf(rows, folds, odds, alone)
 
 
 @once_per_task
 def _control_labels(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return controls.control_labels(task.train, task.validation, seed)
+    return controls.control_labels(train_split(task), task.validation, seed)
 
 
 # The probes
@@ -151,8 +169,7 @@ def _control_labels(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _classification(
     task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
 ) -> tuple[Rows, Rows]:
-    assert task.train is not None
-    y, y_held_out, clusters = task.train.labels, task.validation.labels, _clusters(task)
+    y, y_held_out, clusters = train_split(task).labels, task.validation.labels, _clusters(task)
     x, x_held_out = pair_features(train), pair_features(validation)
     probe = classify(x, y, x_held_out, y_held_out, _folds(task, seed))
     named: dict[str | None, Classified] = {None: probe, **_text_controls(task, seed)}
@@ -195,15 +212,13 @@ def _beyond_words(
     task: Task, x: np.ndarray, x_held_out: np.ndarray, clusters: np.ndarray, seed: int, size: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Yield I(Y; Z | BoW): how many bits the vectors add to what the bag of words says."""
-    assert task.train is not None
-    found = _bow_odds(task, seed)
-    if found is None:
-        yield missing_row("semantic_conditional_bits", "too few train rows for folds", **size)
+    half = _bow_half(task, seed)
+    if half is None:
+        yield missing_row("semantic_conditional_bits", "too few train rows for two halves", **size)
         return
-    odds, words_alone = found
-    y, y_held_out = task.train.labels, task.validation.labels
-    joint = information.given_bow(odds, x, y, x_held_out, y_held_out, _folds(task, seed))
-    gain = words_alone.log_loss - joint.log_loss
+    y, y_held_out = train_split(task).labels[half.rows], task.validation.labels
+    joint = information.given_bow(half.odds, x[half.rows], y, x_held_out, y_held_out, half.folds)
+    gain = half.alone.log_loss - joint.log_loss
     row = result_row("semantic_conditional_bits", gain.mean(), note=joint.note, **size)
     yield row | mean_interval(gain, gain.mean(), clusters)
 
@@ -211,8 +226,7 @@ def _beyond_words(
 def _regression(
     task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
 ) -> tuple[Rows, Rows]:
-    assert task.train is not None
-    y, y_held_out = task.train.labels, task.validation.labels
+    y, y_held_out = train_split(task).labels, task.validation.labels
     probe = regress(pair_features(train), y, pair_features(validation), y_held_out, _folds(task, seed))
     named: dict[str | None, Regressed] = {None: probe, **_text_controls(task, seed)}
     named["bow_projection"] = _projection_control(task, seed, validation.d)
@@ -235,7 +249,7 @@ def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tu
     if task.train is not None:
         u, v = _tfidf(task)[1]
         measured["bow"] = np.asarray(u.multiply(v).sum(axis=1)).ravel()  # TF-IDF rows have unit norm
-    overlap = controls.word_overlap(split)
+    overlap = word_overlap(split)
     rows: Rows = []
     if task.kind == "regression":
         named: dict[str | None, Regressed] = {c: Regressed(gold, cosine) for c, cosine in measured.items()}
@@ -248,11 +262,7 @@ def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tu
         ):
             row = result_row(metric, partial_spearman(cosine, a, given), control=control, **size)
             if row["status"] == "ok":
-                row |= jackknife_interval(
-                    lambda kept, c=cosine, a=a, g=given: partial_spearman(c[kept], a[kept], g[kept]),
-                    len(gold),
-                    clusters,
-                )
+                row |= jackknife_interval(on_rows(partial_spearman, cosine, a, given), len(gold), clusters)
             rows.append(row)
     return rows, list(_example_rows("cosine", task, measured[None], None))
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from geomprobe.common import UsageError, unknown_name
 from geomprobe.tasks.base import Split, Task
 from geomprobe.tasks.controlled_glue import SHAPES, Group
 from geomprobe.tasks.controlled_grammar import Family, draw, grammar, write_cell
+from geomprobe.tasks.words import word_overlap, words
 
 # Draws of each family (crossed design) and rows (the other tasks), train and validation.
 SIZES: dict[str, dict[str, tuple[int, int]]] = {
@@ -22,8 +22,8 @@ SIZES: dict[str, dict[str, tuple[int, int]]] = {
     "large": {"draws": (14, 6), "rows": (10_000, 4_000)},
 }
 CROSSED = "controlled"
+CROSSED_SHAPE = SHAPES["controlled-paraphrase"]
 TASK_NAMES = (CROSSED, *SHAPES)
-WORD = re.compile(r"[^\W_]+")
 TRIES = 200
 
 
@@ -51,35 +51,27 @@ def load(name: str = CROSSED, *, size: str = "small", seed: int = 0) -> Task:
     rng = np.random.default_rng([seed, TASK_NAMES.index(name)])
     seen: set[str] = set()
     if name == CROSSED:
+        shape = CROSSED_SHAPE
         n_train, n_validation = SIZES[size]["draws"]
         validation = _crossed_split("validation", n_validation, seen, rng)
-        task = Task(
-            name,
-            "classification",
-            _crossed_split("train", n_train, seen, rng),
-            validation,
-            ("not equivalent", "equivalent"),
-            "accuracy",
-            positive_label=1,
-            source=f"geomprobe controlled suite, size {size}, seed {seed}",
-        )
+        train = _crossed_split("train", n_train, seen, rng)
     else:
         shape = SHAPES[name]
         n_train, n_validation = SIZES[size]["rows"]
         validation = _shaped_split("validation", name, n_validation, seen, rng)
         train = _shaped_split("train", name, n_train, seen, rng)
-        task = Task(
-            name,
-            "classification" if shape.label_names else "regression",
-            train,
-            validation,
-            shape.label_names,
-            "accuracy" if shape.label_names else "spearman",
-            positive_label=shape.positive_label,
-            positive_score=shape.positive_score,
-            source=f"geomprobe controlled suite, size {size}, seed {seed}",
-        )
-    return task
+    task = Task(
+        name,
+        "classification" if shape.label_names else "regression",
+        train,
+        validation,
+        shape.label_names,
+        "accuracy" if shape.label_names else "spearman",
+        positive_label=shape.positive_label,
+        positive_score=shape.positive_score,
+        source=f"geomprobe controlled suite, size {size}, seed {seed}",
+    )
+    return replace(task, notes=tuple(f"{check}: {found}" for check, found in checks(task).items()))
 
 
 # The crossed design
@@ -146,7 +138,7 @@ def _fresh_block(family: Family, seen: set[str], rng: np.random.Generator) -> di
         texts = {cell: write_cell(family, words, *cell) for cell in np.ndindex(*shape)}
         if seen.isdisjoint(texts.values()):
             seen.update(texts.values())
-            return texts  # type: ignore[return-value]
+            return texts
     return None
 
 
@@ -173,7 +165,7 @@ def crossed_design(split: Split) -> CrossedDesign | None:
         shape = shapes[name]
         if len(cells) == np.prod(shape):
             names.append(name)
-            rows.append(np.array([cells[cell] for cell in np.ndindex(*shape)], np.int64).reshape(shape))  # type: ignore[index]
+            rows.append(np.array([cells[cell] for cell in np.ndindex(*shape)], np.int64).reshape(shape))
     return CrossedDesign(tuple(names), tuple(rows)) if names else None
 
 
@@ -202,11 +194,6 @@ def _shaped_split(name: str, task: str, n_rows: int, seen: set[str], rng: np.ran
 # What the suite says of itself
 
 
-def words(text: str) -> list[str]:
-    """Return the lower-cased words of a sentence of the suite."""
-    return WORD.findall(text.lower())
-
-
 def checks(task: Task, vocabulary: Iterable[str] | None = None) -> dict[str, Any]:
     """Return what the suite promises, measured on a task that it wrote.
 
@@ -228,7 +215,7 @@ def checks(task: Task, vocabulary: Iterable[str] | None = None) -> dict[str, Any
     split = task.validation
     rows = [words(a + " " + b) for a, b in zip(split.first, split.second or [""] * len(split), strict=True)]
     found: dict[str, Any] = {
-        "word_balance": _word_balance(rows, split.labels, bool(task.label_names)),
+        "word_balance": round(_word_balance(rows, split.labels, bool(task.label_names)), 6),
         "sentences": len(set(split.first) | set(split.second or ())),
         "words": len({word for row in rows for word in row}),
         "families": len(grammar().families),
@@ -240,31 +227,29 @@ def checks(task: Task, vocabulary: Iterable[str] | None = None) -> dict[str, Any
             of = {task.label_names[int(c)]: overlap[split.labels == c].mean() for c in np.unique(split.labels)}
             found["overlap_by_label"] = {label: round(float(value), 6) for label, value in of.items()}
         else:
-            found["overlap_correlation"] = float(np.corrcoef(overlap, split.labels)[0, 1])
+            found["overlap_correlation"] = round(float(np.corrcoef(overlap, split.labels)[0, 1]), 6)
     if vocabulary is not None:
         known = set(vocabulary)
         found["coverage"] = float(np.mean([word in known for word in grammar().content_words]))
     return found
 
 
-def word_overlap(split: Split) -> np.ndarray:
-    """Return the Jaccard overlap of the word sets of each pair, float64 (n,)."""
-    assert split.second is not None
-    sides = [(set(words(a)), set(words(b))) for a, b in zip(split.first, split.second, strict=True)]
-    return np.array([len(a & b) / max(len(a | b), 1) for a, b in sides])
-
-
 def _word_balance(rows: list[list[str]], labels: np.ndarray, classes: bool) -> float:
-    frequency = Counter(word for row in rows for word in set(row))
+    values = np.unique(labels, return_inverse=True)[1] if classes else labels
+    holders: dict[str, list[int]] = {}
+    for position, row in enumerate(rows):
+        for word in set(row):
+            holders.setdefault(word, []).append(position)
     worst = 0.0
-    for word, count in frequency.items():
-        if count < 20 or count == len(rows):
+    for found in holders.values():
+        if not 20 <= len(found) < len(rows):
             continue
-        holds = np.array([word in row for row in rows])
         if classes:
-            gaps = [abs(np.mean(labels[holds] == c) - np.mean(labels == c)) for c in np.unique(labels)]
-            worst = max(worst, float(max(gaps)))
+            shares = [np.bincount(v, minlength=values.max() + 1) / len(v) for v in (values[found], values)]
+            worst = max(worst, float(np.abs(shares[0] - shares[1]).max()))
         else:
+            holds = np.zeros(len(rows))
+            holds[found] = 1
             worst = max(worst, abs(float(np.corrcoef(holds, labels)[0, 1])))
     return worst
 

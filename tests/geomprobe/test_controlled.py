@@ -12,6 +12,7 @@ import pytest
 from geomprobe.common import UsageError
 from geomprobe.tasks import controlled
 from geomprobe.tasks.controlled_grammar import draw, grammar, write_cell
+from geomprobe.tasks.words import words
 
 BALANCED = [name for name in controlled.TASK_NAMES if name != "controlled-similarity"]
 
@@ -28,17 +29,17 @@ def test_the_grammar_is_as_large_as_promised():
 
 
 def test_no_word_is_in_two_synonym_sets():
-    words = [word for sets in grammar().lexicon.values() for pair in sets for word in pair]
-    assert len(words) == len(set(words))
+    listed = [word for sets in grammar().lexicon.values() for pair in sets for word in pair]
+    assert len(listed) == len(set(listed))
 
 
 @pytest.mark.parametrize("family", grammar().families, ids=lambda family: family.name)
 def test_a_family_varies_one_factor_at_a_time(family):
-    words = draw(family.slots, np.random.default_rng(0))
+    drawn = draw(family.slots, np.random.default_rng(0))
     shape = (range(len(family.meanings)), range(2), range(len(family.frames)))
-    text = {cell: controlled.words(write_cell(family, words, *cell)) for cell in product(*shape)}
+    text = {cell: words(write_cell(family, drawn, *cell)) for cell in product(*shape)}
     assert len({tuple(t) for t in text.values()}) == len(text), "two cells have the same sentence"
-    content = [{word for pair in words.values() for word in (pair[w], grammar().plural(pair[w]))} for w in (0, 1)]
+    content = [{word for pair in drawn.values() for word in (pair[w], grammar().plural(pair[w]))} for w in (0, 1)]
     for (m, w, s), sentence in text.items():
         assert Counter(sentence) == Counter(text[0, w, s]), "a meaning changes the words"
         held = [word for word in sentence if word in content[w]]
@@ -84,7 +85,7 @@ def test_no_word_tells_the_label(tasks, name):
     sizes = Counter(split.labels.tolist())
     counts = [Counter() for _ in classes]
     for a, b, label in zip(split.first, split.second or [""] * len(split), split.labels, strict=True):
-        counts[label].update(controlled.words(a + " " + b))
+        counts[label].update(words(a + " " + b))
     shares = [{word: n / sizes[label] for word, n in count.items()} for label, count in enumerate(counts)]
     for label in classes:
         assert shares[label].keys() == shares[0].keys()
@@ -94,10 +95,7 @@ def test_no_word_tells_the_label(tasks, name):
 def test_similarity_scores_do_not_follow_shared_words(tasks):
     split = tasks["controlled-similarity"].train
     content = grammar().content_words
-    shared = [
-        len(set(controlled.words(a)) & set(controlled.words(b)) & content)
-        for a, b in zip(split.first, split.second, strict=True)
-    ]
+    shared = [len(set(words(a)) & set(words(b)) & content) for a, b in zip(split.first, split.second, strict=True)]
     means = [np.mean([n for n, y in zip(shared, split.labels, strict=True) if y == score]) for score in range(6)]
     assert means == pytest.approx([1.0] * 6)
 

@@ -85,14 +85,14 @@ def test_planted_words_and_labels(words, label):
     if label:
         assert value(result, "semantic_skill") > 0.9
         assert value(result, "semantic_usable_bits") > 0.8
-        assert value(result, "semantic_conditional_bits") > 0.8
+        assert value(result, "semantic_conditional_bits") > 0.7
         if not words:  # where words are in the vectors, the control task is memorised, and selectivity says so
             assert value(result, "semantic_selectivity") > 0.3
-        assert value(result, "semantic_code_length") < 0.3
+        assert value(result, "semantic_code_length") < (0.6 if words else 0.1)
     else:
         assert abs(value(result, "semantic_skill")) < 0.15
         assert value(result, "semantic_usable_bits") < 0.03
-        assert value(result, "semantic_conditional_bits") < 0.03
+        assert abs(value(result, "semantic_conditional_bits")) < 0.03
         assert value(result, "semantic_code_length") > 0.95
     # the controls know the texts alone, which say nothing of the label
     for control in ("bow", "bow_projection", "length"):
