@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's chromium, headless, driven by selenium. docs/reports.md says how to install it."""
+"""The page in a real browser: Debian's chromium, headless, driven by selenium (docs/reports.md: how to install it)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_no_console_message_and_no_request(full):
 
 def test_sorting_by_a_number_and_back(full):
     column = """
-        const t = document.querySelector('#downstream table.sortable'), i = [...t.tHead.rows[0].cells].findIndex(
+        const t = document.getElementById('downstream-mean'), i = [...t.tHead.rows[0].cells].findIndex(
             (c) => c.textContent.startsWith('B − A'));
         t.tHead.rows[0].cells[i].querySelector('button').click();
         return [[...t.tBodies[0].rows].map((r) => +r.cells[i].dataset.v), t.tHead.rows[0].cells[i].ariaSort];

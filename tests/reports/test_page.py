@@ -1,0 +1,108 @@
+"""What the page and the document promise: size, script, contrast, colours, structure, time."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geomprobe.results import write_results
+from reports import figures
+from reports.html import LIMIT, TEMPLATES
+
+STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+LIGHT, DARK, PRINT = (
+    dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{3,6})", block))
+    for block in re.findall(r":root \{(.*?)\}", STYLE, re.S)
+)
+
+
+def contrast(first, second):
+    a, b = sorted((figures.luminance(first), figures.luminance(second)), reverse=True)
+    return (a + 0.05) / (b + 0.05)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK, PRINT], ids=["light", "dark", "print"])
+def test_contrast_of_text_and_graphics(theme):
+    for name in ("ink", "muted", "link", "issue", "tip", "passed", "text-0", "text-1", "text-2", "text-3"):
+        for ground in ("paper", "panel", "issue-bg"):
+            assert contrast(theme[name], theme[ground]) >= 4.5, (name, ground)
+    for i in range(4):
+        assert contrast(theme[f"series-{i}"], theme["paper"]) >= 3, i
+
+
+def test_numbers_in_heat_maps_are_legible_on_every_colour():
+    import matplotlib as mpl
+
+    for name in ("cividis", "RdBu"):
+        for k in range(256):
+            face = mpl.colormaps[name](k)[:3]
+            ink = "#000001" if figures.luminance(face) > 0.18 else "#fffffd"
+            assert contrast(face, ink) >= 4.4
+
+
+def test_every_colour_of_the_figures_follows_the_theme():
+    drawn = (*figures.SERIES, figures.INK, figures.MUTED, figures.GRID, figures.PAPER)
+    assert set(figures.THEMED) == set(drawn)
+    names = {name.removeprefix("--") for name in figures.THEMED.values()}
+    assert names <= set(LIGHT)
+    assert names <= set(DARK)
+
+
+def test_script_is_small():
+    assert len((TEMPLATES / "report.js").read_bytes()) < 2048
+
+
+def test_a_figure_is_the_same_every_time_and_keeps_text_as_text():
+    line = {"series": 0, "x": [1, 2, 4], "y": [0.5, 0.3, 0.2]}
+    data = {
+        "panels": [{"title": "a $x$ <b>", "lines": [line]}],
+        "legend": [{"name": "m", "series": 0}],
+        "x_label": "x",
+        "y_label": "y",
+    }
+    first = figures.render("spectra", data)
+    assert first == figures.render("spectra", data)
+    assert "a $x$ &lt;b&gt;" in first
+    assert first.count("<g") == first.count("</g>")
+    assert "<metadata>" not in first
+
+
+def test_the_largest_report_is_small_and_quick(make_results, tmp_path):
+    """Two models, five tasks, four poolings, seven layers: under 2 MB and 20 s of processor time, imports included."""
+    folder = write_results(tmp_path / "results", make_results(intervals=True, failed=True, layers=tuple(range(7))))
+    code = (
+        "import resource, sys; from reports import write_report;"
+        "write_report(sys.argv[1], *(sys.argv[1] + '/report.' + s for s in ('html', 'pdf', 'json')));"
+        "used = resource.getrusage(resource.RUSAGE_SELF); print(used.ru_utime + used.ru_stime)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True, cwd=root
+    )
+    assert float(done.stdout) < 20
+    assert (folder / "report.html").stat().st_size <= LIMIT
+
+
+def test_pdf_is_tagged_has_contents_links_and_the_view(make_results, tmp_path):
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is in the test extra")
+    from reports import write_report
+
+    small = make_results(tasks=("sst2", "mrpc"), poolings=("mean",), intervals=True)
+    path, view = write_report(small, tmp_path / "report.pdf", tmp_path / "report.json")
+    reader = pypdf.PdfReader(io.BytesIO(path.read_bytes()))
+    root = reader.trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"]
+    assert root["/Lang"] == "en"
+    assert len(reader.outline) >= 10
+    assert b"pdfuaid" in root["/Metadata"].get_object().get_data()
+    links = [a for page in reader.pages for a in page.get("/Annots", []) if a.get_object().get("/Subtype") == "/Link"]
+    assert len(links) > 20
+    assert reader.attachments["report.json"][0] == view.read_bytes()
+    tags = path.read_bytes()
+    assert reader.metadata.title == "hybrid against mlm"
+    assert tags.startswith(b"%PDF")
