@@ -41,13 +41,13 @@ def rarefaction(
     Returns
     -------
     DataFrame
-        Columns metric, view, n, value (mean over draws), sd (over draws, None for one), draws. A size where a metric
-        has no value is left out.
+        Columns metric, view, n, value (mean over draws), sd (over draws; None for one draw), draws. A size where a
+        metric has no value is left out.
 
     Notes
     -----
-    The mean over subsamples of m rows is an unbiased estimate of the metric's expected value at m rows, whatever its bias
-    against the population is. `sd` is between overlapping subsamples of these rows, no standard error.
+    The mean over subsamples of m rows is an unbiased estimate of the metric's expected value at m rows, whatever its
+    bias against the population is. `sd` is between overlapping subsamples of these rows, no standard error.
     """
     rows = Rows(data)
     if sizes is None:
