@@ -227,8 +227,8 @@ class Side:
         self.task_hash = self.rows.groupby("task")["task_hash"].first().to_dict()
         self._influences = _by_key(mine(results.influences), (*CELL, *NUMBER))
         self._values = _by_key(self.rows, (*CELL, *NUMBER))
-        self._examples = {
-            key: part.sort_values("row_id", kind="stable").reset_index(drop=True)
+        self._examples: dict[tuple, pd.DataFrame] = {
+            tuple(key): part.sort_values("row_id", kind="stable").reset_index(drop=True)
             for key, part in _filled(mine(results.examples), CELL).groupby([*CELL, "probe"], sort=False)
         }
 
@@ -240,7 +240,7 @@ class Side:
         """Return the contribution of each cluster to a number, or None where it has no interval."""
         if (found := self.influence(row)) is not None:
             return np.asarray(found["contributions"], np.float64)
-        examples, _ = self.examples(row)
+        examples = self.examples(row)
         moved = None if examples is None else probe_influence(str(row["metric"]), examples, self.value(row))
         if examples is None or moved is None:
             return None
@@ -249,7 +249,8 @@ class Side:
 
     def value(self, row: Row) -> Callable[[str], float | None]:
         """Return a function from the last word of a metric's name to its value in the same cell."""
-        stem = str(row["metric"]).rsplit("_", 1)[0] if "usable" not in str(row["metric"]) else "semantic"
+        stem = str(row["metric"]).partition("_usable")[0]
+        stem = stem.rsplit("_", 1)[0] if stem == row["metric"] else stem
 
         def of(word: str) -> float | None:
             found = self._values.get(_key({**row, "metric": f"{stem}_{word}"}, (*CELL, *NUMBER)))
@@ -257,11 +258,12 @@ class Side:
 
         return of
 
-    def examples(self, row: Row) -> tuple[pd.DataFrame | None, str]:
-        """Return the per-example scores behind a probe's number (None where none are kept), and the probe's name."""
-        metric = str(row["metric"])
-        probe = next((to for start, to in PROBES.items() if metric.startswith(start)), metric.split("_")[0])
-        return self._examples.get((*(row[c] for c in CELL), probe)), probe
+    def examples(self, row: Row) -> pd.DataFrame | None:
+        """Return the per-example scores of the probe that a metric's name starts with, None where none are kept."""
+        metric, cell = str(row["metric"]), tuple(row[c] for c in CELL)
+        stem = next((to for start, to in PROBES.items() if metric.startswith(start)), metric)
+        names = sorted((str(key[-1]) for key in self._examples if key[:-1] == cell), key=len, reverse=True)
+        return next((self._examples[(*cell, name)] for name in names if f"{stem}_".startswith(f"{name}_")), None)
 
 
 def check_rows(sides: Sequence[Side]) -> None:
@@ -276,9 +278,14 @@ def check_rows(sides: Sequence[Side]) -> None:
 
 
 def paired(first: Side, second: Side, row: Row) -> Difference:
-    """Return the paired difference of a number of two models."""
-    if row["metric"] in REGISTRY:
-        return _geometry(row, first.influence(row), second.influence(row))
+    """Return the paired difference of a number of two models: from influences, else from per-example scores."""
+    diff = float(row["value_b"]) - float(row["value_a"])
+    hashes = [row["model_hash_a"], row["model_hash_b"]]
+    if diff == 0 and isinstance(hashes[0], str) and hashes[0] == hashes[1] and row["layer_a"] == row["layer_b"]:
+        return Difference(0.0, 0.0, 0.0, 0.0, 1.0, 1.0, "equal weights give equal vectors")
+    left, right = first.influence(row), second.influence(row)
+    if row["metric"] in REGISTRY or (left is not None and right is not None):
+        return _geometry(row, left, right)
     return _probe(row, first, second)
 
 
@@ -332,7 +339,7 @@ def probe_influence(metric: str, examples: pd.DataFrame, value: Callable[[str], 
         bits, share = value("usable_bits"), value("usable_share")
         return None if not bits or share is None else -probe_tests.mean_influence(loss) * (share / bits)
     kind = metric.rsplit("_", 1)[-1]
-    if metric.startswith("sts_") and kind in probe_tests.CORRELATIONS and np.ptp(label) and np.ptp(said):
+    if kind in probe_tests.CORRELATIONS and np.ptp(label) and np.ptp(said):
         return probe_tests.CORRELATIONS[kind](said, label)
     return None
 
@@ -340,7 +347,7 @@ def probe_influence(metric: str, examples: pd.DataFrame, value: Callable[[str], 
 def _probe(row: Row, first: Side, second: Side) -> Difference:
     metric = str(row["metric"])
     diff = float(row["value_b"]) - float(row["value_a"])
-    (left, _), (right, _) = first.examples(row), second.examples(row)
+    left, right = first.examples(row), second.examples(row)
     if left is None or right is None:
         return Difference(diff, None, None, None, 0.0, None, "no valid interval: no per-example scores are kept")
     if not left["row_id"].equals(right["row_id"]) or not left["label"].equals(right["label"]):
@@ -359,7 +366,7 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
     if metric.endswith("_accuracy"):
         hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
         return _with(found, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
-    if metric.startswith("sts_"):
+    if metric.rsplit("_", 1)[-1] in probe_tests.CORRELATIONS:
         of = {"spearman": pd.Series.rank}.get(metric.rsplit("_", 1)[-1], lambda s: s)
         said = [of(side["prediction"].astype(float)) for side in (left, right)]
         p = probe_tests.williams(float(row["value_a"]), float(row["value_b"]), float(said[0].corr(said[1])), len(left))
