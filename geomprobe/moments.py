@@ -271,7 +271,7 @@ def _around_mean(x: torch.Tensor) -> tuple[torch.Tensor, np.ndarray, np.ndarray,
     """
     pilot = x[0] + (x - x[0]).mean(0)
     y = x - pilot
-    shift = -y.sum(0, dtype=torch.float64) / len(x)
+    shift = -y.sum(0).double() / len(x)  # small against the spread, so its rounding is, too
     return y, pilot.double().cpu().numpy(), gram(y).cpu().numpy(), shift.cpu().numpy()
 
 

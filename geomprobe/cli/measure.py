@@ -44,7 +44,7 @@ def measure(
     """
     from geomprobe import metrics
     from geomprobe.common import write_text
-    from geomprobe.moments import Moments
+    from geomprobe.inference import with_intervals
     from geomprobe.vectors import Rows, open_vectors
 
     output = Output(as_json)
@@ -56,18 +56,16 @@ def measure(
     with output.progress("reading") as progress:
         rows.progress = progress
         try:
-            frame = metrics.measure(
-                rows,
-                metrics=split_list(metric) or None,
-                views=split_list(view) or None,
-                seed=seed,
-                exact=exact,
-                intervals=wanted,
-            )
-            if save_moments:
-                Moments().update(rows).save(save_moments)
+            cloud = metrics._cloud(rows, None, None, None, seed, exact)
+            frame, measured = metrics.measure_clouds(cloud, split_list(metric) or None, split_list(view) or None)
+            if wanted:
+                frame, _ = with_intervals(frame, measured, None)
         except ValueError as error:
             raise InputError(f"{files[0]}: {error}") from None
+    if share := cloud.state.duplicate_share:
+        output.warning(f"{share:.2%} of the rows repeat an earlier one")
+    if save_moments:
+        cloud.state.save(save_moments)
     if out:
         write_text(out, frame.to_csv(index=False))
     records = frame.astype(object).where(frame.notna(), None).to_dict("records")

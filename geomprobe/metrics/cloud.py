@@ -133,7 +133,7 @@ class Cloud:
         """Yield (first row, rows in this view as float64, whether each has a direction)."""
         if self.rows is None:
             raise NeedsRows
-        for start, block in self.rows.blocks(block_rows(self.d)):
+        for start, block in self.rows.blocks(max(256, 2**20 // self.d)):
             yield start, block.double(), block.abs().amax(1) > 0
 
     def take(self, rows: np.ndarray) -> torch.Tensor:
@@ -161,8 +161,13 @@ class Cloud:
         """All directions at once: row numbers and w of shape (n_directions, d) in the work precision."""
         if self.rows is None:
             raise NeedsRows
-        rows, parts = zip(*self.directions(), strict=True)
-        return np.concatenate(rows), torch.cat([part.to(self.rows.work) for part in parts])
+        rows = np.empty(self.n, np.int64)
+        w = torch.empty(self.n, self.d, dtype=self.rows.work, device=self.pilot.device)
+        n = 0
+        for found, part in self.directions():
+            rows[n : n + len(found)], w[n : n + len(found)] = found, part
+            n += len(found)
+        return rows[:n], w[:n]
 
     @cached_property
     def direction_sums(self) -> tuple[int, np.ndarray, float]:

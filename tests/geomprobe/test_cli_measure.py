@@ -71,3 +71,10 @@ def test_errors_are_short(app, x, tmp_path):
         assert message in result.stderr
         assert "Traceback" not in result.output
     assert run(app, tmp_path / "one.npy", "--metric", "efective_rank").exit_code in (2, 3)
+
+
+def test_repeated_rows_are_reported(app, x, tmp_path):
+    np.save(tmp_path / "twice.npy", np.vstack([x, x]))
+    result = run(app, tmp_path / "twice.npy", "--metric", "effective_rank,intrinsic_dimension", "--view", "raw")
+    assert "50.00% of the rows repeat" in result.stderr
+    assert "200 duplicated rows dropped" in result.stdout
