@@ -254,8 +254,8 @@ def open_source(name: str, progress: Progress | None = None) -> Source:
 def train_tokenizer(texts: Callable[[], Iterator[str]], vocab_size: int) -> Tokenizer:
     """Return an uncased WordPiece tokenizer (as BERT's) trained on ``texts()``, which is read twice.
 
-    The library's trainer numbers the continuation letters ("##a") in the order of a randomly seeded hash table, and breaks
-    ties by number, so its vocabulary differs from run to run. Here they get fixed numbers first, as if they were special.
+    The library's trainer numbers the continuation letters ("##a") in the order of a randomly seeded hash table, and
+    breaks ties by number, so its vocabulary differs from run to run. Here they get fixed numbers first, as if special.
     """
     normalizer = normalizers.BertNormalizer(lowercase=True)
     counts: Counter[str] = Counter()

@@ -33,6 +33,7 @@ from pretrain.runlog import MetricsLog, finish_run, refuse_other_run, start_run
 
 EVAL_SEED = 2**32  # masks of the held-out rows: the same in every run, so that runs can be compared
 MONITOR_ROWS = 64
+GEOMETRY_ROWS = 256  # handed to on_monitor
 GRADNORM_EVERY, GRADNORM_ROWS = 10, 8
 
 Record = dict[str, Any]
@@ -115,6 +116,7 @@ def _train(
     log = MetricsLog(out / "metrics.jsonl", step, write=ranks.first)
     save = SaveRule(config.save_every)
     held_out = data.held_out(np.arange(min(MONITOR_ROWS, data.n_held_out)), 0, device)
+    held_out_ids = data.held_out(np.arange(min(GEOMETRY_ROWS, data.n_held_out)), 0, device).ids
     mean = Averages()
 
     with interruption() as interrupted, data.ahead(step, steps, ranks, device) as batches:
@@ -164,7 +166,7 @@ def _train(
                     with autocast(config, device):
                         line |= monitor.measure(objective, held_out)
                     if on_monitor:
-                        line |= on_monitor({"step": step, "model": objective.model.model, "ids": held_out.ids})
+                        line |= on_monitor({"step": step, "model": objective.model.model, "ids": held_out_ids})
                     for text in monitor.collapse_warnings(line):
                         tell({"warning": text})
                 if ranks.first:

@@ -11,7 +11,7 @@ from geomprobe.cli.output import Output, Progress
 
 def pretrain(
     objective: Annotated[str | None, typer.Option(help="mlm, jepa or hybrid.")] = None,
-    preset: Annotated[str, typer.Option(help="demo, small, paper or base, or a TOML file of settings.")] = "small",
+    preset: Annotated[str, typer.Option(help="demo, small, paper, paper-faithful or base, or a TOML file.")] = "small",
     corpus: Annotated[
         str | None, typer.Option(help="docstrings, wikipedia, a file, a folder, a hub id, or a prepared corpus.")
     ] = None,
@@ -19,7 +19,11 @@ def pretrain(
         str | None, typer.Option(help="A folder, a hub id, or train:N to train one on the corpus.")
     ] = None,
     out: Annotated[str | None, typer.Option(help="Checkpoint folder; by default runs/pretrain/<objective>.")] = None,
-    budget: Annotated[str | None, typer.Option(help="How long to train, for example 50M-tokens or 2000-steps.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="How long: 50M-tokens, 2000-steps, 30-minutes or 1e17-flops.")
+    ] = None,
+    match: Annotated[str | None, typer.Option(metavar="RUN", help="Train as long as another run did.")] = None,
+    by: Annotated[str | None, typer.Option(help="What to match: flops, tokens or steps. [default: flops]")] = None,
     save_every: Annotated[str | None, typer.Option(help="Steps between saved states, or minutes as in 10m.")] = None,
     monitor_every: Annotated[int | None, typer.Option(help="Steps between monitor lines.", min=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest good state in --out.")] = False,
@@ -47,6 +51,8 @@ def pretrain(
         "tokenizer": tokenizer,
         "out": out,
         "budget": budget,
+        "match": match,
+        "match_by": by,
         "save_every": save_every,
         "monitor_every": monitor_every,
         "seed": seed,
@@ -54,9 +60,23 @@ def pretrain(
     }
     config = load_config(preset, flags, set_ or [])
     with output.progress(f"pretrain {config.objective}") as bar:
-        folder = train(config, resume=resume, progress=_Reporter(output, bar))
+        folder = train(config, resume=resume, progress=_Reporter(output, bar), on_monitor=_geometry)
     run = read_json(folder / "run.json")
     output.result({"checkpoint": str(folder), **run["final"]}, _summary(str(folder), run["final"]))
+
+
+def _geometry(record: dict[str, Any]) -> dict[str, float]:
+    """Return the geometry of the mean-pooled held-out rows, for the training log."""
+    import torch
+
+    from geomprobe.metrics import measure
+
+    with torch.no_grad():
+        parts = [record["model"](ids).last_hidden_state.float().mean(1) for ids in record["ids"].split(32)]
+    names = ["effective_rank", "uniformity", "uniformity_jensen", "mean_cosine"]
+    rows = measure(torch.cat(parts).cpu(), metrics=names, views=["raw", "centred"], intervals=False)
+    rows = rows[rows["status"] == "ok"]
+    return {f"{row.metric}_{row.view}": float(row.value) for row in rows.itertuples()}
 
 
 class _Reporter:

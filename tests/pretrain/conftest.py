@@ -32,16 +32,21 @@ WORDS = """the a cat dog bird sees hears finds likes red blue small old house tr
     quickly""".split()  # noqa: SIM905
 
 
-def sentences(n, seed=0):
+def make_sentences(n, seed=0):
     """Return n documents of a few random sentences."""
     random_ = random.Random(seed)
     return [" ".join(random_.choice(WORDS) for _ in range(random_.randint(8, 40))) + "." for _ in range(n)]
 
 
 @pytest.fixture(scope="session")
+def sentences():
+    return make_sentences
+
+
+@pytest.fixture(scope="session")
 def text_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "text.jsonl"
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences(400)))
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in make_sentences(400)))
     return path
 
 

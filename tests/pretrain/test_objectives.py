@@ -94,7 +94,7 @@ def test_losses_equal_their_definitions(made):
 
 
 def test_gradients_of_the_learned_balance(made):
-    """dL/dw = λ(1 − λ)(L_JEPA − L_MLM): negative while the JEPA loss is the smaller, so λ grows whatever the data say."""
+    """dL/dw = λ(1 − λ)(L_JEPA − L_MLM): negative while the JEPA loss is the smaller, so λ grows."""
     objective, batch, _ = made
     losses = objective(batch)
     losses["loss"].backward()

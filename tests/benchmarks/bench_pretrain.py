@@ -1,0 +1,277 @@
+"""Speed of the pretrainer.
+
+    python tests/benchmarks/bench_pretrain.py --preset paper --out bench.json
+
+measures tokens/s, the share of the matmul peak measured in the same run, data wait and peak memory, for `mlm` and
+`hybrid`, uncompiled and compiled, and for `transformers.Trainer` doing MLM with the same model, batch and precision.
+Every case runs in a process of its own. `--clock cpu` counts processor seconds of one thread instead of wall seconds, for
+a machine that is busy with other things; such figures say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SELF = Path(__file__).resolve()
+VOCABULARY = 30522
+
+
+def synthetic_corpus(folder: Path) -> str:
+    """Return a corpus folder of random ids in a vocabulary of BERT's size; speed does not depend on what is read."""
+    import numpy as np
+    from tokenizers import Tokenizer, models
+
+    from geomprobe.common import write_json
+    from pretrain.corpus import SPECIAL_TOKENS, wrap_tokenizer
+
+    vocabulary = {
+        name: number for number, name in enumerate([*SPECIAL_TOKENS, *(f"w{i}" for i in range(VOCABULARY - 5))])
+    }
+    wrap_tokenizer(Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))).save_pretrained(folder)
+    random_ = np.random.default_rng(0)
+    chunk: dict[str, Any] = {"number": 0}
+    for split, tokens in (("train", 2_000_000), ("heldout", 50_000)):
+        np.save(folder / f"{split}-00000.ids.npy", random_.integers(5, VOCABULARY, tokens).astype(np.uint16))
+        np.save(folder / f"{split}-00000.starts.npy", np.array([0], dtype=np.uint64))
+        chunk[split] = {"tokens": tokens, "documents": 1}
+    special = {"pad": 0, "cls": 2, "sep": 3, "mask": 4}
+    write_json(
+        folder / "corpus.json", {"vocab_size": VOCABULARY, "special": special, "chunks": [chunk], "fingerprint": ""}
+    )
+    return str(folder)
+
+
+def measure_case(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the speed of one case, measured in this process."""
+    import torch
+
+    from pretrain import budget, trainer
+    from pretrain.config import load_config
+    from pretrain.corpus import open_corpus
+    from pretrain.ranks import Ranks
+
+    trainer.keep_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    clock = time.process_time if args.clock == "cpu" else time.perf_counter
+    corpus = open_corpus(args.corpus)
+    objective, _, how = args.case.partition("-")
+    flags = {"objective": "mlm" if how == "trainer" else objective, "compile": "yes" if how == "compiled" else "no"}
+    flags |= {"batch_rows": args.rows or None, "corpus": args.corpus, "device": args.device}
+    config = trainer.settle(load_config(args.preset, flags), Ranks())
+    device = torch.device(config.device)
+    step = trainer_steps(config, corpus, device) if how == "trainer" else own_steps(config, corpus, device)
+    begun = time.perf_counter()
+    for _ in range(args.warmup):
+        next(step)
+    warm = time.perf_counter() - begun
+    peak = budget.matmul_peak(device, torch.bfloat16 if config.precision == "bf16" else torch.float32, clock)
+    seconds = []
+    for _ in range(args.steps):
+        synchronize(device)
+        begun = clock()
+        waited = next(step)
+        synchronize(device)
+        seconds.append((clock() - begun, waited))
+    middle, waited = sorted(seconds)[len(seconds) // 2]
+    tokens = config.batch_rows * config.row_length
+    flops = budget.step_flops(config, corpus.vocab_size)["total"]
+    return {
+        "case": args.case,
+        "tokens_per_s": tokens / middle,
+        "step_s": middle,
+        "fastest_step_s": min(seconds)[0],
+        "flops_per_step": flops,
+        "peak_flops": peak,
+        "share_of_peak": flops / middle / peak,
+        "data_wait": waited / middle,
+        "peak_memory_gb": trainer.peak_memory() / 1e9,
+        "warm_up_s": warm,
+        "precision": config.precision,
+        "rows": config.batch_rows,
+    }
+
+
+def synchronize(device: Any) -> None:
+    """Wait for a GPU."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def own_steps(config: Any, corpus: Any, device: Any) -> Any:
+    """Yield after every step of the package's own loop the seconds that it waited for data."""
+    import torch
+
+    from pretrain import trainer
+    from pretrain.ranks import Ranks
+
+    objective = trainer.build_objective(config, corpus).to(device)
+    optimizer = trainer.make_optimizer(config, objective, device)
+    data = trainer.Rows(config, corpus)
+    warnings: list[str] = []
+    forward = trainer.compile_forward(config, objective, warnings.append, data.batch(0, 0, device=device))
+    if warnings:
+        raise SystemExit(warnings[0])
+    with data.ahead(0, 10**9, Ranks(), device) as batches:
+        while True:
+            begun = time.perf_counter()
+            batch = next(batches)
+            waited = time.perf_counter() - begun
+            optimizer.zero_grad(set_to_none=True)
+            with trainer.autocast(config, device):
+                loss = forward(batch)["loss"]
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
+            optimizer.step()
+            objective.update_target(0.99)
+            yield waited
+
+
+def trainer_steps(config: Any, corpus: Any, device: Any) -> Any:
+    """Yield after every step that `transformers.Trainer` takes with its own collator, the same model and the same rows."""
+    import threading
+
+    import numpy as np
+    import torch
+    from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
+
+    from pretrain.corpus import load_tokenizer
+    from pretrain.encoder import build_encoder
+
+    go, done = threading.Semaphore(0), threading.Semaphore(0)
+
+    class Pace(TrainerCallback):
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            go.acquire()
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            done.release()
+
+    class Data(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return corpus.n_rows("train", config.row_length)
+
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            return {"input_ids": torch.from_numpy(corpus.rows("train", np.array([index]), config.row_length)[0])}
+
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=config.batch_rows,
+        max_steps=10**6,
+        bf16=config.precision == "bf16",
+        use_cpu=device.type == "cpu",
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+    )
+    collator = DataCollatorForLanguageModeling(load_tokenizer(str(corpus.path)), mlm_probability=config.mask_fraction)
+    model = build_encoder(config, corpus.vocab_size, corpus.special)
+    trainer = Trainer(model, arguments, data_collator=collator, train_dataset=Data(), callbacks=[Pace()])
+    threading.Thread(target=trainer.train, daemon=True).start()
+    while True:
+        go.release()
+        done.acquire()
+        yield 0.0
+
+
+CASES = ["mlm-eager", "mlm-compiled", "hybrid-eager", "hybrid-compiled", "mlm-trainer"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
+    parser.add_argument("--rows", type=int, default=0, help="rows in a batch; 0 takes the preset's")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--warmup", type=int, default=12, help="steps before timing, in which all shapes compile")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--corpus", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.case:
+        print(json.dumps(measure_case(args)))
+        os._exit(0)  # the trainer's thread waits for its next step
+    with tempfile.TemporaryDirectory() as folder:
+        args.corpus = synthetic_corpus(Path(folder))
+        results = [run_case(args, case) for case in args.cases]
+    report(args, results)
+
+
+def run_case(args: argparse.Namespace, case: str) -> dict[str, Any]:
+    """Measure one case in a process of its own."""
+    command = [sys.executable, str(SELF), "--case", case]
+    for name in ("preset", "rows", "steps", "warmup", "threads", "device", "clock", "corpus"):
+        command += [f"--{name}", str(getattr(args, name))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    with contextlib.suppress(json.JSONDecodeError, IndexError):
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    return {"case": case, "failed": (done.stderr.strip().splitlines() or ["no output"])[-1]}
+
+
+def report(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    """Print the table and the ratios, and write them with all that they depend on."""
+    import torch
+    import transformers
+
+    for line in results:
+        if "failed" in line:
+            print(f"{line['case']:16} failed: {line['failed']}")
+            continue
+        print(
+            f"{line['case']:16} {line['tokens_per_s']:12,.0f} tokens/s  {line['share_of_peak']:6.1%} of "
+            f"{line['peak_flops'] / 1e12:.2f} TFLOP/s  data wait {line['data_wait']:.1%}  {line['peak_memory_gb']:.2f} GB"
+        )
+    done = {line["case"]: line for line in results if "failed" not in line}
+    best = {
+        kind: min(
+            (line["step_s"] for case, line in done.items() if case in (f"{kind}-eager", f"{kind}-compiled")),
+            default=None,
+        )
+        for kind in ("mlm", "hybrid")
+    }
+    ratios = {}
+    if best["mlm"] and best["hybrid"]:
+        ratios["hybrid step / mlm step"] = best["hybrid"] / best["mlm"]
+    if best["mlm"] and "mlm-trainer" in done:
+        ratios["mlm / transformers.Trainer"] = done["mlm-trainer"]["step_s"] / best["mlm"]
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio:.2f}")
+    document = {
+        "command": " ".join(sys.argv),
+        "date": time.strftime("%Y-%m-%d"),
+        "clock": args.clock,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else platform.processor() or platform.machine(),
+        "threads": args.threads or torch.get_num_threads(),
+        "load_average": os.getloadavg()[0],
+        "results": results,
+        "ratios": ratios,
+    }
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

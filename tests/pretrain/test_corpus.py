@@ -1,0 +1,229 @@
+"""Text to shards: nothing lost, nothing twice, nothing held out in training, and an interrupted build goes on."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from geomprobe.common import InputError, UsageError
+from pretrain import corpus as module
+from pretrain import docstrings, paper
+from pretrain.corpus import build_corpus, load_tokenizer, open_corpus, verify_corpus
+
+
+def write_jsonl(path, texts):
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return str(path)
+
+
+def documents(corpus, split):
+    """Return the id sequences of a split, each without its [SEP]."""
+    out = []
+    for stream, starts in zip(corpus.streams[split], corpus.documents[split], strict=True):
+        ends = [*starts[1:], len(stream)]
+        out += [tuple(stream[int(a) : int(b) - 1].tolist()) for a, b in zip(starts, ends, strict=True)]
+        assert all(stream[int(b) - 1] == corpus.special["sep"] for b in ends)
+    return out
+
+
+def test_every_document_once_in_one_split(tmp_path, sentences):
+    texts = sentences(300)
+    file = write_jsonl(tmp_path / "a.jsonl", texts + texts[:50] + ["", "   "])
+    corpus = build_corpus(file, "train:120", cache=tmp_path / "c")
+    tokenizer = load_tokenizer(str(corpus.path))
+    train, held_out = documents(corpus, "train"), documents(corpus, "heldout")
+    wanted = {tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts}
+    assert set(train) | set(held_out) == wanted
+    assert not set(train) & set(held_out)
+    assert len(train) + len(held_out) == len(wanted)
+    assert corpus.info["duplicates"] == 50
+    assert 5 <= len(held_out) <= 30
+    assert verify_corpus(corpus) == []
+
+
+def test_rows_are_full_and_contiguous(corpus):
+    rows = corpus.rows("train", np.arange(5), 20)
+    assert (rows[:, 0] == corpus.special["cls"]).all()
+    assert (rows[:, -1] == corpus.special["sep"]).all()
+    assert np.array_equal(rows[:, 1:-1].ravel(), corpus.streams["train"][0][: 5 * 18])
+    assert not np.isin(rows, [corpus.special["pad"], corpus.special["mask"]]).any()
+
+
+def test_chunks_do_not_change_the_content(tmp_path, monkeypatch, sentences):
+    file = write_jsonl(tmp_path / "a.jsonl", sentences(3000))
+    whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
+    monkeypatch.setattr(module, "CHUNK_TOKENS", 5000)
+    parts = build_corpus(file, "train:120", cache=tmp_path / "parts")
+    assert len(parts.info["chunks"]) > 3
+    assert documents(parts, "train") == documents(whole, "train")
+    assert parts.info["unigram_entropy"] == pytest.approx(whole.info["unigram_entropy"], rel=1e-12)
+    n = parts.n_rows("train", 32)
+    assert parts.rows("train", np.array([0, n - 1]), 32).shape == (2, 32)
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 4])
+def test_an_interrupted_build_goes_on(tmp_path, monkeypatch, stop_after, sentences):
+    """Stopped after some chunks, the second attempt tokenises only the rest and ends with the same bytes."""
+    monkeypatch.setattr(module, "CHUNK_TOKENS", 5000)
+    file = write_jsonl(tmp_path / "a.jsonl", sentences(3000) + sentences(200))
+    whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
+    calls = []
+    add = module._Writer.add
+
+    def counted(self, texts, held_out):
+        if len(calls) == stop_after:
+            raise KeyboardInterrupt
+        calls.append(len(texts))
+        add(self, texts, held_out)
+
+    monkeypatch.setattr(module._Writer, "add", counted)
+    with pytest.raises(KeyboardInterrupt):
+        build_corpus(file, "train:120", cache=tmp_path / "parts")
+    assert not list((tmp_path / "parts").glob("*/corpus.json"))
+    again = []
+    monkeypatch.setattr(module._Writer, "add", lambda self, t, h: (again.append(len(t)), add(self, t, h))[1])
+    parts = build_corpus(file, "train:120", cache=tmp_path / "parts")
+    assert sum(again) < 3200
+    assert parts.info["fingerprint"] == whole.info["fingerprint"]
+    assert parts.info["duplicates"] == 200
+
+
+def test_built_once(tmp_path, monkeypatch, sentences):
+    file = write_jsonl(tmp_path / "a.jsonl", sentences(50))
+    first = build_corpus(file, "train:100", cache=tmp_path / "c")
+    monkeypatch.setattr(module, "_build", lambda *a: pytest.fail("built again"))
+    assert build_corpus(file, "train:100", cache=tmp_path / "c").path == first.path
+    assert build_corpus(str(first.path)).info["fingerprint"] == first.info["fingerprint"]
+
+
+def test_trained_tokenizer_is_the_same_every_time(tmp_path, sentences):
+    texts = sentences(400)
+    made = [module.train_tokenizer(lambda: iter(texts), 150).to_str() for _ in range(3)]
+    assert made[0] == made[1] == made[2]
+
+
+def test_parquet_txt_and_folders(tmp_path, sentences):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    pq.write_table(pa.table({"text": sentences(20, 1)}), folder / "train-0.parquet")
+    pq.write_table(pa.table({"text": sentences(20, 2)}), folder / "validation.parquet")
+    (folder / "b.txt").write_text("\n\n".join(sentences(10, 3)))
+    write_jsonl(folder / "c.jsonl", sentences(5, 4))
+    corpus = build_corpus(str(folder), "train:100", cache=tmp_path / "c")
+    assert sum(corpus.info["documents"].values()) == 35
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.txt", "", "holds no text"),
+        ("one.txt", "One document only.", "one document only"),
+        ("same.txt", "The same.\n\nThe same.\n\nThe same.", "one document only"),
+        ("bad.jsonl", '{"text": "a"}\n{"no": 1}\n', "bad.jsonl:2"),
+        ("bad2.jsonl", "not json\n", "bad2.jsonl:1"),
+        ("bad.parquet", "no parquet", "cannot be read as parquet"),
+        ("what.docx", "x", "not a text source"),
+    ],
+)
+def test_unusable_sources(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        build_corpus(str(tmp_path / name), "train:100", cache=tmp_path / "c")
+    assert caught.value.exit_code == 3
+    assert not list((tmp_path / "c").glob("*/corpus.json"))
+
+
+def test_missing_sources(tmp_path, sentences):
+    with pytest.raises(InputError, match="no known source"):
+        build_corpus("no/such/folder", "train:100", cache=tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"No .*file in"):
+        build_corpus(str(tmp_path / "empty"), "train:100", cache=tmp_path / "c")
+    with pytest.raises(UsageError, match="vocabulary size"):
+        build_corpus(write_jsonl(tmp_path / "a.jsonl", sentences(9)), "train:x", cache=tmp_path / "c")
+    with pytest.raises(InputError, match="No tokenizer at"):
+        build_corpus(str(tmp_path / "a.jsonl"), "./nowhere", cache=tmp_path / "c")
+
+
+def test_unreachable_hub_fails_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    for name in ("HTTPS_PROXY", "https_proxy", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match="cannot be reached") as caught:
+        build_corpus("wikipedia", "train:100", cache=tmp_path)
+    assert "docstrings" in caught.value.hint
+
+
+def test_damage_is_found(tmp_path, sentences):
+    corpus = build_corpus(write_jsonl(tmp_path / "a.jsonl", sentences(50)), "train:100", cache=tmp_path / "c")
+    file = corpus.path / "train-00000.ids.npy"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert verify_corpus(corpus) == [file.name]
+    file.write_bytes(bytes(data[:-10]))
+    with pytest.raises(InputError, match="damaged"):
+        open_corpus(corpus.path)
+
+
+def test_padded_rows_are_single_documents(corpus):
+    rows = paper.PaddedRows(corpus, "train", 32, 8)
+    ids = rows.rows(np.arange(20))
+    special = corpus.special
+    whole = set(documents(corpus, "train"))
+    for row in ids:
+        end = int(np.flatnonzero(row == special["sep"])[0])
+        assert row[0] == special["cls"]
+        assert (row[end + 1 :] == special["pad"]).all()
+        assert any(document[: end - 1] == tuple(row[1:end].tolist()) for document in whole)
+
+
+def test_docstrings_keep_prose_only():
+    found = docstrings.prose(
+        """Return the sum of all the values that were given to it.
+
+        The result is a :class:`~numpy.ndarray` of the ``same`` kind as the first of the arguments.
+
+        Parameters
+        ----------
+        x : array of shape (n,)
+            The values of which the sum is wanted by the caller here.
+
+        >>> total([1, 2])
+        3
+
+        .. note:: This is a directive, and so it is not a sentence of English.
+        """
+    )
+    assert found == [
+        "Return the sum of all the values that were given to it.",
+        "The result is a numpy.ndarray of the same kind as the first of the arguments.",
+    ]
+
+
+def test_docstrings_are_not_imported(tmp_path):
+    file = tmp_path / "evil.py"
+    file.write_text(
+        '"""This module has a docstring with enough words in it to count."""\nraise SystemExit("imported")\n'
+    )
+    assert docstrings._prose_of_file(str(file)) == [["This module has a docstring with enough words in it to count."]]
+    broken = tmp_path / "broken.py"
+    broken.write_text('"""A docstring.""" def (\x00')
+    assert docstrings._prose_of_file(str(broken)) == []
+
+
+def test_wikipedia_rows(tmp_path):
+    """Real text, where it is at hand."""
+    data = os.environ.get("GEOMPROBE_DATA") or os.path.join(os.path.dirname(__file__), "../../../shared/data")
+    if not os.path.isdir(os.path.join(data, "wikipedia")):
+        pytest.skip("no data folder (GEOMPROBE_DATA)")
+    file = os.path.join(data, "wikipedia", "validation.parquet")
+    tokenizer = os.path.join(data, "tokenizers", "bert-base-uncased")
+    corpus = build_corpus(file, tokenizer, cache=tmp_path, limit_tokens=100_000)
+    assert corpus.vocab_size == 30522
+    assert corpus.streams["train"][0].dtype == np.uint16
+    assert 6.5 < corpus.info["unigram_entropy"] < 7.5

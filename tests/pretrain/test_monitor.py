@@ -1,0 +1,88 @@
+"""Monitors say collapse when it is provoked, and keep silent when it is not."""
+
+import pytest
+import torch
+
+from pretrain.monitor import collapse_warnings, measure
+from pretrain.objectives import jepa_loss
+from pretrain.trainer import Rows, build_objective, make_optimizer, train
+
+
+@pytest.fixture
+def setting(tiny, corpus):
+    def make(**changes):
+        config = tiny(**changes)
+        data = Rows(config, corpus)
+        return config, build_objective(config, corpus), data, data.held_out(torch.arange(16).numpy(), 0)
+
+    return make
+
+
+def test_healthy(setting):
+    _, objective, _, batch = setting(objective="hybrid")
+    record = measure(objective, batch)
+    assert collapse_warnings(record | {"lambda": 0.5, "step": 0}) == []
+    assert record["ema_distance"] == 0
+    assert record["target_std"] > 0.3
+    assert abs(record["skill_context"]) < 0.2
+    assert record["gradient_mlm"] > 0
+    assert record["gradient_jepa"] > 0
+
+
+def test_collapse_without_stop_gradient(setting):
+    """With the encoder as its own target, and gradient through it, all states become one vector."""
+    config, objective, data, batch = setting(objective="jepa")
+    objective.target = objective.model.model
+    objective.target.requires_grad_(True)
+    optimizer = make_optimizer(config, objective, torch.device("cpu"))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.01
+        group["weight_decay"] = 0.0
+    unguarded = type(objective).target_states.__wrapped__  # without its no_grad
+    for step in range(200):
+        some = data.batch(step, 0)
+        predicted = objective.predict(some.ids, some.context, some.targets)
+        optimizer.zero_grad()
+        jepa_loss(predicted, unguarded(objective, some.ids, some.targets)).backward()
+        optimizer.step()
+    record = measure(objective, batch)
+    found = " ".join(collapse_warnings(record | {"step": 200}))
+    assert "target_std" in found or "encoder_rank" in found or "encoder_top_share" in found, record
+
+
+def test_targets_without_variance(setting):
+    _, objective, _, batch = setting(objective="hybrid")
+    objective.target_states = lambda ids, targets: torch.ones(*targets.shape, 32)
+    assert any("targets hardly differ" in text for text in collapse_warnings(measure(objective, batch)))
+
+
+def test_lambda_near_one(tiny):
+    """A balance that has drifted to the JEPA loss alone is named."""
+    warnings = []
+    config = tiny(objective="hybrid", balance="fixed", jepa_weight=1.0, monitor_every=4)
+    train(config, progress=lambda record: warnings.append(record.get("warning")))
+    assert any("lambda" in text and "switched MLM off" in text for text in warnings if text)
+
+
+def test_one_vector_for_all_texts(setting):
+    _, objective, _, batch = setting(objective="mlm")
+    with torch.no_grad():
+        for parameter in objective.model.model.parameters():
+            parameter.zero_()
+        objective.model.model.final_norm.weight.fill_(1.0)
+    record = measure(objective, batch)
+    assert record["encoder_rank"] < 2
+    assert any("fewer than two dimensions" in text for text in collapse_warnings(record))
+
+
+def test_a_callbacks_numbers_are_logged(tiny):
+    import json
+
+    def geometry(given):
+        assert given["ids"].shape[1] == 32
+        return {"geometry_rank": float(given["model"](given["ids"]).last_hidden_state.shape[-1])}
+
+    out = train(tiny(objective="mlm", monitor_every=6), on_monitor=geometry)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "geometry_rank" in line] == [6, 12]
+    assert all("encoder_rank" in line and "gradient_mlm" in line for line in lines if "geometry_rank" in line)
