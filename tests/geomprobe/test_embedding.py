@@ -185,3 +185,15 @@ def test_the_name_in_the_package_stays_the_function(model_folder):
 
     assert gp.embed is geomprobe.embedding.embed
     assert callable(gp.embed)
+
+
+@pytest.mark.slow
+def test_sts_benchmark_by_cosine_of_mean_pooling(minilm, data_dir):
+    from scipy.stats import spearmanr
+
+    from geomprobe.tasks import load_task
+
+    rows = load_task("stsb", data_dir=data_dir).validation
+    u, v = np.split(embed(load_encoder(minilm), [*rows.first, *rows.second]), 2)
+    cosine = (u * v).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
+    assert spearmanr(cosine, rows.labels).statistic == pytest.approx(0.867, abs=0.005)
