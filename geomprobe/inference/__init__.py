@@ -223,15 +223,13 @@ def _jackknife(found: Metric, definition: str, cloud: Cloud, value: float, clust
     if reads and not listed and cloud.n > JACKKNIFE_ROWS:
         return Influence(value, None, refused=f"no derivative, and the jackknife stops at {JACKKNIFE_ROWS:,} rows")
     home = shards.shards(clusters, cloud.seed)
-    if listed:
-        return Influence(value, shards.hubness_skew(cloud, home), JACKKNIFE)
 
     def compute(part: Cloud) -> float:
         result = found.variants[definition](part)
         return result.value if isinstance(result, Value) else float(result)
 
     try:
-        rows = shards.jackknife(cloud, compute, home, rows=reads)
+        rows = shards.hubness_skew(cloud, home) if listed else shards.jackknife(cloud, compute, home, rows=reads)
     except NotApplicable as reason:
         return Influence(value, None, refused=f"not defined once a shard of rows is left out ({reason})")
     except NeedsRows:

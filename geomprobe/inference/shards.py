@@ -33,6 +33,14 @@ def shards(clusters: np.ndarray, seed: int, count: int = SHARDS) -> np.ndarray:
     return home[clusters]
 
 
+def _count(home: np.ndarray) -> int:
+    """Return the number of shards; raises NotApplicable where leaving one out leaves fewer than three rows."""
+    sizes = np.bincount(home)
+    if len(home) - sizes.max() < 3:
+        raise NotApplicable("fewer than three rows are left without a shard")
+    return len(sizes)
+
+
 def merged_without(states: list[Moments]) -> list[Moments]:
     """Return, for each state, the merge of all others; prefixes and suffixes make that three merges a state."""
     before, after = [Moments()], [Moments()]
@@ -74,9 +82,7 @@ def jackknife(cloud: Cloud, compute: Callable[[Cloud], float], home: np.ndarray,
     The whole influence of a shard is written to its first row: SE² = (S−1)/S·Σ(θ_(s) − θ̄)² (Efron & Stein 1981).
     """
     assert cloud.rows is not None
-    count = int(home.max()) + 1
-    if count < 2:
-        raise NotApplicable("one cluster only")
+    count = _count(home)
     view = cloud.name
     values = np.empty(count)
     if rows or view not in ("raw", "centred"):
@@ -91,6 +97,8 @@ def jackknife(cloud: Cloud, compute: Callable[[Cloud], float], home: np.ndarray,
 
 def spread(values: np.ndarray, home: np.ndarray) -> np.ndarray:
     """Return influences of shape (n,) from the values without each shard; a shard's lies on its first row."""
+    if not np.isfinite(values).all():
+        raise NotApplicable("the value without some shard is not finite")
     count, n = len(values), len(home)
     out = np.zeros(n)
     first = np.unique(home, return_index=True)[1]
@@ -105,9 +113,7 @@ def hubness_skew(cloud: Cloud, home: np.ndarray) -> np.ndarray:
     """
     k = isotropy.HUBNESS_K
     own = home[cloud.sphere[0]]
-    m, count = len(own), int(home.max()) + 1
-    if count < 2:
-        raise NotApplicable("one cluster only")
+    m, count = len(own), _count(home)
     found = cloud.neighbours(min(3 * k, m - 1))[1].cpu().numpy()
     values = np.empty(count)
     for s in range(count):
@@ -115,5 +121,6 @@ def hubness_skew(cloud: Cloud, home: np.ndarray) -> np.ndarray:
         near = found[asked]
         there = own[near] != s
         counted = near[there & (there.cumsum(1) <= k)]
-        values[s] = isotropy.skewness(np.bincount(counted, minlength=m)[asked].astype(np.float64))
+        occurrences = np.bincount(counted, minlength=m)[asked].astype(np.float64)
+        values[s] = isotropy.skewness(occurrences) if np.ptp(occurrences) else np.nan
     return spread(values, home)

@@ -148,6 +148,8 @@ def checked_pairs(cloud: Cloud) -> np.ndarray:
     second = (first + rng.integers(1, cloud.n, CHECKED_PAIRS)) % cloud.n
     a, b = cloud.take(first), cloud.take(second)
     both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
+    if not both.any():
+        return np.zeros(1)
     return ((unit_rows(a[both]) - unit_rows(b[both])) ** 2).sum(1).cpu().numpy()
 
 
