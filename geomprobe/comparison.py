@@ -427,7 +427,7 @@ def decided(
     for row, one in zip(pairs, found, strict=True):
         metric, value = str(row["metric"]), float(row["value_a"])
         size = margin(metric, value, margins)
-        p_tost = np.nan
+        p_tost = 0.0 if one.se == 0 and one.diff == 0 else np.nan  # equal is equivalent, whatever the margin
         if one.se is not None and size is not None:
             p_tost = intervals.p_equivalence(one.diff, one.se, one.dof, size)
         rows.append(
