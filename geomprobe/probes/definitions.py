@@ -214,6 +214,14 @@ _ENTRIES: tuple[dict[str, str], ...] = (
         _AFFINE,
         "Adi et al. 2017",
     ),
+    _entry(
+        "lexical_overlap_spearman",
+        "Spearman correlation of the word overlap of a pair (Jaccard) with a ridge regression on [u; v; |u−v|; u∗v]",
+        "[−1, 1]",
+        _LEXICAL,
+        _AFFINE,
+        "Conneau et al. 2018 (surface information), for pairs",
+    ),
 )
 
 _SHARES = {

@@ -22,9 +22,10 @@ from geomprobe.probes.rows import (
     unique_sentences,
 )
 from geomprobe.probes.scores import classification_rows, on_rows
+from geomprobe.probes.semantic import pair_features
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
 from geomprobe.tasks.base import Task
-from geomprobe.tasks.words import words
+from geomprobe.tasks.words import word_overlap, words
 
 MAX_SENTENCES = 10_000
 CONTENT_WORDS = 100
@@ -223,4 +224,41 @@ def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors
         return [missing_row("lexical_word_content_accuracy", reason, **size, status="not applicable")]
     target = targets(task, seed)
     vectors = stack(train)[target.train_index], stack(validation)[target.held_out_index]
-    return [*_rows(target, vectors, None, seed, validation.d), *_control_rows(task, seed, validation.d)]
+    rows = [*_rows(target, vectors, None, seed, validation.d), *_control_rows(task, seed, validation.d)]
+    if train.second is not None:
+        features = pair_features(train), pair_features(validation)
+        rows += [_overlap_row(task, features, None, seed, validation.d), *_overlap_controls(task, seed, validation.d)]
+    return rows
+
+
+@once_per_task
+def _overlaps(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray, Folds | None]:
+    """Word overlap (Jaccard) of the pairs of each split, and folds that keep pairs with a common sentence together."""
+    train = train_split(task)
+    overlap = word_overlap(train)
+    folds = make_folds(overlap, sentence_groups(train), stratify=False, seed=seed)
+    return overlap, word_overlap(task.validation), folds
+
+
+def _overlap_row(
+    task: Task, features: tuple[np.ndarray, np.ndarray], control: str | None, seed: int, d: int
+) -> dict[str, Any]:
+    y, y_held_out, folds = _overlaps(task, seed)
+    scored = regress(features[0], y, features[1], y_held_out, folds)
+    row = result_row("lexical_overlap_spearman", scored.spearman, control=control, n=len(y_held_out), d=d, seed=seed)
+    if row["status"] == "ok":
+        clusters = sentence_groups(task.validation)
+        row |= jackknife_interval(on_rows(spearman, y_held_out, scored.predictions), len(y_held_out), clusters)
+    return row
+
+
+@once_per_task
+def _overlap_controls(task: Task, seed: int, d: int) -> list[dict[str, Any]]:
+    """The overlap row of a random projection of the bag of words, and of lengths."""
+    sides = controls.tfidf(train_split(task), task.validation)
+    projected = [pair_features(PairVectors(*(controls.project(side, d, seed) for side in split))) for split in sides]
+    lengths = [controls.length_features(split) for split in (train_split(task), task.validation)]
+    return [
+        _overlap_row(task, (projected[0], projected[1]), "bow_projection", seed, d),
+        _overlap_row(task, (lengths[0], lengths[1]), "length", seed, d),
+    ]
