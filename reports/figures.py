@@ -259,6 +259,21 @@ def histograms(data: Mapping[str, Any]) -> Figure:
     return _curves(data, logarithmic=False)
 
 
+def curves(data: Mapping[str, Any]) -> Figure:
+    """Any other curve, a panel a task, a band where there is one."""
+    figure, axes = _grid(len(data["panels"]), 3, 1.2, legend=data["legend"])
+    for axis, panel in zip(axes, data["panels"], strict=True):
+        axis.set_title(_label(panel["title"], 30))
+        for line in panel["lines"]:
+            i = line["series"]
+            if line.get("low"):
+                axis.fill_between(line["x"], line["low"], line["high"], color=colour(i), alpha=0.18, linewidth=0)
+            axis.plot(line["x"], line["y"], color=colour(i), linestyle=_line(i), linewidth=1.4)
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(4))
+    _outer_labels(axes, 3, data["x_label"], data["y_label"])
+    return figure
+
+
 def decomposition(data: Mapping[str, Any]) -> Figure:
     """Uniformity raw and centred as a dumbbell a model and task, against the Jensen bounds and the reference."""
     groups = data["groups"]
@@ -466,6 +481,7 @@ def controls(data: Mapping[str, Any]) -> Figure:
 DRAW: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
     "spectra": spectra,
     "histograms": histograms,
+    "curves": curves,
     "decomposition": decomposition,
     "heat": heat,
     "forest": forest,

@@ -6,7 +6,7 @@ from typing import Any
 
 from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
 from reports.facts import Facts, Row
-from reports.formats import listed, number
+from reports.formats import count, finite, listed, number, words
 from reports.tables import by_pooling, legend, lettered, measured, sides, value_table
 from reports.wording import slug
 
@@ -29,9 +29,9 @@ def geometry(facts: Facts) -> Section:
 
     def make(pooling: str) -> list[Block]:
         made: list[Block] = []
-        for plot in (_decomposition(facts, pooling), _spectra(facts, pooling), _histograms(facts, pooling)):
-            if plot:
-                made.append(plot)
+        plots = (_decomposition(facts, pooling), _spectra(facts, pooling), _histograms(facts, pooling))
+        made += [plot for plot in plots if plot]
+        made += _other_curves(facts, pooling)
         if metrics:
             made.append(
                 value_table(
@@ -129,6 +129,7 @@ def _curve_index(facts: Facts) -> dict[tuple[str, str], list[Row]]:
 
 def _spectra(facts: Facts, pooling: str) -> Figure | None:
     curves = _curve(facts, "spectrum", pooling)
+    bands = [_curve(facts, f"spectrum_{end}", pooling) for end in ("low", "high")]
     panels: list[dict[str, Any]] = []
     rows: list[Line] = []
     for task in facts.tasks:
@@ -138,13 +139,10 @@ def _spectra(facts: Facts, pooling: str) -> Figure | None:
                 continue
             x, y = curves[task, model]
             keep = [i for i in _thin(len(x), SPECTRUM_POINTS) if y[i] > 1e-12]
-            lines.append(
-                {
-                    "series": facts.series.get(model, 0),
-                    "x": [x[i] for i in keep],
-                    "y": [float(f"{y[i]:.6g}") for i in keep],
-                }
-            )
+            entry: dict[str, Any] = {"series": facts.series.get(model, 0)}
+            for name, values in {"x": x, "y": y, **_band(bands, task, model, len(x))}.items():
+                entry[name] = [float(f"{values[i]:.6g}") for i in keep]
+            lines.append(entry)
             at = dict(zip(x, y, strict=True))
             rows.append(
                 line(
@@ -178,6 +176,77 @@ def _spectra(facts: Facts, pooling: str) -> Figure | None:
         "y_label": "share of variance",
     }
     return figure(slug("spectra", pooling), "spectra", "Spectra", caption, alt, data, side)
+
+
+def _other_curves(facts: Facts, pooling: str) -> list[Figure]:
+    """Return a figure for every further kind of curve, such as rarefaction; ``_low`` and ``_high`` are its band."""
+    kinds = dict.fromkeys(row["curve"] for row in facts.curves if row["pooling"] == pooling)
+    known = {"spectrum", "cosine_histogram"}
+    found = []
+    for kind in kinds:
+        stem = kind.removesuffix("_low").removesuffix("_high")
+        if kind in known or (stem != kind and stem in kinds):
+            continue
+        curves = _curve(facts, kind, pooling)
+        bands = [_curve(facts, f"{kind}_{end}", pooling) for end in ("low", "high")]
+        panels: list[dict[str, Any]] = []
+        rows: list[Line] = []
+        for task in facts.tasks:
+            lines = []
+            for model in facts.models:
+                if (task, model) not in curves:
+                    continue
+                x, y = curves[task, model]
+                entry: dict[str, Any] = {"series": facts.series.get(model, 0), "x": x, "y": y}
+                entry |= _band(bands, task, model, len(x))
+                lines.append(entry)
+                first, last = (f"{count(x[i])}: {number(y[i])}" for i in (0, -1))
+                rows.append(line([cell(task), cell(lettered(facts, model)), cell(first), cell(last)], task))
+            if lines:
+                panels.append({"title": task, "lines": lines})
+        name = words(kind)
+        heads = [("task", False), ("model", False), ("first point", False), ("last point", False)]
+        side = table(slug("curve", kind, pooling, "table"), f"Ends of the curves, {name}.", heads, rows, folded=True)
+        x_label = "rows" if kind.startswith("rarefaction") else ""
+        where = listed([p["title"] for p in panels])
+        alt = f"Curves of {name} for {listed(facts.models)} on {where}, {pooling} pooling."
+        data = {"panels": panels, "legend": legend(facts, facts.models), "x_label": x_label, "y_label": ""}
+        caption = f"{name[:1].upper()}{name[1:]}, with its band where there is one."
+        found.append(figure(slug("curve", kind, pooling), "curves", name, caption, alt, data, side))
+    return found
+
+
+def _band(bands: list[Any], task: str, model: str, n: int) -> dict[str, list[float]]:
+    """Return the lower and upper curve of a band, where both are there with as many points as the curve."""
+    low, high = (band.get((task, model), ([], []))[1] for band in bands)
+    return {"low": low, "high": high} if len(low) == len(high) == n else {}
+
+
+def similarity(facts: Facts) -> list[Figure]:
+    """Return a map layers × layers for every entry of ``similarity`` in run.json (see docs/reports.md)."""
+    found = []
+    for i, entry in enumerate(facts.run.get("similarity") or []):
+        if not isinstance(entry, dict) or not entry.get("values"):
+            continue
+        grid = [[finite(v) for v in row] for row in entry["values"]]
+        sizes = {"layers_a": len(grid), "layers_b": len(grid[0])}
+        down, across = ([f"layer {k}" for k in entry.get(key) or range(n)] for key, n in sizes.items())
+        a, b, name = entry.get("a", "A"), entry.get("b", "B"), words(entry.get("metric", "similarity"))
+        cells = [[{"value": v, "text": number(v, 2), "failed": v is None} for v in row] for row in grid]
+        where = f"{entry.get('task', '')}, {entry.get('pooling', '')} pooling"
+        panel = {"title": f"{b} across, {a} down", "series": None, "difference": False, "cells": cells}
+        rows = [
+            line([cell(layer), *(cell(str(c["text"]), finite(c["value"])) for c in row)])
+            for layer, row in zip(down, cells, strict=True)
+        ]
+        heads = [(str(a), False), *((layer, True) for layer in across)]
+        key = f"similarity-{i}"
+        what = f"{name} of the layers of {a} (down) and {b} (across), {where}."
+        side = table(f"{key}-table", what, heads, rows, folded=True)
+        data = {"rows": down, "columns": across, "panels": [panel]}
+        alt = f"Map of {name} between the layers of {a} and those of {b}, {where}."
+        found.append(figure(key, "heat", f"{name} between layers", f"On {where}.", alt, data, side))
+    return found
 
 
 def _thin(n: int, points: int) -> list[int]:

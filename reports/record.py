@@ -217,7 +217,7 @@ def _same_rows(facts: Facts) -> bool:
 
 SHOWN_ELSEWHERE = (
     "schema_version", "created", "command", "geomprobe_version", "versions", "hardware", "wall_seconds", "models",
-    "tasks", "failed_cells", "verdict",
+    "tasks", "failed_cells", "verdict", "claims", "similarity",
 )  # fmt: skip
 FILES = {
     "results.parquet": "every number, a row each",

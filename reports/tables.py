@@ -9,6 +9,7 @@ from reports.facts import REFERENCES, Facts, Row, judgement
 from reports.formats import count, decimals, interval, number, p_value
 from reports.wording import WORDS, tally, term, title
 
+WITH_INTERVALS = ("95 % interval", "p (Holm)", "detectable")  # detectable: the smallest difference this n would find
 LONG = 40  # rows past which a table is folded
 
 
@@ -64,7 +65,13 @@ def value_table(
     names = sides(facts)
     heads = [("task", False), ("metric", False), *((lettered(facts, n), True) for n in names)]
     if facts.pair:
-        heads += [("B − A", True), ("95 % interval", True), ("p (Holm)", True), ("verdict", False)]
+        heads += [
+            ("B − A", True),
+            ("95 % interval", True),
+            ("p (Holm)", True),
+            ("detectable", True),
+            ("verdict", False),
+        ]
     heads.append(("n", True))
     rows: list[Line] = []
     for task in facts.tasks:
@@ -72,7 +79,7 @@ def value_table(
             if made := _value_line(facts, names, task, metric, view, pooling):
                 rows.append(made)
     if facts.pair and not any(r["ci_low"] is not None for r in facts.by_difference.values()):
-        drop = {heads.index(("95 % interval", True)), heads.index(("p (Holm)", True))}
+        drop = {heads.index((name, True)) for name in WITH_INTERVALS}
         heads = [h for i, h in enumerate(heads) if i not in drop]
         for made in rows:
             made["cells"] = [c for i, c in enumerate(made["cells"]) if i not in drop]
@@ -97,13 +104,14 @@ def _value_line(facts: Facts, names: list[str], task: str, metric: str, view: st
     if facts.pair:
         if row is None:
             why = "reference" if metric in REFERENCES else "not compared"
-            cells += [cell("–"), cell(""), cell("–"), cell(why)]
+            cells += [cell("–"), cell(""), cell("–"), cell("–"), cell(why)]
         else:
             code = judgement(row)
             cells += [
                 cell(number(row["diff"], places, signed=True), row["diff"]),
                 cell(interval(row["ci_low"], row["ci_high"], places) or "none", row["ci_low"]),
                 cell(p_value(row["p_holm"] if row["p_holm"] is not None else row["p"]), row["p_holm"]),
+                cell(number(row["mdd"], places), row["mdd"]),
                 cell(WORDS[code], code, code),
             ]
     cells.append(cell(count(n), n))

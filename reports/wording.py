@@ -14,7 +14,7 @@ WORDS = {
     "lower": "▼ lower",
     "equivalent": "≈ equivalent",
     "unclear": "○ no clear difference",
-    "none": "– no interval",
+    "none": "– no verdict",
 }
 
 

@@ -104,7 +104,7 @@ def wording(diff: float, p: float) -> str:
     """Return a verdict in the style of the compare command."""
     if p < 0.05:
         return "higher" if diff > 0 else "lower"
-    return "equivalent" if abs(diff) < 0.01 else "no clear difference"
+    return "no difference" if abs(diff) < 0.01 else "no clear difference"
 
 
 def make_results(

@@ -147,3 +147,28 @@ def test_clean_keeps_no_control_and_names_stay_apart():
     names = formats.short_names(["x" * 10_000, "x" * 9_000, ""])
     assert len(set(names.values())) == 3
     assert max(map(len, names.values())) <= 48
+
+
+def test_bands_rarefaction_and_similarity_are_drawn_where_they_occur(make_results):
+    from geomprobe.results import CURVE_COLUMNS, table
+    from reports import figures
+
+    results = make_results(spectrum_points=32, **SMALL)
+    rows = results.curves.to_dict("records")
+    spectra = [r for r in rows if r["curve"] == "spectrum"]
+    rows += [
+        r | {"curve": f"spectrum_{end}", "y": r["y"] * k} for r in spectra for end, k in (("low", 0.9), ("high", 1.1))
+    ]
+    rows += [r | {"curve": "rarefaction_effective_rank", "x": 100 * r["x"], "y": 50.0} for r in spectra[:32]]
+    results.curves = table(rows, CURVE_COLUMNS)
+    values = [[1.0, 0.5, 0.2], [0.5, None, 0.4]]
+    results.run["similarity"] = [
+        {"metric": "linear_cka", "task": "sst2", "pooling": "mean", "a": "mlm", "b": "hybrid", "values": values}
+    ]
+    found = {b["id"]: b for b in walk(build_view(results)) if b["type"] == "figure"}
+    line = found["spectra-mean"]["data"]["panels"][0]["lines"][0]
+    assert line["low"][0] < line["y"][0] < line["high"][0]
+    assert found["curve-rarefaction-effective-rank-mean"]["data"]["panels"][0]["lines"][0]["x"][0] == 100
+    assert found["similarity-0"]["table"]["rows"][1]["cells"][3]["text"] == "0.40"
+    for name in ("spectra-mean", "curve-rarefaction-effective-rank-mean", "similarity-0"):
+        assert figures.render(found[name]["kind"], found[name]["data"]).startswith("<svg")
