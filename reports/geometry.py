@@ -7,7 +7,7 @@ from typing import Any
 from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
 from reports.facts import Facts, Row
 from reports.formats import count, finite, listed, number, words
-from reports.tables import by_pooling, legend, lettered, measured, sides, value_table
+from reports.tables import by_pooling, forest, legend, lettered, measured, sides, value_table
 from reports.wording import slug
 
 DECOMPOSITION = {
@@ -31,6 +31,8 @@ def geometry(facts: Facts) -> Section:
         made: list[Block] = []
         plots = (_decomposition(facts, pooling), _spectra(facts, pooling), _histograms(facts, pooling))
         made += [plot for plot in plots if plot]
+        if facts.pair and (plot := forest(facts, "geometry", [mv for mv in facts.headline if mv in metrics], pooling)):
+            made.insert(0, plot)
         made += _other_curves(facts, pooling)
         if metrics:
             made.append(

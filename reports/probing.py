@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
-from reports.facts import Facts, judgement
+from reports.facts import Facts
 from reports.formats import listed, number
-from reports.tables import by_pooling, legend, value_table
+from reports.tables import by_pooling, forest, legend, value_table
 from reports.wording import slug, title
 
 
@@ -19,7 +19,7 @@ def downstream(facts: Facts) -> Section:
 
         def make(pooling: str) -> list[Block]:
             made: list[Block] = []
-            if facts.pair and (plot := _forest(facts, "downstream", metrics, pooling)):
+            if facts.pair and (plot := forest(facts, "downstream", metrics, pooling)):
                 made.append(plot)
             if plot := _controls(facts, "downstream", metrics, pooling):
                 made.append(plot)
@@ -57,7 +57,7 @@ def lexical(facts: Facts) -> Section:
         made: list[Block] = []
         if plot := _controls(facts, "lexical", metrics, pooling):
             made.append(plot)
-        if facts.pair and (plot := _forest(facts, "lexical", metrics, pooling)):
+        if facts.pair and (plot := forest(facts, "lexical", metrics, pooling)):
             made.append(plot)
         made.append(
             value_table(
@@ -67,33 +67,6 @@ def lexical(facts: Facts) -> Section:
         return made
 
     return {"id": "lexical", "title": "Lexical against semantic", "lead": lead, "blocks": by_pooling(facts, make)}
-
-
-def _forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
-    assert facts.pair
-    panels: list[dict[str, Any]] = []
-    for metric, view in metrics:
-        rows = [(t, facts.difference(t, pooling, metric, view)) for t in facts.tasks]
-        lines: list[dict[str, Any]] = [
-            {"name": t, "diff": r["diff"], "low": r["ci_low"], "high": r["ci_high"], "judgement": judgement(r)} if r
-            else {"name": t, "diff": None, "low": None, "high": None, "judgement": "none"}
-            for t, r in rows
-        ]  # fmt: skip
-        if any(entry["diff"] is not None for entry in lines):
-            margin = next((r["margin"] for _, r in rows if r and r["margin"]), None)
-            panels.append({"title": title(facts, metric, view), "rows": lines, "margin": margin})
-    if not panels:
-        return None
-    panels = panels[:6]
-    with_interval = any(entry["low"] is not None for p in panels for entry in p["rows"])
-    caption = "B − A for each task" + (
-        " with its 95 % interval; the grey band is the margin of equivalence." if with_interval
-        else "; hollow points have no interval, so their distance from zero says nothing of certainty."
-    )  # fmt: skip
-    what = listed([p["title"] for p in panels])
-    alt = f"Forest plot, {pooling} pooling: {facts.pair[1]} minus {facts.pair[0]}, {what} on {listed(facts.tasks)}."
-    data = {"panels": panels, "x_label": "B − A"}
-    return figure(slug("forest", id, pooling), "forest", "Differences, task by task", caption, alt, data)
 
 
 def _controls(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import Block, Line, Option, Table, cell, choice, line, table
+from reports.blocks import Block, Figure, Line, Option, Table, cell, choice, figure, line, table
 from reports.facts import REFERENCES, Facts, Row, judgement
-from reports.formats import count, decimals, interval, number, p_value
-from reports.wording import WORDS, tally, term, title
+from reports.formats import count, decimals, interval, listed, number, p_value
+from reports.wording import WORDS, slug, tally, term, title
 
 WITH_INTERVALS = ("95 % interval", "p (Holm)", "detectable")  # detectable: the smallest difference this n would find
 LONG = 40  # rows past which a table is folded
@@ -126,6 +126,34 @@ def half_width(row: Row | None) -> float | None:
 
 def plain_table(id: str, caption: str, heads: tuple[str, ...], rows: list[list[str]]) -> Table:
     return table(id, caption, [(h, False) for h in heads], [line([cell(c) for c in r]) for r in rows])
+
+
+def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
+    """Return the forest plot of the differences of the pair, a panel a metric (the first six), a line a task."""
+    assert facts.pair
+    panels: list[dict[str, Any]] = []
+    for metric, view in metrics:
+        rows = [(t, facts.difference(t, pooling, metric, view)) for t in facts.tasks]
+        lines: list[dict[str, Any]] = [
+            {"name": t, "diff": r["diff"], "low": r["ci_low"], "high": r["ci_high"], "judgement": judgement(r)} if r
+            else {"name": t, "diff": None, "low": None, "high": None, "judgement": "none"}
+            for t, r in rows
+        ]  # fmt: skip
+        if any(entry["diff"] is not None for entry in lines):
+            margin = next((r["margin"] for _, r in rows if r and r["margin"]), None)
+            panels.append({"title": title(facts, metric, view), "rows": lines, "margin": margin})
+    if not panels:
+        return None
+    panels = panels[:6]
+    with_interval = any(entry["low"] is not None for p in panels for entry in p["rows"])
+    caption = "B − A for each task" + (
+        " with its 95 % interval; the grey band is the margin of equivalence." if with_interval
+        else "; hollow points have no interval, so their distance from zero says nothing of certainty."
+    )  # fmt: skip
+    what = listed([p["title"] for p in panels])
+    alt = f"Forest plot, {pooling} pooling: {facts.pair[1]} minus {facts.pair[0]}, {what} on {listed(facts.tasks)}."
+    data = {"panels": panels, "x_label": "B − A"}
+    return figure(slug("forest", id, pooling), "forest", "Differences, task by task", caption, alt, data)
 
 
 def claims(facts: Facts) -> Table | None:

@@ -169,6 +169,8 @@ def _verdict(facts: Facts) -> Verdict:
     if isinstance(given, str):
         given = {"sentence": given}
     scope = f"{_scope(facts)}; protocol {facts.run.get('protocol') or 'not recorded'}."
+    if facts.pair:
+        scope += " A cell is one task under one pooling, at the deepest layer."
     if facts.kind == "groups":
         seeds = {g: len(m) for g, m in facts.groups.items()}
         named = listed([f"{n} of {g}" for g, n in seeds.items()])
@@ -266,7 +268,7 @@ def _difference_card(facts: Facts, metric: str, view: str) -> Card | None:
 
 
 def _place(facts: Facts, task: str, row: dict[str, Any]) -> str:
-    return f"on {task}, {facts.pooling} pooling, n = {count(row['n'])}"
+    return f"on {task}, {facts.pooling} pooling, n\u00a0=\u00a0{count(row['n'])}"
 
 
 def _value_card(facts: Facts, metric: str, view: str) -> Card | None:
