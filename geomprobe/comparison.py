@@ -297,7 +297,8 @@ def _geometry(row: Row, first: Row | None, second: Row | None) -> Difference:
     left, right = (np.asarray(side["contributions"], np.float64) for side in (first, second))
     if len(left) != len(right):
         raise UsageError(f"{row['metric']}: the two models do not have the same clusters of rows.")
-    return inference.difference(diff, right - left, float(first["extra"]) + float(second["extra"]), row["ci_method_a"])
+    extras = float(first["extra"]), float(second["extra"])
+    return inference.difference(diff, right - left, extras, row["ci_method_a"])
 
 
 def _clusters(examples: pd.DataFrame) -> np.ndarray:
@@ -357,7 +358,7 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
         return Difference(diff, None, None, None, 0.0, None, "no valid interval: not a function of the kept scores")
     clusters = _clusters(left)
     contributions = np.bincount(clusters, moved[1] - moved[0]) / len(clusters)
-    found = inference.difference(diff, contributions, 0.0, "influence function")
+    found = inference.difference(diff, contributions, (0.0, 0.0), "influence function")
     clustered = len(contributions) < len(clusters)
     if clustered:
         return _with(found, found.p, f"{found.method}, {len(contributions)} clusters")

@@ -41,6 +41,8 @@ __all__ = [
 FUNCTION = "influence function"
 JACKKNIFE = "delete-a-shard jackknife"
 KNOWN = ("raw", "centred")
+ROUNDING = 0.25
+"""Most variance that rounding the crossing up to a whole rank adds: it falls on either of two ranks equally often."""
 RAW_ONLY = {
     "class_alignment": sphere.class_alignment,
     "class_separation": sphere.class_separation,
@@ -178,8 +180,7 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
 
 def _spectral(name: str, linearised: dict[str, spectral.Linearised], value: float, n: int) -> Influence:
     found = linearised[name]
-    # a whole rank is the crossing rounded up: uniform over one step
-    extra = 1 / 12 if name.startswith("rank_") else 0.0
+    extra = ROUNDING if name.startswith("rank_") else 0.0
     return Influence(value, found.rows, extra=extra, second_order=found.curvature_variance(n))
 
 
@@ -256,7 +257,9 @@ def interval(influence: Influence, clusters: np.ndarray, level: float = LEVEL) -
     half = t_quantile((1 + level) / 2, dof) * se
     if len(contributions) < len(clusters):
         method += f", {len(contributions)} clusters"
-    if influence.second_order > 0 and (se**2 - influence.extra) < 3 * influence.second_order:
+    first_order = se**2 - influence.extra
+    rounded = influence.extra == ROUNDING and first_order < influence.extra
+    if rounded or 0 < first_order < 3 * influence.second_order:
         method += ", conservative"
     return Interval(se, influence.value - half, influence.value + half, dof, method)
 
@@ -364,17 +367,37 @@ def paired_difference(
         reason = first.refused or second.refused
         return Difference(diff, None, None, None, 0.0, None, f"no valid interval: {reason}")
     moved = second.contributions(clusters) - first.contributions(clusters)
-    return difference(diff, moved, first.extra + second.extra, first.method, level)
+    return difference(diff, moved, (first.extra, second.extra), first.method, level)
 
 
-def difference(diff: float, moved: np.ndarray, extra: float, method: str, level: float = LEVEL) -> Difference:
-    """Return a paired difference from the difference of the contributions of each cluster, float64 (g,)."""
+def difference(
+    diff: float, moved: np.ndarray, extras: tuple[float, float], method: str, level: float = LEVEL
+) -> Difference:
+    """Return a paired difference from contributions.
+
+    Parameters
+    ----------
+    diff : float
+    moved : float64 ndarray of shape (g,)
+        Difference of the contributions of each cluster.
+    extras : tuple of float
+        Variance of each side that no row answers for.
+    method : str
+        Of the sides.
+    """
     if not moved.any():
         return Difference(diff, 0.0, diff, diff, float(len(moved) - 1), p_two_sided(diff, 0.0, 1.0), f"paired {method}")
     dof = degrees(moved)
     if dof < MIN_DEGREES:
         reason = "a few rows decide the standard error"
         return Difference(diff, None, None, None, dof, None, f"no valid interval: {reason}")
-    se = standard_error(moved, extra)
+    se = standard_error(moved, 0.0)
+    extra = sum(extras)
+    if extras == (
+        ROUNDING,
+        ROUNDING,
+    ):  # nearly equal clouds are rounded to the same rank but where a step falls between
+        extra = min(extra, se)
+    se = float(np.sqrt(se**2 + extra))
     half = t_quantile((1 + level) / 2, dof) * se
     return Difference(diff, se, diff - half, diff + half, dof, p_two_sided(diff, se, dof), f"paired {method}")

@@ -79,7 +79,7 @@ def test_rank_influence_is_the_slope_of_the_joined_curve():
         moved = base * (1 - step)
         moved[i] += step
         assert (crossing(moved) - crossing(base)) / step == pytest.approx(influence.rows[i], rel=1e-2, abs=1e-2)
-    assert influence.extra == pytest.approx(1 / 12)
+    assert influence.extra == inference.ROUNDING
 
 
 def test_influences_of_pairs_and_their_chains():
