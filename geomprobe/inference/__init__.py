@@ -393,11 +393,9 @@ def difference(
         return Difference(diff, None, None, None, dof, None, f"no valid interval: {reason}")
     se = standard_error(moved, 0.0)
     extra = sum(extras)
-    if extras == (
-        ROUNDING,
-        ROUNDING,
-    ):  # nearly equal clouds are rounded to the same rank but where a step falls between
-        extra = min(extra, se)
+    if extras == (ROUNDING, ROUNDING):
+        # nearly equal clouds are rounded to the same rank, but where a step falls between their crossings
+        extra = min(extra, 10 * se)
     se = float(np.sqrt(se**2 + extra))
     half = t_quantile((1 + level) / 2, dof) * se
     return Difference(diff, se, diff - half, diff + half, dof, p_two_sided(diff, se, dof), f"paired {method}")
