@@ -339,7 +339,8 @@ def _uniformity(cloud: Cloud) -> Value:
     note = None
     if sampled is not None:
         error = sampled.se / sampled.mean
-        note = f"{sampled.pairs:,} sampled pairs with control variates, sampling standard error {error:.1e}"
+        how = f"control variates (variance cut {sampled.gain:,.0f} times)"
+        note = f"{sampled.pairs:,} sampled pairs with {how}, sampling standard error {error:.1e}"
     return Value(value, n, _join(note, _left_out(cloud, n)))
 
 

@@ -181,6 +181,8 @@ def test_sampled_pairs_agree_with_all_pairs():
     difference = (values(sampled) - values(exact))["uniformity"].abs()
     assert (difference < 4 * error).all()
     assert error < 1e-3
+    cut = float(sampled["note"].iloc[0].split("variance cut ")[1].split(" times")[0].replace(",", ""))
+    assert cut > 10
     again = measure(x, metrics=["uniformity"], seed=3, intervals=False)
     assert values(again)["uniformity", "raw"] == values(sampled)["uniformity", "raw"]
 
