@@ -128,8 +128,12 @@ def uniformity_is_mean(facts: Facts) -> Finding | None:
     if moved:
         text = "Raw uniformity differs, and the difference is gone or turned round once the mean vector is removed."
         return _finding("uniformity-is-mean", "issue", text, "geometry", f"{len(moved)} of {len(known)} tasks")
-    text = "Raw and centred uniformity say the same: the difference is more than the common mean vector."
-    return _finding("uniformity-is-mean", "passed", text, "geometry", f"{len(known)} tasks")
+    hidden = [r for r, c in known if c in ("higher", "lower") and c != r]
+    if hidden:
+        text = "Centred uniformity differs where raw uniformity does not: the common mean vector hides the difference."
+        return _finding("uniformity-is-mean", "tip", text, "geometry", f"{len(hidden)} of {len(known)} tasks")
+    text = "Raw and centred uniformity say the same: what differs is more than the common mean vector."
+    return _finding("uniformity-is-mean", "passed", text, "geometry", f"{len(known)} of {len(known)} tasks")
 
 
 @rule("pooling-decides")

@@ -252,7 +252,8 @@ def _difference_card(facts: Facts, metric: str, view: str) -> Card | None:
     if tally["none"] == total:
         cells = f"{up} of {total} cells up, {down} down"
     else:
-        cells = f"higher in {tally['higher']}, lower in {tally['lower']} of {total} cells"
+        named = [f"{wording.WORDS[code][2:]} in {n}" for code, n in tally.items() if n]
+        cells = f"{listed(named)} of {total} cells"
     shown = interval(row["ci_low"], row["ci_high"], places)
     return {
         "title": wording.title(facts, metric, view),

@@ -142,6 +142,12 @@ def test_rule(make_results, code, expected):
         }
 
 
+def test_a_difference_that_the_mean_hides_is_told(make_results):
+    results = verdicts(make_results(intervals=True, **SMALL), "metric == 'uniformity'", "no difference")
+    results = verdicts(results, "metric == 'uniformity' and view == 'centred'", "lower", -1)
+    assert severity(results, "uniformity-is-mean") == "tip"
+
+
 def test_every_rule_has_its_cases():
     assert set(CASES) == set(RULES)
 
