@@ -165,7 +165,7 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
         if name == "uniformity":
             return _uniformity(work, value)
         if name == "partition_isotropy" and cloud.n <= EXACT_ROWS:
-            return Influence(value, spectral.partition_isotropy(cloud))
+            return _partition_isotropy(cloud, value)
         if name.startswith("rogue_share_") and cloud.name == "raw":
             return _rogue_share(cloud, value, int(name.rsplit("_", 1)[1]))
     if cloud.name == "raw" and definition == STANDARD:
@@ -196,12 +196,20 @@ def _uniformity(work: Workspace, value: float) -> Influence:
     return Influence(value, rows, extra=extra, second_order=second)
 
 
+def _partition_isotropy(cloud: Cloud, value: float) -> Influence:
+    rows = spectral.partition_isotropy(cloud)
+    if not float(np.std(rows)) < 0.5 * value * np.sqrt(cloud.n):
+        return Influence(value, None, refused="the standard error is over half of the value")
+    return Influence(value, rows)
+
+
 def _rogue_share(cloud: Cloud, value: float, k: int) -> Influence:
-    rows, whole = sphere.rogue_share(cloud, k)
+    rows, whole, tied = sphere.rogue_share(cloud, k)
     error = float(np.std(whole)) / np.sqrt(cloud.n)
     if abs(cloud.cosine_mean) < 3 * error:
         return Influence(value, None, refused="the mean cosine, which is shared, is within three standard errors of 0")
-    return Influence(value, rows)
+    # where the next coordinate may well lead instead, holding the leading ones fixed overstates the error
+    return Influence(value, rows, second_order=float(np.var(rows)) / cloud.n if tied else 0.0)
 
 
 def _alignment(cloud: Cloud, value: float, clusters: np.ndarray) -> Influence:

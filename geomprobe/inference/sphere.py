@@ -210,19 +210,26 @@ def class_separation(cloud: Cloud) -> np.ndarray:
     return out
 
 
-def rogue_share(cloud: Cloud, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return influences on the share of the k leading coordinates (these held fixed), and on what is shared."""
+def rogue_share(cloud: Cloud, k: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return influences on the share of the k leading coordinates (these held fixed), and on what is shared.
+
+    The third value says whether coordinate k + 1 is within two standard errors of coordinate k.
+    """
     m, mean, _ = cloud.direction_sums
     share = (m * mean**2 - np.diag(cloud.direction_second_moment)) / (m - 1)
-    top, total = np.argsort(share)[::-1][:k], share.sum()
+    order, total = np.argsort(share)[::-1], share.sum()
+    top, edge = order[:k], _empty(cloud)
     ratio = share[top].sum() / total
     out, whole = _empty(cloud), _empty(cloud)
     for rows, _, z in _directions(cloud):
         points = z.cpu().numpy()
         moved = 2 * (m * mean * points - points**2) / (m - 1) - 2 * share
         whole[rows] = moved.sum(1)
+        if k < cloud.d:
+            edge[rows] = moved[:, order[k - 1]] - moved[:, order[k]]
         out[rows] = (moved[:, top].sum(1) - ratio * whole[rows]) / total
-    return _scaled(cloud, out, m), _scaled(cloud, whole, m)
+    tied = k < cloud.d and share[order[k - 1]] - share[order[k]] < 2 * float(np.std(edge)) / np.sqrt(m)
+    return _scaled(cloud, out, m), _scaled(cloud, whole, m), bool(tied)
 
 
 def alignment(cloud: Cloud, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]:

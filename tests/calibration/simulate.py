@@ -212,7 +212,15 @@ whose truth is known. Written by `python tests/calibration/simulate.py`; the rul
 
 def page(table: pd.DataFrame) -> str:
     """Return the summary as a page of Markdown: a section per cloud, a row per metric and view."""
+    cells = table[["cloud", "n", "d"]].drop_duplicates()
+    whole, fewest = len(CLOUDS) * len(ROWS) * len(DIMENSIONS), int(table["draws"].min())
     text = [PAGE]
+    if len(cells) < whole or fewest < 1000:
+        text.append(
+            f"**This table is partial**: {len(cells)} of {whole} cells, {fewest} draws in the smallest (the full form\n"
+            f"has 1,000). Shares are known to about ± {100 * 2.58 * np.sqrt(0.05 * 0.95 / fewest):.0f} points only, so a\n"
+            "cell without a mark is not thereby shown to be right. Missing metrics were not drawn.\n\n"
+        )
     for cloud, part in table.groupby("cloud", sort=False):
         sizes = part[["n", "d", "draws"]].groupby(["n", "d"], sort=False)["draws"].max()
         draws = ", ".join(f"{n} × {d}: {count}" for (n, d), count in sizes.items())
