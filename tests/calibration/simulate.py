@@ -217,8 +217,8 @@ def page(table: pd.DataFrame) -> str:
     text = [PAGE]
     if len(cells) < whole or fewest < 1000:
         text.append(
-            f"**This table is partial**: {len(cells)} of {whole} cells, {fewest} draws in the smallest (the full form\n"
-            f"has 1,000). Shares are known to about ± {100 * 2.58 * np.sqrt(0.05 * 0.95 / fewest):.0f} points only, so a\n"
+            f"**This table is partial**: {len(cells)} of {whole} cells, {fewest} draws in the smallest (the full\n"
+            f"form has 1,000). Shares are known to about ± {100 * 2.58 * np.sqrt(0.05 * 0.95 / fewest):.0f} points only, so a\n"
             "cell without a mark is not thereby shown to be right. Missing metrics were not drawn.\n\n"
         )
     for cloud, part in table.groupby("cloud", sort=False):
