@@ -216,9 +216,10 @@ def page(table: pd.DataFrame) -> str:
     whole, fewest = len(CLOUDS) * len(ROWS) * len(DIMENSIONS), int(table["draws"].min())
     text = [PAGE]
     if len(cells) < whole or fewest < 1000:
+        known = 100 * 2.58 * np.sqrt(0.05 * 0.95 / fewest)
         text.append(
             f"**This table is partial**: {len(cells)} of {whole} cells, {fewest} draws in the smallest (the full\n"
-            f"form has 1,000). Shares are known to about ± {100 * 2.58 * np.sqrt(0.05 * 0.95 / fewest):.0f} points only, so a\n"
+            f"form has 1,000). Shares are known to about ± {known:.0f} points only, so a\n"
             "cell without a mark is not thereby shown to be right. Missing metrics were not drawn.\n\n"
         )
     for cloud, part in table.groupby("cloud", sort=False):
@@ -228,8 +229,8 @@ def page(table: pd.DataFrame) -> str:
         columns = [f"{n} × {d}{what}" for n, d in sizes.index for what in ("", " false positives", " bootstrap")]
         text.append(f"| metric | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|\n")
         for (metric, view), rows in part.groupby(["metric", "view"], sort=False):
-            known = rows.set_index(["n", "d"])
-            cells = [entry for size in sizes.index for entry in entries(known, size)]
+            found = rows.set_index(["n", "d"])
+            cells = [entry for size in sizes.index for entry in entries(found, size)]
             text.append(f"| {metric}{'' if view == 'raw' else f' ({view})'} | {' | '.join(cells)} |\n")
         text.append("\n")
     return "".join(text)
