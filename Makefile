@@ -13,11 +13,12 @@ EXTRAS ?= test,lint
 demo: .venv/installed
 	$(BIN)/geomprobe demo
 
+# Two workers with one thread each; a file's tests stay together, so that what they share is made once.
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --timeout 7200
 
 lint: .venv/installed
 	$(BIN)/ruff check .
