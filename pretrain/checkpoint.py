@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def export(out: Path, objective: Objective, corpus: Corpus) -> None:
 def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
     """Write one model folder; each file is replaced in one rename, the weights last."""
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(out / ".export") as temporary:
+    with tempfile.TemporaryDirectory(prefix=".export.", suffix=".tmp", dir=out) as holder:
+        temporary = Path(holder) / "model"
         transformers_logging.disable_progress_bar()
         model.save_pretrained(temporary)
         for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
@@ -59,11 +61,8 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
         )
         (out / "1_Pooling").mkdir(exist_ok=True)
         files = sorted(file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
-        for name in sorted(files, key=lambda file: file.suffix == ".safetensors"):
-            os.replace(temporary / name, out / name)
-        shutil.rmtree(temporary)
-        temporary.mkdir()  # atomic_path wants something to put in place
-    shutil.rmtree(out / ".export")
+        for file in sorted(files, key=lambda file: file.suffix == ".safetensors"):
+            os.replace(temporary / file, out / file)
 
 
 # --- exact state -----------------------------------------------------------------------------------------------------

@@ -264,7 +264,7 @@ def train_tokenizer(texts: Callable[[], Iterator[str]], vocab_size: int) -> Toke
     letters = sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))
     letters = sorted(letters[: max(32, min(1000, vocab_size // 8))])
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(
@@ -277,7 +277,7 @@ def train_tokenizer(texts: Callable[[], Iterator[str]], vocab_size: int) -> Toke
     tokenizer.train_from_iterator(texts(), trainer)
 
     vocabulary = tokenizer.get_vocab()
-    out = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))  # type: ignore[call-arg]
+    out = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))
     out.normalizer, out.pre_tokenizer, out.decoder = normalizer, tokenizer.pre_tokenizer, decoders.WordPiece()
     out.add_special_tokens(SPECIAL_TOKENS)
     out.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -79,7 +81,7 @@ def run_layers(
     """
     rotary = model.rotary_emb(hidden, positions, "full_attention")
     bias = None if mask is None else torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
-    layers = list(model.layers)
+    layers: list[Any] = list(model.layers)
     for layer in layers if wanted is None else layers[:-1]:
         attended, _ = layer.attn(layer.attn_norm(hidden), position_embeddings=rotary, attention_mask=bias)
         hidden = hidden + attended
@@ -90,7 +92,7 @@ def run_layers(
 
 
 def _last_layer(
-    layer: nn.Module,
+    layer: Any,
     hidden: torch.Tensor,
     rotary: tuple[torch.Tensor, torch.Tensor],
     bias: torch.Tensor | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -27,12 +28,22 @@ class Batch(NamedTuple):
     context: torch.Tensor | None = None
     targets: torch.Tensor | None = None
 
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """Return the batch with every tensor changed."""
+        ids, *others = (None if part is None else change(part) for part in self)
+        assert ids is not None
+        return Batch(ids, *others)
+
 
 class Objective(nn.Module):
     """Everything that is trained, and the losses of a batch.
 
     The target encoder is a copy of the encoder that follows it as an exponential moving average and gets no gradient.
     """
+
+    done: torch.Tensor
+    weights: torch.Tensor
+    first_losses: torch.Tensor
 
     def __init__(self, config: PretrainConfig, model: ModernBertForMaskedLM, predictor: Predictor | None):
         super().__init__()

@@ -101,14 +101,13 @@ def _train(
     optimizer = make_optimizer(config, objective, device)
     state = checkpoint.load_state(out, objective, optimizer, lambda text: tell({"warning": text})) if resume else None
     step = int(state["step"]) if state else 0
-    if resume:
-        steps = int(budget.read_run(out)["steps"])
-    else:
+    if ranks.first and not resume:
         steps = budget.plan_steps(config, corpus.vocab_size, lambda: time_step(config, corpus, device))
-        if ranks.first:
-            facts = {"parameters": sum(p.numel() for p in objective.model.parameters()), "ranks": ranks.world}
-            start_run(out, config, corpus, steps, flops, facts)
-    forward = compile_forward(
+        facts = {"parameters": sum(p.numel() for p in objective.model.parameters()), "ranks": ranks.world}
+        start_run(out, config, corpus, steps, flops, facts)
+    ranks.barrier()
+    steps = int(budget.read_run(out)["steps"])
+    forward: Any = compile_forward(
         config, objective, lambda text: tell({"warning": text}), data.batch(step, 0, device=device)
     )
     if ranks.world > 1:
@@ -255,7 +254,9 @@ class Rows:
                 size = masking.draw_block_size(length, seed=seed, step=step)
                 blocks = masking.draw_blocks(n, length, size, context_fraction=config.context_fraction, **where)
             context, targets = blocks.context, blocks.targets
-        return Batch(*(_tensor(array, device) for array in (ids, masked, positions, context, targets)))
+        arrays = (ids, masked, positions, context, targets)
+        batch = Batch(*(None if array is None else torch.from_numpy(array) for array in arrays))  # type: ignore[arg-type]
+        return batch.map(lambda tensor: _move(tensor, torch.device(device)))
 
     @contextlib.contextmanager
     def ahead(self, step: int, steps: int, ranks: Ranks, device: torch.device) -> Iterator[Iterator[Batch]]:
@@ -276,13 +277,9 @@ class Rows:
             yield batches()
 
 
-def _tensor(array: np.ndarray | None, device: torch.device | str) -> torch.Tensor | None:
-    if array is None:
-        return None
-    tensor = torch.from_numpy(array)
-    if torch.device(device).type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+def _move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Move to the device; to a GPU without waiting for it."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 # --- model and optimizer ---------------------------------------------------------------------------------------------

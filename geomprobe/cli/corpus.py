@@ -58,7 +58,7 @@ def info(
     _show(Output(json), corpus)
 
 
-def _show(output: Output, corpus) -> None:  # type: ignore[no-untyped-def]
+def _show(output: Output, corpus) -> None:
     document = {"path": str(corpus.path)} | {key: value for key, value in corpus.info.items() if key != "chunks"}
     facts = {
         "path": corpus.path,

@@ -76,7 +76,8 @@ def _geometry(record: dict[str, Any]) -> dict[str, float]:
     names = ["effective_rank", "uniformity", "uniformity_jensen", "mean_cosine"]
     rows = measure(torch.cat(parts).cpu(), metrics=names, views=["raw", "centred"], intervals=False)
     rows = rows[rows["status"] == "ok"]
-    return {f"{row.metric}_{row.view}": float(row.value) for row in rows.itertuples()}
+    labels = rows["metric"] + "_" + rows["view"]
+    return dict(zip(labels, rows["value"].astype(float), strict=True))
 
 
 class _Reporter:

@@ -4,8 +4,8 @@
 
 measures tokens/s, the share of the matmul peak measured in the same run, data wait and peak memory, for `mlm` and
 `hybrid`, uncompiled and compiled, and for `transformers.Trainer` doing MLM with the same model, batch and precision.
-Every case runs in a process of its own. `--clock cpu` counts processor seconds of one thread instead of wall seconds, for
-a machine that is busy with other things; such figures say so.
+Every case runs in a process of its own. `--clock cpu` counts processor seconds instead of wall seconds, for a machine
+that is busy with other things; use it with `--threads 1`, and say so beside the figures.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def own_steps(config: Any, corpus: Any, device: Any) -> Any:
 
 
 def trainer_steps(config: Any, corpus: Any, device: Any) -> Any:
-    """Yield after every step that `transformers.Trainer` takes with its own collator, the same model and the same rows."""
+    """Yield after every step that `transformers.Trainer` takes, with its own collator and the same model and rows."""
     import threading
 
     import numpy as np
@@ -235,7 +235,8 @@ def report(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
             continue
         print(
             f"{line['case']:16} {line['tokens_per_s']:12,.0f} tokens/s  {line['share_of_peak']:6.1%} of "
-            f"{line['peak_flops'] / 1e12:.2f} TFLOP/s  data wait {line['data_wait']:.1%}  {line['peak_memory_gb']:.2f} GB"
+            f"{line['peak_flops'] / 1e12:.2f} TFLOP/s  data wait {line['data_wait']:.1%}  "
+            f"{line['peak_memory_gb']:.2f} GB"
         )
     done = {line["case"]: line for line in results if "failed" not in line}
     best = {
