@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= test,lint
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint bench-analyze bench-pretrain calibrate clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,6 +24,17 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Figures worth quoting need an otherwise idle machine.
+bench-analyze: .venv/installed
+	$(BIN)/python tests/benchmarks/bench_analyze.py
+
+bench-pretrain: .venv/installed
+	$(BIN)/python tests/benchmarks/bench_pretrain.py
+
+# Hours: every cloud, N and D of docs/calibration.md, 1,000 draws each.
+calibrate: .venv/installed
+	$(BIN)/python tests/calibration/simulate.py --draws 1000 --page docs/calibration.md --out runs/calibration.csv
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache

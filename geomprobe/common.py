@@ -89,7 +89,9 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write ``value`` to ``path`` atomically as indented JSON; NaN and infinity are refused, for JSON has neither."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # a lone surrogate has no UTF-8; the backslash form is JSON's own escape for it
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: str | os.PathLike) -> Any:

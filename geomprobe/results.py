@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
-from geomprobe.common import InputError, atomic_path, read_json, write_json, write_text
+from geomprobe.common import InputError, atomic_path, hash_bytes, read_json, write_json, write_text
 
 SCHEMA_VERSION = 1
 
@@ -49,6 +50,7 @@ COMPARISON_COLUMNS: dict[str, str] = {
     "pooling": "string",
     "view": "string",
     "metric": "string",
+    "definition": "string",
     "value_a": "Float64",
     "value_b": "Float64",
     "diff": "Float64",
@@ -165,6 +167,12 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         raise InputError(f"{path} is damaged or not a results table: {error}") from None
 
 
+def training_log(model: str) -> str:
+    """Return the file name of a model's training log; a name that no file can have is escaped, a long one hashed."""
+    name = quote(model, safe=" ()+,=@", errors="backslashreplace")
+    return f"{name if len(name) <= 200 else hash_bytes(model)}.jsonl"
+
+
 def write_results(folder: str | Path, results: Results) -> Path:
     """Write a results folder; run.json comes last, so a folder without it is known to be incomplete."""
     import json
@@ -182,7 +190,7 @@ def write_results(folder: str | Path, results: Results) -> Path:
     write_json(folder / "definitions.json", results.definitions)
     for model, records in results.training.items():
         lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
-        write_text(folder / "training" / f"{model}.jsonl", lines)
+        write_text(folder / "training" / training_log(model), lines)
     write_json(folder / "run.json", {"schema_version": SCHEMA_VERSION, **results.run})
     return folder
 
@@ -204,8 +212,9 @@ def read_results(folder: str | Path) -> Results:
         raise InputError(f"{folder} has schema version {version}; this geomprobe reads {SCHEMA_VERSION}.")
     influences = folder / "influences.parquet"
     training: dict[str, list[dict[str, Any]]] = {}
-    for log in sorted((folder / "training").glob("*.jsonl")):
-        training[log.stem] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    for model in (entry["name"] for entry in run.get("models", ())):
+        if (log := folder / "training" / training_log(model)).is_file():
+            training[model] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     return Results(
         read_table(folder / "results.parquet", RESULT_COLUMNS),
         read_table(folder / "comparisons.parquet", COMPARISON_COLUMNS),

@@ -8,6 +8,8 @@ import pytest
 from geomprobe.common import InputError
 from geomprobe.results import RESULT_COLUMNS, Results, read_results, table, write_results
 
+MODELS = ["a", "runs/b ema", "../up", "n" * 10_000, "\ud800"]
+
 
 @pytest.fixture
 def results():
@@ -31,7 +33,9 @@ def results():
             "note": "x",
         },
     ]
-    return Results(table(rows, RESULT_COLUMNS), run={"models": []}, training={"a": [{"step": 1, "loss": 2.0}]})
+    log = {name: [{"step": 1, "loss": 2.0}] for name in MODELS}
+    run = {"models": [{"name": name} for name in MODELS]}
+    return Results(table(rows, RESULT_COLUMNS), run=run, training=log)
 
 
 def test_round_trip(tmp_path, results):
@@ -39,7 +43,8 @@ def test_round_trip(tmp_path, results):
     back = read_results(tmp_path / "r")
     pd.testing.assert_frame_equal(back.results, results.results)
     assert back.training == results.training
-    assert back.run["models"] == []
+    assert back.run["models"] == results.run["models"]
+    assert {path.parent.name for path in tmp_path.rglob("*.jsonl")} == {"training"}
     assert list(back.results.columns) == list(RESULT_COLUMNS)
     assert pd.isna(back.results["se"]).all()
 
