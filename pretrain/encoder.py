@@ -155,7 +155,8 @@ class Predictor(nn.Module):
                 intermediate_size=2 * config.predictor_hidden,
                 max_position_embeddings=config.max_length,
                 layer_types=["full_attention"] * config.predictor_layers,
-                initializer_range=config.init_std,
+                # Small weights would make every prediction the same, and then no gradient says otherwise for long.
+                initializer_range=config.predictor_hidden**-0.5,
                 pad_token_id=None,
                 cls_token_id=None,
                 sep_token_id=None,

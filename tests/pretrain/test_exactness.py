@@ -59,7 +59,7 @@ def same_weights(a, b):
 
 
 def test_three_kills(tiny, tmp_path):
-    settings = {"objective": "hybrid", "budget": "150-steps", "save_every": "1", "log_every": 1, "eval_every": 150}
+    settings = {"objective": "hybrid", "budget": "60-steps", "save_every": "3", "log_every": 1, "eval_every": 60}
     whole = tiny(**settings, out=str(tmp_path / "whole"))
     assert start(whole).wait() == 0
     killed = tiny(**settings, out=str(tmp_path / "killed"))
