@@ -378,11 +378,13 @@ def pooling_entry(name: str, seed: int) -> dict[str, Any]:
 def model_entry(encoder: Encoder, name: str, run: dict[str, Any] | None, data_dir: str | Path | None) -> dict[str, Any]:
     """Return what run.json says of a model."""
     entry = encoder.describe() | {"name": name, "objective": None, "training": None}
+    entry.pop("path")
     if Path(encoder.source).exists():
         entry["source"] = provenance.public_path(encoder.source, data_dir)
     if run is not None:
-        entry["objective"] = run.get("config", {}).get("objective")
-        entry["training"] = {key: run.get(key) for key in ("tokens", "steps", "flops", "seed", "corpus") if key in run}
+        entry["objective"] = run["config"].get("objective")
+        entry["training"] = {key: run[key] for key in ("tokens", "steps", "flops", "seed") if key in run}
+        entry["training"] |= {f"corpus_{key}": run["corpus"].get(key) for key in ("fingerprint", "unigram_entropy")}
     return entry
 
 

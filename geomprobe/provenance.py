@@ -70,18 +70,21 @@ def command_line(data_dir: str | Path | None = None) -> str:
     words = ["geomprobe" if Path(sys.argv[0]).name.startswith(("geomprobe", "__main__")) else Path(sys.argv[0]).name]
     for word in sys.argv[1:]:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-        if os.path.isabs(value) or (value and Path(value).exists()):
+        if os.path.isabs(value):
             value = public_path(value, data_dir)
         words.append(option + equals + value)
-    return shlex.join(words).replace("'$GEOMPROBE_DATA", "'\"$GEOMPROBE_DATA\"'").replace("''", "")
+    # the variable stays one: in double quotes the shell fills it in
+    return " ".join(f'"{word}"' if "$GEOMPROBE_DATA" in word else shlex.quote(word) for word in words)
 
 
 def training_run(folder: str | Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Return run.json and the training log of a checkpoint folder; (None, []) where it holds none."""
+    """Return run.json and the training log of a checkpoint folder; (None, []) where it holds none of ours."""
     folder = Path(folder)
     try:
         run = read_json(folder / "run.json")
     except InputError:
+        return None, []
+    if not (isinstance(run, dict) and isinstance(run.get("config"), dict) and isinstance(run.get("corpus"), dict)):
         return None, []
     log = folder / "metrics.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []

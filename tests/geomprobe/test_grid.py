@@ -144,3 +144,19 @@ def test_limit_and_wrong_requests(model_folder, task):
         gp.analyze([folder], [task], ["meen"])
     with pytest.raises(InputError):
         gp.analyze(["no/such/folder"], [task])
+
+
+def test_the_recorded_command_names_no_folder_of_this_machine(tmp_path, monkeypatch):
+    from geomprobe import provenance
+
+    data = tmp_path / "data"
+    (data / "wikipedia").mkdir(parents=True)
+    inside = tmp_path / "work" / "runs" / "a b"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    argv = ["/opt/bin/geomprobe", "compare", str(inside), "hub/name", "--data", str(data), f"--corpus={data}/wikipedia"]
+    monkeypatch.setattr("sys.argv", [*argv, "/elsewhere/model"])
+    expected = (
+        """geomprobe compare 'runs/a b' hub/name --data "$GEOMPROBE_DATA" "--corpus=$GEOMPROBE_DATA/wikipedia" model"""
+    )
+    assert provenance.command_line(data) == expected
