@@ -230,13 +230,16 @@ def unequal_training(facts: Facts) -> Finding | None:
     return _finding("unequal-training", "passed", "The models were trained on equal budgets.", "training")
 
 
+RANKS = ("effective_rank", "rankme", "rank_90", "rank_99")
+
+
 @rule("few-rows")
 def few_rows(facts: Facts) -> Finding | None:
     """Fewer rows than dimensions: ranks are bounded by N."""
     few = {
         r["task"]: (r["n"], r["d"])
         for r in facts.rows
-        if r["n"] and r["d"] and not r["control"] and r["n"] <= r["d"] and r["view"]
+        if r["metric"] in RANKS and r["n"] and r["d"] and r["n"] <= r["d"]
     }
     if not few:
         return None
