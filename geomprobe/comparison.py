@@ -223,6 +223,7 @@ class Side:
             return frame.assign(depth=(frame["layer"].astype(float) / max(depth[name], 1)).round(6))
 
         rows = mine(results.results)
+        rows = rows[~rows["pooling"].isin(copies(results.run))]
         self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & ~rows["metric"].isin(CONSTANTS)]
         self.task_hash = self.rows.groupby("task")["task_hash"].first().to_dict()
         self._influences = _by_key(mine(results.influences), (*CELL, *NUMBER))
@@ -264,6 +265,15 @@ class Side:
         stem = next((to for start, to in PROBES.items() if metric.startswith(start)), metric)
         names = sorted((str(key[-1]) for key in self._examples if key[:-1] == cell), key=len, reverse=True)
         return next((self._examples[(*cell, name)] for name in names if f"{stem}_".startswith(f"{name}_")), None)
+
+
+def copies(run: Mapping[str, Any]) -> set[str]:
+    """Return the poolings whose vectors are those of another by definition: counting them would count evidence twice.
+
+    Untrained, `weighted` equals `mean` bit for bit.
+    """
+    trained = {entry["name"]: entry["trained"] for entry in run.get("poolings", ())}
+    return {"weighted"} if trained.get("weighted") is False and "mean" in trained else set()
 
 
 def check_rows(sides: Sequence[Side]) -> None:
@@ -433,7 +443,7 @@ def decided(
             p_tost = intervals.p_equivalence(one.diff, one.se, one.dof, size)
         rows.append(
             {
-                **{column: row.get(column) or pd.NA for column in ("task", "pooling", "view", "metric")},
+                **{column: row.get(column) or pd.NA for column in ("task", "pooling", "view", "metric", "definition")},
                 "a": a,
                 "b": b,
                 "level": level,

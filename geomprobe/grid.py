@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -95,6 +96,8 @@ def analyze(
         A model or a task cannot be read.
     """
     started = time.perf_counter()
+    if out is not None:
+        check_folder(Path(out))
     poolings = list(dict.fromkeys(poolings))
     for name in poolings:
         if name not in POOLINGS:
@@ -135,7 +138,7 @@ def analyze(
         "protocol": protocol.name,
         "seed": seed,
         "limit": limit,
-        "models": [model_entry(e, names[id(e)], runs[names[id(e)]][0], data_dir) for e in encoders],
+        "models": [model_entry(e, names[id(e)], *runs[names[id(e)]], data_dir) for e in encoders],
         "tasks": [task_entry(task, truncated[task.name]) for task in loaded],
         "poolings": [pooling_entry(name, seed) for name in poolings],
         "layers": layers if isinstance(layers, str) else list(layers),
@@ -314,6 +317,7 @@ def cell_key(encoder: Encoder, task: Task, layer: int, pool: str, protocol: Prot
         geomprobe.__version__,
         encoder.hash,
         str(encoder.dtype),
+        str((encoder.max_length, encoder.lower_case, encoder.unmasked_length)),
         task.fingerprint,
         str(layer),
         pool,
@@ -335,6 +339,17 @@ def write_cell(folder: Path, tables: Tables) -> None:
         temporary.mkdir()
         for kind, frame in tables.items():
             write_table(temporary / f"{kind}.parquet", frame)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError where results cannot be written into a folder, before anything is computed."""
+    for part in (folder, *folder.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise UsageError(f"{part} is a file.", "Choose another folder with --out.")
+            if not os.access(part, os.W_OK):
+                raise UsageError(f"{part} cannot be written to.", "Choose another folder with --out.")
+            return
 
 
 def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Task:
@@ -375,16 +390,26 @@ def pooling_entry(name: str, seed: int) -> dict[str, Any]:
     return {"name": name, "trained": pooler.trained, "note": pooler.note}
 
 
-def model_entry(encoder: Encoder, name: str, run: dict[str, Any] | None, data_dir: str | Path | None) -> dict[str, Any]:
-    """Return what run.json says of a model."""
+def model_entry(
+    encoder: Encoder,
+    name: str,
+    run: dict[str, Any] | None,
+    log: Sequence[dict[str, Any]],
+    data_dir: str | Path | None,
+) -> dict[str, Any]:
+    """Return what run.json says of a model; of its training, what the log shows to have happened."""
     entry = encoder.describe() | {"name": name, "objective": None, "training": None}
     entry.pop("path")
     if Path(encoder.source).exists():
         entry["source"] = provenance.public_path(encoder.source, data_dir)
     if run is not None:
         entry["objective"] = run["config"].get("objective")
-        entry["training"] = {key: run[key] for key in ("tokens", "steps", "flops", "seed") if key in run}
+        last = log[-1] if log else {}
+        entry["training"] = {"steps": last.get("step"), "tokens": last.get("tokens"), "flops": last.get("flops")}
+        entry["training"] |= {"seed": run.get("seed"), "finished": run.get("finished")}
         entry["training"] |= {f"corpus_{key}": run["corpus"].get(key) for key in ("fingerprint", "unigram_entropy")}
+        if not run.get("finished"):
+            entry["notes"] = [*entry["notes"], "training had not finished"]
     return entry
 
 

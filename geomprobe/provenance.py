@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+import re
 import shlex
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,7 +60,7 @@ def _processor() -> str:
 
 def public_path(path: str | Path, data_dir: str | Path | None = None) -> str:
     """Return a path as it may be published: relative to --data or to the working folder, else its name alone."""
-    path = Path(path).resolve()
+    path = Path(path).expanduser().resolve()
     if data_dir is not None and path.is_relative_to(root := Path(data_dir).resolve()):
         return str(Path("$GEOMPROBE_DATA") / path.relative_to(root))
     if path.is_relative_to(Path.cwd()):
@@ -69,10 +72,10 @@ def command_line(data_dir: str | Path | None = None) -> str:
     """Return the command that is running, with paths made public."""
     words = ["geomprobe" if Path(sys.argv[0]).name.startswith(("geomprobe", "__main__")) else Path(sys.argv[0]).name]
     for word in sys.argv[1:]:
-        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-        if os.path.isabs(value):
-            value = public_path(value, data_dir)
-        words.append(option + equals + value)
+        parts = re.split("([=,])", word)  # NAME=MODEL,MODEL and --option=VALUE hold paths, too
+        words.append("".join(public_path(p, data_dir) if p.startswith(("/", "~", "../")) else p for p in parts))
+    if data_dir is not None and "--data" not in (word.partition("=")[0] for word in words):
+        words += ["--data", "$GEOMPROBE_DATA"]  # given by the environment
     # the variable stays one: in double quotes the shell fills it in
     return " ".join(f'"{word}"' if "$GEOMPROBE_DATA" in word else shlex.quote(word) for word in words)
 
@@ -86,6 +89,15 @@ def training_run(folder: str | Path) -> tuple[dict[str, Any] | None, list[dict[s
         return None, []
     if not (isinstance(run, dict) and isinstance(run.get("config"), dict) and isinstance(run.get("corpus"), dict)):
         return None, []
-    log = folder / "metrics.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    return run, [json.loads(line) for line in lines if line.strip()]
+    return run, list(_records(folder / "metrics.jsonl"))
+
+
+def _records(log: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a training log; a line that a killed process left half written is passed over."""
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []:
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(record, dict):
+            yield {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,7 +180,10 @@ def write_results(folder: str | Path, results: Results) -> Path:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").unlink(missing_ok=True)
+    # what was made from an earlier content of the folder would contradict the new one
+    for stale in ("run.json", "report.html", "report.pdf", "report.json"):
+        (folder / stale).unlink(missing_ok=True)
+    shutil.rmtree(folder / "training", ignore_errors=True)
     write_table(folder / "results.parquet", results.results)
     with atomic_path(folder / "results.csv") as temporary:
         results.results.to_csv(temporary, index=False)

@@ -12,7 +12,7 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, Device, Json, Layers, Limit, Out, Pools, Seed, Tasks
 from geomprobe.cli.output import Output, split_list
-from geomprobe.common import UsageError
+from geomprobe.common import UsageError, hash_bytes
 
 if TYPE_CHECKING:
     from geomprobe.results import Results
@@ -58,12 +58,12 @@ def run_grid(
     from geomprobe.grid import analyze as run
     from geomprobe.pooling import POOLINGS
 
-    poolings = split_list(pool) or ["mean"]
-    folder = out or Path("runs/analyze") / folder_name(models)
+    poolings, tasks = split_list(pool) or ["mean"], split_list(task) or list(GLUE)
+    folder = out or Path("runs/analyze") / folder_name(models, *tasks, str(limit), str(seed))
     with output.progress("measuring") as progress:
         results = run(
             models,
-            split_list(task) or GLUE,
+            tasks,
             list(POOLINGS) if "all" in poolings else poolings,
             parse_layers(split_list(layer) or ["last"]),
             data_dir=data,
@@ -125,7 +125,8 @@ def parse_layers(words: Sequence[str]) -> Sequence[int] | str:
         raise UsageError(f"--layer takes last, all or numbers, not {','.join(words)!r}.") from None
 
 
-def folder_name(models: Sequence[str]) -> str:
-    """Return a folder name made of the models' names."""
+def folder_name(models: Sequence[str], *more: str) -> str:
+    """Return a folder name made of the models' names and a short hash of where they lie and what was asked of them."""
     names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(m.rstrip("/")).name).strip("-.") or "model" for m in models]
-    return "-vs-".join(names)[:100]
+    asked = hash_bytes(*(str(Path(m).resolve()) if Path(m).exists() else m for m in models), "|", *more)
+    return f"{'-vs-'.join(names)[:100]}-{asked[:6]}"

@@ -13,11 +13,15 @@ from geomprobe.cli.output import Output
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or prune cached corpora and embeddings.")
 
 
+# Only these are ever listed or deleted: GEOMPROBE_CACHE may name a folder that holds other things, too.
+KINDS = ("corpora", "docstrings", "embeddings")
+
+
 def _entries() -> list[dict[str, object]]:
     from geomprobe.common import cache_dir
 
     rows = []
-    for kind in sorted(p for p in cache_dir().glob("*") if p.is_dir()):
+    for kind in (cache_dir() / name for name in KINDS if (cache_dir() / name).is_dir()):
         for entry in sorted(kind.iterdir()):
             files = [entry] if entry.is_file() else [f for f in entry.rglob("*") if f.is_file()]
             rows.append(
@@ -45,18 +49,20 @@ def ls(as_json: Json = False) -> None:
 @app.command("prune")
 @guard
 def prune(
-    kind: Annotated[str | None, typer.Option(help="Only this kind, as `geomprobe cache ls` names it.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only corpora, docstrings or embeddings.")] = None,
     as_json: Json = False,
 ) -> None:
     """Delete what the cache holds; everything in it can be made again."""
     import shutil
 
-    from geomprobe.common import cache_dir
+    from geomprobe.common import cache_dir, unknown_name
 
+    if kind is not None and kind not in KINDS:
+        raise unknown_name("kind", kind, list(KINDS))
     rows = [row for row in _entries() if kind is None or row["kind"] == kind]
     for row in rows:
         path = cache_dir() / str(row["kind"]) / str(row["name"])
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,7 @@ import typer
 from geomprobe.cli import compare, pretrain
 from geomprobe.cli.options import Json, Seed
 from geomprobe.cli.output import Output
+from geomprobe.common import UsageError, read_json
 
 
 def demo(
@@ -26,11 +29,21 @@ def demo(
     """
     output = Output(as_json)
     for objective in ("mlm", "hybrid"):
-        if (out / objective / "config.json").is_file():
-            output.note(f"{out / objective} exists and is used")
+        folder = out / objective
+        if _finished(folder, seed):
+            output.note(f"{folder} is finished and is used")
             continue
         output.note(f"training {objective}")
-        pretrain.pretrain(objective=objective, preset="demo", corpus="docstrings", out=out / objective, seed=seed)
+        # its summary goes to stderr: stdout is for the comparison
+        with contextlib.redirect_stdout(sys.stderr):
+            pretrain.pretrain(
+                objective=objective,
+                preset="demo",
+                corpus="docstrings",
+                out=str(folder),
+                seed=seed,
+                resume=folder.exists(),
+            )
     compare.compare(
         [str(out / "mlm"), str(out / "hybrid")],
         pool=["mean,max"],
@@ -39,3 +52,13 @@ def demo(
         seed=seed,
         as_json=as_json,
     )
+
+
+def _finished(folder: Path, seed: int) -> bool:
+    """Return whether a checkpoint was trained to its end; raises UsageError where that was with another seed."""
+    if not (folder / "run.json").is_file():
+        return False
+    run = read_json(folder / "run.json")
+    if run.get("seed") != seed:
+        raise UsageError(f"{folder} was trained with seed {run.get('seed')}.", "Choose another folder with --out.")
+    return bool(run.get("finished"))

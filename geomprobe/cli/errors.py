@@ -29,8 +29,8 @@ def explain(error: BaseException) -> tuple[int, str, str | None]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
         return 1, f"The disk is full{where}.", "Free some space and repeat the command; what was finished is kept."
-    if isinstance(error, PermissionError):
-        return 3, f"No permission to read or write {error.filename or 'a file'}.", "Choose another folder with --out."
+    if isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError):
+        return 3, f"{error.filename or 'A file'}: {error.strerror}.", "Choose another file or folder."
     if isinstance(error, MemoryError):
         return 1, "Out of memory.", "Lower --limit, or analyse fewer models at a time."
     return 1, f"Internal error: {type(error).__name__}: {error}", "Set GEOMPROBE_DEBUG=1 and repeat it to see where."

@@ -8,6 +8,7 @@
   };
   for (const t of all("table.sortable"))
     all("thead th", t).forEach((head, i) => {
+      if (!head.textContent.trim()) return;
       const b = button(...head.childNodes);
       head.append(b);
       b.onclick = () => {

@@ -147,7 +147,7 @@ def test_differences_are_b_minus_a_without_a_verdict_that_has_no_interval(compar
     frame = pd.read_parquet(compared / "comparisons.parquet")
     assert len(frame) > 50
     assert (frame["diff"] - (frame["value_b"] - frame["value_a"])).abs().max() == 0
-    assert set(frame.loc[frame["se"].isna(), "verdict"]) <= {"no interval, no verdict"}
+    assert set(frame.loc[frame["se"].isna(), "verdict"]) <= {"no valid interval, no verdict"}
 
 
 def test_same_command_again_reuses_every_cell(compared, checkpoints, cache):

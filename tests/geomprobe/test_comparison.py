@@ -271,3 +271,11 @@ def test_satterthwaite_lies_between_seeds_and_rows():
     narrow = group_difference(np.ones(3), np.ones(3) + 1e-9, rows[:3], rows[3:])
     assert narrow.dof > 300  # rows dominate
     assert comparing.MIN_SEEDS == 3
+
+
+def test_an_untrained_weighted_pooling_is_no_second_witness_beside_mean():
+    poolings = [{"name": "mean", "trained": None}, {"name": "weighted", "trained": False}]
+    assert comparing.copies({"poolings": poolings}) == {"weighted"}
+    assert comparing.copies({"poolings": poolings[1:]}) == set()
+    assert comparing.copies({"poolings": [poolings[0], {"name": "weighted", "trained": True}]}) == set()
+    assert comparing.copies({}) == set()

@@ -18,7 +18,7 @@ ROWS = {"sst2": 872, "mrpc": 779, "mnli": 13143, "cola": 1042, "stsb": 2552}
 PAIRS = ("mrpc", "mnli", "stsb")
 DIM = 256
 REFERENCE = -3.9688
-NO_VERDICT = "no interval, no verdict"
+NO_VERDICT = "no valid interval, no verdict"
 
 # name: (views, family, value, effect of the second model, spread, direction)
 METRICS: dict[str, tuple[tuple[str, ...], str, float, float, float, str]] = {

@@ -105,7 +105,7 @@ def test_a_verdict_of_the_run_is_printed_as_it_is(make_results):
 @pytest.mark.parametrize(
     ("verdict", "diff", "expected"),
     [
-        ("no interval, no verdict", 1.0, "none"),
+        ("no valid interval, no verdict", 1.0, "none"),
         ("no valid interval", 1.0, "none"),
         (None, 1.0, "none"),
         ("equivalent", 0.1, "equivalent"),
