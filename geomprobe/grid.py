@@ -130,7 +130,7 @@ def analyze(
         if progress:
             progress(done, total)
 
-    tables = {kind: table(pd.concat(found), CELL_COLUMNS[kind]) for kind, found in frames.items()}
+    tables = {kind: table(pd.concat(found, ignore_index=True), CELL_COLUMNS[kind]) for kind, found in frames.items()}
     used = sorted(set(tables["results"]["metric"].dropna()))
     runs = {names[id(e)]: provenance.training_run(e.source) for e in encoders}
     run = provenance.environment() | {

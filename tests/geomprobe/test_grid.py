@@ -42,14 +42,14 @@ def test_grid_has_every_cell(model_folder, task, tmp_path):
     assert set(results.results["metric"]) <= set(results.definitions)
     assert results.run["failed_cells"] == 0
     back = read_results(tmp_path / "r")
-    pd.testing.assert_frame_equal(back.results, results.results.reset_index(drop=True))
+    pd.testing.assert_frame_equal(back.results, results.results)
 
 
 def test_values_are_those_of_measure_on_the_embedded_rows(model_folder, task):
     results = gp.analyze([model_folder("bert")], [task], ["max"]).results
     Z = gp.embed(gp.load_encoder(model_folder("bert")), list(task.geometry_rows.texts), pooling="max")
     direct = gp.measure(Z, labels=task.geometry_rows.labels).set_index(["metric", "view"])["value"]
-    rows = results[results["metric"].isin(direct.index.get_level_values(0)) & results["definition"].isna()]
+    rows = results[results["metric"].isin(direct.index.get_level_values(0)) & (results["definition"] == "standard")]
     for row in rows.itertuples():
         assert row.value == pytest.approx(direct[row.metric, row.view], rel=1e-5, abs=1e-7, nan_ok=True)
     assert len(rows) >= 10
@@ -101,7 +101,9 @@ def test_cells_are_keyed_by_content(model_folder, task):
 
 
 def test_a_failed_cell_is_a_row_and_is_tried_again(model_folder, task, tmp_path, monkeypatch):
-    monkeypatch.setattr(grid.metrics, "measure", lambda *a, **k: (_ for _ in ()).throw(ValueError("rows [3] are bad")))
+    monkeypatch.setattr(
+        grid.inference, "measure", lambda *a, **k: (_ for _ in ()).throw(ValueError("rows [3] are bad"))
+    )
     broken = gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / "r")
     failed = broken.results[broken.results["status"] == "failed"]
     assert failed[["metric", "note"]].to_numpy().tolist() == [["geometry", "ValueError: rows [3] are bad"]]
