@@ -46,7 +46,7 @@ def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) 
     if stem not in task_names() and is_file_task(name):
         return load_file(name, **columns)
     if any(value for value in columns.values()):
-        raise UsageError(f"The task {name!r} is built in and has its own columns.", "--text and --label are for files.")
+        raise UsageError(f"The task {name!r} is built in and has its own columns.", "Names of columns are for files.")
     if name in GLUE:
         return load_glue(name, data_dir)
     if stem in controlled.TASK_NAMES:
