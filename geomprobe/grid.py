@@ -108,7 +108,7 @@ def analyze(
     if len({task.name for task in loaded}) < len(loaded):
         raise UsageError("A task is given twice.")
     encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=device) for m in models]
-    wanted = {id(e): resolve_layers(e, range(e.n_layers + 1) if layers == "all" else layers) for e in encoders}
+    wanted = {id(e): resolve_layers(e, range(e.n_layers + 1) if isinstance(layers, str) else layers) for e in encoders}
     grid = [(e, wanted[id(e)], TaskTexts.of(task)) for e, task in product(encoders, loaded)]
 
     names = unique_names(encoders)
@@ -210,11 +210,13 @@ def measure_task(
     cells = list(product(layers, poolings))
     keys = {cell: cell_key(encoder, texts.task, *cell, protocol, seed) for cell in cells}
     folders = {cell: Path(out) / "cells" / keys[cell] for cell in cells} if out is not None else {}
-    tables = {cell: read_cell(folders.get(cell)) for cell in cells}
-    missing = [cell for cell in cells if tables[cell] is None]
+    tables = {cell: found for cell in cells if (found := read_cell(folders.get(cell))) is not None}
+    missing = [cell for cell in cells if cell not in tables]
     if missing:
+        vectors: dict[tuple[int, str], np.ndarray] = {}
+        failure: Exception | None = None
         try:
-            grid = embed_grid(
+            vectors = embed_grid(
                 encoder,
                 texts.texts,
                 sorted({pool for _, pool in missing}),
@@ -223,13 +225,12 @@ def measure_task(
                 seed=seed,
                 store=Store(),
                 progress=lambda part, whole: progress(part, 2 * whole),
-            )
-            vectors, failure = grid.vectors, None
+            ).vectors
         except CELL_ERRORS as error:
-            vectors, failure = {}, error
+            failure = error
         for i, cell in enumerate(missing):
-            found, whole = failed_cell("embedding", failure) if failure else measure_cell(texts, vectors[cell], seed)
-            tables[cell] = stamp(found, encoder, texts.task, *cell, protocol, seed)
+            measured, whole = failed_cell("embedding", failure) if failure else measure_cell(texts, vectors[cell], seed)
+            tables[cell] = stamp(measured, encoder, texts.task, *cell, protocol, seed)
             if folders and whole:
                 write_cell(folders[cell], tables[cell])
             progress(len(missing) + i + 1, 2 * len(missing))

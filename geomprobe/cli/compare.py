@@ -59,7 +59,7 @@ def compare(
         named = iter(names)
         compare_groups(results, {name: [next(named) for _ in paths] for name, paths in groups.items()}, margins)
     else:
-        add_comparisons(results, *names, margins)
+        add_comparisons(results, names[0], names[1], margins)
     write_results(folder, results)
     output.note("writing the report")
     html, pdf = folder / "report.html", folder / "report.pdf"
