@@ -214,9 +214,9 @@ def measure_task(
     missing = [cell for cell in cells if cell not in tables]
     if missing:
         vectors: dict[tuple[int, str], np.ndarray] = {}
-        failure: Exception | None = None
+        cut, failure = 0, None
         try:
-            vectors = embed_grid(
+            embedded = embed_grid(
                 encoder,
                 texts.texts,
                 sorted({pool for _, pool in missing}),
@@ -225,7 +225,8 @@ def measure_task(
                 seed=seed,
                 store=Store(),
                 progress=lambda part, whole: progress(part, 2 * whole),
-            ).vectors
+            )
+            vectors, cut = embedded.vectors, embedded.n_truncated
         except CELL_ERRORS as error:
             failure = error
         for i, cell in enumerate(missing):
@@ -234,7 +235,8 @@ def measure_task(
             if folders and whole:
                 write_cell(folders[cell], tables[cell])
             progress(len(missing) + i + 1, 2 * len(missing))
-    cut = int(tokenize(encoder, texts.texts, protocol.max_length).cut.sum())
+    else:
+        cut = int(tokenize(encoder, texts.texts, protocol.max_length).cut.sum())
     return {kind: pd.concat([tables[cell][kind] for cell in cells]) for kind in CELL_COLUMNS}, cut
 
 
