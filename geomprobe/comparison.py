@@ -19,7 +19,7 @@ CELL = ("task", "depth", "pooling")
 NUMBER = ("view", "metric", "definition")
 PROBES = {"sts_probe": "semantic", "sts_cosine": "cosine"}
 """Where the per-example scores of a metric lie, if not under its own first words."""
-CONSTANTS = ("uniformity_reference",)
+CONSTANTS = ("uniformity_reference", "trained_pooling_loss")
 MIN_SEEDS = 3
 
 Row = Mapping[Any, Any]
@@ -223,7 +223,7 @@ class Side:
             return frame.assign(depth=(frame["layer"].astype(float) / max(depth[name], 1)).round(6))
 
         rows = mine(results.results)
-        rows = rows[~rows["pooling"].isin(copies(results.run))]
+        rows = rows[[cell not in copies(results.run) for cell in zip(rows["task"], rows["pooling"], strict=True)]]
         self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & ~rows["metric"].isin(CONSTANTS)]
         self.task_hash = self.rows.groupby("task")["task_hash"].first().to_dict()
         self._influences = _by_key(mine(results.influences), (*CELL, *NUMBER))
@@ -267,13 +267,17 @@ class Side:
         return next((self._examples[(*cell, name)] for name in names if f"{stem}_".startswith(f"{name}_")), None)
 
 
-def copies(run: Mapping[str, Any]) -> set[str]:
-    """Return the poolings whose vectors are those of another by definition: counting them would count evidence twice.
+def copies(run: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the (task, pooling) whose vectors are another's by definition: they would count evidence twice.
 
     Untrained, `weighted` equals `mean` bit for bit.
     """
-    trained = {entry["name"]: entry["trained"] for entry in run.get("poolings", ())}
-    return {"weighted"} if trained.get("weighted") is False and "mean" in trained else set()
+    entries = {entry["name"]: entry for entry in run.get("poolings", ())}
+    if "mean" not in entries or "weighted" not in entries:
+        return set()
+    tasks = [entry["name"] for entry in run.get("tasks", ())]
+    untrained = tasks if entries["weighted"]["trained"] is False else entries["weighted"].get("untrained_on", {})
+    return {(task, "weighted") for task in untrained}
 
 
 def check_rows(sides: Sequence[Side]) -> None:

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 import geomprobe
-from geomprobe import inference, metrics, probes, provenance
+from geomprobe import inference, metrics, probes, provenance, trained_pooling
+from geomprobe.baselines import BASELINES, make_baseline
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
-from geomprobe.embedding import embed_grid, resolve_layers, tokenize
+from geomprobe.embedding import Cell, embed_grid, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
-from geomprobe.pooling import POOLINGS, make_pooler
+from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.rows import sentence_groups
 from geomprobe.protocols import STRICT, Protocol
 from geomprobe.results import (
@@ -56,6 +57,7 @@ def analyze(
     poolings: Sequence[str] = ("mean",),
     layers: Sequence[int] | str = (-1,),
     *,
+    baselines: Sequence[str] = (),
     data_dir: str | Path | None = None,
     limit: int | None = None,
     device: str = "auto",
@@ -75,10 +77,15 @@ def analyze(
         Names from `pooling.POOLINGS`.
     layers : sequence of int, or "all"
         0 is the embedding layer, -1 the last.
+    baselines : sequence of str
+        Names from `baselines.BASELINES`: encoders that learned nothing or next to nothing, measured like the models.
+        Those made of words take them from the train texts of all tasks, or the validation texts where there are none.
     data_dir : path, optional
         Folder of ``glue/<task>/<split>.parquet``; without it tasks come from the Hugging Face hub.
     limit : int, optional
         Most rows of each split, the first ones; for a quick look.
+    protocol : Protocol
+        Choices of the analysis; `train_poolings` decides whether ``weighted`` and ``attention`` are trained.
     out : path, optional
         Results folder. Finished cells are kept there and reused when the same cell is asked for again.
     progress : callable (done, total), optional
@@ -102,13 +109,23 @@ def analyze(
     for name in poolings:
         if name not in POOLINGS:
             raise unknown_name("pooling", name, list(POOLINGS))
+    for name in baselines:
+        if name not in BASELINES:
+            raise unknown_name("baseline", name, list(BASELINES))
     loaded = [
         prepare(t if isinstance(t, Task) else load_task(t, data_dir=data_dir), protocol, limit, seed) for t in tasks
     ]
     if len({task.name for task in loaded}) < len(loaded):
         raise UsageError("A task is given twice.")
     encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=device) for m in models]
-    wanted = {id(e): resolve_layers(e, range(e.n_layers + 1) if isinstance(layers, str) else layers) for e in encoders}
+    made = baseline_encoders(encoders, baselines, loaded, seed)
+    one_layer = {id(e) for name, e in made if name != "random-init"}
+    encoders += [e for _, e in made]
+
+    def layers_of(e: Encoder) -> list[int]:
+        return resolve_layers(e, range(e.n_layers + 1) if isinstance(layers, str) else layers)
+
+    wanted = {id(e): resolve_layers(e, [-1]) if id(e) in one_layer else layers_of(e) for e in encoders}
     grid = [(e, wanted[id(e)], TaskTexts.of(task)) for e, task in product(encoders, loaded)]
 
     names = unique_names(encoders)
@@ -139,8 +156,9 @@ def analyze(
         "seed": seed,
         "limit": limit,
         "models": [model_entry(e, names[id(e)], *runs[names[id(e)]], data_dir) for e in encoders],
+        "baselines": {names[id(e)]: name for name, e in made},
         "tasks": [task_entry(task, truncated[task.name]) for task in loaded],
-        "poolings": [pooling_entry(name, seed) for name in poolings],
+        "poolings": [pooling_entry(name, loaded, protocol, seed) for name in poolings],
         "layers": layers if isinstance(layers, str) else list(layers),
         "compared": None,
         "groups": None,
@@ -213,15 +231,18 @@ def measure_task(
     tables = {cell: found for cell in cells if (found := read_cell(folders.get(cell))) is not None}
     missing = [cell for cell in cells if cell not in tables]
     if missing:
-        vectors: dict[tuple[int, str], np.ndarray] = {}
+        vectors: dict[Cell, np.ndarray] = {}
+        trained: dict[Cell, list[trained_pooling.TrainedPooling]] = {}
         cut, failure = 0, None
         try:
+            trained = train_poolings(encoder, texts.task, missing, protocol, seed)
             embedded = embed_grid(
                 encoder,
                 texts.texts,
                 sorted({pool for _, pool in missing}),
                 sorted({layer for layer, _ in missing}),
                 max_length=protocol.max_length,
+                poolers={cell: found[0].pooler for cell, found in trained.items()},
                 seed=seed,
                 store=Store(),
                 progress=lambda part, whole: progress(part, 2 * whole),
@@ -231,6 +252,8 @@ def measure_task(
             failure = error
         for i, cell in enumerate(missing):
             measured, whole = failed_cell("embedding", failure) if failure else measure_cell(texts, vectors[cell], seed)
+            if cell in trained:
+                measured = joined(measured, learned_tables(trained[cell]))
             tables[cell] = stamp(measured, encoder, texts.task, *cell, protocol, seed)
             if folders and whole:
                 write_cell(folders[cell], tables[cell])
@@ -238,6 +261,57 @@ def measure_task(
     else:
         cut = int(tokenize(encoder, texts.texts, protocol.max_length).cut.sum())
     return {kind: pd.concat([tables[cell][kind] for cell in cells]) for kind in CELL_COLUMNS}, cut
+
+
+def train_poolings(
+    encoder: Encoder, task: Task, cells: Sequence[Cell], protocol: Protocol, seed: int
+) -> dict[Cell, list[trained_pooling.TrainedPooling]]:
+    """Return what training finds for the cells whose pooling can be trained on the task, one of each seed."""
+    wanted = [cell for cell in cells if cell[1] in TRAINABLE]
+    if not wanted or not protocol.train_poolings or trained_pooling.why_untrainable(task):
+        return {}
+    found = trained_pooling.train_poolers(
+        encoder,
+        task,
+        sorted({pool for _, pool in wanted}),
+        sorted({layer for layer, _ in wanted}),
+        seeds=range(seed, seed + protocol.pooling_seeds),
+        max_length=protocol.max_length,
+        store=Store(),
+    )
+    return {cell: found[cell] for cell in wanted}
+
+
+def learned_tables(trained: Sequence[trained_pooling.TrainedPooling]) -> Tables:
+    """Return what a pooling learned: its loss beside that of mean pooling, and its weights by position or token."""
+    first = trained[0]
+    losses = [each.loss for each in trained]
+    note = f"{first.n_train} rows fitted, {first.n_slice} rows to stop by; best epoch "
+    note += ", ".join(f"{each.epochs} (seed {each.pooler.seed}: {each.loss:.4f})" for each in trained)
+    row = {"metric": "trained_pooling_loss", "n": first.n_slice, "note": note}
+    rows = [
+        row | {"value": float(np.mean(losses))},
+        row | {"value": float(np.mean([each.loss_mean for each in trained])), "control": "mean"},
+    ]
+    by_position = first.pooler.name == "weighted"
+    weights = first.learned
+    curve = pd.DataFrame(
+        {
+            "curve": "pooling_position_weight" if by_position else "pooling_token_weight",
+            "x": weights["key"].astype(float) if by_position else np.arange(1.0, len(weights) + 1),
+            "y": weights["weight"].astype(float),
+            "label": None if by_position else weights["key"],
+        }
+    )
+    return {"results": pd.DataFrame(rows), "curves": curve}
+
+
+def joined(tables: Tables, more: Tables) -> Tables:
+    """Return the tables with further rows."""
+    return tables | {
+        kind: table(pd.concat([tables[kind], table(frame, CELL_COLUMNS[kind])]), CELL_COLUMNS[kind])
+        for kind, frame in more.items()
+    }
 
 
 def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tables, bool]:
@@ -324,6 +398,7 @@ def cell_key(encoder: Encoder, task: Task, layer: int, pool: str, protocol: Prot
         task.fingerprint,
         str(layer),
         pool,
+        trained_pooling.VERSION if pool in TRAINABLE else "",
         repr(protocol),
         str(seed),
     )
@@ -370,6 +445,19 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
     return task
 
 
+def baseline_encoders(
+    encoders: Sequence[Encoder], names: Sequence[str], tasks: Sequence[Task], seed: int
+) -> list[tuple[str, Encoder]]:
+    """Return the baselines of the encoders; encoders of one architecture or width share theirs."""
+    splits = [task.train or task.validation for task in tasks]
+    texts = [text for split in splits for text in (*split.first, *(split.second or ()))]
+    made: dict[str, tuple[str, Encoder]] = {}
+    for name, encoder in product(dict.fromkeys(names), encoders):
+        found = make_baseline(name, encoder, texts, seed=seed)
+        made.setdefault(found.hash, (name, found))
+    return list(made.values())
+
+
 def unique_names(encoders: Sequence[Encoder]) -> dict[int, str]:
     """Return a name for each encoder (by id); where names coincide, the later ones are numbered."""
     names: dict[int, str] = {}
@@ -383,14 +471,20 @@ def unique_names(encoders: Sequence[Encoder]) -> dict[int, str]:
 
 def definitions(used: Sequence[str]) -> dict[str, Any]:
     """Return the definitions of the metrics that occur, from the registry and the probes."""
-    known = metrics.definitions() | probes.DEFINITIONS
+    known = metrics.definitions() | probes.DEFINITIONS | trained_pooling.DEFINITIONS
     return {name: known[name] for name in used if name in known}
 
 
-def pooling_entry(name: str, seed: int) -> dict[str, Any]:
+def pooling_entry(name: str, tasks: Sequence[Task], protocol: Protocol, seed: int) -> dict[str, Any]:
     """Return what run.json says of a pooling; `trained` is None for one without parameters."""
     pooler = make_pooler(name, 1, seed=seed)
-    return {"name": name, "trained": pooler.trained, "note": pooler.note}
+    if name not in TRAINABLE or not protocol.train_poolings:
+        return {"name": name, "trained": pooler.trained, "note": pooler.note, "untrained_on": {}}
+    reasons = {task.name: trained_pooling.why_untrainable(task) for task in tasks}
+    untrained = {task: reason for task, reason in reasons.items() if reason}
+    trained = len(untrained) < len(reasons)
+    note = Pooler(name, None, trained, seed).note
+    return {"name": name, "trained": trained, "note": note, "untrained_on": untrained}
 
 
 def model_entry(

@@ -16,11 +16,18 @@ class Protocol:
         Tokens a text is cut to; None is the encoder's own limit.
     max_train_rows : int
         Most training rows a probe is fitted on, drawn with the seed.
+    train_poolings : bool
+        Whether `weighted` and `attention` are trained with the probe on the train split before they are used; where a
+        task does not allow it (no labels, few rows) they stay at initialisation, and the row says so.
+    pooling_seeds : int
+        Times a pooling is trained. The first one is used, the others show how far what was learned depends on chance.
     """
 
     name: str
     max_length: int | None
     max_train_rows: int
+    train_poolings: bool = True
+    pooling_seeds: int = 1
 
 
 STRICT = Protocol("strict", max_length=None, max_train_rows=10_000)

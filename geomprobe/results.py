@@ -79,10 +79,14 @@ CURVE_COLUMNS: dict[str, str] = {
     "curve": "string",
     "x": "Float64",
     "y": "Float64",
+    "label": "string",
 }
 CURVES = {
     "spectrum": "x: rank k from 1; y: share of the variance, lambda_k / sum(lambda), centred",
     "cosine_histogram": "x: bin centre of the cosine of two different rows, 100 bins over [-1, 1]; y: density",
+    "pooling_position_weight": "x: token position from 0; y: mean trained weight there, 1 is that of mean pooling",
+    "pooling_token_weight": "x: rank from 1, heaviest first; y: mean trained weight of the token `label`, 1 is that of "
+    "mean pooling",
 }
 
 # Per-example scores of a probe, so that paired tests can be redone. Rows that share a sentence share a `cluster`.

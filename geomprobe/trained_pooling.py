@@ -46,6 +46,19 @@ PATIENCE = 3
 STATE_BYTES = 2 * 2**30  # token states held at once; more layers than fit take more passes, more rows are left out
 MIN_OCCURRENCES = 20
 
+DEFINITIONS = {
+    "trained_pooling_loss": {
+        "name": "trained_pooling_loss",
+        "formula": "loss of the linear probe trained with the pooling, on the slice of train that stopped it: "
+        "cross-entropy in nats, or squared error over the variance of the score; mean over seeds. "
+        "Control mean: mean pooling with a probe trained alike",
+        "range": "[0, ∞)",
+        "direction": "lower: the pooling serves the task better",
+        "invariances": "none",
+        "source": "–",
+    }
+}
+
 
 @dataclass(frozen=True)
 class TrainedPooling:

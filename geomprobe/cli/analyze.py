@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import DataDir, Device, Json, Layers, Limit, Out, Pools, Seed, Tasks
+from geomprobe.cli.options import (
+    Baselines,
+    DataDir,
+    Device,
+    Json,
+    Kind,
+    Label,
+    Layers,
+    Limit,
+    Out,
+    Pools,
+    Positive,
+    RowId,
+    Seed,
+    Tasks,
+    Text,
+    Untrained,
+)
 from geomprobe.cli.output import Output, split_list
 from geomprobe.common import UsageError, hash_bytes
 
 if TYPE_CHECKING:
     from geomprobe.results import Results
+    from geomprobe.tasks.base import Task
 
 
 def analyze(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or hub ids (name@revision pins).")],
     pool: Pools = None,
+    untrained: Untrained = False,
     task: Tasks = None,
+    text: Text = None,
+    label: Label = None,
+    row_id: RowId = None,
+    kind: Kind = "auto",
+    positive: Positive = None,
     layer: Layers = None,
+    baseline: Baselines = None,
     data: DataDir = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -37,7 +63,10 @@ def analyze(
     Finished cells are kept in the folder; the same command continues an interrupted run.
     """
     output = Output(as_json)
-    results, folder = run_grid(output, models, pool, task, layer, data, limit, device, seed, out)
+    columns = {"text": split_list(text), "label": label, "row_id": row_id, "kind": kind, "positive": positive}
+    results, folder = run_grid(
+        output, models, pool, untrained, task, columns, layer, baseline, data, limit, device, seed, out
+    )
     finish(output, results, folder)
 
 
@@ -45,8 +74,11 @@ def run_grid(
     output: Output,
     models: Sequence[str],
     pool: Sequence[str] | None,
+    untrained: bool,
     task: Sequence[str] | None,
+    columns: Mapping[str, Any],
     layer: Sequence[str] | None,
+    baseline: Sequence[str] | None,
     data: Path | None,
     limit: int | None,
     device: str,
@@ -57,15 +89,18 @@ def run_grid(
     from geomprobe.grid import GLUE
     from geomprobe.grid import analyze as run
     from geomprobe.pooling import POOLINGS
+    from geomprobe.protocols import STRICT
 
-    poolings, tasks = split_list(pool) or ["mean"], split_list(task) or list(GLUE)
+    poolings, tasks, baselines = split_list(pool) or ["mean"], split_list(task) or list(GLUE), split_list(baseline)
     folder = out or Path("runs/analyze") / folder_name(models, *tasks, str(limit), str(seed))
     with output.progress("measuring") as progress:
         results = run(
             models,
-            tasks,
+            file_tasks(tasks, columns),
             list(POOLINGS) if "all" in poolings else poolings,
             parse_layers(split_list(layer) or ["last"]),
+            baselines=baselines,
+            protocol=replace(STRICT, train_poolings=False) if untrained else STRICT,
             data_dir=data,
             limit=limit,
             device=device,
@@ -80,6 +115,18 @@ def run_grid(
         if cut:
             output.warning(f"{entry['name']}: texts cut to the model's length: {cut}")
     return results, folder
+
+
+def file_tasks(names: Sequence[str], columns: Mapping[str, Any]) -> list[str | Task]:
+    """Return the tasks with those that are files read by the named columns; all others stay names."""
+    from geomprobe.tasks import load_file, task_names
+    from geomprobe.tasks.files import is_file_task
+
+    given = {key: value for key, value in columns.items() if value and value != "auto"}
+    files = [name for name in names if name not in task_names() and is_file_task(name)]
+    if given and not files:
+        raise UsageError("--text, --label, --id, --kind and --positive describe files.", "Add --task FILE.")
+    return [load_file(name, **given) if name in files else name for name in names]
 
 
 def finish(output: Output, results: Results, folder: Path, **more: str) -> None:

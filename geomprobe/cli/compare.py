@@ -7,8 +7,25 @@ from typing import Annotated
 import typer
 
 from geomprobe.cli.analyze import finish, run_grid
-from geomprobe.cli.options import DataDir, Device, Json, Layers, Limit, Out, Pools, Seed, Tasks
-from geomprobe.cli.output import Output
+from geomprobe.cli.options import (
+    Baselines,
+    DataDir,
+    Device,
+    Json,
+    Kind,
+    Label,
+    Layers,
+    Limit,
+    Out,
+    Pools,
+    Positive,
+    RowId,
+    Seed,
+    Tasks,
+    Text,
+    Untrained,
+)
+from geomprobe.cli.output import Output, split_list
 from geomprobe.common import UsageError
 
 
@@ -23,8 +40,15 @@ def compare(
         typer.Option(help="METRIC=0.05 or METRIC=5%: differences within it count as none; repeatable."),
     ] = None,
     pool: Pools = None,
+    untrained: Untrained = False,
     task: Tasks = None,
+    text: Text = None,
+    label: Label = None,
+    row_id: RowId = None,
+    kind: Kind = "auto",
+    positive: Positive = None,
     layer: Layers = None,
+    baseline: Baselines = None,
     data: DataDir = None,
     limit: Limit = None,
     device: Device = "auto",
@@ -53,7 +77,10 @@ def compare(
     margins = parse_margins(margin or [])
     output = Output(as_json)
     paths = models or [path for members in groups.values() for path in members]
-    results, folder = run_grid(output, paths, pool, task, layer, data, limit, device, seed, out)
+    columns = {"text": split_list(text), "label": label, "row_id": row_id, "kind": kind, "positive": positive}
+    results, folder = run_grid(
+        output, paths, pool, untrained, task, columns, layer, baseline, data, limit, device, seed, out
+    )
     names = [entry["name"] for entry in results.run["models"]]
     if groups:
         named = iter(names)

@@ -21,8 +21,28 @@ DataDir = Annotated[
 Pools = Annotated[
     list[str] | None, typer.Option("--pool", help="mean, max, weighted, attention, cls, last or all. [default: mean]")
 ]
+Untrained = Annotated[
+    bool, typer.Option("--untrained", help="Leave weighted and attention pooling at initialisation, do not train them.")
+]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", help="sst2, mrpc, mnli, cola, stsb, controlled. [default: all GLUE tasks]")
+    list[str] | None,
+    typer.Option(
+        "--task", help="sst2, mrpc, mnli, cola, stsb, controlled, or a file of your own. [default: all GLUE tasks]"
+    ),
+]
+Baselines = Annotated[
+    list[str] | None,
+    typer.Option("--baseline", help="Measure beside the models: random-init, static, bow, tfidf."),
+]
+Text = Annotated[
+    list[str] | None, typer.Option("--text", help="Column of a file task: the sentence; twice for the two of a pair.")
+]
+Label = Annotated[str | None, typer.Option("--label", help="Column of a file task: the class or the score.")]
+RowId = Annotated[str | None, typer.Option("--id", help="Column of a file task: unique row ids.")]
+Kind = Annotated[str, typer.Option("--kind", help="Labels of a file task: auto, classification or regression.")]
+Positive = Annotated[
+    str | None,
+    typer.Option("--positive", help="Class, or least score, of a file task's pairs that mean the same."),
 ]
 Layers = Annotated[list[str] | None, typer.Option("--layer", help="last, all, or numbers from 0. [default: last]")]
 Limit = Annotated[int | None, typer.Option(help="Most rows of each split, for a quick look.")]

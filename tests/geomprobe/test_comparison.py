@@ -274,8 +274,12 @@ def test_satterthwaite_lies_between_seeds_and_rows():
 
 
 def test_an_untrained_weighted_pooling_is_no_second_witness_beside_mean():
-    poolings = [{"name": "mean", "trained": None}, {"name": "weighted", "trained": False}]
-    assert comparing.copies({"poolings": poolings}) == {"weighted"}
-    assert comparing.copies({"poolings": poolings[1:]}) == set()
-    assert comparing.copies({"poolings": [poolings[0], {"name": "weighted", "trained": True}]}) == set()
+    def found(mean, **weighted):
+        entries = [{"name": "mean", "trained": None}] * mean + [{"name": "weighted"} | weighted]
+        return comparing.copies({"poolings": entries, "tasks": [{"name": "a"}, {"name": "b"}]})
+
+    assert found(True, trained=False) == {("a", "weighted"), ("b", "weighted")}
+    assert found(False, trained=False) == set()
+    assert found(True, trained=True, untrained_on={}) == set()
+    assert found(True, trained=True, untrained_on={"b": "no train split"}) == {("b", "weighted")}
     assert comparing.copies({}) == set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import geomprobe as gp
 from geomprobe import grid
 from geomprobe.common import InputError, UsageError
+from geomprobe.protocols import STRICT
 from geomprobe.results import read_results
 from geomprobe.tasks.base import Split, Task
 
@@ -162,3 +165,43 @@ def test_the_recorded_command_names_no_folder_of_this_machine(tmp_path, monkeypa
         """geomprobe compare 'runs/a b' hub/name --data "$GEOMPROBE_DATA" "--corpus=$GEOMPROBE_DATA/wikipedia" model"""
     )
     assert provenance.command_line(data) == expected
+
+
+def test_poolings_are_trained_where_the_task_allows_it(model_folder, task, tmp_path):
+    trained = gp.analyze([model_folder("bert")], [task], ["weighted", "attention"])
+    rows = trained.results.set_index(["pooling", "metric", "control"])["value"].sort_index()
+    assert {e["name"]: e["trained"] for e in trained.run["poolings"]} == {"weighted": True, "attention": True}
+    assert rows.loc["weighted", "trained_pooling_loss"].notna().all()
+    weights = trained.curves[trained.curves["curve"] == "pooling_position_weight"]
+    assert list(weights["x"]) == list(range(len(weights)))
+    tokens = trained.curves[trained.curves["curve"] == "pooling_token_weight"]
+    assert tokens["y"].is_monotonic_decreasing
+    assert "the" in set(tokens["label"])
+
+    paper = replace(STRICT, train_poolings=False)
+    untrained = gp.analyze([model_folder("bert")], [task], ["weighted", "mean"], protocol=paper)
+    assert {e["name"]: e["trained"] for e in untrained.run["poolings"]} == {"weighted": False, "mean": None}
+    geometry = untrained.results[untrained.results["metric"] == "effective_rank"]
+    values = geometry.groupby("pooling")["value"].first()
+    assert values["weighted"] == values["mean"]
+    assert "trained_pooling_loss" not in set(untrained.results["metric"])
+
+
+def test_a_pooling_that_cannot_be_trained_says_so(model_folder, task):
+    bare = replace(task, train=None)
+    run = gp.analyze([model_folder("bert")], [bare], ["weighted"]).run
+    assert run["poolings"][0]["trained"] is False
+    assert run["poolings"][0]["untrained_on"] == {"toy": "the task has no train split"}
+
+
+def test_baselines_stand_beside_the_models(model_folder, task):
+    results = gp.analyze([model_folder("bert")], [task], baselines=["random-init", "bow", "tfidf", "static"])
+    names = [entry["name"] for entry in results.run["models"]]
+    assert list(results.run["baselines"].values()) == ["random-init", "bow", "tfidf", "static"]
+    assert list(results.run["baselines"]) == names[1:]
+    ranks = results.results[results.results["metric"] == "effective_rank"].dropna(subset=["value"])
+    assert set(ranks["model"]) == set(names)
+    twins = gp.analyze([model_folder("bert"), model_folder("bert")], [task], baselines=["random-init"])
+    assert len(twins.run["baselines"]) == 1  # one architecture, one baseline
+    with pytest.raises(UsageError, match="random-inti"):
+        gp.analyze([model_folder("bert")], [task], baselines=["random-inti"])
