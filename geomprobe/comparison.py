@@ -298,9 +298,11 @@ def paired(first: Side, second: Side, row: Row) -> Difference:
     if diff == 0 and isinstance(hashes[0], str) and hashes[0] == hashes[1] and row["layer_a"] == row["layer_b"]:
         return Difference(0.0, 0.0, 0.0, 0.0, 1.0, 1.0, "equal weights give equal vectors")
     left, right = first.influence(row), second.influence(row)
-    if row["metric"] in REGISTRY or (left is not None and right is not None):
-        return _geometry(row, left, right)
-    return _probe(row, first, second)
+    if row["metric"] not in REGISTRY:
+        found = _probe(row, first, second)
+        if found.p is not None or left is None or right is None:
+            return found
+    return _geometry(row, left, right)
 
 
 def _geometry(row: Row, first: Row | None, second: Row | None) -> Difference:

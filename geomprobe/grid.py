@@ -347,7 +347,11 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
         if len(examples):  # paired tests need to know which rows share a sentence
             clusters = dict(zip(task.validation.row_ids, sentence_groups(task.validation), strict=True))
             examples["cluster"] = examples["row_id"].map(clusters)
-        return {"results": pd.DataFrame(found.rows), "examples": examples}
+        return {
+            "results": pd.DataFrame(found.rows),
+            "examples": examples,
+            "influences": pd.DataFrame(found.influences),
+        }
 
     attempt("geometry", geometry)
     attempt("probes", probing)

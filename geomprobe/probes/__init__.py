@@ -30,10 +30,13 @@ class ProbeResults:
         Keys of `geomprobe.results.RESULT_COLUMNS`; the caller adds model, task, layer, pooling and protocol.
     examples : list of dict
         Keys of `geomprobe.results.EXAMPLE_COLUMNS`, likewise; ``log_loss`` is in bits.
+    influences : list of dict
+        Keys of `geomprobe.results.INFLUENCE_COLUMNS`, likewise, of every number of a probe, not of its controls.
     """
 
     rows: list[dict[str, Any]]
     examples: list[dict[str, Any]]
+    influences: list[dict[str, Any]]
 
 
 def cap_train(split: Split, max_rows: int = MAX_TRAIN_ROWS, seed: int = 0) -> Split:
@@ -70,7 +73,13 @@ def run_probes(task: Task, train: PairVectors | None, validation: PairVectors, *
     rows, examples = semantic_probe(task, train, validation, seed)
     rows += lexical_probe(task, train, validation, seed)
     rows += crossed_rows(task, validation, seed)
-    return ProbeResults(rows, examples)
+    influences = []
+    for row in rows:
+        contributions = row.pop("contributions", None)
+        if contributions is not None and row["control"] is None:
+            place = {column: row.get(column) for column in ("view", "metric", "definition")}
+            influences.append(place | {"contributions": contributions.astype(np.float32), "extra": 0.0})
+    return ProbeResults(rows, examples, influences)
 
 
 def _check(vectors: PairVectors, split: Split) -> None:

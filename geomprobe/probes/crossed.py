@@ -32,12 +32,13 @@ EFFECTS = tuple("_".join(names) for size in (1, 2, 3) for names in combinations(
 
 @dataclass(frozen=True)
 class Estimate:
-    """A ratio of sums over blocks with its standard error and 95 % interval over families."""
+    """A ratio of sums over blocks with its standard error, 95 % interval and contributions over families."""
 
     value: float
     se: float
     ci_low: float
     ci_high: float
+    contributions: np.ndarray | None = None
 
 
 def mean_squares(cells: np.ndarray) -> dict[tuple[int, ...], float]:
@@ -94,9 +95,10 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray, families: np.ndarray
     k = len(parts)
     if k < 2:
         return Estimate(float(value), *(float("nan"),) * 3)
-    se = float(np.sqrt(k / (k - 1) * (parts**2).sum()) / abs(total))
+    parts = parts / total
+    se = float(np.sqrt(k / (k - 1) * (parts**2).sum()))
     margin = float(student.ppf(0.5 + level / 2, k - 1)) * se
-    return Estimate(float(value), se, float(value - margin), float(value + margin))
+    return Estimate(float(value), se, float(value - margin), float(value + margin), parts)
 
 
 def variance_shares(vectors: np.ndarray, design: CrossedDesign) -> dict[str, Estimate]:
@@ -193,7 +195,7 @@ def _rows(vectors: np.ndarray, design: CrossedDesign, control: str | None, seed:
             row = result_row(metric, e.value, n=n, d=d, seed=seed, control=control, note=f"{n_families} families")
             interval = {"se": e.se, "ci_low": e.ci_low, "ci_high": e.ci_high}
             if np.isfinite(e.se):
-                row |= interval | {"ci_method": "linearised ratio over families, t"}
+                row |= interval | {"ci_method": "linearised ratio over families, t", "contributions": e.contributions}
             yield row | {"view": view}
 
 

@@ -45,8 +45,8 @@ def given_bow(
     return classify(joint[0], y, joint[1], y_held_out, folds, scale=False)
 
 
-def code_length(x: np.ndarray, y: np.ndarray, c: float, seed: int) -> float:
-    """Return the online code length of the labels in bits (Voita & Titov 2020, equation 3).
+def code_lengths(x: np.ndarray, y: np.ndarray, c: float, seed: int) -> np.ndarray:
+    """Return the bits that each label takes in the online code (Voita & Titov 2020, equation 3), float64 (n,).
 
     Rows are shuffled by the seed. The first block is coded uniformly; each next one by a probe fitted with the given C
     to all blocks before it, whose probabilities are mixed with the uniform ones by 1/(rows seen + 1), so that a class
@@ -57,7 +57,7 @@ def code_length(x: np.ndarray, y: np.ndarray, c: float, seed: int) -> float:
     order = np.random.default_rng(seed).permutation(n)
     x, codes = x[order], np.searchsorted(classes, y[order])
     ends = sorted({max(int(np.ceil(fraction * n)), min(2 * k, n)) for fraction in FRACTIONS})
-    bits = ends[0] * np.log2(k)
+    bits = np.full(n, np.log2(k))
     for start, end in pairwise(ends):
         p = np.full((end - start, k), 1.0 / k)
         if len(np.unique(codes[:start])) > 1:
@@ -68,5 +68,5 @@ def code_length(x: np.ndarray, y: np.ndarray, c: float, seed: int) -> float:
             seen = np.zeros_like(p)
             seen[:, model.classes_] = model.predict_proba(x[start:end])
             p = (start * seen + p) / (start + 1)
-        bits -= np.log2(p[np.arange(end - start), codes[start:end]]).sum()
-    return float(bits)
+        bits[start:end] = -np.log2(p[np.arange(end - start), codes[start:end]])
+    return bits[np.argsort(order)]

@@ -177,9 +177,7 @@ def _classification(
     rows = list(classification_rows("semantic", named, y, y_held_out, clusters, **size))
     rows += _selectivity(task, x, x_held_out, probe, clusters, seed, size)
     rows += _beyond_words(task, x, x_held_out, clusters, seed, size)
-    bits = information.code_length(x, y, probe.model.named_steps["fit"].C, seed)
-    rows.append(result_row("semantic_code_length", bits / len(y), **size | {"n": len(y)}))
-    rows.append(result_row("semantic_compression", len(y) * np.log2(len(np.unique(y))) / bits, **size | {"n": len(y)}))
+    rows += _code(task, x, probe, seed, size | {"n": len(y)})
     return rows, list(_example_rows("semantic", task, probe.predictions, probe.log_loss))
 
 
@@ -221,6 +219,17 @@ def _beyond_words(
     gain = half.alone.log_loss - joint.log_loss
     row = result_row("semantic_conditional_bits", gain.mean(), note=joint.note, **size)
     yield row | mean_interval(gain, gain.mean(), clusters)
+
+
+def _code(task: Task, x: np.ndarray, probe: Classified, seed: int, size: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the online code length per label, and the uniform code's length as a multiple of it."""
+    y = train_split(task).labels
+    clusters = sentence_groups(train_split(task))
+    bits = information.code_lengths(x, y, probe.model.named_steps["fit"].C, seed)
+    mean = float(bits.mean())
+    shorter = float(np.log2(len(np.unique(y)))) / mean
+    yield result_row("semantic_code_length", mean, **size) | mean_interval(bits, mean, clusters)
+    yield result_row("semantic_compression", shorter, **size) | mean_interval(-shorter * bits / mean, shorter, clusters)
 
 
 def _regression(

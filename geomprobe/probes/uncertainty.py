@@ -1,4 +1,8 @@
-"""Standard errors of probe scores: rows that share a sentence count as one cluster."""
+"""Standard errors of probe scores: rows that share a sentence count as one cluster.
+
+Beside the interval stand the ``contributions``: how much each cluster, or group of clusters, moves the score, with
+SE² = g/(g−1) Σ contributions². On the same rows those of two encoders differ by the contributions to the difference.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ JACKKNIFE_GROUPS = 40
 
 
 def mean_interval(influence: np.ndarray, value: float, clusters: np.ndarray) -> dict[str, Any]:
-    """Return se, ci_low, ci_high and ci_method of a statistic that is, to first order, a mean over rows.
+    """Return se, ci_low, ci_high, ci_method and contributions of a statistic that is, to first order, a mean over rows.
 
     Parameters
     ----------
@@ -32,8 +36,7 @@ def mean_interval(influence: np.ndarray, value: float, clusters: np.ndarray) -> 
     g = len(sums)
     if g < 2:
         return {}
-    se = float(np.sqrt(g / (g - 1) * (sums**2).sum()) / n)
-    return interval(value, se, g - 1, "cluster-robust, t")
+    return interval(value, sums / n, "cluster-robust, t")
 
 
 def jackknife_interval(statistic: Callable[[np.ndarray], float], n: int, clusters: np.ndarray) -> dict[str, Any]:
@@ -49,13 +52,16 @@ def jackknife_interval(statistic: Callable[[np.ndarray], float], n: int, cluster
     left_out = np.array([statistic(np.flatnonzero(group != k)) for k in range(g)])
     if not np.isfinite(left_out).all():
         return {}
-    se = float(np.sqrt((g - 1) / g * ((left_out - left_out.mean()) ** 2).sum()))
-    return interval(statistic(np.arange(n)), se, g - 1, f"delete-a-group jackknife, {g} groups, t")
+    moved = (g - 1) / g * (left_out.mean() - left_out)
+    return interval(statistic(np.arange(n)), moved, f"delete-a-group jackknife, {g} groups, t")
 
 
-def interval(value: float, se: float, freedom: int, method: str) -> dict[str, Any]:
-    """Return the columns of a 95 % interval, empty where the value is undefined."""
+def interval(value: float, contributions: np.ndarray, method: str) -> dict[str, Any]:
+    """Return the columns of a 95 % interval from the contributions of g groups, empty where the value is undefined."""
+    g = len(contributions)
+    se = float(np.sqrt(g / (g - 1) * (contributions**2).sum()))
     if not np.isfinite(value) or not np.isfinite(se):
         return {}
-    margin = float(student.ppf(0.975, freedom)) * se
-    return {"se": se, "ci_low": value - margin, "ci_high": value + margin, "ci_method": method}
+    margin = float(student.ppf(0.975, g - 1)) * se
+    found = {"se": se, "ci_low": value - margin, "ci_high": value + margin, "ci_method": method}
+    return found | {"contributions": contributions}

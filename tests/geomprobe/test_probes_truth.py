@@ -14,7 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from geomprobe.probes import PairVectors, run_probes
-from geomprobe.probes.information import code_length
+from geomprobe.probes.information import code_lengths
+from geomprobe.probes.lexical import _rows as lexical_rows
+from geomprobe.probes.lexical import targets as lexical_targets
 from geomprobe.probes.scores import partial_spearman
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
 from geomprobe.tasks.base import Split, Task
@@ -244,9 +246,9 @@ def test_partial_spearman_by_residuals_of_ranks():
 def test_code_length_of_noise_and_of_a_clear_label():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 1000)
-    assert code_length(rng.standard_normal((1000, 5)), y, 0.01, 0) / 1000 == pytest.approx(1.0, abs=0.05)
+    assert code_lengths(rng.standard_normal((1000, 5)), y, 0.01, 0).mean() == pytest.approx(1.0, abs=0.05)
     clear = (2 * y - 1)[:, None] * 5 + rng.standard_normal((1000, 5))
-    assert code_length(clear, y, 1.0, 0) / 1000 < 0.05
+    assert code_lengths(clear, y, 1.0, 0).mean() < 0.05
 
 
 def test_intervals_of_means():
@@ -284,3 +286,50 @@ def test_intervals_cover():
                 inside[name] += row["ci_low"] <= truth <= row["ci_high"]
     for name, count in inside.items():
         assert 0.91 <= count / draws <= 0.985, name
+
+
+def test_every_probe_with_an_interval_can_be_compared():
+    task = make_task(LABELS)
+    result = run_probes(task, *vectors(1, 1))
+    of = {(r["metric"], r["view"], r["definition"]): r["contributions"] for r in result.influences}
+    rows = [r for r in result.rows if r["control"] is None and r.get("se") is not None]
+    lexical = {"lexical_word_content_accuracy", "lexical_bow_r2"}  # all of these sentences are of one length
+    assert lexical | {"semantic_selectivity", "semantic_code_length"} <= {r["metric"] for r in rows}
+    for row in rows:
+        moved = of[row["metric"], row["view"], row["definition"]].astype(float)
+        g = len(moved)
+        assert row["se"] == pytest.approx((g / (g - 1) * (moved**2).sum()) ** 0.5, rel=1e-4)
+    assert all("contributions" not in row for row in result.rows)
+
+
+def test_the_interval_of_a_paired_lexical_difference_covers():
+    """Fresh held-out sentences: their spread of the difference is what the contributions of one draw say."""
+    rng = np.random.default_rng(3)
+    words, n_train, n = 20, 600, 300
+    names = [f"word{i}" for i in range(words)]
+
+    def draw(count):
+        target = rng.integers(0, words, count)
+        texts = tuple(f"{names[t]} f{rng.integers(10**9)} g{rng.integers(10**9)}" for t in target)
+        clean = np.eye(words)[target]
+        shared = rng.standard_normal((count, words))
+        sides = [clean + 0.45 * (shared + rng.standard_normal((count, words)) * own) for own in (0.3, 0.6)]
+        return texts, sides
+
+    texts, sides = draw(n_train)
+    train, labels = split("train", texts, np.arange(n_train) % 2), ("a", "b")
+    found = []
+    for _ in range(16):
+        held_texts, held = draw(n)
+        task = Task("words", "classification", train, split("v", held_texts, np.arange(n) % 2), labels, "accuracy")
+        pair = []
+        for z, z_held in zip(sides, held, strict=True):
+            target = lexical_targets(task, 0)
+            rows = lexical_rows(target, (z[target.train_index], z_held[target.held_out_index]), None, 0, words)
+            pair.append(next(r for r in rows if (r["metric"], r["control"]) == ("lexical_top_token_accuracy", None)))
+        moved = pair[1]["contributions"] - pair[0]["contributions"]
+        found.append((pair[1]["value"] - pair[0]["value"], (moved**2).sum() ** 0.5))
+    differences, errors = map(np.array, zip(*found, strict=True))
+    assert differences.std(ddof=1) == pytest.approx(errors.mean(), rel=0.55)  # 3 standard errors of a spread of 16
+    unpaired = np.sqrt(2) * np.mean([p["se"] for p in pair])
+    assert errors.mean() < 0.9 * unpaired
