@@ -149,7 +149,8 @@ def analyze(
 
     tables = {kind: table(pd.concat(found, ignore_index=True), CELL_COLUMNS[kind]) for kind, found in frames.items()}
     used = sorted(set(tables["results"]["metric"].dropna()))
-    runs = {names[id(e)]: provenance.training_run(e.source) for e in encoders}
+    untrained = {id(e) for _, e in made}
+    runs = {names[id(e)]: (None, []) if id(e) in untrained else provenance.training_run(e.source) for e in encoders}
     run = provenance.environment() | {
         "command": provenance.command_line(data_dir),
         "protocol": protocol.name,

@@ -120,13 +120,24 @@ class Facts:
         return rows[0]["a"], rows[0]["b"]
 
     @cached_property
+    def baselines(self) -> list[str]:
+        """Models that learned nothing, measured to show where a figure then lies."""
+        named = self.run.get("baselines")
+        return [m for m in self.models if isinstance(named, dict) and m in named]
+
+    @cached_property
+    def own(self) -> list[str]:
+        """The models that the report is about: all but the baselines."""
+        return [m for m in self.models if m not in self.baselines]
+
+    @cached_property
     def kind(self) -> str:
         """single, pair, groups or many."""
         if self.pair and self.level == "objective":
             return "groups"
-        if self.pair and len(self.models) <= 2:
+        if self.pair and len(self.own) <= 2:
             return "pair"
-        return "single" if len(self.models) == 1 else "many"
+        return "single" if len(self.own) == 1 else "many"
 
     @cached_property
     def series(self) -> dict[str, int]:

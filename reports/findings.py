@@ -48,10 +48,9 @@ def _finding(code: str, severity: Severity, sentence: str, link: str, figure: st
 
 
 def _sides(facts: Facts) -> list[Row]:
-    """The model entries that a comparison is about; all of them where there is none."""
-    if facts.kind == "pair" and facts.pair:
-        return [m for m in facts.model_entries if m["name"] in facts.pair]
-    return facts.model_entries
+    """The model entries that a comparison is about; all but the baselines where there is none."""
+    named = facts.pair if facts.kind == "pair" and facts.pair else facts.own
+    return [m for m in facts.model_entries if m["name"] in named]
 
 
 @rule("failed-cells")

@@ -1,12 +1,12 @@
-"""The section on geometry: the uniformity decomposition, spectra, cosines, the table."""
+"""The section on geometry: the uniformity decomposition, spectra, cosines, what poolings learned, the table."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
+from reports.blocks import Block, Figure, Line, Section, Table, cell, figure, line, table, text
 from reports.facts import Facts, Row
-from reports.formats import count, finite, listed, number, words
+from reports.formats import clean, count, finite, listed, number, words
 from reports.tables import by_pooling, forest, legend, lettered, measured, sides, value_table
 from reports.wording import slug
 
@@ -18,6 +18,8 @@ DECOMPOSITION = {
     "mean_cosine": ("mean_cosine", "raw"),
 }
 SPECTRUM_POINTS = 60
+TOKEN_WEIGHT = "pooling_token_weight"
+X_LABELS = {"rarefaction": "rows", "pooling": "position"}  # by the first word of a curve's name
 
 
 SPECTRUM_RANKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -34,6 +36,8 @@ def geometry(facts: Facts) -> Section:
         if facts.pair and (plot := forest(facts, "geometry", [mv for mv in facts.headline if mv in metrics], pooling)):
             made.insert(0, plot)
         made += _other_curves(facts, pooling)
+        if learned := _token_weights(facts, pooling):
+            made.append(learned)
         if metrics:
             made.append(
                 value_table(
@@ -183,7 +187,7 @@ def _spectra(facts: Facts, pooling: str) -> Figure | None:
 def _other_curves(facts: Facts, pooling: str) -> list[Figure]:
     """Return a figure for every further kind of curve, such as rarefaction; ``_low`` and ``_high`` are its band."""
     kinds = dict.fromkeys(row["curve"] for row in facts.curves if row["pooling"] == pooling)
-    known = {"spectrum", "cosine_histogram"}
+    known = {"spectrum", "cosine_histogram", TOKEN_WEIGHT}
     found = []
     for kind in kinds:
         stem = kind.removesuffix("_low").removesuffix("_high")
@@ -209,13 +213,33 @@ def _other_curves(facts: Facts, pooling: str) -> list[Figure]:
         name = words(kind)
         heads = [("task", False), ("model", False), ("first point", False), ("last point", False)]
         side = table(slug("curve", kind, pooling, "table"), f"Ends of the curves, {name}.", heads, rows, folded=True)
-        x_label = "rows" if kind.startswith("rarefaction") else ""
+        x_label = X_LABELS.get(kind.partition("_")[0], "")
         where = listed([p["title"] for p in panels])
         alt = f"Curves of {name} for {listed(facts.models)} on {where}, {pooling} pooling."
         data = {"panels": panels, "legend": legend(facts, facts.models), "x_label": x_label, "y_label": ""}
         caption = f"{name[:1].upper()}{name[1:]}, with its band where there is one."
         found.append(figure(slug("curve", kind, pooling), "curves", name, caption, alt, data, side))
     return found
+
+
+def _token_weights(facts: Facts, pooling: str) -> Table | None:
+    """Return the tokens that a trained attention pooling weighs most and least, a line a task and model."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in _curve_index(facts).get((TOKEN_WEIGHT, pooling), []):
+        found.setdefault((row["task"], row["model"]), []).append(row)
+    if not found:
+        return None
+
+    def named(rows: list[Row]) -> str:
+        return ", ".join(f"{clean(row['label'] or '', 20)} {number(row['y'], 2)}" for row in rows)
+
+    lines = [
+        line([cell(c) for c in (task, lettered(facts, model), named(rows[:8]), named(rows[-8:][::-1]))], task, pooling)
+        for (task, model), rows in found.items()
+    ]
+    heads = [("task", False), ("model", False), ("weighed most", False), ("weighed least", False)]
+    caption = "Mean weight of a token under the trained attention pooling; 1 is its weight under mean pooling."
+    return table(slug("token-weights", pooling), caption, heads, lines, folded=True)
 
 
 def _band(bands: list[Any], task: str, model: str, n: int) -> dict[str, list[float]]:

@@ -14,8 +14,8 @@ LONG = 40  # rows past which a table is folded
 
 
 def sides(facts: Facts) -> list[str]:
-    """The names whose values stand side by side: the pair where there is one, with the groups' names for groups."""
-    return list(facts.pair) if facts.pair else facts.models
+    """The names whose values stand side by side: the pair or the two groups, where there are, and the baselines."""
+    return [*facts.pair, *facts.baselines] if facts.pair else facts.models
 
 
 def lettered(facts: Facts, name: str) -> str:

@@ -113,11 +113,11 @@ def _title(facts: Facts) -> str:
     if facts.pair:
         a, b = facts.pair
         return f"{b} against {a}"
-    return facts.models[0] if len(facts.models) == 1 else f"{len(facts.models)} models"
+    return facts.own[0] if len(facts.own) == 1 else f"{len(facts.own)} models"
 
 
 def _scope(facts: Facts) -> str:
-    layers = {r["layer"] for r in facts.rows}
+    layers = {r["layer"] for r in facts.rows if r["model"] in facts.own}
     depth = "one layer" if len(layers) == 1 else f"{len(layers)} layers"
     named = listed(facts.tasks) if len(facts.tasks) <= 6 else ", ".join(facts.tasks[:5]) + " …"
     tasks = f"{len(facts.tasks)} task{'s' * (len(facts.tasks) > 1)} ({named})"
@@ -138,7 +138,12 @@ def _sides(facts: Facts) -> list[Side]:
     for i, name in enumerate(names):
         letter = "AB"[i] if facts.pair and i < 2 else ""
         sides.append(
-            {"letter": letter, "name": name, "series": facts.series[name], "lines": _model_lines(entries[name])}
+            {
+                "letter": letter,
+                "name": name,
+                "series": facts.series[name],
+                "lines": ["baseline"] * (name in facts.baselines) + _model_lines(entries[name]),
+            }
         )
     return sides
 
@@ -180,11 +185,11 @@ def _verdict(facts: Facts) -> Verdict:
     else:
         limits = "Nothing is compared here, so nothing is claimed beyond the numbers."
     if not facts.pair:
-        code: Any = "description" if len(facts.models) == 1 else "ranking"
+        code: Any = "description" if len(facts.own) == 1 else "ranking"
         sentence = (
-            f"A description of {facts.models[0]}: one model, no comparison, no verdict."
-            if len(facts.models) == 1
-            else f"{len(facts.models)} models side by side; no pair of them was compared, so there is no verdict."
+            f"A description of {facts.own[0]}: one model, no comparison, no verdict."
+            if len(facts.own) == 1
+            else f"{len(facts.own)} models side by side; no pair of them was compared, so there is no verdict."
         )
     else:
         code, sentence = _decide(facts)

@@ -172,3 +172,29 @@ def test_bands_rarefaction_and_similarity_are_drawn_where_they_occur(make_result
     assert found["similarity-0"]["table"]["rows"][1]["cells"][3]["text"] == "0.40"
     for name in ("spectra-mean", "curve-rarefaction-effective-rank-mean", "similarity-0"):
         assert figures.render(found[name]["kind"], found[name]["data"]).startswith("<svg")
+
+
+def test_baselines_stand_beside_a_pair_and_are_no_side_of_it(make_results):
+    import pandas as pd
+
+    results = make_results(**SMALL, intervals=True)
+    own = [m["name"] for m in results.run["models"]]
+    results.results = pd.concat(
+        [results.results, results.results[results.results["model"] == own[0]].assign(model="R")]
+    )
+    results.run["models"].append(results.run["models"][0] | {"name": "R", "parameters": 7})
+    results.run["baselines"] = {"R": "random-init"}
+    tokens = {"task": "sst2", "layer": 4, "pooling": "mean", "curve": "pooling_token_weight"}
+    layer = int(results.results["layer"].max())
+    rows = [
+        tokens | {"layer": layer, "model": own[0], "x": i + 1.0, "y": 2.0 - i, "label": f"<b>{i}"} for i in range(3)
+    ]
+    results.curves = pd.concat([results.curves, pd.DataFrame(rows)])
+    view = build_view(results)
+    assert view["kind"] == "pair"
+    assert [s["lines"][0] for s in view["sides"]].count("baseline") == 1
+    assert "unequal-models" not in {f["code"] for f in view["findings"] if f["severity"] == "issue"}
+    tables = {b["id"]: b for b in walk(view) if b["type"] == "table"}
+    assert '"R"' in json.dumps(tables["geometry-mean"])
+    (weights,) = [t for name, t in tables.items() if name.startswith("token-weights")]
+    assert "<b>0 2.00, <b>1 1.00" in json.dumps(weights)  # escaped where it is drawn
