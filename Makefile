@@ -30,6 +30,7 @@ bench-analyze: .venv/installed
 	$(BIN)/python tests/benchmarks/bench_analyze.py
 
 bench-pretrain: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python tests/benchmarks/bench_pretrain.py
 
 # Hours: every cloud, N and D of docs/calibration.md, 1,000 draws each.

@@ -25,6 +25,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from geomprobe.common import (
+    GeomprobeError,
     InputError,
     UsageError,
     atomic_path,
@@ -188,7 +189,9 @@ def _read_hub(name: str, start: int) -> Iterator[str]:
             return
         except (ValueError, FileNotFoundError) as error:  # no such data set, or a configuration must be chosen
             raise InputError(f"Cannot open {name} on the hub: {str(error).splitlines()[0][:200]}", hint) from None
-        except OSError as error:
+        except GeomprobeError:
+            raise
+        except Exception as error:  # the HTTP clients under datasets change, and their errors have no common class
             if wait > 60:
                 raise InputError(
                     f"The connection to the hub broke at document {done}: {error}", "Repeat the command to go on."

@@ -68,6 +68,7 @@ def measure_case(args: argparse.Namespace) -> dict[str, Any]:
     objective, _, how = args.case.partition("-")
     flags = {"objective": "mlm" if how == "trainer" else objective, "compile": "yes" if how == "compiled" else "no"}
     flags |= {"batch_rows": args.rows or None, "corpus": args.corpus, "device": args.device}
+    flags |= {"precision": args.precision}
     config = trainer.settle(load_config(args.preset, flags), Ranks())
     device = torch.device(config.device)
     step = trainer_steps(config, corpus, device) if how == "trainer" else own_steps(config, corpus, device)
@@ -199,6 +200,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=12, help="steps before timing, in which all shapes compile")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", choices=["auto", "bf16", "fp32"])
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -213,10 +215,18 @@ def main() -> None:
     report(args, results)
 
 
+def processor() -> str:
+    """Return the processor's name as Linux gives it."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
+
+
 def run_case(args: argparse.Namespace, case: str) -> dict[str, Any]:
     """Measure one case in a process of its own."""
     command = [sys.executable, str(SELF), "--case", case]
-    for name in ("preset", "rows", "steps", "warmup", "threads", "device", "clock", "corpus"):
+    for name in ("preset", "rows", "steps", "warmup", "threads", "device", "precision", "clock", "corpus"):
         command += [f"--{name}", str(getattr(args, name))]
     done = subprocess.run(command, capture_output=True, text=True)
     with contextlib.suppress(json.JSONDecodeError, IndexError):
@@ -262,9 +272,7 @@ def report(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
         "threads": args.threads or torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
         "results": results,

@@ -158,6 +158,65 @@ def test_unreachable_hub_fails_at_once(tmp_path, monkeypatch):
     assert "docstrings" in caught.value.hint
 
 
+class CutStream:
+    """A stand-in for a streamed data set that breaks off after three documents each time it is opened."""
+
+    def __init__(self, texts, per_connection, error, start=0):
+        self.texts, self.per_connection, self.error, self.start = texts, per_connection, error, start
+
+    def skip(self, n):
+        return CutStream(self.texts, self.per_connection, self.error, n)
+
+    def __iter__(self):
+        for number, text in enumerate(self.texts[self.start :]):
+            if number == self.per_connection:
+                raise self.error
+            yield {"text": text}
+
+
+@pytest.fixture
+def cut_hub(monkeypatch):
+    """Return a function that puts a hub in place whose connections break off."""
+    import datasets
+
+    import pretrain.hub
+
+    naps = []
+    monkeypatch.setattr(pretrain.hub, "require_hub", lambda hint: None)
+    monkeypatch.setattr("pretrain.corpus.time.sleep", naps.append)
+
+    def put(texts, per_connection, error):
+        monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: CutStream(texts, per_connection, error))
+        return naps
+
+    return put
+
+
+class TransportError(Exception):
+    """An HTTP client's error, which is no OSError."""
+
+
+@pytest.mark.parametrize("error", [ConnectionError("reset by peer"), TransportError("incomplete body")])
+def test_a_cut_connection_to_the_hub_goes_on_where_it_broke(tmp_path, cut_hub, sentences, error):
+    texts = sentences(10)
+    naps = cut_hub(texts, 3, error)
+    assert list(module._read_hub("someone/text", 0)) == texts
+    assert naps == [1.0, 1.0, 1.0]
+    whole = tmp_path / "text.jsonl"
+    whole.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    streamed = build_corpus("someone/text", "train:120", cache=tmp_path / "a")
+    local = build_corpus(str(whole), "train:120", cache=tmp_path / "b")
+    assert documents(streamed, "train") == documents(local, "train")
+
+
+def test_a_hub_that_stays_away_is_an_error_that_says_how_to_go_on(cut_hub, sentences):
+    naps = cut_hub(sentences(10), 0, ConnectionError("reset by peer"))
+    with pytest.raises(InputError, match="broke at document 0") as caught:
+        list(module._read_hub("someone/text", 0))
+    assert "Repeat the command" in caught.value.hint
+    assert naps == [1.0, 4.0, 16.0]
+
+
 def test_damage_is_found(tmp_path, sentences):
     corpus = build_corpus(write_jsonl(tmp_path / "a.jsonl", sentences(50)), "train:100", cache=tmp_path / "c")
     file = corpus.path / "train-00000.ids.npy"

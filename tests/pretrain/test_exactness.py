@@ -122,6 +122,48 @@ def test_two_ranks_equal_one(tiny, tmp_path, parts):
     assert json.loads((Path(two.out) / "run.json").read_text())["ranks"] == 2
 
 
+DYING = """
+import json, os, sys
+from geomprobe.common import GeomprobeError
+from pretrain import trainer
+from pretrain.config import make_config
+
+config = make_config(json.loads(sys.argv[1]))
+if os.environ["RANK"] == "1" and sys.argv[2] == "die":
+    learning_rate = trainer.learning_rate
+    trainer.learning_rate = lambda config, step, steps: os._exit(9) if step == 6 else learning_rate(config, step, steps)
+try:
+    trainer.train(config, resume=True)
+except GeomprobeError as error:
+    print(error, error.hint, file=sys.stderr, flush=True)
+    sys.exit(1)
+"""
+
+
+def test_a_rank_that_dies_ends_the_job_and_leaves_a_state_to_go_on_from(tiny, tmp_path):
+    settings = {"objective": "mlm", "log_every": 1, "budget": "8-steps", "save_every": "2", "eval_every": 8}
+    one = train(tiny(**settings, out=str(tmp_path / "one")))
+    two = tiny(**settings, out=str(tmp_path / "two"))
+    script = tmp_path / "run.py"
+    script.write_text(DYING)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29610"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def run(how):
+        arguments = [*command, str(script), json.dumps(as_dict(two)), how]
+        return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
+
+    died = run("die")
+    assert died.returncode != 0
+    assert "lost the others" in died.stderr
+    assert "--resume" in died.stderr
+    assert states(two.out)[-1] == "step-6"
+    again = run("go on")
+    assert again.returncode == 0, again.stderr[-2000:]
+    final = [json.loads((Path(out) / "run.json").read_text())["final"]["held_out_mlm"] for out in (one, two.out)]
+    assert final[0] == pytest.approx(final[1], rel=2e-4)
+
+
 def test_accumulation_changes_nothing(tiny, tmp_path):
     one = train(tiny(objective="mlm", out=str(tmp_path / "one")))
     four = train(tiny(objective="mlm", out=str(tmp_path / "four"), accumulation=4))

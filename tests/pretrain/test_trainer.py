@@ -137,3 +137,23 @@ def test_loss_that_is_not_finite_stops_the_run(tiny):
     with pytest.raises(GeomprobeError, match="not finite") as caught:
         train(tiny(objective="mlm", lr=1e30, warmup_steps=1, log_every=1, clip=1e30))
     assert "lr=" in caught.value.hint
+
+
+def test_without_a_compiler_it_runs_uncompiled(tiny, tmp_path, monkeypatch):
+    """Only the compiler fails, at the first call, as torch.compile does; the losses are those of an eager run."""
+    from pretrain import objectives
+
+    def broken(self, **options):
+        def call(*args, **kwargs):
+            raise RuntimeError("no C++ compiler found")
+
+        self._compiled_call_impl = call
+
+    monkeypatch.setattr(objectives.Objective, "compile", broken)
+    told = []
+    compiled = train(tiny(objective="mlm", compile="yes", out=str(tmp_path / "compiled")), progress=told.append)
+    eager = train(tiny(objective="mlm", compile="no", out=str(tmp_path / "eager")))
+    warnings = [record["warning"] for record in told if "warning" in record]
+    assert any("running uncompiled: no C++ compiler found" in text for text in warnings)
+    ours, theirs = (json.loads((out / "run.json").read_text())["final"]["held_out_mlm"] for out in (compiled, eager))
+    assert ours == pytest.approx(theirs, rel=1e-5)
