@@ -23,7 +23,8 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     _entry(
         "semantic_accuracy",
         "share of validation rows whose label a logistic regression predicts; fitted on train, standardised features, "
-        "C in {0.001, 0.01, 0.1, 1} by log loss in 3 folds; pairs as [u; v; |u−v|; u∗v]",
+        "C in {0.001, 0.01, 0.1, 1}, past 512 features a tenth of these, by log loss in 3 folds; pairs as "
+        "[u; v; |u−v|; u∗v]",
         "[0, 1]",
         _UP,
         _AFFINE,

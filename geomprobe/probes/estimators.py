@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 FOLDS = 3
 CS = (1e-3, 1e-2, 1e-1, 1.0)
+WIDE_CS = (1e-4, 1e-3, 1e-2, 1e-1)  # more features than NEWTON_MAX_PARAMETERS need a stronger penalty
 SPARSE_CS = (1e-1, 1.0, 10.0, 100.0)  # TF-IDF rows have unit norm and are not scaled, so the useful range lies higher
 ALPHAS = (1.0, 1e1, 1e2, 1e3)
 SHRINKAGES = (1e-2, 3e-1)
@@ -174,7 +175,7 @@ def fit_classifier(x: Any, y: np.ndarray, folds: Folds | None, *, scale: bool = 
         warnings.simplefilter("ignore", ConvergenceWarning)  # reported in the row's note instead
         if folds is None:
             return pipeline.set_params(fit__C=1e-2 if not issparse(x) else 1.0).fit(x, y)
-        grid = {"fit__C": list(SPARSE_CS if issparse(x) else CS)}
+        grid = {"fit__C": list(SPARSE_CS if issparse(x) else WIDE_CS if x.shape[1] > NEWTON_MAX_PARAMETERS else CS)}
         return GridSearchCV(pipeline, grid, cv=folds, scoring=mean_log2, error_score="raise").fit(x, y)
 
 

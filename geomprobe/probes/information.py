@@ -41,7 +41,7 @@ def given_bow(
         return classify(odds[0], y, odds[1], y_held_out, folds, scale=False)
     centre, spread = x.mean(axis=0), x.std(axis=0)
     sides = [(side - centre) / np.where(spread == 0, 1.0, spread) for side in (x, x_held_out)]
-    joint = [np.hstack([o, side]) for o, side in zip(odds, sides, strict=True)]
+    joint = [np.hstack([o.astype(side.dtype), side]) for o, side in zip(odds, sides, strict=True)]
     return classify(joint[0], y, joint[1], y_held_out, folds, scale=False)
 
 

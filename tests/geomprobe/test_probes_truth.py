@@ -181,6 +181,32 @@ def test_pairs_with_shared_sentences_equal_scikit_learn_by_hand():
     assert value(result, "semantic_log_loss") == pytest.approx(-expected / np.log(2), rel=1e-9)
 
 
+def test_wide_pairs_in_float32_equal_scikit_learn_by_hand_in_float64():
+    rng = np.random.default_rng(8)
+    sizes, width = (400, 200), 150
+    splits, sides = [], []
+    for name, n in zip(("train", "validation"), sizes, strict=True):
+        labels = rng.integers(0, 2, n)
+        texts = [tuple(f"{name} {side} {i}" for i in range(n)) for side in "uv"]
+        splits.append(split(name, texts[0], labels, texts[1]))
+        sides.append(rng.standard_normal((2, n, width)) + 0.1 * labels[:, None])
+    task = Task("wide", "classification", *splits, ("no", "yes"), "accuracy", positive_label=1)
+    result = run_probes(task, *(PairVectors(*side) for side in sides), seed=1)
+    x, x_held_out = (np.hstack([u, v, np.abs(u - v), u * v]) for u, v in sides)
+    y, y_held_out = (part.labels for part in splits)
+    search = by_hand(
+        LogisticRegression(max_iter=500),
+        {"logisticregression__C": [0.0001, 0.001, 0.01, 0.1]},
+        x,
+        y,
+        StratifiedKFold(3, shuffle=True, random_state=1),
+        "neg_log_loss",
+    )
+    p = search.predict_proba(x_held_out)
+    assert value(result, "semantic_log_loss") == pytest.approx(log_loss(y_held_out, p) / np.log(2), rel=1e-4)
+    assert value(result, "semantic_accuracy") == accuracy_score(y_held_out, search.predict(x_held_out))
+
+
 def test_regression_and_cosine_equal_scikit_learn_by_hand():
     rng = np.random.default_rng(4)
     sizes = (200, 100)

@@ -1,0 +1,58 @@
+"""What a grid of probes and geometry costs, as a multiple of the bare forward passes over the same texts, in one run.
+
+    python tests/benchmarks/grid.py MODEL MODEL --data DIR [--task sst2 --task mnli] [--out FOLDER]
+
+Tasks × four poolings × models with all probes, controls and trained poolings at the default caps, no vector cached
+before. The passes come first, then the grid; both are wall time on all cores. ``--out`` keeps the results folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from embedding import bare
+
+from geomprobe.encoders import load_encoder
+from geomprobe.grid import GLUE, TaskTexts, analyze, prepare
+from geomprobe.pooling import POOLINGS
+from geomprobe.protocols import STRICT
+from geomprobe.tasks import load_task
+
+FOUR = ("mean", "max", "weighted", "attention")
+assert set(FOUR) <= set(POOLINGS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--task", action="append")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    tasks = args.task or list(GLUE)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["GEOMPROBE_CACHE"] = cache
+        passes: dict[str, float] = {}
+        for model in args.models:
+            encoder = load_encoder(model)
+            for name in tasks:
+                texts = TaskTexts.of(prepare(load_task(name, data_dir=args.data), STRICT, args.limit, 0)).texts
+                begun = time.perf_counter()
+                bare(encoder, texts)
+                passes[f"{Path(model).name} {name}"] = round(time.perf_counter() - begun, 2)
+        begun = time.perf_counter()
+        analyze(args.models, tasks, FOUR, [-1], data_dir=args.data, limit=args.limit, out=args.out)
+        grid = time.perf_counter() - begun
+    total = sum(passes.values())
+    print(json.dumps({"passes_s": passes, "all_passes_s": round(total, 1), "grid_s": round(grid, 1)}, indent=1))
+    print(f"grid / forward passes: {grid / total:.2f}")
+
+
+if __name__ == "__main__":
+    main()
