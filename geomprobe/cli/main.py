@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import geomprobe
-from geomprobe.cli import analyze, audit, cache, compare, corpus, demo, doctor, ls, measure, pretrain, report
+from geomprobe.cli import analyze, audit, cache, compare, corpus, demo, doctor, ls, measure, pretrain, replicate, report
 from geomprobe.cli.errors import guard
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.command("analyze")(guard(analyze.analyze))
 app.command("compare")(guard(compare.compare))
 app.command("audit")(guard(audit.audit))
 app.command("measure")(guard(measure.measure))
+app.command("replicate")(guard(replicate.replicate))
 app.command("report")(guard(report.report))
 app.command("ls")(guard(ls.ls))
 app.command("doctor")(guard(doctor.doctor))

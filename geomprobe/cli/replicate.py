@@ -1,0 +1,267 @@
+"""`geomprobe replicate`: train every arm of a recipe with every seed, then compare the arms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from geomprobe.cli.errors import FAILED_CELLS
+from geomprobe.cli.options import DataDir, Json
+from geomprobe.cli.output import Output
+from geomprobe.common import GeomprobeError, InputError, UsageError, read_json, write_text
+
+DRIVER = "from geomprobe.cli.main import main; main()"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe file says.
+
+    Attributes
+    ----------
+    seeds : list of int
+    settings : dict
+        Settings of `geomprobe pretrain` that all arms share.
+    arms : dict of str to dict
+        What each arm sets beyond these. ``match_arm = NAME`` trains as long as that arm's run of the same seed;
+        ``jepa_weight_of = NAME`` takes λ from where that run ended. Such an arm stands after the one it names.
+    comparisons : dict of str to dict
+        ``groups`` (two arms) and, where wanted, ``task`` and ``pool`` of `geomprobe compare`.
+    """
+
+    seeds: list[int]
+    settings: dict[str, Any]
+    arms: dict[str, dict[str, Any]]
+    comparisons: dict[str, dict[str, Any]]
+
+
+def replicate(
+    recipe: Annotated[Path, typer.Argument(help="TOML file; docs/replication.md describes it.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and comparisons.")] = Path("runs/replication"),
+    corpus: Annotated[str | None, typer.Option(help="Corpus in place of the recipe's.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Tokenizer in place of the recipe's.")] = None,
+    data: DataDir = None,
+    jobs: Annotated[int, typer.Option(help="Trainings at a time; they share the processor's cores.", min=1)] = 1,
+    as_json: Json = False,
+) -> None:
+    """Train every arm of a recipe with every seed and compare the arms.
+
+    Finished trainings and cells are kept: the same command continues an interrupted one.
+    """
+    output = Output(as_json)
+    plan = read_recipe(recipe)
+    settings = plan.settings | {k: v for k, v in (("corpus", corpus), ("tokenizer", tokenizer)) if v}
+    train_arms(output, plan, settings, out, jobs)
+    write_text(out / "training.csv", training_table(plan, out))
+    folders, failed = [], False
+    for name, comparison in plan.comparisons.items():
+        output.note(f"comparing {name}")
+        folder = out / name
+        failed |= run_comparison(comparison, plan.seeds, out, folder, data, quiet=as_json)
+        folders.append(str(folder))
+    document = {"runs": str(out), "training": str(out / "training.csv"), "comparisons": folders}
+    output.result(document, "\n".join([document["training"], *folders]))
+    if failed:
+        raise typer.Exit(FAILED_CELLS)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is not TOML.
+    UsageError
+        It does not say what a recipe must say, or says something unknown.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    unknown = set(document) - {"seeds", "settings", "arms", "compare"}
+    if unknown:
+        raise UsageError(f"{path}: unknown {', '.join(sorted(unknown))}.", "Known: seeds, settings, arms, compare")
+    seeds, arms = document.get("seeds", [0, 1, 2]), document.get("arms", {})
+    if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise UsageError(f"{path}: seeds is a list of whole numbers.")
+    if not arms or not all(isinstance(arm, dict) for arm in arms.values()):
+        raise UsageError(f"{path}: no arms.", 'For example [arms.mlm] with objective = "mlm"')
+    known: set[str] = set()
+    for name, arm in arms.items():
+        for other in needs(arm):
+            if other not in known:
+                raise UsageError(f"{path}: arm {name} names {other}, which does not stand before it.")
+        known.add(name)
+    for name, comparison in document.get("compare", {}).items():
+        groups = comparison.get("groups", [])
+        if len(groups) != 2 or not set(groups) <= known or set(comparison) - {"groups", "task", "pool"}:
+            raise UsageError(f"{path}: compare.{name} takes groups (two arms), task and pool.")
+        if name in known or name == "training.csv":
+            raise UsageError(f"{path}: {name} is an arm and a comparison.")
+    return Recipe(list(seeds), document.get("settings", {}), arms, document.get("compare", {}))
+
+
+def needs(arm: dict[str, Any]) -> list[str]:
+    """Return the arms whose run of the same seed an arm takes something from."""
+    return [arm[key] for key in ("match_arm", "jepa_weight_of") if key in arm]
+
+
+def run_folder(out: Path, arm: str, seed: int) -> Path:
+    """Return the checkpoint folder of a training."""
+    return out / arm / f"seed-{seed}"
+
+
+def train_arms(output: Output, plan: Recipe, settings: dict[str, Any], out: Path, jobs: int) -> None:
+    """Train what is not finished, ``jobs`` at a time, each in a process of its own; raises where one fails."""
+    trainings = [(arm, seed) for seed in plan.seeds for arm in plan.arms]
+    waiting = [each for each in trainings if not is_finished(run_folder(out, *each))]
+    if len(waiting) < len(trainings):
+        output.note(f"{len(trainings) - len(waiting)} of {len(trainings)} trainings are finished")
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    begun, done, lock = time.monotonic(), 0, threading.Lock()
+    stop = threading.Event()
+    running: set[subprocess.Popen[str]] = set()
+    futures: dict[tuple[str, int], Future[None]] = {}
+
+    def train_one(arm: str, seed: int) -> None:
+        nonlocal done
+        for other in needs(plan.arms[arm]):
+            if (other, seed) in futures:
+                futures[other, seed].result()
+        if stop.is_set():
+            return
+        command = training_command(plan.arms[arm], settings, out, arm, seed)
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        running.add(process)
+        try:
+            said = process.communicate()[1].strip().splitlines()
+        finally:
+            running.discard(process)
+        if process.returncode:
+            stop.set()
+            raise GeomprobeError(f"{arm}, seed {seed}: {' '.join(said[-2:])[:500]}", "Repeat the command to go on.")
+        with lock:
+            done += 1
+            left = (time.monotonic() - begun) / done * (len(waiting) - done)
+            output.note(f"trained {arm}, seed {seed}: {done} of {len(waiting)}, about {left / 60:.0f} min left")
+
+    # prepared once, and not by several processes at the same time
+    if waiting:
+        prepare_corpus(output, settings)
+    with ThreadPoolExecutor(jobs) as pool:
+        # in the order of the recipe: what an arm needs was handed out before it, so waiting for it cannot lock up
+        for each in waiting:
+            futures[each] = pool.submit(train_one, *each)
+        try:
+            for future in futures.values():
+                future.result()
+        except BaseException:
+            stop.set()
+            for process in list(running):
+                process.terminate()  # a training saves its state first
+            raise
+
+
+def prepare_corpus(output: Output, settings: dict[str, Any]) -> None:
+    """Build the corpus that all trainings read."""
+    from geomprobe.cli.siblings import sibling
+
+    config = sibling("pretrain.config").load_config(
+        settings.get("preset", "small"), {k: v for k, v in settings.items() if k != "preset"}
+    )
+    with output.progress("preparing the corpus") as bar:
+        sibling("pretrain.corpus").build_corpus(
+            config.corpus,
+            config.tokenizer,
+            limit_tokens=config.limit_tokens,
+            progress=lambda stage, done, total: bar(done, total),
+        )
+
+
+def training_command(arm: dict[str, Any], settings: dict[str, Any], out: Path, name: str, seed: int) -> list[str]:
+    """Return the command line of a training; it resumes where a state is at hand."""
+    chosen = {k: v for k, v in (settings | arm).items() if k not in ("match_arm", "jepa_weight_of", "preset")}
+    if "match_arm" in arm:
+        chosen["match"] = str(run_folder(out, arm["match_arm"], seed))
+    if "jepa_weight_of" in arm:
+        chosen["jepa_weight"] = read_json(run_folder(out, arm["jepa_weight_of"], seed) / "run.json")["final"]["lambda"]
+    folder = run_folder(out, name, seed)
+    command = [sys.executable, "-c", DRIVER, "pretrain", "--preset", str((settings | arm).get("preset", "small"))]
+    command += ["--seed", str(seed), "--out", str(folder)]
+    for key, value in chosen.items():
+        command += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
+    return [*command, "--resume"] if (folder / "run.json").is_file() else command
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a training came to its end."""
+    return (folder / "run.json").is_file() and bool(read_json(folder / "run.json").get("finished"))
+
+
+LOGGED = (
+    "held_out_mlm", "unigram_entropy", "held_out_jepa", "skill_mean", "skill_context", "lambda", "gradient_mlm",
+    "gradient_jepa", "uniformity_raw", "uniformity_centred", "mean_cosine_raw", "effective_rank_centred",
+)  # fmt: skip
+
+
+def training_table(plan: Recipe, out: Path) -> str:
+    """Return, as csv, what every training was given and the geometry along it: a line per monitored step."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["arm", "seed", "step", "tokens", "flops", *LOGGED], extrasaction="ignore")
+    table.writeheader()
+    for arm in plan.arms:
+        for seed in plan.seeds:
+            log = (run_folder(out, arm, seed) / "metrics.jsonl").read_text(encoding="utf-8")
+            for line in log.splitlines():
+                record = json.loads(line)
+                if "uniformity_raw" in record or "held_out_mlm" in record or "held_out_jepa" in record:
+                    table.writerow({"arm": arm, "seed": seed} | record)
+    return text.getvalue()
+
+
+def run_comparison(
+    comparison: dict[str, Any], seeds: Sequence[int], out: Path, folder: Path, data: Path | None, quiet: bool
+) -> bool:
+    """Run `geomprobe compare` on the seeds of two arms; return whether cells failed."""
+    from geomprobe.cli.compare import compare
+
+    groups = [f"{a}={','.join(str(run_folder(out, a, seed)) for seed in seeds)}" for a in comparison["groups"]]
+    if len(seeds) == 1:
+        models, groups = [group.partition("=")[2] for group in groups], []
+    else:
+        models = []
+    try:
+        compare(
+            models=models or None,
+            group=groups or None,
+            task=comparison.get("task"),
+            pool=comparison.get("pool"),
+            data=data,
+            out=folder,
+            as_json=quiet,
+        )
+    except typer.Exit as end:
+        if end.exit_code != FAILED_CELLS:
+            raise
+        return True
+    return False

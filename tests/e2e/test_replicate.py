@@ -1,0 +1,115 @@
+"""A recipe is read strictly, trained once, and continued where it stopped."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geomprobe.cli.replicate import read_recipe, training_command
+from geomprobe.common import GeomprobeError
+
+REPOSITORY = Path(__file__).parents[2]
+RECIPE = """
+seeds = [0, 1]
+[settings]
+preset = "demo"
+tokenizer = "train:256"
+hidden = 32
+heads = 2
+intermediate = 32
+predictor_hidden = 16
+row_length = 32
+batch_rows = 8
+budget = "6-steps"
+monitor_every = 3
+eval_every = 6
+compile = "no"
+[arms.hybrid]
+objective = "hybrid"
+[arms.mlm]
+objective = "mlm"
+match_arm = "hybrid"
+[arms.fixed]
+objective = "hybrid"
+balance = "fixed"
+jepa_weight_of = "hybrid"
+[compare.seeds]
+groups = ["mlm", "hybrid"]
+task = ["controlled"]
+"""
+
+
+def test_a_recipe_is_trained_and_compared_once(tmp_path):
+    import random
+
+    rng = random.Random(0)
+    words = ["river", "stone", "garden", "window", "teacher", "letter", "market", "bridge", "winter", "engine"]
+    (tmp_path / "text.jsonl").write_text(
+        "".join(
+            json.dumps({"text": f"{i} " + " ".join(rng.choice(words) for _ in range(60))}) + "\n" for i in range(200)
+        )
+    )
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "GEOMPROBE_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", "from geomprobe.cli.main import main; main()", "replicate", "recipe.toml"]
+    command += ["--corpus", str(tmp_path / "text.jsonl"), "--out", "out", "--jobs", "2"]
+
+    def run():
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500)
+
+    first = run()
+    assert first.returncode == 0, first.stderr[-2000:]
+    out = tmp_path / "out"
+    runs = {(arm, seed): json.loads((out / arm / f"seed-{seed}" / "run.json").read_text())
+            for arm in ("hybrid", "mlm", "fixed") for seed in (0, 1)}  # fmt: skip
+    for seed in (0, 1):
+        assert runs["mlm", seed]["flops"] == pytest.approx(runs["hybrid", seed]["flops"], rel=0.2)
+        assert runs["mlm", seed]["steps"] > runs["hybrid", seed]["steps"]
+        weight = runs["hybrid", seed]["final"]["lambda"]
+        assert runs["fixed", seed]["config"]["jepa_weight"] == weight
+    lines = list(csv.DictReader((out / "training.csv").open()))
+    assert {(line["arm"], line["seed"]) for line in lines} == {(arm, str(seed)) for arm, seed in runs}
+    assert all(float(line["uniformity_raw"]) <= 0 for line in lines if line["uniformity_raw"])
+    assert (out / "seeds" / "report.html").is_file()
+
+    # the same command again trains nothing; what is missing is trained alone
+    before = (out / "fixed" / "seed-1" / "model.safetensors").stat().st_mtime_ns
+    (out / "mlm" / "seed-1" / "run.json").unlink()
+    for path in sorted((out / "mlm" / "seed-1").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    second = run()
+    assert second.returncode == 0, second.stderr[-2000:]
+    assert "5 of 6 trainings are finished" in second.stderr
+    assert (out / "fixed" / "seed-1" / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds = [", "not TOML"),
+        ("arm = 1", "unknown arm"),
+        ("seeds = [-1]\n[arms.a]", "whole numbers"),
+        ("seeds = [0]", "no arms"),
+        ('[arms.a]\nmatch_arm = "b"\n[arms.b]', "does not stand before"),
+        ('[arms.a]\n[arms.b]\n[compare.x]\ngroups = ["a", "c"]', "two arms"),
+        ('[arms.a]\n[arms.b]\n[compare.a]\ngroups = ["a", "b"]', "an arm and a comparison"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed(tmp_path, text, message):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    with pytest.raises(GeomprobeError, match=message):
+        read_recipe(path)
+
+
+def test_the_documented_recipe_can_be_read(tmp_path):
+    plan = read_recipe(REPOSITORY / "docs" / "replication.toml")
+    assert len(plan.seeds) >= 3
+    command = training_command(plan.arms["hybrid-padded"], plan.settings, tmp_path, "hybrid-padded", 2)
+    assert command[command.index("--preset") + 1] == "demo"
+    assert "rows=padded" in command
+    assert "--resume" not in command
