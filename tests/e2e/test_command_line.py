@@ -7,8 +7,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -272,3 +274,26 @@ def test_full_disk(checkpoints, corpus, tmp_path, cache):
         assert not (disk / "r" / "run.json").exists()
     finally:
         subprocess.run(["umount", str(disk)], check=False)
+
+
+def test_an_interrupted_training_exits_with_130_and_goes_on(tmp_path, corpus, cache):
+    command = f"pretrain --objective mlm --corpus {corpus} --out run --budget 60-steps {TINY} --set log_every=1"
+    process = subprocess.Popen(
+        [str(GEOMPROBE), *shlex.split(command)],
+        cwd=tmp_path,
+        env={**os.environ, "GEOMPROBE_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "run" / "metrics.jsonl"
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert re.search(r"Stopped at step \d+ of 60; the state is saved. Go on with --resume", said)
+    again = run(f"{command} --resume", tmp_path, cache)
+    assert "run" in again.stdout
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["finished"]
