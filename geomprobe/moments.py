@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from geomprobe.common import InputError, atomic_path
-from geomprobe.vectors import NonFiniteError, Rows, block_rows, full_precision, gram
+from geomprobe.vectors import NonFiniteError, Rows, full_precision, gram
 
 SKETCH_SIZE = 2**16
 LARGEST = 1e70  # beyond it fourth powers leave the range of float64
@@ -28,6 +28,9 @@ class Moments:
     ----------
     precision : {"input", "float64"}
         "float64" multiplies in float64 whatever the input's precision is.
+    directions : bool
+        Whether to keep the moments of the directions, which cost as much as those of the vectors; without them
+        n_directions stays 0 and sphere_mean and sphere_scatter stay empty.
 
     Attributes
     ----------
@@ -57,10 +60,10 @@ class Moments:
     numbers, and leave the state as it was.
     """
 
-    def __init__(self, precision: str = "input"):
+    def __init__(self, precision: str = "input", directions: bool = True):
         if precision not in ("input", "float64"):
             raise ValueError(f"precision must be 'input' or 'float64', not {precision!r}")
-        self.precision = precision
+        self.precision, self.directions = precision, directions
         self.n = self.d = self.n_directions = 0
         self.mean = self.cubic = self.sphere_mean = self.minimum = self.maximum = np.zeros(0)
         self.scatter = self.sphere_scatter = np.zeros((0, 0))
@@ -108,11 +111,11 @@ class Moments:
         rows = block if isinstance(block, Rows) else Rows(block)
         if self.n and rows.d != self.d:
             raise ValueError(f"rows have {rows.d} dimensions, earlier rows had {self.d}")
-        fresh = Moments(self.precision)
+        fresh = Moments(self.precision, self.directions)
         with full_precision():
-            for start, part in rows.blocks(block_rows(rows.d)):
+            for start, part in rows.blocks():
                 part = part.double() if self.precision == "float64" else part
-                fresh._absorb(_block_moments(part, self.n + start, rows.eps))
+                fresh._absorb(_block_moments(part, self.n + start, rows.eps, self.directions))
         self._absorb(fresh)
         return self
 
@@ -120,7 +123,9 @@ class Moments:
         """Return the state of both sets of rows together; neither operand changes."""
         if self.n and other.n and self.d != other.d:
             raise ValueError(f"states have {self.d} and {other.d} dimensions")
-        merged = Moments(self.precision)
+        if self.n and other.n and self.directions != other.directions:
+            raise ValueError("one state holds the moments of the directions, the other does not")
+        merged = Moments(self.precision, self.directions)
         merged._absorb(self)
         merged._absorb(other)
         return merged
@@ -187,6 +192,7 @@ class Moments:
                 for name, value in zip(_SCALARS, file.get_tensor("scalars"), strict=True):
                     setattr(state, name, float(value))
                 state.n, state.d, state.n_directions = (int(count) for count in file.get_tensor("counts"))
+                state.directions = len(state.sphere_mean) == state.d
                 state._hashes, state._copies = file.get_tensor("hashes"), file.get_tensor("copies")
         except InputError:
             raise
@@ -214,8 +220,8 @@ def _shifted(state: Moments, shift: np.ndarray) -> tuple[np.ndarray, float]:
     return cubic, quartic
 
 
-def _block_moments(x: torch.Tensor, first_row: int, eps: float) -> Moments:
-    """Return the state of one block of shape (rows, d), float32 or float64."""
+def _block_moments(x: torch.Tensor, first_row: int, eps: float, directions: bool) -> Moments:
+    """Return the state of one block of shape (rows, d), float32 or float64; the block is not written to."""
     low, high = x.amin(0), x.amax(0)
     largest = float(torch.maximum(-low.min(), high.max()))
     if not np.isfinite(largest) or not bool(torch.isfinite(low).all()):
@@ -237,13 +243,8 @@ def _block_moments(x: torch.Tensor, first_row: int, eps: float) -> Moments:
     pulled = around_pilot @ shift
 
     norms = torch.linalg.vector_norm(x, dim=1)
-    has_direction = norms > 0
-    n_directions = int(has_direction.sum())
-    z = (x if n_directions == n else x[has_direction]) / norms[has_direction].unsqueeze(1)
-    norms = norms.double()
-
-    state = Moments()
-    state.n, state.d, state.n_directions = n, d, n_directions
+    state = Moments(directions=directions)
+    state.n, state.d = n, d
     state.mean = unit * (pilot - shift)
     state.scatter = unit**2 * (around_pilot - n * np.outer(shift, shift))
     # Σ‖y+e‖²(y+e) and Σ‖y+e‖⁴ for the shift e from pilot to mean, expanded with Σy = −n·e
@@ -251,11 +252,16 @@ def _block_moments(x: torch.Tensor, first_row: int, eps: float) -> Moments:
     state.quartic = unit**4 * (
         quartic + 4 * float(shift @ pulled) - 3 * n * length**2 + 4 * float(shift @ cubic) + 2 * length * trace
     )
-    state.sphere_mean, state.sphere_scatter = np.zeros(d), np.zeros((d, d))
-    if n_directions:
-        _, pilot, around_pilot, shift = _around_mean(z)
-        state.sphere_mean = pilot - shift
-        state.sphere_scatter = around_pilot - n_directions * np.outer(shift, shift)
+    if directions:
+        has_direction = norms > 0
+        state.n_directions = count = int(has_direction.sum())
+        state.sphere_mean, state.sphere_scatter = np.zeros(d), np.zeros((d, d))
+        if count:
+            z = torch.div(x, norms[:, None], out=y)
+            _, pilot, around_pilot, shift = _around_mean(z if count == n else z[has_direction])
+            state.sphere_mean = pilot - shift
+            state.sphere_scatter = around_pilot - count * np.outer(shift, shift)
+    norms = norms.double()
     state.norm_sum = unit * float(norms.sum())
     state.norm_scatter = unit**2 * float(((norms - norms.mean()) ** 2).sum())
     state.minimum, state.maximum = low.double().cpu().numpy(), high.double().cpu().numpy()
@@ -269,8 +275,9 @@ def _around_mean(x: torch.Tensor) -> tuple[torch.Tensor, np.ndarray, np.ndarray,
 
     The mean is pilot − shift. Starting from a row rather than from zero makes equal rows give exactly zero.
     """
-    pilot = x[0] + (x - x[0]).mean(0)
-    y = x - pilot
+    y = x - x[0]
+    pilot = x[0] + y.mean(0)
+    torch.sub(x, pilot, out=y)
     shift = -y.sum(0).double() / len(x)  # small against the spread, so its rounding is, too
     return y, pilot.double().cpu().numpy(), gram(y).cpu().numpy(), shift.cpu().numpy()
 
@@ -291,9 +298,14 @@ def row_hashes(x: torch.Tensor) -> np.ndarray:
     if array.itemsize == 4 and array.shape[1] % 2:
         array = np.pad(array, ((0, 0), (0, 1)))
     words = array.view(np.uint64)
-    words = words ^ (words >> np.uint64(32))
     weights = np.random.default_rng(words.shape[1]).integers(0, 2**63, words.shape[1], dtype=np.uint64) * 2 + 1
-    mixed = (words * weights.astype(np.uint64)).sum(1, dtype=np.uint64)
+    mixed = np.empty(len(words), np.uint64)
+    step = max(1, 2**16 // words.shape[1])
+    for start in range(0, len(words), step):  # in pieces that stay in cache
+        part = words[start : start + step] >> np.uint64(32)
+        part ^= words[start : start + step]
+        part *= weights
+        part.sum(1, dtype=np.uint64, out=mixed[start : start + step])
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return mixed ^ (mixed >> np.uint64(31))

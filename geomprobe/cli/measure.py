@@ -56,8 +56,10 @@ def measure(
     with output.progress("reading") as progress:
         rows.progress = progress
         try:
-            cloud = metrics._cloud(rows, None, None, None, seed, exact)
-            frame, measured = metrics.measure_clouds(cloud, split_list(metric) or None, split_list(view) or None)
+            names = split_list(metric) or None
+            directions = save_moments is not None or metrics.reads_directions(names)
+            cloud = metrics.cloud_of(rows, seed=seed, exact=exact, directions=directions)
+            frame, measured = metrics.measure_clouds(cloud, names, split_list(view) or None)
             if wanted:
                 frame, _ = with_intervals(frame, measured, None)
         except ValueError as error:
@@ -70,8 +72,8 @@ def measure(
         write_text(out, frame.to_csv(index=False))
     records = frame.astype(object).where(frame.notna(), None).to_dict("records")
     if as_json:
-        names = list(frame["metric"].unique())
-        output.result({"n": rows.n, "d": rows.d, "results": records, "definitions": metrics.definitions(names)})
+        found = metrics.definitions(frame["metric"].unique())
+        output.result({"n": rows.n, "d": rows.d, "results": records, "definitions": found})
         return
     shown = [{**record, **{name: _short(record[name]) for name in NUMBERS}} for record in records]
     output.table(shown, ["metric", "view", *NUMBERS, "n", "status", "note"])

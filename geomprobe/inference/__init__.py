@@ -22,7 +22,7 @@ from geomprobe.inference.intervals import (
     t_quantile,
 )
 from geomprobe.metrics import hypersphere
-from geomprobe.metrics.cloud import EXACT_ROWS, Cloud, NeedsRows, NotApplicable, Spectrum, spectrum_of, unit_rows
+from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum, spectrum_of, unit_rows
 from geomprobe.metrics.registry import STANDARD, Metric, Value
 from geomprobe.results import RESULT_COLUMNS
 
@@ -114,6 +114,11 @@ class Workspace:
         return sphere.mean_distance(self.cloud, means), sphere.second_order(self.pairs, means)
 
     @cached_property
+    def rogue_shares(self) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
+        """Influences on the shares of 1 and of 3 leading coordinates, in the raw view."""
+        return sphere.rogue_shares(self.cloud, (1, 3))
+
+    @cached_property
     def centred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the centred spectrum."""
         centre = self.cloud.state.mean if self.cloud.name == "raw" else None
@@ -164,10 +169,10 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
             return Influence(value, factor * rows, second_order=factor**2 * second)
         if name == "uniformity":
             return _uniformity(work, value)
-        if name == "partition_isotropy" and cloud.n <= EXACT_ROWS:
+        if name == "partition_isotropy":
             return _partition_isotropy(cloud, value)
         if name.startswith("rogue_share_") and cloud.name == "raw":
-            return _rogue_share(cloud, value, int(name.rsplit("_", 1)[1]))
+            return _rogue_share(work, value, int(name.rsplit("_", 1)[1]))
     if cloud.name == "raw" and definition == STANDARD:
         if name in spectral.DIRECTIONAL and cloud.direction_sums[0] == cloud.n:
             return _spectral(name, work.directional, value, cloud.n)
@@ -203,8 +208,8 @@ def _partition_isotropy(cloud: Cloud, value: float) -> Influence:
     return Influence(value, rows)
 
 
-def _rogue_share(cloud: Cloud, value: float, k: int) -> Influence:
-    rows, whole, tied = sphere.rogue_share(cloud, k)
+def _rogue_share(work: Workspace, value: float, k: int) -> Influence:
+    cloud, (rows, whole, tied) = work.cloud, work.rogue_shares[k]
     error = float(np.std(whole)) / np.sqrt(cloud.n)
     if abs(cloud.cosine_mean) < 3 * error:
         return Influence(value, None, refused="the mean cosine, which is shared, is within three standard errors of 0")
@@ -323,7 +328,8 @@ def measure(
     """Return what `geomprobe.metrics.measure` returns, and the influence behind each of its rows (None without one)."""
     from geomprobe import metrics as geometry
 
-    cloud = geometry._cloud(data, labels, positives, clusters, seed, exact)
+    directions = geometry.reads_directions(metrics)
+    cloud = geometry.cloud_of(data, labels, positives, clusters, seed, exact, directions=directions)
     return with_intervals(*geometry.measure_clouds(cloud, metrics, views), clusters)
 
 

@@ -114,7 +114,7 @@ def hubness_skew(cloud: Cloud, home: np.ndarray) -> np.ndarray:
     k = isotropy.HUBNESS_K
     own = home[cloud.sphere[0]]
     m, count = len(own), _count(home)
-    found = cloud.neighbours(min(3 * k, m - 1))[1].cpu().numpy()
+    found = cloud.neighbours(min(3 * k, m - 1)).cpu().numpy()
     values = np.empty(count)
     for s in range(count):
         asked = own != s

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 import torch
 
 from geomprobe.metrics.cloud import Cloud, Spectrum
@@ -194,28 +195,27 @@ def partition_isotropy(cloud: Cloud) -> np.ndarray:
     With softmax weights s_i ∝ exp(c·x_i): log Z(c) moves by n·s_i − 1 directly, and through c by
     Σ_l (γ·v_l)(c·x_i)(v_l·x_i)/(λ_c − λ_l), with γ = Σ s_i x_i.
     """
-    spectrum = cloud.uncentred_spectrum
-    vectors = spectrum.vectors
-    x = np.concatenate([block.cpu().numpy() for _, block, _ in cloud.blocks()])
-    coordinates = x @ vectors
-    n, d = x.shape
-    values = np.zeros(d)
+    spectrum, logs, n, d = cloud.uncentred_spectrum, cloud.log_partition, cloud.n, cloud.d
+    vectors, values = spectrum.vectors, np.zeros(d)
     values[: len(spectrum.values)] = spectrum.values
-    moved, logs = {}, {}
-    for sign in (1, -1):
-        logs[sign] = _logsumexp(sign * coordinates)
-    both = np.concatenate([logs[1], logs[-1]])
-    for which, place in (("low", int(both.argmin())), ("high", int(both.argmax()))):
-        sign, k = (1, place) if place < d else (-1, place - d)
-        weight = np.exp(sign * coordinates[:, k] - logs[sign][k])
-        pull = weight @ coordinates  # γ·v_l for all l
-        gap = values[k] - values
-        rotation = np.where(np.abs(gap) > 1e-9 * values[0], pull / np.where(gap == 0, 1, gap), 0.0)
-        rotation[k] = 0.0
-        moved[which] = n * weight - 1 + sign * coordinates[:, k] * (coordinates @ rotation)
-    return float(np.exp(both.min() - both.max())) * (moved["low"] - moved["high"])
+    places = np.array([logs.argmin(), logs.argmax()])
+    k, sign = places % d, np.where(places < d, 1, -1)
+    # only the two extreme directions are projected on, so that no step costs N·D²
+    exponents = sign * _project(cloud, vectors[:, k])
+    exponents -= scipy.special.logsumexp(exponents, axis=0)
+    weights, total = np.exp(exponents), np.zeros((d, 2))
+    for start, block, _ in cloud.blocks():
+        total += block.cpu().numpy().T @ weights[start : start + len(block)]
+    pull = vectors.T @ total  # γ·v_l for all l
+    gap = values[k] - values[:, None]
+    rotation = np.where(np.abs(gap) > 1e-9 * values[0], pull / np.where(gap == 0, 1, gap), 0.0)
+    rotation[k, [0, 1]] = 0.0
+    along = _project(cloud, np.column_stack([vectors[:, k], vectors @ rotation]))
+    moved = n * weights - 1 + sign * along[:, :2] * along[:, 2:]
+    return float(np.exp(logs.min() - logs.max())) * (moved[:, 0] - moved[:, 1])
 
 
-def _logsumexp(a: np.ndarray) -> np.ndarray:
-    top = a.max(0)
-    return top + np.log(np.exp(a - top).sum(0))
+def _project(cloud: Cloud, directions: np.ndarray) -> np.ndarray:
+    """Return the coordinates of all rows along a few directions, columns of shape (d, m): float64 (n, m)."""
+    on = torch.from_numpy(np.ascontiguousarray(directions))
+    return np.concatenate([(block @ on.to(block.device)).cpu().numpy() for _, block, _ in cloud.blocks()])

@@ -6,7 +6,7 @@ directions are taken from the mean vector (the centred view), a row also moves t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -210,26 +210,31 @@ def class_separation(cloud: Cloud) -> np.ndarray:
     return out
 
 
-def rogue_share(cloud: Cloud, k: int) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return influences on the share of the k leading coordinates (these held fixed), and on what is shared.
+def rogue_shares(cloud: Cloud, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
+    """Return for each k the influences on the share of the k leading coordinates (these held fixed), and on the whole.
 
     The third value says whether coordinate k + 1 is within two standard errors of coordinate k.
     """
     m, mean, _ = cloud.direction_sums
     share = (m * mean**2 - np.diag(cloud.direction_second_moment)) / (m - 1)
     order, total = np.argsort(share)[::-1], share.sum()
-    top, edge = order[:k], _empty(cloud)
-    ratio = share[top].sum() / total
-    out, whole = _empty(cloud), _empty(cloud)
+    leading = order[: max(ks) + 1]
+    moved, whole = np.zeros((cloud.n, len(leading))), _empty(cloud)
     for rows, _, z in _directions(cloud):
         points = z.cpu().numpy()
-        moved = 2 * (m * mean * points - points**2) / (m - 1) - 2 * share
-        whole[rows] = moved.sum(1)
+        near = points[:, leading]
+        moved[rows] = 2 * (m * mean[leading] * near - near**2) / (m - 1) - 2 * share[leading]
+        whole[rows] = 2 * (m * (points @ mean) - 1) / (m - 1) - 2 * total  # a direction's squares sum to one
+    found = {}
+    for k in ks:
+        ratio = share[order[:k]].sum() / total
+        out = (moved[:, :k].sum(1) - ratio * whole) / total
+        tied = False
         if k < cloud.d:
-            edge[rows] = moved[:, order[k - 1]] - moved[:, order[k]]
-        out[rows] = (moved[:, top].sum(1) - ratio * whole[rows]) / total
-    tied = k < cloud.d and share[order[k - 1]] - share[order[k]] < 2 * float(np.std(edge)) / np.sqrt(m)
-    return _scaled(cloud, out, m), _scaled(cloud, whole, m), bool(tied)
+            edge = float(np.std(moved[:, k - 1] - moved[:, k])) / np.sqrt(m)
+            tied = bool(share[order[k - 1]] - share[order[k]] < 2 * edge)
+        found[k] = _scaled(cloud, out, m), _scaled(cloud, whole, m), tied
+    return found
 
 
 def alignment(cloud: Cloud, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from geomprobe.moments import Moments
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
 from geomprobe.vectors import Rows
 
-__all__ = ["REGISTRY", "VIEWS", "curves", "definitions", "measure"]
+__all__ = ["REGISTRY", "VIEWS", "cloud_of", "curves", "definitions", "measure", "reads_directions"]
 
 MEASURE_COLUMNS = (
     "metric",
@@ -86,7 +86,8 @@ def measure(
     UsageError
         For unknown names of metrics, definitions or views.
     """
-    frame, measured = measure_clouds(_cloud(data, labels, positives, clusters, seed, exact), metrics, views)
+    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=reads_directions(metrics))
+    frame, measured = measure_clouds(cloud, metrics, views)
     if intervals:
         from geomprobe.inference import with_intervals  # which reads the registry
 
@@ -125,7 +126,7 @@ def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
         Columns view, curve, x, y: the curves of `geomprobe.results.CURVES`; the spectrum in the raw view, the
         histogram of cosines in the raw and centred views. A curve that cannot be drawn (equal rows) is left out.
     """
-    cloud = _cloud(data, None, None, None, seed, False)
+    cloud = cloud_of(data, seed=seed, directions=False)
     parts = []
     for view in ("raw", "centred"):
         seen = cloud.view(view)
@@ -142,19 +143,39 @@ def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
     return frame.astype({column: CURVE_COLUMNS[column] for column in columns})
 
 
-def _cloud(data: Any, labels: Any, positives: Any, clusters: Any, seed: int, exact: bool) -> Cloud:
+def cloud_of(
+    data: Any,
+    labels: Any = None,
+    positives: Any = None,
+    clusters: Any = None,
+    seed: int = 0,
+    exact: bool = False,
+    *,
+    directions: bool = True,
+) -> Cloud:
+    """Return the raw cloud of vectors or of their moments, with its companions checked (parameters: `measure`).
+
+    Without `directions` the moments of the directions are left until something asks for them, which then reads the
+    rows once more.
+    """
     if isinstance(data, Moments):
         state, rows = data, None
     else:
         rows = data if isinstance(data, Rows) else Rows(data)
         if rows.n >= 2:
-            state = Moments().update(rows)
+            state = Moments(directions=directions).update(rows)
     n = state.n if rows is None else rows.n
     if n < 2:
         raise ValueError(f"geometry needs at least two rows, not {n}")
     if clusters is not None and np.shape(clusters) != (n,):
         raise ValueError(f"clusters must have shape ({n},), not {np.shape(clusters)}")
     return Cloud(state, rows, _labels(labels, n), _positives(positives, n), seed, exact)
+
+
+def reads_directions(metrics: Sequence[str] | None) -> bool:
+    """Return whether some of the named metrics (None: all) are functions of the directions."""
+    names = [metrics] if isinstance(metrics, str) else metrics
+    return names is None or any(metric(name.partition(":")[0]).of_directions for name in names)
 
 
 def _labels(labels: Any, n: int) -> np.ndarray | None:

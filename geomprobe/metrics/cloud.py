@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -40,20 +40,25 @@ class Spectrum:
     ----------
     values : float64 ndarray of shape (r,)
         Descending, r = min(n − 1, d) where centred, min(n, d) where not; those below rounding are exactly 0.
-    vectors : float64 ndarray of shape (d, d)
-        Eigenvectors as columns, in the same order, the null space last.
+    find_vectors : callable
+        Computes `vectors`, which cost more than twice the values and are not always asked for.
     """
 
     values: np.ndarray
-    vectors: np.ndarray
+    find_vectors: Callable[[], np.ndarray] = field(repr=False)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """Eigenvectors as columns, float64 of shape (d, d), in the order of the values, the null space last."""
+        return self.find_vectors()
 
 
 def spectrum_of(matrix: np.ndarray, keep: int) -> Spectrum:
     """Return the spectrum of a symmetric positive semidefinite matrix, its `keep` largest eigenvalues."""
-    values, vectors = torch.linalg.eigh(torch.from_numpy(matrix))
-    descending = values.numpy()[::-1][:keep]
+    descending = np.linalg.eigvalsh(matrix)[::-1][:keep]
     floor = len(matrix) * np.finfo(np.float64).eps * max(descending[0], 0)
-    return Spectrum(np.where(descending > floor, descending, 0.0), vectors.numpy()[:, ::-1].copy())
+    values = np.where(descending > floor, descending, 0.0)
+    return Spectrum(values, lambda: np.linalg.eigh(matrix)[1][:, ::-1].copy())
 
 
 @dataclass
@@ -81,6 +86,7 @@ class Cloud:
     seed: int = 0
     exact: bool = False
     name: str = field(default="raw", init=False)
+    _neighbours: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 0), init=False, repr=False)
 
     @property
     def n(self) -> int:
@@ -95,7 +101,16 @@ class Cloud:
         """The moments with blocks multiplied in float64, read again from the rows where they are at hand."""
         if self.rows is None or self.state.work_eps < 1e-10:
             return self.state
-        return Moments("float64").update(self.rows)
+        return Moments("float64", directions=False).update(self.rows)
+
+    @cached_property
+    def _directional(self) -> Moments:
+        """The moments of the directions, read from the rows where `state` was made without."""
+        if self.state.directions:
+            return self.state
+        if self.rows is None:
+            raise NeedsRows
+        return Moments().update(self.rows)
 
     @property
     def constant(self) -> bool:
@@ -129,11 +144,11 @@ class Cloud:
         """How many principal components the view all-but-top-k removes."""
         return max(1, round(self.d / 100))
 
-    def blocks(self) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        """Yield (first row, rows in this view as float64, whether each has a direction)."""
+    def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Yield (first row, rows in this view as float64, whether each has a direction); blocks stay in cache."""
         if self.rows is None:
             raise NeedsRows
-        for start, block in self.rows.blocks(max(256, 2**20 // self.d)):
+        for start, block in self.rows.blocks(size or max(256, 2**18 // self.d)):
             yield start, block.double(), block.abs().amax(1) > 0
 
     def take(self, rows: np.ndarray) -> torch.Tensor:
@@ -150,11 +165,12 @@ class Cloud:
                 return unit_rows(block[has_direction]).mean(0)
         raise NotApplicable("no row has a direction: all are zero or equal the mean")
 
-    def directions(self) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    def directions(self, size: int | None = None) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Yield (row numbers, w) with w = x/‖x‖ − pilot as float64, leaving out rows without a direction."""
-        for start, block, has_direction in self.blocks():
+        for start, block, has_direction in self.blocks(size):
             kept = torch.nonzero(has_direction).flatten()
-            yield kept.cpu().numpy() + start, unit_rows(block[kept]) - self.pilot
+            block = block if len(kept) == len(block) else block[kept]
+            yield kept.cpu().numpy() + start, unit_rows(block).sub_(self.pilot)
 
     @cached_property
     def sphere(self) -> tuple[np.ndarray, torch.Tensor]:
@@ -172,14 +188,14 @@ class Cloud:
     @cached_property
     def direction_sums(self) -> tuple[int, np.ndarray, float]:
         """How many rows have a direction, the mean direction z̄, and Σ‖z − z̄‖²."""
-        state = self.state
+        state = self._directional
         return state.n_directions, state.sphere_mean, float(np.trace(state.sphere_scatter))
 
     @cached_property
     def direction_second_moment(self) -> np.ndarray:
         """(1/n) Σ z zᵀ, float64 of shape (d, d)."""
         n, mean, _ = self.direction_sums
-        return self.state.sphere_scatter / n + np.outer(mean, mean)
+        return self._directional.sphere_scatter / n + np.outer(mean, mean)
 
     @property
     def distance_mean(self) -> float:
@@ -248,14 +264,36 @@ class Cloud:
         means = np.array([self.cosine_mean, self.cosine_square_mean])
         return control_variates(np.exp(-2 * t * (1 - cosine)), controls, means)
 
+    @cached_property
+    def log_partition(self) -> np.ndarray:
+        """log Σ_i exp(±v_k·x_i) over the uncentred eigenvectors v_k, float64 of shape (2d,): all of +, then all of −.
+
+        Multiplied and summed over a block in the precision of the rows, over blocks in float64.
+        """
+        if self.rows is None:
+            raise NeedsRows
+        vectors = torch.from_numpy(self.uncentred_spectrum.vectors).to(self.rows.work)
+        total = np.full(2 * self.d, -np.inf)
+        with full_precision():
+            for _, block, _ in self.blocks():
+                products = block.to(self.rows.work) @ vectors.to(block.device)
+                part = torch.cat([products.logsumexp(0), products.neg_().logsumexp(0)])
+                total = np.logaddexp(total, part.double().cpu().numpy())
+        return total
+
     def sampled_rows(self) -> np.ndarray | None:
         """Return the rows that neighbour metrics read: None for all, else a seeded sample of EXACT_ROWS."""
         if self.reads_all_pairs:
             return None
         return np.sort(np.random.default_rng(self.seed).choice(self.n, EXACT_ROWS, replace=False))
 
-    def neighbours(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return squared distances and row numbers of the k nearest directions of each direction."""
+    def neighbours(self, k: int) -> torch.Tensor:
+        """Return the row numbers of the k nearest directions of each direction, nearest first, shape (rows, k).
+
+        Where all rows are read, one search finds 3k: leaving rows out, as the jackknife does, moves others up.
+        """
+        if self._neighbours.shape[1] >= k:
+            return self._neighbours[:, :k]
         sample = self.sampled_rows()
         if sample is None:
             w = self.sphere[1]
@@ -264,7 +302,9 @@ class Cloud:
             w = unit_rows(x[x.abs().amax(1) > 0]) - self.pilot
         if len(w) <= k:
             raise NotApplicable(f"{len(w)} rows with a direction; {k} neighbours of each need more")
-        return nearest(w, k)
+        more = k if sample is not None else min(3 * k, len(w) - 1)
+        self._neighbours = nearest(w, more)[1]
+        return self._neighbours[:, :k]
 
     def point_distances(self, k: int) -> tuple[np.ndarray, int]:
         """Return Euclidean distances to the k nearest different rows, shape (rows, k), and how many rows were dropped.
@@ -311,14 +351,14 @@ class View(Cloud):
             if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.base.exact_state is not self.state:
                 return spectrum_of(self._correlation(self.base.exact_state), keep)
             return spectrum
-        values, vectors = self.base.spectrum.values, self.base.spectrum.vectors
+        values = self.base.spectrum.values
         if self.name == "whitened":
-            return Spectrum((values > 0).astype(np.float64), vectors)
+            return Spectrum((values > 0).astype(np.float64), lambda: self.base.spectrum.vectors)
         k = self.leading
         if not (values[k:] > 0).any():
             raise NotApplicable(f"nothing is left after removing {k} principal components")
         order = [*range(k, self.d), *range(k)]
-        return Spectrum(values[k:], vectors[:, order])
+        return Spectrum(values[k:], lambda: self.base.spectrum.vectors[:, order])
 
     @property
     def uncentred_spectrum(self) -> Spectrum:
@@ -326,26 +366,35 @@ class View(Cloud):
 
     @cached_property
     def direction_sums(self) -> tuple[int, np.ndarray, float]:
-        total, square, n = torch.zeros(self.d, dtype=torch.float64), 0.0, 0
-        for rows, w in self._directions():
-            total, square, n = total + w.sum(0).cpu(), square + float((w * w).sum()), n + len(rows)
-        mean = total / max(n, 1)
-        return n, (self.pilot.cpu() + mean).numpy(), max(0.0, square - n * float(mean @ mean))
+        return self._direction_moments[:3] if not self.reads_all_pairs else self._sum_directions(False)[:3]
+
+    @property
+    def direction_second_moment(self) -> np.ndarray:
+        return self._direction_moments[3]
 
     @cached_property
-    def direction_second_moment(self) -> np.ndarray:
-        assert self.rows is not None
-        n, total = 0, np.zeros((self.d, self.d))
+    def _direction_moments(self) -> tuple[int, np.ndarray, float, np.ndarray]:
+        return self._sum_directions(True)
+
+    def _sum_directions(self, products: bool) -> tuple[int, np.ndarray, float, np.ndarray]:
+        """Return what `direction_sums` holds and, where products are wanted, (1/n) Σ z zᵀ, in one pass."""
+        if self.rows is None:
+            raise NeedsRows
+        total, square, n = torch.zeros(self.d, dtype=torch.float64), 0.0, 0
+        moment = np.zeros((self.d, self.d) if products else (0, 0))
         with full_precision():
             for rows, w in self._directions():
-                total += gram((w + self.pilot).to(self.rows.work)).cpu().numpy()
-                n += len(rows)
-        return total / n
+                total, square, n = total + w.sum(0).cpu(), square + float((w * w).sum()), n + len(rows)
+                if products:
+                    moment += gram((w + self.pilot).to(self.rows.work)).cpu().numpy()
+        mean = total / max(n, 1)
+        spread = max(0.0, square - n * float(mean @ mean))
+        return n, (self.pilot.cpu() + mean).numpy(), spread, moment / max(n, 1)
 
     def _directions(self) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Yield directions as `directions` does, from memory where all pairs are read anyway."""
         if not self.reads_all_pairs:
-            yield from self.directions()
+            yield from self.directions(block_rows(self.d) // 4)
             return
         rows, w = self.sphere
         size = block_rows(self.d)
@@ -389,8 +438,8 @@ class View(Cloud):
         # a row that fell to zero lost its direction; so did one that is a rounding error of what was removed
         return torch.where(off_mean[:, None], y, torch.zeros_like(y)), off_mean & (y.abs().amax(1) > 0)
 
-    def blocks(self) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        for start, block, _ in self.base.blocks():
+    def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        for start, block, _ in self.base.blocks(size):
             yield start, *self._apply(block)
 
     def take(self, rows: np.ndarray) -> torch.Tensor:
@@ -398,6 +447,9 @@ class View(Cloud):
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """Return x/‖x‖ row by row; rows must not be zero. Scaled first, so that squares neither overflow nor vanish."""
-    x = x / x.abs().amax(1, keepdim=True)
-    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    """Return x/‖x‖ row by row, x float64; rows must not be zero. Rows whose squares would vanish are scaled first."""
+    norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    if bool((norms < 1e-140).any()):  # the moments refuse what would overflow
+        x = x / x.abs().amax(1, keepdim=True)
+        norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / norms

@@ -31,7 +31,8 @@ sampling standard error; neighbour metrics read a seeded sample of {EXACT_ROWS:,
 | magnitudes beyond 1e70, or all below 1e-70 | `ValueError`: rescale |
 | rows equal up to the rounding of their number format | spectra: `not applicable`; raw uniformity 0, mean cosine 1 |
 | zero rows (centred: rows equal to the mean) | left out of metrics of directions; `n` and the note say so |
-| one eigenvalue (N = 2 or D = 1) | spectral_entropy and isoscore: `not applicable`; ranks are 1 |
+| one eigenvalue (N = 2 or D = 1) | spectral_entropy: `not applicable` (`paper`: 0 where D > 1); ranks are 1 |
+| D = 1 | isoscore, too: `not applicable` |
 | moments without rows | metrics that read rows: `needs rows` |
 
 No value is ever a silent NaN: where there is none, `status` says so and `note` says why.

@@ -75,11 +75,11 @@ def cosine_histogram(w: torch.Tensor, bins: int) -> np.ndarray:
     return counts
 
 
-def nearest(points: torch.Tensor, k: int, queries: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest(points: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the k nearest other rows of each row: squared distances (n, k), ascending, and row numbers (n, k).
 
-    Exact, in blocks. Equal distances are broken in no declared order. Distances are recomputed from differences in
-    float64, for the expanded form loses the digits of close neighbours.
+    Exact, in blocks. Equal distances are broken in no declared order. Distances are recomputed from differences, summed
+    in float64, for the expanded form loses the digits of close neighbours.
     """
     n = len(points)
     square = (points * points).sum(1)
@@ -93,8 +93,8 @@ def nearest(points: torch.Tensor, k: int, queries: torch.Tensor | None = None) -
             score[own, own + start] = torch.inf
             # a few spare candidates, since rounding may swap near ties
             found = score.topk(min(k + 4, n - 1), largest=False).indices
-            near = points[found].double()
-            exact = ((near - block.double()[:, None]) ** 2).sum(2)
+            apart = points[found].sub_(block[:, None])
+            exact = torch.linalg.vector_norm(apart, dim=2, dtype=torch.float64) ** 2
             order = exact.topk(k, largest=False, sorted=True)
             distances.append(order.values)
             rows_found.append(found.gather(1, order.indices))

@@ -78,6 +78,11 @@ class Metric:
     variants: dict[str, Callable[[Cloud], float | Value]] = field(repr=False)
     variant_notes: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def of_directions(self) -> bool:
+        """Whether it is a function of the directions alone: what no change of the rows' lengths moves."""
+        return ROW_SCALE in self.invariances
+
     def entry(self) -> dict[str, Any]:
         """Return the JSON-ready description that goes to definitions.json."""
         return {
@@ -159,10 +164,13 @@ def _noted(cloud: Cloud, value: float, n: int | None = None) -> Value:
     return Value(value, n, _UNRESOLVED if unresolved else None)
 
 
-def _spectral_entropy(cloud: Cloud) -> Value:
-    if len(cloud.spectrum.values) < 2:
+def _spectral_entropy(cloud: Cloud, largest: int | None = None) -> Value:
+    """Entropy of the variance shares over its maximum, log of `largest` (default: the number of eigenvalues)."""
+    values = cloud.spectrum.values
+    largest = largest or len(values)
+    if largest < 2:
         raise NotApplicable("one eigenvalue only, so its entropy has no scale (log 1 = 0)")
-    return _noted(cloud, spectrum.spectral_entropy(cloud.spectrum.values))
+    return _noted(cloud, spectrum.spectral_entropy(values, largest))
 
 
 def _alpha_req(cloud: Cloud, first: int = spectrum.ALPHA_RANGE[0], last: int = spectrum.ALPHA_RANGE[1]) -> Value:
@@ -495,14 +503,7 @@ def _isoscore(cloud: Cloud) -> Value:
 
 
 def _partition_isotropy(cloud: Cloud) -> float:
-    total: torch.Tensor | None = None
-    for _, block, _ in cloud.blocks():
-        vectors = torch.from_numpy(cloud.uncentred_spectrum.vectors).to(block.device)
-        products = block @ vectors
-        part = torch.cat([products, -products], 1).logsumexp(0)
-        total = part if total is None else torch.logaddexp(total, part)
-    assert total is not None
-    return isotropy.partition_isotropy(total.cpu().numpy())
+    return isotropy.partition_isotropy(cloud.log_partition)
 
 
 def _rogue_share(cloud: Cloud, k: int) -> Value:
@@ -527,7 +528,7 @@ def _norm_cv(cloud: Cloud) -> float:
 
 
 def _hubness_skew(cloud: Cloud) -> Value:
-    found = cloud.neighbours(isotropy.HUBNESS_K)[1].cpu().numpy()
+    found = cloud.neighbours(isotropy.HUBNESS_K).cpu().numpy()
     n = len(found)
     occurrences = np.bincount(found.ravel(), minlength=n).astype(np.float64)
     if occurrences.min() == occurrences.max():
@@ -703,7 +704,7 @@ add_definition(
 add_definition(
     "spectral_entropy",
     "paper",
-    lambda c: _spectral_entropy(c).value * float(np.log(len(c.spectrum.values)) / np.log(min(c.n, c.d))),
+    lambda c: _spectral_entropy(c, min(c.n, c.d)),
     "divided by log min(N, D) in place of log min(N−1, D)",
 )
 add_definition(

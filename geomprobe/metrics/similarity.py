@@ -29,7 +29,7 @@ class Side:
 
     def __init__(self, data: Any):
         rows = Rows(data)
-        state = Moments().update(rows)  # refuses rows that are not finite, by number
+        state = Moments(directions=False).update(rows)  # refuses rows that are not finite, by number
         x = torch.cat([block.double() for _, block in rows.blocks()])
         largest = float(x.abs().max())
         self.x = x / largest if largest > 0 else x

@@ -10,7 +10,7 @@ ALPHA_RANGE = (11, 500)
 def entropy(p: np.ndarray) -> float:
     """Return the Shannon entropy −Σ p log p in nats, with 0 log 0 = 0; p of shape (k,) need not sum to one."""
     p = p[p > 0]
-    return float(-(p * np.log(p)).sum())
+    return float(-(p * np.log(p)).sum()) + 0.0  # not −0 for a single p
 
 
 def effective_rank(eigenvalues: np.ndarray) -> float:
@@ -31,10 +31,9 @@ def rankme(uncentred_eigenvalues: np.ndarray, epsilon: float = 1e-7) -> float:
     return float(np.exp(entropy(sigma / sigma.sum() + epsilon)))
 
 
-def spectral_entropy(eigenvalues: np.ndarray) -> float:
-    """Return H(p)/log k with p = λ/Σλ and k = min(n − 1, d) the number of eigenvalues."""
-    p = eigenvalues / eigenvalues.sum()
-    return entropy(p) / float(np.log(len(p)))
+def spectral_entropy(eigenvalues: np.ndarray, largest: int) -> float:
+    """Return H(p)/log largest with p = λ/Σλ, for the most equal eigenvalues that there could be, at least two."""
+    return entropy(eigenvalues / eigenvalues.sum()) / float(np.log(largest))
 
 
 def participation_ratio(eigenvalues: np.ndarray) -> float:

@@ -9,8 +9,7 @@ from scipy import stats
 
 from geomprobe import inference
 from geomprobe.inference import intervals, probe_tests, shards
-from geomprobe.metrics import REGISTRY, measure, measure_clouds
-from geomprobe.metrics import _cloud as cloud_of
+from geomprobe.metrics import REGISTRY, cloud_of, measure, measure_clouds
 from geomprobe.moments import Moments
 
 N, D = 160, 20
@@ -184,7 +183,7 @@ def test_moments_alone_have_no_interval_and_views_fall_back():
 
 
 def test_intervals_do_not_change_values():
-    frame, measured = measure_clouds(cloud_of(vectors(), None, None, None, 0, False), None, None)
+    frame, measured = measure_clouds(cloud_of(vectors()), None, None)
     filled, _ = inference.with_intervals(frame, measured, None)
     assert filled["value"].equals(frame["value"])
     assert frame["se"].isna().all()

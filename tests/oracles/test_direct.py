@@ -165,7 +165,6 @@ DIRECT = {
 NOT_AT = {  # what has no value there, and must say so
     "N=2": {
         "spectral_entropy",
-        "spectral_entropy:paper",
         "participation_ratio:unbiased",
         "isoscore:unbiased",
         "alpha_req",
