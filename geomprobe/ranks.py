@@ -133,7 +133,7 @@ class Ranks:
 
     def collect(self, parts: Iterator[T], rounds: int, take: Callable[[T], None]) -> None:
         """Call `take` on rank 0 with the parts of all ranks, at most `rounds` of each; what one raises stops all."""
-        for _ in range(rounds):
+        for _ in range(rounds + 1):  # once more than there are parts, so that what yields them comes to its end
             found = self.gather(self.agreed(lambda: next(parts, None)))
 
             def give(found: list[T | None] = found) -> None:

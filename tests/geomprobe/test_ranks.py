@@ -153,7 +153,9 @@ def test_merged_states_and_exchanged_blocks_give_the_numbers_of_one(model_folder
         assert float(np.load(tmp_path / f"{name}.npy")) == pytest.approx(expected, rel=1e-6)
         same_state(Moments.load(tmp_path / f"{name}.safetensors"), Moments().update(Z), name)
     texts = [f"the cat sat on mat {i}" for i in range(40)] + ["a dog"] * 3
-    for (layer, pool), state in embed_moments(model_folder("bert"), texts, ["mean", "max"], [0, -1]).items():
+    for (layer, pool), state in embed_moments(
+        gp.load_encoder(model_folder("bert")), texts, ["mean", "max"], [0, -1]
+    ).items():
         same_state(Moments.load(tmp_path / f"{layer}-{pool}.safetensors"), state, (layer, pool))
 
 
@@ -172,8 +174,14 @@ def test_alone_nothing_is_exchanged():
     with join() as ranks:
         assert ranks == alone
     taken = []
-    alone.collect(iter("abc"), 3, taken.append)
-    assert taken == ["a", "b", "c"]
+
+    def parts():
+        yield from "abc"
+        taken.append("end")
+
+    alone.collect(parts(), 3, taken.append)
+    assert taken == ["a", "b", "c", "end"]
+    assert list(alone.in_turns([1, 2], lambda item: 10 * item, str)) == [(1, "10"), (2, "20")]
     Z = clouds()["spread"]
     assert uniformity(Z, alone) == pytest.approx(gp.measure(Z, metrics=["uniformity"])["value"][0], rel=1e-9)
     with pytest.raises(ValueError, match="NaN"):
