@@ -118,6 +118,14 @@ def clouds():
     return {"spread": spread, "float32": spread.astype(np.float32), "close": close, "zeros": zeros, "few": spread[:2]}
 
 
+def texts():
+    """Texts of several lengths, some of them twice."""
+    rng = np.random.default_rng(0)
+    words = ["the", "a", "cat", "dog", "sat", "on", "mat", "big", "small", "red", "and", "not", "very", "bird", "tree"]
+    different = [" ".join(rng.choice(words, length)) for length in rng.integers(2, 12, 60)]
+    return different + different[:5]
+
+
 PART = """
 import sys
 import numpy as np
@@ -126,7 +134,7 @@ from geomprobe.embedding import embed_moments
 from geomprobe.moments import Moments
 from geomprobe.ranks import join, uniformity
 sys.path.insert(0, {here!r})
-from test_ranks import clouds, shares
+from test_ranks import clouds, shares, texts
 import geomprobe.embedding as embedding
 embedding.BATCH_TOKENS["cpu"] = 64
 with join() as ranks:
@@ -137,8 +145,7 @@ with join() as ranks:
         if ranks.first:
             np.save(f"{{name}}.npy", value)
             state.save(f"{{name}}.safetensors")
-    texts = [f"the cat sat on mat {{i}}" for i in range(40)] + ["a dog"] * 3
-    states = embed_moments(gp.load_encoder({model!r}), texts, ["mean", "max"], [0, -1], ranks=ranks)
+    states = embed_moments(gp.load_encoder({model!r}), texts(), ["mean", "max"], [0, -1], ranks=ranks)
     for (layer, pool), state in states.items():
         if ranks.rank == ranks.world - 1:
             state.save(f"{{layer}}-{{pool}}.safetensors")
@@ -152,9 +159,8 @@ def test_merged_states_and_exchanged_blocks_give_the_numbers_of_one(model_folder
         expected = gp.measure(Z.astype(np.float64), metrics=["uniformity"], intervals=False)["value"][0]
         assert float(np.load(tmp_path / f"{name}.npy")) == pytest.approx(expected, rel=1e-6)
         same_state(Moments.load(tmp_path / f"{name}.safetensors"), Moments().update(Z), name)
-    texts = [f"the cat sat on mat {i}" for i in range(40)] + ["a dog"] * 3
     for (layer, pool), state in embed_moments(
-        gp.load_encoder(model_folder("bert")), texts, ["mean", "max"], [0, -1]
+        gp.load_encoder(model_folder("bert")), texts(), ["mean", "max"], [0, -1]
     ).items():
         same_state(Moments.load(tmp_path / f"{layer}-{pool}.safetensors"), state, (layer, pool))
 
