@@ -395,7 +395,8 @@ def embed_moments(
     rows = tokenize(encoder, texts)
     cells = make_cells(encoder, poolings, layers, poolers=poolers, seed=seed)
     counts = np.bincount(rows.inverse, minlength=len(rows.texts))
-    states = {cell: Moments() for cell in cells}
+    # float64, for there are no rows to read again where float32 does not resolve the end of a spectrum
+    states = {cell: Moments("float64") for cell in cells}
 
     def read() -> None:
         share = row_groups(encoder, rows)[ranks.rank :: ranks.world]

@@ -14,7 +14,7 @@ from geomprobe.metrics.similarity import similarity, similarity_map
 from geomprobe.results import SIMILARITY_COLUMNS, table
 
 ROWS = 2000
-PERMUTATIONS = 100
+PERMUTATIONS = 49
 MAP = "linear_cka_unbiased"
 
 
