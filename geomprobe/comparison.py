@@ -12,6 +12,7 @@ from geomprobe import inference
 from geomprobe.common import UsageError, unknown_name
 from geomprobe.inference import Difference, intervals, probe_tests
 from geomprobe.inference.margins import Margin, margin
+from geomprobe.metrics import sample_size
 from geomprobe.metrics.registry import REGISTRY
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 
@@ -19,7 +20,7 @@ CELL = ("task", "depth", "pooling")
 NUMBER = ("view", "metric", "definition")
 PROBES = {"sts_probe": "semantic", "sts_cosine": "cosine"}
 """Where the per-example scores of a metric lie, if not under its own first words."""
-CONSTANTS = ("uniformity_reference", "trained_pooling_loss")
+CONSTANTS = ("uniformity_reference", "trained_pooling_loss", *sample_size.DEFINITIONS)
 MIN_SEEDS = 3
 
 Row = Mapping[Any, Any]

@@ -13,12 +13,14 @@ import torch
 from geomprobe.common import InputError, UsageError, hash_bytes
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.pooling import Pooler, make_pooler, pool
+from geomprobe.ranks import Ranks
 from geomprobe.store import Store
 
 if TYPE_CHECKING:
     from geomprobe.moments import Moments
 
 Cell = tuple[int, str]  # layer, pooling
+ALONE = Ranks()
 Progress = Callable[[int, int], None]
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens per batch; others take OTHER_BATCH_TOKENS
@@ -32,7 +34,8 @@ class EmbeddingGrid:
     Attributes
     ----------
     vectors : dict of (layer, pooling) to ndarray of shape (n_texts, dim), float32
-        Rows in the order of the texts. Read-only and memory-mapped where they come from a store.
+        Rows in the order of the texts. Read-only and memory-mapped where they come from a store. Of several ranks the
+        first alone has them.
     n_texts, n_unique : int
         Each different text is encoded once.
     n_truncated : int
@@ -162,14 +165,21 @@ def resolve_layers(encoder: Encoder, layers: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(found))
 
 
+def row_groups(encoder: Encoder, rows: TokenRows) -> list[np.ndarray]:
+    """Return the batches that the unique texts are encoded in, longest texts first; they depend on no rank."""
+    lengths = np.array([len(row) for row in rows.ids])
+    return batches(lengths, token_budget(encoder), equal=not encoder.padding_safe)
+
+
 def stream(
     encoder: Encoder,
     rows: TokenRows,
     cells: Mapping[Cell, Pooler],
+    groups: Sequence[np.ndarray],
     *,
     progress: Progress | None = None,
 ) -> Iterator[tuple[np.ndarray, dict[Cell, np.ndarray]]]:
-    """Yield blocks of vectors of unique texts, longest texts first.
+    """Yield blocks of vectors of unique texts, a block for each group.
 
     Parameters
     ----------
@@ -177,8 +187,10 @@ def stream(
     rows : TokenRows
     cells : mapping of (layer, pooling) to Pooler
         Layers between 0 and n_layers.
+    groups : sequence of int ndarray
+        Indices among the unique texts, a batch each: those of `row_groups`, or a rank's share of them.
     progress : callable, optional
-        Called with (texts done, texts in all) after each block.
+        Called with (texts done, texts in these groups) after each block.
 
     Yields
     ------
@@ -188,10 +200,9 @@ def stream(
     by_layer: dict[int, list[str]] = {}
     for layer, name in cells:
         by_layer.setdefault(layer, []).append(name)
-    lengths = np.array([len(row) for row in rows.ids])
-    done = 0
+    done, total = 0, sum(map(len, groups))
     with encoder.evaluating():
-        for group in batches(lengths, token_budget(encoder), equal=not encoder.padding_safe):
+        for group in groups:
             states, mask = encoder.states([rows.ids[i] for i in group])
             block: dict[Cell, np.ndarray] = {}
             with torch.inference_mode():
@@ -203,7 +214,7 @@ def stream(
             yield group, block
             done += len(group)
             if progress is not None:
-                progress(done, len(lengths))
+                progress(done, total)
 
 
 def make_cells(
@@ -249,6 +260,7 @@ def embed_grid(
     poolers: Mapping[Cell, Pooler] | None = None,
     seed: int = 0,
     store: Store | None = None,
+    ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> EmbeddingGrid:
     """Embed texts once, for every layer and pooling.
@@ -269,7 +281,9 @@ def embed_grid(
     seed : int
         Draws the attention pooling at initialisation.
     store : Store, optional
-        Where vectors are kept on disk and found again.
+        Where vectors are kept on disk and found again; that of rank 0 counts.
+    ranks : Ranks
+        Processes that share the batches. All of them call this with the same arguments.
     progress : callable, optional
         ``progress(done, total)`` in unique texts.
 
@@ -286,8 +300,7 @@ def embed_grid(
         _ = encoder.hash  # once, and not again for every shorter copy
     encoder = limited(encoder, max_length)
     rows = tokenize(encoder, texts)
-    cells = make_cells(encoder, poolings, layers, poolers=poolers, seed=seed)
-    found: dict[Cell, np.ndarray] = {}
+    cells = ranks.agreed(lambda: make_cells(encoder, poolings, layers, poolers=poolers, seed=seed))
     keys: dict[Cell, str] = {}
     if store is not None:
         wanted = hash_bytes(*rows.texts)
@@ -295,24 +308,25 @@ def embed_grid(
         made_by = (encoder.hash, str(encoder.dtype), limits)
         for cell, pooler in cells.items():
             keys[cell] = store.key(*made_by, wanted, str(cell[0]), pooler.fingerprint)
-            if stored := store.get(keys[cell]):
-                found[cell] = stored[0]
-    reused = len(found)
-    missing = {cell: pooler for cell, pooler in cells.items() if cell not in found}
+    found: dict[Cell, np.ndarray] = {}
+    if store is not None and ranks.first:
+        found = {cell: stored[0] for cell, key in keys.items() if (stored := store.get(key))}
+    reused = ranks.broadcast(set(found))
+    missing = {cell: pooler for cell, pooler in cells.items() if cell not in reused}
     if missing:
-        found |= _compute(encoder, rows, missing, store, keys, progress)
+        found |= _compute(encoder, rows, missing, store, keys, ranks, progress)
     elif progress is not None:
         progress(len(rows.ids), len(rows.ids))
     repeated = len(rows.texts) < len(rows.inverse)
     return EmbeddingGrid(
-        {cell: found[cell][rows.inverse] if repeated else found[cell] for cell in cells},
+        {cell: found[cell][rows.inverse] if repeated else found[cell] for cell in cells if cell in found},
         len(rows.inverse),
         len(rows.texts),
         int(rows.cut.sum()),
         rows.n_tokens,
         encoder.max_length,
         cells,
-        reused,
+        len(reused),
     )
 
 
@@ -322,24 +336,34 @@ def _compute(
     cells: Mapping[Cell, Pooler],
     store: Store | None,
     keys: Mapping[Cell, str],
+    ranks: Ranks,
     progress: Progress | None,
 ) -> dict[Cell, np.ndarray]:
-    """Return the vectors of the unique texts, kept in the store where there is one."""
-    n, widths = len(rows.ids), layer_widths(encoder)
+    """Return the vectors of the unique texts, kept in the store where there is one, on rank 0; nothing elsewhere."""
+    n, groups = len(rows.ids), row_groups(encoder, rows)
+    arrays: dict[Cell, np.ndarray] = {}
     with ExitStack() as stack:
-        arrays: dict[Cell, np.ndarray] = {}
-        for cell, pooler in cells.items():
-            shape = (n, widths[cell[0]])
-            if store is None:
-                arrays[cell] = np.empty(shape, np.float32)
-            else:
-                meta = {"model": encoder.name, "model_hash": encoder.hash, "layer": cell[0], "pooling": pooler.name}
-                arrays[cell] = stack.enter_context(store.writing(keys[cell], shape, meta))
-        for group, block in stream(encoder, rows, cells, progress=progress):
+
+        def reserve() -> None:
+            widths = layer_widths(encoder)
+            for cell, pooler in cells.items() if ranks.first else ():
+                shape = (n, widths[cell[0]])
+                if store is None:
+                    arrays[cell] = np.empty(shape, np.float32)
+                else:
+                    meta = {"model": encoder.name, "model_hash": encoder.hash, "layer": cell[0], "pooling": pooler.name}
+                    arrays[cell] = stack.enter_context(store.writing(keys[cell], shape, meta))
+
+        def take(part: tuple[np.ndarray, dict[Cell, np.ndarray]]) -> None:
+            group, block = part
             for cell, vectors in block.items():
                 arrays[cell][group] = vectors
+
+        ranks.agreed(reserve)
+        share = groups[ranks.rank :: ranks.world]
+        ranks.collect(stream(encoder, rows, cells, share, progress=progress), -(-len(groups) // ranks.world), take)
     if store is not None:
-        for cell in cells:
+        for cell in arrays:
             stored = store.get(keys[cell])
             if stored is None:
                 raise InputError(f"{store.folder} lost vectors while they were written.", "Repeat the command.")
@@ -356,12 +380,14 @@ def embed_moments(
     max_length: int | None = None,
     poolers: Mapping[Cell, Pooler] | None = None,
     seed: int = 0,
+    ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> dict[Cell, Moments]:
     """Return the mergeable state of the vectors of every layer and pooling, without keeping the vectors.
 
     Parameters as for `embed_grid`; a text that is given k times counts k times. Memory does not grow with the number
-    of texts but for their token ids.
+    of texts but for their token ids. Of several ranks each takes its share of the batches, and all return the states of
+    all texts.
     """
     from geomprobe.moments import Moments
 
@@ -369,11 +395,17 @@ def embed_moments(
     rows = tokenize(encoder, texts)
     cells = make_cells(encoder, poolings, layers, poolers=poolers, seed=seed)
     counts = np.bincount(rows.inverse, minlength=len(rows.texts))
-    states = {cell: Moments() for cell in cells}
-    for group, block in stream(encoder, rows, cells, progress=progress):
-        for cell, vectors in block.items():
-            states[cell].update(np.repeat(vectors, counts[group], axis=0))
-    return states
+    # float64, for there are no rows to read again where float32 does not resolve the end of a spectrum
+    states = {cell: Moments("float64") for cell in cells}
+
+    def read() -> None:
+        share = row_groups(encoder, rows)[ranks.rank :: ranks.world]
+        for group, block in stream(encoder, rows, cells, share, progress=progress):
+            for cell, vectors in block.items():
+                states[cell].update(np.repeat(vectors, counts[group], axis=0))
+
+    ranks.agreed(read)
+    return {cell: ranks.reduce(state, Moments.merge) for cell, state in states.items()}
 
 
 def embed(

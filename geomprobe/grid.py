@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -14,19 +14,23 @@ import numpy as np
 import pandas as pd
 
 import geomprobe
-from geomprobe import inference, metrics, probes, provenance, trained_pooling
+from geomprobe import inference, metrics, probes, provenance, similarities, trained_pooling
 from geomprobe.baselines import BASELINES, make_baseline
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
-from geomprobe.embedding import Cell, embed_grid, resolve_layers, tokenize
+from geomprobe.embedding import ALONE, Cell, EmbeddingGrid, embed_grid, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
+from geomprobe.metrics import sample_size
+from geomprobe.metrics.similarity import DEFINITIONS as SIMILARITY_DEFINITIONS
 from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.rows import sentence_groups
 from geomprobe.protocols import STRICT, Protocol
+from geomprobe.ranks import Ranks
 from geomprobe.results import (
     CURVE_COLUMNS,
     EXAMPLE_COLUMNS,
     INFLUENCE_COLUMNS,
     RESULT_COLUMNS,
+    SIMILARITY_COLUMNS,
     Results,
     read_table,
     table,
@@ -45,6 +49,9 @@ CELL_COLUMNS = {
     "examples": EXAMPLE_COLUMNS,
     "influences": INFLUENCE_COLUMNS,
 }
+SIZE_DRAWS = 5
+RAREFIED = ("effective_rank", "rankme", "participation_ratio")
+"""Metrics whose rarefaction curve is kept; the others that grow with the rows follow one of these."""
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
 
 # What a broken cell may raise. Anything else (a full disk, an interrupt) ends the run.
@@ -64,6 +71,9 @@ def analyze(
     out: str | Path | None = None,
     protocol: Protocol = STRICT,
     seed: int = 0,
+    similarity: bool = False,
+    complete: Callable[[Results], Any] | None = None,
+    ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> Results:
     """Measure every model on every task at every layer under every pooling.
@@ -88,6 +98,13 @@ def analyze(
         Choices of the analysis; `train_poolings` decides whether ``weighted`` and ``attention`` are trained.
     out : path, optional
         Results folder. Finished cells are kept there and reused when the same cell is asked for again.
+    similarity : bool
+        Also say how alike the models are, each two of them; with all layers, map their layers (see `similarities`).
+    complete : callable, optional
+        What to add to the results, such as comparisons, before they are written; called on the first rank.
+    ranks : Ranks
+        Processes that share the work (see `geomprobe.ranks.join`); all call this with the same arguments and get the
+        same results, and the first alone reads and writes folders.
     progress : callable (done, total), optional
 
     Returns
@@ -103,7 +120,7 @@ def analyze(
         A model or a task cannot be read.
     """
     started = time.perf_counter()
-    if out is not None:
+    if out is not None and ranks.first:
         check_folder(Path(out))
     poolings = list(dict.fromkeys(poolings))
     for name in poolings:
@@ -126,8 +143,12 @@ def analyze(
         return resolve_layers(e, range(e.n_layers + 1) if isinstance(layers, str) else layers)
 
     wanted = {id(e): resolve_layers(e, [-1]) if id(e) in one_layer else layers_of(e) for e in encoders}
-    grid = [(e, wanted[id(e)], TaskTexts.of(task)) for e, task in product(encoders, loaded)]
+    sizes = {len(task.geometry_rows.texts) for task in loaded}
+    matched = min(sizes) if len(sizes) > 1 else None
+    every_text = [TaskTexts.of(task, matched) for task in loaded]
+    grid = [(e, wanted[id(e)], texts) for e, texts in product(encoders, every_text)]
 
+    untrained = {id(e) for _, e in made}
     names = unique_names(encoders)
     total = sum(2 * len(texts.texts) for _, _, texts in grid)
     done = 0
@@ -139,7 +160,7 @@ def analyze(
             if progress:
                 progress(base + size * part // whole, total)
 
-        tables, cut = measure_task(encoder, texts, cell_layers, poolings, protocol, seed, out, advance)
+        tables, cut = measure_task(encoder, texts, cell_layers, poolings, protocol, seed, out, ranks, advance)
         truncated.setdefault(texts.task.name, {})[names[id(encoder)]] = cut
         for kind, frame in tables.items():
             frames[kind].append(frame.assign(model=names[id(encoder)]))
@@ -147,9 +168,14 @@ def analyze(
         if progress:
             progress(done, total)
 
+    alike = table([], SIMILARITY_COLUMNS)
+    if similarity:
+        named = {names[id(e)]: e for e in encoders if id(e) not in untrained}
+        pairs = similarities.pairs({n: sorted(wanted[id(e)]) for n, e in named.items()}, poolings, layers == "all")
+        found = [measure_pairs(named, texts, pairs, protocol, seed, out, ranks) for texts in every_text]
+        alike = table(pd.concat(found, ignore_index=True), SIMILARITY_COLUMNS)
     tables = {kind: table(pd.concat(found, ignore_index=True), CELL_COLUMNS[kind]) for kind, found in frames.items()}
-    used = sorted(set(tables["results"]["metric"].dropna()))
-    untrained = {id(e) for _, e in made}
+    used = sorted({*tables["results"]["metric"].dropna(), *alike["metric"].dropna()})
     runs = {names[id(e)]: (None, []) if id(e) in untrained else provenance.training_run(e.source) for e in encoders}
     run = provenance.environment() | {
         "command": provenance.command_line(data_dir),
@@ -163,6 +189,8 @@ def analyze(
         "layers": layers if isinstance(layers, str) else list(layers),
         "compared": None,
         "groups": None,
+        "similarity": similarities.maps(alike),
+        "processes": ranks.world,
         "failed_cells": int((tables["results"]["status"] == "failed").sum()),
         "wall_seconds": round(time.perf_counter() - started, 1),
     }
@@ -174,8 +202,11 @@ def analyze(
         definitions=definitions(used),
         run=run,
         training={name: log for name, (_, log) in runs.items() if log},
+        similarities=alike,
     )
-    if out is not None:
+    if complete is not None and ranks.first:
+        complete(results)
+    if out is not None and ranks.first:
         write_results(out, results)
     return results
 
@@ -191,6 +222,8 @@ class TaskTexts:
         Row numbers in `texts` of the geometry rows.
     train, validation : tuple (first, second) of ndarray or None
         Row numbers of the sentences of each split.
+    matched : int or None
+        Rows of the smallest task, at which ranks are measured, too; None where all tasks have as many.
     """
 
     task: Task
@@ -198,9 +231,10 @@ class TaskTexts:
     geometry: np.ndarray
     train: tuple[np.ndarray, np.ndarray | None] | None
     validation: tuple[np.ndarray, np.ndarray | None]
+    matched: int | None = None
 
     @classmethod
-    def of(cls, task: Task) -> TaskTexts:
+    def of(cls, task: Task, matched: int | None = None) -> TaskTexts:
         index: dict[str, int] = {}
 
         def rows(texts: Sequence[str]) -> np.ndarray:
@@ -212,7 +246,7 @@ class TaskTexts:
         geometry = rows(task.geometry_rows.texts)
         validation = sides(task.validation)
         train = None if task.train is None else sides(task.train)
-        return cls(task, list(index), geometry, train, validation)
+        return cls(task, list(index), geometry, train, validation, matched)
 
 
 def measure_task(
@@ -223,63 +257,168 @@ def measure_task(
     protocol: Protocol,
     seed: int,
     out: str | Path | None,
+    ranks: Ranks,
     progress: Progress,
 ) -> tuple[Tables, int]:
-    """Return the tables of a model's cells on one task, and how many texts were cut; one forward pass at most."""
+    """Return the tables of a model's cells on one task, and how many texts were cut; one forward pass at most.
+
+    Ranks share the batches of the forward pass, then the cells.
+    """
     cells = list(product(layers, poolings))
-    keys = {cell: cell_key(encoder, texts.task, *cell, protocol, seed) for cell in cells}
-    folders = {cell: Path(out) / "cells" / keys[cell] for cell in cells} if out is not None else {}
-    tables = {cell: found for cell in cells if (found := read_cell(folders.get(cell))) is not None}
+    keys = {cell: cell_key(encoder, texts, *cell, protocol, seed) for cell in cells}
+    folders = {cell: Path(out) / "cells" / keys[cell] for cell in cells} if out is not None and ranks.first else {}
+    tables = ranks.broadcast({cell: found for cell in cells if (found := read_cell(folders.get(cell))) is not None})
     missing = [cell for cell in cells if cell not in tables]
     if missing:
         vectors: dict[Cell, np.ndarray] = {}
         trained: dict[Cell, list[trained_pooling.TrainedPooling]] = {}
         cut, failure = 0, None
         try:
-            trained = train_poolings(encoder, texts.task, missing, protocol, seed)
-            embedded = embed_grid(
-                encoder,
-                texts.texts,
-                sorted({pool for _, pool in missing}),
-                sorted({layer for layer, _ in missing}),
-                max_length=protocol.max_length,
-                poolers={cell: found[0].pooler for cell, found in trained.items()},
-                seed=seed,
-                store=Store(),
-                progress=lambda part, whole: progress(part, 2 * whole),
-            )
+            embedded, trained = embed_cells(encoder, texts, missing, protocol, seed, ranks, progress)
             vectors, cut = embedded.vectors, embedded.n_truncated
         except CELL_ERRORS as error:
             failure = error
-        for i, cell in enumerate(missing):
-            measured, whole = failed_cell("embedding", failure) if failure else measure_cell(texts, vectors[cell], seed)
+
+        def measured(of: np.ndarray | None) -> tuple[Tables, bool]:
+            return failed_cell("embedding", failure) if of is None else measure_cell(texts, of, seed)
+
+        done = ranks.in_turns(missing, lambda cell: np.asarray(vectors[cell]) if cell in vectors else None, measured)
+        for i, (cell, (part, whole)) in enumerate(done, 1):
             if cell in trained:
-                measured = joined(measured, learned_tables(trained[cell]))
-            tables[cell] = stamp(measured, encoder, texts.task, *cell, protocol, seed)
+                part = joined(part, learned_tables(trained[cell]))
+            tables[cell] = stamp(part, encoder, texts.task, *cell, protocol, seed)
             if folders and whole:
                 write_cell(folders[cell], tables[cell])
-            progress(len(missing) + i + 1, 2 * len(missing))
+            progress(len(missing) + i, 2 * len(missing))
     else:
         cut = int(tokenize(encoder, texts.texts, protocol.max_length).cut.sum())
     return {kind: pd.concat([tables[cell][kind] for cell in cells]) for kind in CELL_COLUMNS}, cut
 
 
+def embed_cells(
+    encoder: Encoder,
+    texts: TaskTexts,
+    cells: Sequence[Cell],
+    protocol: Protocol,
+    seed: int,
+    ranks: Ranks,
+    progress: Progress,
+) -> tuple[EmbeddingGrid, dict[Cell, list[trained_pooling.TrainedPooling]]]:
+    """Return the vectors of all texts of a task, and the poolings that were trained for them; all found in the store
+    where the same was asked before."""
+    trained = train_poolings(encoder, texts.task, cells, protocol, seed, ranks)
+
+    def embed() -> EmbeddingGrid:
+        return embed_grid(
+            encoder,
+            texts.texts,
+            sorted({pool for _, pool in cells}),
+            sorted({layer for layer, _ in cells}),
+            max_length=protocol.max_length,
+            poolers={cell: found[0].pooler for cell, found in trained.items()},
+            seed=seed,
+            store=Store(),
+            ranks=ranks,
+            progress=lambda part, whole: progress(part, 2 * whole),
+        )
+
+    return ranks.agreed(embed), trained
+
+
+def measure_pairs(
+    encoders: Mapping[str, Encoder],
+    texts: TaskTexts,
+    pairs: Sequence[similarities.Pair],
+    protocol: Protocol,
+    seed: int,
+    out: str | Path | None,
+    ranks: Ranks,
+) -> pd.DataFrame:
+    """Return how alike the models of each pair are on a task's geometry rows; their vectors come from the store.
+
+    A pair with a model that could not be embedded has no rows: the model's cells say why.
+    """
+
+    def key(pair: similarities.Pair) -> str:
+        sides = [
+            cell_key(encoders[name], texts, *cell, protocol, seed)
+            for first, name in ((True, pair.a), (False, pair.b))
+            for cell in pair.cells(first)
+        ]
+        choices = (similarities.ROWS, similarities.PERMUTATIONS, pair.scored, pair.mapped)
+        return hash_bytes("similarity", repr(choices), *sides)
+
+    kept: dict[similarities.Pair, pd.DataFrame] = {}
+    places = {pair: Path(out) / "cells" / key(pair) / "similarities.parquet" for pair in pairs} if out else {}
+    for pair, place in places.items() if ranks.first else ():
+        if place.is_file():  # whatever the models are called this time
+            kept[pair] = read_table(place, SIMILARITY_COLUMNS).assign(a=pair.a, b=pair.b)
+    kept = ranks.broadcast(kept)
+    missing = [pair for pair in pairs if pair not in kept]
+    vectors: dict[str, dict[Cell, np.ndarray]] = {}
+    for name, encoder in encoders.items():
+        sides = [(pair, first) for pair in missing for first in (True, False) if name == (pair.a if first else pair.b)]
+        cells = {cell for pair, first in sides for cell in pair.cells(first)}
+        if cells:
+            try:
+                found, _ = embed_cells(encoder, texts, sorted(cells), protocol, seed, ranks, lambda *_: None)
+                vectors[name] = found.vectors
+            except CELL_ERRORS:
+                continue
+    rows = texts.geometry[similarities.sample(len(texts.geometry), seed)]
+
+    def send(pair: similarities.Pair) -> Any:
+        if pair.a not in vectors or pair.b not in vectors:
+            return None
+        first, second = (
+            {layer: vectors[name][layer, pool][rows] for layer, pool in cells}
+            for name, cells in ((pair.a, pair.cells(True)), (pair.b, pair.cells(False)))
+        )
+        return pair, first, second
+
+    def work(sent: Any) -> tuple[pd.DataFrame | None, bool]:
+        if sent is None:
+            return None, False
+        pair, first, second = sent
+        try:
+            return similarities.pair_table(pair, first, second, len(texts.geometry), seed), True
+        except CELL_ERRORS as error:
+            failed = failed_cell("similarity", error)[0]["results"]
+            return failed.assign(a=pair.a, b=pair.b, level="checkpoint", pooling=pair.pooling), False
+
+    for pair, (rows_of_pair, whole) in ranks.in_turns(missing, send, work):
+        if rows_of_pair is not None:
+            kept[pair] = rows_of_pair
+        if whole and places and ranks.first:
+            write_table(places[pair], kept[pair])
+    frames = [kept[pair] for pair in pairs if pair in kept]
+    return table(pd.concat(frames).assign(task=texts.task.name) if frames else [], SIMILARITY_COLUMNS)
+
+
 def train_poolings(
-    encoder: Encoder, task: Task, cells: Sequence[Cell], protocol: Protocol, seed: int
+    encoder: Encoder, task: Task, cells: Sequence[Cell], protocol: Protocol, seed: int, ranks: Ranks
 ) -> dict[Cell, list[trained_pooling.TrainedPooling]]:
-    """Return what training finds for the cells whose pooling can be trained on the task, one of each seed."""
+    """Return what training finds for the cells whose pooling can be trained on the task, one of each seed.
+
+    Ranks share the layers.
+    """
     wanted = [cell for cell in cells if cell[1] in TRAINABLE]
     if not wanted or not protocol.train_poolings or trained_pooling.why_untrainable(task):
         return {}
-    found = trained_pooling.train_poolers(
-        encoder,
-        task,
-        sorted({pool for _, pool in wanted}),
-        sorted({layer for layer, _ in wanted}),
-        seeds=range(seed, seed + protocol.pooling_seeds),
-        max_length=protocol.max_length,
-        store=Store(),
-    )
+
+    def train() -> dict[Cell, list[trained_pooling.TrainedPooling]]:
+        return trained_pooling.train_poolers(
+            encoder,
+            task,
+            sorted({pool for _, pool in wanted}),
+            sorted({layer for layer, _ in wanted})[ranks.rank :: ranks.world],
+            seeds=range(seed, seed + protocol.pooling_seeds),
+            max_length=protocol.max_length,
+            store=Store(),
+        )
+
+    shares = ranks.exchange(ranks.agreed(train))
+    found = {cell: poolings for share in shares for cell, poolings in share.items()}
     return {cell: found[cell] for cell in wanted}
 
 
@@ -355,8 +494,45 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
         }
 
     attempt("geometry", geometry)
+    attempt("sample size", lambda: size_tables(vectors[texts.geometry], texts.matched, seed))
     attempt("probes", probing)
     return {kind: table(pd.concat(found) if found else [], CELL_COLUMNS[kind]) for kind, found in tables.items()}, whole
+
+
+def size_tables(vectors: np.ndarray, matched: int | None, seed: int) -> dict[str, pd.DataFrame]:
+    """Return how ranks grow with the number of rows, as curves, and their values at the rows of the smallest task."""
+    n = len(vectors)
+    sizes = {int(size) for size in np.geomspace(max(2, n // 32), n, 5).round()} | ({matched} if matched else set())
+    curve = sample_size.rarefaction(vectors, sizes=sorted(sizes), draws=SIZE_DRAWS, seed=seed)
+    at = curve[curve["n"] == matched] if matched else curve.head(0)
+    rows = [
+        {
+            "metric": f"{row.metric}_n_matched",
+            "definition": "standard",
+            "view": row.view,
+            "value": row.value,
+            "n": row.n,
+            "d": vectors.shape[1],
+            "ci_method": "no valid interval: a mean over subsamples of the same rows",
+            "note": "all rows" if row.draws == 1 else f"mean over {row.draws} draws from {n:,} rows, sd {row.sd:.3g}",
+        }
+        for row in at.itertuples()
+    ]
+    drawn = curve[curve["metric"].isin(RAREFIED)]
+    spread = drawn["sd"].astype(float).fillna(0.0)
+    bands = [("", 0.0 * spread), ("_low", -spread), ("_high", spread)]
+    curves = [
+        pd.DataFrame(
+            {
+                "view": drawn["view"],
+                "curve": "rarefaction_" + drawn["metric"] + end,
+                "x": drawn["n"].astype(float),
+                "y": drawn["value"] + off,
+            }
+        )
+        for end, off in bands
+    ]
+    return {"results": pd.DataFrame(rows), "curves": pd.concat(curves, ignore_index=True)}
 
 
 def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None]) -> probes.PairVectors:
@@ -365,7 +541,7 @@ def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None
     return probes.PairVectors(vectors[first], None if second is None else vectors[second])
 
 
-def failed_cell(stage: str, error: BaseException) -> tuple[Tables, bool]:
+def failed_cell(stage: str, error: BaseException | None) -> tuple[Tables, bool]:
     """Return the row that stands for a stage (embedding, geometry, probes) that failed, and that it failed."""
     note = f"{type(error).__name__}: {error}".splitlines()[0][:500]
     return {"results": pd.DataFrame([{"metric": stage, "status": "failed", "note": note}])}, False
@@ -393,14 +569,15 @@ def stamp(tables: Tables, encoder: Encoder, task: Task, layer: int, pool: str, p
     return stamped
 
 
-def cell_key(encoder: Encoder, task: Task, layer: int, pool: str, protocol: Protocol, seed: int) -> str:
+def cell_key(encoder: Encoder, texts: TaskTexts, layer: int, pool: str, protocol: Protocol, seed: int) -> str:
     """Return the content key of a cell: equal for equal weights, texts and choices, whatever the files are called."""
     return hash_bytes(
         geomprobe.__version__,
         encoder.hash,
         str(encoder.dtype),
         str((encoder.max_length, encoder.lower_case, encoder.unmasked_length)),
-        task.fingerprint,
+        texts.task.fingerprint,
+        str(texts.matched),
         str(layer),
         pool,
         trained_pooling.VERSION if pool in TRAINABLE else "",
@@ -477,6 +654,7 @@ def unique_names(encoders: Sequence[Encoder]) -> dict[int, str]:
 def definitions(used: Sequence[str]) -> dict[str, Any]:
     """Return the definitions of the metrics that occur, from the registry and the probes."""
     known = metrics.definitions() | probes.DEFINITIONS | trained_pooling.DEFINITIONS
+    known |= sample_size.DEFINITIONS | SIMILARITY_DEFINITIONS
     return {name: known[name] for name in used if name in known}
 
 

@@ -81,9 +81,13 @@ CURVE_COLUMNS: dict[str, str] = {
     "y": "Float64",
     "label": "string",
 }
+# A curve NAME may come with NAME_low and NAME_high, its band: of rarefaction, a standard deviation between subsamples.
 CURVES = {
     "spectrum": "x: rank k from 1; y: share of the variance, lambda_k / sum(lambda), centred",
     "cosine_histogram": "x: bin centre of the cosine of two different rows, 100 bins over [-1, 1]; y: density",
+    "rarefaction_effective_rank": "x: rows; y: effective rank, mean over subsamples without replacement",
+    "rarefaction_rankme": "x: rows; y: RankMe, mean over subsamples without replacement",
+    "rarefaction_participation_ratio": "x: rows; y: participation ratio, mean over subsamples without replacement",
     "pooling_position_weight": "x: token position from 0; y: mean trained weight there, 1 is that of mean pooling",
     "pooling_token_weight": "x: rank from 1, heaviest first; y: mean trained weight of the token `label`, 1 is that of "
     "mean pooling",
@@ -118,6 +122,27 @@ INFLUENCE_COLUMNS: dict[str, str] = {
     "extra": "Float64",
 }
 
+# How alike two encoders or layers are on the same rows; `null_mean`, `null_sd` and `p` are those of the permutation
+# null, where one was drawn. At level "objective" a and b are groups: a mean over pairs of seeds, and where a is b the
+# most that a similarity of two groups can reach.
+SIMILARITY_COLUMNS: dict[str, str] = {
+    "a": "string",
+    "b": "string",
+    "level": "string",
+    "task": "string",
+    "pooling": "string",
+    "layer_a": "Int64",
+    "layer_b": "Int64",
+    "metric": "string",
+    "value": "Float64",
+    "null_mean": "Float64",
+    "null_sd": "Float64",
+    "p": "Float64",
+    "n": "Int64",
+    "status": "string",
+    "note": "string",
+}
+
 STATUSES = ("ok", "failed", "not applicable", "needs rows")
 
 
@@ -135,9 +160,9 @@ class Results:
 
     Attributes
     ----------
-    results, comparisons, curves, examples, influences : DataFrame
-        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS and
-        INFLUENCE_COLUMNS.
+    results, comparisons, curves, examples, influences, similarities : DataFrame
+        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS,
+        INFLUENCE_COLUMNS and SIMILARITY_COLUMNS.
     definitions : dict
         Metric name -> the registry's entry: formula, range, direction, invariances, source.
     run : dict
@@ -154,6 +179,7 @@ class Results:
     run: dict[str, Any] = field(default_factory=dict)
     training: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     influences: pd.DataFrame = field(default_factory=lambda: table([], INFLUENCE_COLUMNS))
+    similarities: pd.DataFrame = field(default_factory=lambda: table([], SIMILARITY_COLUMNS))
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
@@ -195,6 +221,7 @@ def write_results(folder: str | Path, results: Results) -> Path:
     write_table(folder / "curves.parquet", results.curves)
     write_table(folder / "examples.parquet", results.examples)
     write_table(folder / "influences.parquet", results.influences)
+    write_table(folder / "similarities.parquet", results.similarities)
     write_json(folder / "definitions.json", results.definitions)
     for model, records in results.training.items():
         lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
@@ -218,7 +245,7 @@ def read_results(folder: str | Path) -> Results:
     run = read_json(folder / "run.json")
     if (version := run.get("schema_version")) != SCHEMA_VERSION:
         raise InputError(f"{folder} has schema version {version}; this geomprobe reads {SCHEMA_VERSION}.")
-    influences = folder / "influences.parquet"
+    influences, similarities = folder / "influences.parquet", folder / "similarities.parquet"
     training: dict[str, list[dict[str, Any]]] = {}
     for model in (entry["name"] for entry in run.get("models", ())):
         if (log := folder / "training" / training_log(model)).is_file():
@@ -233,4 +260,6 @@ def read_results(folder: str | Path) -> Results:
         training,
         # left out where a folder is published: it is large, and only needed to compare anew
         read_table(influences, INFLUENCE_COLUMNS) if influences.is_file() else table([], INFLUENCE_COLUMNS),
+        # only where encoders were compared
+        read_table(similarities, SIMILARITY_COLUMNS) if similarities.is_file() else table([], SIMILARITY_COLUMNS),
     )

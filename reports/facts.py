@@ -48,7 +48,7 @@ class Facts:
     ----------
     rows : list of dict
         Rows of results, missing values as None.
-    comparisons, curves : list of dict
+    comparisons, curves, similarities : list of dict
         Rows of the tables of those names.
     models, tasks, poolings : list of str
         Display names.
@@ -64,6 +64,7 @@ class Facts:
     tasks: list[str]
     poolings: list[str]
     n_examples: int = 0
+    similarities: list[Row] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -304,6 +305,7 @@ def load(source: str | Path | Results) -> Facts:
         tasks,
         sorted(poolings, key=lambda p: (_place(p, POOLING_ORDER), p)),
         len(results.examples),
+        similarities=rows(results.similarities),
     )
 
 

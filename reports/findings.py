@@ -254,7 +254,9 @@ def unequal_n(facts: Facts) -> Finding | None:
     known = {t: n for t, n in sizes.items() if n}
     if len(set(known.values())) < 2:
         return None
-    text = "The tasks have different numbers of rows: compare ranks between models, not between tasks."
+    text = "The tasks have different numbers of rows: compare ranks between models, not between tasks"
+    matched = any(metric.endswith("_n_matched") for metric, _ in facts.metrics)
+    text += ", except those that are n-matched." if matched else "."
     low, high = min(known.values()), max(known.values())
     return _finding("unequal-n", "tip", text, "caveats", f"{count(low)} to {count(high)} rows")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from reports.blocks import Block, Figure, Line, Section, Table, cell, figure, line, table, text
 from reports.facts import Facts, Row
-from reports.formats import clean, count, finite, listed, number, words
+from reports.formats import clean, count, finite, listed, number, p_value, words
 from reports.tables import by_pooling, forest, legend, lettered, measured, sides, value_table
 from reports.wording import slug
 
@@ -18,6 +18,7 @@ DECOMPOSITION = {
     "mean_cosine": ("mean_cosine", "raw"),
 }
 SPECTRUM_POINTS = 60
+SIMILARITY_LINES = 12
 TOKEN_WEIGHT = "pooling_token_weight"
 X_LABELS = {"rarefaction": "rows", "pooling": "position"}  # by the first word of a curve's name
 
@@ -246,6 +247,46 @@ def _band(bands: list[Any], task: str, model: str, n: int) -> dict[str, list[flo
     """Return the lower and upper curve of a band, where both are there with as many points as the curve."""
     low, high = (band.get((task, model), ([], []))[1] for band in bands)
     return {"low": low, "high": high} if len(low) == len(high) == n else {}
+
+
+def similarity_table(facts: Facts) -> list[Table]:
+    """Return how alike the models are at the deepest layer that was compared, beside what chance gives."""
+    rows = [
+        r for r in facts.similarities
+        if r["value"] is not None and (r["null_mean"] is not None if r["level"] == "checkpoint" else r["a"] != r["b"])
+        and r["level"] == facts.level
+    ]  # fmt: skip
+    if not rows:
+        return []
+    keys = ("task", "pooling", "layer_a", "layer_b", "metric")
+    within = {
+        (r["a"], *(r[k] for k in keys)): r["value"]
+        for r in facts.similarities
+        if r["level"] == "objective" and r["a"] == r["b"]
+    }
+    deepest = {(r["a"], r["b"]): max(x["layer_a"] for x in rows if (x["a"], x["b"]) == (r["a"], r["b"])) for r in rows}
+    lines = []
+    for r in rows:
+        if r["layer_a"] != deepest[r["a"], r["b"]]:
+            continue
+        ceilings = [within.get((side, *(r[k] for k in keys))) for side in (r["a"], r["b"])] if within else []
+        chance = number(r["null_mean"], 3) + (f" ± {number(r['null_sd'], 3)}" if r["null_sd"] is not None else "")
+        numbers = [cell(number(v, 3), v) for v in (r["value"], *ceilings)]
+        names = (r["task"], r["pooling"], lettered(facts, r["a"]), lettered(facts, r["b"]), words(r["metric"]))
+        lines.append(
+            line(
+                [*map(cell, names), *numbers, cell(chance, r["null_mean"]), cell(p_value(r["p"])), cell(count(r["n"]))],
+                r["task"],
+                r["pooling"],
+            )
+        )
+    heads = [("task", False), ("pooling", False), ("of", False), ("and", False), ("similarity", False), ("value", True)]
+    heads += [("seeds of the first", True), ("seeds of the second", True)] if within else []
+    heads += [("by chance", True), ("p", True), ("n", True)]
+    caption = "How alike the models are on the same rows, at the deepest layer. By chance: rows of one side shuffled."
+    if within:
+        caption += " Two seeds of one objective are as alike as two objectives can be."
+    return [table("similarities", caption, heads, lines, folded=len(lines) > SIMILARITY_LINES)]
 
 
 def similarity(facts: Facts) -> list[Figure]:

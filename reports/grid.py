@@ -7,7 +7,7 @@ from typing import Any
 from reports.blocks import Block, Figure, Line, Option, Section, cell, choice, figure, line, table, text
 from reports.facts import Facts, Row
 from reports.formats import decimals, listed, number
-from reports.geometry import similarity
+from reports.geometry import similarity, similarity_table
 from reports.tables import by_pooling, legend, lettered, measured, pooling_note, sides
 from reports.wording import WORDS, meaning, sentence, signs, slug, tally, title
 
@@ -120,6 +120,7 @@ def layers(facts: Facts) -> Section:
             return [p for mv in facts.headline if (p := _profile(facts, *mv, pooling))]
 
         blocks = by_pooling(facts, make)
+    blocks += similarity_table(facts)
     blocks += similarity(facts)
     return {"id": "layers", "title": "Layers", "lead": lead, "blocks": blocks}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,16 +84,19 @@ def run_grid(
     device: str,
     seed: int,
     out: Path | None,
+    similarity: bool = False,
+    complete: Callable[[Results], Any] | None = None,
 ) -> tuple[Results, Path]:
     """Run the grid that the options of `analyze` and `compare` describe; return results and folder."""
     from geomprobe.grid import GLUE
     from geomprobe.grid import analyze as run
     from geomprobe.pooling import POOLINGS
     from geomprobe.protocols import STRICT
+    from geomprobe.ranks import join
 
     poolings, tasks, baselines = split_list(pool) or ["mean"], split_list(task) or list(GLUE), split_list(baseline)
     folder = out or Path("runs/analyze") / folder_name(models, *tasks, str(limit), str(seed))
-    with output.progress("measuring") as progress:
+    with join() as ranks, output.progress("measuring", quiet=not ranks.first) as progress:
         results = run(
             models,
             file_tasks(tasks, columns),
@@ -106,8 +109,13 @@ def run_grid(
             device=device,
             out=folder,
             seed=seed,
+            similarity=similarity,
+            complete=complete,
+            ranks=ranks,
             progress=progress,
         )
+    if not ranks.first:
+        raise typer.Exit  # the first rank has all results, and reports
     for entry in results.run["models"]:
         output.note(f"model {entry['name']}: {entry['source']} ({entry['kind']}, {entry['device']}, {entry['dtype']})")
     for entry in results.run["tasks"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from geomprobe.cli.options import (
 )
 from geomprobe.cli.output import Output, split_list
 from geomprobe.common import UsageError
+
+if TYPE_CHECKING:
+    from geomprobe.results import Results
 
 
 def compare(
@@ -65,7 +68,7 @@ def compare(
     from geomprobe.cli.siblings import sibling
     from geomprobe.comparison import add_comparisons, compare_groups
     from geomprobe.inference.margins import parse_margins
-    from geomprobe.results import write_results
+    from geomprobe.similarities import with_groups
 
     write_report = sibling("reports").write_report
     groups = parse_groups(group or [])
@@ -78,16 +81,21 @@ def compare(
     output = Output(as_json)
     paths = models or [path for members in groups.values() for path in members]
     columns = {"text": split_list(text), "label": label, "row_id": row_id, "kind": kind, "positive": positive}
-    results, folder = run_grid(
-        output, paths, pool, untrained, task, columns, layer, baseline, data, limit, device, seed, out
-    )
-    names = [entry["name"] for entry in results.run["models"]]
-    if groups:
+
+    def differences(results: Results) -> None:
+        names = [entry["name"] for entry in results.run["models"]]
+        if not groups:
+            add_comparisons(results, names[0], names[1], margins)
+            return
         named = iter(names)
-        compare_groups(results, {name: [next(named) for _ in paths] for name, paths in groups.items()}, margins)
-    else:
-        add_comparisons(results, names[0], names[1], margins)
-    write_results(folder, results)
+        members = {name: [next(named) for _ in paths] for name, paths in groups.items()}
+        compare_groups(results, members, margins)
+        results.similarities = with_groups(results.similarities, members)
+
+    results, folder = run_grid(
+        output, paths, pool, untrained, task, columns, layer, baseline, data, limit, device, seed, out,
+        similarity=True, complete=differences,
+    )  # fmt: skip
     output.note("writing the report")
     html, pdf = folder / "report.html", folder / "report.pdf"
     write_report(folder, html, pdf, folder / "report.json")

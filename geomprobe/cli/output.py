@@ -58,9 +58,9 @@ class Output:
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
     @contextmanager
-    def progress(self, description: str) -> Iterator[Progress]:
+    def progress(self, description: str, quiet: bool = False) -> Iterator[Progress]:
         """Yield ``progress(done, total)``: a bar with the time left on a terminal, else a line per tenth."""
-        if self.as_json:
+        if self.as_json or quiet:
             yield lambda done, total: None
             return
         if not sys.stderr.isatty():

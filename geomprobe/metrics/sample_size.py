@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geomprobe.metrics import measure
+from geomprobe.metrics import REGISTRY, measure
 from geomprobe.vectors import Rows
 
 MATCHED = ("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "vendi_score")
 DRAWS = 10
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    f"{name}_n_matched": REGISTRY[name].entry()
+    | {
+        "formula": f"{REGISTRY[name].formula}; at the number of rows of the smallest task: mean over random subsamples "
+        "without replacement",
+        "definitions": {},
+    }
+    for name in MATCHED
+}
+"""Metrics of several tasks at the same number of rows: comparable between tasks, which the plain ones are not."""
 
 
 def rarefaction(

@@ -260,6 +260,19 @@ SIMILARITIES: dict[str, Similarity] = {
 }
 
 
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    entry.name: {
+        "family": "similarity",
+        "formula": entry.formula,
+        "range": entry.range,
+        "direction": entry.direction,
+        "invariances": list(entry.invariances),
+        "source": entry.source,
+    }
+    for entry in SIMILARITIES.values()
+}
+
+
 def similarity(
     first: Any, second: Any, *, metrics: Sequence[str] | None = None, permutations: int = 100, seed: int = 0
 ) -> pd.DataFrame:

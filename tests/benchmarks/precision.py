@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+import pandas as pd
 
 from geomprobe.embedding import embed
 from geomprobe.encoders import load_encoder
@@ -42,12 +43,16 @@ def main() -> None:
     for key, row in reference.iterrows():
         if row["status"] != "ok" or not np.isfinite(row["value"]):
             continue
-        cells = []
+        cells, known = [], pd.notna(row["se"]) and row["se"] > 0
         for table in tables.values():
             change = table.loc[key, "value"] - row["value"]
-            cells += [f"{change:+.2g}", f"{change / row['se']:+.2f}" if row["se"] > 0 else ""]
+            cells += [f"{change:+.2g}", f"{change / row['se']:+.2f}" if known else ""]
         name = f"{key[0]} ({key[1]})" if isinstance(key[1], str) and key[1] else key[0]
-        print(f"| {name} | {key[2]} | {row['value']:.5g} | {row['se']:.2g} | " + " | ".join(cells) + " |")
+        print(
+            f"| {name} | {key[2]} | {row['value']:.5g} | {format(row['se'], '.2g') if known else ''} | "
+            + " | ".join(cells)
+            + " |"
+        )
 
 
 if __name__ == "__main__":

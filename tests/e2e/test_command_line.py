@@ -119,7 +119,7 @@ def test_compare_writes_the_whole_results_folder(compared):
     names = {path.name for path in compared.iterdir()}
     assert {
         "results.parquet", "results.csv", "comparisons.parquet", "curves.parquet", "examples.parquet",
-        "definitions.json", "training", "run.json", "report.html", "report.pdf", "report.json",
+        "similarities.parquet", "definitions.json", "training", "run.json", "report.html", "report.pdf", "report.json",
     } <= names  # fmt: skip
     run_json = json.loads((compared / "run.json").read_text())
     assert [model["objective"] for model in run_json["models"]] == ["mlm", "hybrid"]

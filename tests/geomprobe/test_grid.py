@@ -11,6 +11,7 @@ import pytest
 import geomprobe as gp
 from geomprobe import grid
 from geomprobe.common import InputError, UsageError
+from geomprobe.metrics import sample_size
 from geomprobe.protocols import STRICT
 from geomprobe.results import read_results
 from geomprobe.tasks.base import Split, Task
@@ -94,13 +95,14 @@ def test_cells_are_keyed_by_content(model_folder, task):
     encoder = gp.load_encoder(model_folder("bert"))
 
     def key(task, layer=2, pooling="mean", seed=0):
-        return grid.cell_key(encoder, task, layer, pooling, STRICT, seed)
+        return grid.cell_key(encoder, grid.TaskTexts.of(task), layer, pooling, STRICT, seed)
 
     changed = replace(task, validation=replace(task.validation, labels=1 - task.validation.labels))
     keys = [key(task), key(task, 1), key(task, pooling="max"), key(task, seed=1), key(changed)]
     assert len(set(keys)) == 5
     again = gp.load_encoder(model_folder("bert"))
-    assert grid.cell_key(again, task, 2, "mean", STRICT, 0) == keys[0]
+    assert grid.cell_key(again, grid.TaskTexts.of(task), 2, "mean", STRICT, 0) == keys[0]
+    assert grid.cell_key(again, grid.TaskTexts.of(task, 20), 2, "mean", STRICT, 0) != keys[0]
 
 
 def test_a_failed_cell_is_a_row_and_is_tried_again(model_folder, task, tmp_path, monkeypatch):
@@ -192,6 +194,36 @@ def test_a_pooling_that_cannot_be_trained_says_so(model_folder, task):
     run = gp.analyze([model_folder("bert")], [bare], ["weighted"]).run
     assert run["poolings"][0]["trained"] is False
     assert run["poolings"][0]["untrained_on"] == {"toy": "the task has no train split"}
+
+
+def test_ranks_are_measured_at_the_rows_of_the_smallest_task(model_folder, task, tmp_path):
+    few = replace(task, name="few", train=None, validation=task.validation.take(np.arange(12)))
+    results = gp.analyze([model_folder("bert")], [replace(task, train=None), few])
+    found = results.results.set_index(["task", "metric"])["value"].to_dict()
+    rows = results.results[results.results["metric"].str.endswith("_n_matched").fillna(False)]
+    assert len(rows) == 2 * len(sample_size.MATCHED)
+    assert set(rows["n"]) == {12}
+    for name in sample_size.MATCHED:
+        assert found["few", f"{name}_n_matched"] == pytest.approx(found["few", name], rel=1e-9)
+    assert found["toy", "effective_rank_n_matched"] < found["toy", "effective_rank"]
+    texts = list(task.geometry_rows.texts)
+    Z = gp.embed(model_folder("bert"), texts)
+    draws = [Z[np.random.default_rng(i).choice(len(Z), 12, replace=False)] for i in range(60)]
+    mean = np.mean([gp.measure(part, metrics=["effective_rank"], intervals=False)["value"][0] for part in draws])
+    assert found["toy", "effective_rank_n_matched"] == pytest.approx(mean, rel=0.1)
+    curve = results.curves[
+        (results.curves["curve"] == "rarefaction_effective_rank") & (results.curves["task"] == "toy")
+    ]
+    assert curve["x"].is_monotonic_increasing
+    assert {12.0, 30.0} <= set(curve["x"])
+    at = dict(zip(curve["x"], curve["y"], strict=True))
+    assert at[12.0] == pytest.approx(found["toy", "effective_rank_n_matched"])
+    assert at[30.0] == pytest.approx(found["toy", "effective_rank"])
+    gp.write_report(results, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "effective rank n matched" in page
+    assert "rarefaction effective rank" in page
+    assert "except those that are n-matched" in page
 
 
 def test_baselines_stand_beside_the_models(model_folder, task):

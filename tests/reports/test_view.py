@@ -174,6 +174,29 @@ def test_bands_rarefaction_and_similarity_are_drawn_where_they_occur(make_result
         assert figures.render(found[name]["kind"], found[name]["data"]).startswith("<svg")
 
 
+def test_groups_are_as_alike_as_their_seeds_allow(make_results):
+    from geomprobe.results import SIMILARITY_COLUMNS, table
+
+    results = make_results(models=("m1", "m2", "m3", "h1", "h2", "h3"), groups=SEEDS, **SMALL)
+    place = {"task": "sst2", "pooling": "mean", "layer_a": 4, "layer_b": 4, "metric": "procrustes", "n": 872}
+    seeds = {"level": "objective", "null_mean": 1.25}
+    results.similarities = table(
+        [
+            place | {"a": "m1", "b": "h1", "level": "checkpoint", "value": 0.5, "null_mean": 1.2, "null_sd": 0.1},
+            place | seeds | {"a": "mlm", "b": "hybrid", "value": 0.625},
+            place | seeds | {"a": "mlm", "b": "mlm", "value": 0.375},
+            place | seeds | {"a": "hybrid", "b": "hybrid", "value": 0.875},
+        ],
+        SIMILARITY_COLUMNS,
+    )
+    found = next(b for b in walk(build_view(results)) if b.get("id") == "similarities")
+    (row,) = found["rows"]
+    texts = [cell["text"] for cell in row["cells"]]
+    assert texts[5:9] == ["0.625", "0.375", "0.875", "1.250"]
+    names = [column["name"] for column in found["columns"]]
+    assert names[5:8] == ["value", "seeds of the first", "seeds of the second"]
+
+
 def test_baselines_stand_beside_a_pair_and_are_no_side_of_it(make_results):
     import pandas as pd
 

@@ -1,0 +1,251 @@
+"""One process or several: what torchrun started, and what they exchange to measure together."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from geomprobe.common import GeomprobeError
+from geomprobe.metrics.cloud import unit_rows
+from geomprobe.metrics.pairs import TILE
+from geomprobe.vectors import Rows
+
+T = TypeVar("T")
+S = TypeVar("S")
+R = TypeVar("R")
+PATIENCE = timedelta(days=2)
+"""How long a rank waits for another at work; one that ended is noticed at once."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all. Alone, every exchange gives back what was put in.
+
+    What is exchanged lies in host memory, so all backends are gloo; objects travel pickled, between the processes of
+    one job only. An exchange that finds another process gone raises ConnectionError, which is no failed cell.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process reads and writes folders, and reports."""
+        return self.rank == 0
+
+    def exchange(self, value: T) -> list[T]:
+        """Return the values of all ranks, on all ranks, in their order."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        with _talking():
+            dist.all_gather_object(found, value)
+        return found
+
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all ranks on rank 0, an empty list elsewhere."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world if self.first else []
+        with _talking():
+            dist.gather_object(value, found if self.first else None)
+        return found
+
+    def broadcast(self, value: T) -> T:
+        """Return the value of rank 0."""
+        if self.world == 1:
+            return value
+        held: list[Any] = [value if self.first else None]
+        with _talking():
+            dist.broadcast_object_list(held)
+        return held[0]
+
+    def scatter(self, values: Sequence[T]) -> T | None:
+        """Return this rank's value among those of rank 0; None where there are fewer of them than ranks."""
+        if self.world == 1:
+            return values[0] if values else None
+        held: list[Any] = [None]
+        padded = [*values, *[None] * (self.world - len(values))] if self.first else None
+        with _talking():
+            dist.scatter_object_list(held, padded)
+        return held[0]
+
+    def reduce(self, value: T, join: Callable[[T, T], T]) -> T:
+        """Return join(…join(join(v0, v1), …)…) of the values of all ranks, on all ranks.
+
+        Neighbours join first, then neighbours of those: about log2(world) messages one after the other, and no rank
+        holds more than two values. The order depends on the number of ranks alone.
+        """
+        step = 1
+        while step < self.world:
+            if self.rank % (2 * step) == step:
+                with _talking():
+                    dist.send_object_list([value], self.rank - step)
+            elif self.rank % (2 * step) == 0 and self.rank + step < self.world:
+                held: list[Any] = [None]
+                with _talking():
+                    dist.recv_object_list(held, self.rank + step)
+                value = join(value, held[0])
+            step *= 2
+        return self.broadcast(value)
+
+    def shift(self, block: torch.Tensor, steps: int) -> torch.Tensor:
+        """Return the block of the rank `steps` further on (around the end); this rank's goes as many back."""
+        source, target = (self.rank + steps) % self.world, (self.rank - steps) % self.world
+        if source == self.rank:
+            return block
+        shapes = self.exchange(tuple(block.shape))
+        held = torch.empty(shapes[source], dtype=block.dtype)
+        with _talking():
+            sent = dist.isend(block.contiguous(), target)
+            dist.recv(held, source)
+            if sent is not None:
+                sent.wait()
+        return held
+
+    def agreed(self, part: Callable[[], T]) -> T:
+        """Return part() where it succeeds on all ranks; what one raises stops it on all.
+
+        A rank that went on alone would leave the others waiting for it.
+        """
+        if self.world == 1:
+            return part()
+        value, error = None, None
+        try:
+            value = part()
+        except Exception as raised:
+            error = raised
+        said = self.exchange(None if error is None else f"{type(error).__name__}: {error}")
+        if error is not None:
+            raise error
+        for rank, words in enumerate(said):
+            if words is not None:
+                raise RuntimeError(f"rank {rank} of {self.world}: {words}")
+        return value  # type: ignore[return-value]
+
+    def collect(self, parts: Iterator[T], rounds: int, take: Callable[[T], None]) -> None:
+        """Call `take` on rank 0 with the parts of all ranks, at most `rounds` of each; what one raises stops all."""
+        for _ in range(rounds + 1):  # once more than there are parts, so that what yields them comes to its end
+            found = self.gather(self.agreed(lambda: next(parts, None)))
+
+            def give(found: list[T | None] = found) -> None:
+                for part in found:
+                    if part is not None:
+                        take(part)
+
+            self.agreed(give)
+
+    def in_turns(self, items: Sequence[T], send: Callable[[T], S], work: Callable[[S], R]) -> Iterator[tuple[T, R]]:
+        """Yield (item, work(send(item))) on all ranks; rank 0 sends, each rank works on one item at a time."""
+        for start in range(0, len(items), self.world):
+            turn = items[start : start + self.world]
+            mine: Any = self.scatter([send(item) for item in turn] if self.first else [])
+            done: list[Any] = self.exchange(work(mine) if self.rank < len(turn) else None)
+            yield from zip(turn, done, strict=False)
+
+
+def uniformity(block: Any, ranks: Ranks, t: float = 2.0) -> float:
+    """Return log of the mean over all pairs i<j of exp(−t‖z_i − z_j‖²) of rows that are spread over ranks.
+
+    Wang & Isola (2020), ICML. Exact; each rank's directions go half way round the ring of ranks, so that every two
+    blocks meet once. Computed in float64; a rank holds its own rows and those of one other rank.
+
+    Parameters
+    ----------
+    block : array-like of shape (n_rank, d)
+        This rank's rows, z = x/‖x‖. Zero rows have no direction and are left out.
+    ranks : Ranks
+        All of them call this.
+    t : float
+
+    Raises
+    ------
+    ValueError
+        For rows that are not finite, or fewer than two with a direction on all ranks together.
+    """
+
+    def directions() -> torch.Tensor:
+        rows = Rows(block)
+        x = torch.cat([part.double().cpu() for _, part in rows.blocks()]) if rows.n else torch.empty(0, rows.d).double()
+        if not bool(torch.isfinite(x).all()):
+            raise ValueError(f"rows of rank {ranks.rank} hold NaN or infinity")
+        return unit_rows(x[x.abs().amax(1) > 0])
+
+    z = ranks.agreed(directions)
+    counts = ranks.exchange(len(z))
+    if (n := sum(counts)) < 2:
+        raise ValueError(f"{n} rows have a direction; pairs need two")
+    # around a common point, so that near directions keep the digits of their distances
+    z = z - sum(ranks.exchange(z.sum(0)), torch.zeros(z.shape[1], dtype=torch.float64)) / n
+    # where distances are small, k − 1 is summed to keep its digits
+    near = 2 * t * sum(ranks.exchange(float((z * z).sum()))) / (n - 1) < 0.1
+    total = _kernel_sum(z, z, t, near, own=True) / 2
+    for steps in range(1, ranks.world // 2 + 1):
+        other = ranks.shift(z, steps)
+        met_twice = 2 * steps == ranks.world  # half way round, both of a pair hold the other's
+        if not met_twice or ranks.rank < steps:
+            total += _kernel_sum(z, other, t, near, own=False)
+    mean = math.fsum(ranks.exchange(total)) / (n * (n - 1) / 2)
+    return math.log1p(mean) if near else math.log(mean)
+
+
+def _kernel_sum(a: torch.Tensor, b: torch.Tensor, t: float, near: bool, own: bool) -> float:
+    """Return the sum over rows i of a, j of b of exp(−t‖a_i − b_j‖²), or of that − 1; where a is b, over i≠j."""
+    total, square_a, square_b = 0.0, (a * a).sum(1), (b * b).sum(1)
+    for i in range(0, len(a), TILE):
+        for j in range(0, len(b), TILE):
+            tile = (
+                square_a[i : i + TILE, None] + square_b[None, j : j + TILE] - 2 * (a[i : i + TILE] @ b[j : j + TILE].T)
+            )
+            tile = tile.mul_(-t).expm1_() if near else tile.mul_(-t).exp_()
+            if own and i == j:
+                tile.fill_diagonal_(0)
+            total += float(tile.sum())
+    return total
+
+
+@contextlib.contextmanager
+def _talking() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch's own kinds of it, for a lost connection
+        raise ConnectionError(str(error).splitlines()[0][:200]) from None
+
+
+@contextlib.contextmanager
+def join() -> Iterator[Ranks]:
+    """Join the other processes of a torchrun job; without one, be alone.
+
+    Each process takes the GPU of its number on its host, where there are any.
+
+    Raises
+    ------
+    GeomprobeError
+        Another process of the job ended.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Ranks()
+        return
+    ranks = Ranks(int(os.environ["RANK"]), world)
+    if devices := torch.cuda.device_count():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % devices)
+    dist.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield ranks
+    except ConnectionError as error:
+        message = f"Rank {ranks.rank} of {world} lost the others: {error}"
+        raise GeomprobeError(
+            message, "One of them ended. The same command continues; finished cells are kept."
+        ) from None
+    finally:
+        with contextlib.suppress(Exception):
+            dist.destroy_process_group()

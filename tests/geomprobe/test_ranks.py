@@ -1,0 +1,198 @@
+"""Several processes measure what one measures: the command under torchrun, merged states, exchanged row blocks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import geomprobe as gp
+from geomprobe.embedding import embed_moments
+from geomprobe.moments import Moments
+from geomprobe.ranks import Ranks, join, uniformity
+from geomprobe.results import read_results
+
+BIN = Path(sys.executable).parent
+
+
+def launched(folder, *command, check=True):
+    """Run a command on the CPU, with a store of its own for each program."""
+    cache = folder / f"cache-{Path(command[0]).name}"
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        env=os.environ | {"GEOMPROBE_CACHE": str(cache), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def torchrun(folder, *command, processes=2, check=True):
+    """Run a command in several processes."""
+    options = ["--no-python", "--standalone", f"--nproc-per-node={processes}"]
+    return launched(folder, BIN / "torchrun", *options, *command, check=check)
+
+
+def same_numbers(one, many, keys):
+    both = one.merge(many, on=keys, how="outer", suffixes=("_1", "_n"), indicator=True, validate="one_to_one")
+    assert (both["_merge"] == "both").all()
+    assert (both["status_1"] == both["status_n"]).all()
+    for column in ("value", "se"):
+        a, b = (both[f"{column}_{side}"].to_numpy(float, na_value=np.nan) for side in "1n")
+        np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-9)
+
+
+KEYS = ["model", "task", "layer", "pooling", "view", "metric", "definition", "control"]
+
+
+def test_the_command_gives_the_same_numbers_on_two_ranks_as_on_one(model_folder, tmp_path):
+    command = f"analyze {model_folder('bert')} --task controlled --limit 150 --pool mean,max,attention --device cpu"
+    launched(tmp_path, BIN / "geomprobe", *command.split(), "--out", "one")
+    done = torchrun(tmp_path, BIN / "geomprobe", *command.split(), "--out", "two")
+    one, two = (read_results(tmp_path / name) for name in ("one", "two"))
+    assert (one.run["processes"], two.run["processes"]) == (1, 2)
+    assert done.stdout.count("results:") == 1  # the first rank reports
+    assert len(two.results) > 200
+    same_numbers(one.results, two.results, KEYS)
+    for kind, columns in (("curves", ["x", "y"]), ("examples", ["prediction", "log_loss"])):
+        a, b = (getattr(side, kind)[columns].to_numpy(float, na_value=np.nan) for side in (one, two))
+        np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-9)
+
+
+BROKEN = """
+import os, sys
+from geomprobe.cli.main import main
+import geomprobe.embedding as embedding
+import geomprobe.grid as grid
+embedding.BATCH_TOKENS["cpu"] = 256
+def broken(*_):
+    raise {error}
+if os.environ["RANK"] == "1":
+    {what} = broken
+sys.argv[1:] = ["analyze", {model!r}, "--task=controlled", "--limit=30", "--pool=mean,max", "--out=broken"]
+main()
+"""
+
+
+def broken(model, tmp_path, what, error):
+    """Run a job whose second rank fails at something."""
+    (tmp_path / "job.py").write_text(BROKEN.format(model=str(model), what=what, error=error))
+    return torchrun(tmp_path, sys.executable, tmp_path / "job.py", check=False)
+
+
+@pytest.mark.slow
+def test_a_rank_that_ends_ends_the_job(model_folder, tmp_path):
+    done = broken(model_folder("bert"), tmp_path, "grid.measure_cell", "OSError(28, 'No space left on device')")
+    assert done.returncode != 0
+    assert "error: The disk is full" in done.stderr
+    assert "Internal error" not in done.stderr
+
+
+def test_a_broken_forward_pass_on_one_rank_is_a_failed_cell_for_all(model_folder, tmp_path):
+    done = broken(model_folder("bert"), tmp_path, "embedding.pool", "RuntimeError('out of memory')")
+    row = read_results(tmp_path / "broken").results.iloc[0]
+    assert (row["status"], row["metric"]) == ("failed", "embedding")
+    assert "rank 1 of 2: RuntimeError: out of memory" in row["note"]
+    assert "exitcode  : 4" in done.stderr
+
+
+def shares(name, ranks):
+    """Rows of a cloud, dealt to the ranks in unequal parts."""
+    Z = clouds()[name]
+    ends = np.linspace(0, 1, ranks.world + 1) ** 1.5 * len(Z)
+    return Z[int(ends[ranks.rank]) : int(ends[ranks.rank + 1])]
+
+
+def clouds():
+    rng = np.random.default_rng(0)
+    spread = rng.standard_normal((700, 24)) * np.arange(1, 25) ** -0.5 + 0.4
+    close = 1 + 1e-5 * rng.standard_normal((300, 24))
+    zeros = np.vstack([spread[:50], np.zeros((3, 24))])
+    return {"spread": spread, "float32": spread.astype(np.float32), "close": close, "zeros": zeros, "few": spread[:2]}
+
+
+def texts():
+    """Texts of several lengths, some of them twice."""
+    rng = np.random.default_rng(0)
+    words = ["the", "a", "cat", "dog", "sat", "on", "mat", "big", "small", "red", "and", "not", "very", "bird", "tree"]
+    different = [" ".join(rng.choice(words, length)) for length in rng.integers(2, 12, 60)]
+    return different + different[:5]
+
+
+PART = """
+import sys
+import numpy as np
+import geomprobe as gp
+from geomprobe.embedding import embed_moments
+from geomprobe.moments import Moments
+from geomprobe.ranks import join, uniformity
+sys.path.insert(0, {here!r})
+from test_ranks import clouds, shares, texts
+import geomprobe.embedding as embedding
+embedding.BATCH_TOKENS["cpu"] = 64
+with join() as ranks:
+    for name in clouds():
+        part = shares(name, ranks)
+        value = uniformity(part, ranks)
+        state = ranks.reduce(Moments().update(part) if len(part) else Moments(), Moments.merge)
+        if ranks.first:
+            np.save(f"{{name}}.npy", value)
+            state.save(f"{{name}}.safetensors")
+    states = embed_moments(gp.load_encoder({model!r}), texts(), ["mean", "max"], [0, -1], ranks=ranks)
+    for (layer, pool), state in states.items():
+        if ranks.rank == ranks.world - 1:
+            state.save(f"{{layer}}-{{pool}}.safetensors")
+"""
+
+
+# A Llama's vectors have full rank. LayerNorm takes a direction away, and what rounding leaves there no two ways of
+# summing share.
+def test_merged_states_and_exchanged_blocks_give_the_numbers_of_one(model_folder, tmp_path):
+    (tmp_path / "part.py").write_text(PART.format(here=str(Path(__file__).parent), model=str(model_folder("llama"))))
+    torchrun(tmp_path, sys.executable, tmp_path / "part.py", processes=3)
+    for name, Z in clouds().items():
+        expected = gp.measure(Z.astype(np.float64), metrics=["uniformity"], intervals=False)["value"][0]
+        assert float(np.load(tmp_path / f"{name}.npy")) == pytest.approx(expected, rel=1e-6)
+        same_state(Moments.load(tmp_path / f"{name}.safetensors"), Moments().update(Z), name)
+    for (layer, pool), state in embed_moments(
+        gp.load_encoder(model_folder("llama")), texts(), ["mean", "max"], [0, -1]
+    ).items():
+        same_state(Moments.load(tmp_path / f"{layer}-{pool}.safetensors"), state, (layer, pool))
+
+
+def same_state(found, expected, what):
+    """Assert that two states say the same, by the numbers made of them."""
+    assert (found.n, found.n_directions) == (expected.n, expected.n_directions), what
+    keys = ["metric", "definition", "view"]
+    a, b = (gp.measure(state, views=["raw", "centred"], intervals=False) for state in (expected, found))
+    same_numbers(a, b, keys)
+
+
+def test_alone_nothing_is_exchanged():
+    alone = Ranks()
+    assert (alone.exchange(1), alone.gather(1), alone.broadcast(1), alone.scatter([1])) == ([1], [1], 1, 1)
+    assert alone.reduce(1, max) == 1
+    with join() as ranks:
+        assert ranks == alone
+    taken = []
+
+    def parts():
+        yield from "abc"
+        taken.append("end")
+
+    alone.collect(parts(), 3, taken.append)
+    assert taken == ["a", "b", "c", "end"]
+    assert list(alone.in_turns([1, 2], lambda item: 10 * item, str)) == [(1, "10"), (2, "20")]
+    Z = clouds()["spread"]
+    assert uniformity(Z, alone) == pytest.approx(gp.measure(Z, metrics=["uniformity"])["value"][0], rel=1e-9)
+    with pytest.raises(ValueError, match="NaN"):
+        uniformity(np.full((3, 2), np.nan), alone)
+    with pytest.raises(ValueError, match="pairs need two"):
+        uniformity(np.zeros((3, 2)), alone)
