@@ -43,6 +43,7 @@ JACKKNIFE = "delete-a-shard jackknife"
 KNOWN = ("raw", "centred")
 ROUNDING = 0.25
 """Most variance that rounding the crossing up to a whole rank adds: it falls on either of two ranks equally often."""
+UNDERFLOW = 1e-290
 RAW_ONLY = {
     "class_alignment": sphere.class_alignment,
     "class_separation": sphere.class_separation,
@@ -96,11 +97,11 @@ class Workspace:
     cloud: Cloud
 
     def _linearise(
-        self, spectrum: Spectrum, functions: Mapping[str, spectral.Slope], centre: np.ndarray | None = None
+        self, spectrum: Spectrum, functions: Mapping[str, spectral.Slope], centre: np.ndarray | None, share: float
     ) -> dict[str, spectral.Linearised]:
         assert self.cloud.rows is not None
         centre = np.zeros(self.cloud.d) if centre is None else centre
-        return spectral.linearise(self.cloud.blocks(), spectrum, functions, centre, self.cloud.rows.work)
+        return spectral.linearise(self.cloud.blocks(), spectrum, functions, centre, share, self.cloud.rows.work)
 
     @cached_property
     def pairs(self) -> np.ndarray:
@@ -117,21 +118,22 @@ class Workspace:
     def centred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the centred spectrum."""
         centre = self.cloud.state.mean if self.cloud.name == "raw" else None
-        return self._linearise(self.cloud.spectrum, spectral.CENTRED, centre)
+        return self._linearise(self.cloud.spectrum, spectral.CENTRED, centre, 1 / (self.cloud.n - 1))
 
     @cached_property
     def uncentred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the uncentred spectrum."""
-        return self._linearise(self.cloud.uncentred_spectrum, spectral.UNCENTRED)
+        n = self.cloud.n if self.cloud.name == "raw" else self.cloud.n - 1
+        return self._linearise(self.cloud.uncentred_spectrum, spectral.UNCENTRED, None, 1 / n)
 
     @cached_property
     def directional(self) -> dict[str, spectral.Linearised]:
-        """Influences on the functions of the spectrum of the directions, in the raw view."""
+        """Influences on vendi_score, the function of the spectrum of the directions, in the raw view."""
         n = self.cloud.direction_sums[0]
         spectrum = spectrum_of(self.cloud.direction_second_moment, min(n, self.cloud.d))
         blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.cloud.blocks())
         work = self.cloud.rows.work if self.cloud.rows is not None else torch.float64
-        return spectral.linearise(blocks, spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d), work)
+        return spectral.linearise(blocks, spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d), 1 / n, work)
 
 
 def influence_of(found: Metric, definition: str, work: Workspace, value: float, clusters: np.ndarray) -> Influence:
@@ -197,10 +199,12 @@ def _uniformity(work: Workspace, value: float) -> Influence:
 
 
 def _partition_isotropy(cloud: Cloud, value: float) -> Influence:
-    rows = spectral.partition_isotropy(cloud)
+    if value < UNDERFLOW:
+        return Influence(value, None, refused=f"the value is below {UNDERFLOW:g}, where float64 ends")
+    rows, tied = spectral.partition_isotropy(cloud)
     if not float(np.std(rows)) < 0.5 * value * np.sqrt(cloud.n):
         return Influence(value, None, refused="the standard error is over half of the value")
-    return Influence(value, rows)
+    return Influence(value, rows, second_order=float(np.var(rows)) / cloud.n if tied else 0.0)
 
 
 def _rogue_share(cloud: Cloud, value: float, k: int) -> Influence:
