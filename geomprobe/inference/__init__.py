@@ -43,7 +43,13 @@ JACKKNIFE = "delete-a-shard jackknife"
 KNOWN = ("raw", "centred")
 ROUNDING = 0.25
 """Most variance that rounding the crossing up to a whole rank adds: it falls on either of two ranks equally often."""
+RESOLUTION = 1e-9
+"""Share of a value below which a difference is rounding: that of one cloud in other units, say."""
 UNDERFLOW = 1e-290
+QUARTIC = ("participation_ratio", "isoscore", "spectral_entropy", "stable_rank", "norm_cv")
+"""Metrics that weigh squared eigenvalues or squared norms: their errors rest on fourth powers of the rows."""
+MAX_KURTOSIS = 20.0
+"""Of the squared distances to the mean (15 for normal rows on a line); beyond it, fourth powers are not to be had."""
 RAW_ONLY = {
     "class_alignment": sphere.class_alignment,
     "class_separation": sphere.class_separation,
@@ -115,6 +121,14 @@ class Workspace:
         return sphere.mean_distance(self.cloud, means), sphere.second_order(self.pairs, means)
 
     @cached_property
+    def kurtosis(self) -> float:
+        """Kurtosis of the rows' squared distances to the mean."""
+        mean = torch.from_numpy(self.cloud.state.mean if self.cloud.name == "raw" else np.zeros(self.cloud.d))
+        parts = [((x - mean.to(x.device)) ** 2).sum(1).cpu().numpy() for _, x, _ in self.cloud.blocks()]
+        square = (np.concatenate(parts) - np.mean(np.concatenate(parts))) ** 2
+        return float(len(square) * (square**2).sum() / square.sum() ** 2) if square.any() else 0.0
+
+    @cached_property
     def centred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the centred spectrum."""
         centre = self.cloud.state.mean if self.cloud.name == "raw" else None
@@ -156,6 +170,8 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
     if name == "uniformity_reference":
         return Influence(value, None, refused="a constant of the dimension")
     if cloud.name in KNOWN and definition == STANDARD:
+        if name in QUARTIC and work.kurtosis > MAX_KURTOSIS:
+            return Influence(value, None, refused="heavy tails: a few rows hold much of the variance")
         if name in spectral.CENTRED:
             return _spectral(name, work.centred, value, cloud.n)
         if name in spectral.UNCENTRED:
@@ -379,11 +395,12 @@ def paired_difference(
         reason = first.refused or second.refused
         return Difference(diff, None, None, None, 0.0, None, f"no valid interval: {reason}")
     moved = second.contributions(clusters) - first.contributions(clusters)
-    return difference(diff, moved, (first.extra, second.extra), first.method, level)
+    size = max(abs(first.value), abs(second.value))
+    return difference(diff, moved, (first.extra, second.extra), first.method, size, level)
 
 
 def difference(
-    diff: float, moved: np.ndarray, extras: tuple[float, float], method: str, level: float = LEVEL
+    diff: float, moved: np.ndarray, extras: tuple[float, float], method: str, size: float = 0.0, level: float = LEVEL
 ) -> Difference:
     """Return a paired difference from contributions.
 
@@ -396,8 +413,12 @@ def difference(
         Variance of each side that no row answers for.
     method : str
         Of the sides.
+    size : float
+        The larger of both values; a difference below RESOLUTION of it is rounding, and counts as none.
     """
-    if not moved.any():
+    if abs(diff) <= RESOLUTION * size:
+        diff = 0.0
+    if not moved.any() and (diff == 0 or len(moved) > MIN_DEGREES):
         return Difference(diff, 0.0, diff, diff, float(len(moved) - 1), p_two_sided(diff, 0.0, 1.0), f"paired {method}")
     dof = degrees(moved)
     if dof < MIN_DEGREES:

@@ -261,8 +261,8 @@ def partition_isotropy(cloud: Cloud) -> tuple[np.ndarray, bool]:
     """Return the influence of each row on min Z(c)/max Z(c), the rotation of the eigenvectors c included.
 
     With softmax weights s_i ∝ exp(c·x_i): log Z(c) moves by n·s_i − 1 directly, and through c by
-    Σ_l (γ·v_l)(c·x_i)(v_l·x_i)/(λ_c − λ_l), with γ = Σ s_i x_i. The second value says whether another direction is within
-    two standard errors of an extreme one: then which of them is extreme changes, and the interval is too wide.
+    Σ_l (γ·v_l)(c·x_i)(v_l·x_i)/(λ_c − λ_l), with γ = Σ s_i x_i. The second value says whether another direction is
+    within two standard errors of an extreme one: then which of them is extreme changes, and the interval is too wide.
     """
     spectrum = cloud.uncentred_spectrum
     vectors = spectrum.vectors
