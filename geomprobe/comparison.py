@@ -161,8 +161,9 @@ def compare_groups(
         values = np.array([row[column] for column in names], float)
         split = values[: len(first)], values[len(first) :]
         moved = [sides[name].contributions(row) for name in members]
+        extra = float(np.mean([sides[name].extra(row) for name in members]))
         pairs.append(row | {"value_a": split[0].mean(), "value_b": split[1].mean()})
-        found.append(group_difference(*split, moved[: len(first)], moved[len(first) :]))
+        found.append(group_difference(*split, moved[: len(first)], moved[len(first) :], extra))
     seeds = min(len(first), len(second))
     added = decided(pairs, found, a, b, "objective", margins, seeds=seeds)
     results.comparisons = table(pd.concat([results.comparisons, added]), COMPARISON_COLUMNS)
@@ -176,6 +177,7 @@ def group_difference(
     second: np.ndarray,
     moved_first: Sequence[np.ndarray | None],
     moved_second: Sequence[np.ndarray | None],
+    extra: float = 0.0,
 ) -> Difference:
     """Return the difference of the means of two groups of seeds, over seeds and rows.
 
@@ -185,6 +187,9 @@ def group_difference(
         Values, a number per seed.
     moved_first, moved_second : sequences of float64 ndarray of shape (g,)
         Contributions of each cluster of rows to each value; None where there is no valid interval.
+    extra : float
+        Variance of one value that no row answers for. Seeds may share it (as they do the rounding of a rank that all
+        of them have), so it counts once a group and is not divided by the number of seeds.
     """
     diff = float(second.mean() - first.mean())
     if min(len(first), len(second)) < MIN_SEEDS:
@@ -197,9 +202,15 @@ def group_difference(
     parts = [
         (float(first.var(ddof=1)) / len(first), len(first) - 1.0),
         (float(second.var(ddof=1)) / len(second), len(second) - 1.0),
-        (intervals.standard_error(rows) ** 2, intervals.degrees(rows)),
+        (intervals.standard_error(rows) ** 2 if rows.any() else 0.0, intervals.degrees(rows)),
     ]
     variance = sum(v for v, _ in parts)
+    if rows.any() and parts[2][1] < intervals.MIN_DEGREES and parts[2][0] > variance / 2:
+        reason = "a few rows decide the standard error"
+        return Difference(diff, None, None, None, parts[2][1], None, f"no valid interval: {reason}")
+    if extra and (variance > 0 or diff != 0):
+        parts.append((2 * extra, np.inf))  # known, not estimated
+        variance += 2 * extra
     if variance == 0:
         return Difference(diff, 0.0, diff, diff, parts[2][1], intervals.p_two_sided(diff, 0.0, 1.0), "seeds and rows")
     dof = variance**2 / sum(v**2 / max(f, 1.0) for v, f in parts)
@@ -248,6 +259,11 @@ class Side:
             return None
         clusters = _clusters(examples)
         return np.bincount(clusters, moved) / len(moved)
+
+    def extra(self, row: Row) -> float:
+        """Return the variance of a number that no row answers for."""
+        found = self.influence(row)
+        return 0.0 if found is None else float(found["extra"])
 
     def value(self, row: Row) -> Callable[[str], float | None]:
         """Return a function from the last word of a metric's name to its value in the same cell."""
@@ -315,7 +331,10 @@ def _geometry(row: Row, first: Row | None, second: Row | None) -> Difference:
     if len(left) != len(right):
         raise UsageError(f"{row['metric']}: the two models do not have the same clusters of rows.")
     extras = float(first["extra"]), float(second["extra"])
-    return inference.difference(diff, right - left, extras, row["ci_method_a"])
+    methods = [str(row["ci_method_a"]), str(row["ci_method_b"])]
+    method = max(methods, key=lambda text: "conservative" in text)  # so is the difference where one side is
+    size = max(abs(float(row["value_a"])), abs(float(row["value_b"])))
+    return inference.difference(diff, right - left, extras, method, size)
 
 
 def _clusters(examples: pd.DataFrame) -> np.ndarray:

@@ -43,6 +43,13 @@ JACKKNIFE = "delete-a-shard jackknife"
 KNOWN = ("raw", "centred")
 ROUNDING = 0.25
 """Most variance that rounding the crossing up to a whole rank adds: it falls on either of two ranks equally often."""
+RESOLUTION = 1e-9
+"""Share of a value below which a difference is rounding: that of one cloud in other units, say."""
+UNDERFLOW = 1e-290
+QUARTIC = ("participation_ratio", "isoscore", "spectral_entropy", "stable_rank", "norm_cv")
+"""Metrics that weigh squared eigenvalues or squared norms: their errors rest on fourth powers of the rows."""
+MAX_KURTOSIS = 20.0
+"""Of the squared distances to the mean (15 for normal rows on a line); beyond it, fourth powers are not to be had."""
 RAW_ONLY = {
     "class_alignment": sphere.class_alignment,
     "class_separation": sphere.class_separation,
@@ -96,11 +103,11 @@ class Workspace:
     cloud: Cloud
 
     def _linearise(
-        self, spectrum: Spectrum, functions: Mapping[str, spectral.Slope], centre: np.ndarray | None = None
+        self, spectrum: Spectrum, functions: Mapping[str, spectral.Slope], centre: np.ndarray | None, share: float
     ) -> dict[str, spectral.Linearised]:
         assert self.cloud.rows is not None
         centre = np.zeros(self.cloud.d) if centre is None else centre
-        return spectral.linearise(self.cloud.blocks(), spectrum, functions, centre, self.cloud.rows.work)
+        return spectral.linearise(self.cloud.blocks(), spectrum, functions, centre, share, self.cloud.rows.work)
 
     @cached_property
     def pairs(self) -> np.ndarray:
@@ -119,24 +126,33 @@ class Workspace:
         return sphere.rogue_shares(self.cloud, (1, 3))
 
     @cached_property
+    def kurtosis(self) -> float:
+        """Kurtosis of the rows' squared distances to the mean."""
+        mean = torch.from_numpy(self.cloud.state.mean if self.cloud.name == "raw" else np.zeros(self.cloud.d))
+        parts = [((x - mean.to(x.device)) ** 2).sum(1).cpu().numpy() for _, x, _ in self.cloud.blocks()]
+        square = (np.concatenate(parts) - np.mean(np.concatenate(parts))) ** 2
+        return float(len(square) * (square**2).sum() / square.sum() ** 2) if square.any() else 0.0
+
+    @cached_property
     def centred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the centred spectrum."""
         centre = self.cloud.state.mean if self.cloud.name == "raw" else None
-        return self._linearise(self.cloud.spectrum, spectral.CENTRED, centre)
+        return self._linearise(self.cloud.spectrum, spectral.CENTRED, centre, 1 / (self.cloud.n - 1))
 
     @cached_property
     def uncentred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the uncentred spectrum."""
-        return self._linearise(self.cloud.uncentred_spectrum, spectral.UNCENTRED)
+        n = self.cloud.n if self.cloud.name == "raw" else self.cloud.n - 1
+        return self._linearise(self.cloud.uncentred_spectrum, spectral.UNCENTRED, None, 1 / n)
 
     @cached_property
     def directional(self) -> dict[str, spectral.Linearised]:
-        """Influences on the functions of the spectrum of the directions, in the raw view."""
+        """Influences on vendi_score, the function of the spectrum of the directions, in the raw view."""
         n = self.cloud.direction_sums[0]
         spectrum = spectrum_of(self.cloud.direction_second_moment, min(n, self.cloud.d))
         blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.cloud.blocks())
         work = self.cloud.rows.work if self.cloud.rows is not None else torch.float64
-        return spectral.linearise(blocks, spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d), work)
+        return spectral.linearise(blocks, spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d), 1 / n, work)
 
 
 def influence_of(found: Metric, definition: str, work: Workspace, value: float, clusters: np.ndarray) -> Influence:
@@ -159,6 +175,8 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
     if name == "uniformity_reference":
         return Influence(value, None, refused="a constant of the dimension")
     if cloud.name in KNOWN and definition == STANDARD:
+        if name in QUARTIC and work.kurtosis > MAX_KURTOSIS:
+            return Influence(value, None, refused="heavy tails: a few rows hold much of the variance")
         if name in spectral.CENTRED:
             return _spectral(name, work.centred, value, cloud.n)
         if name in spectral.UNCENTRED:
@@ -202,10 +220,12 @@ def _uniformity(work: Workspace, value: float) -> Influence:
 
 
 def _partition_isotropy(cloud: Cloud, value: float) -> Influence:
-    rows = spectral.partition_isotropy(cloud)
+    if value < UNDERFLOW:
+        return Influence(value, None, refused=f"the value is below {UNDERFLOW:g}, where float64 ends")
+    rows, tied = spectral.partition_isotropy(cloud)
     if not float(np.std(rows)) < 0.5 * value * np.sqrt(cloud.n):
         return Influence(value, None, refused="the standard error is over half of the value")
-    return Influence(value, rows)
+    return Influence(value, rows, second_order=float(np.var(rows)) / cloud.n if tied else 0.0)
 
 
 def _rogue_share(work: Workspace, value: float, k: int) -> Influence:
@@ -381,11 +401,12 @@ def paired_difference(
         reason = first.refused or second.refused
         return Difference(diff, None, None, None, 0.0, None, f"no valid interval: {reason}")
     moved = second.contributions(clusters) - first.contributions(clusters)
-    return difference(diff, moved, (first.extra, second.extra), first.method, level)
+    size = max(abs(first.value), abs(second.value))
+    return difference(diff, moved, (first.extra, second.extra), first.method, size, level)
 
 
 def difference(
-    diff: float, moved: np.ndarray, extras: tuple[float, float], method: str, level: float = LEVEL
+    diff: float, moved: np.ndarray, extras: tuple[float, float], method: str, size: float = 0.0, level: float = LEVEL
 ) -> Difference:
     """Return a paired difference from contributions.
 
@@ -398,8 +419,12 @@ def difference(
         Variance of each side that no row answers for.
     method : str
         Of the sides.
+    size : float
+        The larger of both values; a difference below RESOLUTION of it is rounding, and counts as none.
     """
-    if not moved.any():
+    if abs(diff) <= RESOLUTION * size:
+        diff = 0.0
+    if not moved.any() and (diff == 0 or len(moved) > MIN_DEGREES):
         return Difference(diff, 0.0, diff, diff, float(len(moved) - 1), p_two_sided(diff, 0.0, 1.0), f"paired {method}")
     dof = degrees(moved)
     if dof < MIN_DEGREES:

@@ -15,7 +15,7 @@ from geomprobe.metrics import hypersphere
 from geomprobe.metrics.cloud import Cloud, unit_rows
 from geomprobe.metrics.pairs import _tiles
 
-CHECKED_PAIRS = 4096
+CHECKED_ROWS = 256
 SAMPLED_COLUMNS = 2048
 
 
@@ -142,15 +142,14 @@ def _sampled_row_means(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def checked_pairs(cloud: Cloud) -> np.ndarray:
-    """Return the squared distances of seeded pairs of different rows, float64 of shape (about CHECKED_PAIRS,)."""
+    """Return the squared distances of all pairs of CHECKED_ROWS seeded rows, float64 of shape (pairs,)."""
     rng = np.random.default_rng(cloud.seed)
-    first = rng.integers(0, cloud.n, CHECKED_PAIRS)
-    second = (first + rng.integers(1, cloud.n, CHECKED_PAIRS)) % cloud.n
-    a, b = cloud.take(first), cloud.take(second)
-    both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
-    if not both.any():
-        return np.zeros(1)
-    return ((unit_rows(a[both]) - unit_rows(b[both])) ** 2).sum(1).cpu().numpy()
+    rows = np.arange(cloud.n)
+    if cloud.n > CHECKED_ROWS:
+        rows = np.sort(rng.choice(cloud.n, CHECKED_ROWS, replace=False))
+    x = cloud.take(rows)
+    x = x[x.abs().amax(1) > 0]
+    return torch.nn.functional.pdist(unit_rows(x)).square().cpu().numpy() if len(x) > 1 else np.zeros(1)
 
 
 def second_order(pairs: np.ndarray, row_means: np.ndarray) -> float:
@@ -253,9 +252,16 @@ def alignment(cloud: Cloud, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]
 
 
 def norm_cv(cloud: Cloud) -> np.ndarray:
-    """Return the influence of each row on the coefficient of variation of the norms, in the raw view."""
+    """Return the influence of each row on the coefficient of variation of the norms, in the raw view.
+
+    (N − 1)·(cv − cv without row i): the slope alone understates what a few long rows do.
+    """
     norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
-    mean = norms.mean()
-    variance = float(((norms - mean) ** 2).mean())
-    cv = np.sqrt(variance) / mean
-    return cv * (((norms - mean) ** 2 / variance - 1) / 2 - (norms / mean - 1)) if variance > 0 else np.zeros(cloud.n)
+    n, mean = len(norms), norms.mean()
+    off = norms - mean
+    variance = float((off**2).mean())
+    if variance == 0 or n < 3:
+        return np.zeros(n)
+    left = np.sqrt(np.maximum(variance - off**2 / (n - 1), 0) * n / (n - 1)) / (mean - off / (n - 1))
+    rows = (n - 1) * (np.sqrt(variance) / mean - left)
+    return rows - rows.mean()

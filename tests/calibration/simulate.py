@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, starmap
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,10 @@ from geomprobe.common import write_text
 CLOUDS = ("gaussian", "power-law", "clustered", "heavy-tailed", "anisotropic", "near-collapsed")
 ROWS = (200, 1000, 5000)
 DIMENSIONS = (32, 128, 512)
-BOOTSTRAPPED = ("effective_rank", "uniformity")
+RESAMPLES = 100
+CHUNK = 10
+"""Draws of one job; an interrupted run loses no more than these."""
+NUMBERS = ("value", "se", "low", "high", "p", "boot_low", "boot_high")
 CLUSTER_SIZE = 4
 METRICS = (
     *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "stable_rank", "rank_90", "rank_99"),
@@ -41,6 +44,11 @@ class Cell:
     cloud: str
     n: int
     d: int
+
+    @property
+    def file(self) -> str:
+        """Name of the CSV of its draws."""
+        return f"{self.cloud}-{self.n}x{self.d}.csv"
 
 
 def draw(cell: Cell, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -66,52 +74,51 @@ def draw(cell: Cell, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, 
     return first, second, clusters
 
 
-def one_draw(cell: Cell, seed: int, metrics: Sequence[str] | None, bootstrap: int) -> list[dict]:
-    """Return a row per metric: value, interval, p of the paired test, and the bootstrap interval if asked for."""
+def one_draw(cell: Cell, seed: int, metrics: Sequence[str], bootstrap: int) -> list[dict]:
+    """Return a row per metric and view: value, interval, its label, p of the paired test, and the bootstrap's interval.
+
+    The label is "" for a plain interval, else "conservative" or "refused". A seed always draws the same clouds.
+    """
     from geomprobe import inference
 
     rng = np.random.default_rng([seed, cell.n, cell.d, CLOUDS.index(cell.cloud)])
     first, second, clusters = draw(cell, rng)
     measured = [inference.measure(Z, metrics=metrics, clusters=clusters) for Z in (first, second)]
+    numbers = inference.number_clusters(clusters, cell.n)
+    booted = naive_bootstrap(first, metrics, bootstrap, rng) if bootstrap else {}
     rows = []
-    for i, a in measured[0][0].iterrows():
+    for a, left, right in zip(measured[0][0].to_dict("records"), measured[0][1], measured[1][1], strict=True):
         if a["status"] != "ok":
             continue
-        left, right = measured[0][1][i], measured[1][1][i]
-        numbers = inference.number_clusters(clusters, cell.n)
         p = None if left is None or right is None else inference.paired_difference(left, right, numbers).p
-        rows.append(
-            {
-                "metric": a["metric"],
-                "view": a["view"],
-                "value": a["value"],
-                "se": a["se"],
-                "low": a["ci_low"],
-                "high": a["ci_high"],
-                "method": a["ci_method"],
-                "p": p,
-            }
-        )
-    if bootstrap:
-        for row, low, high in bootstrap_intervals(first, rows, bootstrap, rng):
-            row["boot_low"], row["boot_high"] = low, high
+        label = "refused" if pd.isna(a["se"]) else "conservative" if "conservative" in a["ci_method"] else ""
+        low, high = booted.get(a["metric"], (None, None)) if a["view"] == "raw" else (None, None)
+        numbers_of = {"value": a["value"], "se": a["se"], "low": a["ci_low"], "high": a["ci_high"], "p": p}
+        place = {"seed": seed, "metric": a["metric"], "view": a["view"], "label": label}
+        rows.append({**place, **numbers_of, "boot_low": low, "boot_high": high})
     return rows
 
 
-def bootstrap_intervals(Z: np.ndarray, rows: list[dict], times: int, rng: np.random.Generator):
-    """Yield (row, low, high): percentiles over resamples of rows with replacement."""
-    from geomprobe.metrics import measure
+def naive_bootstrap(
+    Z: np.ndarray, metrics: Sequence[str], times: int, rng: np.random.Generator
+) -> dict[str, tuple[float, float]]:
+    """Return percentile intervals over resamples of rows with replacement, as one would code them in an afternoon."""
+    n = len(Z)
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=times).astype(float)
+    values = {}
+    if "effective_rank" in metrics:
+        from geomprobe.metrics.spectrum import effective_rank
 
-    wanted = [row for row in rows if row["metric"] in BOOTSTRAPPED]
-    names = list(dict.fromkeys(row["metric"] for row in wanted))
-    samples = []
-    for _ in range(times):
-        frame = measure(Z[rng.integers(0, len(Z), len(Z))], metrics=names, intervals=False)
-        samples.append(frame.set_index(["metric", "view"])["value"])
-    table = pd.concat(samples, axis=1).astype(float)
-    for row in wanted:
-        values = table.loc[(row["metric"], row["view"])]
-        yield row, *np.quantile(values, [0.025, 0.975])
+        values["effective_rank"] = []
+        for w in counts / n:
+            centred = Z - w @ Z
+            spectrum = np.linalg.eigvalsh((centred * w[:, None]).T @ centred)[::-1]
+            values["effective_rank"].append(effective_rank(np.maximum(spectrum[: min(n - 1, Z.shape[1])], 0)))
+    if "uniformity" in metrics:
+        z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
+        kernel = np.exp(-4 * (1 - z @ z.T))
+        values["uniformity"] = np.log(((counts @ kernel * counts).sum(1) - n) / (n * (n - 1)))
+    return {name: tuple(np.quantile(found, [0.025, 0.975])) for name, found in values.items()}
 
 
 def summarise(cell: Cell, rows: pd.DataFrame) -> pd.DataFrame:
@@ -119,9 +126,9 @@ def summarise(cell: Cell, rows: pd.DataFrame) -> pd.DataFrame:
     out = []
     for (metric, view), part in rows.groupby(["metric", "view"], sort=False):
         truth, spread = part["value"].mean(), part["value"].std()
-        refused = part["se"].isna()
+        refused = part["label"] == "refused"
         given = part[~refused]
-        conservative = given["method"].str.contains("conservative").mean() if len(given) else np.nan
+        conservative = (given["label"] == "conservative").mean() if len(given) else np.nan
         covered = ((given["low"] <= truth) & (truth <= given["high"])).astype(float)
         tested = part["p"].dropna()
         row = {
@@ -167,34 +174,56 @@ def fault(row: dict, given: int, tested: int) -> str:
     return ""
 
 
+def several_draws(cell: Cell, seeds: Sequence[int], metrics: Sequence[str], bootstrapped: int) -> list[dict]:
+    """Return the rows of several seeds; those below `bootstrapped` have a naive bootstrap beside them."""
+    import torch
+
+    torch.set_num_threads(1)
+    return [row for seed in seeds for row in one_draw(cell, seed, metrics, RESAMPLES if seed < bootstrapped else 0)]
+
+
 def simulate(
-    cells: Sequence[Cell],
+    cell: Cell,
     draws: int,
     *,
-    bootstrap: int = 0,
-    bootstrap_draws: int = 50,
-    metrics: Sequence[str] | None = None,
-    workers: int = 1,
+    metrics: Sequence[str] = METRICS,
+    bootstrapped: int = 0,
+    pool: Executor | None = None,
     keep: Path | None = None,
-    say: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
-    """Return the summary of all cells; `keep` is a CSV that holds it cell by cell as it grows."""
-    tables = []
-    with ProcessPoolExecutor(workers) if workers > 1 else _Here() as pool:
-        for cell in cells:
-            started = time.perf_counter()
-            names = list(metrics or METRICS)
-            jobs = [
-                pool.submit(one_draw, cell, seed, names, bootstrap if seed < bootstrap_draws else 0)
-                for seed in range(draws)
-            ]
-            rows = pd.DataFrame([row for job in jobs for row in job.result()])
-            tables.append(summarise(cell, rows))
-            faults = (tables[-1]["fault"] != "").sum()
-            say(f"{cell}: {draws} draws, {faults} faults, {time.perf_counter() - started:.0f} s")
-            if keep:
-                pd.concat(tables).to_csv(keep, index=False, float_format="%.4g")
+    """Return the rows of `one_draw` for the seeds 0 to draws − 1.
+
+    Parameters
+    ----------
+    bootstrapped : int
+        How many of the seeds have a naive bootstrap beside them.
+    pool : Executor, optional
+        Draws in parallel.
+    keep : Path, optional
+        CSV that holds the draws as they come; seeds that it has already are not drawn again.
+    """
+    known = pd.read_csv(keep, keep_default_na=False, na_values=["nan"]) if keep and keep.exists() else None
+    missing = sorted(set(range(draws)) - set(() if known is None else known["seed"]))
+    parts = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
+    tables = [] if known is None else [known]
+    if pool is None:
+        made = (several_draws(cell, part, metrics, bootstrapped) for part in parts)
+    else:
+        jobs = [pool.submit(several_draws, cell, part, metrics, bootstrapped) for part in parts]
+        made = (job.result() for job in as_completed(jobs))
+    for rows in made:
+        table = pd.DataFrame(rows).astype(dict.fromkeys(NUMBERS, float))
+        tables.append(table)
+        if keep:
+            table.to_csv(keep, mode="a", header=not keep.exists(), index=False, float_format="%.8g", na_rep="nan")
     return pd.concat(tables, ignore_index=True)
+
+
+def kept(folder: Path, cells: Iterable[Cell]) -> pd.DataFrame:
+    """Return the summary of all cells that a folder holds draws of."""
+    found = [(cell, path) for cell in cells if (path := folder / cell.file).exists()]
+    frames = [(cell, pd.read_csv(path, keep_default_na=False, na_values=["nan"])) for cell, path in found]
+    return pd.concat([summarise(cell, rows) for cell, rows in frames], ignore_index=True)
 
 
 PAGE = """# Calibration
@@ -249,55 +278,34 @@ def entries(known: pd.DataFrame, size: tuple[int, int]) -> list[str]:
     return [coverage, wrong, "" if np.isnan(row["bootstrap"]) else f"{100 * row['bootstrap']:.0f}"]
 
 
-class _Here:
-    """An executor that runs at once, in this process."""
-
-    def __enter__(self) -> _Here:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def submit(self, function: Callable, *arguments: object) -> _Done:
-        return _Done(function(*arguments))
-
-
-@dataclass
-class _Done:
-    value: list[dict]
-
-    def result(self) -> list[dict]:
-        return self.value
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=1000)
-    parser.add_argument("--bootstrap", type=int, default=100, help="resamples of the naive bootstrap; 0: none")
-    parser.add_argument("--bootstrap-draws", type=int, default=50, help="draws that are bootstrapped too")
+    parser.add_argument("--bootstrapped", type=int, default=100, help="draws with a naive bootstrap beside them")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS)
     parser.add_argument("--dimensions", type=int, nargs="*", default=DIMENSIONS)
     parser.add_argument("--clouds", nargs="*", default=CLOUDS)
-    parser.add_argument("--metrics", nargs="*", default=None)
-    parser.add_argument("--out", type=Path, help="CSV of all cells")
-    parser.add_argument("--page", type=Path, help="Markdown page of all cells, such as docs/calibration.md")
-    parser.add_argument("--from", dest="made", type=Path, nargs="*", help="write the page from these CSVs only")
+    parser.add_argument("--metrics", nargs="*", default=METRICS)
+    parser.add_argument("--keep", type=Path, default=Path("runs/calibration"), help="folder of the draws, a CSV a cell")
+    parser.add_argument("--page", type=Path, help="Markdown page of all cells in the folder: docs/calibration.md")
     chosen = parser.parse_args()
-    if chosen.made:
-        write_text(chosen.page, page(pd.concat([pd.read_csv(path) for path in chosen.made])))
-        return
-    cells = [Cell(*cell) for cell in product(chosen.clouds, chosen.rows, chosen.dimensions)]
-    table = simulate(
-        cells,
-        chosen.draws,
-        bootstrap=chosen.bootstrap,
-        bootstrap_draws=chosen.bootstrap_draws,
-        metrics=chosen.metrics,
-        workers=chosen.workers,
-        keep=chosen.out,
-        say=lambda line: print(line, flush=True),
-    )
+    chosen.keep.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(chosen.workers) as pool:
+        for n, d, cloud in product(chosen.rows, chosen.dimensions, chosen.clouds):
+            started, cell = time.perf_counter(), Cell(cloud, n, d)
+            rows = simulate(
+                cell,
+                chosen.draws,
+                metrics=chosen.metrics,
+                bootstrapped=chosen.bootstrapped,
+                pool=pool,
+                keep=chosen.keep / cell.file,
+            )
+            faults = (summarise(cell, rows)["fault"] != "").sum()
+            seconds = time.perf_counter() - started
+            print(f"{cell.file}: {rows['seed'].nunique()} draws, {faults} faults, {seconds:.0f} s", flush=True)
+    table = kept(chosen.keep, starmap(Cell, product(CLOUDS, ROWS, DIMENSIONS)))
     if chosen.page:
         write_text(chosen.page, page(table))
     print(table[table["fault"] != ""].to_string())

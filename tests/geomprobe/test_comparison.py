@@ -283,3 +283,63 @@ def test_an_untrained_weighted_pooling_is_no_second_witness_beside_mean():
     assert found(True, trained=True, untrained_on={}) == set()
     assert found(True, trained=True, untrained_on={"b": "no train split"}) == {("b", "weighted")}
     assert comparing.copies({}) == set()
+
+
+def test_other_units_make_no_difference():
+    Z = cloud().astype(np.float64)
+    found = compare({"a": Z, "b": 3 * Z}, metrics=["effective_rank", "participation_ratio", "uniformity", "rank_90"])
+    assert set(found["verdict"]) == {"no difference"}
+    assert (found["diff"] == 0).all()
+    assert (found["p"] == 1).all()
+
+
+def test_a_single_cluster_is_no_evidence():
+    one = inference.difference(0.5, np.zeros(1), (0.0, 0.0), "influence function", 1.0)
+    assert one.se is None
+    assert one.method.startswith("no valid interval")
+    two = compare({"a": cloud(), "b": cloud(1)}, metrics=["effective_rank"], clusters=np.arange(N) % 2)
+    assert set(two["verdict"]) == {"no valid interval, no verdict"}
+
+
+def test_a_difference_is_conservative_where_one_side_is():
+    first = cloud(mean=0.0) @ np.diag(np.arange(1, D + 1) ** 0.5)  # isotropic: first-order terms vanish
+    second = cloud()
+    method = compare({"a": second, "b": first}, metrics=["mean_cosine"], margins=None)["ci_method"]
+    assert "conservative" in method.iloc[-1]
+
+
+def test_seeds_that_share_a_rank_share_its_rounding():
+    rng = np.random.default_rng(0)
+    rows = [rng.normal(size=500) * 1e-4 for _ in range(6)]
+    same = group_difference(np.full(3, 20.0), np.full(3, 21.0), rows[:3], rows[3:], extra=inference.ROUNDING)
+    assert same.se == pytest.approx(np.sqrt(0.5), rel=0.01)
+    assert same.p > 0.05  # one step of rounding is no finding
+    none = group_difference(np.full(3, 20.0), np.full(3, 20.0), [np.zeros(9)] * 3, [np.zeros(9)] * 3, extra=0.25)
+    assert (none.se, none.p) == (0.0, 1.0)
+
+
+def test_a_few_rows_that_decide_refuse_a_group_too():
+    rows = np.zeros(500)
+    rows[:2] = 1.0, -1.0
+    found = group_difference(np.ones(3), np.full(3, 2.0), [np.zeros(500)] * 3, [rows] * 3)
+    assert found.p is None
+    assert "a few rows" in found.method
+
+
+def test_shares_over_families_and_code_length_have_paired_verdicts():
+    rng = np.random.default_rng(0)
+    results = made({"a": cloud(), "b": cloud(1)})
+    shared, place = rng.normal(size=20) * 0.01, {"task": "sst2", "layer": 2, "pooling": "mean", "view": "raw"}
+    rows, moved = [], []
+    for model, value in (("a", 0.2), ("b", 0.3)):
+        for metric in ("meaning_share", "semantic_code_length"):
+            entry = {**place, "model": model, "metric": metric, "definition": ""}
+            rows.append({**entry, "value": value, "status": "ok", "n": 160, "task_hash": "same"})
+            own = shared + rng.normal(size=20) * 1e-4
+            moved.append({**entry, "contributions": own - own.mean(), "extra": 0.0})
+    results.results = table(pd.concat([results.results, table(rows, RESULT_COLUMNS)]), RESULT_COLUMNS)
+    results.influences = table(pd.concat([results.influences, table(moved, INFLUENCE_COLUMNS)]), INFLUENCE_COLUMNS)
+    found = add_comparisons(results, "a", "b").comparisons.set_index("metric")
+    for metric in ("meaning_share", "semantic_code_length"):
+        assert found.loc[metric, "verdict"] == "higher"
+        assert found.loc[metric, "se"] < 1e-3  # what families share cancels
