@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 
 import geomprobe
-from geomprobe import inference, metrics, probes, provenance, trained_pooling
+from geomprobe import inference, metrics, paper, probes, provenance, trained_pooling
 from geomprobe.baselines import BASELINES, make_baseline
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
-from geomprobe.embedding import Cell, embed_grid, resolve_layers, tokenize
+from geomprobe.embedding import Cell, embed_grid, limited, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.rows import sentence_groups
-from geomprobe.protocols import STRICT, Protocol
+from geomprobe.probes.semantic import labelled_rows, pair_features
+from geomprobe.protocols import STRICT, Protocol, Published
 from geomprobe.results import (
     CURVE_COLUMNS,
     EXAMPLE_COLUMNS,
@@ -85,7 +86,7 @@ def analyze(
     limit : int, optional
         Most rows of each split, the first ones; for a quick look.
     protocol : Protocol
-        Choices of the analysis; `train_poolings` decides whether ``weighted`` and ``attention`` are trained.
+        Choices of the analysis: `protocols.STRICT`, `protocols.PAPER`, or one of `protocols.choose`.
     out : path, optional
         Results folder. Finished cells are kept there and reused when the same cell is asked for again.
     progress : callable (done, total), optional
@@ -118,7 +119,8 @@ def analyze(
     if len({task.name for task in loaded}) < len(loaded):
         raise UsageError("A task is given twice.")
     encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=device) for m in models]
-    made = baseline_encoders(encoders, baselines, loaded, seed)
+    encoders = [configured(e, protocol) for e in encoders]
+    made = [(name, configured(e, protocol)) for name, e in baseline_encoders(encoders, baselines, loaded, seed)]
     one_layer = {id(e) for name, e in made if name != "random-init"}
     encoders += [e for _, e in made]
 
@@ -171,7 +173,7 @@ def analyze(
         curves=tables["curves"],
         examples=tables["examples"],
         influences=tables["influences"],
-        definitions=definitions(used),
+        definitions=definitions(used, protocol),
         run=run,
         training={name: log for name, (_, log) in runs.items() if log},
     )
@@ -242,9 +244,8 @@ def measure_task(
                 texts.texts,
                 sorted({pool for _, pool in missing}),
                 sorted({layer for layer, _ in missing}),
-                max_length=protocol.max_length,
                 poolers={cell: found[0].pooler for cell, found in trained.items()},
-                seed=seed,
+                seed=query_seed(encoder, protocol, seed),
                 store=Store(),
                 progress=lambda part, whole: progress(part, 2 * whole),
             )
@@ -252,7 +253,12 @@ def measure_task(
         except CELL_ERRORS as error:
             failure = error
         for i, cell in enumerate(missing):
-            measured, whole = failed_cell("embedding", failure) if failure else measure_cell(texts, vectors[cell], seed)
+            if failure:
+                measured, whole = failed_cell("embedding", failure)
+            elif protocol.published:
+                measured, whole = published_cell(encoder, texts, vectors[cell], protocol.published, seed)
+            else:
+                measured, whole = measure_cell(texts, vectors[cell], seed)
             if cell in trained:
                 measured = joined(measured, learned_tables(trained[cell]))
             tables[cell] = stamp(measured, encoder, texts.task, *cell, protocol, seed)
@@ -260,7 +266,7 @@ def measure_task(
                 write_cell(folders[cell], tables[cell])
             progress(len(missing) + i + 1, 2 * len(missing))
     else:
-        cut = int(tokenize(encoder, texts.texts, protocol.max_length).cut.sum())
+        cut = int(tokenize(encoder, texts.texts).cut.sum())
     return {kind: pd.concat([tables[cell][kind] for cell in cells]) for kind in CELL_COLUMNS}, cut
 
 
@@ -277,7 +283,6 @@ def train_poolings(
         sorted({pool for _, pool in wanted}),
         sorted({layer for layer, _ in wanted}),
         seeds=range(seed, seed + protocol.pooling_seeds),
-        max_length=protocol.max_length,
         store=Store(),
     )
     return {cell: found[cell] for cell in wanted}
@@ -359,6 +364,54 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
     return {kind: table(pd.concat(found) if found else [], CELL_COLUMNS[kind]) for kind, found in tables.items()}, whole
 
 
+def published_cell(
+    encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choices: Published, seed: int
+) -> tuple[Tables, bool]:
+    """Return the tables of one cell by the published formulas, and whether nothing in it failed."""
+    try:
+        measured = paper.measure_rows(published_rows(encoder, texts, vectors, choices), choices, seed)
+    except CELL_ERRORS as error:
+        return failed_cell("published analysis", error)
+    return {kind: measured.get(kind, table([], columns)) for kind, columns in CELL_COLUMNS.items()}, True
+
+
+def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choices: Published) -> paper.Rows:
+    """Return what the published formulas are computed on: the rows of validation, repeated ones too.
+
+    Where the sentences of a pair are encoded apart, geometry and the token probe take the unique sentences.
+    """
+    task, (first, second) = texts.task, texts.validation
+    if second is None:
+        at, clusters = first, paper.row_clusters(task.validation.first)
+        y_clusters = clusters
+    else:
+        at, clusters = texts.geometry, task.geometry_rows.clusters
+        home = dict(zip(texts.geometry.tolist(), clusters.tolist(), strict=True))
+        y_clusters = np.array([home[row] for row in first.tolist()], np.int64)
+    if "token" not in choices.parts:
+        targets = np.full(len(texts.texts), -1)
+    elif choices.token_target == "word":
+        targets = paper.top_words(texts.texts)
+    else:
+        targets = paper.top_tokens(encoder.tokenize(texts.texts)[0], encoder.tokenizer.all_special_ids)
+    train = None
+    if task.train is not None and texts.train is not None:
+        sides = [side for side in texts.train if side is not None]
+        once = sides[0] if len(sides) == 1 else np.unique(np.concatenate(sides))
+        X = pair_features(pair_vectors(vectors, texts.train))
+        train = vectors[once], targets[once], X, task.train.labels
+    return paper.Rows(
+        vectors[at],
+        paper.score_classes(task.validation.labels) if second is None else None,
+        clusters,
+        targets[at],
+        pair_features(pair_vectors(vectors, texts.validation)),
+        task.validation.labels,
+        y_clusters,
+        train,
+    )
+
+
 def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None]) -> probes.PairVectors:
     """Return the vectors of a split's rows."""
     first, second = sides
@@ -435,8 +488,28 @@ def check_folder(folder: Path) -> None:
             return
 
 
+def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
+    """Return the encoder with the length and the padding of a protocol; no longer than the encoder can take."""
+    if protocol.max_length is not None:
+        encoder = limited(encoder, min(protocol.max_length, encoder.max_length))
+    if protocol.padding == "visible":
+        weights = encoder.hash
+        encoder = replace(encoder, unmasked_length=encoder.max_length)
+        encoder.__dict__["hash"] = weights
+    return encoder
+
+
+def query_seed(encoder: Encoder, protocol: Protocol, seed: int) -> int:
+    """Return the seed of an untrained attention pooling: that of the run, or one for these weights."""
+    return seed if protocol.query == "shared" else seed + int(encoder.hash[:12], 16)
+
+
 def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Task:
     """Return the task as it is analysed: at most `limit` rows a split, at most `max_train_rows` to fit probes on."""
+    if protocol.published:
+        keep = [None if s is None else s.take(labelled_rows(s)) for s in (task.train, task.validation)]
+        assert keep[1] is not None
+        task = replace(task, train=keep[0] if protocol.published.probe_rows == "train" else None, validation=keep[1])
     if limit is not None:
         if limit < 2:
             raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")
@@ -445,6 +518,10 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
             train=task.train and task.train.take(np.arange(min(limit, len(task.train)))),
             validation=task.validation.take(np.arange(min(limit, len(task.validation)))),
         )
+    if protocol.rows is not None:
+        task = replace(task, validation=task.validation.take(np.arange(min(protocol.rows, len(task.validation)))))
+    if protocol.pairs == "joined":
+        task = paper.joined(task)
     if task.train is not None:
         task = replace(task, train=probes.cap_train(task.train, max_rows=protocol.max_train_rows, seed=seed))
     return task
@@ -474,9 +551,11 @@ def unique_names(encoders: Sequence[Encoder]) -> dict[int, str]:
     return names
 
 
-def definitions(used: Sequence[str]) -> dict[str, Any]:
+def definitions(used: Sequence[str], protocol: Protocol) -> dict[str, Any]:
     """Return the definitions of the metrics that occur, from the registry and the probes."""
     known = metrics.definitions() | probes.DEFINITIONS | trained_pooling.DEFINITIONS
+    if protocol.published:
+        known |= paper.definitions(known, used)
     return {name: known[name] for name in used if name in known}
 
 
@@ -484,7 +563,9 @@ def pooling_entry(name: str, tasks: Sequence[Task], protocol: Protocol, seed: in
     """Return what run.json says of a pooling; `trained` is None for one without parameters."""
     pooler = make_pooler(name, 1, seed=seed)
     if name not in TRAINABLE or not protocol.train_poolings:
-        return {"name": name, "trained": pooler.trained, "note": pooler.note, "untrained_on": {}}
+        drawn = name == "attention" and protocol.query == "per-model"
+        note = "untrained pooling, a query drawn for each model" if drawn else pooler.note
+        return {"name": name, "trained": pooler.trained, "note": note, "untrained_on": {}}
     reasons = {task.name: trained_pooling.why_untrainable(task) for task in tasks}
     untrained = {task: reason for task, reason in reasons.items() if reason}
     trained = len(untrained) < len(reasons)

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from geomprobe.cli.analyze import finish, run_grid
+from geomprobe.cli.analyze import chosen_protocol, finish, run_grid
 from geomprobe.cli.options import (
     Baselines,
+    Choices,
     DataDir,
     Device,
     Json,
@@ -19,6 +20,7 @@ from geomprobe.cli.options import (
     Out,
     Pools,
     Positive,
+    ProtocolName,
     RowId,
     Seed,
     Tasks,
@@ -51,6 +53,8 @@ def compare(
     baseline: Baselines = None,
     data: DataDir = None,
     limit: Limit = None,
+    protocol: ProtocolName = "strict",
+    set_: Choices = None,
     device: Device = "auto",
     seed: Seed = 0,
     out: Out = None,
@@ -79,7 +83,19 @@ def compare(
     paths = models or [path for members in groups.values() for path in members]
     columns = {"text": split_list(text), "label": label, "row_id": row_id, "kind": kind, "positive": positive}
     results, folder = run_grid(
-        output, paths, pool, untrained, task, columns, layer, baseline, data, limit, device, seed, out
+        output,
+        paths,
+        pool,
+        task,
+        columns,
+        layer,
+        baseline,
+        data,
+        limit,
+        device,
+        seed,
+        out,
+        chosen_protocol(protocol, set_, untrained),
     )
     names = [entry["name"] for entry in results.run["models"]]
     if groups:
