@@ -48,7 +48,8 @@ FORMULAS = {
     "sts_probe_spearman": "Spearman correlation of the score with the predictions of ridge regression (penalty 1) in 5 "
     "folds of the validation rows, scaled on all rows",
     "semantic_lexical_balance": "task probe / token probe: semantic_accuracy (STS-B: sts_probe_spearman) / "
-    "lexical_top_token_accuracy; as differences of skills where these are the score",
+    "lexical_top_token_accuracy",
+    "semantic_lexical_skill_gap": "semantic_skill (STS-B: sts_probe_spearman) − lexical_top_token_skill",
     "lexical_top_token_skill": "(accuracy − majority) / (1 − majority), majority: share of the most frequent token",
     "semantic_skill": "(accuracy − majority) / (1 − majority), majority: share of the most frequent label",
 }
@@ -57,6 +58,7 @@ DIRECTIONS = {
     "class_distance_between": "larger: rows of two classes lie further apart",
     "class_distance_ratio": "smaller: classes are more compact against their distance",
     "semantic_lexical_balance": "higher: the label is read better against the wording",
+    "semantic_lexical_skill_gap": "higher: the label is read better against the wording",
 }
 
 
@@ -509,20 +511,19 @@ def _task_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Publish
 
 
 def _balance(sheet: Sheet, choices: Published) -> None:
-    skill = choices.score == "skill"
-    names = (
-        ("semantic_skill", "lexical_top_token_skill") if skill else ("semantic_accuracy", "lexical_top_token_accuracy")
-    )
-    task = sheet.moved.get("sts_probe_spearman") or sheet.moved.get(names[0])
-    token = sheet.moved.get(names[1])
-    if task is None or token is None or (not skill and token[0] == 0):
-        return
-    (s, moved_s), (t, moved_t) = task, token
-    n = next(row["n"] for row in sheet.rows if row["metric"] in ("sts_probe_spearman", "semantic_accuracy"))
-    if skill:
-        sheet.add("semantic_lexical_balance", s - t, n, moved_s - moved_t)
-    else:
-        sheet.add("semantic_lexical_balance", s / t, n, (moved_s - s / t * moved_t) / t)
+    forms = [("semantic_lexical_balance", "accuracy")]
+    forms += [("semantic_lexical_skill_gap", "skill")] if choices.score == "skill" else []
+    for metric, score in forms:
+        task = sheet.moved.get("sts_probe_spearman") or sheet.moved.get(f"semantic_{score}")
+        token = sheet.moved.get(f"lexical_top_token_{score}")
+        if task is None or token is None or (score == "accuracy" and token[0] == 0):
+            continue
+        (s, moved_s), (t, moved_t) = task, token
+        n = next(row["n"] for row in sheet.rows if row["metric"] in ("sts_probe_spearman", "semantic_accuracy"))
+        if score == "skill":
+            sheet.add(metric, s - t, n, moved_s - moved_t)
+        else:
+            sheet.add(metric, s / t, n, (moved_s - s / t * moved_t) / t)
 
 
 # ---- from a task to rows ---------------------------------------------------------------------------------------------

@@ -33,7 +33,8 @@ class Published:
         Probes cross-validated on the validation split, or fitted on train (`max_train_rows` of it) and scored on
         validation.
     score : {"accuracy", "skill"}
-        Skill is (accuracy - majority) / (1 - majority), with the share of the most frequent class of the scored rows.
+        "skill" adds (accuracy - majority) / (1 - majority), majority being the share of the most frequent class of the
+        scored rows, and the difference of the skills of the task probe and the token probe.
     max_iter : int
         Most iterations of the probes' solver.
     parts : tuple of {"geometry", "task", "token"}
