@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import read_json
+from geomprobe.common import InputError, read_json
 from reports.blocks import Block, Section, cell, figure, line, table, text
 from reports.facts import judgement
 from reports.findings import SHOWN, Finding
@@ -24,6 +24,13 @@ def build_view(folder: Path, version: int) -> dict[str, Any]:
         audit.json is damaged.
     """
     audit = read_json(folder / FILE)
+    try:
+        return _view(audit, version)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{folder / FILE} is no audit: {type(error).__name__}: {error}") from None
+
+
+def _view(audit: dict[str, Any], version: int) -> dict[str, Any]:
     a, b = (clean(name, 48) for name in audit["sides"])
     claims = audit["claims"]
     level = audit["level"]
@@ -87,8 +94,9 @@ def _claims(claims: list[dict[str, Any]]) -> dict[str, Any]:
                 cells += [_difference(one["objective"], places), _verdict(one["objective"])]
             rows.append(line([*cells, cell(one["largest"] or NONE)], clean(one["task"], 48)))
     caption = (
-        "B − A for each claim: as published, by the published protocol on these checkpoints, corrected, with 95 % intervals "
-        "of the paired difference and the verdict; and the one choice of the published analysis that moves it most."
+        "B − A for each claim: as published, by the published protocol on these checkpoints, corrected, with 95 % "
+        "intervals of the paired difference and the verdict; and the one choice of the published analysis that moves it "
+        "most."
     )
     return dict(table("claims", caption, heads, rows))
 

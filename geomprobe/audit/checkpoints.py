@@ -160,7 +160,8 @@ def audit_checkpoints(
         "tasks": names_of(loaded),
         "claims": [one_claim(claim, names_of(loaded), sources, groups, level, grouped) for claim in CLAIMS],
         "choices": [
-            {"choice": s.choice, "paper": paper_word(s.choice), "strict": s.word, "meaning": s.meaning} for s in SWITCHES
+            {"choice": s.choice, "paper": paper_word(s.choice), "strict": s.word, "meaning": s.meaning}
+            for s in SWITCHES
         ],
         "failed_cells": int(strict_results.run["failed_cells"] + paper_results.run["failed_cells"]),
         "run": {key: strict_results.run[key] for key in PROVENANCE},
@@ -257,7 +258,7 @@ def one_claim(
     ends = pairs[0] if level == "checkpoint" else objective
     lines = []
     for task in tasks:
-        paper = found(sources["paper"], level, ends, task, claim.pooling, claim.paper[:2])
+        paper = found(sources["paper"], level, ends, task, claim.pooling, claim.paper)
         switches = [
             line
             for switch in SWITCHES

@@ -69,36 +69,36 @@ GAP = ("semantic_lexical_skill_gap", "raw")
 CLAIMS = (
     Claim(
         "uniformity", "B is more uniform than A", "lower", "mean", UNIFORMITY,
-        (("uniformity", "raw"), ("uniformity", "centred")), (("uniformity", "raw"),), ("uniformity", "centred"),
+        (("uniformity", "raw"),), (("uniformity", "raw"),), ("uniformity", "centred"),
         "Uniformity, mean pooling. The mean cosine bounds it, so the common mean vector alone does; the value with the "
         "mean removed stands beside it.",
     ),
     Claim(
         "spectrum", "B has the richer spectrum under max pooling", "higher", "max", EFFECTIVE_RANK,
         (("effective_rank", "raw"),), (("effective_rank", "raw"),), None,
-        "Effective rank, max pooling. Ranks of unequal numbers of rows cannot be compared: the published column and ours "
-        "only where the rows are the same.",
+        "Effective rank, max pooling. Ranks of unequal numbers of rows cannot be compared: the published column with "
+        "ours only where the rows are the same.",
     ),
     Claim(
         "lexical", "B holds less lexical information", "lower", "mean", TOKEN_PROBE,
         (("lexical_top_token_accuracy", "raw"),),
         (("lexical_word_content_accuracy", "raw"), ("lexical_top_token_accuracy", "raw")), None,
-        "Published: accuracy for the most frequent token of a row. Corrected: which one of 100 words of middle frequency "
-        "a sentence holds, fitted on train; the most frequent word where a task is too small for that.",
+        "Published: accuracy for the most frequent token of a row. Corrected: which one of 100 words of middle "
+        "frequency a sentence holds, fitted on train; the most frequent word where a task is too small for that.",
     ),
     Claim(
         "balance", "B has the better balance of meaning against wording", "higher", "mean", BALANCE,
         (("semantic_lexical_balance", "raw"),), (GAP,), None,
-        "Published: accuracy of the task probe divided by that of the token probe, computed here from its file. A ratio "
-        "of accuracies that guessing also reaches means nothing, so the corrected number is the skill of the task probe "
-        "(for scores: its Spearman correlation) less the skill of the lexical probe.",
+        "Published: accuracy of the task probe divided by that of the token probe, computed here from its file. A "
+        "ratio of accuracies that guessing also reaches means nothing, so the corrected number is the skill of the "
+        "task probe (for scores: its Spearman correlation) less the skill of the lexical probe.",
     ),
     Claim(
         "probes", "A and B have the same probe accuracy", "equal", "mean", LINEAR_PROBE,
         (("semantic_accuracy", "raw"), ("sts_probe_spearman", "raw")),
         (("semantic_accuracy", "raw"), ("sts_probe_spearman", "raw")), None,
-        "Accuracy of the task probe; STS-B: Spearman correlation. The published values are its linear probes, the column "
-        "under its protocol is the cross-validated probe of its analysis. No difference is claimed only where "
+        "Accuracy of the task probe; STS-B: Spearman correlation. The published values are its linear probes, the "
+        "column under its protocol is the cross-validated probe of its analysis. No difference is claimed only where "
         "equivalence within the margin is established.",
     ),
 )  # fmt: skip

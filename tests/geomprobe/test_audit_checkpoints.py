@@ -78,7 +78,8 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
         assert one["ci_low"] < one["diff"] < one["ci_high"]
     moved = {s["name"]: abs(s["moved"]) for s in uniformity["switches"]}
     assert uniformity["largest"] == max(moved, key=moved.get)
-    assert uniformity["objective"] is None and uniformity["beside"]["view"] == "centred"
+    assert uniformity["objective"] is None
+    assert uniformity["beside"]["view"] == "centred"
     page = (tmp_path / "audit" / "report.html").read_text(encoding="utf-8")
     for claim in CLAIMS:
         assert claim.statement in page
