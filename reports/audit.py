@@ -95,8 +95,8 @@ def _claims(claims: list[dict[str, Any]]) -> dict[str, Any]:
             rows.append(line([*cells, cell(one["largest"] or NONE)], clean(one["task"], 48)))
     caption = (
         "B − A for each claim: as published, by the published protocol on these checkpoints, corrected, with 95 % "
-        "intervals of the paired difference and the verdict; and the one choice of the published analysis that moves it "
-        "most."
+        "intervals of the paired difference and the verdict; and the one choice of the published analysis that moves "
+        "it most."
     )
     return dict(table("claims", caption, heads, rows))
 

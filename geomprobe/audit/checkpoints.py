@@ -256,7 +256,7 @@ def one_claim(
     pairs = list(zip(*groups.values(), strict=False))
     objective = tuple(groups)
     ends = pairs[0] if level == "checkpoint" else objective
-    lines = []
+    lines: list[dict[str, Any]] = []
     for task in tasks:
         paper = found(sources["paper"], level, ends, task, claim.pooling, claim.paper)
         switches = [
@@ -286,7 +286,7 @@ def one_claim(
                 "largest": named and named["name"],
             }
         )
-    verdicts = {}
+    verdicts: dict[str, dict[str, Any]] = {}
     for at in ("checkpoint", "objective") if grouped else ("checkpoint",):
         said = [status(line[at]["verdict"], claim.expected) if line[at] else "no verdict" for line in lines]
         verdicts[at] = {"overall": overall(said), "statuses": said, "sentence": sentence(claim, said, at)}
