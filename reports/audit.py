@@ -152,7 +152,7 @@ def _section(claim: dict[str, Any], level: str) -> Section:
             if one["beside"]
         ]
         blocks.append(text(f"With the mean vector removed, corrected: {'; '.join(said)}."))
-    panels = []
+    panels: list[dict[str, Any]] = []
     rows = []
     names = list(dict.fromkeys(s["name"] for one in claim["tasks"] for s in one["switches"]))
     for one in claim["tasks"]:

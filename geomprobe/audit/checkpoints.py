@@ -219,8 +219,12 @@ def with_gap(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any] | None:
-    found = (frame[frame["metric"] == name] for name in names)
-    return next((rows.astype(object).where(rows.notna(), None).iloc[0].to_dict() for rows in found if len(rows)), None)
+    for name in names:
+        rows = frame[frame["metric"] == name]
+        if len(rows):
+            first = rows.astype(object).where(rows.notna(), None).iloc[0]
+            return {str(column): value for column, value in first.items()}
+    return None
 
 
 def _gap(task_probe: dict[str, Any], lexical: dict[str, Any]) -> dict[str, Any]:
