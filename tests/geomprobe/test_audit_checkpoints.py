@@ -13,6 +13,8 @@ from geomprobe.audit.checkpoints import SWITCHES, applies
 from geomprobe.audit.claims import CLAIMS, overall, status
 from geomprobe.cli.main import app
 from geomprobe.common import write_json
+from geomprobe.results import read_results
+from reports.schema import view_schema
 
 WORDS = ["the", "cat", "dog", "mat", "tree", "bird", "big", "small", "red", "saw", "who"]
 
@@ -80,6 +82,12 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
     assert uniformity["largest"] == max(moved, key=moved.get)
     assert uniformity["objective"] is None
     assert uniformity["beside"]["view"] == "centred"
+    frame = read_results(tmp_path / "audit" / "strict").comparisons  # the corrected column is that of compare
+    row = frame[(frame["metric"] == "effective_rank") & (frame["view"] == "raw") & (frame["pooling"] == "max")].iloc[0]
+    line = spectrum["checkpoint"]
+    assert (line["diff"], line["ci_low"], line["verdict"]) == (row["diff"], row["ci_low"], row["verdict"])
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the test extra")
+    jsonschema.validate(json.loads((tmp_path / "audit" / "report.json").read_text(encoding="utf-8")), view_schema())
     page = (tmp_path / "audit" / "report.html").read_text(encoding="utf-8")
     for claim in CLAIMS:
         assert claim.statement in page
@@ -91,17 +99,6 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr(grid, "embed_grid", lambda *a, **k: pytest.fail("a finished cell was measured again"))
     again = json.loads(run(*command, "--json").stdout)
     assert again["claims"] == document["claims"]
-
-
-def test_the_corrected_column_is_that_of_compare(checkpoints, pairs, tmp_path):
-    from geomprobe.results import read_results
-
-    command = (checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(tmp_path / "a"))
-    document = json.loads(run(*command, "--json").stdout)
-    line = document["claims"][1]["tasks"][0]["checkpoint"]
-    frame = read_results(tmp_path / "a" / "strict").comparisons
-    row = frame[(frame["metric"] == "effective_rank") & (frame["view"] == "raw") & (frame["pooling"] == "max")].iloc[0]
-    assert (line["diff"], line["ci_low"], line["verdict"]) == (row["diff"], row["ci_low"], row["verdict"])
 
 
 def test_groups_have_both_levels(checkpoints, pairs, tmp_path):
