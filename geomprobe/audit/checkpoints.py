@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from geomprobe import comparison
-from geomprobe.audit.claims import CLAIMED, CLAIMS, GAP, SOURCE, Claim, Number, overall, sentence, status
+from geomprobe.audit.claims import CLAIMED, CLAIMS, GAP, SILENT, SOURCE, Claim, Number, overall, sentence, status
 from geomprobe.common import write_json
 from geomprobe.encoders import load_encoder
 from geomprobe.grid import GLUE, analyze
@@ -64,6 +64,8 @@ SWITCHES = (
     Switch("probe_rows", "train", PROBES, "fitted on 2,000 train rows, scored on validation"),
     Switch("score", "skill", (), "skill over guessing in place of accuracy"),
 )  # fmt: skip
+
+OTHER_UNIT = ("score=skill",)  # skills and accuracies are not of one unit, so this choice is shown, and not ranked
 
 
 def applies(switch: Switch, task: Task) -> bool:
@@ -268,7 +270,8 @@ def one_claim(
             for switch in SWITCHES
             if (line := one_switch(switch, claim, task, sources, level, ends, paper)) is not None
         ]
-        named = max(switches, key=lambda s: abs(s["moved"]), default=None)
+        same_unit = [s for s in switches if s["name"] not in OTHER_UNIT]
+        named = max(same_unit, key=lambda s: abs(s["moved"]), default=None)
         lines.append(
             {
                 "task": task,
@@ -292,8 +295,12 @@ def one_claim(
         )
     verdicts: dict[str, dict[str, Any]] = {}
     for at in ("checkpoint", "objective") if grouped else ("checkpoint",):
-        said = [status(line[at]["verdict"], claim.expected) if line[at] else "no verdict" for line in lines]
+        said = [status(line[at]["verdict"], claim.expected) if line[at] else SILENT for line in lines]
         verdicts[at] = {"overall": overall(said), "statuses": said, "sentence": sentence(claim, said, at)}
+        if claim.beside and at == level:
+            beside = [status(line["beside"]["verdict"], claim.expected) if line["beside"] else SILENT for line in lines]
+            verdicts[at]["sentence"] += f" With the mean vector removed: {overall(beside)}"
+            verdicts[at]["sentence"] += f" (as claimed in {beside.count(CLAIMED)} of {len(beside)})."
         if at == "checkpoint" and len(pairs) > 1:
             every = [status(v, claim.expected) for line in lines for v in line["checkpoints"] if v]
             verdicts[at]["sentence"] += f" Over {len(pairs)} pairs of seeds: as claimed in {every.count(CLAIMED)}"
