@@ -94,6 +94,10 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
     assert not re.search(r'(src|href)="https?:', page)
     assert (tmp_path / "audit" / "report.pdf").read_bytes().startswith(b"%PDF")
 
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "audit"), "--html"], catch_exceptions=False)
+    assert done.exit_code == 0  # again, from audit.json alone
+    assert (tmp_path / "audit" / "report.html").read_text(encoding="utf-8") == page
+
     from geomprobe import grid
 
     monkeypatch.setattr(grid, "embed_grid", lambda *a, **k: pytest.fail("a finished cell was measured again"))
