@@ -121,6 +121,20 @@ def test_groups_have_both_levels(checkpoints, pairs, tmp_path):
     assert line["paper"]["method"].startswith("seeds and rows")
 
 
+def test_compare_by_the_paper_protocol(checkpoints, pairs, tmp_path):
+    words = ["compare", checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(tmp_path)]
+    words += ["--protocol", "paper", "--set", "protocol.max_iter=20", "--json"]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    results = read_results(tmp_path)
+    assert results.run["protocol"] == "paper, max_iter=20"
+    assert set(results.comparisons["definition"]) == {"paper"}
+    uniformity = results.comparisons[results.comparisons["metric"] == "uniformity"].iloc[0]
+    assert uniformity["ci_low"] < uniformity["diff"] < uniformity["ci_high"]
+    assert results.definitions["alignment"]["formula"].startswith("unweighted mean over classes")
+    assert "protocol paper, max_iter=20" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_what_a_claim_needs_to_hold():
     assert status("lower", "lower") == "as claimed"
     assert status("higher", "lower") == "the opposite"
