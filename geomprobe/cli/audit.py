@@ -11,7 +11,7 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, Device, Json, Limit, Seed, Tasks
 from geomprobe.cli.output import Output, split_list
-from geomprobe.common import UsageError
+from geomprobe.common import UsageError, write_text
 
 
 def audit(
@@ -97,6 +97,7 @@ def audit_models(
         out=folder,
         bars=output.progress,
     )
+    write_text(folder / "claims.md", claims_page(document))
     output.note("writing the report")
     html, pdf = folder / "report.html", folder / "report.pdf"
     write_report(folder, html, pdf, folder / "report.json")
@@ -136,6 +137,17 @@ def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
             row["their verdict"] = line["objective"]["verdict"] if line["objective"] else "–"
         rows.append(row | {"moved most by": line["largest"] or "–"})
     return rows
+
+
+def claims_page(document: dict[str, Any]) -> str:
+    """Return the claims as Markdown: the verdicts in words, and a table of them all."""
+    said = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
+    rows = [row for claim in document["claims"] for row in claim_rows(claim)]
+    table = [f"| {' | '.join(rows[0])} |", "|" + "---|" * len(rows[0])]
+    table += [f"| {' | '.join(row.values())} |" for row in rows]
+    a, b = document["sides"]
+    head = f"B − A with 95 % intervals; A is {a}, B is {b}."
+    return "\n".join([*(f"- {sentence}" for sentence in said), "", head, "", *table, ""])
 
 
 def audit_file(output: Output, published: Path, out: Path | None) -> None:

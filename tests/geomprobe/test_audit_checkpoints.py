@@ -88,6 +88,9 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
     assert (line["diff"], line["ci_low"], line["verdict"]) == (row["diff"], row["ci_low"], row["verdict"])
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the test extra")
     jsonschema.validate(json.loads((tmp_path / "audit" / "report.json").read_text(encoding="utf-8")), view_schema())
+    lines = (tmp_path / "audit" / "claims.md").read_text(encoding="utf-8").splitlines()
+    assert sum(line.startswith("- ") for line in lines) == 5
+    assert sum(line.startswith("| ") for line in lines) == 6
     page = (tmp_path / "audit" / "report.html").read_text(encoding="utf-8")
     for claim in CLAIMS:
         assert claim.statement in page
