@@ -14,16 +14,17 @@ import numpy as np
 import pandas as pd
 
 import geomprobe
-from geomprobe import inference, metrics, probes, provenance, similarities, trained_pooling
+from geomprobe import inference, metrics, paper, probes, provenance, similarities, trained_pooling
 from geomprobe.baselines import BASELINES, make_baseline
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
-from geomprobe.embedding import ALONE, Cell, EmbeddingGrid, embed_grid, resolve_layers, tokenize
+from geomprobe.embedding import ALONE, Cell, EmbeddingGrid, embed_grid, limited, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.metrics import sample_size
 from geomprobe.metrics.similarity import DEFINITIONS as SIMILARITY_DEFINITIONS
 from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.rows import sentence_groups
-from geomprobe.protocols import STRICT, Protocol
+from geomprobe.probes.semantic import labelled_rows, pair_features
+from geomprobe.protocols import STRICT, Protocol, Published
 from geomprobe.ranks import Ranks
 from geomprobe.results import (
     CURVE_COLUMNS,
@@ -95,7 +96,7 @@ def analyze(
     limit : int, optional
         Most rows of each split, the first ones; for a quick look.
     protocol : Protocol
-        Choices of the analysis; `train_poolings` decides whether ``weighted`` and ``attention`` are trained.
+        Choices of the analysis: `protocols.STRICT`, `protocols.PAPER`, or one of `protocols.choose`.
     out : path, optional
         Results folder. Finished cells are kept there and reused when the same cell is asked for again.
     similarity : bool
@@ -135,7 +136,8 @@ def analyze(
     if len({task.name for task in loaded}) < len(loaded):
         raise UsageError("A task is given twice.")
     encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=device) for m in models]
-    made = baseline_encoders(encoders, baselines, loaded, seed)
+    encoders = [configured(e, protocol) for e in encoders]
+    made = [(name, configured(e, protocol)) for name, e in baseline_encoders(encoders, baselines, loaded, seed)]
     one_layer = {id(e) for name, e in made if name != "random-init"}
     encoders += [e for _, e in made]
 
@@ -199,7 +201,7 @@ def analyze(
         curves=tables["curves"],
         examples=tables["examples"],
         influences=tables["influences"],
-        definitions=definitions(used),
+        definitions=definitions(used, protocol),
         run=run,
         training={name: log for name, (_, log) in runs.items() if log},
         similarities=alike,
@@ -280,7 +282,11 @@ def measure_task(
             failure = error
 
         def measured(of: np.ndarray | None) -> tuple[Tables, bool]:
-            return failed_cell("embedding", failure) if of is None else measure_cell(texts, of, seed)
+            if of is None:
+                return failed_cell("embedding", failure)
+            if protocol.published:
+                return published_cell(encoder, texts, of, protocol.published, seed)
+            return measure_cell(texts, of, seed)
 
         done = ranks.in_turns(missing, lambda cell: np.asarray(vectors[cell]) if cell in vectors else None, measured)
         for i, (cell, (part, whole)) in enumerate(done, 1):
@@ -291,7 +297,7 @@ def measure_task(
                 write_cell(folders[cell], tables[cell])
             progress(len(missing) + i, 2 * len(missing))
     else:
-        cut = int(tokenize(encoder, texts.texts, protocol.max_length).cut.sum())
+        cut = int(tokenize(encoder, texts.texts).cut.sum())
     return {kind: pd.concat([tables[cell][kind] for cell in cells]) for kind in CELL_COLUMNS}, cut
 
 
@@ -314,9 +320,8 @@ def embed_cells(
             texts.texts,
             sorted({pool for _, pool in cells}),
             sorted({layer for layer, _ in cells}),
-            max_length=protocol.max_length,
             poolers={cell: found[0].pooler for cell, found in trained.items()},
-            seed=seed,
+            seed=query_seed(encoder, protocol, seed),
             store=Store(),
             ranks=ranks,
             progress=lambda part, whole: progress(part, 2 * whole),
@@ -413,7 +418,6 @@ def train_poolings(
             sorted({pool for _, pool in wanted}),
             sorted({layer for layer, _ in wanted})[ranks.rank :: ranks.world],
             seeds=range(seed, seed + protocol.pooling_seeds),
-            max_length=protocol.max_length,
             store=Store(),
         )
 
@@ -535,6 +539,54 @@ def size_tables(vectors: np.ndarray, matched: int | None, seed: int) -> dict[str
     return {"results": pd.DataFrame(rows), "curves": pd.concat(curves, ignore_index=True)}
 
 
+def published_cell(
+    encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choices: Published, seed: int
+) -> tuple[Tables, bool]:
+    """Return the tables of one cell by the published formulas, and whether nothing in it failed."""
+    try:
+        measured = paper.measure_rows(published_rows(encoder, texts, vectors, choices), choices, seed)
+    except CELL_ERRORS as error:
+        return failed_cell("published analysis", error)
+    return {kind: measured.get(kind, table([], columns)) for kind, columns in CELL_COLUMNS.items()}, True
+
+
+def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choices: Published) -> paper.Rows:
+    """Return what the published formulas are computed on: the rows of validation, repeated ones too.
+
+    Where the sentences of a pair are encoded apart, geometry and the token probe take the unique sentences.
+    """
+    task, (first, second) = texts.task, texts.validation
+    if second is None:
+        at, clusters = first, paper.row_clusters(task.validation.first)
+        y_clusters = clusters
+    else:
+        at, clusters = texts.geometry, task.geometry_rows.clusters
+        home = dict(zip(texts.geometry.tolist(), clusters.tolist(), strict=True))
+        y_clusters = np.array([home[row] for row in first.tolist()], np.int64)
+    if "token" not in choices.parts:
+        targets = np.full(len(texts.texts), -1)
+    elif choices.token_target == "word":
+        targets = paper.top_words(texts.texts)
+    else:
+        targets = paper.top_tokens(encoder.tokenize(texts.texts)[0], encoder.tokenizer.all_special_ids)
+    train = None
+    if task.train is not None and texts.train is not None:
+        sides = [side for side in texts.train if side is not None]
+        once = sides[0] if len(sides) == 1 else np.unique(np.concatenate(sides))
+        X = pair_features(pair_vectors(vectors, texts.train))
+        train = vectors[once], targets[once], X, task.train.labels
+    return paper.Rows(
+        vectors[at],
+        paper.score_classes(task.validation.labels) if second is None else None,
+        clusters,
+        targets[at],
+        pair_features(pair_vectors(vectors, texts.validation)),
+        task.validation.labels,
+        y_clusters,
+        train,
+    )
+
+
 def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None]) -> probes.PairVectors:
     """Return the vectors of a split's rows."""
     first, second = sides
@@ -612,8 +664,28 @@ def check_folder(folder: Path) -> None:
             return
 
 
+def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
+    """Return the encoder with the length and the padding of a protocol; no longer than the encoder can take."""
+    if protocol.max_length is not None:
+        encoder = limited(encoder, min(protocol.max_length, encoder.max_length))
+    if protocol.padding == "visible":
+        weights = encoder.hash
+        encoder = replace(encoder, unmasked_length=encoder.max_length)
+        encoder.__dict__["hash"] = weights
+    return encoder
+
+
+def query_seed(encoder: Encoder, protocol: Protocol, seed: int) -> int:
+    """Return the seed of an untrained attention pooling: that of the run, or one for these weights."""
+    return seed if protocol.query == "shared" else seed + int(encoder.hash[:12], 16)
+
+
 def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Task:
     """Return the task as it is analysed: at most `limit` rows a split, at most `max_train_rows` to fit probes on."""
+    if protocol.published:
+        keep = [None if s is None else s.take(labelled_rows(s)) for s in (task.train, task.validation)]
+        assert keep[1] is not None
+        task = replace(task, train=keep[0] if protocol.published.probe_rows == "train" else None, validation=keep[1])
     if limit is not None:
         if limit < 2:
             raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")
@@ -622,6 +694,10 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
             train=task.train and task.train.take(np.arange(min(limit, len(task.train)))),
             validation=task.validation.take(np.arange(min(limit, len(task.validation)))),
         )
+    if protocol.rows is not None:
+        task = replace(task, validation=task.validation.take(np.arange(min(protocol.rows, len(task.validation)))))
+    if protocol.pairs == "joined":
+        task = paper.joined(task)
     if task.train is not None:
         task = replace(task, train=probes.cap_train(task.train, max_rows=protocol.max_train_rows, seed=seed))
     return task
@@ -651,10 +727,12 @@ def unique_names(encoders: Sequence[Encoder]) -> dict[int, str]:
     return names
 
 
-def definitions(used: Sequence[str]) -> dict[str, Any]:
+def definitions(used: Sequence[str], protocol: Protocol) -> dict[str, Any]:
     """Return the definitions of the metrics that occur, from the registry and the probes."""
     known = metrics.definitions() | probes.DEFINITIONS | trained_pooling.DEFINITIONS
     known |= sample_size.DEFINITIONS | SIMILARITY_DEFINITIONS
+    if protocol.published:
+        known |= paper.definitions(known, used)
     return {name: known[name] for name in used if name in known}
 
 
@@ -662,7 +740,9 @@ def pooling_entry(name: str, tasks: Sequence[Task], protocol: Protocol, seed: in
     """Return what run.json says of a pooling; `trained` is None for one without parameters."""
     pooler = make_pooler(name, 1, seed=seed)
     if name not in TRAINABLE or not protocol.train_poolings:
-        return {"name": name, "trained": pooler.trained, "note": pooler.note, "untrained_on": {}}
+        drawn = name == "attention" and protocol.query == "per-model"
+        note = "untrained pooling, a query drawn for each model" if drawn else pooler.note
+        return {"name": name, "trained": pooler.trained, "note": note, "untrained_on": {}}
     reasons = {task.name: trained_pooling.why_untrainable(task) for task in tasks}
     untrained = {task: reason for task, reason in reasons.items() if reason}
     trained = len(untrained) < len(reasons)

@@ -227,12 +227,13 @@ FILES = {
     "examples.parquet": "scores of the probes, example by example",
     "definitions.json": "what each metric is",
     "run.json": "provenance",
+    "audit.json": "every number of an audit",
 }
 
 
 def downloads(facts: Facts) -> Section:
     """The files behind the report."""
-    items = [{"name": name, "text": what} for name, what in FILES.items()]
+    items = [{"name": name, "text": what} for name, what in FILES.items() if name != "audit.json"]
     lead = f"{count(len(facts.rows))} numbers, {count(len(facts.comparisons))} differences."
     return {"id": "downloads", "title": "Data", "lead": lead, "blocks": [{"type": "downloads", "items": items}]}
 

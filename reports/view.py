@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from geomprobe.results import Results
-from reports import sections, tables, wording
+from reports import audit, sections, tables, wording
 from reports.blocks import Block, Section, Table
 from reports.facts import Facts, judgement, load
 from reports.findings import SHOWN, Finding, findings
@@ -80,13 +80,15 @@ def build_view(source: str | Path | Results) -> dict[str, Any]:
     Parameters
     ----------
     source : path or Results
-        A results folder, or results in memory.
+        A results folder, the folder of an audit, or results in memory.
 
     Raises
     ------
     InputError
         The folder is missing, incomplete or damaged.
     """
+    if not isinstance(source, Results) and (Path(source) / audit.FILE).is_file():
+        return audit.build_view(Path(source), VIEW_VERSION)
     facts = load(source)
     found = findings(facts)
     view: View = {

@@ -13,6 +13,7 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import (
     Baselines,
+    Choices,
     DataDir,
     Device,
     Json,
@@ -23,6 +24,7 @@ from geomprobe.cli.options import (
     Out,
     Pools,
     Positive,
+    ProtocolName,
     RowId,
     Seed,
     Tasks,
@@ -33,6 +35,7 @@ from geomprobe.cli.output import Output, split_list
 from geomprobe.common import UsageError, hash_bytes
 
 if TYPE_CHECKING:
+    from geomprobe.protocols import Protocol
     from geomprobe.results import Results
     from geomprobe.tasks.base import Task
 
@@ -51,6 +54,8 @@ def analyze(
     baseline: Baselines = None,
     data: DataDir = None,
     limit: Limit = None,
+    protocol: ProtocolName = "strict",
+    set_: Choices = None,
     device: Device = "auto",
     seed: Seed = 0,
     out: Out = None,
@@ -65,7 +70,19 @@ def analyze(
     output = Output(as_json)
     columns = {"text": split_list(text), "label": label, "row_id": row_id, "kind": kind, "positive": positive}
     results, folder = run_grid(
-        output, models, pool, untrained, task, columns, layer, baseline, data, limit, device, seed, out
+        output,
+        models,
+        pool,
+        task,
+        columns,
+        layer,
+        baseline,
+        data,
+        limit,
+        device,
+        seed,
+        out,
+        chosen_protocol(protocol, set_, untrained),
     )
     finish(output, results, folder)
 
@@ -74,7 +91,6 @@ def run_grid(
     output: Output,
     models: Sequence[str],
     pool: Sequence[str] | None,
-    untrained: bool,
     task: Sequence[str] | None,
     columns: Mapping[str, Any],
     layer: Sequence[str] | None,
@@ -84,6 +100,7 @@ def run_grid(
     device: str,
     seed: int,
     out: Path | None,
+    protocol: Protocol,
     similarity: bool = False,
     complete: Callable[[Results], Any] | None = None,
 ) -> tuple[Results, Path]:
@@ -91,11 +108,10 @@ def run_grid(
     from geomprobe.grid import GLUE
     from geomprobe.grid import analyze as run
     from geomprobe.pooling import POOLINGS
-    from geomprobe.protocols import STRICT
     from geomprobe.ranks import join
 
     poolings, tasks, baselines = split_list(pool) or ["mean"], split_list(task) or list(GLUE), split_list(baseline)
-    folder = out or Path("runs/analyze") / folder_name(models, *tasks, str(limit), str(seed))
+    folder = out or Path("runs/analyze") / folder_name(models, *tasks, str(limit), str(seed), *protocol_words(protocol))
     with join() as ranks, output.progress("measuring", quiet=not ranks.first) as progress:
         results = run(
             models,
@@ -103,7 +119,7 @@ def run_grid(
             list(POOLINGS) if "all" in poolings else poolings,
             parse_layers(split_list(layer) or ["last"]),
             baselines=baselines,
-            protocol=replace(STRICT, train_poolings=False) if untrained else STRICT,
+            protocol=protocol,
             data_dir=data,
             limit=limit,
             device=device,
@@ -123,6 +139,19 @@ def run_grid(
         if cut:
             output.warning(f"{entry['name']}: texts cut to the model's length: {cut}")
     return results, folder
+
+
+def chosen_protocol(name: str, settings: Sequence[str] | None, untrained: bool) -> Protocol:
+    """Return the protocol that the options describe."""
+    from geomprobe.protocols import choose
+
+    protocol = choose(name, settings or ())
+    return replace(protocol, train_poolings=False) if untrained else protocol
+
+
+def protocol_words(protocol: Protocol) -> list[str]:
+    """Return what a folder's name is made of besides: nothing for the default protocol."""
+    return [] if protocol.name == "strict" else [protocol.name]
 
 
 def file_tasks(names: Sequence[str], columns: Mapping[str, Any]) -> list[str | Task]:

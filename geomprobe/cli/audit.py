@@ -1,37 +1,160 @@
-"""`geomprobe audit`: are published numbers what they are called?"""
+"""`geomprobe audit`: are published numbers what they are called, and do the claims hold for given checkpoints?"""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from geomprobe.cli.options import Json
-from geomprobe.cli.output import Output
+from geomprobe.cli.errors import FAILED_CELLS
+from geomprobe.cli.options import DataDir, Device, Json, Limit, Seed, Tasks
+from geomprobe.cli.output import Output, split_list
+from geomprobe.common import UsageError, write_text
 
 
 def audit(
+    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Folders or hub ids.")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="NAME=MODEL,MODEL,… twice: two groups of seeds in place of two models.")
+    ] = None,
     published: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            help="JSON file of published results: an object of \"('task', 'model', 'pooling')\" or "
+            help="JSON file of published results, in place of models: an object of \"('task', 'model', 'pooling')\" or "
             '"task/model/pooling" to numbers and spectra.'
         ),
-    ],
-    out: Annotated[Path | None, typer.Option("--out", help="Also write the findings to this .json file.")] = None,
+    ] = None,
+    task: Tasks = None,
+    data: DataDir = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to write [default: runs/audit/NAME]; with --published a .json file."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Audit a file of published numbers.
+    """Audit the claims of Predict and Reconstruct on checkpoints, or a file of published numbers.
 
-    Finds what can be found without a model: cells that coincide, numbers that differ though their vectors do not,
-    probes below the majority class, differences within their uncertainty, ranks that cannot be compared.
+    MODEL_A stands for the published MLM encoder, MODEL_B for the hybrid one. Both are measured by the published
+    analysis, by the default protocol, and with every choice between the two replaced alone; for each claim: as
+    published, by the same analysis, corrected with interval and verdict, and the choice that moves it most. Finished
+    cells are kept: the same command continues an interrupted one.
+
+    With --published: what such a file shows about itself, without a model.
     """
+    output = Output(as_json)
+    if published is not None:
+        if models or group:
+            raise UsageError("--published takes no models.", "Give either a file or two models.")
+        audit_file(output, published, out)
+        return
+    from geomprobe.cli.compare import parse_groups
+
+    groups = parse_groups(group or [])
+    if bool(models) == bool(groups) or len(models or groups) != 2:
+        raise UsageError(
+            "audit takes two models, two groups of seeds, or a file of published numbers.",
+            "geomprobe audit MODEL_A MODEL_B, --group mlm=a,b,c --group hybrid=d,e,f, or --published FILE",
+        )
+    audit_models(output, models or [], groups, split_list(task), data, limit, device, seed, out)
+
+
+def audit_models(
+    output: Output,
+    models: list[str],
+    groups: dict[str, list[str]],
+    tasks: list[str],
+    data: Path | None,
+    limit: int | None,
+    device: str,
+    seed: int,
+    out: Path | None,
+) -> None:
+    """Audit two models or two groups, write the report, print the claims."""
+    from geomprobe.audit.checkpoints import audit_checkpoints
+    from geomprobe.cli.analyze import folder_name
+    from geomprobe.cli.siblings import sibling
+    from geomprobe.grid import GLUE, check_folder
+
+    write_report = sibling("reports").write_report
+    sides = groups or {"A": models[:1], "B": models[1:]}
+    paths = [path for members in sides.values() for path in members]
+    tasks = tasks or list(GLUE)
+    folder = out or Path("runs/audit") / folder_name(paths, *groups, *tasks, str(limit), str(seed))
+    check_folder(folder)
+    document = audit_checkpoints(
+        sides,
+        tasks,
+        grouped=bool(groups),
+        data_dir=data,
+        limit=limit,
+        device=device,
+        seed=seed,
+        out=folder,
+        bars=output.progress,
+    )
+    write_text(folder / "claims.md", claims_page(document))
+    output.note("writing the report")
+    html, pdf = folder / "report.html", folder / "report.pdf"
+    write_report(folder, html, pdf, folder / "report.json")
+    files = {"results": str(folder), "audit": str(folder / "audit.json"), "html": str(html), "pdf": str(pdf)}
+    if output.as_json:
+        output.result(document | {"files": files})
+    else:
+        output.table([row for claim in document["claims"] for row in claim_rows(claim)])
+        said = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
+        output.result(document, "\n".join([*said, "", *(f"{key}: {value}" for key, value in files.items())]))
+    if document["failed_cells"]:
+        output.warning(f"{document['failed_cells']} cells failed; the results folders say which")
+        raise typer.Exit(FAILED_CELLS)
+
+
+def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
+    """Return a line for each task: B − A as published, by its protocol, corrected, and what moves it most."""
+
+    def shown(number: dict[str, Any] | None) -> str:
+        if number is None or number["diff"] is None:
+            return "–"
+        text = f"{number['diff']:+.4g}"
+        return text if number.get("ci_low") is None else f"{text} [{number['ci_low']:.4g}, {number['ci_high']:.4g}]"
+
+    rows = []
+    for line in claim["tasks"]:
+        row = {
+            "claim": claim["name"],
+            "task": line["task"],
+            "published": shown(line["published"]),
+            "its protocol": shown(line["paper"]),
+            "corrected": shown(line["checkpoint"]),
+            "verdict": line["checkpoint"]["verdict"] if line["checkpoint"] else "–",
+        }
+        if "objective" in claim["verdicts"]:
+            row["objectives"] = shown(line["objective"])
+            row["their verdict"] = line["objective"]["verdict"] if line["objective"] else "–"
+        rows.append(row | {"moved most by": line["largest"] or "–"})
+    return rows
+
+
+def claims_page(document: dict[str, Any]) -> str:
+    """Return the claims as Markdown: the verdicts in words, and a table of them all."""
+    said = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
+    rows = [row for claim in document["claims"] for row in claim_rows(claim)]
+    table = [f"| {' | '.join(rows[0])} |", "|" + "---|" * len(rows[0])]
+    table += [f"| {' | '.join(row.values())} |" for row in rows]
+    a, b = document["sides"]
+    head = f"B − A with 95 % intervals; A is {a}, B is {b}."
+    return "\n".join([*(f"- {sentence}" for sentence in said), "", head, "", *table, ""])
+
+
+def audit_file(output: Output, published: Path, out: Path | None) -> None:
+    """Audit a file of published numbers."""
     from geomprobe.audit import audit_published, read_published
     from geomprobe.common import write_json
 
-    output = Output(as_json)
     cells = read_published(published)
     findings = audit_published(cells)
     document = {"file": published.name, "cells": len(cells), "findings": [asdict(finding) for finding in findings]}

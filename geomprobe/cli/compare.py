@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geomprobe.cli.analyze import finish, run_grid
+from geomprobe.cli.analyze import chosen_protocol, finish, run_grid
 from geomprobe.cli.options import (
     Baselines,
+    Choices,
     DataDir,
     Device,
     Json,
@@ -19,6 +20,7 @@ from geomprobe.cli.options import (
     Out,
     Pools,
     Positive,
+    ProtocolName,
     RowId,
     Seed,
     Tasks,
@@ -54,6 +56,8 @@ def compare(
     baseline: Baselines = None,
     data: DataDir = None,
     limit: Limit = None,
+    protocol: ProtocolName = "strict",
+    set_: Choices = None,
     device: Device = "auto",
     seed: Seed = 0,
     out: Out = None,
@@ -93,8 +97,8 @@ def compare(
         results.similarities = with_groups(results.similarities, members)
 
     results, folder = run_grid(
-        output, paths, pool, untrained, task, columns, layer, baseline, data, limit, device, seed, out,
-        similarity=True, complete=differences,
+        output, paths, pool, task, columns, layer, baseline, data, limit, device, seed, out,
+        chosen_protocol(protocol, set_, untrained), similarity=True, complete=differences,
     )  # fmt: skip
     output.note("writing the report")
     html, pdf = folder / "report.html", folder / "report.pdf"

@@ -47,3 +47,10 @@ Positive = Annotated[
 Layers = Annotated[list[str] | None, typer.Option("--layer", help="last, all, or numbers from 0. [default: last]")]
 Limit = Annotated[int | None, typer.Option(help="Most rows of each split, for a quick look.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to write. [default: runs/analyze/NAME]")]
+ProtocolName = Annotated[
+    str, typer.Option("--protocol", help="strict, or paper: the published analysis, choice by choice (docs/audit.md).")
+]
+Choices = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Replace one choice of the protocol, such as protocol.pairs=separate; repeatable."),
+]

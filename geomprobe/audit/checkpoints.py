@@ -1,0 +1,375 @@
+"""The audit of checkpoints: both protocols and every single choice between them, on the same rows, claim by claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+
+from geomprobe import comparison
+from geomprobe.audit.claims import CLAIMED, CLAIMS, GAP, SILENT, SOURCE, Claim, Number, overall, sentence, status
+from geomprobe.common import write_json
+from geomprobe.encoders import load_encoder
+from geomprobe.grid import GLUE, analyze
+from geomprobe.inference import intervals
+from geomprobe.protocols import PAPER, STRICT, Protocol, switched
+from geomprobe.results import COMPARISON_COLUMNS, Results, table, write_results
+from geomprobe.tasks import load_task
+from geomprobe.tasks.base import Task
+
+POOLINGS = ("mean", "max")
+PROVENANCE = ("created", "geomprobe_version", "versions", "hardware", "command", "seed", "limit", "models", "tasks")
+Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One choice of the published analysis replaced by that of the strict protocol.
+
+    Attributes
+    ----------
+    choice, word : str
+        As `--set protocol.CHOICE=WORD` takes them.
+    parts : tuple of str
+        What it can move, and is computed anew.
+    meaning : str
+        What changes.
+    """
+
+    choice: str
+    word: str
+    parts: tuple[str, ...]
+    meaning: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.choice}={self.word}"
+
+
+PROBES = ("task", "token")
+SWITCHES = (
+    Switch("rows", "all", ("geometry", "task"), "all rows in place of the first 2,000 (token probe not redone)"),
+    Switch("pairs", "separate", ("geometry", *PROBES), "each sentence of a pair on its own in place of one text"),
+    Switch("padding", "hidden", ("geometry", *PROBES), "padding masked, where the encoder saw it"),
+    Switch("uniformity_rows", "all", ("geometry",), "all pairs in place of a random 1,000 rows"),
+    Switch("centre", "yes", ("geometry",), "the mean vector removed before directions are taken"),
+    Switch("token_target", "word", ("token", "task"), "most frequent word in place of most frequent token"),
+    Switch("scaling", "folds", PROBES, "features scaled on the fitted rows in place of all rows"),
+    Switch("probe_rows", "train", PROBES, "fitted on 2,000 train rows, scored on validation"),
+    Switch("score", "skill", (), "skill over guessing in place of accuracy"),
+)  # fmt: skip
+
+OTHER_UNIT = ("score=skill",)  # skills and accuracies are not of one unit, so this choice is shown, and not ranked
+
+
+def applies(switch: Switch, task: Task) -> bool:
+    """Return whether a choice can change anything on a task."""
+    n = min(len(task.validation), PAPER.rows or len(task.validation))
+    if switch.choice == "rows":
+        return len(task.validation) > n
+    if switch.choice == "pairs":
+        return task.validation.second is not None
+    if switch.choice == "uniformity_rows":
+        return n > 1000
+    if switch.choice == "probe_rows":
+        return task.train is not None
+    return True
+
+
+def audit_checkpoints(
+    sides: Mapping[str, Sequence[Any]],
+    tasks: Sequence[str | Task] = GLUE,
+    *,
+    grouped: bool,
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    out: str | Path,
+    bars: Bars,
+) -> dict[str, Any]:
+    """Measure two checkpoints, or two groups of seeds, by both protocols and by every single choice between them.
+
+    Parameters
+    ----------
+    sides : mapping of two names to models
+        A, which stands for the published MLM encoder, and B, which stands for the hybrid one.
+    grouped : bool
+        Whether the sides are groups of seeds; else each holds one checkpoint, and its name is replaced by the model's.
+    out : path
+        Folder of audit.json, of the results folders strict/ and paper/, and of the cells of the switches.
+    bars : callable
+        Gives a context manager of ``progress(done, total)`` for a description.
+
+    Returns
+    -------
+    dict
+        The content of audit.json.
+    """
+    out = Path(out)
+    loaded = [t if isinstance(t, Task) else load_task(t, data_dir=data_dir) for t in tasks]
+    encoders = [load_encoder(model, device=device) for models in sides.values() for model in models]
+    common: dict[str, Any] = {"data_dir": data_dir, "limit": limit, "seed": seed}
+    paper = switched(PAPER, "score", "skill")  # adds numbers, and changes none but the balance's second form
+
+    def run(protocol: Protocol, some: Sequence[Task], poolings: Sequence[str], folder: Path) -> Results:
+        with bars(f"measuring: {protocol.name}") as bar:
+            return analyze(encoders, some, poolings, protocol=protocol, out=folder, progress=bar, **common)
+
+    strict_results = run(STRICT, loaded, POOLINGS, out / "strict")
+    paper_results = run(replace(paper, name="paper"), loaded, POOLINGS, out / "paper")
+    names = iter([entry["name"] for entry in strict_results.run["models"]])
+    groups = {name: [next(names) for _ in models] for name, models in sides.items()}
+    if not grouped:
+        groups = {members[0]: members for members in groups.values()}
+    strict, published = compared(strict_results, groups, grouped), compared(paper_results, groups, grouped)
+    strict = with_gap(strict)
+    for folder, results in (("strict", strict_results), ("paper", paper_results)):
+        write_results(out / folder, results)
+
+    moved: dict[str, pd.DataFrame] = {}
+    for switch in SWITCHES:
+        some = [task for task in loaded if applies(switch, task)]
+        if not switch.parts or not some:
+            continue
+        frames = []
+        for part, poolings in ((("geometry",), POOLINGS), (PROBES, ("mean",))):
+            wanted = tuple(p for p in part if p in switch.parts)
+            if wanted:
+                protocol = switched(paper, switch.choice, switch.word)
+                assert protocol.published is not None
+                protocol = replace(
+                    protocol, name=f"paper, {switch.name}", published=replace(protocol.published, parts=wanted)
+                )
+                found = run(protocol, some, poolings, out / "switches" / f"{switch.choice}-{wanted[0]}")
+                frames.append(compared(found, groups, grouped))
+        moved[switch.choice] = pd.concat(frames)
+    seeds = min(len(members) for members in groups.values())
+    level = "objective" if grouped and seeds >= comparison.MIN_SEEDS else "checkpoint"
+    sources = {"strict": strict, "paper": published, **moved}
+    document = {
+        "kind": "audit",
+        "sides": {name: list(members) for name, members in groups.items()},
+        "grouped": grouped,
+        "level": level,
+        "published": {"source": SOURCE, "a": "MLM", "b": "hybrid"},
+        "tasks": names_of(loaded),
+        "claims": [one_claim(claim, names_of(loaded), sources, groups, level, grouped) for claim in CLAIMS],
+        "choices": [
+            {"choice": s.choice, "paper": paper_word(s.choice), "strict": s.word, "meaning": s.meaning}
+            for s in SWITCHES
+        ],
+        "failed_cells": int(strict_results.run["failed_cells"] + paper_results.run["failed_cells"]),
+        "run": {key: strict_results.run[key] for key in PROVENANCE},
+    }  # fmt: skip
+    write_json(out / "audit.json", document)
+    return document
+
+
+def names_of(tasks: Sequence[Task]) -> list[str]:
+    """Return the names of tasks."""
+    return [task.name for task in tasks]
+
+
+def paper_word(choice: str) -> str:
+    """Return the published value of a choice, as `--set` takes it."""
+    value = getattr(PAPER, choice) if hasattr(PAPER, choice) else getattr(PAPER.published, choice)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def compared(results: Results, groups: Mapping[str, Sequence[str]], grouped: bool) -> pd.DataFrame:
+    """Add the differences of the seeds in their order, and of the groups, to the results; return them."""
+    a, b = groups.values()
+    frames = []
+    for first, second in zip(a, b, strict=False):
+        frames.append(comparison.add_comparisons(results, first, second).comparisons)
+    results.comparisons = table(pd.concat(frames), COMPARISON_COLUMNS)
+    if grouped:
+        comparison.compare_groups(results, groups)
+    return results.comparisons
+
+
+def with_gap(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add the difference of the skills of the task probe and of the lexical probe to a table of comparisons.
+
+    The influences of the two probes are not kept on the same rows, so the standard error is bounded by the sum of both
+    (Cauchy-Schwarz): the interval is conservative. p-values are adjusted over the tasks.
+    """
+    added = []
+    for _, part in frame.groupby(["a", "b", "level"], sort=False):
+        lines = []
+        for task in dict.fromkeys(part["task"]):
+            for pooling in POOLINGS:
+                here = part[(part["task"] == task) & (part["pooling"] == pooling)]
+                task_probe = _first(here, ("semantic_skill", "sts_probe_spearman"))
+                lexical = _first(here, ("lexical_word_content_skill", "lexical_top_token_skill"))
+                if task_probe is not None and lexical is not None:
+                    lines.append(_gap(task_probe, lexical))
+        p = np.array([line["p"] for line in lines], float)
+        adjusted = intervals.holm(p) if len(p) else p
+        for line, p_holm in zip(lines, adjusted, strict=True):
+            line["p_holm"] = p_holm
+            line["verdict"] = intervals.verdict(line["diff"], p_holm, None)
+        added += lines
+    return table(pd.concat([frame, table(added, COMPARISON_COLUMNS)]), COMPARISON_COLUMNS) if added else frame
+
+
+def _first(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any] | None:
+    for name in names:
+        rows = frame[frame["metric"] == name]
+        if len(rows):
+            first = rows.astype(object).where(rows.notna(), None).iloc[0]
+            return {str(column): value for column, value in first.items()}
+    return None
+
+
+def _gap(task_probe: dict[str, Any], lexical: dict[str, Any]) -> dict[str, Any]:
+    """Return the comparison of (task probe − lexical probe) from those of its parts."""
+    line = {key: task_probe[key] for key in ("a", "b", "level", "task", "layer", "pooling")}
+    line |= {"view": GAP[1], "metric": GAP[0], "family": "balance", "n": min(task_probe["n"], lexical["n"])}
+    line |= {key: task_probe[key] - lexical[key] for key in ("value_a", "value_b", "diff")}
+    if task_probe["se"] is None or lexical["se"] is None:
+        whose = task_probe if task_probe["se"] is None else lexical
+        return line | {"p": np.nan, "ci_method": whose["ci_method"]}
+    se = task_probe["se"] + lexical["se"]
+    if se == 0:
+        low = high = line["diff"]
+        p = 1.0 if line["diff"] == 0 else 0.0
+    else:
+        reach = max((part["ci_high"] - part["diff"]) / part["se"] for part in (task_probe, lexical) if part["se"] > 0)
+        low, high = line["diff"] - reach * se, line["diff"] + reach * se
+        dof = brentq(lambda f: intervals.t_quantile(0.975, f) - max(reach, 1.96001), 1.0, 1e9)
+        p = intervals.p_two_sided(line["diff"], se, dof)
+    method = "sum of the standard errors of both probes, conservative"
+    return line | {"se": se, "ci_low": low, "ci_high": high, "p": p, "ci_method": method}
+
+
+def one_claim(
+    claim: Claim,
+    tasks: Sequence[str],
+    sources: Mapping[str, pd.DataFrame],
+    groups: Mapping[str, Sequence[str]],
+    level: str,
+    grouped: bool,
+) -> dict[str, Any]:
+    """Return what was published, measured and corrected for a claim, task by task, and its verdicts."""
+    pairs = list(zip(*groups.values(), strict=False))
+    objective = tuple(groups)
+    ends = pairs[0] if level == "checkpoint" else objective
+    lines: list[dict[str, Any]] = []
+    for task in tasks:
+        paper = found(sources["paper"], level, ends, task, claim.pooling, claim.paper)
+        switches = [
+            line
+            for switch in SWITCHES
+            if (line := one_switch(switch, claim, task, sources, level, ends, paper)) is not None
+        ]
+        same_unit = [s for s in switches if s["name"] not in OTHER_UNIT]
+        named = max(same_unit, key=lambda s: abs(s["moved"]), default=None)
+        lines.append(
+            {
+                "task": task,
+                "published": _published(claim, task),
+                "paper": paper,
+                "checkpoint": found(sources["strict"], "checkpoint", pairs[0], task, claim.pooling, claim.strict),
+                "checkpoints": [
+                    None if one is None else one["verdict"]
+                    for pair in pairs
+                    for one in [found(sources["strict"], "checkpoint", pair, task, claim.pooling, claim.strict)]
+                ],
+                "objective": found(sources["strict"], "objective", objective, task, claim.pooling, claim.strict)
+                if grouped
+                else None,
+                "beside": found(sources["strict"], level, ends, task, claim.pooling, (claim.beside,))
+                if claim.beside
+                else None,
+                "switches": switches,
+                "largest": named and named["name"],
+            }
+        )
+    verdicts: dict[str, dict[str, Any]] = {}
+    for at in ("checkpoint", "objective") if grouped else ("checkpoint",):
+        said = [status(line[at]["verdict"], claim.expected) if line[at] else SILENT for line in lines]
+        verdicts[at] = {"overall": overall(said), "statuses": said, "sentence": sentence(claim, said, at)}
+        if claim.beside and at == level:
+            beside = [status(line["beside"]["verdict"], claim.expected) if line["beside"] else SILENT for line in lines]
+            verdicts[at]["sentence"] += f" With the mean vector removed: {overall(beside)}"
+            verdicts[at]["sentence"] += f" (as claimed in {beside.count(CLAIMED)} of {len(beside)})."
+        if at == "checkpoint" and len(pairs) > 1:
+            every = [status(v, claim.expected) for line in lines for v in line["checkpoints"] if v]
+            verdicts[at]["sentence"] += f" Over {len(pairs)} pairs of seeds: as claimed in {every.count(CLAIMED)}"
+            verdicts[at]["sentence"] += f" of {len(every)}."
+    return {
+        "name": claim.name,
+        "statement": claim.statement,
+        "expected": claim.expected,
+        "pooling": claim.pooling,
+        "note": claim.note,
+        "tasks": lines,
+        "verdicts": verdicts,
+    }
+
+
+def one_switch(
+    switch: Switch,
+    claim: Claim,
+    task: str,
+    sources: Mapping[str, pd.DataFrame],
+    level: str,
+    ends: Sequence[str],
+    paper: dict[str, Any] | None,
+) -> dict[str, Any] | None:
+    """Return the claim's number with one choice replaced, None where that choice cannot move it."""
+    if paper is None:
+        return None
+    frame, numbers = sources.get(switch.choice), claim.paper
+    if switch.choice == "score":
+        skills = {"lexical": "lexical_top_token_skill", "balance": GAP[0], "probes": "semantic_skill"}
+        if claim.name not in skills:
+            return None
+        frame, numbers = sources["paper"], ((skills[claim.name], "raw"),)
+    elif switch.choice in ("uniformity_rows", "centre") and claim.name != "uniformity":
+        return None  # of these claims only uniformity is a function of directions
+    elif switch.choice == "token_target" and claim.name not in ("lexical", "balance"):
+        return None
+    elif switch.choice == "centre":
+        numbers = (("uniformity", "centred"),)
+    if frame is None:
+        return None
+    one = found(frame, level, ends, task, claim.pooling, numbers)
+    return None if one is None else one | {"name": switch.name, "moved": one["diff"] - paper["diff"]}
+
+
+def found(
+    frame: pd.DataFrame, level: str, ends: Sequence[str], task: str, pooling: str, numbers: Sequence[Number]
+) -> dict[str, Any] | None:
+    """Return the first of some numbers that was compared, JSON-ready; None where none was."""
+    here = frame[
+        (frame["level"] == level) & (frame["a"] == ends[0]) & (frame["b"] == ends[1])
+        & (frame["task"] == task) & (frame["pooling"] == pooling)
+    ]  # fmt: skip
+    if len(here):
+        here = here[here["layer"] == here["layer"].max()]
+    for metric, view in numbers:
+        rows = here[(here["metric"] == metric) & (here["view"].fillna("raw").replace("", "raw") == view)]
+        if len(rows):
+            row = rows.iloc[0]
+            line: dict[str, Any] = {"metric": metric, "view": view, "verdict": str(row["verdict"])}
+            line["method"] = str(row["ci_method"])
+            for key in ("value_a", "value_b", "diff", "ci_low", "ci_high", "n"):
+                line[key] = None if pd.isna(row[key]) else float(row[key])
+            return line
+    return None
+
+
+def _published(claim: Claim, task: str) -> dict[str, float] | None:
+    if task not in claim.published:
+        return None
+    b, a = claim.published[task]
+    return {"value_a": a, "value_b": b, "diff": b - a}

@@ -1,0 +1,552 @@
+"""The formulas and probes of the published analysis of Predict and Reconstruct (arXiv 2606.05173), number for number.
+
+Arrays in, numbers out; float64. What the published code leaves to chance is seeded here. `geomprobe.protocols.PAPER` is
+the bundle of its choices; each of them can be replaced alone.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from geomprobe import inference
+from geomprobe.inference import intervals, probe_tests
+from geomprobe.protocols import Published
+from geomprobe.results import INFLUENCE_COLUMNS, RESULT_COLUMNS, table
+from geomprobe.tasks.base import Task
+from geomprobe.tasks.words import words
+
+DEFINITION = "paper"
+SEPARATOR = " [SEP] "
+T = 2.0
+MIN_CLASS_ROWS = 5
+TOKEN_FOLDS, TASK_FOLDS = 3, 5
+SCORE_EDGES = (1, 2, 3, 4)  # STS-B scores become five classes for alignment and class distances
+BLOCK = 1024
+
+FORMULAS = {
+    "effective_rank": "exp H(σ/Σσ), σ the singular values of the centred matrix",
+    "spectral_entropy": "H(p)/log min(N, D), p = σ²/Σσ², σ the singular values of the centred matrix",
+    "stable_rank": "Σσ²/σ_1²",
+    "rank_90": "smallest k whose leading k of σ² hold 90 % of their sum",
+    "uniformity": "log mean_{i<j} exp(−2‖z_i−z_j‖²) over a seeded random 1,000 rows where there are more, else all",
+    "alignment": "unweighted mean over classes of mean_{i<j} (‖z_i−z_j‖²)²; STS-B classes: score cut at 1, 2, 3, 4",
+    "class_distance_within": "mean ‖z_i−z_j‖ over all pairs of rows of one class, pooled over classes",
+    "class_distance_between": "mean ‖z_i−z_j‖ over all pairs of rows of two classes",
+    "class_distance_ratio": "class_distance_within / class_distance_between",
+    "lexical_top_token_accuracy": "mean over 3 folds of the validation rows of the accuracy for the most frequent "
+    "token of a row (special tokens left out, tokens of at least 5 rows); scaled on all rows, "
+    "logistic regression by saga, C = 1, 500 iterations",
+    "semantic_accuracy": "mean over 5 folds of the validation rows of the accuracy for the label; same probe",
+    "semantic_macro_f1": "mean over the same 5 folds of the unweighted mean of F1 over classes",
+    "sts_probe_spearman": "Spearman correlation of the score with the predictions of ridge regression (penalty 1) in 5 "
+    "folds of the validation rows, scaled on all rows",
+    "semantic_lexical_balance": "task probe / token probe: semantic_accuracy (STS-B: sts_probe_spearman) / "
+    "lexical_top_token_accuracy",
+    "semantic_lexical_skill_gap": "semantic_skill (STS-B: sts_probe_spearman) − lexical_top_token_skill",
+    "lexical_top_token_skill": "(accuracy − majority) / (1 − majority), majority: share of the most frequent token",
+    "semantic_skill": "(accuracy − majority) / (1 − majority), majority: share of the most frequent label",
+}
+DIRECTIONS = {
+    "class_distance_within": "larger: rows of a class lie further apart",
+    "class_distance_between": "larger: rows of two classes lie further apart",
+    "class_distance_ratio": "smaller: classes are more compact against their distance",
+    "semantic_lexical_balance": "higher: the label is read better against the wording",
+    "semantic_lexical_skill_gap": "higher: the label is read better against the wording",
+}
+
+
+def definitions(known: dict[str, Any], used: Sequence[str]) -> dict[str, Any]:
+    """Return the definitions of the metrics of this module that occur, with the formulas of this module.
+
+    Parameters
+    ----------
+    known : dict
+        Definitions of the registry and the probes, by metric.
+    used : sequence of str
+    """
+    source = "arXiv 2606.05173 (2026), its analysis code"
+    found = {}
+    for name in used:
+        if name in FORMULAS:
+            entry = known.get(
+                name, {"name": name, "range": "", "direction": DIRECTIONS.get(name, ""), "invariances": ""}
+            )
+            found[name] = entry | {
+                "formula": FORMULAS[name],
+                "source": source,
+                "definitions": {DEFINITION: FORMULAS[name]},
+            }
+    return found
+
+
+# ---- geometry --------------------------------------------------------------------------------------------------------
+
+
+def singular_values(Z: np.ndarray) -> np.ndarray:
+    """Return the min(n, d) singular values of the centred matrix, largest first; Z of shape (n, d)."""
+    Z = np.asarray(Z, np.float64)
+    return np.linalg.svd(Z - Z.mean(0), compute_uv=False)
+
+
+def entropy(p: np.ndarray) -> float:
+    """Return −Σ p log p in nats, with 0 log 0 = 0."""
+    p = p[p > 0]
+    return float(-(p * np.log(p)).sum())
+
+
+def spectral_entropy(sigma: np.ndarray, bound: int) -> float:
+    """Return H(σ²/Σσ²)/log bound."""
+    p = sigma**2 / (sigma**2).sum()
+    return entropy(p) / float(np.log(bound))
+
+
+def effective_rank(sigma: np.ndarray) -> float:
+    """Return exp H(σ/Σσ)."""
+    return float(np.exp(entropy(sigma / sigma.sum())))
+
+
+def stable_rank(sigma: np.ndarray) -> float:
+    """Return Σσ²/σ_1²."""
+    return float((sigma**2).sum() / sigma[0] ** 2)
+
+
+def rank_90(sigma: np.ndarray) -> int:
+    """Return the smallest k whose leading k of σ² hold 90 % of their sum."""
+    return int(np.searchsorted(np.cumsum(sigma**2) / (sigma**2).sum(), 0.9)) + 1
+
+
+def directions(Z: np.ndarray, centre: bool = False) -> np.ndarray:
+    """Return the rows divided by their norm, less their mean first if asked; (n, d) float64, zero rows stay zero."""
+    Z = np.asarray(Z, np.float64)
+    Z = Z - Z.mean(0) if centre else Z
+    norms = np.linalg.norm(Z, axis=1, keepdims=True)
+    return Z / np.where(norms == 0, 1.0, norms)
+
+
+def pair_blocks(z: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (i, j, squared distances) of all pairs of rows i < j, in blocks of rows; z of shape (n, d)."""
+    w = z - z.mean(0)  # distances stay, and near directions keep their digits
+    squares = (w**2).sum(1)
+    for start in range(0, len(w), BLOCK):
+        part = w[start : start + BLOCK]
+        distances = squares[start : start + BLOCK, None] + squares[None, start:] - 2 * part @ w[start:].T
+        i, j = np.nonzero(np.arange(len(part))[:, None] < np.arange(len(w) - start)[None, :])
+        yield i + start, j + start, np.maximum(distances[i, j], 0)
+
+
+def uniformity_sample(n: int, most: int | None, seed: int) -> np.ndarray:
+    """Return the numbers of the rows that uniformity reads: all n, or `most` of them drawn without replacement."""
+    if most is None or n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+
+
+def uniformity(z: np.ndarray, t: float = T) -> float:
+    """Return log mean_{i<j} exp(−t‖z_i−z_j‖²) over the rows of z, shape (n, d)."""
+    total = sum(float(np.exp(-t * squared).sum()) for _, _, squared in pair_blocks(z))
+    return float(np.log(total / (len(z) * (len(z) - 1) / 2)))
+
+
+def alignment(z: np.ndarray, classes: np.ndarray, power: int = 4) -> float:
+    """Return the unweighted mean over classes of mean_{i<j} ‖z_i−z_j‖^power; classes of one row are left out."""
+    means = []
+    for label in np.unique(classes):
+        rows = z[classes == label]
+        if len(rows) > 1:
+            total = sum(float((squared ** (power / 2)).sum()) for _, _, squared in pair_blocks(rows))
+            means.append(total / (len(rows) * (len(rows) - 1) / 2))
+    return float(np.mean(means)) if means else float("nan")
+
+
+def class_distances(z: np.ndarray, classes: np.ndarray, squared: bool = False) -> tuple[float, float]:
+    """Return the mean distance of two rows of one class, and of two classes, each pooled over all pairs."""
+    sums, counts = np.zeros(2), np.zeros(2)
+    for i, j, square in pair_blocks(z):
+        same = classes[i] == classes[j]
+        distance = square if squared else np.sqrt(square)
+        sums += distance[same].sum(), distance[~same].sum()
+        counts += same.sum(), (~same).sum()
+    within, between = (float(s / c) if c else float("nan") for s, c in zip(sums, counts, strict=True))
+    return within, between
+
+
+def score_classes(labels: np.ndarray) -> np.ndarray:
+    """Return the classes of labels: themselves, or for scores their interval between 1, 2, 3 and 4."""
+    return np.digitize(labels, SCORE_EDGES) if np.issubdtype(labels.dtype, np.floating) else labels
+
+
+# ---- probes ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe predicts for rows it was not fitted on.
+
+    Attributes
+    ----------
+    predictions : ndarray of shape (n,)
+    fold : int64 ndarray of shape (n,)
+        The fold in which each row was predicted.
+    stopped : int
+        Fits that ended at the iteration limit.
+    """
+
+    predictions: np.ndarray
+    fold: np.ndarray
+    stopped: int = 0
+
+
+def top_tokens(ids: Sequence[np.ndarray], special: Sequence[int]) -> np.ndarray:
+    """Return the most frequent token of each row of ids (the first on ties), special ones left out; -1 where none is.
+
+    Returns
+    -------
+    int64 ndarray of shape (n,)
+    """
+    left_out = set(special)
+    counts = (Counter(t for t in row.tolist() if t not in left_out) for row in ids)
+    return np.array([count.most_common(1)[0][0] if count else -1 for count in counts], np.int64)
+
+
+def top_words(texts: Sequence[str]) -> np.ndarray:
+    """Return the number of the most frequent word of each text (the first on ties); -1 where it has none."""
+    numbers: dict[str, int] = {}
+    tops = [Counter(found).most_common(1)[0][0] if (found := words(text)) else None for text in texts]
+    return np.array([-1 if top is None else numbers.setdefault(top, len(numbers)) for top in tops], np.int64)
+
+
+def frequent(targets: np.ndarray) -> np.ndarray:
+    """Return which rows have a target that at least five rows share, bool (n,)."""
+    values, inverse, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    return (counts[inverse] >= MIN_CLASS_ROWS) & (values[inverse] >= 0)
+
+
+def fitted(
+    X: np.ndarray, y: np.ndarray, X_new: np.ndarray, scaling: str, max_iter: int, seed: int
+) -> tuple[np.ndarray, bool]:
+    """Return the predictions for new rows of the published probe, and whether it stopped at the iteration limit.
+
+    With scaling "folds" the features are scaled on the rows that are fitted; otherwise they come scaled.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.preprocessing import StandardScaler
+
+    if scaling == "folds":
+        scaler = StandardScaler().fit(X)
+        X, X_new = scaler.transform(X), scaler.transform(X_new)
+    if np.issubdtype(y.dtype, np.floating):
+        return Ridge().fit(X, y).predict(X_new), False
+    model = LogisticRegression(solver="saga", C=1.0, max_iter=max_iter, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    return model.predict(X_new), bool(np.max(model.n_iter_) >= max_iter)
+
+
+def cross_validated(X: np.ndarray, y: np.ndarray, n_folds: int, choices: Published, seed: int) -> Probed:
+    """Return what the published probe predicts for every row, each in the fold that leaves it out.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    y : ndarray of shape (n,)
+        int64 classes (stratified folds, logistic regression) or float64 scores (plain folds, ridge regression).
+    """
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]
+    from sklearn.model_selection import KFold, StratifiedKFold
+    from sklearn.preprocessing import StandardScaler
+
+    X = np.asarray(X, np.float64)
+    if choices.scaling == "all-rows":
+        X = StandardScaler().fit_transform(X)
+    scores = np.issubdtype(y.dtype, np.floating)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class with fewer rows than folds
+        folds = list((KFold if scores else StratifiedKFold)(n_folds).split(X, y))
+    jobs = min(n_folds, os.cpu_count() or 1)  # saga runs without the interpreter's lock
+    done = Parallel(n_jobs=jobs, prefer="threads")(
+        delayed(fitted)(X[rest], y[rest], X[held], choices.scaling, choices.max_iter, seed) for rest, held in folds
+    )
+    predictions, fold = np.empty_like(y), np.empty(len(y), np.int64)
+    for number, ((_, held), (predicted, _)) in enumerate(zip(folds, done, strict=True)):
+        predictions[held], fold[held] = predicted, number
+    return Probed(predictions, fold, sum(stopped for _, stopped in done))
+
+
+def held_out(X: np.ndarray, y: np.ndarray, X_new: np.ndarray, choices: Published, seed: int) -> Probed:
+    """Return what the published probe, fitted on train rows, predicts for other rows.
+
+    With scaling "all-rows" the scaler sees the new rows too, as in the published analysis.
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    X, X_new = np.asarray(X, np.float64), np.asarray(X_new, np.float64)
+    if choices.scaling == "all-rows":
+        scaler = StandardScaler().fit(np.concatenate([X, X_new]))
+        X, X_new = scaler.transform(X), scaler.transform(X_new)
+    predictions, stopped = fitted(X, y, X_new, choices.scaling, choices.max_iter, seed)
+    return Probed(predictions, np.zeros(len(X_new), np.int64), int(stopped))
+
+
+def accuracy(y: np.ndarray, probed: Probed) -> tuple[float, np.ndarray]:
+    """Return the mean over folds of the accuracy, and how much each row moves it, float64 (n,)."""
+    right = (y == probed.predictions).astype(np.float64)
+    sizes = np.bincount(probed.fold)
+    means = np.bincount(probed.fold, right) / sizes
+    return float(means.mean()), (right - means[probed.fold]) / (sizes[probed.fold] * len(sizes))
+
+
+def macro_f1(y: np.ndarray, probed: Probed) -> float:
+    """Return the mean over folds of the macro F1."""
+    from sklearn.metrics import f1_score
+
+    folds = [probed.fold == number for number in range(probed.fold.max() + 1)]
+    return float(np.mean([f1_score(y[f], probed.predictions[f], average="macro", zero_division=0) for f in folds]))
+
+
+def spearman(y: np.ndarray, probed: Probed) -> tuple[float, np.ndarray]:
+    """Return Spearman's correlation over all rows, and how much each row moves it."""
+    from scipy.stats import spearmanr
+
+    moved = probe_tests.CORRELATIONS["spearman"](probed.predictions, y) / len(y)
+    return float(spearmanr(y, probed.predictions).statistic), moved
+
+
+def majority(y: np.ndarray) -> float:
+    """Return the share of the most frequent class."""
+    return float(np.unique(y, return_counts=True)[1].max() / len(y))
+
+
+# ---- a cell ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that a cell is measured on.
+
+    Attributes
+    ----------
+    Z : float ndarray of shape (n, d)
+        Vectors of the rows of geometry and of the token probe.
+    classes : int64 ndarray of shape (n,) or None
+        Their classes; None where each sentence of a pair is a row of its own.
+    clusters : int64 ndarray of shape (n,)
+        Rows with the same number share a sentence and are not independent.
+    targets : int64 ndarray of shape (n,)
+        What the token probe names, -1 for nothing.
+    X, y : ndarray of shape (m, k), (m,)
+        Features and labels of the task probe.
+    y_clusters : int64 ndarray of shape (m,)
+    train : tuple of (Z, targets, X, y) or None
+        The same of the train split, where probes are fitted there.
+    """
+
+    Z: np.ndarray
+    classes: np.ndarray | None
+    clusters: np.ndarray
+    targets: np.ndarray
+    X: np.ndarray
+    y: np.ndarray
+    y_clusters: np.ndarray
+    train: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None = None
+
+
+class Sheet:
+    """The rows and influences of a cell as they are found."""
+
+    def __init__(self, d: int, view: str, seed: int, clusters: int):
+        self.place = {"view": view, "definition": DEFINITION, "d": d, "seed": seed}
+        self.n_clusters = clusters
+        self.rows: list[dict[str, Any]] = []
+        self.influences: list[dict[str, Any]] = []
+        self.moved: dict[str, tuple[float, np.ndarray]] = {}
+
+    def add(
+        self, metric: str, value: float, n: int, moved: np.ndarray | None = None, *, extra: float = 0.0, note: str = ""
+    ) -> None:
+        """Add a number; `moved` is how much each cluster of rows moves it, float64 (g,)."""
+        row = self.place | {"metric": metric, "n": n, "note": note, "status": "ok", "value": value}
+        if not np.isfinite(value):
+            row |= {"value": None, "status": "not applicable", "note": note or "undefined on these rows"}
+            moved = None
+        if moved is not None:
+            moved = np.pad(moved, (0, self.n_clusters - len(moved)))
+            found = intervals.degrees(moved)
+            if found >= intervals.MIN_DEGREES:
+                se = intervals.standard_error(moved, extra)
+                half = intervals.t_quantile((1 + intervals.LEVEL) / 2, found) * se
+                row |= {"se": se, "ci_low": value - half, "ci_high": value + half, "ci_method": "influence function"}
+            key = {"view": self.place["view"], "metric": metric, "definition": DEFINITION}
+            self.influences.append(key | {"contributions": moved.astype(np.float32), "extra": extra})
+            self.moved[metric] = value, moved
+        self.rows.append(row)
+
+    def missing(self, metric: str, n: int, reason: str) -> None:
+        """Add the row that stands where a number could not be computed."""
+        self.rows.append(self.place | {"metric": metric, "n": n, "status": "not applicable", "note": reason})
+
+
+def measure_rows(rows: Rows, choices: Published, seed: int) -> dict[str, Any]:
+    """Measure a cell by the formulas of this module.
+
+    Returns
+    -------
+    dict
+        "results" and "influences": tables with the columns of the results folder, without those of the cell.
+    """
+    numbers, clusters = np.unique(rows.clusters, return_inverse=True)
+    sheet = Sheet(rows.Z.shape[1], "centred" if choices.centre else "raw", seed, len(numbers))
+    if "geometry" in choices.parts:
+        _geometry(sheet, rows, clusters, choices, seed)
+    if "token" in choices.parts:
+        _token_probe(sheet, rows, clusters, choices, seed)
+    if "task" in choices.parts:
+        _task_probe(sheet, rows, np.searchsorted(numbers, rows.y_clusters), choices, seed)
+    if {"token", "task"} <= set(choices.parts):
+        _balance(sheet, choices)
+    return {"results": table(sheet.rows, RESULT_COLUMNS), "influences": table(sheet.influences, INFLUENCE_COLUMNS)}
+
+
+def _geometry(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
+    Z = np.asarray(rows.Z, np.float64)
+    n, d = Z.shape
+    moved = _influences(Z, ("effective_rank", "stable_rank", "rank_90"), "raw", clusters)
+    sigma = singular_values(Z)
+    bound = min(n, d) if choices.entropy_bound == "N" else min(n - 1, d)
+    sheet.add("effective_rank", effective_rank(sigma), n, **moved["effective_rank"])
+    sheet.add("spectral_entropy", spectral_entropy(sigma, bound), n)
+    sheet.add("stable_rank", stable_rank(sigma), n, **moved["stable_rank"])
+    sheet.add("rank_90", rank_90(sigma), n, **moved["rank_90"])
+    z = directions(Z, choices.centre)
+    sample = uniformity_sample(n, choices.uniformity_rows, seed)
+    moved = _influences(z[sample], ("uniformity",), "raw", clusters[sample], len(np.unique(clusters)))
+    note = "" if len(sample) == n else f"pairs of {len(sample):,} of {n:,} rows, drawn with the seed"
+    sheet.add("uniformity", uniformity(z[sample]), len(sample), note=note, **moved["uniformity"])
+    if rows.classes is not None:
+        sheet.add("alignment", alignment(z, rows.classes, choices.alignment_power), n)
+        within, between = class_distances(z, rows.classes, choices.class_distance == "squared")
+        sheet.add("class_distance_within", within, n)
+        sheet.add("class_distance_between", between, n)
+        sheet.add("class_distance_ratio", within / between if between else float("nan"), n)
+
+
+def _influences(
+    Z: np.ndarray, names: Sequence[str], view: str, clusters: np.ndarray, g: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return how each cluster moves metrics that the registry has by the same formula; {} where it is not known."""
+    frame, found = inference.measure(Z, metrics=names, views=[view], clusters=clusters)
+    moved: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for name, influence in zip(frame["metric"], found, strict=True):
+        if influence is not None and influence.rows is not None:
+            size = g or int(clusters.max()) + 1
+            contributions = np.bincount(clusters, influence.rows, minlength=size) / len(influence.rows)
+            moved[str(name)] = {"moved": contributions, "extra": influence.extra}
+    return moved
+
+
+def _probed(
+    X: np.ndarray, y: np.ndarray, train: tuple[np.ndarray, np.ndarray] | None, folds: int, choices: Published, seed: int
+) -> Probed:
+    if choices.probe_rows == "validation":
+        return cross_validated(X, y, folds, choices, seed)
+    assert train is not None
+    return held_out(*train, X, choices, seed)
+
+
+def _note(probed: Probed, choices: Published) -> str:
+    fits = int(probed.fold.max()) + 1
+    return f"{probed.stopped} of {fits} fits stopped at {choices.max_iter} iterations" if probed.stopped else ""
+
+
+def _scored(sheet: Sheet, stem: str, y: np.ndarray, probed: Probed, clusters: np.ndarray, choices: Published) -> None:
+    value, moved = accuracy(y, probed)
+    by_cluster = np.bincount(clusters, moved)
+    sheet.add(f"{stem}_accuracy", value, len(y), by_cluster, note=_note(probed, choices))
+    if choices.score == "skill":
+        room = 1 - majority(y)
+        skill = (value - 1 + room) / room if room else float("nan")
+        sheet.add(f"{stem}_skill", skill, len(y), by_cluster / (room or 1.0))
+
+
+def _token_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
+    train = None
+    if rows.train is not None and choices.probe_rows == "train":
+        Z, targets = rows.train[:2]
+        keep = frequent(targets)
+        train = np.asarray(Z)[keep], targets[keep]
+        use = np.isin(rows.targets, train[1])
+    else:
+        use = frequent(rows.targets)
+    y = rows.targets[use]
+    if len(np.unique(y if train is None else train[1])) < 2 or not len(y):
+        sheet.missing("lexical_top_token_accuracy", len(y), "fewer than two tokens lead at least five rows")
+        return
+    probed = _probed(rows.Z[use], y, train, TOKEN_FOLDS, choices, seed)
+    _scored(sheet, "lexical_top_token", y, probed, clusters[use], choices)
+
+
+def _task_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
+    y, train = rows.y, rows.train and rows.train[2:]
+    scores = np.issubdtype(y.dtype, np.floating)
+    name = "sts_probe_spearman" if scores else "semantic_accuracy"
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) < 2 or (not scores and counts.max() < TASK_FOLDS) or len(y) < TASK_FOLDS:
+        sheet.missing(name, len(y), "too few rows or classes for five folds")
+        return
+    probed = _probed(rows.X, y, train, TASK_FOLDS, choices, seed)
+    if scores:
+        value, moved = spearman(y, probed)
+        sheet.add(name, value, len(y), np.bincount(clusters, moved))
+        return
+    _scored(sheet, "semantic", y, probed, clusters, choices)
+    sheet.add("semantic_macro_f1", macro_f1(y, probed), len(y))
+
+
+def _balance(sheet: Sheet, choices: Published) -> None:
+    forms = [("semantic_lexical_balance", "accuracy")]
+    forms += [("semantic_lexical_skill_gap", "skill")] if choices.score == "skill" else []
+    for metric, score in forms:
+        task = sheet.moved.get("sts_probe_spearman") or sheet.moved.get(f"semantic_{score}")
+        token = sheet.moved.get(f"lexical_top_token_{score}")
+        if task is None or token is None or (score == "accuracy" and token[0] == 0):
+            continue
+        (s, moved_s), (t, moved_t) = task, token
+        n = next(row["n"] for row in sheet.rows if row["metric"] in ("sts_probe_spearman", "semantic_accuracy"))
+        if score == "skill":
+            sheet.add(metric, s - t, n, moved_s - moved_t)
+        else:
+            sheet.add(metric, s / t, n, (moved_s - s / t * moved_t) / t)
+
+
+# ---- from a task to rows ---------------------------------------------------------------------------------------------
+
+
+def joined(task: Task) -> Task:
+    """Return the task with every pair as the one text "a [SEP] b"; a task without pairs stays as it is."""
+    from dataclasses import replace
+
+    def join(split: Any) -> Any:
+        if split is None or split.second is None:
+            return split
+        texts = tuple(SEPARATOR.join(pair) for pair in zip(split.first, split.second, strict=True))
+        return replace(split, first=texts, second=None)
+
+    return replace(task, train=join(task.train), validation=join(task.validation))
+
+
+def row_clusters(texts: Sequence[str]) -> np.ndarray:
+    """Return a number per text such that joined pairs which share a sentence have the same one, int64 (n,)."""
+    from geomprobe.probes.rows import sentence_groups
+    from geomprobe.tasks.base import Split
+
+    sides = [text.partition(SEPARATOR) for text in texts]
+    first, second = tuple(a for a, _, _ in sides), tuple(b or a for a, _, b in sides)
+    return sentence_groups(Split("validation", first, second, np.zeros(len(texts)), tuple(map(str, range(len(texts))))))
