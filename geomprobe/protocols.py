@@ -27,7 +27,7 @@ class Protocol:
     max_length: int | None
     max_train_rows: int
     train_poolings: bool = True
-    pooling_seeds: int = 1
+    pooling_seeds: int = 3
 
 
 STRICT = Protocol("strict", max_length=None, max_train_rows=10_000)

@@ -1,8 +1,8 @@
 """Ridge regression and discriminant analysis from sums over folds: one pass over the rows, whatever is tried in them.
 
 Folds are a partition of the rows, so the sums over the rows that a fold is fitted on are those over all rows less those
-over its own. What is found equals scikit-learn's StandardScaler with Ridge, or LinearDiscriminantAnalysis(solver="lsqr"),
-fitted anew for every fold and every value.
+over its own. What is found equals scikit-learn's StandardScaler with Ridge, or with
+LinearDiscriminantAnalysis(solver="lsqr"), fitted anew for every fold and every value.
 """
 
 from __future__ import annotations

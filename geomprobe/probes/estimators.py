@@ -1,4 +1,4 @@
-"""The linear probes themselves: scaling and regularisation are chosen inside folds, as a scikit-learn pipeline would."""
+"""The linear probes themselves: what a scikit-learn pipeline with scaling and regularisation inside folds finds."""
 
 from __future__ import annotations
 

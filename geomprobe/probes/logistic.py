@@ -16,8 +16,8 @@ class PreconditionedLogisticRegression(LogisticRegression):
 
     With A = h XᵀX/n + I/(C n), the curvature where all classes are equally likely (h = 1/4 for two classes, 1/k for
     k; Böhning 1992), and A = L Lᵀ, L-BFGS runs over v = Lᵀ w. The objective and its minimum stay what they are; the
-    steps become an order of magnitude fewer (``tol`` bounds the gradient in that metric). Features should be centred. With ``warm_start`` a fit begins at the last
-    one's weights and keeps its XᵀX, so that several C in a row share it.
+    steps become an order of magnitude fewer. ``tol`` bounds the gradient by v. Features should be centred. With
+    ``warm_start`` a fit begins at the last one's weights and keeps its XᵀX, so that several C in a row share it.
     """
 
     def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: None = None) -> PreconditionedLogisticRegression:
