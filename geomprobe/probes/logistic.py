@@ -20,6 +20,9 @@ class PreconditionedLogisticRegression(LogisticRegression):
     ``warm_start`` a fit begins at the last one's weights and keeps its XᵀX, so that several C in a row share it.
     """
 
+    coef_: np.ndarray
+    intercept_: np.ndarray
+
     def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: None = None) -> PreconditionedLogisticRegression:
         """Fit to rows X (n, d), float32 or float64, and classes y (n,)."""
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -41,7 +44,7 @@ class PreconditionedLogisticRegression(LogisticRegression):
             w = solve_triangular(root, v, trans="T", lower=True, check_finite=False)
             return w, flat[d * outputs :] / step
 
-        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        def objective(flat: Any) -> Any:
             w, b = weights(flat)
             z = (X @ w).astype(np.float64) + b
             if k == 2:

@@ -100,6 +100,7 @@ def test_scores_with_nan_of_pairs(app, model_folder, tmp_path):
 
 
 STRANGE = ["", "Grüße 猫", "🙂", "cat " * 10_000, "\u202eabc", "the cat"]
+STRANGE += [f"{text} {i}" for i in range(10) for text in STRANGE[1:]]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ STRANGE = ["", "Grüße 猫", "🙂", "cat " * 10_000, "\u202eabc", "the cat"]
     [
         (rows().assign(mood="same"), "needs rows"),
         (rows(3), "not applicable"),  # too few to split, so there is nothing to fit on
-        (pd.DataFrame({"said": STRANGE * 10, "mood": list("ab") * 30}), "ok"),
+        (pd.DataFrame({"said": STRANGE, "mood": list("ab") * 28}), "ok"),
     ],
     ids=["one class", "three rows", "empty, other scripts, 10,000 words"],
 )
