@@ -63,7 +63,7 @@ class PreconditionedLogisticRegression(LogisticRegression):
         if again:
             start = np.concatenate([(root.T @ self.coef_.T).ravel(), step * self.intercept_])
         options: dict[str, Any] = {"maxiter": self.max_iter, "gtol": self.tol, "ftol": 1e-15, "maxls": 50}
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
         w, b = weights(found.x)
         self.coef_, self.intercept_ = np.ascontiguousarray(w.T), b.astype(X.dtype)
         self.n_iter_ = np.array([found.nit], np.int32)
