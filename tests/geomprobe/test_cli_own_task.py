@@ -144,7 +144,8 @@ def test_differences_of_wording_and_meaning_have_verdicts(app, model_folder, tmp
 
     frame = pd.DataFrame({"one": [sentence(i) for i in range(400)]})
     frame["two"] = [sentence(i) if i % 2 else text + " tree" for i, text in enumerate(frame["one"])]
-    frame["same"] = ["no" if i % 2 else "yes" for i in range(400)]
+    wrong = rng.random(400) < 0.25  # else a few rows decide the log loss, and an interval is refused
+    frame["same"] = np.where(wrong ^ (np.arange(400) % 2 == 0), "yes", "no")
     frame.to_csv(tmp_path / "my.csv", index=False)
     models = [model_folder("bert"), model_folder("modernbert")]
     columns = ["--task", "my.csv", "--text", "one,two", "--label", "same", "--positive", "yes"]
