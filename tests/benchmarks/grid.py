@@ -39,11 +39,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ["GEOMPROBE_CACHE"] = cache
         passes: dict[str, float] = {}
-        for model in args.models:
+        for number, model in enumerate(args.models, 1):
             encoder = load_encoder(model)
             for name in tasks:
                 texts = TaskTexts.of(prepare(load_task(name, data_dir=args.data), STRICT, args.limit, 0)).texts
-                passes[f"{Path(model).name} {name}"] = round(bare(encoder, texts), 2)
+                passes[f"{number} {Path(model).name} {name}"] = round(bare(encoder, texts), 2)
         begun = clock(encoder)
         analyze(args.models, tasks, FOUR, [-1], data_dir=args.data, limit=args.limit, out=args.out)
         grid = clock(encoder) - begun
