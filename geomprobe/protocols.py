@@ -87,7 +87,7 @@ class Protocol:
     max_length: int | None
     max_train_rows: int
     train_poolings: bool = True
-    pooling_seeds: int = 1
+    pooling_seeds: int = 3
     rows: int | None = None
     pairs: str = "separate"
     padding: str = "hidden"

@@ -17,18 +17,7 @@ Row = dict[str, Any]
 NAMES = ("model", "task", "pooling", "view", "metric", "definition", "control", "a", "b", "curve", "probe")
 # Which part of the report a metric belongs to, by the first word of its name; all others are geometry.
 SEMANTIC = ("semantic", "sts")
-LEXICAL = (
-    "lexical",
-    "selectivity",
-    "meaning",
-    "words",
-    "syntax",
-    "interaction",
-    "triplet",
-    "partial",
-    "conditional",
-    "online",
-)
+LEXICAL = ("lexical", "meaning", "words", "syntax", "triplet", "partial")
 POOLING_ORDER = ("mean", "max", "weighted", "attention", "cls", "last")
 METRIC_ORDER = (
     "uniformity", "uniformity_jensen", "uniformity_reference", "mean_cosine", "alignment", "class_alignment",

@@ -41,38 +41,67 @@ def downstream(facts: Facts) -> Section:
     return {"id": "downstream", "title": "Downstream tasks", "lead": lead, "blocks": blocks}
 
 
+WORDING = (
+    "lexical_word_content_skill", "lexical_bow_r2", "lexical_top_token_skill", "lexical_length_spearman",
+    "lexical_overlap_spearman", "lexical_word_content_accuracy", "lexical_top_token_accuracy",
+)  # fmt: skip
+BEYOND = (
+    "semantic_skill", "semantic_usable_bits", "semantic_conditional_bits", "semantic_selectivity",
+    "partial_spearman_gold", "partial_spearman_overlap",
+)  # fmt: skip
+CROSSED = ("meaning_share", "words_share", "syntax_share", "triplet_accuracy", "triplet_margin")
+"""What each part of the section shows first; the figures draw no more than six."""
+
+
 def lexical(facts: Facts) -> Section:
-    """Probes of wording, beside their controls."""
-    metrics = facts.part("lexical")
+    """Probes of wording, of meaning beside them, and the crossed design, each beside its controls."""
+    found = facts.part("lexical")
     lead = "How much of the wording, and how much of the meaning beyond it, can be read from the embeddings."
-    if not metrics:
+    if not found:
         return {
             "id": "lexical",
             "title": "Lexical against semantic",
             "lead": lead,
             "blocks": [text("No probe of wording was run.", "note")],
         }
+    crossed = [mv for mv in found if mv[0].split("_")[0] not in ("lexical", "partial")]
+    beyond = [mv for mv in facts.metrics if mv[0] in BEYOND]
+    wording = [mv for mv in found if mv not in crossed and mv not in beyond]
+    parts = (
+        ("wording", "Wording in the embeddings", _first(WORDING, wording)),
+        ("meaning", "Meaning, and meaning beyond wording", _first(BEYOND, beyond)),
+        ("crossed", "Meaning, words and syntax in the crossed design", _first(CROSSED, crossed)),
+    )
 
     def make(pooling: str) -> list[Block]:
         made: list[Block] = []
-        if plot := _controls(facts, "lexical", metrics, pooling):
-            made.append(plot)
-        if facts.pair and (plot := forest(facts, "lexical", metrics, pooling)):
-            made.append(plot)
-        made.append(
-            value_table(
-                facts, slug("lexical", pooling), f"Wording in the embeddings, {pooling} pooling.", metrics, pooling
-            )
-        )
+        for name, heading, metrics in parts:
+            id = slug("lexical", name)
+            if not metrics:
+                continue
+            if plot := _controls(facts, id, metrics, pooling, heading):
+                made.append(plot)
+            if facts.pair and (plot := forest(facts, id, metrics, pooling)):
+                made.append(plot)
+            made.append(value_table(facts, slug(id, pooling), f"{heading}, {pooling} pooling.", metrics, pooling))
         return made
 
     return {"id": "lexical", "title": "Lexical against semantic", "lead": lead, "blocks": by_pooling(facts, make)}
 
 
-def _controls(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
+def _first(wanted: tuple[str, ...], found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the (metric, view) found, the wanted ones first and in their order, the raw view before others."""
+    place = {name: i for i, name in enumerate(wanted)}
+    return sorted(found, key=lambda mv: (mv[1] not in ("", "raw"), place.get(mv[0], len(place))))
+
+
+def _controls(
+    facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str, heading: str = "Scores"
+) -> Figure | None:
     levels: dict[tuple[str, str, str], dict[str, float]] = {}
     for row in facts.rows:
-        if row["control"] and row["pooling"] == pooling and row["value"] is not None:
+        shared = row["control"] and row["control"] != "control_task" and row["model"] in facts.own
+        if shared and row["pooling"] == pooling and row["value"] is not None:  # the control task is each encoder's own
             levels.setdefault((row["task"], row["metric"], row["view"]), {})[row["control"]] = row["value"]
     panels: list[dict[str, Any]] = []
     for metric, view in metrics:
@@ -103,4 +132,6 @@ def _controls(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: st
     alt = f"Scores of {listed(facts.models)} on {where} beside the controls {listed(names)}, {pooling} pooling."
     caption = f"Scores beside their controls ({listed(names)}): only what lies beyond the controls is the encoder's."
     data = {"panels": panels, "legend": legend(facts, facts.models), "controls": names}
-    return figure(slug("controls", id, pooling), "controls", "Beside what needs no encoder", caption, alt, data, side)
+    return figure(
+        slug("controls", id, pooling), "controls", f"{heading}, beside what needs no encoder", caption, alt, data, side
+    )

@@ -183,7 +183,7 @@ def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
         raise typer.Exit(FAILED_CELLS)
 
 
-HEADLINE = ("effective_rank", "uniformity", "mean_cosine", "semantic_accuracy", "semantic_spearman")
+HEADLINE = ("effective_rank", "uniformity", "mean_cosine", "semantic_accuracy", "sts_probe_spearman", "meaning_share")
 
 
 def headline_rows(frame) -> list[dict[str, str]]:

@@ -74,7 +74,7 @@ def replicate(
         failed |= run_comparison(comparison, plan.seeds, out, folder, data, quiet=as_json)
         folders.append(str(folder))
     document = {"runs": str(out), "training": str(out / "training.csv"), "comparisons": folders}
-    output.result(document, "\n".join([document["training"], *folders]))
+    output.result(document, "\n".join([str(out / "training.csv"), *folders]))
     if failed:
         raise typer.Exit(FAILED_CELLS)
 

@@ -1,16 +1,15 @@
-"""The linear probes themselves: scikit-learn pipelines with scaling and regularisation chosen inside folds."""
+"""The linear probes themselves: what a scikit-learn pipeline with scaling and regularisation inside folds finds."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 from scipy.stats import pearsonr, spearmanr
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score, matthews_corrcoef, r2_score
@@ -18,16 +17,21 @@ from sklearn.model_selection import GridSearchCV, KFold, StratifiedGroupKFold, S
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from geomprobe.probes.closed_form import Folds, discriminant, ridge
+from geomprobe.probes.logistic import PreconditionedLogisticRegression
+
 FOLDS = 3
 CS = (1e-3, 1e-2, 1e-1, 1.0)
-WIDE_CS = (1e-4, 1e-3, 1e-2, 1e-1)  # more features than NEWTON_MAX_PARAMETERS need a stronger penalty
+WIDE_CS = (1e-4, 1e-3, 1e-2, 1e-1)  # more features than WIDE need a stronger penalty
 SPARSE_CS = (1e-1, 1.0, 10.0, 100.0)  # TF-IDF rows have unit norm and are not scaled, so the useful range lies higher
 ALPHAS = (1.0, 1e1, 1e2, 1e3)
+FIXED_ALPHA = 1e2  # where rows are too few for folds
 SHRINKAGES = (1e-2, 3e-1)
+FIXED_SHRINKAGE = 0.1
 SPARSE_ALPHAS = (1e-1, 1.0, 1e1, 1e2)
-NEWTON_MAX_PARAMETERS = 512  # past it lbfgs is faster than the Hessian of newton-cholesky
-
-Folds = Sequence[tuple[np.ndarray, np.ndarray]]
+LOG_SMALLEST = float(np.log(np.finfo(np.float64).eps))  # what a class counts as that a classifier never saw
+WIDE = 512
+MAX_ITER = 500
 
 
 @dataclass(frozen=True)
@@ -153,38 +157,53 @@ def true_class_log2(estimator: Any, x: Any, y: np.ndarray) -> np.ndarray:
     return np.log2(np.maximum(p, np.finfo(np.float64).eps))
 
 
-def mean_log2(estimator: Any, x: Any, y: np.ndarray) -> float:
-    """Score for the choice of C: the mean log2 probability of the true class."""
-    return float(true_class_log2(estimator, x, y).mean())
-
-
-def classifier(x: Any, n_classes: int, *, scale: bool = True) -> Pipeline:
+def classifier(x: Any, *, scale: bool = True) -> Pipeline:
     """Return the logistic-regression pipeline for features ``x``; sparse ones are never scaled."""
-    n, d = x.shape
-    newton = not issparse(x) and n_classes == 2 and d <= NEWTON_MAX_PARAMETERS and n > d
-    model = LogisticRegression(solver="newton-cholesky" if newton else "lbfgs", max_iter=500)
-    if issparse(x) or not scale:
-        return Pipeline([("fit", model)])
-    return Pipeline([("scale", StandardScaler()), ("fit", model)])
+    if issparse(x):
+        return Pipeline([("fit", LogisticRegression(max_iter=MAX_ITER))])
+    tolerance = 1e-5 if x.dtype == np.float32 else 1e-8
+    model = PreconditionedLogisticRegression(tol=tolerance, max_iter=MAX_ITER)
+    return Pipeline([("scale", StandardScaler()), ("fit", model)] if scale else [("fit", model)])
 
 
-def fit_classifier(x: Any, y: np.ndarray, folds: Folds | None, *, scale: bool = True) -> Any:
+def fit_classifier(x: Any, y: np.ndarray, folds: Folds | None, *, scale: bool = True) -> Pipeline:
     """Fit a logistic regression; C is chosen in ``folds`` by log loss (C = 0.01 where there are none)."""
-    pipeline = classifier(x, len(np.unique(y)), scale=scale)
+    pipeline = classifier(x, scale=scale)
+    wide = x.shape[1] > WIDE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # reported in the row's note instead
         if folds is None:
-            return pipeline.set_params(fit__C=1e-2 if not issparse(x) else 1.0).fit(x, y)
-        grid = {"fit__C": list(SPARSE_CS if issparse(x) else WIDE_CS if x.shape[1] > NEWTON_MAX_PARAMETERS else CS)}
-        return GridSearchCV(pipeline, grid, cv=folds, scoring=mean_log2, error_score="raise").fit(x, y)
+            c = 1e-2 if not issparse(x) else 1.0
+        else:
+            c = _best_c(pipeline, x, y, folds, SPARSE_CS if issparse(x) else WIDE_CS if wide else CS)
+        return pipeline.set_params(fit__C=c).fit(x, y)
+
+
+def _best_c(pipeline: Pipeline, x: Any, y: np.ndarray, folds: Folds, cs: tuple[float, ...]) -> float:
+    """Return the C of the best mean log2 probability of the true class over folds, the smallest on ties.
+
+    What GridSearchCV over the pipeline does, but a fold is scaled once, and each C begins at the weights of the one
+    before: that decides how many steps a solver takes, not where it ends.
+    """
+    scores = np.zeros((len(folds), len(cs)))
+    for i, (train, test) in enumerate(folds):
+        fold = clone(pipeline)
+        x_train, x_test = x[train], x[test]
+        if "scale" in fold.named_steps:
+            x_train = fold.named_steps["scale"].fit_transform(x_train)
+            x_test = fold.named_steps["scale"].transform(x_test)
+        model = fold.named_steps["fit"].set_params(warm_start=True)
+        for j, c in enumerate(cs):
+            model.set_params(C=c).fit(x_train, y[train])
+            scores[i, j] = true_class_log2(model, x_test, y[test]).mean()
+    return cs[int(scores.mean(axis=0).argmax())]
 
 
 def classify(
     x: Any, y: np.ndarray, x_held_out: Any, y_held_out: np.ndarray, folds: Folds | None, *, scale: bool = True
 ) -> Classified:
     """Fit on (x, y) and return predictions for the held-out rows; ``y`` must hold two classes at least."""
-    search = fit_classifier(x, y, folds, scale=scale)
-    return predict(getattr(search, "best_estimator_", search), x_held_out, y_held_out)
+    return predict(fit_classifier(x, y, folds, scale=scale), x_held_out, y_held_out)
 
 
 def predict(best: Any, x_held_out: Any, y_held_out: np.ndarray) -> Classified:
@@ -205,28 +224,27 @@ def discriminate(
     In closed form, so that a hundred classes cost no more than two; the covariance of the standardised features is
     shrunk towards its diagonal mean by a share chosen in ``folds`` by log loss.
     """
-    model = LinearDiscriminantAnalysis(solver="lsqr")
-    pipeline = Pipeline([("scale", StandardScaler()), ("fit", model)])
-    if folds is None:
-        best = pipeline.set_params(fit__shrinkage=0.1).fit(x, y)
-    else:
-        grid = {"fit__shrinkage": list(SHRINKAGES)}
-        search = GridSearchCV(pipeline, grid, cv=folds, scoring=mean_log2, error_score="raise").fit(x, y)
-        best = search.best_estimator_
-    note = f"shrinkage={best.named_steps['fit'].shrinkage:g}"
-    return Classified(y_held_out, best.predict(x_held_out), -true_class_log2(best, x_held_out, y_held_out), note)
+    shrinkages = SHRINKAGES if folds is not None else (FIXED_SHRINKAGE,)
+
+    def score(truth: np.ndarray, log_p: np.ndarray) -> float:
+        return float(np.maximum(log_p[np.arange(len(truth)), truth], LOG_SMALLEST).mean())
+
+    classes, log_p, shrinkage = discriminant(x, y, x_held_out, folds, shrinkages, score)
+    column = np.searchsorted(classes, y_held_out).clip(max=len(classes) - 1)
+    true = np.where(classes[column] == y_held_out, log_p[np.arange(len(y_held_out)), column], -np.inf)
+    bits = -np.maximum(true, LOG_SMALLEST) / np.log(2)
+    return Classified(y_held_out, classes[log_p.argmax(axis=1)], bits, f"shrinkage={shrinkage:g}")
 
 
 def regress(x: Any, y: np.ndarray, x_held_out: Any, y_held_out: np.ndarray, folds: Folds | None) -> Regressed:
     """Fit ridge regression (penalty chosen in ``folds`` by R²; dense features standardised), predict held-out rows."""
-    sparse = issparse(x)
-    pipeline = Pipeline([("fit", Ridge())] if sparse else [("scale", StandardScaler()), ("fit", Ridge())])
+    if not issparse(x):
+        penalties = ALPHAS if folds is not None else (FIXED_ALPHA,)
+        return Regressed(y_held_out, ridge(x, y, x_held_out, folds, penalties, lambda a, b: Regressed(a, b).r2))
     if folds is None:
-        best = pipeline.set_params(fit__alpha=1.0 if sparse else 1e2).fit(x, y)
-    else:
-        grid = {"fit__alpha": list(SPARSE_ALPHAS if sparse else ALPHAS)}
-        best = GridSearchCV(pipeline, grid, cv=folds, scoring=weighted_r2, error_score="raise").fit(x, y)
-    return Regressed(y_held_out, best.predict(x_held_out))
+        return Regressed(y_held_out, Ridge(alpha=1.0).fit(x, y).predict(x_held_out))
+    search = GridSearchCV(Ridge(), {"alpha": list(SPARSE_ALPHAS)}, cv=folds, scoring=weighted_r2, error_score="raise")
+    return Regressed(y_held_out, search.fit(x, y).predict(x_held_out))
 
 
 def weighted_r2(estimator: Any, x: np.ndarray, y: np.ndarray) -> float:

@@ -61,7 +61,7 @@ def code_lengths(x: np.ndarray, y: np.ndarray, c: float, seed: int) -> np.ndarra
     for start, end in pairwise(ends):
         p = np.full((end - start, k), 1.0 / k)
         if len(np.unique(codes[:start])) > 1:
-            model = classifier(x[:start], len(np.unique(codes[:start]))).set_params(fit__C=c)
+            model = classifier(x[:start]).set_params(fit__C=c)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(x[:start], codes[:start])

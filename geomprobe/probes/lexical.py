@@ -145,7 +145,6 @@ def targets(task: Task, seed: int) -> Targets:
     )
 
 
-@once_per_task
 def _projected_counts(task: Task, seed: int, d: int) -> tuple[np.ndarray, np.ndarray]:
     """Random projection of the TF-IDF rows of the unique sentences: a lexical encoder that learned nothing."""
     target = targets(task, seed)

@@ -8,6 +8,8 @@ from geomprobe.baselines import BASELINES, bag_of_words, lsa, make_baseline
 from geomprobe.common import InputError, UsageError
 from geomprobe.embedding import embed, embed_grid
 from geomprobe.encoders import load_encoder
+from geomprobe.probes.crossed import triplets, variance_shares
+from geomprobe.tasks import controlled
 
 TEXTS = ["The cat sat on the mat.", "A dog saw the cat!", "the big red bird", "Very small birds", "", "cat dog cat"]
 
@@ -41,6 +43,20 @@ def test_bags_of_words_do_not_see_order(model_folder, name):
     baseline = make_baseline(name, load_encoder(model_folder("bert")), TEXTS)
     a, b = embed(baseline, ["the dog saw the cat", "THE CAT saw the, dog"])
     np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_bags_of_words_have_no_meaning_in_the_crossed_design(model_folder):
+    split = controlled.load().validation
+    texts = list(split.first + split.second)
+    design = controlled.crossed_design(split)
+    static = make_baseline("static", load_encoder(model_folder("bert")))
+    for baseline in (bag_of_words(texts, 1024), lsa(texts, dim=64), static):
+        vectors = embed(baseline, texts)
+        shares = variance_shares(vectors, design)
+        for effect in ("meaning", "meaning_words", "meaning_syntax", "meaning_words_syntax"):
+            assert shares[effect].value == pytest.approx(0.0, abs=1e-6)
+        if vectors.shape[1] == 1024:  # in few directions chance makes other words look alike
+            assert triplets(vectors, design)["triplet_accuracy"].value == 0.0
 
 
 def test_static_words_leave_context_and_special_tokens_out(model_folder):

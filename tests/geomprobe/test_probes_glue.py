@@ -39,11 +39,14 @@ def test_minilm_on_stsb_has_its_published_correlation(encode):
     assert spearman(split.labels, cosine) == pytest.approx(0.867, abs=0.005)
 
 
-def test_minilm_has_more_meaning_than_a_bag_of_words(encode):
+def test_minilm_has_more_meaning_than_bags_of_words(encode):
+    from geomprobe import embed
+    from geomprobe.baselines import lsa
+
     split = controlled.load(size="medium").validation
     design = controlled.crossed_design(split)
     texts = list(split.first + split.second)
-    vectors = encode(texts)
-    bow = text_baselines(texts)["bow"]
-    meaning, words = (variance_shares(z, design)["meaning"] for z in (vectors, bow))
-    assert meaning.ci_low > max(words.ci_high, 0.0)
+    bags = {"counts": text_baselines(texts)["bow"], "TF-IDF": embed(lsa(texts, dim=384), texts)}
+    meaning = variance_shares(encode(texts), design)["meaning"]
+    for name, vectors in bags.items():
+        assert meaning.ci_low > max(variance_shares(vectors, design)["meaning"].ci_high, 0.0), name

@@ -122,7 +122,7 @@ def test_classification_equals_scikit_learn_by_hand():
     y, y_held_out = LABELS
     result = run_probes(task, PairVectors(train), PairVectors(held_out), seed=5)
     search = by_hand(
-        LogisticRegression(solver="newton-cholesky", max_iter=500),
+        LogisticRegression(solver="newton-cholesky", tol=1e-8, max_iter=500),
         {"logisticregression__C": [0.001, 0.01, 0.1, 1.0]},
         train,
         y,
@@ -146,14 +146,14 @@ def test_classification_equals_scikit_learn_by_hand():
         "usable_share": 1 - bits / entropy,
     }
     for name, number in expected.items():
-        assert value(result, f"semantic_{name}") == pytest.approx(number, rel=1e-9), name
+        assert value(result, f"semantic_{name}") == pytest.approx(number, rel=1e-7), name
     assert value(result, "semantic_accuracy", "majority") == majority
     guesses = (DummyClassifier(strategy="stratified", random_state=i).fit(train, y) for i in range(300))
     stratified = np.mean([guess.score(held_out, y_held_out) for guess in guesses])
     assert value(result, "semantic_accuracy", "stratified") == pytest.approx(stratified, abs=0.01)
     examples = {e["row_id"]: e for e in result.examples if e["probe"] == "semantic"}
     assert [examples[f"validation/{i}"]["prediction"] for i in range(300)] == predicted.tolist()
-    assert np.mean([e["log_loss"] for e in examples.values()]) == pytest.approx(bits, rel=1e-9)
+    assert np.mean([e["log_loss"] for e in examples.values()]) == pytest.approx(bits, rel=1e-7)
 
 
 def test_pairs_with_shared_sentences_equal_scikit_learn_by_hand():
@@ -170,7 +170,7 @@ def test_pairs_with_shared_sentences_equal_scikit_learn_by_hand():
     result = run_probes(task, PairVectors(u, v), PairVectors(a, b), seed=2)
     groups = np.arange(n) // 3
     search = by_hand(
-        LogisticRegression(max_iter=500),
+        LogisticRegression(tol=1e-8, max_iter=5000),
         {"logisticregression__C": [0.001, 0.01, 0.1, 1.0]},
         np.hstack([u, v, np.abs(u - v), u * v]),
         labels,
@@ -178,7 +178,7 @@ def test_pairs_with_shared_sentences_equal_scikit_learn_by_hand():
         "neg_log_loss",
     )
     expected = search.score(np.hstack([a, b, np.abs(a - b), a * b]), held_out.labels)
-    assert value(result, "semantic_log_loss") == pytest.approx(-expected / np.log(2), rel=1e-9)
+    assert value(result, "semantic_log_loss") == pytest.approx(-expected / np.log(2), rel=1e-6)
 
 
 def test_wide_pairs_in_float32_equal_scikit_learn_by_hand_in_float64():
@@ -195,7 +195,7 @@ def test_wide_pairs_in_float32_equal_scikit_learn_by_hand_in_float64():
     x, x_held_out = (np.hstack([u, v, np.abs(u - v), u * v]) for u, v in sides)
     y, y_held_out = (part.labels for part in splits)
     search = by_hand(
-        LogisticRegression(max_iter=500),
+        LogisticRegression(tol=1e-8, max_iter=5000),
         {"logisticregression__C": [0.0001, 0.001, 0.01, 0.1]},
         x,
         y,

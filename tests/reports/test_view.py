@@ -221,3 +221,36 @@ def test_baselines_stand_beside_a_pair_and_are_no_side_of_it(make_results):
     assert '"R"' in json.dumps(tables["geometry-mean"])
     (weights,) = [t for name, t in tables.items() if name.startswith("token-weights")]
     assert "<b>0 2.00, <b>1 1.00" in json.dumps(weights)  # escaped where it is drawn
+
+
+def test_wording_meaning_and_the_crossed_design_stand_side_by_side(make_results):
+    import pandas as pd
+
+    results = make_results(**SMALL, intervals=True)
+    names = ("semantic_conditional_bits", "meaning_share", "words_share", "triplet_accuracy", "partial_spearman_gold")
+
+    def more(frame):
+        like = frame[frame["metric"] == "semantic_skill"]
+        return pd.concat([frame, *(like.assign(metric=name) for name in names)])
+
+    results.results, results.comparisons = more(results.results), more(results.comparisons)
+    results.results = pd.concat(
+        [results.results, results.results[results.results["metric"] == "semantic_skill"].assign(control="control_task")]
+    )
+    view = build_view(results)
+    (section,) = [s for s in view["sections"] if s["id"] == "lexical"]
+    made = {b["id"]: b for b in walk({"sections": [section]}) if "id" in b}
+    for part, wanted in (
+        ("wording", ["lexical word content"]),
+        ("meaning", ["semantic skill", "semantic conditional bits", "partial spearman gold"]),
+        ("crossed", ["meaning share", "words share", "triplet accuracy"]),
+    ):
+        table = made[f"lexical-{part}-mean"]
+        said = list(dict.fromkeys(row["cells"][1]["text"] for row in table["rows"]))
+        assert [name for name in said if name in wanted] == wanted
+        heads = [column["name"] for column in table["columns"]]
+        assert {"95 % interval", "verdict"} <= set(heads)
+        interval = table["rows"][0]["cells"][heads.index("95 % interval")]["text"]
+        assert interval not in ("", "none")
+        if part == "meaning":  # the control task is each encoder's own: its level is no common mark
+            assert "control_task" not in json.dumps(made[f"controls-lexical-{part}-mean"])

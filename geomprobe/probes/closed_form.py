@@ -1,0 +1,240 @@
+"""Ridge regression and discriminant analysis from sums over folds: one pass over the rows, whatever is tried in them.
+
+Folds are a partition of the rows, so the sums over the rows that a fold is fitted on are those over all rows less those
+over its own. What is found equals scikit-learn's StandardScaler with Ridge, or with
+LinearDiscriminantAnalysis(solver="lsqr"), fitted anew for every fold and every value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import log_softmax
+
+Folds = Sequence[tuple[np.ndarray, np.ndarray]]
+Score = Callable[[np.ndarray, np.ndarray], float]
+Predict = Callable[[np.ndarray], np.ndarray]
+
+CONSTANT = 1e-12  # a variance this far below that of all rows is rounding: the feature is constant in the fold
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over some rows of features x and targets y, both less the means of all rows.
+
+    Attributes
+    ----------
+    n : int
+    x : ndarray of shape (d,)
+    y : ndarray of shape (n_targets,)
+    xx : ndarray of shape (d, d)
+    xy : ndarray of shape (d, n_targets)
+    yy : ndarray of shape (n_targets,)
+        Sums of squares.
+    """
+
+    n: int
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray) -> Sums:
+        """Return the sums over all rows given."""
+        return cls(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y, (y**2).sum(axis=0))
+
+    def _with(self, other: Sums, sign: int) -> Sums:
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Sums(*(mine + sign * theirs for mine, theirs in pairs))
+
+    def __add__(self, other: Sums) -> Sums:
+        return self._with(other, 1)
+
+    def __sub__(self, other: Sums) -> Sums:
+        return self._with(other, -1)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """Mean of x, (d,)."""
+        return self.x / self.n
+
+    def spread(self, of_all: np.ndarray) -> np.ndarray:
+        """Return the standard deviation of x (ddof 0), 1 where the feature is constant, (d,)."""
+        variance = np.diag(self.xx) / self.n - self.mean**2
+        return np.sqrt(np.where(variance > CONSTANT * of_all, variance, 1.0))
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Sums as standardised features see them: centred and divided by ``spread``."""
+
+    sums: Sums
+    spread: np.ndarray
+
+    @cached_property
+    def xx(self) -> np.ndarray:
+        """Scatter about the mean, (d, d)."""
+        s = self.sums
+        return (s.xx - s.n * np.outer(s.mean, s.mean)) / np.outer(self.spread, self.spread)
+
+    @cached_property
+    def xy(self) -> np.ndarray:
+        """Products with the centred targets, (d, n_targets)."""
+        s = self.sums
+        return (s.xy - np.outer(s.mean, s.y)) / self.spread[:, None]
+
+    def rows(self, x: np.ndarray) -> np.ndarray:
+        """Return features, less the means of all rows, on this scale."""
+        return (x - self.sums.mean) / self.spread
+
+
+def _choose(
+    x: np.ndarray,
+    y: np.ndarray,
+    folds: Folds | None,
+    values: Sequence[float],
+    fit: Callable[[Scaled, float], Predict],
+    score: Score,
+) -> tuple[Predict, float]:
+    """Return the fit to all rows with the value of the best mean score over folds (the first value without folds).
+
+    ``fit(sums, value)`` gives a function from rows on the scale of the sums to predictions, and ``score(test rows,
+    predictions)`` a number that is better when higher.
+    """
+    parts = [Sums.of(x[test], y[test]) for _, test in folds] if folds is not None else [Sums.of(x, y)]
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole + part
+    variance = np.diag(whole.xx) / whole.n
+    value = values[0]
+    if folds is not None:
+        scores = np.zeros((len(parts), len(values)))
+        for i, (part, (_, test)) in enumerate(zip(parts, folds, strict=True)):
+            left = whole - part
+            scaled = Scaled(left, left.spread(variance))
+            rows = scaled.rows(x[test])
+            scores[i] = [score(test, fit(scaled, value)(rows)) for value in values]
+        value = values[int(scores.mean(axis=0).argmax())]
+    scaled = Scaled(whole, whole.spread(variance))
+    found = fit(scaled, value)
+    return lambda rows: found(scaled.rows(rows)), value
+
+
+def _centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return x less its mean, with columns that do not vary (but for rounding) set to zero, and the mean."""
+    mean = x.mean(axis=0)
+    x = x - mean
+    x[:, np.abs(x).max(axis=0) <= len(x) * np.finfo(np.float64).eps * np.abs(mean)] = 0.0
+    return x, mean
+
+
+def ridge(
+    x: np.ndarray,
+    y: np.ndarray,
+    x_held_out: np.ndarray,
+    folds: Folds | None,
+    penalties: Sequence[float],
+    score: Score,
+) -> np.ndarray:
+    """Return the predictions of ridge regression on standardised features for held-out rows.
+
+    Parameters
+    ----------
+    x : float64 ndarray of shape (n, d)
+    y : float64 ndarray of shape (n,) or (n, n_targets)
+    x_held_out : float64 ndarray of shape (m, d)
+    folds : sequence of (train rows, test rows), or None
+        The test rows are a partition of the rows.
+    penalties : sequence of float
+        Tried in the folds; without folds the first one is taken.
+    score : callable (y_test, predicted) -> float
+        Higher is better.
+
+    Returns
+    -------
+    float64 ndarray of shape (m,) or (m, n_targets)
+    """
+    targets = y.reshape(len(y), -1).astype(np.float64)
+    x, mean = _centred(x)
+    level = targets.mean(axis=0)
+
+    def fit(scaled: Scaled, penalty: float) -> Predict:
+        scatter = scaled.xx + penalty * np.eye(x.shape[1])
+        weights = cho_solve(cho_factor(scatter, overwrite_a=True, check_finite=False), scaled.xy, check_finite=False)
+        intercept = level + scaled.sums.y / scaled.sums.n
+        return lambda rows: (rows @ weights + intercept).reshape(-1, *y.shape[1:])
+
+    predict, _ = _choose(x, targets - level, folds, penalties, fit, lambda test, p: score(y[test], p))
+    return predict(x_held_out - mean)
+
+
+def discriminant(
+    x: np.ndarray,
+    y: np.ndarray,
+    x_held_out: np.ndarray,
+    folds: Folds | None,
+    shrinkages: Sequence[float],
+    score: Score,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return what linear discriminant analysis of standardised features says of held-out rows.
+
+    Parameters
+    ----------
+    x : float64 ndarray of shape (n, d)
+    y : int64 ndarray of shape (n,)
+    x_held_out : float64 ndarray of shape (m, d)
+    folds, shrinkages
+        As in `ridge`; the covariance within classes is shrunk towards its diagonal mean by the share.
+    score : callable (y_test, log probabilities (n_test, n_classes)) -> float
+        Higher is better; classes in the order of ``np.unique(y)``.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+    log_probabilities : float64 ndarray of shape (m, n_classes)
+        Natural logarithms; -inf for a class that the fitted rows did not hold.
+    shrinkage : float
+    """
+    classes, codes = np.unique(y, return_inverse=True)
+    indicators = np.eye(len(classes))[codes]
+    x, mean = _centred(x)
+
+    def fit(scaled: Scaled, shrinkage: float) -> Predict:
+        s = scaled.sums
+        counts = s.yy  # squares of indicators are indicators
+        seen = counts > 0.5
+        priors = counts[seen] / s.n
+        means = scaled.rows(s.xy.T[seen] / counts[seen, None])
+        within = scaled.xx / s.n - (means.T * priors) @ means
+        d = len(within)
+        covariance = (1 - shrinkage) * within + shrinkage * np.trace(within) / d * np.eye(d)
+        weights = _solve(covariance, means.T)
+        intercept = np.log(priors) - 0.5 * np.einsum("gd,dg->g", means, weights)
+
+        def log_probabilities(rows: np.ndarray) -> np.ndarray:
+            found = np.full((len(rows), len(classes)), -np.inf)
+            found[:, seen] = log_softmax(rows @ weights + intercept, axis=1)
+            return found
+
+        return log_probabilities
+
+    def scored(test: np.ndarray, log_probabilities: np.ndarray) -> float:
+        return score(codes[test], log_probabilities)
+
+    predict, shrinkage = _choose(x, indicators, folds, shrinkages, fit, scored)
+    return classes, predict(x_held_out - mean), shrinkage
+
+
+def _solve(matrix: np.ndarray, right: np.ndarray) -> Any:
+    """Solve a positive definite system; one without any variance by least squares."""
+    try:
+        return cho_solve(cho_factor(matrix, check_finite=False), right, check_finite=False)
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(matrix, right, rcond=None)[0]

@@ -1,0 +1,170 @@
+"""A user's own file through `geomprobe analyze` and `compare`: what is measured, what is refused and how."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from geomprobe.cli.analyze import analyze
+from geomprobe.cli.compare import compare
+from geomprobe.cli.errors import guard
+from geomprobe.inference import intervals
+from geomprobe.results import read_results
+
+NOUNS = ["cat", "dog", "mat", "tree", "bird"]
+WORDS = [*NOUNS, "the", "a", "sat", "on", "small", "and", "not", "who", "saw"]
+
+
+@pytest.fixture(scope="module")
+def app():
+    app = typer.Typer()
+    app.command()(guard(analyze))
+    app.command()(guard(compare))
+    return app
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("GEOMPROBE_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(app, *arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def rows(n=80):
+    rng = np.random.default_rng(0)
+    said = [" ".join(["the", *rng.choice(NOUNS, 3), rng.choice(["red", "big"])]) + f" {i}" for i in range(n)]
+    return pd.DataFrame({"said": said, "mood": [("good", "bad")[i % 2] for i in range(n)]})
+
+
+def measured(app, model_folder, frame, tmp_path, *options):
+    """Write the frame, analyse it and return its results; nothing may fail."""
+    frame.to_csv(tmp_path / "my.csv", index=False)
+    arguments = [
+        "analyze",
+        model_folder("bert"),
+        "--task",
+        "my.csv",
+        "--text",
+        "said",
+        *options,
+        "--out",
+        "r",
+        "--json",
+    ]
+    done = run(app, *arguments)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["failed_cells"] == 0
+    return read_results(tmp_path / "r")
+
+
+def number(results, metric):
+    found = results.results
+    (row,) = found[(found["metric"] == metric) & found["control"].isna() & (found["view"] == "raw")].to_dict("records")
+    return row
+
+
+def test_columns_by_name(app, model_folder, tmp_path):
+    results = measured(app, model_folder, rows(), tmp_path, "--label", "mood")
+    assert number(results, "semantic_accuracy")["status"] == "ok"
+    assert number(results, "lexical_bow_r2")["status"] == "ok"
+    controls = results.results.loc[results.results["metric"] == "semantic_skill", "control"]
+    assert {"majority", "bow", "bow_projection", "length"} <= set(controls.dropna())
+
+
+def test_missing_labels_are_counted(app, model_folder, tmp_path):
+    frame = rows()
+    frame.loc[::8, "mood"] = ""
+    results = measured(app, model_folder, frame, tmp_path, "--label", "mood")
+    entry = results.run["tasks"][0]
+    assert entry["rows"] + entry["train_rows"] == 70
+    assert any("10 rows without text or label" in note for note in entry["notes"])
+
+
+def test_scores_with_nan_of_pairs(app, model_folder, tmp_path):
+    frame = rows().assign(other=rows()["said"][::-1].to_numpy(), score=np.linspace(0, 5, 80).round(2))
+    frame.loc[:3, "score"] = np.nan
+    results = measured(app, model_folder, frame, tmp_path, "--text", "other", "--label", "score", "--positive", "4")
+    assert results.run["tasks"][0]["rows"] + results.run["tasks"][0]["train_rows"] == 76
+    for metric in ("sts_cosine_spearman", "partial_spearman_gold", "partial_spearman_overlap"):
+        row = number(results, metric)
+        assert row["ci_low"] < row["value"] < row["ci_high"], metric
+
+
+STRANGE = ["", "Grüße 猫", "🙂", "cat " * 10_000, "\u202eabc", "the cat"]
+STRANGE += [f"{text} {i}" for i in range(10) for text in STRANGE[1:]]
+
+
+@pytest.mark.parametrize(
+    ("frame", "status"),
+    [
+        (rows().assign(mood="same"), "needs rows"),
+        (rows(3), "not applicable"),  # too few to split, so there is nothing to fit on
+        (pd.DataFrame({"said": STRANGE, "mood": list("ab") * 28}), "ok"),
+    ],
+    ids=["one class", "three rows", "empty, other scripts, 10,000 words"],
+)
+def test_awkward_rows_are_measured(app, model_folder, tmp_path, frame, status):
+    results = measured(app, model_folder, frame, tmp_path, "--label", "mood")
+    assert set(results.results["status"]) <= {"ok", "needs rows", "not applicable"}
+    assert number(results, "semantic_accuracy")["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--text", "sad", "--label", "mood"], 3, "Did you mean 'said'"),
+        (["--text", "said", "--label", "mod"], 3, "Did you mean 'mood'"),
+        (["--text", "said", "--label", "mood", "--id", "key"], 3, "'7' occurs more than once"),
+        (["--text", "said", "--label", "mood", "--kind", "regression"], 3, "not numbers"),
+        (["--text", "said", "--label", "mood", "--positive", "good"], 2, "for pairs"),
+    ],
+)
+def test_what_is_refused(app, model_folder, tmp_path, options, code, said):
+    rows().assign(key=[7, 7, *range(78)]).to_csv(tmp_path / "my.csv", index=False)
+    done = run(app, "analyze", model_folder("bert"), "--task", "my.csv", *options)
+    assert (done.exit_code, "Traceback" in done.output) == (code, False)
+    assert said in done.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_differences_of_wording_and_meaning_have_verdicts(app, model_folder, tmp_path):
+    rng = np.random.default_rng(1)
+
+    def sentence(i):
+        return " ".join([*rng.choice(WORDS, rng.integers(3, 10)), *rng.choice(["red", "big", "very"], i % 3)])
+
+    frame = pd.DataFrame({"one": [sentence(i) for i in range(400)]})
+    frame["two"] = [sentence(i) if i % 2 else text + " tree" for i, text in enumerate(frame["one"])]
+    wrong = rng.random(400) < 0.25  # else a few rows decide the log loss, and an interval is refused
+    frame["same"] = np.where(wrong ^ (np.arange(400) % 2 == 0), "yes", "no")
+    frame.to_csv(tmp_path / "my.csv", index=False)
+    models = [model_folder("bert"), model_folder("modernbert")]
+    columns = ["--task", "my.csv", "--text", "one,two", "--label", "same", "--positive", "yes"]
+    done = run(app, "compare", *models, *columns, "--out", "r", "--json")
+    assert done.exit_code == 0, done.output
+    found = read_results(tmp_path / "r").comparisons.set_index(["metric", "view"])
+    for metric in (
+        "lexical_top_token_accuracy",
+        "lexical_bow_r2",
+        "lexical_length_spearman",
+        "lexical_overlap_spearman",
+        "semantic_skill",
+        "semantic_usable_bits",
+        "semantic_conditional_bits",
+        "semantic_selectivity",
+        "semantic_code_length",
+        "partial_spearman_gold",
+        "partial_spearman_overlap",
+    ):
+        row = found.loc[(metric, "raw")]
+        assert row["verdict"] not in (intervals.NO_INTERVAL, intervals.FEW_SEEDS), metric
+        assert row["ci_low"] <= row["diff"] <= row["ci_high"], metric
