@@ -174,13 +174,15 @@ def _train(
             if due or last or stop:
                 if ranks.first:
                     checkpoint.save_state(out, step, objective, optimizer, config.keep)
-                    checkpoint.export(out, objective, corpus)
+                    if not last:
+                        checkpoint.export(out, objective, corpus)
                 ranks.barrier()
                 if stop and not last:
                     text = f"Stopped at step {step} of {steps}; the state is saved. Go on with --resume."
                     raise KeyboardInterrupt(text)
                 mean.restart_clock()
-    if ranks.first:
+    if ranks.first:  # outside the loop, so that a run killed after its last state ends here too
+        checkpoint.export(out, objective, corpus)
         finish_run(out, log.last)
     return out
 

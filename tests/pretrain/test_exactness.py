@@ -82,6 +82,76 @@ def test_twenty_kills(tmp_path, corpus):
     same_weights(whole.out, killed.out)
 
 
+KILLED = """
+import json, os, signal, sys
+from pretrain import checkpoint, trainer
+from pretrain.config import make_config
+
+# Each moment is a function and the call of it, from 0, at which the process dies. Four states are saved.
+MOMENTS = {
+    "weights-half-written": ("save_file", 4),
+    "optimizer-half-written": ("save_file", 5),
+    "not-renamed": ("hash_file", 5),
+    "before-pruning": ("_states", 2),
+    "export": ("export", 1),
+    "last-state": ("save_file", 7),
+    "last-export": ("export", 3),
+    "end-of-the-run": ("finish_run", 0),
+}
+
+def die_at(name, calls):
+    module = trainer if name == "finish_run" else checkpoint
+    function = getattr(module, name)
+
+    def counted(*args, **kwargs):
+        nonlocal calls
+        if calls == 0:
+            if name == "save_file":
+                with open(args[1], "wb") as file:
+                    file.write(bytes(1000))
+            os.kill(os.getpid(), signal.SIGKILL)
+        calls -= 1
+        return function(*args, **kwargs)
+
+    setattr(module, name, counted)
+
+def run(settings, moment=None):
+    child = os.fork()
+    if child == 0:
+        if moment:
+            die_at(*moment)
+        trainer.train(make_config(settings), resume=True)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+settings = json.loads(sys.argv[1])
+assert run(settings | {"out": sys.argv[2] + "/whole"}) == 0
+for name, moment in MOMENTS.items():
+    mine = settings | {"out": sys.argv[2] + "/" + name}
+    assert run(mine, moment) == signal.SIGKILL, name
+    assert run(mine) == 0, name
+    print(mine["out"])
+"""
+
+
+def test_killed_while_a_state_is_written(tiny, tmp_path):
+    """Killed in the middle of every file, before each rename and each export, the run still ends with the same bits."""
+    config = tiny(objective="hybrid", log_every=4, save_every="3")
+    command = [sys.executable, "-c", KILLED, json.dumps(as_dict(config)), str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    folders = done.stdout.split()
+    assert len(folders) == 8
+    whole = tmp_path / "whole"
+    for out in folders:
+        same_weights(whole, out)
+        assert not list(Path(out).rglob("*.tmp"))
+        assert states(out) == states(whole)
+        a, b = (budget.read_run(folder) for folder in (whole, out))
+        assert b["finished"]
+        assert b["final"]["held_out_mlm"] == a["final"]["held_out_mlm"]
+
+
 def test_all_states_damaged(tiny):
     config = tiny(objective="mlm")
     out = train(config)
