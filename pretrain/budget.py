@@ -119,11 +119,12 @@ def plan_steps(config: PretrainConfig, vocab_size: int, seconds_per_step: Callab
 def read_run(folder: str | Path) -> dict[str, Any]:
     """Return the run.json of a checkpoint folder."""
     path = Path(folder) / "run.json"
-    if not path.is_file():
+    run = read_json(path) if path.is_file() else {}
+    if "flops_per_step" not in run:  # the folders of other commands have a run.json of their own
         raise InputError(
             f"{folder} holds no run of geomprobe pretrain.", "Give a checkpoint folder that has a run.json."
         )
-    return read_json(path)
+    return run
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Callable[[], float] = time.perf_counter) -> float:
