@@ -235,7 +235,7 @@ def unequal_training(facts: Facts) -> Finding | None:
     if unequal:
         text = f"The models were compared {at}{same_text}, not at equal {listed(unequal)}."
         return _finding("unequal-training", "issue", text, "training")
-    severity = "issue" if len(texts) > 1 else "passed"
+    severity: Severity = "issue" if len(texts) > 1 else "passed"
     return _finding("unequal-training", severity, f"The models were trained {at}{same_text}.", "training")
 
 
