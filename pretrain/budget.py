@@ -21,7 +21,7 @@ from pretrain.config import PretrainConfig
 from pretrain.masking import block_sizes, context_length, masked_count
 
 MATCHES = ("flops", "tokens", "steps")
-_BUDGET = re.compile(r"([\d.]+(?:e[+-]?\d+)?)([kKmMgGbB]?)-(tokens|steps|minutes|flops)")
+_BUDGET = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kKmMgGbB]?)-(tokens|steps|minutes|flops)")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
 
 
@@ -79,7 +79,7 @@ def check_budget(config: PretrainConfig) -> tuple[float, str]:
         The text is no budget.
     """
     match = _BUDGET.fullmatch(config.budget)
-    if not match or (amount := float(match[1]) * _UNITS[match[2].lower()]) <= 0:
+    if not match or not 0 < (amount := float(match[1]) * _UNITS[match[2].lower()]) < math.inf:
         hint = "Write for example 50M-tokens, 2000-steps, 30-minutes or 1e17-flops"
         raise UsageError(f"{config.budget!r} is no budget.", hint)
     return amount, match[3]

@@ -440,9 +440,15 @@ def build_corpus(
     ------
     InputError
         The source or tokenizer cannot be read, or holds too little text.
+    UsageError
+        A finished corpus was made with another tokenizer.
     """
     if (Path(source) / "corpus.json").is_file():
-        return open_corpus(Path(source))
+        corpus = open_corpus(Path(source))
+        if tokenizer not in ("", corpus.info.get("tokenizer")):
+            made_with = corpus.info.get("tokenizer")
+            raise UsageError(f"{source} was made with the tokenizer {made_with}, not {tokenizer}.", "Leave it out.")
+        return corpus
     tokenizer = tokenizer or DEFAULT_TOKENIZERS.get(source, "bert-base-uncased")
     where = open_source(source, progress)
     identity = _tokenizer_identity(tokenizer)

@@ -95,6 +95,9 @@ def test_built_once(tmp_path, monkeypatch, sentences):
     monkeypatch.setattr(module, "_build", lambda *a: pytest.fail("built again"))
     assert build_corpus(file, "train:100", cache=tmp_path / "c").path == first.path
     assert build_corpus(str(first.path)).info["fingerprint"] == first.info["fingerprint"]
+    assert build_corpus(str(first.path), "train:100").path == first.path
+    with pytest.raises(UsageError, match="made with the tokenizer train:100"):
+        build_corpus(str(first.path), "train:200")
 
 
 def test_trained_tokenizer_is_the_same_every_time(tmp_path, sentences):
