@@ -120,6 +120,34 @@ def test_parquet_txt_and_folders(tmp_path, sentences):
     assert sum(corpus.info["documents"].values()) == 35
 
 
+def test_a_large_vocabulary_takes_four_bytes_and_a_small_one_two(tmp_path, corpus):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    names = [*module.SPECIAL_TOKENS, *(f"w{number}" for number in range(70_000))]
+    backend = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    module.wrap_tokenizer(backend).save_pretrained(tmp_path / "tokenizer")
+    file = write_jsonl(tmp_path / "a.jsonl", [f"w{number} w1 w69999" for number in range(69_900, 69_990)])
+    large = build_corpus(file, str(tmp_path / "tokenizer"), cache=tmp_path / "c")
+    assert large.streams["train"][0].dtype == np.uint32
+    assert large.streams["train"][0].max() == 70_004
+    assert corpus.streams["train"][0].dtype == np.uint16
+
+
+def test_a_chunk_that_lost_a_file_is_made_again(tmp_path, monkeypatch, sentences):
+    monkeypatch.setattr(module, "CHUNK_TOKENS", 5000)
+    file = write_jsonl(tmp_path / "a.jsonl", sentences(1500))
+    whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
+    finish = module._Writer.finish
+    monkeypatch.setattr(module._Writer, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        build_corpus(file, "train:120", cache=tmp_path / "parts")
+    (part,) = (tmp_path / "parts").glob("*.part")
+    (part / "train-00001.ids.npy").unlink()
+    monkeypatch.setattr(module._Writer, "finish", finish)
+    assert build_corpus(file, "train:120", cache=tmp_path / "parts").info["fingerprint"] == whole.info["fingerprint"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
