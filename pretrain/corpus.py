@@ -533,9 +533,9 @@ def _build(source: Source, tokenizer_name: str, folder: Path, limit_tokens: int,
     """Write chunk after chunk into `<folder>.part`, from where an earlier attempt stopped, and rename it at the end."""
     part = folder.parent / f"{folder.name}.part"
     shutil.rmtree(folder, ignore_errors=True)  # a folder without corpus.json was never finished
-    part.mkdir(parents=True, exist_ok=True)
     few = list(itertools.islice((text for text in source.read(0) if text.strip()), PEEK))
     held_out = _held_out_rule(few, source.name)
+    part.mkdir(parents=True, exist_ok=True)
     tokenizer = _prepare_tokenizer(tokenizer_name, source, held_out, part, progress)
     writer = _Writer(part, tokenizer)
     texts = source.read(writer.consumed)

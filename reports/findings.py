@@ -222,8 +222,8 @@ def unequal_training(facts: Facts) -> Finding | None:
         return None
     equal, unequal = [], []
     for key, label, shown in (("steps", "steps", count), ("tokens", "tokens", amount), ("flops", "FLOPs", power)):
-        values = [r.get(key) for r in runs]
-        if None in values:
+        values = [r[key] for r in runs if r.get(key) is not None]
+        if len(values) < len(runs):
             continue
         if max(values) - min(values) <= MATCHED * max(values):
             equal.append(label)

@@ -181,10 +181,21 @@ def trainer_steps(config: Any, corpus: Any, device: Any) -> Any:
     collator = DataCollatorForLanguageModeling(load_tokenizer(str(corpus.path)), mlm_probability=config.mask_fraction)
     model = build_encoder(config, corpus.vocab_size, corpus.special)
     trainer = Trainer(model, arguments, data_collator=collator, train_dataset=Data(), callbacks=[Pace()])
-    threading.Thread(target=trainer.train, daemon=True).start()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            trainer.train()
+        except BaseException as error:
+            errors.append(error)
+        done.release()
+
+    threading.Thread(target=work, daemon=True).start()
     while True:
         go.release()
         done.acquire()
+        if errors:
+            raise errors[0]
         yield 0.0
 
 
@@ -207,7 +218,10 @@ def main() -> None:
     parser.add_argument("--corpus", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
-        print(json.dumps(measure_case(args)))
+        try:
+            print(json.dumps(measure_case(args)), flush=True)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr, flush=True)
         os._exit(0)  # the trainer's thread waits for its next step
     from geomprobe.common import write_json
 

@@ -60,8 +60,10 @@ for objective in mlm hybrid; do
 done
 where=(--task controlled)
 [ -z "$data" ] || where=(--data "$data" --task "$task")
-part "analysis" 100 analysis.txt python -m geomprobe compare runs/hybrid runs/mlm "${where[@]}" --device "$device" \
-  --out runs/compared
+# Not `compare`: its report in PDF needs typst, which a bare machine lacks.
+part "analysis" 90 analysis.txt python -m geomprobe analyze runs/hybrid runs/mlm "${where[@]}" --device "$device" \
+  --out runs/analyzed
+part "report" 20 report.txt python -m geomprobe report runs/analyzed --html
 
 echo "$SECONDS s; figures in $out"
 if [ ${#failed[@]} -gt 0 ]; then
