@@ -21,7 +21,7 @@ from pretrain.config import PretrainConfig
 from pretrain.masking import block_sizes, context_length, masked_count
 
 MATCHES = ("flops", "tokens", "steps")
-_BUDGET = re.compile(r"([\d.]+(?:e[+-]?\d+)?)([kKmMgGbB]?)-(tokens|steps|minutes|flops)")
+_BUDGET = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kKmMgGbB]?)-(tokens|steps|minutes|flops)")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
 
 
@@ -79,7 +79,7 @@ def check_budget(config: PretrainConfig) -> tuple[float, str]:
         The text is no budget.
     """
     match = _BUDGET.fullmatch(config.budget)
-    if not match or (amount := float(match[1]) * _UNITS[match[2].lower()]) <= 0:
+    if not match or not 0 < (amount := float(match[1]) * _UNITS[match[2].lower()]) < math.inf:
         hint = "Write for example 50M-tokens, 2000-steps, 30-minutes or 1e17-flops"
         raise UsageError(f"{config.budget!r} is no budget.", hint)
     return amount, match[3]
@@ -119,11 +119,12 @@ def plan_steps(config: PretrainConfig, vocab_size: int, seconds_per_step: Callab
 def read_run(folder: str | Path) -> dict[str, Any]:
     """Return the run.json of a checkpoint folder."""
     path = Path(folder) / "run.json"
-    if not path.is_file():
+    run = read_json(path) if path.is_file() else {}
+    if "flops_per_step" not in run:  # the folders of other commands have a run.json of their own
         raise InputError(
             f"{folder} holds no run of geomprobe pretrain.", "Give a checkpoint folder that has a run.json."
         )
-    return read_json(path)
+    return run
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Callable[[], float] = time.perf_counter) -> float:

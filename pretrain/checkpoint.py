@@ -69,10 +69,11 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
 
 
 def save_state(out: Path, step: int, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, keep: int) -> Path:
-    """Write all that the next step depends on to ``out/trainer/step-N``; keep the last ``keep`` states."""
+    """Write all that the next step depends on to ``out/trainer/step-N``; keep this and the ``keep`` − 1 before it.
+
+    Later states, which a run that went back to an older one had passed over as damaged, are removed.
+    """
     folder = out / "trainer" / f"step-{step}"
-    if folder.exists():
-        shutil.rmtree(folder)  # left by a run that went back to an older state
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         save_file(_unshared(objective.state_dict()), temporary / "model.safetensors")
@@ -84,8 +85,10 @@ def save_state(out: Path, step: int, objective: torch.nn.Module, optimizer: torc
         save_file(moments, temporary / "optimizer.safetensors")
         hashes = {name: hash_file(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
         write_json(temporary / "state.json", {"step": step, "files": hashes})
-    for old in _states(out)[keep:]:
-        shutil.rmtree(old)
+    states = _states(out)
+    newest = states.index(folder)
+    for other in states[:newest] + states[newest + keep :]:
+        shutil.rmtree(other)
     return folder
 
 

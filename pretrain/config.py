@@ -223,6 +223,9 @@ def _check(config: PretrainConfig) -> None:
         "ema_start and ema_end must lie between 0 and 1": 0 <= config.ema_start <= 1 and 0 <= config.ema_end <= 1,
         "seed must not be negative": config.seed >= 0,
         "limit_tokens must not be negative": config.limit_tokens >= 0,
+        "warmup_steps must not be negative": config.warmup_steps >= 0,
+        "weight_decay must not be negative": config.weight_decay >= 0,
+        "beta1 and beta2 must lie between 0 and 1, without 1": 0 <= config.beta1 < 1 and 0 <= config.beta2 < 1,
     }
     for rule, holds in rules.items():
         if not holds:

@@ -49,6 +49,7 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SPECIALS = ("pad", "cls", "sep", "mask")
 DEFAULT_TOKENIZERS = {"docstrings": "train:8192"}
 SUFFIXES = (".parquet", ".jsonl", ".txt")
+HUB_SHARD = 1000  # documents
 HUB_SOURCES = {"wikipedia": "wikimedia/wikipedia", "wikimedia/wikipedia": "wikimedia/wikipedia"}
 HUB_CONFIGS = {"wikimedia/wikipedia": "20231101.en"}
 
@@ -165,39 +166,110 @@ def _read_local(files: list[Path]) -> Iterator[str]:
 
 
 def _read_hub(name: str, start: int) -> Iterator[str]:
-    """Stream the train split of a hub data set, from document ``start`` on, over broken connections."""
-    name, _, revision = name.partition("@")
-    hint = "Give a local file or folder with --corpus PATH, or use --corpus docstrings, which needs no network."
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        raise UsageError("Reading from the hub needs the package datasets.", "pip install datasets") from None
-    from pretrain.hub import require_hub
+    """Yield the train split of a hub data set from document ``start`` on, over broken connections.
 
-    require_hub(hint)
-    wait = 1.0
-    done = start
-    while True:
-        try:
-            data = load_dataset(name, HUB_CONFIGS.get(name), split="train", streaming=True, revision=revision or None)
-            for record in data.skip(done) if done else data:
-                done += 1
-                wait = 1.0
-                if "text" not in record:
-                    raise InputError(f"{name} has no column 'text' (it has {', '.join(record)}).")
-                yield record["text"]
+    What has come is kept in the cache, in shards of `HUB_SHARD` documents that also hold the stream's position after
+    them: a document comes over the network once, whatever is interrupted and however often it is read.
+    """
+    folder = cache_dir() / "hub" / f"{_slug(name)}-{hash_bytes(name)[:16]}"
+    first = start // HUB_SHARD
+    while first and not _hub_shard(folder, first - 1).is_file():
+        first -= 1
+    position = _load_hub_shard(_hub_shard(folder, first - 1))[1] if first else None
+    stream = None
+    for number in itertools.count(first):
+        file = _hub_shard(folder, number)
+        if file.is_file():
+            texts, position = _load_hub_shard(file)
+            stream = None
+        else:
+            stream = stream or _HubStream(name, position)
+            texts = stream.take(HUB_SHARD, number * HUB_SHARD)
+            position = stream.position
+            _save_hub_shard(file, texts, position)
+        yield from texts[max(0, start - number * HUB_SHARD) :]
+        if len(texts) < HUB_SHARD:
             return
-        except (ValueError, FileNotFoundError) as error:  # no such data set, or a configuration must be chosen
-            raise InputError(f"Cannot open {name} on the hub: {str(error).splitlines()[0][:200]}", hint) from None
-        except GeomprobeError:
-            raise
-        except Exception as error:  # the HTTP clients under datasets change, and their errors have no common class
-            if wait > 60:
-                raise InputError(
-                    f"The connection to the hub broke at document {done}: {error}", "Repeat the command to go on."
-                ) from None
-            time.sleep(wait)
-            wait *= 4
+
+
+class _HubStream:
+    """A hub data set's train split as it comes over the network, from a position that an earlier stream reached."""
+
+    HINT = "Give a local file or folder with --corpus PATH, or use --corpus docstrings, which needs no network."
+
+    def __init__(self, name: str, position: dict[str, Any] | None):
+        from pretrain.hub import require_hub
+
+        require_hub(self.HINT)
+        self.name, self.position = name, position
+        self.records: Iterator[dict[str, Any]] | None = None
+
+    def _open(self) -> None:
+        try:
+            from datasets import load_dataset
+        except ImportError:
+            raise UsageError("Reading from the hub needs the package datasets.", "pip install datasets") from None
+        name, _, revision = self.name.partition("@")
+        self.data = load_dataset(name, HUB_CONFIGS.get(name), split="train", streaming=True, revision=revision or None)
+        if self.position:
+            self.data.load_state_dict(self.position)
+        self.records = iter(self.data)
+
+    def take(self, n: int, done: int) -> list[str]:
+        """Return the next ``n`` texts, fewer at the end; ``done`` says how many came before, for the error."""
+        texts: list[str] = []
+        wait = 1.0
+        while True:
+            try:
+                if self.records is None:
+                    self._open()
+                assert self.records is not None
+                for record in itertools.islice(self.records, n - len(texts)):
+                    if "text" not in record:
+                        raise InputError(f"{self.name} has no column 'text' (it has {', '.join(record)}).")
+                    texts.append(record["text"])
+                    wait = 1.0
+                self.position = self.data.state_dict()
+                return texts
+            except (ValueError, FileNotFoundError) as error:  # no such data set, or a configuration must be chosen
+                reason = str(error).splitlines()[0][:200]
+                raise InputError(f"Cannot open {self.name} on the hub: {reason}", self.HINT) from None
+            except GeomprobeError:
+                raise
+            except Exception as error:  # the HTTP clients under datasets change, and their errors have no common class
+                if self.records is not None:  # where it broke off
+                    self.position = self.data.state_dict()
+                    self.records = None
+                if wait > 60:
+                    raise InputError(
+                        f"The connection to the hub broke at document {done + len(texts)}: {error}",
+                        "Repeat the command to go on.",
+                    ) from None
+                time.sleep(wait)
+                wait *= 4
+
+
+def _hub_shard(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.parquet"
+
+
+def _save_hub_shard(file: Path, texts: list[str], position: dict[str, Any] | None) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"text": pa.array(texts, pa.string())}, metadata={"position": json.dumps(position)})
+    with atomic_path(file) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _load_hub_shard(file: Path) -> tuple[list[str], dict[str, Any] | None]:
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(file)
+        return table["text"].to_pylist(), json.loads(table.schema.metadata[b"position"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{file} is damaged: {error}", f"Remove {file.parent} and repeat the command.") from None
 
 
 def _collect_docstrings(progress: Progress | None) -> Path:
@@ -368,9 +440,15 @@ def build_corpus(
     ------
     InputError
         The source or tokenizer cannot be read, or holds too little text.
+    UsageError
+        A finished corpus was made with another tokenizer.
     """
     if (Path(source) / "corpus.json").is_file():
-        return open_corpus(Path(source))
+        corpus = open_corpus(Path(source))
+        if tokenizer not in ("", corpus.info.get("tokenizer")):
+            made_with = corpus.info.get("tokenizer")
+            raise UsageError(f"{source} was made with the tokenizer {made_with}, not {tokenizer}.", "Leave it out.")
+        return corpus
     tokenizer = tokenizer or DEFAULT_TOKENIZERS.get(source, "bert-base-uncased")
     where = open_source(source, progress)
     identity = _tokenizer_identity(tokenizer)
@@ -455,20 +533,19 @@ def _build(source: Source, tokenizer_name: str, folder: Path, limit_tokens: int,
     """Write chunk after chunk into `<folder>.part`, from where an earlier attempt stopped, and rename it at the end."""
     part = folder.parent / f"{folder.name}.part"
     shutil.rmtree(folder, ignore_errors=True)  # a folder without corpus.json was never finished
-    part.mkdir(parents=True, exist_ok=True)
     few = list(itertools.islice((text for text in source.read(0) if text.strip()), PEEK))
     held_out = _held_out_rule(few, source.name)
+    part.mkdir(parents=True, exist_ok=True)
     tokenizer = _prepare_tokenizer(tokenizer_name, source, held_out, part, progress)
     writer = _Writer(part, tokenizer)
     texts = source.read(writer.consumed)
     started = time.monotonic()
-    stop = False
-    while not stop and (batch := list(itertools.islice(texts, BATCH_DOCUMENTS))):
+    while not (limit_tokens and writer.tokens["train"] >= limit_tokens):
+        if not (batch := list(itertools.islice(texts, BATCH_DOCUMENTS))):
+            break
         writer.add(batch, held_out)
-        tokens = writer.tokens["train"]
-        stop = bool(limit_tokens) and tokens >= limit_tokens
         if progress:
-            progress("tokenising", tokens, limit_tokens)
+            progress("tokenising", writer.tokens["train"], limit_tokens)
     writer.flush()
     info = writer.finish(source, tokenizer_name, time.monotonic() - started)
     write_json(part / "corpus.json", info)
@@ -547,12 +624,9 @@ class _Writer:
             if not (self.part / f"chunk-{number:05d}.json").is_file():
                 return
             chunk = read_json(self.part / f"chunk-{number:05d}.json")
-            if any(
-                hash_file(self.part / name) != digest
-                for name, digest in chunk["files"].items()
-                if (self.part / name).is_file()
-            ):
-                return
+            files = {self.part / name: digest for name, digest in chunk["files"].items()}
+            if any(not file.is_file() or hash_file(file) != digest for file, digest in files.items()):
+                return  # from here on it is made again
             self.chunks.append(chunk)
             self.consumed, self.duplicates = chunk["consumed"], chunk["duplicates"]
             hashes = np.load(self.part / f"seen-{number:05d}.npy", allow_pickle=False)

@@ -85,6 +85,10 @@ def _train(
     on_monitor: Callable[[Record], Record] | None,
 ) -> Path:
     out = Path(config.out or f"runs/pretrain/{config.objective}")
+    save = SaveRule(config.save_every)
+    budget.check_budget(config)
+    if config.match:
+        budget.read_run(config.match)
     corpus = prepare_corpus(config, tell)
     config = settle(replace(config, out=str(out)), ranks)
     device = torch.device("cuda", ranks.local) if config.device == "cuda" else torch.device(config.device)
@@ -113,7 +117,6 @@ def _train(
     if ranks.world > 1:
         forward = DistributedDataParallel(forward, device_ids=[ranks.local] if device.type == "cuda" else None)
     log = MetricsLog(out / "metrics.jsonl", step, write=ranks.first)
-    save = SaveRule(config.save_every)
     held_out = data.held_out(np.arange(min(MONITOR_ROWS, data.n_held_out)), 0, device)
     held_out_ids = data.held_out(np.arange(min(GEOMETRY_ROWS, data.n_held_out)), 0, device).ids
     mean = Averages()
@@ -174,13 +177,15 @@ def _train(
             if due or last or stop:
                 if ranks.first:
                     checkpoint.save_state(out, step, objective, optimizer, config.keep)
-                    checkpoint.export(out, objective, corpus)
+                    if not last:
+                        checkpoint.export(out, objective, corpus)
                 ranks.barrier()
                 if stop and not last:
                     text = f"Stopped at step {step} of {steps}; the state is saved. Go on with --resume."
                     raise KeyboardInterrupt(text)
                 mean.restart_clock()
-    if ranks.first:
+    if ranks.first:  # outside the loop, so that a run killed after its last state ends here too
+        checkpoint.export(out, objective, corpus)
         finish_run(out, log.last)
     return out
 

@@ -11,6 +11,7 @@ from reports.formats import amount, count, listed, number, power, words
 Severity = Literal["issue", "tip", "passed", "not applicable"]
 ORDER = ("issue", "tip", "passed", "not applicable")
 SHOWN = 7
+MATCHED = 0.01  # relative; a run matched by FLOPs ends at a whole step
 
 
 class Finding(TypedDict):
@@ -215,18 +216,27 @@ def unequal_models(facts: Facts) -> Finding | None:
 
 @rule("unequal-training")
 def unequal_training(facts: Facts) -> Finding | None:
-    """The models were not trained on the same budget."""
+    """The models were not trained on the same budget, or not on the same text."""
     runs = [m.get("training") or {} for m in _sides(facts)]
     if len(runs) < 2 or not all(runs):
         return None
-    unequal = []
-    for key, shown in (("tokens", amount), ("steps", count), ("flops", power)):
-        values = [r.get(key) for r in runs]
-        if None not in values and len(set(values)) > 1:
-            unequal.append(f"{'FLOPs' if key == 'flops' else key} ({' / '.join(shown(v) for v in values)})")
+    equal, unequal = [], []
+    for key, label, shown in (("steps", "steps", count), ("tokens", "tokens", amount), ("flops", "FLOPs", power)):
+        values = [r[key] for r in runs if r.get(key) is not None]
+        if len(values) < len(runs):
+            continue
+        if max(values) - min(values) <= MATCHED * max(values):
+            equal.append(label)
+        else:
+            unequal.append(f"{label} ({' / '.join(shown(v) for v in values)})")
+    at = f"at equal {listed(equal)}" if equal else "on different budgets"
+    texts = {r.get("corpus_fingerprint") for r in runs} - {None}
+    same_text = ", on the same text" if len(texts) == 1 else ", on different text" if texts else ""
     if unequal:
-        return _finding("unequal-training", "issue", f"The training budgets differ in {listed(unequal)}.", "training")
-    return _finding("unequal-training", "passed", "The models were trained on equal budgets.", "training")
+        text = f"The models were compared {at}{same_text}, not at equal {listed(unequal)}."
+        return _finding("unequal-training", "issue", text, "training")
+    severity: Severity = "issue" if len(texts) > 1 else "passed"
+    return _finding("unequal-training", severity, f"The models were trained {at}{same_text}.", "training")
 
 
 RANKS = ("effective_rank", "rankme", "rank_90", "rank_99")

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or pru
 
 
 # Only these are ever listed or deleted: GEOMPROBE_CACHE may name a folder that holds other things, too.
-KINDS = ("corpora", "docstrings", "embeddings")
+KINDS = ("corpora", "docstrings", "embeddings", "hub")
 
 
 def _entries() -> list[dict[str, object]]:
@@ -49,7 +49,7 @@ def ls(as_json: Json = False) -> None:
 @app.command("prune")
 @guard
 def prune(
-    kind: Annotated[str | None, typer.Option(help="Only corpora, docstrings or embeddings.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only corpora, docstrings, embeddings or hub (text).")] = None,
     as_json: Json = False,
 ) -> None:
     """Delete what the cache holds; everything in it can be made again."""

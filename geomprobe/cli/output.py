@@ -79,17 +79,19 @@ class Output:
         )
         with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
             bar = bars.add_task(description, total=None)
-            yield lambda done, total: bars.update(bar, completed=done, total=total)
+            yield lambda done, total: bars.update(bar, completed=done, total=total or None)
 
 
 def _plain_progress(description: str) -> Progress:
-    last = -1
+    last, of = -1, 0
 
     def report(done: int, total: int) -> None:
-        nonlocal last
-        tenth = 10 * done // max(total, 1)
+        nonlocal last, of
+        if total != of:  # another stage
+            last, of = -1, total
+        tenth = 10 * done // total if total else 0
         if tenth > last:
             last = tenth
-            print(f"{description}: {done}/{total}", file=sys.stderr, flush=True)
+            print(f"{description}: {done}/{total or '?'}", file=sys.stderr, flush=True)
 
     return report

@@ -85,11 +85,15 @@ class _Reporter:
 
     def __init__(self, output: Output, bar: Progress):
         self.output, self.bar = output, bar
+        self.stage = ""
 
     def __call__(self, record: dict[str, Any]) -> None:
         if "warning" in record:
             self.output.warning(record["warning"])
         elif "stage" in record:
+            if record["stage"] != self.stage:
+                self.stage = record["stage"]
+                self.output.note(f"{self.stage} …")
             self.bar(record["done"], record["total"])
         else:
             self.bar(record["step"], record["steps"])

@@ -181,10 +181,21 @@ def trainer_steps(config: Any, corpus: Any, device: Any) -> Any:
     collator = DataCollatorForLanguageModeling(load_tokenizer(str(corpus.path)), mlm_probability=config.mask_fraction)
     model = build_encoder(config, corpus.vocab_size, corpus.special)
     trainer = Trainer(model, arguments, data_collator=collator, train_dataset=Data(), callbacks=[Pace()])
-    threading.Thread(target=trainer.train, daemon=True).start()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            trainer.train()
+        except BaseException as error:
+            errors.append(error)
+        done.release()
+
+    threading.Thread(target=work, daemon=True).start()
     while True:
         go.release()
         done.acquire()
+        if errors:
+            raise errors[0]
         yield 0.0
 
 
@@ -207,12 +218,23 @@ def main() -> None:
     parser.add_argument("--corpus", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
-        print(json.dumps(measure_case(args)))
+        try:
+            print(json.dumps(measure_case(args)), flush=True)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr, flush=True)
         os._exit(0)  # the trainer's thread waits for its next step
+    from geomprobe.common import write_json
+
     with tempfile.TemporaryDirectory() as folder:
         args.corpus = synthetic_corpus(Path(folder))
-        results = [run_case(args, case) for case in args.cases]
-    report(args, results)
+        results: list[dict[str, Any]] = []
+        for case in args.cases:
+            results.append(run_case(args, case))
+            show(results[-1])
+            if args.out:  # after each case, so that a run cut short leaves what it measured
+                write_json(args.out, document(args, results))
+    for name, ratio in ratios(results).items():
+        print(f"{name}: {ratio:.2f}")
 
 
 def processor() -> str:
@@ -234,36 +256,40 @@ def run_case(args: argparse.Namespace, case: str) -> dict[str, Any]:
     return {"case": case, "failed": (done.stderr.strip().splitlines() or ["no output"])[-1]}
 
 
-def report(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
-    """Print the table and the ratios, and write them with all that they depend on."""
+def show(line: dict[str, Any]) -> None:
+    """Print a line about one case."""
+    if "failed" in line:
+        print(f"{line['case']:16} failed: {line['failed']}", flush=True)
+        return
+    print(
+        f"{line['case']:16} {line['tokens_per_s']:12,.0f} tokens/s  {line['share_of_peak']:6.1%} of "
+        f"{line['peak_flops'] / 1e12:.2f} TFLOP/s  data wait {line['data_wait']:.1%}  {line['peak_memory_gb']:.2f} GB",
+        flush=True,
+    )
+
+
+def ratios(results: list[dict[str, Any]]) -> dict[str, float]:
+    """Return what a step costs beside another, each kind at its best."""
+    done = {line["case"]: line["step_s"] for line in results if "failed" not in line}
+    best = {}
+    for kind in ("mlm", "hybrid"):
+        found = [done[case] for case in (f"{kind}-eager", f"{kind}-compiled") if case in done]
+        if found:
+            best[kind] = min(found)
+    out = {}
+    if len(best) == 2:
+        out["hybrid step / mlm step"] = best["hybrid"] / best["mlm"]
+    if "mlm" in best and "mlm-trainer" in done:
+        out["mlm / transformers.Trainer"] = done["mlm-trainer"] / best["mlm"]
+    return out
+
+
+def document(args: argparse.Namespace, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the results with all that they depend on."""
     import torch
     import transformers
 
-    for line in results:
-        if "failed" in line:
-            print(f"{line['case']:16} failed: {line['failed']}")
-            continue
-        print(
-            f"{line['case']:16} {line['tokens_per_s']:12,.0f} tokens/s  {line['share_of_peak']:6.1%} of "
-            f"{line['peak_flops'] / 1e12:.2f} TFLOP/s  data wait {line['data_wait']:.1%}  "
-            f"{line['peak_memory_gb']:.2f} GB"
-        )
-    done = {line["case"]: line for line in results if "failed" not in line}
-    best = {
-        kind: min(
-            (line["step_s"] for case, line in done.items() if case in (f"{kind}-eager", f"{kind}-compiled")),
-            default=None,
-        )
-        for kind in ("mlm", "hybrid")
-    }
-    ratios = {}
-    if best["mlm"] and best["hybrid"]:
-        ratios["hybrid step / mlm step"] = best["hybrid"] / best["mlm"]
-    if best["mlm"] and "mlm-trainer" in done:
-        ratios["mlm / transformers.Trainer"] = done["mlm-trainer"]["step_s"] / best["mlm"]
-    for name, ratio in ratios.items():
-        print(f"{name}: {ratio:.2f}")
-    document = {
+    return {
         "command": " ".join(sys.argv),
         "date": time.strftime("%Y-%m-%d"),
         "clock": args.clock,
@@ -276,10 +302,8 @@ def report(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
         "threads": args.threads or torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
         "results": results,
-        "ratios": ratios,
+        "ratios": ratios(results),
     }
-    if args.out:
-        args.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

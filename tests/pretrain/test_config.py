@@ -34,6 +34,10 @@ def test_overrides_are_parsed_as_the_fields_type():
         (["row_length=4096"], "max_length"),
         (["mask_fraction=0.9"], "mask_fraction"),
         (["seed=-1"], "negative"),
+        (["warmup_steps=-5"], "warmup_steps must not be negative"),
+        (["weight_decay=-0.1"], "weight_decay must not be negative"),
+        (["beta2=1"], "beta1 and beta2"),
+        (["lr=nan"], "lr must be float"),
         (["batch_rows=30", "accumulation=4"], "multiple of accumulation"),
     ],
 )
@@ -62,7 +66,9 @@ def test_budgets(text, value):
     assert check_budget(load_config("demo", {"budget": text})) == value
 
 
-@pytest.mark.parametrize("text", ["", "50", "50M", "-3-steps", "0-steps", "many-steps", "3-hours"])
+@pytest.mark.parametrize(
+    "text", ["", "50", "50M", "-3-steps", "0-steps", "many-steps", "3-hours", "...-steps", "1e999-steps"]
+)
 def test_no_budgets(text):
     with pytest.raises(UsageError, match="is no budget"):
         check_budget(load_config("demo", {"budget": text}))

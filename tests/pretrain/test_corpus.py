@@ -95,6 +95,9 @@ def test_built_once(tmp_path, monkeypatch, sentences):
     monkeypatch.setattr(module, "_build", lambda *a: pytest.fail("built again"))
     assert build_corpus(file, "train:100", cache=tmp_path / "c").path == first.path
     assert build_corpus(str(first.path)).info["fingerprint"] == first.info["fingerprint"]
+    assert build_corpus(str(first.path), "train:100").path == first.path
+    with pytest.raises(UsageError, match="made with the tokenizer train:100"):
+        build_corpus(str(first.path), "train:200")
 
 
 def test_trained_tokenizer_is_the_same_every_time(tmp_path, sentences):
@@ -115,6 +118,34 @@ def test_parquet_txt_and_folders(tmp_path, sentences):
     write_jsonl(folder / "c.jsonl", sentences(5, 4))
     corpus = build_corpus(str(folder), "train:100", cache=tmp_path / "c")
     assert sum(corpus.info["documents"].values()) == 35
+
+
+def test_a_large_vocabulary_takes_four_bytes_and_a_small_one_two(tmp_path, corpus):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    names = [*module.SPECIAL_TOKENS, *(f"w{number}" for number in range(70_000))]
+    backend = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    module.wrap_tokenizer(backend).save_pretrained(tmp_path / "tokenizer")
+    file = write_jsonl(tmp_path / "a.jsonl", [f"w{number} w1 w69999" for number in range(69_900, 69_990)])
+    large = build_corpus(file, str(tmp_path / "tokenizer"), cache=tmp_path / "c")
+    assert large.streams["train"][0].dtype == np.uint32
+    assert large.streams["train"][0].max() == 70_004
+    assert corpus.streams["train"][0].dtype == np.uint16
+
+
+def test_a_chunk_that_lost_a_file_is_made_again(tmp_path, monkeypatch, sentences):
+    monkeypatch.setattr(module, "CHUNK_TOKENS", 5000)
+    file = write_jsonl(tmp_path / "a.jsonl", sentences(1500))
+    whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
+    finish = module._Writer.finish
+    monkeypatch.setattr(module._Writer, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        build_corpus(file, "train:120", cache=tmp_path / "parts")
+    (part,) = (tmp_path / "parts").glob("*.part")
+    (part / "train-00001.ids.npy").unlink()
+    monkeypatch.setattr(module._Writer, "finish", finish)
+    assert build_corpus(file, "train:120", cache=tmp_path / "parts").info["fingerprint"] == whole.info["fingerprint"]
 
 
 @pytest.mark.parametrize(
@@ -159,35 +190,43 @@ def test_unreachable_hub_fails_at_once(tmp_path, monkeypatch):
 
 
 class CutStream:
-    """A stand-in for a streamed data set that breaks off after three documents each time it is opened."""
+    """A stand-in for a streamed data set that breaks off after so many documents each time it is opened."""
 
-    def __init__(self, texts, per_connection, error, start=0):
-        self.texts, self.per_connection, self.error, self.start = texts, per_connection, error, start
+    def __init__(self, texts, per_connection, error, sent):
+        self.texts, self.per_connection, self.error, self.sent = texts, per_connection, error, sent
+        self.next = 0
 
-    def skip(self, n):
-        return CutStream(self.texts, self.per_connection, self.error, n)
+    def load_state_dict(self, state):
+        self.next = state["next"]
+
+    def state_dict(self):
+        return {"next": self.next}
 
     def __iter__(self):
-        for number, text in enumerate(self.texts[self.start :]):
+        for number in range(len(self.texts) - self.next):
             if number == self.per_connection:
                 raise self.error
-            yield {"text": text}
+            self.next += 1
+            self.sent.append(self.next - 1)
+            yield {"text": self.texts[self.next - 1]}
 
 
 @pytest.fixture
-def cut_hub(monkeypatch):
-    """Return a function that puts a hub in place whose connections break off."""
+def cut_hub(monkeypatch, tmp_path):
+    """Return a function that puts a hub in place whose connections break off; it returns naps and documents sent."""
     import datasets
 
     import pretrain.hub
 
-    naps = []
+    naps, sent = [], []
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pretrain.hub, "require_hub", lambda hint: None)
+    monkeypatch.setattr(module, "HUB_SHARD", 4)
     monkeypatch.setattr("pretrain.corpus.time.sleep", naps.append)
 
     def put(texts, per_connection, error):
-        monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: CutStream(texts, per_connection, error))
-        return naps
+        monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: CutStream(texts, per_connection, error, sent))
+        return naps, sent
 
     return put
 
@@ -199,18 +238,55 @@ class TransportError(Exception):
 @pytest.mark.parametrize("error", [ConnectionError("reset by peer"), TransportError("incomplete body")])
 def test_a_cut_connection_to_the_hub_goes_on_where_it_broke(tmp_path, cut_hub, sentences, error):
     texts = sentences(10)
-    naps = cut_hub(texts, 3, error)
+    naps, sent = cut_hub(texts, 3, error)
     assert list(module._read_hub("someone/text", 0)) == texts
     assert naps == [1.0, 1.0, 1.0]
+    assert sent == list(range(10))
     whole = tmp_path / "text.jsonl"
     whole.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     streamed = build_corpus("someone/text", "train:120", cache=tmp_path / "a")
     local = build_corpus(str(whole), "train:120", cache=tmp_path / "b")
     assert documents(streamed, "train") == documents(local, "train")
+    assert sent == list(range(10))  # the tokenizer and the build read what is kept
+
+
+def test_what_came_from_the_hub_is_kept(cut_hub, sentences, monkeypatch):
+    """After a cut that lasts, and in another process, the stream goes on at the last whole shard."""
+    texts = sentences(30)
+    monkeypatch.setattr(module, "HUB_SHARD", 10)
+    _, sent = cut_hub(texts, 14, ConnectionError("reset by peer"))
+    some = module._read_hub("someone/text", 0)
+    assert [next(some) for _ in range(13)] == texts[:13]  # the second shard of ten came with the first twenty
+    assert sent == list(range(20))
+    assert list(module._read_hub("someone/text", 7)) == texts[7:]
+    assert sent == list(range(30))
+    for start in (0, 10, 25, 30):
+        assert list(module._read_hub("someone/text", start)) == texts[start:]
+    assert sent == list(range(30))
+
+
+@pytest.mark.parametrize("cut", [1, 5, 8, 11])
+def test_the_stream_of_datasets_goes_on_at_a_position(tmp_path, cut_hub, sentences, monkeypatch, cut):
+    """The same with the real library, reading local files as if they came from the hub."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import load_dataset
+
+    texts = sentences(12)
+    for number in range(3):
+        pq.write_table(pa.table({"text": texts[4 * number : 4 * number + 4]}), tmp_path / f"{number}.parquet")
+    cut_hub([], 0, None)
+    files = [str(tmp_path / f"{number}.parquet") for number in range(3)]
+    data = load_dataset("parquet", data_files=files, split="train", streaming=True)
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: data)
+    monkeypatch.setattr(module, "HUB_SHARD", 4)
+    some = module._read_hub("someone/text", 0)
+    assert [next(some) for _ in range(cut)] == texts[:cut]
+    assert list(module._read_hub("someone/text", 2)) == texts[2:]
 
 
 def test_a_hub_that_stays_away_is_an_error_that_says_how_to_go_on(cut_hub, sentences):
-    naps = cut_hub(sentences(10), 0, ConnectionError("reset by peer"))
+    naps, _ = cut_hub(sentences(10), 0, ConnectionError("reset by peer"))
     with pytest.raises(InputError, match="broke at document 0") as caught:
         list(module._read_hub("someone/text", 0))
     assert "Repeat the command" in caught.value.hint

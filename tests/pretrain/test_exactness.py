@@ -2,10 +2,9 @@
 
 import json
 import os
-import random
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from safetensors.torch import load_file
 
 from geomprobe.common import InputError
 from pretrain import budget
-from pretrain.config import as_dict
+from pretrain.config import as_dict, load_config
 from pretrain.trainer import train
 
 RUN = """
@@ -25,28 +24,23 @@ train(make_config(json.loads(sys.argv[1])), resume=True)
 """
 
 
-def start(config, **options):
-    command = [sys.executable, "-c", RUN, json.dumps(as_dict(config))]
-    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL, **options)
-
-
 def states(out):
     return sorted(path.name for path in (Path(out) / "trainer").glob("step-*"))
 
 
-def kill_and_resume(config, kills, seed):
-    """Run in processes of their own, kill each of the first ``kills`` at a random moment after its first step."""
-    random_ = random.Random(seed)
-    log = Path(config.out) / "metrics.jsonl"
-    for _ in range(kills):
-        before = log.stat().st_mtime_ns if log.exists() else 0
-        process = start(config)
-        while process.poll() is None and (not log.exists() or log.stat().st_mtime_ns == before):
-            time.sleep(0.005)
-        time.sleep(random_.uniform(0, 0.6))
-        process.kill()
-        process.wait()
-    assert start(config).wait() == 0
+def kill(config, folder, kills):
+    """Return the folder of a run that is never stopped and those of runs that are killed; see kill.py."""
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("kill.py")),
+        json.dumps(as_dict(config)),
+        str(folder),
+        kills,
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder / "whole", [folder / name for name in done.stdout.split()]
 
 
 def same_weights(a, b):
@@ -59,27 +53,49 @@ def same_weights(a, b):
 
 
 def test_three_kills(tiny, tmp_path):
-    settings = {"objective": "hybrid", "budget": "60-steps", "save_every": "3", "log_every": 1, "eval_every": 60}
-    whole = tiny(**settings, out=str(tmp_path / "whole"))
-    assert start(whole).wait() == 0
-    killed = tiny(**settings, out=str(tmp_path / "killed"))
-    kill_and_resume(killed, 3, seed=1)
-    same_weights(whole.out, killed.out)
-    assert not list(Path(killed.out).rglob("*.tmp"))
-    assert len(states(killed.out)) == 2
+    config = tiny(objective="hybrid", budget="60-steps", save_every="3", log_every=1, eval_every=60)
+    whole, (killed,) = kill(config, tmp_path, "3")
+    same_weights(whole, killed)
+    assert not list(killed.rglob("*.tmp"))
+    assert len(states(killed)) == 2
 
 
 @pytest.mark.slow
 def test_twenty_kills(tmp_path, corpus):
-    from pretrain.config import load_config
-
     settings = {"objective": "hybrid", "corpus": str(corpus.path), "budget": "300-steps", "save_every": "3"}
     settings |= {"row_length": 64, "log_every": 1, "eval_every": 300}
-    whole = load_config("demo", settings | {"out": str(tmp_path / "whole")})
-    assert start(whole).wait() == 0
-    killed = load_config("demo", settings | {"out": str(tmp_path / "killed")})
-    kill_and_resume(killed, 20, seed=2)
-    same_weights(whole.out, killed.out)
+    whole, (killed,) = kill(load_config("demo", settings), tmp_path, "20")
+    same_weights(whole, killed)
+
+
+def test_killed_while_a_state_is_written(tiny, tmp_path):
+    """Killed in the middle of every file, before a rename and in an export, a run still ends with the same bits."""
+    whole, killed = kill(tiny(objective="hybrid", log_every=4, save_every="3"), tmp_path, "writing")
+    assert len(killed) == 8
+    for out in killed:
+        same_weights(whole, out)
+        assert not list(out.rglob("*.tmp"))
+        assert states(out) == states(whole)
+        a, b = (budget.read_run(folder) for folder in (whole, out))
+        assert b["finished"]
+        assert b["final"]["held_out_mlm"] == a["final"]["held_out_mlm"]
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_going_back_from_a_damaged_state_keeps_the_new_ones(tiny, keep):
+    """The first state that is saved after going back is kept, and the damaged later one is removed."""
+    config = tiny(objective="mlm", keep=keep, save_every="4", log_every=1)
+    train(tiny(objective="mlm", keep=3, save_every="4"))
+    for step in (8, 12):
+        (Path(config.out) / f"trainer/step-{step}/model.safetensors").write_bytes(b"")
+
+    def stop(record):
+        if record.get("step") == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, resume=True, progress=stop)
+    assert states(config.out) == ["step-4", "step-7"][-keep:]  # a stop is seen at the end of the next step
 
 
 def test_all_states_damaged(tiny):

@@ -37,6 +37,18 @@ def test_context_and_targets_are_disjoint_and_inside(length, which, seed, step, 
         assert max(context[-1], targets[-1]) <= length - 2
 
 
+def test_no_context_holds_a_target_at_any_length():
+    """Every row length and block size of the four, 4 rows each: 8,000 draws."""
+    for length in range(16, 513):
+        for step, size in enumerate(masking.block_sizes(length)):
+            blocks = masking.draw_blocks(4, length, size, context_fraction=0.75, seed=length, step=step)
+            seen = np.zeros((4, length), dtype=int)
+            for positions in (blocks.context, blocks.targets):
+                np.put_along_axis(seen, positions, np.take_along_axis(seen, positions, 1) + 1, 1)
+            assert seen.max() == 1
+            assert seen.sum() == 4 * (masking.context_length(length, size, 0.75) + 2 * size)  # no slot is filler
+
+
 def test_every_place_is_drawn():
     blocks = masking.draw_blocks(4000, 32, 5, context_fraction=0.75, seed=1, step=2)
     for positions in (blocks.targets, blocks.context):

@@ -3,12 +3,13 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from geomprobe.common import GeomprobeError, UsageError
+from geomprobe.common import GeomprobeError, InputError, UsageError
 from pretrain.trainer import train
 
 OBJECTIVES = ["mlm", "jepa", "hybrid"]
@@ -117,6 +118,20 @@ def test_a_run_is_not_overwritten(tiny):
         train(config)
     with pytest.raises(UsageError, match="other settings: lr"):
         train(tiny(objective="mlm", lr=0.5), resume=True)
+
+
+@pytest.mark.parametrize("wrong", [{"save_every": "soon"}, {"budget": "5M"}, {"match": "nowhere"}])
+def test_a_wrong_setting_leaves_no_folder(tiny, wrong):
+    config = tiny(objective="mlm", **wrong)
+    with pytest.raises(GeomprobeError):
+        train(config)
+    assert not Path(config.out).exists()
+
+
+def test_a_results_folder_is_no_run_to_match(tiny, tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="holds no run of geomprobe pretrain"):
+        train(tiny(objective="mlm", match=str(tmp_path)))
 
 
 def test_damaged_newest_state_falls_back(tiny, tmp_path):

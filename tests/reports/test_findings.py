@@ -148,6 +148,32 @@ def test_a_difference_that_the_mean_hides_is_told(make_results):
     assert severity(results, "uniformity-is-mean") == "tip"
 
 
+@pytest.mark.parametrize(
+    ("second", "sentence"),
+    [
+        ({}, "trained at equal steps, tokens and FLOPs, on the same text."),
+        ({"flops": 1.005e15}, "trained at equal steps, tokens and FLOPs, on the same text."),
+        (
+            {"flops": 2e15},
+            "compared at equal steps and tokens, on the same text, not at equal FLOPs (1.00 × 10¹⁵ / 2.00 × 10¹⁵).",
+        ),
+        (
+            {"steps": 2000, "tokens": 2e7},
+            "at equal FLOPs, on the same text, not at equal steps (1,000 / 2,000) and tokens",
+        ),
+        ({"corpus_fingerprint": "b"}, "trained at equal steps, tokens and FLOPs, on different text."),
+    ],
+)
+def test_the_report_says_which_budgets_were_equal(make_results, second, sentence):
+    results = make_results(models=("a", "b"), **SMALL)
+    first = {"steps": 1000, "tokens": 1e7, "flops": 1e15, "corpus_fingerprint": "a"}
+    run(results, "models", 0, training=first)
+    run(results, "models", 1, training=first | second)
+    (found,) = [f for f in findings(load(results)) if f["code"] == "unequal-training"]
+    assert sentence in found["sentence"]
+    assert found["severity"] == ("passed" if "same text." in sentence and "not at" not in sentence else "issue")
+
+
 def test_every_rule_has_its_cases():
     assert set(CASES) == set(RULES)
 

@@ -1,0 +1,32 @@
+"""What the command line prints while it works, where stderr is no terminal."""
+
+from geomprobe.cli.output import Output
+from geomprobe.cli.pretrain import _Reporter
+
+
+def test_every_stage_of_a_pretraining_shows_its_progress(capsys):
+    output = Output()
+    with output.progress("pretrain mlm") as bar:
+        report = _Reporter(output, bar)
+        for done in (50, 100):
+            report({"stage": "tokenising", "done": done, "total": 100})
+        report({"stage": "training the tokenizer", "done": 0, "total": 0})
+        for step in (1, 10, 20):
+            report({"step": step, "steps": 20})
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == [
+        "tokenising …",
+        "pretrain mlm: 50/100",
+        "pretrain mlm: 100/100",
+        "training the tokenizer …",
+        "pretrain mlm: 0/?",
+        "pretrain mlm: 1/20",
+        "pretrain mlm: 10/20",
+        "pretrain mlm: 20/20",
+    ]
+
+
+def test_json_has_no_progress(capsys):
+    with Output(as_json=True).progress("pretrain mlm") as bar:
+        bar(1, 2)
+    assert capsys.readouterr().err == ""
