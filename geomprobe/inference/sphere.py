@@ -109,7 +109,7 @@ def _centred_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, tor
 def _kernel_sums(w: torch.Tensor, inverse: torch.Tensor, t: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return Σ_j k_ij, Σ_j k_ij/‖y_j‖ and Σ_j k_ij·cos_ij over j ≠ i, float64 of shape (m,) each."""
     m = len(w)
-    square = (w * w).sum(1)
+    square = torch.linalg.vector_norm(w, dim=1) ** 2
     sums, pulled, turned = (torch.zeros(m, dtype=torch.float64, device=w.device) for _ in range(3))
     for rows, columns, tile in _tiles(w, square):
         kernel = torch.exp(-t * tile)

@@ -46,7 +46,7 @@ def kernel_means(w: torch.Tensor, t: float, pilot_distance: float) -> tuple[floa
     row_means : float64 ndarray of shape (n,)
     """
     n = len(w)
-    square = (w * w).sum(1)
+    square = torch.linalg.vector_norm(w, dim=1) ** 2
     near = t * pilot_distance < 0.1
     sums = torch.zeros(n, dtype=torch.float64, device=w.device)
     for rows, columns, tile in _tiles(w, square):
@@ -64,7 +64,7 @@ def kernel_means(w: torch.Tensor, t: float, pilot_distance: float) -> tuple[floa
 
 def cosine_histogram(w: torch.Tensor, bins: int) -> np.ndarray:
     """Return how many pairs i<j have their cosine 1 − ‖w_i − w_j‖²/2 in each of equal bins over [−1, 1]."""
-    square = (w * w).sum(1)
+    square = torch.linalg.vector_norm(w, dim=1) ** 2
     counts = np.zeros(bins)
     for rows, columns, tile in _tiles(w, square):
         cosine = tile.mul_(-0.5).add_(1).clamp_(-1, 1)
@@ -82,7 +82,7 @@ def nearest(points: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     in float64, for the expanded form loses the digits of close neighbours.
     """
     n = len(points)
-    square = (points * points).sum(1)
+    square = torch.linalg.vector_norm(points, dim=1) ** 2
     size = max(1, min(n, 2**24 // max(n, 1)))
     rows_found, distances = [], []
     with full_precision():

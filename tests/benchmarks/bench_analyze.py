@@ -49,17 +49,17 @@ def unit(x: np.ndarray) -> torch.Tensor:
 
 
 def case_uniformity_pdist(a) -> dict:
-    z = unit(vectors(a.rows, a.d))
-    torch.pdist(z[:100])
-    return timed(lambda: torch.pdist(z).pow(2).mul(-2).exp().mean().log().item())
+    x = vectors(a.rows, a.d)
+    torch.pdist(unit(x[:100]))
+    return timed(lambda: torch.pdist(unit(x)).pow(2).mul(-2).exp().mean().log().item())
 
 
 def case_uniformity_kernel(a) -> dict:
     from geomprobe.metrics.pairs import kernel_means
 
-    z = unit(vectors(a.rows, a.d))
-    kernel_means(z[:100], 2.0, 2.0)
-    return timed(lambda: kernel_means(z, 2.0, 2.0)[0])
+    x = vectors(a.rows, a.d)
+    kernel_means(unit(x[:100]), 2.0, 2.0)
+    return timed(lambda: kernel_means(unit(x), 2.0, 2.0)[0])
 
 
 def case_uniformity_measure(a) -> dict:
@@ -111,8 +111,8 @@ def case_moments_and_eigh(a) -> dict:
 
     def work() -> None:
         state = Moments().update(x)
-        torch.linalg.eigh(torch.from_numpy(state.covariance))
-        torch.linalg.eigh(torch.from_numpy(state.second_moment))
+        np.linalg.eigh(state.covariance)
+        np.linalg.eigh(state.second_moment)
 
     return timed(work, repeat=3)
 
@@ -124,6 +124,32 @@ def case_state_measure(a) -> dict:
     x = vectors(a.rows, a.d)
     measure(Moments().update(x[:1000]), views=list(VIEWS))
     return timed(lambda: len(measure(Moments().update(x), views=list(VIEWS))), repeat=3)
+
+
+def case_state_errors(a) -> dict:
+    """All metrics of the state with their standard errors, which read the rows again."""
+    from geomprobe.metrics import REGISTRY, measure
+
+    x = vectors(a.rows, a.d)
+    names = [name for name, metric in REGISTRY.items() if metric.needs == "moments"]
+    measure(x[:1000], metrics=names)
+    return timed(lambda: int(measure(x, metrics=names)["se"].notna().sum()), repeat=3)
+
+
+def case_all_values(a) -> dict:
+    from geomprobe.metrics import measure
+
+    x = vectors(a.rows, a.d)
+    measure(x[:1000], intervals=False)
+    return timed(lambda: len(measure(x, intervals=False)))
+
+
+def case_all_errors(a) -> dict:
+    from geomprobe.metrics import measure
+
+    x = vectors(a.rows, a.d)
+    measure(x[:1000])
+    return timed(lambda: int(measure(x)["se"].notna().sum()))
 
 
 def case_matmul(a) -> dict:
@@ -142,27 +168,32 @@ def case_stream(a) -> dict:
 
     rows = open_vectors([a.file])
     found = timed(lambda: Moments().update(rows).n)
-    flops = 2 * 2 * rows.shape[0] * a.d**2  # two products of N × D² multiply-adds: of rows, and of directions
+    # two symmetric products, of rows and of directions: N·D(D + 1)/2 multiply-adds each
+    flops = 2 * rows.shape[0] * a.d * (a.d + 1)
     return {**found, "gflops_wall": flops / found["wall"] / 1e9, "gflops_cpu": flops / found["cpu"] / 1e9}
 
 
 def case_large(a) -> dict:
     """float16 rows from disk through the command line, with its progress."""
-    command = [sys.executable, "-m", "geomprobe", "measure", a.file, "--json"]
     start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {"value": len(json.loads(done.stdout)["results"]), "wall": time.perf_counter() - start, "peak_mb": peak}
+    with tempfile.NamedTemporaryFile(suffix=".csv") as table:
+        command = [sys.executable, "-m", "geomprobe", "measure", a.file, "--out", table.name]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL)  # progress goes to stderr
+        if done.returncode:
+            raise SystemExit(done.returncode)
+        found = len(Path(table.name).read_text().splitlines()) - 1
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall, cpu = time.perf_counter() - start, used.ru_utime + used.ru_stime
+    return {"value": found, "wall": wall, "cpu": cpu, "peak_mb": used.ru_maxrss / 1024}
 
 
 def run(case: str, a, file: Path | None = None) -> dict:
     """Run one case in a process of its own."""
     command = [sys.executable, __file__, "--case", case, "--rows", str(a.rows), "--d", str(a.d)]
-    done = subprocess.run([*command, *(["--file", str(file)] if file else [])], capture_output=True, text=True)
+    command += ["--file", str(file)] if file else []
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise SystemExit(f"{case} failed:\n{done.stderr}")
+        raise SystemExit(f"{case} failed")
     found = json.loads(done.stdout.splitlines()[-1])
     print(f"  {case}: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items() if v is not None), file=sys.stderr)
     return found
@@ -204,8 +235,8 @@ def main() -> None:
     ratio("uniformity: torch.pdist / pair sums, wall", pdist["wall"] / kernel["wall"], ">= 3")
     ratio("uniformity: torch.pdist / pair sums, CPU seconds", pdist["cpu"] / kernel["cpu"], ">= 3")
     ratio("uniformity: torch.pdist / measure end to end, CPU seconds", pdist["cpu"] / whole["cpu"], ">= 3")
-    ratio("uniformity: memory beyond the unit rows, pair sums / torch.pdist", kernel["mb"] / pdist["mb"], "<= 0.05")
-    ratio("uniformity: memory beyond the input, measure / torch.pdist", whole["mb"] / pdist["mb"], "")
+    ratio("uniformity: memory beyond the input, pair sums / torch.pdist", kernel["mb"] / pdist["mb"], "<= 0.05")
+    ratio("uniformity: memory beyond the input, measure / torch.pdist", whole["mb"] / pdist["mb"], "<= 0.05")
     svd, numpy_svd, rank = run("rank_svd", a), run("rank_numpy", a), run("rank_measure", a)
     assert abs(svd["value"] / rank["value"] - 1) < 1e-3
     for name, peer in (("numpy's SVD", numpy_svd), ("torch's singular values alone", svd)):
@@ -213,6 +244,11 @@ def main() -> None:
         ratio(f"effective rank: {name} / measure, CPU seconds", peer["cpu"] / rank["cpu"], ">= 5")
     base, state = run("moments_and_eigh", a), run("state_measure", a)
     ratio("measure, state metrics in all views / (moments + 2 eigh), CPU seconds", state["cpu"] / base["cpu"], "<= 3")
+    errors = run("state_errors", a)
+    ratio("state metrics with standard errors / (moments + 2 eigh), CPU", errors["cpu"] / base["cpu"], "<= 5")
+    values, everything = run("all_values", a), run("all_errors", a)
+    ratio("measure, all metrics, with / without standard errors, CPU", everything["cpu"] / values["cpu"], "<= 3")
+    ratio("measure, all metrics and standard errors / (moments + 2 eigh), CPU", everything["cpu"] / base["cpu"], "<= 5")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stream.npy"
         write_vectors(path, a.stream, a.d, np.float32)

@@ -58,6 +58,16 @@ def test_moments_give_the_same_and_name_what_needs_rows(x):
     assert "uniformity" in set(missing["metric"])
 
 
+def test_metrics_asked_for_alone_are_the_same_as_among_all(x):
+    """Directions are left out of the moments where no metric is a function of them, and read after all if one is."""
+    together = values(measure(x, intervals=False))
+    for name in ("effective_rank", "norm_cv", "vendi_score"):
+        assert values(measure(x, metrics=[name], intervals=False))[name, "raw"] == together[name, "raw"]
+    both = measure(x, metrics=["effective_rank:vecscope", "mean_cosine"], views=["raw"], intervals=False)
+    alone = measure(x, metrics=["effective_rank:vecscope"], views=["raw"], intervals=False)
+    assert alone["value"].iloc[0] == both["value"].iloc[0]
+
+
 def test_every_view(x):
     frame = measure(x, views=list(VIEWS), intervals=False)
     assert set(frame["view"]) == set(VIEWS)

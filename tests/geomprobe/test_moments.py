@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from geomprobe.common import InputError
 from geomprobe.moments import Moments
-from geomprobe.vectors import NonFiniteError
+from geomprobe.vectors import GRAM_ROWS, NonFiniteError, gram
 
 FIELDS = ("mean", "scatter", "cubic", "quartic", "sphere_mean", "sphere_scatter", "norm_sum", "norm_scatter")
 
@@ -210,3 +210,26 @@ def test_read_only_strided_and_integer_input():
     whole = np.arange(12).reshape(4, 3)
     assert_close(Moments().update(whole), direct(whole), 1e-11, whole)
     assert_close(Moments().update(whole.tolist()), direct(whole), 1e-11, whole)
+
+
+def test_without_directions_the_rest_is_the_same(tmp_path):
+    x = clouds()["shifted"]
+    whole, part = Moments().update(x), Moments(directions=False).update(x[:100]).update(x[100:])
+    for name in ("scatter", "cubic", "quartic", "norm_sum", "norm_scatter", "mean"):
+        np.testing.assert_allclose(getattr(part, name), getattr(whole, name), rtol=1e-9, atol=1e-9)
+    assert part.n_directions == part.sphere_mean.size == part.sphere_scatter.size == 0
+    with pytest.raises(ValueError, match="directions"):
+        whole.merge(part)
+    part.save(tmp_path / "state.safetensors")
+    assert not Moments.load(tmp_path / "state.safetensors").directions
+
+
+def test_rounding_of_a_product_does_not_grow_with_the_block():
+    """Float32 pieces are added up in float64, so 16 times the rows leave the relative error where it was."""
+    x = np.random.default_rng(0).normal(size=(16 * GRAM_ROWS, 4)).astype(np.float32)
+    errors = []
+    for n in (GRAM_ROWS, 16 * GRAM_ROWS):
+        exact = x[:n].astype(np.float64).T @ x[:n].astype(np.float64)
+        errors.append(np.abs(gram(torch.from_numpy(x[:n])).numpy() - exact).max() / exact.max())
+    assert errors[0] < 1e-6
+    assert errors[1] < 2 * errors[0] + 1e-8

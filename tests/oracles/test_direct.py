@@ -233,7 +233,7 @@ def viewed(x, view):
 
 
 @pytest.mark.parametrize("view", ["centred", "standardised", "all-but-top-k", "whitened"])
-@pytest.mark.parametrize("kind", ["power law", "shifted", "near-collapsed"])
+@pytest.mark.parametrize("kind", ["random", "power law", "shifted", "clustered", "near-collapsed"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 1e-4)])
 def test_views(view, kind, dtype, tolerance):
     x = cloud(kind, dtype)
