@@ -81,6 +81,11 @@ class Side:
         ranks[upper] = found - found.mean()
         return ranks + ranks.T
 
+    @cached_property
+    def near_kernel(self) -> np.ndarray:
+        """Row-centred cosines with the own nearest neighbours, shape (n, NEIGHBOURS)."""
+        return _kernel(self, self.neighbours)
+
     def cross(self, other: Side) -> torch.Tensor:
         """XᵀY of the centred rows; kept until another side is asked for, since several similarities read it."""
         if self._crossed is None or self._crossed[0] is not other:
@@ -91,7 +96,7 @@ class Side:
         """Return the side with its rows in another order (a permutation)."""
         other = object.__new__(Side)
         other.n, other.constant, other.x = self.n, self.constant, self.x[rows]
-        for name in ("centred", "square", "z"):
+        for name in ("centred", "square", "z", "near_kernel"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name][rows]
         if "self_product" in self.__dict__:
@@ -173,7 +178,7 @@ def cknna(a: Side, b: Side) -> float:
     Huh et al. (2024), ICML, eqs. 7 and 8. (The authors' code masks the kernels first and centres the masked ones.)
     """
     shared = _shared(a, b)
-    own_a, own_b = _kernel(a, a.neighbours), _kernel(b, b.neighbours)
+    own_a, own_b = a.near_kernel, b.near_kernel
     cross = float((own_a * _kernel(b, a.neighbours))[shared].sum())
     return cross / float(np.sqrt((own_a**2).sum() * (own_b**2).sum()))
 
