@@ -27,6 +27,8 @@ COLUMNS = ("metric", "value", "null_mean", "null_sd", "p", "n", "status", "note"
 class Side:
     """One of two matrices with the same rows, with what similarities share."""
 
+    _crossed: tuple[Side, torch.Tensor] | None = None
+
     def __init__(self, data: Any):
         rows = Rows(data)
         state = Moments(directions=False).update(rows)  # refuses rows that are not finite, by number
@@ -72,17 +74,29 @@ class Side:
 
     @cached_property
     def ranks(self) -> np.ndarray:
-        """Ranks of the cosines of all pairs of rows, as a symmetric matrix of shape (n, n)."""
+        """Centred ranks of the cosines of all pairs of rows, as a symmetric matrix of shape (n, n), diagonal 0."""
         upper = np.triu_indices(self.n, 1)
+        found = rankdata((self.z @ self.z.T).numpy()[upper])
         ranks = np.zeros((self.n, self.n))
-        ranks[upper] = rankdata((self.z @ self.z.T).numpy()[upper])
+        ranks[upper] = found - found.mean()
         return ranks + ranks.T
+
+    @cached_property
+    def near_kernel(self) -> np.ndarray:
+        """Row-centred cosines with the own nearest neighbours, shape (n, NEIGHBOURS)."""
+        return _kernel(self, self.neighbours)
+
+    def cross(self, other: Side) -> torch.Tensor:
+        """XᵀY of the centred rows; kept until another side is asked for, since several similarities read it."""
+        if self._crossed is None or self._crossed[0] is not other:
+            self._crossed = other, self.centred.T @ other.centred
+        return self._crossed[1]
 
     def taken(self, rows: np.ndarray) -> Side:
         """Return the side with its rows in another order (a permutation)."""
         other = object.__new__(Side)
         other.n, other.constant, other.x = self.n, self.constant, self.x[rows]
-        for name in ("centred", "square", "z"):
+        for name in ("centred", "square", "z", "near_kernel"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name][rows]
         if "self_product" in self.__dict__:
@@ -92,13 +106,13 @@ class Side:
             place[rows] = np.arange(self.n)
             other.__dict__["neighbours"] = place[self.neighbours[rows]]
         if "ranks" in self.__dict__:
-            other.__dict__["ranks"] = self.ranks[np.ix_(rows, rows)]
+            other.__dict__["ranks"] = self.ranks[rows][:, rows]
         return other
 
 
 def linear_cka(a: Side, b: Side) -> float:
     """Return ‖XᵀY‖_F²/(‖XᵀX‖_F ‖YᵀY‖_F), X and Y centred. Kornblith et al. (2019), ICML, eq. 5."""
-    cross = float(((a.centred.T @ b.centred) ** 2).sum())
+    cross = float((a.cross(b) ** 2).sum())
     return cross / float(np.sqrt(a.self_product * b.self_product))
 
 
@@ -118,7 +132,7 @@ def linear_cka_unbiased(a: Side, b: Side) -> float:
     independent data at any n and d; n >= 4."""
     if a.n < 4:
         raise NotApplicable("the unbiased estimate needs four rows")
-    cross = float(((a.centred.T @ b.centred) ** 2).sum())
+    cross = float((a.cross(b) ** 2).sum())
     own_a, own_b = _hsic(a.self_product, a.square, a.square), _hsic(b.self_product, b.square, b.square)
     # sums of squares in exact arithmetic; zero where all distances between rows are equal
     if min(own_a / a.self_product, own_b / b.self_product) < 1e-12:
@@ -131,7 +145,7 @@ def procrustes(a: Side, b: Side) -> float:
 
     Williams et al. (2021), "Generalized shape metrics on neural representations", NeurIPS; a metric.
     """
-    nuclear = float(torch.linalg.svdvals(a.centred.T @ b.centred).sum())
+    nuclear = float(torch.linalg.svdvals(a.cross(b)).sum())
     return float(np.sqrt(max(0.0, 2 - 2 * nuclear)))
 
 
@@ -164,7 +178,7 @@ def cknna(a: Side, b: Side) -> float:
     Huh et al. (2024), ICML, eqs. 7 and 8. (The authors' code masks the kernels first and centres the masked ones.)
     """
     shared = _shared(a, b)
-    own_a, own_b = _kernel(a, a.neighbours), _kernel(b, b.neighbours)
+    own_a, own_b = a.near_kernel, b.near_kernel
     cross = float((own_a * _kernel(b, a.neighbours))[shared].sum())
     return cross / float(np.sqrt((own_a**2).sum() * (own_b**2).sum()))
 
@@ -174,12 +188,10 @@ def rsa_spearman(a: Side, b: Side) -> float:
 
     Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience 2, with cosine dissimilarity.
     """
-    upper = np.triu_indices(a.n, 1)
-    x, y = a.ranks[upper], b.ranks[upper]
-    x, y = x - x.mean(), y - y.mean()
+    x, y = a.ranks, b.ranks
     if not x.any() or not y.any():
         raise NotApplicable("all pairs of one side have the same cosine")
-    return float((x @ y) / np.sqrt((x @ x) * (y @ y)))
+    return float(np.vdot(x, y) / np.sqrt(np.vdot(x, x) * np.vdot(y, y)))
 
 
 @dataclass(frozen=True)
@@ -308,29 +320,42 @@ def similarity(
         raise ValueError(f"both sides must have the same rows: {a.n} and {b.n}")
     if a.n < 2:
         raise ValueError(f"similarity needs at least two rows, not {a.n}")
-    return pd.DataFrame(
-        [_similarity_row(SIMILARITIES[name], a, b, permutations, seed) for name in chosen], columns=list(COLUMNS)
-    )
-
-
-def _similarity_row(found: Similarity, a: Side, b: Side, permutations: int, seed: int) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    note = None
-    if found.name == "rsa_spearman" and a.n > RSA_ROWS:
+    together = [name for name in chosen if name != "rsa_spearman" or a.n <= RSA_ROWS]
+    rows = _rows(together, a, b, permutations, np.random.default_rng(seed), None)
+    if len(together) < len(chosen):
+        rng = np.random.default_rng(seed)
         sample = np.sort(rng.choice(a.n, RSA_ROWS, replace=False))
-        a, b = Side(a.x[sample]), Side(b.x[sample])
-        note = f"seeded sample of {RSA_ROWS:,} rows"
-    row: dict[str, Any] = {"metric": found.name, "n": a.n, "status": "ok", "note": note}
-    try:
-        value = found.compute(a, b)
-        null = np.array([found.compute(a, b.taken(rng.permutation(b.n))) for _ in range(permutations)])
-    except NotApplicable as reason:
-        return {**row, "status": "not applicable", "note": str(reason)}
-    if permutations:
-        extreme = null >= value if found.null == "larger" else null <= value
-        row |= {"null_mean": null.mean(), "null_sd": null.std(ddof=1) if permutations > 1 else None}
-        row |= {"p": (1 + extreme.sum()) / (1 + permutations)}
-    return {**row, "value": value}
+        sampled = Side(a.x[sample]), Side(b.x[sample])
+        rows |= _rows(["rsa_spearman"], *sampled, permutations, rng, f"seeded sample of {RSA_ROWS:,} rows")
+    return pd.DataFrame([rows[name] for name in chosen], columns=list(COLUMNS))
+
+
+def _rows(
+    names: Sequence[str], a: Side, b: Side, permutations: int, rng: np.random.Generator, note: str | None
+) -> dict[str, dict[str, Any]]:
+    """Return the row of each similarity; all of them see the same random orders."""
+    rows: dict[str, dict[str, Any]] = {}
+    nulls: dict[str, list[float]] = {}
+    for name in names:
+        rows[name] = {"metric": name, "n": a.n, "status": "ok", "note": note}
+        try:
+            rows[name]["value"] = SIMILARITIES[name].compute(a, b)
+            nulls[name] = []
+        except NotApplicable as reason:
+            rows[name] |= {"status": "not applicable", "note": str(reason)}
+    for _ in range(permutations):
+        other = b.taken(rng.permutation(b.n))
+        for name, null in nulls.items():
+            null.append(SIMILARITIES[name].compute(a, other))
+    for name, null in nulls.items() if permutations else ():
+        value = rows[name]["value"]
+        extreme = np.sum(np.array(null) >= value if SIMILARITIES[name].null == "larger" else np.array(null) <= value)
+        rows[name] |= {
+            "null_mean": float(np.mean(null)),
+            "null_sd": float(np.std(null, ddof=1)) if permutations > 1 else None,
+            "p": float((1 + extreme) / (1 + permutations)),
+        }
+    return rows
 
 
 def similarity_map(first: Sequence[Any], second: Sequence[Any], metric: str = "linear_cka_unbiased") -> np.ndarray:
