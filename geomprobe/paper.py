@@ -10,6 +10,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -228,6 +229,16 @@ def frequent(targets: np.ndarray) -> np.ndarray:
     return (counts[inverse] >= MIN_CLASS_ROWS) & (values[inverse] >= 0)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the solver's warning that it stopped at the limit; the note of a number says so."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
 def fitted(
     X: np.ndarray, y: np.ndarray, X_new: np.ndarray, scaling: str, max_iter: int, seed: int
 ) -> tuple[np.ndarray, bool]:
@@ -235,7 +246,6 @@ def fitted(
 
     With scaling "folds" the features are scaled on the rows that are fitted; otherwise they come scaled.
     """
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.preprocessing import StandardScaler
 
@@ -245,9 +255,7 @@ def fitted(
     if np.issubdtype(y.dtype, np.floating):
         return Ridge().fit(X, y).predict(X_new), False
     model = LogisticRegression(solver="saga", C=1.0, max_iter=max_iter, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X, y)
+    model.fit(X, y)
     return model.predict(X_new), bool(np.max(model.n_iter_) >= max_iter)
 
 
@@ -272,9 +280,9 @@ def cross_validated(X: np.ndarray, y: np.ndarray, n_folds: int, choices: Publish
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer rows than folds
         folds = list((KFold if scores else StratifiedKFold)(n_folds).split(X, y))
     jobs = min(n_folds, os.cpu_count() or 1)  # saga runs without the interpreter's lock
-    done = Parallel(n_jobs=jobs, prefer="threads")(
-        delayed(fitted)(X[rest], y[rest], X[held], choices.scaling, choices.max_iter, seed) for rest, held in folds
-    )
+    fits = (delayed(fitted)(X[rest], y[rest], X[held], choices.scaling, choices.max_iter, seed) for rest, held in folds)
+    with quiet():  # around all threads: filters of warnings belong to the process
+        done = Parallel(n_jobs=jobs, prefer="threads")(fits)
     predictions, fold = np.empty_like(y), np.empty(len(y), np.int64)
     for number, ((_, held), (predicted, _)) in enumerate(zip(folds, done, strict=True)):
         predictions[held], fold[held] = predicted, number
@@ -292,7 +300,8 @@ def held_out(X: np.ndarray, y: np.ndarray, X_new: np.ndarray, choices: Published
     if choices.scaling == "all-rows":
         scaler = StandardScaler().fit(np.concatenate([X, X_new]))
         X, X_new = scaler.transform(X), scaler.transform(X_new)
-    predictions, stopped = fitted(X, y, X_new, choices.scaling, choices.max_iter, seed)
+    with quiet():
+        predictions, stopped = fitted(X, y, X_new, choices.scaling, choices.max_iter, seed)
     return Probed(predictions, np.zeros(len(X_new), np.int64), int(stopped))
 
 

@@ -88,7 +88,8 @@ def _claims(claims: list[dict[str, Any]]) -> dict[str, Any]:
             numbers = [one["published"], one["paper"], one["checkpoint"], one["objective"]]
             places = _places(numbers)
             cells = [cell(claim["name"], link=_id(claim)), cell(clean(one["task"], 48))]
-            cells += [_difference(n, places) for n in numbers[:3]]
+            cells += [_difference(numbers[0], _places(numbers[:1]))]  # without an interval, digits as printed
+            cells += [_difference(n, places) for n in numbers[1:3]]
             cells += [_verdict(one["checkpoint"])]
             if grouped:
                 cells += [_difference(one["objective"], places), _verdict(one["objective"])]
@@ -162,8 +163,9 @@ def _section(claim: dict[str, Any], level: str) -> Section:
         stages = [("published", one["published"]), ("its protocol", one["paper"])]
         stages += [(name, switches.get(name)) for name in names] + [("corrected", corrected)]
         panels.append({"title": task, "margin": None, "rows": [_bar(name, n) for name, n in stages]})
-        places = _places([n for _, n in stages])
+        shared = _places([n for _, n in stages])
         for name, n in stages:
+            places = _places([n]) if name == "published" else shared
             values = [number(n[key], places) if n else NONE for key in ("value_a", "value_b")]
             moved = number(n["moved"], places, signed=True) if n and "moved" in n else ""
             method = clean(n.get("method", ""), 160) if n else "cannot move it, or not measured"

@@ -303,7 +303,9 @@ def one_claim(
             verdicts[at]["sentence"] += f" (as claimed in {beside.count(CLAIMED)} of {len(beside)})."
         if at == "checkpoint" and len(pairs) > 1:
             every = [status(v, claim.expected) for line in lines for v in line["checkpoints"] if v]
-            verdicts[at]["sentence"] += f" Over {len(pairs)} pairs of seeds: as claimed in {every.count(CLAIMED)}"
+            verdicts[at]["sentence"] += (
+                f" That is the first pair of seeds; over all {len(pairs)}: as claimed in {every.count(CLAIMED)}"
+            )
             verdicts[at]["sentence"] += f" of {len(every)}."
     return {
         "name": claim.name,
