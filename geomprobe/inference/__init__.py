@@ -45,7 +45,8 @@ ROUNDING = 0.25
 """Most variance that rounding the crossing up to a whole rank adds: it falls on either of two ranks equally often."""
 RESOLUTION = 1e-9
 """Share of a value below which a difference is rounding: that of one cloud in other units, say."""
-UNDERFLOW = 1e-290
+UNDERFLOW = 1e-140
+"""Below it squares leave float64."""
 RAW_ONLY = {
     "class_alignment": sphere.class_alignment,
     "class_separation": sphere.class_separation,
@@ -202,7 +203,7 @@ def _uniformity(work: Workspace, value: float) -> Influence:
 
 def _partition_isotropy(cloud: Cloud, value: float) -> Influence:
     if value < UNDERFLOW:
-        return Influence(value, None, refused=f"the value is below {UNDERFLOW:g}, where float64 ends")
+        return Influence(value, None, refused=f"the value is below {UNDERFLOW:g}")
     rows, tied = spectral.partition_isotropy(cloud)
     if not float(np.std(rows)) < 0.5 * value * np.sqrt(cloud.n):
         return Influence(value, None, refused="the standard error is over half of the value")

@@ -36,6 +36,8 @@ def test_weights_rounded_to_bfloat16_are_equivalent(model_folder, tmp_path):
     names = [entry["name"] for entry in results.run["models"]]
     found = add_comparisons(results, *names).comparisons
     geometry = found[found["family"].isin(["spectrum", "hypersphere", "isotropy", "dimension"])]
+    # 200 rows of 16 dimensions are too few for a jackknife of neighbours and a slope through six eigenvalues
+    geometry = geometry[~geometry["metric"].isin(["hubness_skew", "alpha_req"])]
     judged = geometry[geometry["se"].notna() & geometry["margin"].notna()]
     assert len(judged) > 10
     same = judged["verdict"].str.contains("no difference|equivalent")

@@ -123,8 +123,9 @@ def fresh_samples() -> dict[tuple[str, str], tuple[float, float, float]]:
 @pytest.mark.parametrize(("metric", "view"), DRAWN)
 def test_standard_error_is_the_spread_of_fresh_samples(metric, view, fresh_samples):
     spread, error, jackknife = fresh_samples[(metric, view)]
-    # centred cosines have no first-order term beyond the centring: their error is up to sqrt(2) too large, and labelled
-    assert 0.8 < error / spread < (1.6 if (metric, view) == ("mean_cosine", "centred") else 1.25)
+    # first-order terms hardly exist for these two, so their errors are too large by up to sqrt(2), and labelled
+    conservative = (metric, view) in (("mean_cosine", "centred"), ("alpha_req", "raw"))
+    assert 0.8 < error / spread < (1.6 if conservative else 1.25)
     assert 0.5 < jackknife / spread < 2  # 20 shards of one sample
 
 
