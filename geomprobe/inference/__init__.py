@@ -45,11 +45,8 @@ ROUNDING = 0.25
 """Most variance that rounding the crossing up to a whole rank adds: it falls on either of two ranks equally often."""
 RESOLUTION = 1e-9
 """Share of a value below which a difference is rounding: that of one cloud in other units, say."""
-UNDERFLOW = 1e-290
-QUARTIC = ("participation_ratio", "isoscore", "spectral_entropy", "stable_rank", "norm_cv")
-"""Metrics that weigh squared eigenvalues or squared norms: their errors rest on fourth powers of the rows."""
-MAX_KURTOSIS = 20.0
-"""Of the squared distances to the mean (15 for normal rows on a line); beyond it, fourth powers are not to be had."""
+UNDERFLOW = 1e-140
+"""Below it squares leave float64."""
 RAW_ONLY = {
     "class_alignment": sphere.class_alignment,
     "class_separation": sphere.class_separation,
@@ -126,14 +123,6 @@ class Workspace:
         return sphere.rogue_shares(self.cloud, (1, 3))
 
     @cached_property
-    def kurtosis(self) -> float:
-        """Kurtosis of the rows' squared distances to the mean."""
-        mean = torch.from_numpy(self.cloud.state.mean if self.cloud.name == "raw" else np.zeros(self.cloud.d))
-        parts = [((x - mean.to(x.device)) ** 2).sum(1).cpu().numpy() for _, x, _ in self.cloud.blocks()]
-        square = (np.concatenate(parts) - np.mean(np.concatenate(parts))) ** 2
-        return float(len(square) * (square**2).sum() / square.sum() ** 2) if square.any() else 0.0
-
-    @cached_property
     def centred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the centred spectrum."""
         centre = self.cloud.state.mean if self.cloud.name == "raw" else None
@@ -175,8 +164,6 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
     if name == "uniformity_reference":
         return Influence(value, None, refused="a constant of the dimension")
     if cloud.name in KNOWN and definition == STANDARD:
-        if name in QUARTIC and work.kurtosis > MAX_KURTOSIS:
-            return Influence(value, None, refused="heavy tails: a few rows hold much of the variance")
         if name in spectral.CENTRED:
             return _spectral(name, work.centred, value, cloud.n)
         if name in spectral.UNCENTRED:
@@ -221,7 +208,7 @@ def _uniformity(work: Workspace, value: float) -> Influence:
 
 def _partition_isotropy(cloud: Cloud, value: float) -> Influence:
     if value < UNDERFLOW:
-        return Influence(value, None, refused=f"the value is below {UNDERFLOW:g}, where float64 ends")
+        return Influence(value, None, refused=f"the value is below {UNDERFLOW:g}")
     rows, tied = spectral.partition_isotropy(cloud)
     if not float(np.std(rows)) < 0.5 * value * np.sqrt(cloud.n):
         return Influence(value, None, refused="the standard error is over half of the value")

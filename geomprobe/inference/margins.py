@@ -28,6 +28,8 @@ MARGINS: dict[str, Margin] = {
     "rogue_share_3": (0.05, False),
     "norm_cv": (0.02, False),
     "hubness_skew": (0.25, False),
+    "partial_spearman_gold": (0.02, False),
+    "partial_spearman_overlap": (0.02, False),
 }
 SUFFIXES: dict[str, Margin] = {
     "accuracy": (0.02, False),
@@ -36,6 +38,8 @@ SUFFIXES: dict[str, Margin] = {
     "mcc": (0.04, False),
     "log_loss": (0.05, False),
     "bits": (0.05, False),
+    "code_length": (0.05, False),
+    "compression": (0.05, True),
     "share": (0.05, False),
     "selectivity": (0.04, False),
     "spearman": (0.02, False),

@@ -185,7 +185,7 @@ def linearise(
 ) -> dict[str, Linearised]:
     """Return the functions of a spectrum with the influence of each row: Σ_k g_k·((v_k·(x_i − centre))² − λ_k).
 
-    For entropies (LEFT_OUT) it is exact at the step that leaves the row out: (N − 1)·(f − f without row i).
+    For entropies (LEFT_OUT) it is (N − 1)·(f − f without row i), exactly, where that has the larger variance.
 
     Parameters
     ----------
@@ -219,12 +219,20 @@ def linearise(
         influence, gain = rows[:, i], 1.0
         if name in LEFT_OUT:
             whole = changes.sums[:, None]
-            influence = (len(rows) - 1) * (LEFT_OUT[name](whole, kept) - LEFT_OUT[name](whole + change, kept))
-            influence = influence - influence.mean()
-            plain = float(np.var(rows[:, i]))
-            gain = float(np.var(influence)) / plain if plain > 0 else 1.0
+            left = (len(rows) - 1) * (LEFT_OUT[name](whole, kept) - LEFT_OUT[name](whole + change, kept))
+            influence, gain = wider(influence, left - left.mean())
         found[name] = Linearised(influence, values, slope, gain)
     return found
+
+
+def wider(slope: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the influences with the larger variance, and its ratio to that of `slope`.
+
+    To first order a row that makes most of a small eigenvalue counts too little; left out, a row that lies far off
+    counts too little. The larger error of the two is near the truth in both cases.
+    """
+    first, second = float(np.var(slope)), float(np.var(left_out))
+    return (left_out, second / first) if second > first > 0 else (slope, 1.0)
 
 
 class _TraceChanges:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from geomprobe.inference.spectral import wider
 from geomprobe.metrics import hypersphere
 from geomprobe.metrics.cloud import Cloud, unit_rows
 from geomprobe.metrics.pairs import _tiles
@@ -254,7 +255,7 @@ def alignment(cloud: Cloud, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]
 def norm_cv(cloud: Cloud) -> np.ndarray:
     """Return the influence of each row on the coefficient of variation of the norms, in the raw view.
 
-    (N − 1)·(cv − cv without row i): the slope alone understates what a few long rows do.
+    To first order, or (N − 1)·(cv − cv without row i), whichever has the larger variance (see `spectral.wider`).
     """
     norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
     n, mean = len(norms), norms.mean()
@@ -262,6 +263,8 @@ def norm_cv(cloud: Cloud) -> np.ndarray:
     variance = float((off**2).mean())
     if variance == 0 or n < 3:
         return np.zeros(n)
-    left = np.sqrt(np.maximum(variance - off**2 / (n - 1), 0) * n / (n - 1)) / (mean - off / (n - 1))
-    rows = (n - 1) * (np.sqrt(variance) / mean - left)
-    return rows - rows.mean()
+    cv = np.sqrt(variance) / mean
+    slope = cv * ((off**2 / variance - 1) / 2 - off / mean)
+    without = np.sqrt(np.maximum(variance - off**2 / (n - 1), 0) * n / (n - 1)) / (mean - off / (n - 1))
+    left = (n - 1) * (cv - without)
+    return wider(slope, left - left.mean())[0]

@@ -2,6 +2,9 @@
 
     python tests/calibration/simulate.py --draws 1000 --page docs/calibration.md
 
+Draws are kept in runs/calibration, a CSV a cell; a later run adds those that are missing. Empty that folder after a
+change of the method: old draws do not know of it.
+
 The truth of a cell is the mean of the statistic over the draws: the expected value at this N, which is what the
 intervals are for. Beside it stands the naive bootstrap (rows with replacement, percentiles).
 """
@@ -234,6 +237,7 @@ whose truth is known. Written by `python tests/calibration/simulate.py`; the rul
 - **c**: the product labels the interval conservative; **–**: it gives no valid interval (each in most draws).
 - **!**: the cell fails: its 99 % binomial interval lies below 93 % (coverage), above 97 % (coverage without the label
   conservative), or above 6 % (false positives).
+  A mark beside "–" judges the few draws that were given an interval.
 - Columns are rows × dimensions. "bootstrap" is the coverage of the naive bootstrap: rows with replacement, percentiles.
 
 """
@@ -251,6 +255,7 @@ def page(table: pd.DataFrame) -> str:
             f"form has 1,000). Shares are known to about ± {known:.0f} points only, so a\n"
             "cell without a mark is not thereby shown to be right. Missing metrics were not drawn.\n\n"
         )
+    text.append(failures(table))
     for cloud, part in table.groupby("cloud", sort=False):
         sizes = part[["n", "d", "draws"]].groupby(["n", "d"], sort=False)["draws"].max()
         draws = ", ".join(f"{n} × {d}: {count}" for (n, d), count in sizes.items())
@@ -265,6 +270,18 @@ def page(table: pd.DataFrame) -> str:
     return "".join(text)
 
 
+def failures(table: pd.DataFrame) -> str:
+    """Return the section that lists every cell that fails, with its figures."""
+    wrong = table[table["fault"].fillna("") != ""]
+    lines = [
+        f"- {row.cloud}, {row.n} × {row.d}, {row.metric}{'' if row.view == 'raw' else f' ({row.view})'}: {row.fault}; "
+        f"coverage {100 * row.coverage:.0f} % of the {100 * (1 - row.refused):.0f} % of draws with an interval, "
+        f"false positives {100 * row.false_positives:.0f} %"
+        for row in wrong.itertuples()
+    ]
+    return "## What fails\n\n" + ("\n".join(lines) if lines else "No cell that was drawn.") + "\n\n"
+
+
 def entries(known: pd.DataFrame, size: tuple[int, int]) -> list[str]:
     """Return coverage, false positives and the bootstrap's coverage of one cell, as text."""
     if size not in known.index:
@@ -273,7 +290,7 @@ def entries(known: pd.DataFrame, size: tuple[int, int]) -> list[str]:
     mark = " !" if isinstance(row["fault"], str) and row["fault"] else ""
     covers = mark if "covers" in str(row["fault"]) else ""
     label = " c" if row["conservative"] >= 0.5 else ""
-    coverage = "–" if row["refused"] > 0.5 else f"{100 * row['coverage']:.0f}{label}{covers}"
+    coverage = f"–{covers}" if row["refused"] > 0.5 else f"{100 * row['coverage']:.0f}{label}{covers}"
     wrong = "" if np.isnan(row["false_positives"]) else f"{100 * row['false_positives']:.0f}{'' if covers else mark}"
     return [coverage, wrong, "" if np.isnan(row["bootstrap"]) else f"{100 * row['bootstrap']:.0f}"]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 
+import torch
+from safetensors.torch import load_file, save_file
+
 from geomprobe.comparison import add_comparisons
 from geomprobe.grid import analyze
 
@@ -19,3 +22,23 @@ def test_a_copy_of_a_checkpoint_differs_by_nothing(model_folder, tmp_path):
     assert set(found["verdict"]) == {"no difference"}, found[found["verdict"] != "no difference"].to_string()
     declared = found["margin"].notna()
     assert (found.loc[declared, "p_tost"] < 0.05).all()
+
+
+def test_weights_rounded_to_bfloat16_are_equivalent(model_folder, tmp_path):
+    first = model_folder("modernbert")
+    second = tmp_path / "rounded"
+    shutil.copytree(first, second)
+    weights = load_file(second / "model.safetensors")
+    rounded = {name: w.bfloat16().to(w.dtype) if w.is_floating_point() else w for name, w in weights.items()}
+    assert any(not torch.equal(weights[name], rounded[name]) for name in weights)
+    save_file(rounded, second / "model.safetensors", metadata={"format": "pt"})
+    results = analyze([first, second], tasks=["controlled"], poolings=["mean"], limit=200, out=tmp_path / "out")
+    names = [entry["name"] for entry in results.run["models"]]
+    found = add_comparisons(results, *names).comparisons
+    geometry = found[found["family"].isin(["spectrum", "hypersphere", "isotropy", "dimension"])]
+    # 200 rows of 16 dimensions are too few for a jackknife of neighbours and a slope through six eigenvalues
+    geometry = geometry[~geometry["metric"].isin(["hubness_skew", "alpha_req"])]
+    judged = geometry[geometry["se"].notna() & geometry["margin"].notna()]
+    assert len(judged) > 10
+    same = judged["verdict"].str.contains("no difference|equivalent")
+    assert same.all(), judged.loc[~same, ["metric", "view", "value_a", "diff", "se", "margin", "verdict"]].to_string()
