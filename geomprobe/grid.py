@@ -70,6 +70,7 @@ def analyze(
     limit: int | None = None,
     device: str = "auto",
     out: str | Path | None = None,
+    cells: str | Path | None = None,
     protocol: Protocol = STRICT,
     seed: int = 0,
     similarity: bool = False,
@@ -99,6 +100,8 @@ def analyze(
         Choices of the analysis: `protocols.STRICT`, `protocols.PAPER`, or one of `protocols.choose`.
     out : path, optional
         Results folder. Finished cells are kept there and reused when the same cell is asked for again.
+    cells : path, optional
+        Folder of finished cells, which several results folders may share; ``out/cells`` by default.
     similarity : bool
         Also say how alike the models are, each two of them; with all layers, map their layers (see `similarities`).
     complete : callable, optional
@@ -123,6 +126,7 @@ def analyze(
     started = time.perf_counter()
     if out is not None and ranks.first:
         check_folder(Path(out))
+    kept = Path(cells) if cells is not None else Path(out) / "cells" if out is not None else None
     poolings = list(dict.fromkeys(poolings))
     for name in poolings:
         if name not in POOLINGS:
@@ -162,7 +166,7 @@ def analyze(
             if progress:
                 progress(base + size * part // whole, total)
 
-        tables, cut = measure_task(encoder, texts, cell_layers, poolings, protocol, seed, out, ranks, advance)
+        tables, cut = measure_task(encoder, texts, cell_layers, poolings, protocol, seed, kept, ranks, advance)
         truncated.setdefault(texts.task.name, {})[names[id(encoder)]] = cut
         for kind, frame in tables.items():
             frames[kind].append(frame.assign(model=names[id(encoder)]))
@@ -174,7 +178,7 @@ def analyze(
     if similarity:
         named = {names[id(e)]: e for e in encoders if id(e) not in untrained}
         pairs = similarities.pairs({n: sorted(wanted[id(e)]) for n, e in named.items()}, poolings, layers == "all")
-        found = [measure_pairs(named, texts, pairs, protocol, seed, out, ranks) for texts in every_text]
+        found = [measure_pairs(named, texts, pairs, protocol, seed, kept, ranks) for texts in every_text]
         alike = table(pd.concat(found, ignore_index=True), SIMILARITY_COLUMNS)
     tables = {kind: table(pd.concat(found, ignore_index=True), CELL_COLUMNS[kind]) for kind, found in frames.items()}
     used = sorted({*tables["results"]["metric"].dropna(), *alike["metric"].dropna()})
@@ -258,7 +262,7 @@ def measure_task(
     poolings: Sequence[str],
     protocol: Protocol,
     seed: int,
-    out: str | Path | None,
+    kept: Path | None,
     ranks: Ranks,
     progress: Progress,
 ) -> tuple[Tables, int]:
@@ -268,7 +272,7 @@ def measure_task(
     """
     cells = list(product(layers, poolings))
     keys = {cell: cell_key(encoder, texts, *cell, protocol, seed) for cell in cells}
-    folders = {cell: Path(out) / "cells" / keys[cell] for cell in cells} if out is not None and ranks.first else {}
+    folders = {cell: kept / keys[cell] for cell in cells} if kept is not None and ranks.first else {}
     tables = ranks.broadcast({cell: found for cell in cells if (found := read_cell(folders.get(cell))) is not None})
     missing = [cell for cell in cells if cell not in tables]
     if missing:
@@ -336,7 +340,7 @@ def measure_pairs(
     pairs: Sequence[similarities.Pair],
     protocol: Protocol,
     seed: int,
-    out: str | Path | None,
+    kept: Path | None,
     ranks: Ranks,
 ) -> pd.DataFrame:
     """Return how alike the models of each pair are on a task's geometry rows; their vectors come from the store.
@@ -353,13 +357,13 @@ def measure_pairs(
         choices = (similarities.ROWS, similarities.PERMUTATIONS, pair.scored, pair.mapped)
         return hash_bytes("similarity", repr(choices), *sides)
 
-    kept: dict[similarities.Pair, pd.DataFrame] = {}
-    places = {pair: Path(out) / "cells" / key(pair) / "similarities.parquet" for pair in pairs} if out else {}
+    tables: dict[similarities.Pair, pd.DataFrame] = {}
+    places = {pair: kept / key(pair) / "similarities.parquet" for pair in pairs} if kept is not None else {}
     for pair, place in places.items() if ranks.first else ():
         if place.is_file():  # whatever the models are called this time
-            kept[pair] = read_table(place, SIMILARITY_COLUMNS).assign(a=pair.a, b=pair.b)
-    kept = ranks.broadcast(kept)
-    missing = [pair for pair in pairs if pair not in kept]
+            tables[pair] = read_table(place, SIMILARITY_COLUMNS).assign(a=pair.a, b=pair.b)
+    tables = ranks.broadcast(tables)
+    missing = [pair for pair in pairs if pair not in tables]
     vectors: dict[str, dict[Cell, np.ndarray]] = {}
     for name, encoder in encoders.items():
         sides = [(pair, first) for pair in missing for first in (True, False) if name == (pair.a if first else pair.b)]
@@ -393,10 +397,10 @@ def measure_pairs(
 
     for pair, (rows_of_pair, whole) in ranks.in_turns(missing, send, work):
         if rows_of_pair is not None:
-            kept[pair] = rows_of_pair
+            tables[pair] = rows_of_pair
         if whole and places and ranks.first:
-            write_table(places[pair], kept[pair])
-    frames = [kept[pair] for pair in pairs if pair in kept]
+            write_table(places[pair], tables[pair])
+    frames = [tables[pair] for pair in pairs if pair in tables]
     return table(pd.concat(frames).assign(task=texts.task.name) if frames else [], SIMILARITY_COLUMNS)
 
 

@@ -92,6 +92,7 @@ def audit_checkpoints(
     device: str = "auto",
     seed: int = 0,
     out: str | Path,
+    cells: str | Path | None = None,
     bars: Bars,
 ) -> dict[str, Any]:
     """Measure two checkpoints, or two groups of seeds, by both protocols and by every single choice between them.
@@ -104,6 +105,8 @@ def audit_checkpoints(
         Whether the sides are groups of seeds; else each holds one checkpoint, and its name is replaced by the model's.
     out : path
         Folder of audit.json, of the results folders strict/ and paper/, and of the cells of the switches.
+    cells : path, optional
+        As `analyze` takes it.
     bars : callable
         Gives a context manager of ``progress(done, total)`` for a description.
 
@@ -120,7 +123,7 @@ def audit_checkpoints(
 
     def run(protocol: Protocol, some: Sequence[Task], poolings: Sequence[str], folder: Path) -> Results:
         with bars(f"measuring: {protocol.name}") as bar:
-            return analyze(encoders, some, poolings, protocol=protocol, out=folder, progress=bar, **common)
+            return analyze(encoders, some, poolings, protocol=protocol, out=folder, cells=cells, progress=bar, **common)
 
     strict_results = run(STRICT, loaded, POOLINGS, out / "strict")
     paper_results = run(replace(paper, name="paper"), loaded, POOLINGS, out / "paper")

@@ -103,6 +103,7 @@ def run_grid(
     protocol: Protocol,
     similarity: bool = False,
     complete: Callable[[Results], Any] | None = None,
+    cells: Path | None = None,
 ) -> tuple[Results, Path]:
     """Run the grid that the options of `analyze` and `compare` describe; return results and folder."""
     from geomprobe.grid import GLUE
@@ -124,6 +125,7 @@ def run_grid(
             limit=limit,
             device=device,
             out=folder,
+            cells=cells,
             seed=seed,
             similarity=similarity,
             complete=complete,

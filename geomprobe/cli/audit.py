@@ -73,6 +73,7 @@ def audit_models(
     device: str,
     seed: int,
     out: Path | None,
+    cells: Path | None = None,
 ) -> None:
     """Audit two models or two groups, write the report, print the claims."""
     from geomprobe.audit.checkpoints import audit_checkpoints
@@ -95,6 +96,7 @@ def audit_models(
         device=device,
         seed=seed,
         out=folder,
+        cells=cells,
         bars=output.progress,
     )
     write_text(folder / "claims.md", claims_page(document))

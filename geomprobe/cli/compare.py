@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +33,8 @@ from geomprobe.cli.output import Output, split_list
 from geomprobe.common import UsageError
 
 if TYPE_CHECKING:
+    from geomprobe.inference.margins import Margin
+    from geomprobe.protocols import Protocol
     from geomprobe.results import Results
 
 
@@ -69,22 +73,45 @@ def compare(
     and PDF are written. Two checkpoints support a claim about two checkpoints; a claim about objectives needs groups of
     at least three seeds.
     """
-    from geomprobe.cli.siblings import sibling
-    from geomprobe.comparison import add_comparisons, compare_groups
     from geomprobe.inference.margins import parse_margins
-    from geomprobe.similarities import with_groups
 
-    write_report = sibling("reports").write_report
     groups = parse_groups(group or [])
     if bool(models) == bool(groups) or len(models or groups) != 2:
         raise UsageError(
             "compare takes two models, or two groups of seeds.",
             "geomprobe compare MODEL_A MODEL_B, or --group hybrid=a,b,c --group mlm=d,e,f",
         )
-    margins = parse_margins(margin or [])
-    output = Output(as_json)
-    paths = models or [path for members in groups.values() for path in members]
     columns = {"text": split_list(text), "label": label, "row_id": row_id, "kind": kind, "positive": positive}
+    compare_models(
+        Output(as_json), models or [], groups, parse_margins(margin or []), pool, task, columns, layer, baseline, data,
+        limit, device, seed, out, chosen_protocol(protocol, set_, untrained),
+    )  # fmt: skip
+
+
+def compare_models(
+    output: Output,
+    models: list[str],
+    groups: dict[str, list[str]],
+    margins: Mapping[str, Margin],
+    pool: Sequence[str] | None,
+    task: Sequence[str] | None,
+    columns: Mapping[str, Any],
+    layer: Sequence[str] | None,
+    baseline: Sequence[str] | None,
+    data: Path | None,
+    limit: int | None,
+    device: str,
+    seed: int,
+    out: Path | None,
+    protocol: Protocol,
+    cells: Path | None = None,
+) -> None:
+    """Measure two models, or two groups, as the options of `compare` say; write differences and report."""
+    from geomprobe.cli.siblings import sibling
+    from geomprobe.comparison import add_comparisons, compare_groups
+    from geomprobe.similarities import with_groups
+
+    write_report = sibling("reports").write_report
 
     def differences(results: Results) -> None:
         names = [entry["name"] for entry in results.run["models"]]
@@ -96,9 +123,10 @@ def compare(
         compare_groups(results, members, margins)
         results.similarities = with_groups(results.similarities, members)
 
+    paths = models or [path for members in groups.values() for path in members]
     results, folder = run_grid(
-        output, paths, pool, task, columns, layer, baseline, data, limit, device, seed, out,
-        chosen_protocol(protocol, set_, untrained), similarity=True, complete=differences,
+        output, paths, pool, task, columns, layer, baseline, data, limit, device, seed, out, protocol,
+        similarity=True, complete=differences, cells=cells,
     )  # fmt: skip
     output.note("writing the report")
     html, pdf = folder / "report.html", folder / "report.pdf"

@@ -19,12 +19,18 @@ def split_list(values: Sequence[str] | None) -> list[str]:
 
 @dataclass(frozen=True)
 class Output:
-    """Where a command writes. With ``as_json`` stdout carries exactly one JSON document and there are no bars."""
+    """Where a command writes. With ``as_json`` stdout carries exactly one JSON document and there are no bars.
+
+    Without ``results`` nothing goes to stdout: for the parts of a command that prints a result of its own.
+    """
 
     as_json: bool = False
+    results: bool = True
 
     def result(self, document: Mapping[str, Any], text: str = "") -> None:
         """Print the command's result: ``document`` under --json, else ``text``."""
+        if not self.results:
+            return
         if self.as_json:
             print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
         elif text:
@@ -32,6 +38,8 @@ class Output:
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
         """Print rows as an aligned table, or under --json as a list of objects."""
+        if not self.results:
+            return
         if self.as_json:
             print(json.dumps(list(rows), indent=2, ensure_ascii=False, allow_nan=False, default=str))
             return

@@ -41,12 +41,15 @@ class Recipe:
         ``jepa_weight_of = NAME`` takes λ from where that run ended. Such an arm stands after the one it names.
     comparisons : dict of str to dict
         ``groups`` (two arms) and, where wanted, ``task`` and ``pool`` of `geomprobe compare`.
+    audits : dict of str to dict
+        ``groups`` and, where wanted, ``task`` of `geomprobe audit`: the first arm stands for the published MLM encoder.
     """
 
     seeds: list[int]
     settings: dict[str, Any]
     arms: dict[str, dict[str, Any]]
     comparisons: dict[str, dict[str, Any]]
+    audits: dict[str, dict[str, Any]]
 
 
 def replicate(
@@ -68,11 +71,11 @@ def replicate(
     train_arms(output, plan, settings, out, jobs)
     write_text(out / "training.csv", training_table(plan, out))
     folders, failed = [], False
-    for name, comparison in plan.comparisons.items():
+    parts = Output(as_json, results=False)
+    for name, comparison in (plan.comparisons | plan.audits).items():
         output.note(f"comparing {name}")
-        folder = out / name
-        failed |= run_comparison(comparison, plan.seeds, out, folder, data, quiet=as_json)
-        folders.append(str(folder))
+        failed |= run_comparison(parts, comparison, name in plan.audits, plan.seeds, out, out / name, data)
+        folders.append(str(out / name))
     document = {"runs": str(out), "training": str(out / "training.csv"), "comparisons": folders}
     output.result(document, "\n".join([str(out / "training.csv"), *folders]))
     if failed:
@@ -95,9 +98,11 @@ def read_recipe(path: Path) -> Recipe:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
-    unknown = set(document) - {"seeds", "settings", "arms", "compare"}
+    unknown = set(document) - {"seeds", "settings", "arms", "compare", "audit"}
     if unknown:
-        raise UsageError(f"{path}: unknown {', '.join(sorted(unknown))}.", "Known: seeds, settings, arms, compare")
+        raise UsageError(
+            f"{path}: unknown {', '.join(sorted(unknown))}.", "Known: seeds, settings, arms, compare, audit"
+        )
     seeds, arms = document.get("seeds", [0, 1, 2]), document.get("arms", {})
     if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise UsageError(f"{path}: seeds is a list of whole numbers.")
@@ -109,13 +114,16 @@ def read_recipe(path: Path) -> Recipe:
             if other not in known:
                 raise UsageError(f"{path}: arm {name} names {other}, which does not stand before it.")
         known.add(name)
-    for name, comparison in document.get("compare", {}).items():
-        groups = comparison.get("groups", [])
-        if len(groups) != 2 or not set(groups) <= known or set(comparison) - {"groups", "task", "pool"}:
-            raise UsageError(f"{path}: compare.{name} takes groups (two arms), task and pool.")
-        if name in known or name == "training.csv":
-            raise UsageError(f"{path}: {name} is an arm and a comparison.")
-    return Recipe(list(seeds), document.get("settings", {}), arms, document.get("compare", {}))
+    for kind, takes in (("compare", ("groups", "task", "pool")), ("audit", ("groups", "task"))):
+        for name, comparison in document.get(kind, {}).items():
+            groups = comparison.get("groups", [])
+            if len(groups) != 2 or not set(groups) <= known or set(comparison) - set(takes):
+                raise UsageError(f"{path}: {kind}.{name} takes {', '.join(takes)}; groups are two arms.")
+            if name in known or name in ("training.csv", "cells"):
+                raise UsageError(f"{path}: {name} names two things in the same folder.")
+            known.add(name)
+    settings, comparisons, audits = (document.get(key, {}) for key in ("settings", "compare", "audit"))
+    return Recipe(list(seeds), settings, arms, comparisons, audits)
 
 
 def needs(arm: dict[str, Any]) -> list[str]:
@@ -240,26 +248,27 @@ def training_table(plan: Recipe, out: Path) -> str:
 
 
 def run_comparison(
-    comparison: dict[str, Any], seeds: Sequence[int], out: Path, folder: Path, data: Path | None, quiet: bool
-) -> bool:
-    """Run `geomprobe compare` on the seeds of two arms; return whether cells failed."""
-    from geomprobe.cli.compare import compare
+    output: Output, comparison: dict[str, Any], audited: bool, seeds: Sequence[int], out: Path, folder: Path,
+    data: Path | None,
+) -> bool:  # fmt: skip
+    """Compare or audit the seeds of two arms; return whether cells failed. All comparisons share ``out/cells``."""
+    from geomprobe.cli.audit import audit_models
+    from geomprobe.cli.compare import compare_models
+    from geomprobe.protocols import STRICT
 
-    groups = [f"{a}={','.join(str(run_folder(out, a, seed)) for seed in seeds)}" for a in comparison["groups"]]
-    if len(seeds) == 1:
-        models, groups = [group.partition("=")[2] for group in groups], []
-    else:
-        models = []
+    groups = {arm: [str(run_folder(out, arm, seed)) for seed in seeds] for arm in comparison["groups"]}
+    models = [] if len(seeds) > 1 else [path for paths in groups.values() for path in paths]
+    if models:
+        groups = {}
+    task, cells = comparison.get("task"), out / "cells"
     try:
-        compare(
-            models=models or None,
-            group=groups or None,
-            task=comparison.get("task"),
-            pool=comparison.get("pool"),
-            data=data,
-            out=folder,
-            as_json=quiet,
-        )
+        if audited:
+            audit_models(output, models, groups, task or [], data, None, "auto", 0, folder, cells)
+        else:
+            compare_models(
+                output, models, groups, {}, comparison.get("pool"), task, {}, None, None, data, None, "auto", 0,
+                folder, STRICT, cells,
+            )  # fmt: skip
     except typer.Exit as end:
         if end.exit_code != FAILED_CELLS:
             raise

@@ -40,6 +40,9 @@ jepa_weight_of = "hybrid"
 [compare.seeds]
 groups = ["mlm", "hybrid"]
 task = ["controlled"]
+[compare.balance]
+groups = ["hybrid", "fixed"]
+task = ["controlled"]
 """
 
 
@@ -56,7 +59,7 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path):
     (tmp_path / "recipe.toml").write_text(RECIPE)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "GEOMPROBE_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-c", "from geomprobe.cli.main import main; main()", "replicate", "recipe.toml"]
-    command += ["--corpus", str(tmp_path / "text.jsonl"), "--out", "out", "--jobs", "2"]
+    command += ["--corpus", str(tmp_path / "text.jsonl"), "--out", "out", "--jobs", "2", "--json"]
 
     def run():
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500)
@@ -74,7 +77,10 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path):
     lines = list(csv.DictReader((out / "training.csv").open()))
     assert {(line["arm"], line["seed"]) for line in lines} == {(arm, str(seed)) for arm, seed in runs}
     assert all(float(line["uniformity_raw"]) <= 0 for line in lines if line["uniformity_raw"])
+    assert json.loads(first.stdout)["comparisons"] == ["out/seeds", "out/balance"]  # one document, not one a part
     assert (out / "seeds" / "report.html").is_file()
+    # what comparisons share is measured once: three arms of two seeds
+    assert len(list((out / "cells").glob("*/results.parquet"))) == 6
 
     # the same command again trains nothing; what is missing is trained alone
     before = (out / "fixed" / "seed-1" / "model.safetensors").stat().st_mtime_ns
@@ -96,7 +102,7 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path):
         ("seeds = [0]", "no arms"),
         ('[arms.a]\nmatch_arm = "b"\n[arms.b]', "does not stand before"),
         ('[arms.a]\n[arms.b]\n[compare.x]\ngroups = ["a", "c"]', "two arms"),
-        ('[arms.a]\n[arms.b]\n[compare.a]\ngroups = ["a", "b"]', "an arm and a comparison"),
+        ('[arms.a]\n[arms.b]\n[compare.a]\ngroups = ["a", "b"]', "names two things"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed(tmp_path, text, message):
