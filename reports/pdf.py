@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from geomprobe.common import GeomprobeError
 from reports.html import TEMPLATES, dumps, walk
 
 
@@ -22,9 +23,19 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
         The view model.
     svg : mapping
         Figure id -> SVG, from `reports.html.render_figures`.
+
+    Raises
+    ------
+    GeomprobeError
+        typst is not installed.
     """
     import matplotlib
-    import typst
+
+    try:
+        import typst
+    except ImportError:
+        hint = "pip install typst; the HTML report needs no more than is there."
+        raise GeomprobeError("The PDF is made with the package typst, which is not installed.", hint) from None
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
-from geomprobe.common import InputError, UsageError
+from geomprobe.common import GeomprobeError, InputError, UsageError
 from geomprobe.results import write_results
 from reports import build_view, write_report
 
@@ -43,3 +44,12 @@ def test_wrong_requests_are_errors_that_help(make_results, tmp_path):
     with pytest.raises(InputError):
         write_report(tmp_path / "nothing", tmp_path / "report.html")
     assert not list(tmp_path.glob("report*"))
+
+
+def test_without_typst_the_page_is_written_and_the_error_says_what_to_install(make_results, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "typst", None)
+    results = make_results(**SMALL, spectrum_points=64)
+    with pytest.raises(GeomprobeError, match="typst"):
+        write_report(results, tmp_path / "report.html", tmp_path / "report.pdf")
+    assert (tmp_path / "report.html").is_file()
+    assert not (tmp_path / "report.pdf").exists()
