@@ -15,7 +15,7 @@ import pandas as pd
 
 import geomprobe
 from geomprobe import inference, metrics, paper, probes, provenance, similarities, trained_pooling
-from geomprobe.baselines import BASELINES, make_baseline
+from geomprobe.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
 from geomprobe.embedding import ALONE, Cell, EmbeddingGrid, embed_grid, limited, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
@@ -668,7 +668,7 @@ def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
     """Return the encoder with the length and the padding of a protocol; no longer than the encoder can take."""
     if protocol.max_length is not None:
         encoder = limited(encoder, min(protocol.max_length, encoder.max_length))
-    if protocol.padding == "visible":
+    if protocol.padding == "visible" and not isinstance(encoder.model, WordTable):  # which sees no neighbours
         weights = encoder.hash
         encoder = replace(encoder, unmasked_length=encoder.max_length)
         encoder.__dict__["hash"] = weights
@@ -685,7 +685,8 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
     if protocol.published:
         keep = [None if s is None else s.take(labelled_rows(s)) for s in (task.train, task.validation)]
         assert keep[1] is not None
-        task = replace(task, train=keep[0] if protocol.published.probe_rows == "train" else None, validation=keep[1])
+        fits_on_train = protocol.published.probe_rows == "train" or protocol.train_poolings
+        task = replace(task, train=keep[0] if fits_on_train else None, validation=keep[1])
     if limit is not None:
         if limit < 2:
             raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")
