@@ -389,7 +389,7 @@ class Sheet:
             self.missing(metric, n, note or "undefined on these rows")
             return
         row = self.place | {"metric": metric, "n": n, "note": note, "status": "ok", "value": value}
-        row["ci_method"] = "no valid interval: no derivative of this formula"
+        row["ci_method"] = "no valid interval: none is derived for this formula"
         if moved is not None:
             moved = np.pad(moved, (0, self.n_clusters - len(moved)))
             found = intervals.degrees(moved)
