@@ -15,7 +15,7 @@ import pandas as pd
 
 import geomprobe
 from geomprobe import inference, metrics, paper, probes, provenance, similarities, trained_pooling
-from geomprobe.baselines import BASELINES, make_baseline
+from geomprobe.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
 from geomprobe.embedding import ALONE, Cell, EmbeddingGrid, embed_grid, limited, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
@@ -53,6 +53,8 @@ CELL_COLUMNS = {
 SIZE_DRAWS = 5
 RAREFIED = ("effective_rank", "rankme", "participation_ratio")
 """Metrics whose rarefaction curve is kept; the others that grow with the rows follow one of these."""
+CELLS = "1"
+"""Raised where a change of the code changes numbers within a version, so that cells of before are not found."""
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
 
 # What a broken cell may raise. Anything else (a full disk, an interrupt) ends the run.
@@ -629,6 +631,7 @@ def cell_key(encoder: Encoder, texts: TaskTexts, layer: int, pool: str, protocol
     """Return the content key of a cell: equal for equal weights, texts and choices, whatever the files are called."""
     return hash_bytes(
         geomprobe.__version__,
+        CELLS,
         encoder.hash,
         str(encoder.dtype),
         str((encoder.max_length, encoder.lower_case, encoder.unmasked_length)),
@@ -672,7 +675,7 @@ def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
     """Return the encoder with the length and the padding of a protocol; no longer than the encoder can take."""
     if protocol.max_length is not None:
         encoder = limited(encoder, min(protocol.max_length, encoder.max_length))
-    if protocol.padding == "visible":
+    if protocol.padding == "visible" and not isinstance(encoder.model, WordTable):  # which sees no neighbours
         weights = encoder.hash
         encoder = replace(encoder, unmasked_length=encoder.max_length)
         encoder.__dict__["hash"] = weights
@@ -689,7 +692,8 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
     if protocol.published:
         keep = [None if s is None else s.take(labelled_rows(s)) for s in (task.train, task.validation)]
         assert keep[1] is not None
-        task = replace(task, train=keep[0] if protocol.published.probe_rows == "train" else None, validation=keep[1])
+        fits_on_train = protocol.published.probe_rows == "train" or protocol.train_poolings
+        task = replace(task, train=keep[0] if fits_on_train else None, validation=keep[1])
     if limit is not None:
         if limit < 2:
             raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")

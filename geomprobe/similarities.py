@@ -115,7 +115,7 @@ def maps(similarities: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for (a, b, task, pooling), part in mapped.groupby(["a", "b", "task", "pooling"], sort=False):
         grid = part.pivot(index="layer_a", columns="layer_b", values="value")
-        if grid.size > len(grid):  # more than a layer against its like
+        if len(part) > len(grid):  # more than each layer against its like
             values = [[None if pd.isna(v) else float(v) for v in row] for row in grid.to_numpy(object)]
             where = {"metric": MAP, "a": a, "b": b, "task": task, "pooling": pooling}
             layers = {"layers_a": [int(k) for k in grid.index], "layers_b": [int(k) for k in grid.columns]}

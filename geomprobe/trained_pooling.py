@@ -156,8 +156,9 @@ def train_poolers(
     found: dict[tuple[int, str, int], TrainedPooling] = {}
     keys = {
         (layer, name, seed): Store.key(
-            "trained pooling", VERSION, encoder.hash, str(encoder.dtype), str(encoder.max_length), task.fingerprint,
-            str(layer), name, str(seed),
+            "trained pooling", VERSION, encoder.hash, str(encoder.dtype),
+            str((encoder.max_length, encoder.lower_case, encoder.unmasked_length)), task.fingerprint, str(layer), name,
+            str(seed),
         )
         for layer in numbers for name in names for seed in seeds
     }  # fmt: skip

@@ -26,7 +26,7 @@ def build_view(folder: Path, version: int) -> dict[str, Any]:
     audit = read_json(folder / FILE)
     try:
         return _view(audit, version)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder / FILE} is no audit: {type(error).__name__}: {error}") from None
 
 
@@ -215,7 +215,7 @@ def _record(audit: dict[str, Any]) -> Section:
     ]
     versions = [line([cell(clean(name)), cell(clean(v))]) for name, v in run["versions"].items()]
     blocks: list[Block] = [
-        {"type": "code", "label": "command", "text": str(run["command"])},
+        {"type": "code", "label": "command", "text": clean(run["command"], 2000)},
         table("models-table", "Checkpoints.", [("name", False), ("source", False), ("content", False)], models),
         table("versions-table", "Versions.", [("package", False), ("version", False)], versions, folded=True),
         text(f"Published values: {clean(audit['published']['source'])}.", "note"),

@@ -253,8 +253,7 @@ def similarity_table(facts: Facts) -> list[Table]:
     """Return how alike the models are at the deepest layer that was compared, beside what chance gives."""
     rows = [
         r for r in facts.similarities
-        if r["value"] is not None and (r["null_mean"] is not None if r["level"] == "checkpoint" else r["a"] != r["b"])
-        and r["level"] == facts.level
+        if r["value"] is not None and r["null_mean"] is not None and r["a"] != r["b"] and r["level"] == facts.level
     ]  # fmt: skip
     if not rows:
         return []

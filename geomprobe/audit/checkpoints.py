@@ -68,11 +68,12 @@ SWITCHES = (
 OTHER_UNIT = ("score=skill",)  # skills and accuracies are not of one unit, so this choice is shown, and not ranked
 
 
-def applies(switch: Switch, task: Task) -> bool:
-    """Return whether a choice can change anything on a task."""
-    n = min(len(task.validation), PAPER.rows or len(task.validation))
+def applies(switch: Switch, task: Task, limit: int | None = None) -> bool:
+    """Return whether a choice can change anything on a task of which at most `limit` rows are read."""
+    every = len(task.validation) if limit is None else min(limit, len(task.validation))
+    n = min(every, PAPER.rows or every)
     if switch.choice == "rows":
-        return len(task.validation) > n
+        return every > n
     if switch.choice == "pairs":
         return task.validation.second is not None
     if switch.choice == "uniformity_rows":
@@ -137,8 +138,9 @@ def audit_checkpoints(
         write_results(out / folder, results)
 
     moved: dict[str, pd.DataFrame] = {}
+    failed = strict_results.run["failed_cells"] + paper_results.run["failed_cells"]
     for switch in SWITCHES:
-        some = [task for task in loaded if applies(switch, task)]
+        some = [task for task in loaded if applies(switch, task, limit)]
         if not switch.parts or not some:
             continue
         frames = []
@@ -152,6 +154,7 @@ def audit_checkpoints(
                 )
                 found = run(protocol, some, poolings, out / "switches" / f"{switch.choice}-{wanted[0]}")
                 frames.append(compared(found, groups, grouped))
+                failed += found.run["failed_cells"]
         moved[switch.choice] = pd.concat(frames)
     seeds = min(len(members) for members in groups.values())
     level = "objective" if grouped and seeds >= comparison.MIN_SEEDS else "checkpoint"
@@ -168,7 +171,7 @@ def audit_checkpoints(
             {"choice": s.choice, "paper": paper_word(s.choice), "strict": s.word, "meaning": s.meaning}
             for s in SWITCHES
         ],
-        "failed_cells": int(strict_results.run["failed_cells"] + paper_results.run["failed_cells"]),
+        "failed_cells": failed,
         "run": {key: strict_results.run[key] for key in PROVENANCE},
     }  # fmt: skip
     write_json(out / "audit.json", document)
@@ -202,7 +205,7 @@ def with_gap(frame: pd.DataFrame) -> pd.DataFrame:
     """Add the difference of the skills of the task probe and of the lexical probe to a table of comparisons.
 
     The influences of the two probes are not kept on the same rows, so the standard error is bounded by the sum of both
-    (Cauchy-Schwarz): the interval is conservative. p-values are adjusted over the tasks.
+    (Cauchy-Schwarz): the interval is conservative. p-values are adjusted over tasks and poolings.
     """
     added = []
     for _, part in frame.groupby(["a", "b", "level"], sort=False):

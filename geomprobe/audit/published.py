@@ -96,7 +96,10 @@ def read_published(path: str | Path) -> dict[Key, Cell]:
         key = _key(name)
         if key is None or not isinstance(content, dict):
             raise InputError(f"{path}: {name[:80]!r} names no task, model and pooling.", FORM)
-        cells[key] = _cell(content)
+        try:
+            cells[key] = _cell(content)
+        except (OverflowError, RecursionError):
+            raise InputError(f"{path}: {name[:80]!r} holds too large a number or is nested too deeply.", FORM) from None
     return cells
 
 

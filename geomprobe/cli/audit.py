@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,6 +49,8 @@ def audit(
     With --published: what such a file shows about itself, without a model.
     """
     output = Output(as_json)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("audit runs in one process.", "Start it without torchrun.")
     if published is not None:
         if models or group:
             raise UsageError("--published takes no models.", "Give either a file or two models.")
@@ -141,13 +145,18 @@ def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
+def plain(words: str) -> str:
+    """Return a name on one line in which Markdown and HTML find nothing of theirs."""
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(words.split()))
+
+
 def claims_page(document: dict[str, Any]) -> str:
     """Return the claims as Markdown: the verdicts in words, and a table of them all."""
     said = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
     rows = [row for claim in document["claims"] for row in claim_rows(claim)]
     table = [f"| {' | '.join(rows[0])} |", "|" + "---|" * len(rows[0])]
     table += [f"| {' | '.join(row.values())} |" for row in rows]
-    a, b = document["sides"]
+    a, b = map(plain, document["sides"])
     head = f"B − A with 95 % intervals; A is {a}, B is {b}."
     return "\n".join([*(f"- {sentence}" for sentence in said), "", head, "", *table, ""])
 

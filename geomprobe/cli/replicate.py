@@ -104,24 +104,29 @@ def read_recipe(path: Path) -> Recipe:
             f"{path}: unknown {', '.join(sorted(unknown))}.", "Known: seeds, settings, arms, compare, audit"
         )
     seeds, arms = document.get("seeds", [0, 1, 2]), document.get("arms", {})
-    if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise UsageError(f"{path}: seeds is a list of whole numbers.")
+    for name in ("settings", "arms", "compare", "audit"):
+        if not isinstance(document.get(name, {}), dict):
+            raise UsageError(f"{path}: {name} is a table.", f"[{name}]")
     if not arms or not all(isinstance(arm, dict) for arm in arms.values()):
         raise UsageError(f"{path}: no arms.", 'For example [arms.mlm] with objective = "mlm"')
-    known: set[str] = set()
+    known: list[str] = []
     for name, arm in arms.items():
         for other in needs(arm):
             if other not in known:
                 raise UsageError(f"{path}: arm {name} names {other}, which does not stand before it.")
-        known.add(name)
+        known.append(name)
+    taken = [*known, "training.csv", "cells"]
     for kind, takes in (("compare", ("groups", "task", "pool")), ("audit", ("groups", "task"))):
         for name, comparison in document.get(kind, {}).items():
-            groups = comparison.get("groups", [])
-            if len(groups) != 2 or not set(groups) <= known or set(comparison) - set(takes):
+            groups = comparison.get("groups") if isinstance(comparison, dict) else None
+            two = isinstance(groups, list) and len(groups) == 2 and all(group in known for group in groups)
+            if not two or set(comparison) - set(takes):
                 raise UsageError(f"{path}: {kind}.{name} takes {', '.join(takes)}; groups are two arms.")
-            if name in known or name in ("training.csv", "cells"):
+            if name in taken:
                 raise UsageError(f"{path}: {name} names two things in the same folder.")
-            known.add(name)
+            taken.append(name)
     settings, comparisons, audits = (document.get(key, {}) for key in ("settings", "compare", "audit"))
     return Recipe(list(seeds), settings, arms, comparisons, audits)
 

@@ -21,7 +21,7 @@ from geomprobe.inference.intervals import (
     standard_error,
     t_quantile,
 )
-from geomprobe.metrics import hypersphere
+from geomprobe.metrics import cloud_of, hypersphere, measure_clouds, reads_directions
 from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum, spectrum_of, unit_rows
 from geomprobe.metrics.registry import STANDARD, Metric, Value
 from geomprobe.results import RESULT_COLUMNS
@@ -333,11 +333,8 @@ def measure(
     exact: bool = False,
 ) -> tuple[pd.DataFrame, list[Influence | None]]:
     """Return what `geomprobe.metrics.measure` returns, and the influence behind each of its rows (None without one)."""
-    from geomprobe import metrics as geometry
-
-    directions = geometry.reads_directions(metrics)
-    cloud = geometry.cloud_of(data, labels, positives, clusters, seed, exact, directions=directions)
-    return with_intervals(*geometry.measure_clouds(cloud, metrics, views), clusters)
+    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=reads_directions(metrics))
+    return with_intervals(*measure_clouds(cloud, metrics, views), clusters)
 
 
 def influence_table(frame: pd.DataFrame, influences: Sequence[Influence | None], clusters: Any) -> pd.DataFrame:

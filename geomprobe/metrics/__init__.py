@@ -17,7 +17,7 @@ from geomprobe.moments import Moments
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
 from geomprobe.vectors import Rows
 
-__all__ = ["REGISTRY", "VIEWS", "cloud_of", "curves", "definitions", "measure", "reads_directions"]
+__all__ = ["REGISTRY", "VIEWS", "cloud_of", "curves", "definitions", "measure", "measure_clouds", "reads_directions"]
 
 MEASURE_COLUMNS = (
     "metric",
@@ -89,7 +89,7 @@ def measure(
     cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=reads_directions(metrics))
     frame, measured = measure_clouds(cloud, metrics, views)
     if intervals:
-        from geomprobe.inference import with_intervals  # which reads the registry
+        from geomprobe.inference import with_intervals  # which imports this package
 
         frame, _ = with_intervals(frame, measured, clusters)
     return frame

@@ -174,12 +174,30 @@ def test_choices_are_asked_only_where_they_can_move_anything(data_dir):
     sst2, mnli = (load_task(name, data_dir=data_dir) for name in ("sst2", "mnli"))
     assert {s.choice for s in SWITCHES if not applies(s, sst2)} == {"rows", "pairs", "uniformity_rows"}
     assert all(applies(s, mnli) for s in SWITCHES)
+    assert {s.choice for s in SWITCHES if not applies(s, mnli, limit=500)} == {"rows", "uniformity_rows"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["one"], ["a", "b", "--published", "x.json"], ["--group", "a=b"]])
 def test_usage(arguments):
     done = CliRunner().invoke(app, ["audit", *arguments])
     assert done.exit_code == 2 or type(done.exception).__name__ == "UsageError"
+
+
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = CliRunner().invoke(app, ["audit", "one", "two"])
+    assert done.exit_code == 2 or type(done.exception).__name__ == "UsageError"
+    assert "torchrun" in f"{done.output} {getattr(done.exception, 'hint', '')}"
+
+
+def test_names_are_plain_text_in_markdown():
+    from geomprobe.cli.audit import claims_page
+
+    sides = {"a|b\n# <i>": [], "m_1": []}
+    one = {"task": "sst2", "published": None, "paper": None, "checkpoint": None, "largest": None}
+    claims = [{"name": "uniformity", "tasks": [one], "verdicts": {"checkpoint": {"sentence": "s"}}}]
+    page = claims_page({"sides": sides, "claims": claims})
+    assert r"A is a\|b # \<i\>, B is m\_1." in page.splitlines()[2]
 
 
 def test_a_damaged_audit_is_refused(tmp_path):

@@ -115,6 +115,8 @@ def test_no_uncertainty(tmp_path):
         ('{"a/b/c": 3}', "names no task"),
         ("{\"__import__('os').system('true')\": {}}", "names no task"),
         ("[" * 100_000, "not JSON"),
+        ('{"a/b/c": {"uniformity": 1' + 400 * "0" + "}}", "too large a number"),
+        ('{"a/b/c": ' + 2000 * '{"a": ' + "1" + 2001 * "}", "nested too deeply|not JSON"),
     ],
 )
 def test_files_of_another_form(tmp_path, text, message):

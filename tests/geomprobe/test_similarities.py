@@ -86,6 +86,15 @@ def test_models_of_an_analysis_from_vectors_that_are_already_there(model_folder,
     assert page.count("linear cka unbiased between layers") >= 6
 
 
+def test_layers_beside_their_like_are_no_map():
+    place = {"level": "checkpoint", "task": "toy", "pooling": "mean", "a": "a", "b": "b", "metric": similarities.MAP}
+    like = [place | {"layer_a": k, "layer_b": k, "value": 0.5} for k in (0, 2)]
+    assert similarities.maps(table(like, SIMILARITY_COLUMNS)) == []
+    other = place | {"layer_a": 0, "layer_b": 2, "value": 0.25}
+    (entry,) = similarities.maps(table([*like, other], SIMILARITY_COLUMNS))
+    assert entry["values"] == [[0.5, 0.25], [None, 0.5]]
+
+
 def test_the_ceiling_of_seeds():
     rng = np.random.default_rng(0)
     base = rng.standard_normal((60, 6))

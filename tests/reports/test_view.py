@@ -186,6 +186,8 @@ def test_groups_are_as_alike_as_their_seeds_allow(make_results):
             place | seeds | {"a": "mlm", "b": "hybrid", "value": 0.625},
             place | seeds | {"a": "mlm", "b": "mlm", "value": 0.375},
             place | seeds | {"a": "hybrid", "b": "hybrid", "value": 0.875},
+            # of a map between layers, which has no null
+            place | {"level": "objective", "a": "mlm", "b": "hybrid", "layer_b": 2, "value": 0.125},
         ],
         SIMILARITY_COLUMNS,
     )
