@@ -400,7 +400,7 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
         return _with(found, found.p, f"{found.method}, {len(contributions)} clusters")
     if found.p is None:
         return found
-    if metric.endswith("_accuracy"):
+    if metric.endswith(("_accuracy", "_skill")):  # which differ by a factor that both models share
         hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
         return _with(found, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
     if metric.rsplit("_", 1)[-1] in probe_tests.CORRELATIONS:

@@ -227,7 +227,7 @@ class _HubStream:
                 for record in itertools.islice(self.records, n - len(texts)):
                     if "text" not in record:
                         raise InputError(f"{self.name} has no column 'text' (it has {', '.join(record)}).")
-                    texts.append(record["text"])
+                    texts.append(record["text"] or "")  # no text: left out later, but it keeps its number
                     wait = 1.0
                 self.position = self.data.state_dict()
                 return texts

@@ -48,7 +48,11 @@ def measure(
     from geomprobe.vectors import Rows, open_vectors
 
     output = Output(as_json)
-    rows = Rows(open_vectors(files, tensor=tensor, columns=columns))
+    source = open_vectors(files, tensor=tensor, columns=columns)
+    try:
+        rows = Rows(source)
+    except ValueError as error:
+        raise InputError(f"{files[0]}: {error}") from None
     output.note(f"{rows.n:,} rows of {rows.d} numbers from {', '.join(map(str, files))}")
     wanted = rows.n <= INTERVAL_ROWS if intervals is None else intervals
     if intervals is None and not wanted:

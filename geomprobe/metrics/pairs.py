@@ -78,12 +78,14 @@ def cosine_histogram(w: torch.Tensor, bins: int) -> np.ndarray:
 def nearest(points: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the k nearest other rows of each row: squared distances (n, k), ascending, and row numbers (n, k).
 
-    Exact, in blocks. Equal distances are broken in no declared order. Distances are recomputed from differences, summed
-    in float64, for the expanded form loses the digits of close neighbours.
+    Exact, in blocks of at most 2²⁴ scores and 2²⁵ numbers of candidates. Equal distances are broken in no declared
+    order. Distances are recomputed from differences, summed in float64, for the expanded form loses the digits of close
+    neighbours.
     """
-    n = len(points)
+    n, d = points.shape
     square = torch.linalg.vector_norm(points, dim=1) ** 2
-    size = max(1, min(n, 2**24 // max(n, 1)))
+    candidates = min(k + 4, n - 1)  # a few to spare, since rounding may swap near ties
+    size = max(1, min(n, 2**24 // max(n, 1), 2**25 // max(candidates * d, 1)))
     rows_found, distances = [], []
     with full_precision():
         for start in range(0, n, size):
@@ -91,8 +93,7 @@ def nearest(points: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
             score = torch.addmm(square, block, points.T, alpha=-2)
             own = torch.arange(len(block), device=points.device)
             score[own, own + start] = torch.inf
-            # a few spare candidates, since rounding may swap near ties
-            found = score.topk(min(k + 4, n - 1), largest=False).indices
+            found = score.topk(candidates, largest=False).indices
             apart = points[found].sub_(block[:, None])
             exact = torch.linalg.vector_norm(apart, dim=2, dtype=torch.float64) ** 2
             order = exact.topk(k, largest=False, sorted=True)

@@ -165,9 +165,11 @@ def mutual_knn(a: Side, b: Side) -> float:
 
 def _kernel(side: Side, rows: np.ndarray) -> np.ndarray:
     """Return z_i·z_j − mean over l≠i of z_i·z_l for the given neighbours j of each row i, shape of rows."""
-    z = side.z
+    z, near = side.z, torch.from_numpy(rows)
     row_means = ((z @ z.sum(0)) - 1) / (side.n - 1)
-    cosine = torch.einsum("nd,nkd->nk", z, z[torch.from_numpy(rows)])
+    step = max(1, 2**22 // (near.shape[1] * z.shape[1]))  # vectors of neighbours are gathered a block at a time
+    parts = zip(z.split(step), near.split(step), strict=True)
+    cosine = torch.cat([torch.einsum("nd,nkd->nk", block, z[found]) for block, found in parts])
     return (cosine - row_means[:, None]).numpy()
 
 

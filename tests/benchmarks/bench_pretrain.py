@@ -221,7 +221,8 @@ def main() -> None:
         try:
             print(json.dumps(measure_case(args)), flush=True)
         except BaseException as error:
-            print(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr, flush=True)
+            reason = str(error).strip().partition("\n")[0]
+            print(f"{type(error).__name__}: {reason}", file=sys.stderr, flush=True)
         os._exit(0)  # the trainer's thread waits for its next step
     from geomprobe.common import write_json
 
@@ -235,6 +236,7 @@ def main() -> None:
                 write_json(args.out, document(args, results))
     for name, ratio in ratios(results).items():
         print(f"{name}: {ratio:.2f}")
+    sys.exit(any("failed" in line for line in results))
 
 
 def processor() -> str:

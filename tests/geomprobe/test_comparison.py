@@ -153,6 +153,7 @@ def test_probes_are_compared_on_shared_rows():
     accuracy, skill = found.loc["semantic_accuracy"], found.loc["semantic_skill"]
     assert "McNemar" in accuracy["ci_method"]
     assert skill["diff"] / skill["se"] == pytest.approx(accuracy["diff"] / accuracy["se"])
+    assert skill["p"] == accuracy["p"]
     assert found.loc["semantic_usable_bits", "se"] == pytest.approx(found.loc["semantic_log_loss", "se"])
     assert "Williams" in found.loc["sts_probe_spearman", "ci_method"]
     assert set(found["family"]) == {"spectrum", "hypersphere", "isotropy", "semantic"}

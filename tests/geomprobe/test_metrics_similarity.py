@@ -7,7 +7,16 @@ from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
 
 from geomprobe.common import UsageError
-from geomprobe.metrics.similarity import COLUMNS, NEIGHBOURS, SIMILARITIES, seed_ceiling, similarity, similarity_map
+from geomprobe.metrics.pairs import nearest
+from geomprobe.metrics.similarity import (
+    COLUMNS,
+    NEIGHBOURS,
+    SIMILARITIES,
+    Side,
+    seed_ceiling,
+    similarity,
+    similarity_map,
+)
 
 N = 60
 
@@ -180,3 +189,17 @@ def test_input_is_checked(pair):
         similarity(x[:1], y[:1])
     with pytest.raises(UsageError, match="similarity"):
         similarity(x, y, metrics=["cka"])
+
+
+def test_neighbours_are_gathered_in_blocks():
+    """Wide rows, and many rows, take several blocks; the numbers do not depend on them."""
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(200, 5)) @ rng.normal(size=(5, 20_000)) / 100
+    distances, rows = nearest(torch.from_numpy(wide), NEIGHBOURS)
+    between = cdist(wide, wide, "sqeuclidean")
+    np.testing.assert_allclose(distances, np.sort(between, axis=1)[:, 1 : NEIGHBOURS + 1], rtol=1e-9)
+    np.testing.assert_allclose(np.take_along_axis(between, rows.numpy(), 1), distances, rtol=1e-9)
+    many = Side(rng.normal(size=(2_000, 256)))
+    cosines = (many.z @ many.z.T).numpy()
+    expected = np.take_along_axis(cosines, many.neighbours, 1) - (cosines.sum(1, keepdims=True) - 1) / 1_999
+    np.testing.assert_allclose(many.near_kernel, expected, atol=1e-12)
