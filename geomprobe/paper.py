@@ -30,6 +30,7 @@ MIN_CLASS_ROWS = 5
 TOKEN_FOLDS, TASK_FOLDS = 3, 5
 SCORE_EDGES = (1, 2, 3, 4)  # STS-B scores become five classes for alignment and class distances
 BLOCK = 1024
+NO_TRAIN = "the task has no train split"
 
 FORMULAS = {
     "effective_rank": "exp H(σ/Σσ), σ the singular values of the centred matrix",
@@ -103,9 +104,9 @@ def entropy(p: np.ndarray) -> float:
 
 
 def spectral_entropy(sigma: np.ndarray, bound: int) -> float:
-    """Return H(σ²/Σσ²)/log bound."""
+    """Return H(σ²/Σσ²)/log bound; NaN for a bound of one."""
     p = sigma**2 / (sigma**2).sum()
-    return entropy(p) / float(np.log(bound))
+    return entropy(p) / float(np.log(bound)) if bound > 1 else float("nan")
 
 
 def effective_rank(sigma: np.ndarray) -> float:
@@ -254,6 +255,8 @@ def fitted(
         X, X_new = scaler.transform(X), scaler.transform(X_new)
     if np.issubdtype(y.dtype, np.floating):
         return Ridge().fit(X, y).predict(X_new), False
+    if len(np.unique(y)) == 1:  # a rare class lies in the fold that is left out
+        return np.full(len(X_new), y[0]), False
     model = LogisticRegression(solver="saga", C=1.0, max_iter=max_iter, random_state=seed)
     model.fit(X, y)
     return model.predict(X_new), bool(np.max(model.n_iter_) >= max_iter)
@@ -382,13 +385,15 @@ class Sheet:
         self, metric: str, value: float, n: int, moved: np.ndarray | None = None, *, extra: float = 0.0, note: str = ""
     ) -> None:
         """Add a number; `moved` is how much each cluster of rows moves it, float64 (g,)."""
-        row = self.place | {"metric": metric, "n": n, "note": note, "status": "ok", "value": value}
         if not np.isfinite(value):
-            row |= {"value": None, "status": "not applicable", "note": note or "undefined on these rows"}
-            moved = None
+            self.missing(metric, n, note or "undefined on these rows")
+            return
+        row = self.place | {"metric": metric, "n": n, "note": note, "status": "ok", "value": value}
+        row["ci_method"] = "no valid interval: no derivative of this formula"
         if moved is not None:
             moved = np.pad(moved, (0, self.n_clusters - len(moved)))
             found = intervals.degrees(moved)
+            row["ci_method"] = "no valid interval: a few rows decide the standard error"
             if found >= intervals.MIN_DEGREES:
                 se = intervals.standard_error(moved, extra)
                 half = intervals.t_quantile((1 + intervals.LEVEL) / 2, found) * se
@@ -427,16 +432,22 @@ def measure_rows(rows: Rows, choices: Published, seed: int) -> dict[str, Any]:
 def _geometry(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
     Z = np.asarray(rows.Z, np.float64)
     n, d = Z.shape
-    moved = _influences(Z, ("effective_rank", "stable_rank", "rank_90"), "raw", clusters)
+    spectral = ("effective_rank", "stable_rank", "rank_90")
+    moved = _influences(Z, spectral, "raw", clusters)
     sigma = singular_values(Z)
-    bound = min(n, d) if choices.entropy_bound == "N" else min(n - 1, d)
-    sheet.add("effective_rank", effective_rank(sigma), n, **moved["effective_rank"])
-    sheet.add("spectral_entropy", spectral_entropy(sigma, bound), n)
-    sheet.add("stable_rank", stable_rank(sigma), n, **moved["stable_rank"])
-    sheet.add("rank_90", rank_90(sigma), n, **moved["rank_90"])
+    if sigma[0] > 0:
+        bound = min(n, d) if choices.entropy_bound == "N" else min(n - 1, d)
+        sheet.add("effective_rank", effective_rank(sigma), n, **moved["effective_rank"])
+        sheet.add("spectral_entropy", spectral_entropy(sigma, bound), n)
+        sheet.add("stable_rank", stable_rank(sigma), n, **moved["stable_rank"])
+        sheet.add("rank_90", rank_90(sigma), n, **moved["rank_90"])
+    else:
+        for metric in (*spectral, "spectral_entropy"):
+            sheet.missing(metric, n, "all rows are equal")
     z = directions(Z, choices.centre)
     sample = uniformity_sample(n, choices.uniformity_rows, seed)
-    moved = _influences(z[sample], ("uniformity",), "raw", clusters[sample], len(np.unique(clusters)))
+    view = "centred" if choices.centre else "raw"  # the mean that is removed is an estimate, too
+    moved = _influences(Z[sample], ("uniformity",), view, clusters[sample], len(np.unique(clusters)))
     note = "" if len(sample) == n else f"pairs of {len(sample):,} of {n:,} rows, drawn with the seed"
     sheet.add("uniformity", uniformity(z[sample]), len(sample), note=note, **moved["uniformity"])
     if rows.classes is not None:
@@ -487,7 +498,10 @@ def _scored(sheet: Sheet, stem: str, y: np.ndarray, probed: Probed, clusters: np
 
 def _token_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
     train = None
-    if rows.train is not None and choices.probe_rows == "train":
+    if choices.probe_rows == "train":
+        if rows.train is None:
+            sheet.missing("lexical_top_token_accuracy", len(rows.targets), NO_TRAIN)
+            return
         Z, targets = rows.train[:2]
         keep = frequent(targets)
         train = np.asarray(Z)[keep], targets[keep]
@@ -506,6 +520,12 @@ def _task_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Publish
     y, train = rows.y, rows.train and rows.train[2:]
     scores = np.issubdtype(y.dtype, np.floating)
     name = "sts_probe_spearman" if scores else "semantic_accuracy"
+    if choices.probe_rows == "train" and train is None:
+        sheet.missing(name, len(y), NO_TRAIN)
+        return
+    if choices.probe_rows == "train" and train is not None and len(np.unique(train[1])) < 2:
+        sheet.missing(name, len(y), "the train split holds one label only")
+        return
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2 or (not scores and counts.max() < TASK_FOLDS) or len(y) < TASK_FOLDS:
         sheet.missing(name, len(y), "too few rows or classes for five folds")

@@ -147,6 +147,42 @@ def test_top_tokens():
     assert paper.frequent(np.array([5] * 5 + [6] * 4 + [-1] * 9)).sum() == 5
 
 
+def test_what_has_no_value_is_a_row_that_says_why():
+    def measured(Z, y, choices):
+        own = np.arange(len(Z))
+        rows = paper.Rows(Z, paper.score_classes(y), own, np.arange(len(Z)) % 2, Z, y, own)
+        return paper.measure_rows(rows, choices, 0)["results"].set_index("metric")
+
+    equal = measured(np.ones((20, 4)), np.arange(20) % 2, Published(parts=("geometry",)))
+    for name in ("effective_rank", "spectral_entropy", "stable_rank", "rank_90"):
+        assert equal.loc[name, ["status", "note"]].tolist() == ["not applicable", "all rows are equal"]
+    two = measured(np.eye(2), np.array([0, 1]), Published(entropy_bound="N-1", parts=("geometry",)))
+    assert two.loc["spectral_entropy", "status"] == "not applicable"
+    assert two.loc["effective_rank", "value"] == pytest.approx(1)
+    Z, rare = cloud(20, 4, 0), (np.arange(20) == 7).astype(np.int64)
+    alone = measured(Z, rare, Published(parts=("task", "token"), probe_rows="train"))
+    assert alone["note"].tolist() == ["the task has no train split"] * 2
+    assert measured(Z, rare, Published(parts=("task",))).loc["semantic_accuracy", "status"] == "ok"
+    every = measured(Z, rare, Published(parts=("geometry",)))
+    assert every["ci_method"].notna().all()  # an interval, or why there is none
+
+
+def test_the_error_of_centred_uniformity_counts_the_mean():
+    """A shared direction makes the mean matter; the spread over fresh samples is the truth."""
+    rng = np.random.default_rng(1)
+
+    def draw(n=200, d=16):
+        Z = rng.standard_normal((n, d)) * np.arange(1, d + 1) ** -0.7 * np.exp(0.5 * rng.standard_normal((n, 1)))
+        return Z + (rng.random((n, 1)) < 0.15) * 3 * np.eye(d)[0]
+
+    choices = Published(centre=True, parts=("geometry",))
+    truth = np.std([paper.uniformity(paper.directions(draw(), centre=True)) for _ in range(300)], ddof=1)
+    Z = [draw() for _ in range(20)]
+    found = [paper.measure_rows(rows_of(z, np.arange(200) % 2, np.full(200, -1)), choices, 0)["results"] for z in Z]
+    errors = [frame.set_index("metric").loc["uniformity", "se"] for frame in found]
+    assert np.mean(errors) == pytest.approx(truth, rel=0.15)
+
+
 # ---- through the grid ------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +266,25 @@ def test_each_choice_changes_what_it_names(model_folder):
         assert values("max_iter=20", setting)[moved, "raw"] != plain[moved, "raw"], setting
     assert ("uniformity", "centred") in values("max_iter=20", "centre=yes").index
     assert ("semantic_skill", "raw") in values("max_iter=20", "score=skill").index
+
+
+def test_poolings_are_trained_on_what_the_protocol_shows_the_encoder(model_folder, monkeypatch):
+    """Each way of padding has trained poolings of its own, also where the other's are in the store."""
+    from geomprobe import trained_pooling
+
+    task, model, fit, lengths = pair_task(), gp.load_encoder(model_folder("bert")), trained_pooling._fit, []
+
+    def watched(data, task, names, seed, encoder, advance):
+        lengths.append(encoder.unmasked_length)
+        return fit(data, task, names, seed, encoder, advance)
+
+    monkeypatch.setattr(trained_pooling, "_fit", watched)
+    for padding in ("visible", "hidden", "visible"):
+        words = ("train_poolings=yes", "max_iter=5", "max_length=16", "pooling_seeds=1", f"padding={padding}")
+        protocol = choose("paper", [f"protocol.{word}" for word in words])
+        found = gp.analyze([model], [task], ["weighted"], protocol=protocol).results
+        assert "trained_pooling_loss" in set(found["metric"])
+    assert lengths == [16, None]
 
 
 def test_attention_query_is_drawn_for_each_model(model_folder):
