@@ -77,7 +77,8 @@ def uniformity(cloud: Cloud, t: float = hypersphere.T) -> tuple[np.ndarray, np.n
     """
     centring: np.ndarray | float = 0.0
     if not cloud.reads_all_pairs:
-        rows, means = _sampled_row_means(cloud, t)
+        rows, means, slope = _sampled_kernel(cloud, t)
+        centring = _along(cloud, slope) if cloud.name == "centred" else 0.0
     elif cloud.name != "centred":
         cloud.kernel_log_mean(t)
         rows, means = cloud.sphere[0], cloud.kernel[t][1]
@@ -127,19 +128,31 @@ def _kernel_sums(w: torch.Tensor, inverse: torch.Tensor, t: float) -> tuple[torc
     return sums, pulled, turned
 
 
-def _sampled_row_means(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and their kernel means over seeded columns: past the exact limit no one reads all pairs."""
+def _sampled_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+    """Return what `_centred_kernel` does from seeded columns: past the exact limit no one reads all pairs."""
     rng = np.random.default_rng(cloud.seed)
-    sample = cloud.take(np.sort(rng.choice(cloud.n, SAMPLED_COLUMNS, replace=False)))
-    points = (unit_rows(sample[sample.abs().amax(1) > 0]) - cloud.pilot).float()
-    square = (points * points).sum(1)
-    rows, means = [], []
-    for found, w in cloud.directions():
-        block = w.float()
-        distance = ((block * block).sum(1)[:, None] + square - 2 * (block @ points.T)).clamp_min(0)
+    chosen = np.sort(rng.choice(cloud.n, SAMPLED_COLUMNS, replace=False))
+    sample = cloud.take(chosen)
+    kept = sample.abs().amax(1) > 0
+    columns, points = torch.from_numpy(chosen)[kept.cpu()], unit_rows(sample[kept])
+    near = (points - cloud.pilot).float()
+    square = (near * near).sum(1)
+    rows, means, total = [], [], 0.0
+    pulled = torch.zeros(len(points), dtype=torch.float64)
+    slope = torch.zeros(cloud.d, dtype=torch.float64)
+    for found, y, z in _directions(cloud):
+        block = (z - cloud.pilot).float()
+        distance = ((block * block).sum(1)[:, None] + square - 2 * (block @ near.T)).clamp_min(0)
+        other = (torch.from_numpy(found)[:, None] != columns).to(distance.device)  # no row is a pair with itself
+        kernel = torch.exp(-t * distance).double() * other
+        inverse = 1 / torch.linalg.vector_norm(y, dim=1).double()
+        pulled += (inverse @ kernel).cpu()
+        slope -= ((inverse * (kernel * (1 - distance / 2)).sum(1)) @ z.double()).cpu()
+        total += float(kernel.sum())
         rows.append(found)
-        means.append(torch.exp(-t * distance).double().mean(1).cpu().numpy())
-    return np.concatenate(rows), np.concatenate(means)
+        means.append((kernel.sum(1) / other.sum(1)).cpu().numpy())
+    slope = -4 * t / total * (slope + pulled @ points.double().cpu())
+    return np.concatenate(rows), np.concatenate(means), slope
 
 
 def checked_pairs(cloud: Cloud) -> np.ndarray:

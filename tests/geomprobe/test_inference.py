@@ -389,3 +389,16 @@ def test_influences_of_scores_are_what_leaving_an_example_out_says(influence, st
     left_out = np.array([(n - 1) * (value - statistic(np.delete(label, i), np.delete(said, i))) for i in range(n)])
     assert np.corrcoef(moved, left_out)[0, 1] > 0.99
     assert moved.std() == pytest.approx(left_out.std(), rel=0.03)
+
+
+def test_uniformity_of_sampled_columns_has_the_error_of_all_pairs(monkeypatch):
+    from geomprobe.metrics import cloud
+
+    rng = np.random.default_rng(0)
+    Z = (rng.exponential(size=(3000, 8)) - 1) * np.arange(1, 9) ** -0.7
+    errors = []
+    for limit in (20_000, 2_500):
+        monkeypatch.setattr(cloud, "EXACT_ROWS", limit)
+        found, _ = inference.measure(Z, metrics=["uniformity"], views=["raw", "centred"])
+        errors.append(found["se"].to_numpy(float))
+    np.testing.assert_allclose(errors[1], errors[0], rtol=0.05)
