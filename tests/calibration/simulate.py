@@ -34,6 +34,8 @@ RESAMPLES = 100
 CHUNK = 10
 """Draws of one job; an interrupted run loses no more than these."""
 NUMBERS = ("value", "se", "low", "high", "p", "boot_low", "boot_high")
+JUDGED = 20
+"""Fewest intervals or tests by which a cell is judged."""
 CLUSTER_SIZE = 4
 METRICS = (
     *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "stable_rank", "rank_90", "rank_99"),
@@ -169,12 +171,12 @@ def outside(share: float, count: int, *, at_least: float | None = None, at_most:
 
 def fault(row: dict, given: int, tested: int) -> str:
     """Return what is wrong with a cell: "" if nothing is."""
-    if given >= 20:
+    if given >= JUDGED:
         if outside(row["coverage"], given, at_least=0.93):
             return "covers too little"
         if row["conservative"] < 0.5 and outside(row["coverage"], given, at_most=0.97):
             return "covers too much, not labelled"
-    if tested >= 20 and outside(row["false_positives"], tested, at_most=0.06):
+    if tested >= JUDGED and outside(row["false_positives"], tested, at_most=0.06):
         return "false positives"
     return ""
 
@@ -232,7 +234,7 @@ def kept(folder: Path, cells: Iterable[Cell]) -> pd.DataFrame:
     return pd.concat([summarise(cell, rows) for cell, rows in frames], ignore_index=True)
 
 
-PAGE = """# Calibration
+PAGE = f"""# Calibration
 
 Coverage of nominal 95 % intervals and false positives of nominal 5 % paired tests, in per cent of draws from clouds
 whose truth is known. Written by `python tests/calibration/simulate.py`; the rules that judge a cell stand in that file.
@@ -242,7 +244,7 @@ the choice between slope and leave-one-out among them, were made on other draws,
 - **c**: the product labels the interval conservative; **–**: it gives no valid interval (each in most draws).
 - **!**: the cell fails: its 99 % binomial interval lies below 93 % (coverage), above 97 % (coverage without the label
   conservative), or above 6 % (false positives).
-  A mark beside "–" judges the few draws that were given an interval, where these are at least 20.
+  A mark beside "–" judges the few draws that were given an interval, where these are at least {JUDGED}.
 - Columns are rows × dimensions. "bootstrap" is the coverage of the naive bootstrap: rows with replacement, percentiles.
 
 """
@@ -277,7 +279,7 @@ def page(table: pd.DataFrame) -> str:
 
 
 def failures(table: pd.DataFrame) -> str:
-    """Return the section that lists every cell that fails, with its figures."""
+    """Return the section of every cell that fails, and of what too few intervals are given to judge, with figures."""
     wrong = table[table["fault"].fillna("") != ""]
     lines = [
         f"- {row.cloud}, {row.n} × {row.d}, {row.metric}{'' if row.view == 'raw' else f' ({row.view})'}: {row.fault}; "
@@ -285,7 +287,18 @@ def failures(table: pd.DataFrame) -> str:
         f"false positives {100 * row.false_positives:.0f} %"
         for row in wrong.itertuples()
     ]
-    return "## What is not calibrated\n\n" + ("\n".join(lines) if lines else "No cell that was drawn.") + "\n\n"
+    text = "## What is not calibrated\n\n" + ("\n".join(lines) if lines else "No cell fails.") + "\n\n"
+    given = (table["draws"] * (1 - table["refused"])).round().astype(int)
+    few = table[(given > 0) & (given < JUDGED) & (table["coverage"] < 0.93)]
+    lines = [
+        f"- {row.cloud}, {row.n} × {row.d}, {row.metric}{'' if row.view == 'raw' else f' ({row.view})'}: "
+        f"{given[row.Index]} of {row.draws} draws, {round(row.coverage * given[row.Index])} cover"
+        for row in few.itertuples()
+    ]
+    if lines:
+        text += f"Intervals in fewer than {JUDGED} draws, too few to judge, of which under 93 % cover:\n\n"
+        text += "\n".join(lines) + "\n\n"
+    return text
 
 
 def refusals(table: pd.DataFrame) -> str:
