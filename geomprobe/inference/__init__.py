@@ -15,8 +15,10 @@ from geomprobe.inference import shards, spectral, sphere
 from geomprobe.inference.intervals import (
     LEVEL,
     MIN_DEGREES,
+    TAIL_DEGREES,
     Interval,
     degrees,
+    heavy_tailed,
     p_two_sided,
     standard_error,
     t_quantile,
@@ -52,6 +54,11 @@ RAW_ONLY = {
     "class_separation": sphere.class_separation,
     "norm_cv": sphere.norm_cv,
 }
+LENGTHS = (
+    *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "isoscore", "stable_rank"),
+    "norm_cv",
+)
+"""Metrics that a few rows far off move; counts and slopes of eigenvalues, and directions, bear heavy tails."""
 JACKKNIFE_ROWS = 2_000
 """Most rows for which a metric that compares all rows is computed twenty times over."""
 
@@ -107,6 +114,17 @@ class Workspace:
         return spectral.linearise(self.cloud.blocks(), spectrum, functions, centre, share, self.cloud.rows.work)
 
     @cached_property
+    def heavy_tailed(self) -> bool:
+        """Whether the distances of the rows from their mean, in the raw view, have a heavy tail."""
+        state, rows = self.cloud.state, self.cloud.rows
+        assert rows is not None
+        if self.cloud.constant:
+            return False
+        mean, blocks = torch.from_numpy(state.mean), rows.blocks(max(256, 2**18 // state.d))
+        squares = [(x.double() - mean.to(x.device)).square().sum(1).cpu().numpy() for _, x in blocks]
+        return heavy_tailed(np.concatenate(squares), np.trace(state.scatter) ** 2 / (state.scatter**2).sum())
+
+    @cached_property
     def pairs(self) -> np.ndarray:
         """Squared distances of some pairs."""
         return sphere.checked_pairs(self.cloud)
@@ -147,6 +165,10 @@ class Workspace:
 def influence_of(found: Metric, definition: str, work: Workspace, value: float, clusters: np.ndarray) -> Influence:
     """Return how each row moves one metric.
 
+    A sample of heavy-tailed rows without one that lies far off does not know of it: its value and its standard error
+    are both off, and the interval, narrow as it is, misses. So more degrees of freedom are asked for where the tail of
+    the lengths is heavy (a mixture of short and long rows has them, a tail that goes on has not).
+
     Parameters
     ----------
     found : Metric
@@ -160,6 +182,17 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
     clusters : int64 ndarray of shape (n,)
         Cluster numbers from 0.
     """
+    influence = _influence_of(found, definition, work, value, clusters)
+    if influence.rows is None or found.name not in LENGTHS or not work.heavy_tailed:
+        return influence
+    contributions = influence.contributions(clusters)
+    fewest, share = TAIL_DEGREES
+    if degrees(contributions) < max(fewest, share * len(contributions)):
+        return Influence(value, None, refused="the lengths of the rows have a heavy tail")
+    return influence
+
+
+def _influence_of(found: Metric, definition: str, work: Workspace, value: float, clusters: np.ndarray) -> Influence:
     name, cloud = found.name, work.cloud
     if name == "uniformity_reference":
         return Influence(value, None, refused="a constant of the dimension")

@@ -11,6 +11,14 @@ LEVEL = 0.95
 POWER = 0.80
 MIN_DEGREES = 8.0
 """Below so many degrees of freedom a few rows decide the standard error, and no interval is given."""
+TAIL_SHARE = 0.1
+"""Share of the rows whose lengths are the tail."""
+TAIL_ROWS = 100
+"""Fewest rows in which a tail is looked for."""
+TAIL_INDEX = 3.0
+"""Index of the tail at which the third moment ends, and with it the rate at which a mean becomes normal."""
+TAIL_DEGREES = (30.0, 0.02)
+"""Where the tail is heavy, fewest degrees of freedom for an interval, and fewest for each row."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,31 @@ def degrees(contributions: np.ndarray) -> float:
         return float(max(len(contributions) - 1, 0))
     kurtosis = m * float((square**2).sum()) / total**2
     return float(min(m - 1, 2 * m / max(kurtosis - 1, 1e-9)))
+
+
+def heavy_tailed(squares: np.ndarray, dimensions: float) -> bool:
+    """Whether squared lengths of rows have a tail so heavy that a mean over the rows is far from normal.
+
+    1/index by Hill (1975), "A simple general approach to inference about the tail of a distribution", Annals of
+    Statistics 3, over the largest tenth. It is heavy above 1/TAIL_INDEX, and above 1.5 times what normal rows would
+    show: in few dimensions these have long tails themselves.
+
+    Parameters
+    ----------
+    squares : float64 ndarray of shape (n,)
+        Squared distances of the rows from their mean; False below TAIL_ROWS of them.
+    dimensions : float
+        Of normal rows with about such squared lengths, gamma with shape dimensions/2: the participation ratio.
+    """
+    n = len(squares)
+    count = int(TAIL_SHARE * n)
+    tail = np.sort(squares)[n - count - 1 :]
+    if n < TAIL_ROWS or tail[0] <= 0:
+        return False
+    places = 1 - TAIL_SHARE * (1 - (np.arange(100) + 0.5) / 100)
+    normal = np.log(special.gammaincinv(dimensions / 2, places)).mean()
+    normal -= np.log(special.gammaincinv(dimensions / 2, 1 - TAIL_SHARE))
+    return bool(np.log(tail[1:] / tail[0]).mean() > max(1 / TAIL_INDEX, 1.5 * normal))
 
 
 def standard_error(contributions: np.ndarray, extra: float = 0.0) -> float:

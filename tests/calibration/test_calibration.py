@@ -49,7 +49,7 @@ def test_a_later_run_adds_the_draws_that_are_missing(tmp_path):
     simulate.simulate(cell, 3, metrics=["effective_rank"], keep=path)
     added = simulate.simulate(cell, 5, metrics=["effective_rank"], keep=path)
     whole = simulate.simulate(cell, 5, metrics=["effective_rank"])
-    assert sorted(added["seed"]) == [0, 1, 2, 3, 4]
+    assert sorted(added["seed"]) == [simulate.FIRST_SEED + i for i in range(5)]
     assert sorted(added["value"]) == pytest.approx(sorted(whole["value"]), rel=1e-6)
     assert len(path.read_text().splitlines()) == 6
 

@@ -33,7 +33,7 @@ def one_thread():
 def vectors(seed: int = 0, n: int = N, d: int = D) -> np.ndarray:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -0.5
-    x[:, : d // 4] = 0.5 * x[:, : d // 4] ** 2  # not symmetric, so that the centre matters
+    x[:, : d // 4] += 0.1 * x[:, : d // 4] ** 2  # not symmetric, so that the centre matters
     return 0.5 * (x + 0.4)
 
 
@@ -198,13 +198,54 @@ def test_clusters_widen_the_interval():
 def test_what_has_no_valid_interval_says_so():
     Z = vectors()
     Z[0] *= 1e3  # one row decides everything
-    row = measure(Z, metrics=["participation_ratio"]).iloc[0]
-    assert row["ci_method"].startswith("no valid interval: a few rows")
-    assert measure(Z, metrics=["participation_ratio"])[["se", "ci_low", "ci_high"]].isna().all(axis=None)
+    found = measure(Z, metrics=["participation_ratio", "rank_90"], views=["raw"]).set_index("metric")
+    assert found["ci_method"].to_dict() == {
+        "participation_ratio": "no valid interval: the lengths of the rows have a heavy tail",
+        "rank_90": "no valid interval: a few rows decide the standard error",
+    }
+    assert found[["se", "ci_low", "ci_high"]].isna().all(axis=None)
     few = measure(vectors(), metrics=["effective_rank"], clusters=np.arange(N) % 3).iloc[0]
     assert few["ci_method"].startswith("no valid interval")
     constant = measure(vectors(), metrics=["uniformity_reference"]).iloc[0]
     assert "constant" in constant["ci_method"]
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 32), (200, 128), (1000, 32)])
+def test_heavy_tails_are_refused_where_lengths_count(n, d):
+    """Rows t with 5 degrees of freedom: nearly every draw, however regular it looks, and no draw of normal rows."""
+    given = {"normal": 0, "heavy": 0}
+    for seed in range(20):
+        rng = np.random.default_rng([seed, n, d])
+        normal = rng.normal(size=(n, d))
+        for law, Z in (("normal", normal), ("heavy", normal * np.sqrt(5 / rng.chisquare(5, size=(n, 1))))):
+            found = measure(Z, metrics=["effective_rank", "participation_ratio", "mean_cosine"], views=["raw"])
+            given[law] += found["se"].notna().to_numpy()
+    assert given["normal"].tolist() == [20, 20, 20]
+    assert max(given["heavy"][:2]) <= 4
+    assert given["heavy"][2] >= 18  # directions have no length
+
+
+def test_a_tail_that_ends_is_not_refused():
+    """Short and long rows: Hill's index is that of a heavy tail, but many rows share the error."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(2000, 16)) * np.exp(rng.uniform(0, np.log(5), size=(2000, 1)))
+    Z *= np.where(rng.random((2000, 1)) < 0.1, 2, 1)
+    assert intervals.heavy_tailed(((Z - Z.mean(0)) ** 2).sum(1), 16)
+    assert measure(Z, metrics=["effective_rank", "participation_ratio", "norm_cv"], views=["raw"])["se"].notna().all()
+
+
+@pytest.mark.parametrize("d", [1, 2, 10])
+def test_the_long_tail_of_normal_rows_in_few_dimensions_is_not_heavy(d):
+    draws = [np.random.default_rng(seed).normal(size=(1000, d)) ** 2 for seed in range(20)]
+    assert not any(intervals.heavy_tailed(squares.sum(1), d) for squares in draws)
+
+
+def test_the_index_of_a_pareto_tail_is_found():
+    places = (np.arange(1000) + 0.5) / 1000
+    tail = lambda index: places ** (-1 / index)  # noqa: E731
+    assert intervals.heavy_tailed(tail(2.5), 100.0)
+    assert not intervals.heavy_tailed(tail(3.5), 100.0)
+    assert not intervals.heavy_tailed(tail(2.5)[:50], 100.0)  # too few rows to tell
 
 
 def test_second_order_dominates_without_a_mean():
@@ -306,6 +347,9 @@ def powers(n: int, draws: int, mix: float = 0.8, shift: float = 0.12) -> tuple[f
     for seed in range(draws):
         pair, others = norms_of_pairs(seed, n, mix, shift), norms_of_pairs(10_000 + seed, n, mix, shift)
         a, b, apart = (inference.measure(Z, metrics=["participation_ratio"])[1][0] for Z in (*pair, others[1]))
+        if any(side.rows is None for side in (a, b, apart)):  # refused: nothing is found
+            found.append((False, False))
+            continue
         numbers = np.arange(n)
         error = float(np.hypot(*(inference.interval(side, numbers).se for side in (a, apart))))
         unpaired = intervals.p_two_sided(apart.value - a.value, error, n - 1.0)
