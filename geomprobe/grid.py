@@ -725,12 +725,18 @@ def baseline_encoders(
 
 
 def unique_names(encoders: Sequence[Encoder]) -> dict[int, str]:
-    """Return a name for each encoder (by id); where names coincide, the later ones are numbered."""
+    """Return a name for each encoder (by id).
+
+    Folders of one name, such as those of seeds, are called by the folder above too; what still coincides is numbered.
+    """
+    short = [encoder.name for encoder in encoders]
     names: dict[int, str] = {}
     for encoder in encoders:
-        name, number = encoder.name, 2
+        above = Path(str(encoder.source)).parent.name if short.count(encoder.name) > 1 else ""
+        full = f"{above}/{encoder.name}" if above else encoder.name
+        name, number = full, 2
         while name in names.values():
-            name, number = f"{encoder.name} ({number})", number + 1
+            name, number = f"{full} ({number})", number + 1
         names[id(encoder)] = name
     return names
 

@@ -237,3 +237,16 @@ def test_baselines_stand_beside_the_models(model_folder, task):
     assert len(twins.run["baselines"]) == 1  # one architecture, one baseline
     with pytest.raises(UsageError, match="random-inti"):
         gp.analyze([model_folder("bert")], [task], baselines=["random-inti"])
+
+
+def test_seeds_in_folders_of_one_name_are_called_by_the_folder_above(model_folder, tmp_path):
+    import shutil
+
+    from geomprobe.encoders import load_encoder
+    from geomprobe.grid import unique_names
+
+    for arm in ("mlm", "hybrid"):
+        shutil.copytree(model_folder("bert"), tmp_path / arm / "seed-0")
+    encoders = [load_encoder(tmp_path / arm / "seed-0") for arm in ("mlm", "hybrid", "mlm")]
+    assert list(unique_names(encoders).values()) == ["mlm/seed-0", "hybrid/seed-0", "mlm/seed-0 (2)"]
+    assert list(unique_names(encoders[:1]).values()) == ["seed-0"]
