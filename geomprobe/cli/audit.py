@@ -158,6 +158,9 @@ def claims_page(document: dict[str, Any]) -> str:
     table += [f"| {' | '.join(row.values())} |" for row in rows]
     a, b = map(plain, document["sides"])
     head = f"B − A with 95 % intervals; A is {a}, B is {b}."
+    head += f" Its protocol: {document['level']}s. Corrected: the first pair of checkpoints."
+    if document["grouped"]:
+        head += " Objectives: corrected, all seeds."
     return "\n".join([*(f"- {sentence}" for sentence in said), "", head, "", *table, ""])
 
 
