@@ -196,7 +196,7 @@ def test_names_are_plain_text_in_markdown():
     sides = {"a|b\n# <i>": [], "m_1": []}
     one = {"task": "sst2", "published": None, "paper": None, "checkpoint": None, "largest": None}
     claims = [{"name": "uniformity", "tasks": [one], "verdicts": {"checkpoint": {"sentence": "s"}}}]
-    page = claims_page({"sides": sides, "claims": claims})
+    page = claims_page({"sides": sides, "claims": claims, "level": "checkpoint", "grouped": False})
     assert r"A is a\|b # \<i\>, B is m\_1." in page.splitlines()[2]
 
 
