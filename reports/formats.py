@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -34,6 +35,11 @@ def _harmless(char: str) -> str:
     code = ord(char)
     bad = unicodedata.category(char) in ("Cc", "Cs") or char in BIDI_CONTROLS
     return "\ufffd" if bad or 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE else char
+
+
+def markdown(value: Any, limit: int = TEXT_LIMIT) -> str:
+    """Return clean text in which Markdown and HTML find nothing of theirs."""
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", clean(value, limit))
 
 
 def short_names(names: Iterable[str], limit: int = NAME_LIMIT) -> dict[str, str]:

@@ -22,6 +22,7 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, Json
 from geomprobe.cli.output import Output
+from geomprobe.cli.siblings import sibling
 from geomprobe.common import GeomprobeError, InputError, UsageError, read_json, write_text
 
 DRIVER = "from geomprobe.cli.main import main; main()"
@@ -69,15 +70,22 @@ def replicate(
     plan = read_recipe(recipe)
     settings = plan.settings | {k: v for k, v in (("corpus", corpus), ("tokenizer", tokenizer)) if v}
     train_arms(output, plan, settings, out, jobs)
-    write_text(out / "training.csv", training_table(plan, out))
+    training = training_table(plan, out)
+    write_text(out / "training.csv", training)
     folders, failed = [], False
     parts = Output(as_json, results=False)
     for name, comparison in (plan.comparisons | plan.audits).items():
         output.note(f"comparing {name}")
         failed |= run_comparison(parts, comparison, name in plan.audits, plan.seeds, out, out / name, data)
         folders.append(str(out / name))
-    document = {"runs": str(out), "training": str(out / "training.csv"), "comparisons": folders}
-    output.result(document, "\n".join([str(out / "training.csv"), *folders]))
+    summary = write_summary(plan, training, out)
+    document = {
+        "runs": str(out),
+        "summary": str(summary),
+        "training": str(out / "training.csv"),
+        "comparisons": folders,
+    }
+    output.result(document, "\n".join([str(summary), str(out / "training.csv"), *folders]))
     if failed:
         raise typer.Exit(FAILED_CELLS)
 
@@ -117,7 +125,7 @@ def read_recipe(path: Path) -> Recipe:
             if other not in known:
                 raise UsageError(f"{path}: arm {name} names {other}, which does not stand before it.")
         known.append(name)
-    taken = [*known, "training.csv", "cells"]
+    taken = [*known, "training.csv", "training.svg", "summary.md", "cells"]
     for kind, takes in (("compare", ("groups", "task", "pool")), ("audit", ("groups", "task"))):
         for name, comparison in document.get(kind, {}).items():
             groups = comparison.get("groups") if isinstance(comparison, dict) else None
@@ -197,8 +205,6 @@ def train_arms(output: Output, plan: Recipe, settings: dict[str, Any], out: Path
 
 def prepare_corpus(output: Output, settings: dict[str, Any]) -> None:
     """Build the corpus that all trainings read."""
-    from geomprobe.cli.siblings import sibling
-
     config = sibling("pretrain.config").load_config(
         settings.get("preset", "small"), {k: v for k, v in settings.items() if k != "preset"}
     )
@@ -250,6 +256,18 @@ def training_table(plan: Recipe, out: Path) -> str:
                 if "uniformity_raw" in record or "held_out_mlm" in record or "held_out_jepa" in record:
                     table.writerow({"arm": arm, "seed": seed} | record)
     return text.getvalue()
+
+
+def write_summary(plan: Recipe, training: str, out: Path) -> Path:
+    """Write the overview, summary.md, and its picture, training.svg."""
+    replication = sibling("reports.replication")
+    records = list(csv.DictReader(io.StringIO(training)))
+    for record in records:
+        record |= {key: float(value) if value else None for key, value in record.items() if key not in ("arm", "seed")}
+    write_text(out / "training.svg", replication.training_figure(records))
+    comparisons, audits = ({name: out / name for name in parts} for parts in (plan.comparisons, plan.audits))
+    write_text(out / "summary.md", replication.summary(records, comparisons, audits))
+    return out / "summary.md"
 
 
 def run_comparison(

@@ -77,6 +77,11 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path):
     lines = list(csv.DictReader((out / "training.csv").open()))
     assert {(line["arm"], line["seed"]) for line in lines} == {(arm, str(seed)) for arm, seed in runs}
     assert all(float(line["uniformity_raw"]) <= 0 for line in lines if line["uniformity_raw"])
+    summary = (out / "summary.md").read_text()
+    assert "## seeds" in summary
+    assert "## balance" in summary
+    assert "fixed − hybrid, at the level of objectives" in summary
+    assert (out / "training.svg").read_text().startswith("<svg ")
     assert json.loads(first.stdout)["comparisons"] == ["out/seeds", "out/balance"]  # one document, not one a part
     assert (out / "seeds" / "report.html").is_file()
     # what comparisons share is measured once: three arms of two seeds

@@ -1,0 +1,134 @@
+"""The overview of a replication: what was trained, and how the arms differ. Selecting and formatting only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from geomprobe.common import read_json
+from reports import audit, figures
+from reports.facts import Facts, Row, judgement, load
+from reports.formats import NONE, clean, decimals, finite, interval, markdown, number, power, words
+
+MARKS = {"higher": "▲", "lower": "▼", "equivalent": "=", "unclear": "?", "none": NONE}
+LEGEND = (
+    "▲ higher, ▼ lower, = equivalent, ≈ different, but within the margin, ? the data cannot tell, "
+    "– no verdict. Brackets are 95 % intervals."
+)
+LAST = (
+    ("held_out_mlm", "MLM loss"),
+    ("held_out_jepa", "JEPA loss"),
+    ("lambda", "λ"),
+    ("skill_context", "JEPA skill"),
+    ("uniformity_raw", "uniformity, raw"),
+    ("uniformity_centred", "centred"),
+    ("effective_rank_centred", "effective rank"),
+)
+DRAWN = (
+    *(("held_out_mlm", "held-out MLM loss"), ("skill_context", "JEPA skill")),
+    *(("uniformity_raw", "uniformity, raw"), ("uniformity_centred", "uniformity, centred")),
+    *(("mean_cosine_raw", "mean cosine"), ("effective_rank_centred", "effective rank, centred")),
+)
+COMPARED = (
+    *(("uniformity", "raw"), ("uniformity", "centred"), ("effective_rank", "raw"), ("lexical_bow_r2", "")),
+    *(("lexical_word_content_skill", ""), ("semantic_skill", ""), ("sts_cosine_spearman", "")),
+)
+
+
+def training_figure(training: Sequence[Mapping[str, Any]]) -> str:
+    """Return losses and geometry along training as an ``<svg>`` element: a colour an arm, a line a seed."""
+    arms = list(dict.fromkeys(record["arm"] for record in training))
+    runs = list(dict.fromkeys((record["arm"], record["seed"]) for record in training))
+    panels = []
+    for key, title in DRAWN:
+        lines: list[dict[str, Any]] = []
+        for run in runs:
+            points = [(finite(r["tokens"]), finite(r.get(key))) for r in training if (r["arm"], r["seed"]) == run]
+            points = [(x, y) for x, y in points if x is not None and y is not None]
+            if points:
+                xs, ys = zip(*points, strict=True)
+                lines.append({"series": arms.index(run[0]), "x": list(xs), "y": list(ys)})
+        if lines:
+            panels.append({"title": title, "lines": lines})
+    legend = [{"name": clean(arm, 24), "series": i} for i, arm in enumerate(arms)]
+    svg = figures.render("training", {"panels": panels, "legend": legend, "x_label": "tokens"})
+    return svg.replace("<svg ", '<svg style="background:#fff" ', 1)  # it stands alone, on pages of any colour
+
+
+def summary(training: Sequence[Mapping[str, Any]], comparisons: Mapping[str, Path], audits: Mapping[str, Path]) -> str:
+    """Return the overview of a replication in Markdown.
+
+    Parameters
+    ----------
+    training : sequence of mappings
+        Lines of training.csv, as numbers.
+    comparisons, audits : mapping of name to Path
+        Results folders of comparisons, and folders of audits.
+    """
+    text = ["# Replication\n\n", _trained(training)]
+    text += [_compared(name, load(folder), folder) for name, folder in comparisons.items()]
+    text += [_audited(name, folder) for name, folder in audits.items()]
+    return "".join(text)
+
+
+def _trained(training: Sequence[Mapping[str, Any]]) -> str:
+    runs: dict[tuple[Any, Any], dict[str, Any]] = {}
+    for record in training:
+        known = {key: value for key, value in record.items() if finite(value) is not None}
+        runs.setdefault((record["arm"], record["seed"]), {}).update(known)
+    heads = ["arm", "seed", "steps", "FLOPs", *(title for _, title in LAST)]
+    rows = [
+        [markdown(arm), str(seed), number(last.get("step"), 0), power(last.get("flops"))]
+        + [number(last.get(key)) for key, _ in LAST]
+        for (arm, seed), last in runs.items()
+    ]
+    lead = (
+        "At the end of training: losses on held-out rows in nat, geometry of the mean-pooled held-out rows. "
+        "JEPA skill is over another row's context. "
+        "`training.csv` has all monitored steps.\n\n![Along training](training.svg)\n\n"
+    )
+    return f"## What was trained\n\n{lead}{_table(heads, rows)}\n"
+
+
+def _compared(name: str, facts: Facts, folder: Path) -> str:
+    if facts.pair is None:
+        return f"## {markdown(name)}\n\nNothing was compared.\n\n"
+    a, b = map(markdown, facts.pair)
+    shown = [(m, v) for m, v in COMPARED if (m, v) in facts.metrics]
+    heads = ["task, pooling", *(f"{words(m)}{f', {v}' if v else ''}" for m, v in shown)]
+    cells = [(task, pooling) for task in facts.tasks for pooling in facts.poolings]
+    rows = [
+        [
+            f"{markdown(task)}, {markdown(pooling)}",
+            *(_difference(facts.difference(task, pooling, m, v)) for m, v in shown),
+        ]
+        for task, pooling in cells
+    ]
+    lead = f"{b} − {a}, at the level of {facts.level}s; all numbers: [report]({folder.name}/report.html)."
+    said = "\n".join(f"- {markdown(claim['sentence'])}" for claim in facts.run.get("claims") or ()
+                     if (claim["metric"], claim["view"] or "") in shown)  # fmt: skip
+    return f"## {markdown(name)}\n\n{lead}\n\n{said}\n\n{_table(heads, rows)}\n{LEGEND}\n\n"
+
+
+def _difference(row: Row | None) -> str:
+    if row is None or row["diff"] is None:
+        return NONE
+    low, high = row.get("ci_low"), row.get("ci_high")
+    places = decimals([row["diff"]], (high - low) / 2 if low is not None and high is not None else None)
+    within = "but equivalent" in (row["verdict"] or "")
+    mark = "≈" if within else MARKS[judgement(row)]
+    return " ".join(filter(None, (number(row["diff"], places, signed=True), interval(low, high, places), mark)))
+
+
+def _audited(name: str, folder: Path) -> str:
+    document = read_json(folder / audit.FILE)
+    verdicts = [verdict for claim in document["claims"] for verdict in claim["verdicts"].values()]
+    said = "\n".join(f"- {markdown(verdict['sentence'], 1200)}" for verdict in verdicts)
+    links = f"[report]({folder.name}/report.html), [table of claims]({folder.name}/claims.md)"
+    return f"## {markdown(name)}\n\nThe paper's claims: {links}.\n\n{said}\n\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
