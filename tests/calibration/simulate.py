@@ -1,22 +1,25 @@
 """Coverage of intervals and false positives of paired tests, over clouds whose truth is known by repeated drawing.
 
-    python tests/calibration/simulate.py --draws 1000 --page docs/calibration.md
+    python tests/calibration/simulate.py --draws 1000
 
-Draws are kept in runs/calibration, a CSV a cell; a later run adds those that are missing. Empty that folder after a
-change of the method: old draws do not know of it.
+What was found is kept as counts in counts.csv beside this file; a later run draws the seeds that are missing and adds
+to it. Delete that file after a change of the method: old counts do not know of it.
 
 The truth of a cell is the mean of the statistic over the draws: the expected value at this N, which is what the
-intervals are for. Beside it stands the naive bootstrap (rows with replacement, percentiles).
+intervals are for. Draws are judged in batches, each by the mean over all draws up to its own; with 50 draws that mean
+is off by 0.14 standard deviations, which takes 0.2 points off a coverage of 95 %. Beside it stands the naive bootstrap
+(rows with replacement, percentiles).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product, starmap
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +35,19 @@ FIRST_SEED = 20_000
 """Rules of the method were fixed on draws of the seeds below, which the page does not show."""
 RESAMPLES = 100
 CHUNK = 10
-"""Draws of one job; an interrupted run loses no more than these."""
+"""Draws of one job."""
+BATCH = 100
+"""Draws that are judged and kept together; an interrupted run loses no more than these."""
 NUMBERS = ("value", "se", "low", "high", "p", "boot_low", "boot_high")
+COUNTS = Path(__file__).with_name("counts.csv")
+PLACE = ("cloud", "n", "d", "metric", "view")
+COUNTED = (
+    *("seeds", "draws", "mean", "squares", "given", "se", "conservative", "covered", "tested", "rejected"),
+    *("booted", "boot_covered"),
+)
+"""Of a metric in a cell: seeds drawn, values and their mean and summed squared deviations, intervals given, the mean of
+their standard errors, how many are labelled conservative and how many cover, paired tests and how many have p < 0.05,
+naive bootstraps and how many cover."""
 JUDGED = 20
 """Fewest intervals or tests by which a cell is judged."""
 CLUSTER_SIZE = 4
@@ -52,10 +66,12 @@ class Cell:
     n: int
     d: int
 
-    @property
-    def file(self) -> str:
-        """Name of the CSV of its draws."""
-        return f"{self.cloud}-{self.n}x{self.d}.csv"
+    def of(self, counts: pd.DataFrame) -> pd.DataFrame:
+        """Return the counts of this cell."""
+        return counts[(counts["cloud"] == self.cloud) & (counts["n"] == self.n) & (counts["d"] == self.d)]
+
+
+CELLS = [Cell(cloud, n, d) for cloud, n, d in product(CLOUDS, ROWS, DIMENSIONS)]
 
 
 def draw(cell: Cell, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -128,36 +144,65 @@ def naive_bootstrap(
     return {name: tuple(np.quantile(found, [0.025, 0.975])) for name, found in values.items()}
 
 
-def summarise(cell: Cell, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per metric and view: coverage, labels, false positives, and the verdict of the rule below."""
+def judged(cell: Cell, rows: pd.DataFrame, known: pd.DataFrame, seeds: int) -> pd.DataFrame:
+    """Return the counts of a cell after a batch of draws.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `one_draw`.
+    known : DataFrame
+        The cell's counts before it.
+    seeds : int
+        How many seeds the batch drew.
+    """
+    before = known.set_index(["metric", "view"])
     out = []
     for (metric, view), part in rows.groupby(["metric", "view"], sort=False):
-        truth, spread = part["value"].mean(), part["value"].std()
-        refused = part["label"] == "refused"
-        given = part[~refused]
-        conservative = (given["label"] == "conservative").mean() if len(given) else np.nan
-        covered = ((given["low"] <= truth) & (truth <= given["high"])).astype(float)
-        tested = part["p"].dropna()
-        row = {
-            "cloud": cell.cloud,
-            "n": cell.n,
-            "d": cell.d,
-            "metric": metric,
-            "view": view,
+        old = before.loc[(metric, view)] if (metric, view) in before.index else pd.Series(0.0, index=COUNTED)
+        values, n = part["value"].to_numpy(float), old["draws"]
+        draws = n + len(values)
+        truth = (n * old["mean"] + values.sum()) / draws
+        squares = old["squares"] + ((values - values.mean()) ** 2).sum()
+        squares += n * len(values) / draws * (old["mean"] - values.mean()) ** 2
+        given, tested = part[part["label"] != "refused"], part["p"].dropna()
+        booted = part[part["boot_low"].notna()]
+        counts = {
+            "seeds": seeds,
             "draws": len(part),
-            "sd": spread,
-            "se": given["se"].astype(float).mean() if len(given) else np.nan,
-            "refused": refused.mean(),
-            "conservative": conservative,
-            "coverage": covered.mean() if len(given) else np.nan,
-            "false_positives": (tested < 0.05).mean() if len(tested) else np.nan,
-            "bootstrap": np.nan,
+            "given": len(given),
+            "conservative": (given["label"] == "conservative").sum(),
+            "covered": ((given["low"] <= truth) & (truth <= given["high"])).sum(),
+            "tested": len(tested),
+            "rejected": (tested < 0.05).sum(),
+            "booted": len(booted),
+            "boot_covered": ((booted["boot_low"] <= truth) & (truth <= booted["boot_high"])).sum(),
         }
-        if "boot_low" in part and part["boot_low"].notna().any():
-            booted = part[part["boot_low"].notna()]
-            row["bootstrap"] = ((booted["boot_low"] <= truth) & (truth <= booted["boot_high"])).mean()
-        out.append({**row, "fault": fault(row, len(given), len(tested))})
+        counts = {key: int(old[key] + count) for key, count in counts.items()}
+        se = (old["given"] * old["se"] + given["se"].sum()) / max(counts["given"], 1)
+        found = {"mean": truth, "squares": squares, "se": se} | counts
+        place = dict(zip(PLACE, (cell.cloud, cell.n, cell.d, metric, view), strict=True))
+        out.append(place | {key: found[key] for key in COUNTED})
     return pd.DataFrame(out)
+
+
+def summarise(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per cell, metric and view: coverage, labels, false positives, and the verdict of the rule below."""
+    table = counts[[*PLACE, "draws", "given", "se"]].copy()
+    table["sd"] = np.sqrt(counts["squares"] / (counts["draws"] - 1).clip(lower=1))
+    table["refused"] = 1 - counts["given"] / counts["draws"]
+    shares = {
+        "conservative": ("conservative", "given"),
+        "coverage": ("covered", "given"),
+        "false_positives": ("rejected", "tested"),
+        "bootstrap": ("boot_covered", "booted"),
+    }
+    for share, (part, whole) in shares.items():
+        table[share] = counts[part] / counts[whole].where(counts[whole] > 0)
+    tests = counts["tested"]
+    rows = zip(table.to_dict("records"), tests, strict=True)
+    table["fault"] = [fault(row, row["given"], tested) for row, tested in rows]
+    return table
 
 
 def outside(share: float, count: int, *, at_least: float | None = None, at_most: float | None = None) -> bool:
@@ -197,9 +242,10 @@ def simulate(
     metrics: Sequence[str] = METRICS,
     bootstrapped: int = 0,
     pool: Executor | None = None,
-    keep: Path | None = None,
+    known: pd.DataFrame | None = None,
+    keep: Callable[[pd.DataFrame], None] = lambda counts: None,
 ) -> pd.DataFrame:
-    """Return the rows of `one_draw` for so many seeds from FIRST_SEED on.
+    """Return the counts of a cell after so many seeds from FIRST_SEED on.
 
     Parameters
     ----------
@@ -207,31 +253,38 @@ def simulate(
         How many of the seeds have a naive bootstrap beside them.
     pool : Executor, optional
         Draws in parallel.
-    keep : Path, optional
-        CSV that holds the draws as they come; seeds that it has already are not drawn again.
+    known : DataFrame, optional
+        Counts of earlier runs; seeds that they have already are not drawn again.
+    keep : callable
+        Given the cell's counts after every batch.
     """
-    known = pd.read_csv(keep, keep_default_na=False, na_values=["nan"]) if keep and keep.exists() else None
-    missing = sorted(set(range(FIRST_SEED, FIRST_SEED + draws)) - set(() if known is None else known["seed"]))
-    parts = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
-    tables = [] if known is None else [known]
-    if pool is None:
-        made = (several_draws(cell, part, metrics, bootstrapped) for part in parts)
-    else:
-        jobs = [pool.submit(several_draws, cell, part, metrics, bootstrapped) for part in parts]
-        made = (job.result() for job in as_completed(jobs))
-    for rows in made:
-        table = pd.DataFrame(rows).astype(dict.fromkeys(NUMBERS, float))
-        tables.append(table)
-        if keep:
-            table.to_csv(keep, mode="a", header=not keep.exists(), index=False, float_format="%.8g", na_rep="nan")
-    return pd.concat(tables, ignore_index=True)
+    counts = pd.DataFrame(columns=[*PLACE, *COUNTED]) if known is None else cell.of(known)
+    done = int(counts["seeds"].max()) if len(counts) else 0
+    for start in range(FIRST_SEED + done, FIRST_SEED + draws, BATCH):
+        seeds = range(start, min(start + BATCH, FIRST_SEED + draws))
+        parts = [seeds[i : i + CHUNK] for i in range(0, len(seeds), CHUNK)]
+        if pool is None:
+            made = [several_draws(cell, part, metrics, bootstrapped) for part in parts]
+        else:
+            jobs = [pool.submit(several_draws, cell, part, metrics, bootstrapped) for part in parts]
+            made = [job.result() for job in jobs]
+        rows = pd.DataFrame([row for part in made for row in part]).astype(dict.fromkeys(NUMBERS, float))
+        counts = judged(cell, rows, counts, len(seeds))
+        keep(counts)
+    return counts
 
 
-def kept(folder: Path, cells: Iterable[Cell]) -> pd.DataFrame:
-    """Return the summary of all cells that a folder holds draws of."""
-    found = [(cell, path) for cell in cells if (path := folder / cell.file).exists()]
-    frames = [(cell, pd.read_csv(path, keep_default_na=False, na_values=["nan"])) for cell, path in found]
-    return pd.concat([summarise(cell, rows) for cell, rows in frames], ignore_index=True)
+def read_counts(path: Path) -> pd.DataFrame:
+    """Return all counts that are kept."""
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=[*PLACE, *COUNTED])
+
+
+def write_counts(path: Path, cell: Cell, counts: pd.DataFrame) -> None:
+    """Put the counts of one cell in place of those that are kept, in the order of the cells."""
+    kept = read_counts(path)
+    parts = [counts if other == cell else other.of(kept) for other in CELLS]
+    table = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    write_text(path, table.to_csv(index=False))
 
 
 PAGE = f"""# Calibration
@@ -289,7 +342,7 @@ def failures(table: pd.DataFrame) -> str:
         for row in wrong.itertuples()
     ]
     text = "## What is not calibrated\n\n" + ("\n".join(lines) if lines else "No cell fails.") + "\n\n"
-    given = (table["draws"] * (1 - table["refused"])).round().astype(int)
+    given = table["given"]
     unsettled = table[(table["fault"].fillna("") == "") & (given >= JUDGED) & (table["coverage"] < 0.90)]
     if len(unsettled):
         text += "Not settled, for want of draws: coverage below 90 %, but within the binomial interval of 93 %:\n\n"
@@ -343,28 +396,25 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS)
     parser.add_argument("--dimensions", type=int, nargs="*", default=DIMENSIONS)
     parser.add_argument("--clouds", nargs="*", default=CLOUDS)
-    parser.add_argument("--metrics", nargs="*", default=METRICS)
-    parser.add_argument("--keep", type=Path, default=Path("runs/calibration"), help="folder of the draws, a CSV a cell")
-    parser.add_argument("--page", type=Path, help="Markdown page of all cells in the folder: docs/calibration.md")
+    parser.add_argument("--counts", type=Path, default=COUNTS, help="what was found so far; added to")
+    parser.add_argument("--page", type=Path, default=Path("docs/calibration.md"), help="Markdown page of all counts")
     chosen = parser.parse_args()
-    chosen.keep.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(chosen.workers) as pool:
         for n, d, cloud in product(chosen.rows, chosen.dimensions, chosen.clouds):
             started, cell = time.perf_counter(), Cell(cloud, n, d)
-            rows = simulate(
+            counts = simulate(
                 cell,
                 chosen.draws,
-                metrics=chosen.metrics,
                 bootstrapped=chosen.bootstrapped,
                 pool=pool,
-                keep=chosen.keep / cell.file,
+                known=read_counts(chosen.counts),
+                keep=partial(write_counts, chosen.counts, cell),
             )
-            faults = (summarise(cell, rows)["fault"] != "").sum()
+            faults = (summarise(counts)["fault"] != "").sum()
             seconds = time.perf_counter() - started
-            print(f"{cell.file}: {rows['seed'].nunique()} draws, {faults} faults, {seconds:.0f} s", flush=True)
-    table = kept(chosen.keep, starmap(Cell, product(CLOUDS, ROWS, DIMENSIONS)))
-    if chosen.page:
-        write_text(chosen.page, page(table))
+            print(f"{cell}: {counts['seeds'].max()} draws, {faults} faults, {seconds:.0f} s", flush=True)
+    table = summarise(read_counts(chosen.counts))
+    write_text(chosen.page, page(table))
     print(table[table["fault"] != ""].to_string())
 
 
