@@ -62,7 +62,7 @@ def measure(
         try:
             names = split_list(metric) or None
             directions = save_moments is not None or metrics.reads_directions(names)
-            cloud = metrics.cloud_of(rows, seed=seed, exact=exact, directions=directions)
+            cloud = metrics.cloud_of(rows, seed=seed, exact=exact, directions=directions, influences=wanted)
             frame, measured = metrics.measure_clouds(cloud, names, split_list(view) or None)
             if wanted:
                 frame, _ = with_intervals(frame, measured, None)

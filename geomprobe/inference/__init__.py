@@ -24,7 +24,7 @@ from geomprobe.inference.intervals import (
     t_quantile,
 )
 from geomprobe.metrics import cloud_of, hypersphere, measure_clouds, reads_directions
-from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum, spectrum_of, unit_rows
+from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum, unit_rows
 from geomprobe.metrics.registry import STANDARD, Metric, Value
 from geomprobe.results import RESULT_COLUMNS
 
@@ -156,10 +156,11 @@ class Workspace:
     def directional(self) -> dict[str, spectral.Linearised]:
         """Influences on vendi_score, the function of the spectrum of the directions, in the raw view."""
         n = self.cloud.direction_sums[0]
-        spectrum = spectrum_of(self.cloud.direction_second_moment, min(n, self.cloud.d))
         blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.cloud.blocks())
         work = self.cloud.rows.work if self.cloud.rows is not None else torch.float64
-        return spectral.linearise(blocks, spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d), 1 / n, work)
+        return spectral.linearise(
+            blocks, self.cloud.direction_spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d), 1 / n, work
+        )
 
 
 def influence_of(found: Metric, definition: str, work: Workspace, value: float, clusters: np.ndarray) -> Influence:
@@ -366,7 +367,8 @@ def measure(
     exact: bool = False,
 ) -> tuple[pd.DataFrame, list[Influence | None]]:
     """Return what `geomprobe.metrics.measure` returns, and the influence behind each of its rows (None without one)."""
-    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=reads_directions(metrics))
+    directions = reads_directions(metrics)
+    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=True)
     return with_intervals(*measure_clouds(cloud, metrics, views), clusters)
 
 

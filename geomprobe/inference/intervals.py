@@ -49,11 +49,12 @@ def degrees(contributions: np.ndarray) -> float:
     contributions, fewer where some rows weigh much more than others. Contributions of exactly 0 say nothing of
     their own spread and are left out.
     """
-    square = contributions[contributions != 0] ** 2
-    m = len(square)
-    total = float(square.sum())
-    if total == 0:
+    size = np.abs(contributions[contributions != 0])
+    m = len(size)
+    if not m:
         return float(max(len(contributions) - 1, 0))
+    square = (size / size.max()) ** 2  # in their own units, for fourth powers leave float64 early
+    total = float(square.sum())
     kurtosis = m * float((square**2).sum()) / total**2
     return float(min(m - 1, 2 * m / max(kurtosis - 1, 1e-9)))
 

@@ -246,9 +246,9 @@ class _TraceChanges:
     """
 
     def __init__(self, values: np.ndarray, share: float):
-        self.positive = np.flatnonzero(values > 0)
-        self.top, self.share = float(values[0]), share
-        scaled = values[self.positive] / self.top
+        self.positive = int((values > 0).sum())  # they come first
+        self.scale = share / float(values[0])
+        scaled = values[: self.positive] / float(values[0])
         s = np.arange(np.log(scaled[-1]) - 20, 21)
         t = np.exp(s)
         self.resolvent = torch.from_numpy(1 / (scaled[:, None] + t))
@@ -259,10 +259,10 @@ class _TraceChanges:
 
     def __call__(self, square: torch.Tensor) -> torch.Tensor:
         """Return the changes of the four sums, float64 (rows, 4), from the squared coordinates (rows, r)."""
-        part = square[:, self.positive] * (self.share / self.top)
-        lost = (part @ self.resolvent.to(part.device)).clamp_(max=1 - 1e-15)
-        root, logs, plain = (torch.log1p(-lost) @ self.rule.to(part.device)).T
-        trace = -part.sum(1)
+        part = square[:, : self.positive]
+        lost = (part @ self.resolvent.to(part.device)).mul_(self.scale).clamp_(max=1 - 1e-15)
+        root, logs, plain = (torch.log1p(lost.neg_()) @ self.rule.to(part.device)).T
+        trace = part.sum(1) * -self.scale
         return torch.stack([root, root + logs, trace, trace * self.trace - plain], 1)
 
 

@@ -14,7 +14,6 @@ import torch
 from geomprobe.inference.spectral import wider
 from geomprobe.metrics import hypersphere
 from geomprobe.metrics.cloud import Cloud, unit_rows
-from geomprobe.metrics.pairs import _tiles
 
 CHECKED_ROWS = 256
 SAMPLED_COLUMNS = 2048
@@ -80,8 +79,7 @@ def uniformity(cloud: Cloud, t: float = hypersphere.T) -> tuple[np.ndarray, np.n
         rows, means, slope = _sampled_kernel(cloud, t)
         centring = _along(cloud, slope) if cloud.name == "centred" else 0.0
     elif cloud.name != "centred":
-        cloud.kernel_log_mean(t)
-        rows, means = cloud.sphere[0], cloud.kernel[t][1]
+        rows, means = cloud.sphere[0], cloud.kernel(t).row_means
     else:
         rows, means, slope = _centred_kernel(cloud, t)
         centring = _along(cloud, slope)
@@ -97,35 +95,16 @@ def _centred_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, tor
     −4t/(m(m−1)Ū)·[Σ_j z_j Σ_i k_ij/‖y_i‖ − Σ_i (z_i/‖y_i‖) Σ_j k_ij cos_ij], for the centre
     moves by (x_i − x̄)/n where row i gains weight, and directions turn by −(I − zzᵀ)/‖y‖ of it.
     """
-    rows, w = cloud.sphere
-    inverse = torch.cat([1 / torch.linalg.vector_norm(y, dim=1) for _, y, _ in _directions(cloud)])
-    sums, pulled, turned = _kernel_sums(w, inverse.to(w.dtype), t)
+    kernel = cloud.kernel(t, turning=True)
+    assert kernel.weighted is not None
+    assert kernel.turned is not None
+    pull = kernel.weighted - cloud.inverse_lengths * kernel.turned
     slope, start = torch.zeros(cloud.d, dtype=torch.float64), 0
     for _, _, z in _directions(cloud):
-        part = slice(start, start + len(z))
-        slope += ((pulled[part] - inverse[part] * turned[part]) @ z).cpu()
-        start = part.stop
-    return rows, (sums / (len(w) - 1)).cpu().numpy(), -4 * t / float(sums.sum()) * slope
-
-
-def _kernel_sums(w: torch.Tensor, inverse: torch.Tensor, t: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return Σ_j k_ij, Σ_j k_ij/‖y_j‖ and Σ_j k_ij·cos_ij over j ≠ i, float64 of shape (m,) each."""
-    m = len(w)
-    square = torch.linalg.vector_norm(w, dim=1) ** 2
-    sums, pulled, turned = (torch.zeros(m, dtype=torch.float64, device=w.device) for _ in range(3))
-    for rows, columns, tile in _tiles(w, square):
-        kernel = torch.exp(-t * tile)
-        if rows == columns:
-            kernel.fill_diagonal_(0)
-        weighted = kernel * (1 - tile / 2)
-        sums[rows] += kernel.sum(1)
-        pulled[rows] += kernel @ inverse[columns]
-        turned[rows] += weighted.sum(1)
-        if rows != columns:
-            sums[columns] += kernel.sum(0)
-            pulled[columns] += inverse[rows] @ kernel
-            turned[columns] += weighted.sum(0)
-    return sums, pulled, turned
+        slope += (pull[start : start + len(z)] @ z).cpu()
+        start += len(z)
+    means = kernel.row_means
+    return cloud.sphere[0], means, -4 * t / float(means.sum() * (len(means) - 1)) * slope
 
 
 def _sampled_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:

@@ -86,7 +86,8 @@ def measure(
     UsageError
         For unknown names of metrics, definitions or views.
     """
-    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=reads_directions(metrics))
+    directions = reads_directions(metrics)
+    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals)
     frame, measured = measure_clouds(cloud, metrics, views)
     if intervals:
         from geomprobe.inference import with_intervals  # which imports this package
@@ -152,11 +153,12 @@ def cloud_of(
     exact: bool = False,
     *,
     directions: bool = True,
+    influences: bool = False,
 ) -> Cloud:
     """Return the raw cloud of vectors or of their moments, with its companions checked (parameters: `measure`).
 
     Without `directions` the moments of the directions are left until something asks for them, which then reads the
-    rows once more.
+    rows once more. With `influences` the values are made along with what `geomprobe.inference` will ask for.
     """
     if isinstance(data, Moments):
         state, rows = data, None
@@ -169,7 +171,9 @@ def cloud_of(
         raise ValueError(f"geometry needs at least two rows, not {n}")
     if clusters is not None and np.shape(clusters) != (n,):
         raise ValueError(f"clusters must have shape ({n},), not {np.shape(clusters)}")
-    return Cloud(state, rows, _labels(labels, n), _positives(positives, n), seed, exact)
+    return Cloud(
+        state, rows, _labels(labels, n), _positives(positives, n), seed, exact, influences and rows is not None
+    )
 
 
 def reads_directions(metrics: Sequence[str] | None) -> bool:

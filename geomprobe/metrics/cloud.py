@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from geomprobe.metrics.pairs import Sampled, control_variates, kernel_means, nearest
+from geomprobe.metrics.pairs import KernelMeans, Sampled, control_variates, kernel_means, nearest
 from geomprobe.moments import Moments, row_hashes
 from geomprobe.vectors import Rows, block_rows, full_precision, gram
 
@@ -53,12 +53,16 @@ class Spectrum:
         return self.find_vectors()
 
 
-def spectrum_of(matrix: np.ndarray, keep: int) -> Spectrum:
-    """Return the spectrum of a symmetric positive semidefinite matrix, its `keep` largest eigenvalues."""
-    descending = np.linalg.eigvalsh(matrix)[::-1][:keep]
+def spectrum_of(matrix: np.ndarray, keep: int, *, vectors: bool = False) -> Spectrum:
+    """Return the spectrum of a symmetric positive semidefinite matrix, its `keep` largest eigenvalues.
+
+    Where `vectors` will be asked for, one decomposition finds both.
+    """
+    found = np.linalg.eigh(matrix) if vectors else None
+    descending = (np.linalg.eigvalsh(matrix) if found is None else found[0])[::-1][:keep]
     floor = len(matrix) * np.finfo(np.float64).eps * max(descending[0], 0)
     values = np.where(descending > floor, descending, 0.0)
-    return Spectrum(values, lambda: np.linalg.eigh(matrix)[1][:, ::-1].copy())
+    return Spectrum(values, lambda: (np.linalg.eigh(matrix) if found is None else found)[1][:, ::-1].copy())
 
 
 @dataclass
@@ -77,6 +81,8 @@ class Cloud:
         For sampled pairs and rows.
     exact : bool
         Whether pair metrics read all pairs whatever n is.
+    influences : bool
+        Whether the influences of rows will be asked for; what they share with the values is then made in one go.
     """
 
     state: Moments
@@ -85,6 +91,7 @@ class Cloud:
     positives: np.ndarray | None = None
     seed: int = 0
     exact: bool = False
+    influences: bool = False
     name: str = field(default="raw", init=False)
     _neighbours: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 0), init=False, repr=False)
 
@@ -120,9 +127,10 @@ class Cloud:
 
     def _resolved(self, matrix: str, keep: int) -> Spectrum:
         """Return the spectrum of a matrix of the state, from float64 blocks where float32 cannot resolve its end."""
-        spectrum = spectrum_of(getattr(self.state, matrix), keep)
+        final = self.state.work_eps < 1e-10
+        spectrum = spectrum_of(getattr(self.state, matrix), keep, vectors=self.influences and final)
         if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.exact_state is not self.state:
-            return spectrum_of(getattr(self.exact_state, matrix), keep)
+            return spectrum_of(getattr(self.exact_state, matrix), keep, vectors=self.influences)
         return spectrum
 
     @cached_property
@@ -197,6 +205,12 @@ class Cloud:
         n, mean, _ = self.direction_sums
         return self._directional.sphere_scatter / n + np.outer(mean, mean)
 
+    @cached_property
+    def direction_spectrum(self) -> Spectrum:
+        """The spectrum of (1/n) Σ z zᵀ."""
+        keep = min(self.direction_sums[0], self.d)
+        return spectrum_of(self.direction_second_moment, keep, vectors=self.influences)
+
     @property
     def distance_mean(self) -> float:
         """Mean over pairs of ‖z_i − z_j‖² = 2(1 − mean cosine)."""
@@ -228,19 +242,32 @@ class Cloud:
         return self.exact or self.n <= EXACT_ROWS
 
     @cached_property
-    def kernel(self) -> dict[float, tuple[float, np.ndarray]]:
-        """Cache of `kernel_means` over t."""
+    def _kernels(self) -> dict[float, KernelMeans]:
         return {}
+
+    def kernel(self, t: float, *, turning: bool = False) -> KernelMeans:
+        """Return the sums of exp(−t‖z_i − z_j‖²) over all pairs; with weights 1/length for directions that turn.
+
+        In the centred view they turn, for each row moves the centre.
+        """
+        if t not in self._kernels or (turning and self._kernels[t].weighted is None):
+            self._require_two(self.direction_sums[0])
+            turning = turning or (self.influences and self.name == "centred")
+            weights = self.inverse_lengths.to(self.sphere[1].dtype) if turning else None
+            self._kernels[t] = kernel_means(self.sphere[1], t, self.distance_mean, weights)
+        return self._kernels[t]
+
+    @cached_property
+    def inverse_lengths(self) -> torch.Tensor:
+        """1/‖x‖ of the rows that have a direction, float64 (n_directions,)."""
+        return torch.cat([1 / torch.linalg.vector_norm(x[has], dim=1) for _, x, has in self.blocks()])
 
     def kernel_log_mean(self, t: float) -> tuple[float, Sampled | None]:
         """Return log mean over pairs of exp(−t‖z_i − z_j‖²), and how it was sampled (None: all pairs were read)."""
         if not self.reads_all_pairs:
             sampled = self._sampled_kernel(t)
             return float(np.log(sampled.mean)), sampled
-        if t not in self.kernel:
-            self._require_two(self.direction_sums[0])
-            self.kernel[t] = kernel_means(self.sphere[1], t, self.distance_mean)
-        return self.kernel[t][0], None
+        return self.kernel(t).log_mean, None
 
     def sampled_cosines(self) -> np.ndarray:
         """Return the cosines of seeded random pairs of different rows, leaving out rows without a direction."""
@@ -336,7 +363,7 @@ class View(Cloud):
     """A cloud in a view other than raw: (x − mean)·A, with its spectrum taken from that of the raw cloud."""
 
     def __init__(self, base: Cloud, name: str):
-        super().__init__(base.state, base.rows, base.labels, base.positives, base.seed, base.exact)
+        super().__init__(base.state, base.rows, base.labels, base.positives, base.seed, base.exact, base.influences)
         self.base, self.name = base, name
 
     @cached_property
@@ -436,7 +463,8 @@ class View(Cloud):
             matrix = self._matrix.to(x.device)
             y = y * matrix if matrix.ndim == 1 else y @ matrix
         # a row that fell to zero lost its direction; so did one that is a rounding error of what was removed
-        return torch.where(off_mean[:, None], y, torch.zeros_like(y)), off_mean & (y.abs().amax(1) > 0)
+        y.masked_fill_(~off_mean[:, None], 0)
+        return y, off_mean & (y.abs().amax(1) > 0)
 
     def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         for start, block, _ in self.base.blocks(size):

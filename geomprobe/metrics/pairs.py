@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,8 +30,27 @@ def _tiles(w: torch.Tensor, square: torch.Tensor) -> Iterator[tuple[slice, slice
                 yield rows, columns, tile
 
 
-def kernel_means(w: torch.Tensor, t: float, pilot_distance: float) -> tuple[float, np.ndarray]:
-    """Return log of the mean over pairs i<j of k_ij = exp(−t‖w_i − w_j‖²), and h_i = mean over j≠i of k_ij.
+class KernelMeans(NamedTuple):
+    """Sums over pairs of k_ij = exp(−t‖w_i − w_j‖²).
+
+    Attributes
+    ----------
+    log_mean : float
+        Log of the mean over pairs i<j.
+    row_means : float64 ndarray of shape (n,)
+        h_i = mean over j≠i of k_ij.
+    weighted, turned : float64 tensors of shape (n,), or None
+        Σ_j weight_j·k_ij and Σ_j k_ij·(1 − ‖w_i − w_j‖²/2), over j≠i; None without weights.
+    """
+
+    log_mean: float
+    row_means: np.ndarray
+    weighted: torch.Tensor | None = None
+    turned: torch.Tensor | None = None
+
+
+def kernel_means(w: torch.Tensor, t: float, pilot_distance: float, weights: torch.Tensor | None = None) -> KernelMeans:
+    """Return sums over all pairs of k_ij = exp(−t‖w_i − w_j‖²), in one sweep.
 
     Parameters
     ----------
@@ -39,27 +59,44 @@ def kernel_means(w: torch.Tensor, t: float, pilot_distance: float) -> tuple[floa
     t : float
     pilot_distance : float
         The mean squared distance; where t times it is small, the kernel is summed as k − 1 to keep its digits.
-
-    Returns
-    -------
-    log_mean : float
-    row_means : float64 ndarray of shape (n,)
+    weights : tensor of shape (n,), optional
+        In the type of w; for the sums that the influences of rows need where the weights are 1/length.
     """
     n = len(w)
     square = torch.linalg.vector_norm(w, dim=1) ** 2
     near = t * pilot_distance < 0.1
-    sums = torch.zeros(n, dtype=torch.float64, device=w.device)
+    sums, weighted, bent = (torch.zeros(n, dtype=torch.float64, device=w.device) for _ in range(3))
     for rows, columns, tile in _tiles(w, square):
-        tile.mul_(-t)
-        tile = tile.expm1_() if near else tile.exp_()
-        if rows == columns:
-            tile.fill_diagonal_(0)
+        exponent = tile.mul_(-t)
+        if weights is None:
+            kernel = exponent.expm1_() if near else exponent.exp_()
         else:
-            sums[columns] += tile.sum(0)
-        sums[rows] += tile.sum(1)
+            kernel = exponent.expm1() if near else exponent.exp()
+        if rows == columns:
+            kernel.fill_diagonal_(0)
+        else:
+            sums[columns] += kernel.sum(0)
+        sums[rows] += kernel.sum(1)
+        if weights is None:
+            continue
+        if near:
+            kernel += 1
+            if rows == columns:
+                kernel.fill_diagonal_(0)
+        product = exponent.mul_(kernel)
+        weighted[rows] += kernel @ weights[columns]
+        bent[rows] += product.sum(1)
+        if rows != columns:
+            weighted[columns] += weights[rows] @ kernel
+            bent[columns] += product.sum(0)
     means = sums.cpu().numpy() / (n - 1)
     mean = float(means.mean())
-    return (float(np.log1p(mean)), 1 + means) if near else (float(np.log(mean)), means)
+    log_mean, means = (float(np.log1p(mean)), 1 + means) if near else (float(np.log(mean)), means)
+    if weights is None:
+        return KernelMeans(log_mean, means)
+    # 1 − ‖w_i − w_j‖²/2 = 1 + exponent/2t
+    turned = torch.from_numpy(means * (n - 1)).to(w.device) + bent / (2 * t)
+    return KernelMeans(log_mean, means, weighted, turned)
 
 
 def cosine_histogram(w: torch.Tensor, bins: int) -> np.ndarray:

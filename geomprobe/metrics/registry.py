@@ -267,7 +267,7 @@ def _vendi_score(cloud: Cloud) -> Value:
     n = cloud.direction_sums[0]
     if not n:
         raise NotApplicable("no row has a direction")
-    values = spectrum_of(cloud.direction_second_moment, min(n, cloud.d)).values
+    values = cloud.direction_spectrum.values
     return Value(dimension.vendi_score(values), n, _left_out(cloud, n))
 
 

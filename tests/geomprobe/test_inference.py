@@ -9,7 +9,7 @@ from scipy import stats
 
 from geomprobe import inference
 from geomprobe.inference import intervals, probe_tests, shards, spectral
-from geomprobe.metrics import REGISTRY, cloud_of, measure, measure_clouds
+from geomprobe.metrics import REGISTRY, cloud_of, measure, measure_clouds, pairs
 from geomprobe.moments import Moments
 
 N, D = 160, 20
@@ -271,6 +271,36 @@ def test_intervals_do_not_change_values():
     assert frame["se"].isna().all()
 
 
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_what_values_and_influences_share_is_the_same_made_in_one_go(offset):
+    Z = vectors(n=1100, d=24) + offset  # more than a tile; far off, the kernel is summed as k − 1 in the raw view
+    apart, measured = measure_clouds(cloud_of(Z), None, None)
+    apart, influences = inference.with_intervals(apart, measured, None)
+    together, shared = inference.measure(Z)
+    for column in ("value", "se", "ci_low", "ci_high"):
+        a, b = (frame[column].to_numpy(float, na_value=np.nan) for frame in (apart, together))
+        assert b == pytest.approx(a, rel=1e-10, abs=1e-12, nan_ok=True)
+    assert together["ci_method"].equals(apart["ci_method"])
+    for one, other in zip(influences, shared, strict=True):
+        if one is not None and one.rows is not None:
+            assert other.rows == pytest.approx(one.rows, rel=1e-9, abs=1e-10 * np.abs(one.rows).max())
+
+
+@pytest.mark.parametrize(("size", "mean_distance"), [(1.0, 2.0), (0.05, 0.005)])
+def test_one_sweep_sums_what_the_influences_of_directions_need(size, mean_distance):
+    rng = np.random.default_rng(0)
+    w, weights, t = size * rng.normal(size=(1500, 3)), rng.uniform(1, 2, size=1500), 2.0
+    square = ((w[:, None] - w[None]) ** 2).sum(2)
+    kernel = np.exp(-t * square) - np.eye(1500)
+    found = pairs.kernel_means(torch.from_numpy(w), t, mean_distance, torch.from_numpy(weights))
+    plain = pairs.kernel_means(torch.from_numpy(w), t, mean_distance)
+    assert found.log_mean == pytest.approx(plain.log_mean, rel=1e-13)
+    assert found.row_means == pytest.approx(kernel.sum(1) / 1499, rel=1e-11)
+    assert found.weighted.numpy() == pytest.approx(kernel @ weights, rel=1e-11)
+    assert found.turned.numpy() == pytest.approx((kernel * (1 - square / 2)).sum(1), rel=1e-10, abs=1e-8)
+    assert plain.weighted is None
+
+
 def test_degrees_of_freedom_follow_the_tails():
     rng = np.random.default_rng(0)
     normal = rng.normal(size=20_000)
@@ -278,6 +308,7 @@ def test_degrees_of_freedom_follow_the_tails():
     heavy = rng.standard_t(3, size=20_000)
     assert intervals.degrees(heavy - heavy.mean()) < 4_000
     assert intervals.degrees(np.zeros(10)) == 9
+    assert intervals.degrees(1e-100 * heavy) == pytest.approx(intervals.degrees(heavy))
 
 
 def test_holm_of_a_worked_example():
