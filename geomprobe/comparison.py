@@ -402,12 +402,11 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
     clustered = len(contributions) < len(clusters)
     if metric.endswith(("_accuracy", "_skill")):  # which differ by a factor that both models share
         hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
-        told_apart = bool((hits[0] != hits[1]).any())
-        if not told_apart or (found.p is None and not clustered):
+        if found.p is None or found.se == 0:
             unit = 1.0 if metric.endswith("_accuracy") else skill_unit(first.value(row))
             assert unit is not None  # else there were no influences
-            return few_discordant(diff, hits[0], hits[1], len(contributions), unit)
-        if found.p is not None and not clustered:
+            return few_discordant(diff, hits[0], hits[1], clusters, unit)
+        if not clustered:
             return _with(found, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
     if clustered:
         return _with(found, found.p, f"{found.method}, {len(contributions)} clusters")
@@ -421,7 +420,7 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
     return found
 
 
-def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, independent: int, unit: float) -> Difference:
+def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters: np.ndarray, unit: float) -> Difference:
     """Return the difference of the accuracies of two classifiers that few rows tell apart, too few for a t interval.
 
     Parameters
@@ -430,15 +429,22 @@ def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, independe
         Second less first.
     first, second : bool ndarray of shape (n,)
         Whether each row was classified rightly.
-    independent : int
-        Rows; or clusters, where none of their rows tells the two apart.
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
     unit : float
         By how much the score moves where accuracy moves by one.
     """
-    found = probe_tests.Discordant(int((first & ~second).sum()), int((~first & second).sum()), independent, unit)
+    sizes = np.bincount(clusters)
+    net = np.bincount(clusters, second.astype(float) - first)
+    told = int((np.bincount(clusters, first != second) > 0).sum())
+    grouped = (told, len(sizes), int(sizes.max())) if len(sizes) < len(clusters) else None
+    only = int((first & ~second).sum()), int((~first & second).sum())
+    found = probe_tests.Discordant(*only, len(clusters), unit, grouped)
     low, high = found.interval(intervals.LEVEL)
-    method = f"score interval, {found.first + found.second} discordant rows; p: McNemar, exact"
-    return Difference(diff, None, low, high, 0.0, probe_tests.mcnemar(first, second), method, found)
+    of = f", {len(sizes)} clusters of up to {sizes.max()}" if grouped else ""
+    method = f"score interval, {sum(only)} discordant rows{of}; p: McNemar, exact"
+    # a cluster counts once, for the classifier that more of its rows favour
+    return Difference(diff, None, low, high, 0.0, probe_tests.mcnemar(net < 0, net > 0), method, found)
 
 
 def _with(found: Difference, p: float | None, method: str) -> Difference:

@@ -435,6 +435,23 @@ def test_score_interval_covers_where_few_rows_are_discordant(gains, losses, n):
     assert covered > 0.93
 
 
+@pytest.mark.parametrize("together", [0.0, 0.5, 1.0])
+def test_score_interval_of_clusters_covers_however_far_rows_go_together(together):
+    rng, clusters, size, draws, rate = np.random.default_rng(0), 300, 3, 400, 0.01
+    covered, equivalent = 0, 0
+    for _ in range(draws):
+        whole = rng.random(clusters) < together
+        alike = np.repeat(rng.random((clusters, 1)) < rate, size, 1)
+        gains = np.where(whole[:, None], alike, rng.random((clusters, size)) < rate)
+        counts = (int(gains.any(1).sum()), clusters, size)
+        found = probe_tests.Discordant(0, int(gains.sum()), clusters * size, clusters=counts)
+        low, high = found.interval(0.95)
+        covered += low <= rate <= high
+        equivalent += found.p_equivalence(rate) < 0.05
+    assert covered > 0.93 * draws
+    assert equivalent / draws < 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+
+
 def test_equivalence_of_few_discordant_rows_is_never_claimed_too_often():
     for n in (60, 136, 300, 872, 3000):
         counts = np.arange(100)
@@ -442,6 +459,10 @@ def test_equivalence_of_few_discordant_rows_is_never_claimed_too_often():
         for others in (0, 0.01, 0.05):  # the difference is the margin; others cancel
             assert stats.binom.pmf(counts, n, 0.02 + 2 * others) @ claimed < 0.05
     assert probe_tests.Discordant(1, 1, 872).p_equivalence(0.02) < 1e-4
+    whole = probe_tests.Discordant(3, 3, 900, clusters=(2, 300, 3))  # rows of a cluster always go together
+    apart = probe_tests.Discordant(1, 1, 300)
+    assert whole.p_equivalence(0.02) == pytest.approx(apart.p_equivalence(0.02))
+    assert whole.interval(0.95) == pytest.approx(apart.interval(0.95))
     assert probe_tests.Discordant(0, 0, 60).p_equivalence(0.02) > 0.05
     assert probe_tests.Discordant(0, 0, 300, unit=2).p_equivalence(0.04) == pytest.approx(0.98**300)
 
