@@ -360,10 +360,8 @@ def probe_influence(metric: str, examples: pd.DataFrame, value: Callable[[str], 
     if metric.endswith("_accuracy"):
         return right
     if metric.endswith("_skill"):
-        accuracy, skill = value("accuracy"), value("skill")
-        if accuracy is None or skill is None or accuracy == 1:
-            return None
-        return right * ((1 - skill) / (1 - accuracy))
+        unit = skill_unit(value)
+        return None if unit is None else right * unit
     if metric.endswith("_macro_f1"):
         return probe_tests.macro_f1_influence(label, said)
     if metric.endswith("_mcc"):
@@ -381,6 +379,12 @@ def probe_influence(metric: str, examples: pd.DataFrame, value: Callable[[str], 
     return None
 
 
+def skill_unit(value: Callable[[str], float | None]) -> float | None:
+    """Return by how much skill moves where accuracy moves by one: 1/(1 − majority), None where it is not known."""
+    accuracy, skill = value("accuracy"), value("skill")
+    return None if accuracy is None or skill is None or accuracy == 1 else (1 - skill) / (1 - accuracy)
+
+
 def _probe(row: Row, first: Side, second: Side) -> Difference:
     metric = str(row["metric"])
     diff = float(row["value_b"]) - float(row["value_a"])
@@ -396,19 +400,51 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
     contributions = np.bincount(clusters, moved[1] - moved[0]) / len(clusters)
     found = inference.difference(diff, contributions, (0.0, 0.0), "influence function")
     clustered = len(contributions) < len(clusters)
+    if metric.endswith(("_accuracy", "_skill")):  # which differ by a factor that both models share
+        hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
+        if found.p is None or found.se == 0:
+            unit = 1.0 if metric.endswith("_accuracy") else skill_unit(first.value(row))
+            assert unit is not None  # else there were no influences
+            return few_discordant(diff, hits[0], hits[1], clusters, unit)
+        if not clustered:
+            return _with(found, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
     if clustered:
         return _with(found, found.p, f"{found.method}, {len(contributions)} clusters")
     if found.p is None:
         return found
-    if metric.endswith(("_accuracy", "_skill")):  # which differ by a factor that both models share
-        hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
-        return _with(found, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
     if metric.rsplit("_", 1)[-1] in probe_tests.CORRELATIONS:
         of = {"spearman": pd.Series.rank}.get(metric.rsplit("_", 1)[-1], lambda s: s)
         said = [of(side["prediction"].astype(float)) for side in (left, right)]
         p = probe_tests.williams(float(row["value_a"]), float(row["value_b"]), float(said[0].corr(said[1])), len(left))
         return _with(found, p, f"{found.method}; p: Williams")
     return found
+
+
+def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters: np.ndarray, unit: float) -> Difference:
+    """Return the difference of the accuracies of two classifiers that few rows tell apart, too few for a t interval.
+
+    Parameters
+    ----------
+    diff : float
+        Second less first.
+    first, second : bool ndarray of shape (n,)
+        Whether each row was classified rightly.
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+    unit : float
+        By how much the score moves where accuracy moves by one.
+    """
+    sizes = np.bincount(clusters)
+    net = np.bincount(clusters, second.astype(float) - first)
+    told = int((np.bincount(clusters, first != second) > 0).sum())
+    grouped = (told, len(sizes), int(sizes.max())) if len(sizes) < len(clusters) else None
+    only = int((first & ~second).sum()), int((~first & second).sum())
+    found = probe_tests.Discordant(*only, len(clusters), unit, grouped)
+    low, high = found.interval(intervals.LEVEL)
+    of = f", {len(sizes)} clusters of up to {sizes.max()}" if grouped else ""
+    method = f"score interval, {sum(only)} discordant rows{of}; p: McNemar, exact"
+    # a cluster counts once, for the classifier that more of its rows favour
+    return Difference(diff, None, low, high, 0.0, probe_tests.mcnemar(net < 0, net > 0), method, found)
 
 
 def _with(found: Difference, p: float | None, method: str) -> Difference:
@@ -465,7 +501,9 @@ def decided(
         metric, value = str(row["metric"]), float(row["value_a"])
         size = margin(metric, value, margins)
         p_tost = 0.0 if one.se == 0 and one.diff == 0 else np.nan  # equal is equivalent, whatever the margin
-        if one.se is not None and size is not None:
+        if one.discordant is not None:
+            p_tost = np.nan if size is None else one.discordant.p_equivalence(size)
+        elif one.se is not None and size is not None:
             p_tost = intervals.p_equivalence(one.diff, one.se, one.dof, size)
         rows.append(
             {
@@ -491,7 +529,8 @@ def decided(
         )
     frame = table(rows, COMPARISON_COLUMNS)
     families = frame["family"].to_numpy()
-    p_values = {c: frame[c].to_numpy(float, na_value=np.nan) for c in ("p", "p_tost")}
+    # a copy, for without missing values it is the column itself, and p is not to be adjusted in place
+    p_values = {c: frame[c].to_numpy(float, na_value=np.nan, copy=True) for c in ("p", "p_tost")}
     for name in dict.fromkeys(families):
         for p in p_values.values():
             p[families == name] = intervals.holm(p[families == name])

@@ -23,6 +23,7 @@ from geomprobe.inference.intervals import (
     standard_error,
     t_quantile,
 )
+from geomprobe.inference.probe_tests import Discordant
 from geomprobe.metrics import cloud_of, hypersphere, measure_clouds, reads_directions
 from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum, unit_rows
 from geomprobe.metrics.registry import STANDARD, Metric, Value
@@ -395,7 +396,10 @@ def influence_table(frame: pd.DataFrame, influences: Sequence[Influence | None],
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference, second minus first; without a valid interval all but `diff` and `method` are None."""
+    """A paired difference, second minus first; without a valid interval all but `diff` and `method` are None.
+
+    Where few rows tell two classifiers apart, `discordant` counts them: an interval then, and no standard error.
+    """
 
     diff: float
     se: float | None
@@ -404,6 +408,7 @@ class Difference:
     dof: float
     p: float | None
     method: str
+    discordant: Discordant | None = None
 
 
 def paired_difference(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from geomprobe import comparison as comparing
 from geomprobe import inference
@@ -157,6 +158,62 @@ def test_probes_are_compared_on_shared_rows():
     assert found.loc["semantic_usable_bits", "se"] == pytest.approx(found.loc["semantic_log_loss", "se"])
     assert "Williams" in found.loc["sts_probe_spearman", "ci_method"]
     assert set(found["family"]) == {"spectrum", "hypersphere", "isotropy", "semantic"}
+
+
+def told_apart(gains: int, losses: int, clusters: int | None = None) -> pd.DataFrame:
+    """Return the comparison of two models whose probes differ on so many examples of sst2, by metric."""
+    results = made({"a": cloud(), "b": cloud(1)}, same_examples=True)
+    results.examples = examples = results.examples.reset_index(drop=True)
+    results.results = results.results.reset_index(drop=True)
+    mine = (examples["task"] == "sst2") & (examples["model"] == "b")
+    right = examples["label"] == examples["prediction"]
+    wrong = examples.index[mine & ~right][:gains].union(examples.index[mine & right][:losses])
+    examples.loc[wrong, "prediction"] = 1 - examples.loc[wrong, "prediction"]
+    if clusters is not None:
+        examples["cluster"] = (examples["row_id"].str.split("/").str[1].astype(int) % clusters).astype("Int64")
+    share = (examples["label"] == examples["prediction"])[mine].mean()
+    rows = results.results
+    for metric, value in (("semantic_accuracy", share), ("semantic_skill", (share - 0.6) / 0.4)):
+        rows.loc[(rows["metric"] == metric) & (rows["model"] == "b"), "value"] = float(value)
+    return add_comparisons(results, "a", "b").comparisons.set_index("metric")
+
+
+@pytest.mark.parametrize(
+    ("gains", "losses", "verdict"),
+    [
+        (0, 0, "no difference"),
+        (1, 0, "no difference"),
+        (1, 1, "no difference"),
+        (1, 2, "no clear difference"),  # equivalent at p = 0.04 alone, not over the family
+        (0, 3, "no clear difference"),
+    ],
+)
+def test_few_discordant_examples_have_a_verdict(gains, losses, verdict):
+    found = told_apart(gains, losses)
+    accuracy, skill = found.loc["semantic_accuracy"], found.loc["semantic_skill"]
+    assert accuracy["verdict"] == verdict
+    assert skill["verdict"] == verdict  # its margin is twice that of accuracy, its unit 2.5
+    assert accuracy["diff"] == pytest.approx((gains - losses) / N)
+    assert accuracy["ci_low"] < accuracy["diff"] < accuracy["ci_high"]
+    assert skill["ci_high"] == pytest.approx(2.5 * accuracy["ci_high"])
+    assert accuracy["ci_method"] == f"score interval, {gains + losses} discordant rows; p: McNemar, exact"
+    assert pd.isna(accuracy["se"])
+    assert accuracy["p"] == pytest.approx(min(1.0, 2 * stats.binom.cdf(min(gains, losses), gains + losses, 0.5)))
+
+
+def test_more_discordant_examples_have_a_t_interval():
+    accuracy = told_apart(0, 8).loc["semantic_accuracy"]
+    assert accuracy["ci_method"] == "paired influence function; p: McNemar, exact"
+    assert accuracy["p"] == pytest.approx(2 * 0.5**8)
+
+
+def test_few_discordant_examples_in_clusters_count_as_if_whole_clusters_went_together():
+    none = told_apart(0, 0, clusters=200).loc["semantic_accuracy"]
+    assert none["ci_high"] == pytest.approx(3.8415 / 203.8415, rel=1e-3)  # clusters count, not their rows
+    few = told_apart(1, 1, clusters=200).loc["semantic_accuracy"]
+    assert few["ci_method"] == "score interval, 2 discordant rows, 200 clusters of up to 2; p: McNemar, exact"
+    assert few["ci_high"] > told_apart(1, 1).loc["semantic_accuracy", "ci_high"]
+    assert few["verdict"] == "no clear difference"
 
 
 def test_clustered_examples_widen_the_interval():

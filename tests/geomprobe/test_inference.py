@@ -404,6 +404,69 @@ def test_mcnemar_is_the_binomial_test_of_discordant_rows():
     assert probe_tests.mcnemar(first, first) == 1.0
 
 
+def test_score_interval_of_published_tables():
+    # Fagerland, Lydersen & Laake (2017), Statistical Analysis of Contingency Tables, ch. 8, and their R package
+    assert probe_tests.Discordant(16, 6, 161).interval(0.95) == pytest.approx((-0.1240, -0.0054), abs=5e-5)
+    assert probe_tests.Discordant(7, 1, 21).interval(0.95) == pytest.approx((-0.517, -0.026), abs=5e-4)
+
+
+def test_score_interval_is_that_of_the_test_and_has_a_width_without_discordant_rows():
+    z2 = stats.norm.ppf(0.975) ** 2
+    assert probe_tests.Discordant(0, 0, 300).interval(0.95) == pytest.approx((-z2 / (300 + z2), z2 / (300 + z2)))
+    assert probe_tests.Discordant(0, 20, 20).interval(0.95)[1] == 1.0
+    one = probe_tests.Discordant(2, 5, 872)
+    low, high = one.interval(0.95)
+    assert low < 3 / 872 < high
+    assert probe_tests.Discordant(5, 2, 872).interval(0.95) == pytest.approx((-high, -low))
+    assert probe_tests.Discordant(2, 5, 872, unit=2.5).interval(0.95) == pytest.approx((2.5 * low, 2.5 * high))
+
+
+@pytest.mark.parametrize(("gains", "losses"), [(0.2, 0.2), (1, 0), (1, 1), (3, 0.5), (3, 3), (2, 6), (8, 0)])
+@pytest.mark.parametrize("n", [100, 872])
+def test_score_interval_covers_where_few_rows_are_discordant(gains, losses, n):
+    """Exactly, over all counts of both kinds of discordant rows."""
+    counts = np.arange(40)
+    first, second = stats.binom.pmf(counts, n, losses / n), stats.binom.pmf(counts, n, gains / n)  # near multinomial
+    covered = 0.0
+    for c in np.flatnonzero(first > 1e-6):
+        for b in np.flatnonzero(second > 1e-6):
+            low, high = probe_tests.Discordant(int(c), int(b), n).interval(0.95)
+            covered += first[c] * second[b] * (low <= (gains - losses) / n <= high)
+    assert covered > 0.93
+
+
+@pytest.mark.parametrize("together", [0.0, 0.5, 1.0])
+def test_score_interval_of_clusters_covers_however_far_rows_go_together(together):
+    rng, clusters, size, draws, rate = np.random.default_rng(0), 300, 3, 400, 0.01
+    covered, equivalent = 0, 0
+    for _ in range(draws):
+        whole = rng.random(clusters) < together
+        alike = np.repeat(rng.random((clusters, 1)) < rate, size, 1)
+        gains = np.where(whole[:, None], alike, rng.random((clusters, size)) < rate)
+        counts = (int(gains.any(1).sum()), clusters, size)
+        found = probe_tests.Discordant(0, int(gains.sum()), clusters * size, clusters=counts)
+        low, high = found.interval(0.95)
+        covered += low <= rate <= high
+        equivalent += found.p_equivalence(rate) < 0.05
+    assert covered > 0.93 * draws
+    assert equivalent / draws < 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def test_equivalence_of_few_discordant_rows_is_never_claimed_too_often():
+    for n in (60, 136, 300, 872, 3000):
+        counts = np.arange(100)
+        claimed = [probe_tests.Discordant(int(k), 0, n).p_equivalence(0.02) < 0.05 for k in counts]
+        for others in (0, 0.01, 0.05):  # the difference is the margin; others cancel
+            assert stats.binom.pmf(counts, n, 0.02 + 2 * others) @ claimed < 0.05
+    assert probe_tests.Discordant(1, 1, 872).p_equivalence(0.02) < 1e-4
+    whole = probe_tests.Discordant(3, 3, 900, clusters=(2, 300, 3))  # rows of a cluster always go together
+    apart = probe_tests.Discordant(1, 1, 300)
+    assert whole.p_equivalence(0.02) == pytest.approx(apart.p_equivalence(0.02))
+    assert whole.interval(0.95) == pytest.approx(apart.interval(0.95))
+    assert probe_tests.Discordant(0, 0, 60).p_equivalence(0.02) > 0.05
+    assert probe_tests.Discordant(0, 0, 300, unit=2).p_equivalence(0.04) == pytest.approx(0.98**300)
+
+
 def test_williams_of_a_worked_example():
     p = probe_tests.williams(0.50, 0.40, 0.10, 103)
     determinant = 1 - 0.25 - 0.16 - 0.01 + 2 * 0.5 * 0.4 * 0.1

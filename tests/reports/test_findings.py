@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from reports.facts import load
@@ -35,6 +36,11 @@ def verdicts(results, where, verdict, sign=1):
 
 def run(results, part, index, **values):
     results.run[part][index] |= values
+    return results
+
+
+def limited(results, rows):
+    results.run["limit"] = rows
     return results
 
 
@@ -97,6 +103,33 @@ CASES = {
     "few-rows": {
         None: lambda make: make(**SMALL),
         "issue": lambda make: edited(make(**SMALL), "task == 'sst2'", n=100),
+    },
+    "rank-at-bound": {
+        None: lambda make: make(**SMALL),
+        "tip": lambda make: edited(make(**SMALL), "metric == 'rankme' and task == 'sst2'", value=0.96 * 256),
+    },
+    "unequal-d": {
+        None: lambda make: make(**SMALL),
+        "issue": lambda make: edited(make(**SMALL), "model == 'mlm'", d=384),
+    },
+    "unequal-rows": {
+        None: lambda make: make(**SMALL),
+        "issue": lambda make: edited(
+            make(**SMALL), "model == 'mlm' and metric == 'uniformity' and task == 'sst2'", n=871
+        ),
+    },
+    "mixed-definitions": {
+        None: lambda make: make(**SMALL),
+        "issue": lambda make: edited(make(**SMALL), "metric == 'rankme'", protocol="paper"),
+        "tip": lambda make: edited(make(**SMALL), "metric == metric", protocol="paper"),
+    },
+    "limited-rows": {
+        None: lambda make: make(**SMALL),
+        "tip": lambda make: limited(make(**SMALL), 300),
+    },
+    "unequal-truncation": {
+        None: lambda make: make(tasks=("sst2", "mnli"), poolings=("mean",)),
+        "issue": lambda make: run(make(**SMALL), "tasks", 0, truncated={"mlm": 0, "hybrid": 9}),
     },
     "unequal-n": {
         "tip": lambda make: make(**SMALL),
@@ -172,6 +205,35 @@ def test_the_report_says_which_budgets_were_equal(make_results, second, sentence
     (found,) = [f for f in findings(load(results)) if f["code"] == "unequal-training"]
     assert sentence in found["sentence"]
     assert found["severity"] == ("passed" if "same text." in sentence and "not at" not in sentence else "issue")
+
+
+def test_several_definitions_of_a_metric_are_told(make_results):
+    results = make_results(**SMALL)
+    other = results.results[results.results["metric"] == "rankme"].assign(definition="covariance")
+    results.results = pd.concat([results.results, other], ignore_index=True)
+    (found,) = [f for f in findings(load(results)) if f["code"] == "mixed-definitions"]
+    assert found["sentence"] == "There are several definitions of rankme: tables show the first."
+    assert found["severity"] == "tip"
+    results = edited(make_results(**SMALL), "metric == 'rankme' and task == 'sst2'", definition="covariance")
+    (found,) = [f for f in findings(load(results)) if f["code"] == "mixed-definitions"]
+    assert found["sentence"] == "There are several definitions of rankme: do not compare them between tasks."
+
+
+def test_tokenizers_that_differ_are_told(make_results):
+    results = make_results(**SMALL)
+    run(results, "models", 0, vocabulary=30_522)
+    run(results, "models", 1, vocabulary=50_257)
+    (found,) = [f for f in findings(load(results)) if f["code"] == "unequal-models"]
+    assert found["sentence"] == "The models differ in vocabulary (30,522 / 50,257)."
+
+
+def test_a_model_at_a_bound_is_judged_where_it_is_compared_only(make_results):
+    results = make_results(**SMALL)
+    results.run["baselines"] = {"hybrid": "random-init"}
+    edited(results, "metric == 'rankme' and model == 'hybrid'", value=255.0)
+    assert severity(results, "rank-at-bound") is not None  # it is one of the pair
+    results.comparisons = results.comparisons.iloc[:0]
+    assert severity(results, "rank-at-bound") is None
 
 
 def test_every_rule_has_its_cases():
