@@ -562,13 +562,8 @@ def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choi
     Where the sentences of a pair are encoded apart, geometry and the token probe take the unique sentences.
     """
     task, (first, second) = texts.task, texts.validation
-    if second is None:
-        at, clusters = first, paper.row_clusters(task.validation.first)
-        y_clusters = clusters
-    else:
-        at, clusters = texts.geometry, task.geometry_rows.clusters
-        home = dict(zip(texts.geometry.tolist(), clusters.tolist(), strict=True))
-        y_clusters = np.array([home[row] for row in first.tolist()], np.int64)
+    at = first if second is None else texts.geometry
+    clusters, y_clusters = published_clusters(texts)
     if "token" not in choices.parts:
         targets = np.full(len(texts.texts), -1)
     elif choices.token_target == "word":
@@ -591,6 +586,17 @@ def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choi
         y_clusters,
         train,
     )
+
+
+def published_clusters(texts: TaskTexts) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clusters of the rows of geometry, and of those of the task probe (the validation rows), int64."""
+    first, second = texts.validation
+    if second is None:
+        clusters = paper.row_clusters(texts.task.validation.first)
+        return clusters, clusters
+    clusters = texts.task.geometry_rows.clusters
+    home = dict(zip(texts.geometry.tolist(), clusters.tolist(), strict=True))
+    return clusters, np.array([home[row] for row in first.tolist()], np.int64)
 
 
 def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None]) -> probes.PairVectors:

@@ -141,7 +141,9 @@ def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
         if "objective" in claim["verdicts"]:
             row["objectives"] = shown(line["objective"])
             row["their verdict"] = line["objective"]["verdict"] if line["objective"] else "–"
-        rows.append(row | {"moved most by": line["largest"] or "–"})
+        most = line["largest"]
+        moved = most and {"diff": most["moved"], "ci_low": most["moved_low"], "ci_high": most["moved_high"]}
+        rows.append(row | {"moved most by": most["said"] if most else "–", "by": shown(moved)})
     return rows
 
 
@@ -158,7 +160,7 @@ def claims_page(document: dict[str, Any]) -> str:
     table += [f"| {' | '.join(row.values())} |" for row in rows]
     a, b = map(plain, document["sides"])
     head = f"B − A with 95 % intervals; A is {a}, B is {b}."
-    head += f" Its protocol: {document['level']}s. Corrected: the first pair of checkpoints."
+    head += f" Its protocol and what moves it: {document['level']}s. Corrected: the first pair of checkpoints."
     if document["grouped"]:
         head += " Objectives: corrected, all seeds."
     return "\n".join([*(f"- {sentence}" for sentence in said), "", head, "", *table, ""])
