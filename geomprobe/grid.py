@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -667,14 +668,26 @@ def write_cell(folder: Path, tables: Tables) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UsageError where results cannot be written into a folder, before anything is computed."""
-    for part in (folder, *folder.parents):
-        if part.exists():
-            if not part.is_dir():
-                raise UsageError(f"{part} is a file.", "Choose another folder with --out.")
-            if not os.access(part, os.W_OK):
-                raise UsageError(f"{part} cannot be written to.", "Choose another folder with --out.")
-            return
+    """Raise UsageError where results cannot be written into a folder, before anything is computed; leave no trace."""
+    made: list[Path] = []
+    try:
+        for part in (folder, *folder.parents):
+            if part.exists():
+                if not part.is_dir():
+                    raise UsageError(f"{part} is a file.", "Choose another folder with --out.")
+                break
+            made.append(part)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written to: {error.strerror}.", "Choose another folder with --out."
+        ) from None
+    finally:
+        for part in made:
+            with contextlib.suppress(OSError):
+                part.rmdir()
 
 
 def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
