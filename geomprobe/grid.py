@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -562,13 +563,8 @@ def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choi
     Where the sentences of a pair are encoded apart, geometry and the token probe take the unique sentences.
     """
     task, (first, second) = texts.task, texts.validation
-    if second is None:
-        at, clusters = first, paper.row_clusters(task.validation.first)
-        y_clusters = clusters
-    else:
-        at, clusters = texts.geometry, task.geometry_rows.clusters
-        home = dict(zip(texts.geometry.tolist(), clusters.tolist(), strict=True))
-        y_clusters = np.array([home[row] for row in first.tolist()], np.int64)
+    at = first if second is None else texts.geometry
+    clusters, y_clusters = published_clusters(texts)
     if "token" not in choices.parts:
         targets = np.full(len(texts.texts), -1)
     elif choices.token_target == "word":
@@ -591,6 +587,17 @@ def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choi
         y_clusters,
         train,
     )
+
+
+def published_clusters(texts: TaskTexts) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clusters of the rows of geometry, and of those of the task probe (the validation rows), int64."""
+    first, second = texts.validation
+    if second is None:
+        clusters = paper.row_clusters(texts.task.validation.first)
+        return clusters, clusters
+    clusters = texts.task.geometry_rows.clusters
+    home = dict(zip(texts.geometry.tolist(), clusters.tolist(), strict=True))
+    return clusters, np.array([home[row] for row in first.tolist()], np.int64)
 
 
 def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None]) -> probes.PairVectors:
@@ -661,14 +668,26 @@ def write_cell(folder: Path, tables: Tables) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UsageError where results cannot be written into a folder, before anything is computed."""
-    for part in (folder, *folder.parents):
-        if part.exists():
-            if not part.is_dir():
-                raise UsageError(f"{part} is a file.", "Choose another folder with --out.")
-            if not os.access(part, os.W_OK):
-                raise UsageError(f"{part} cannot be written to.", "Choose another folder with --out.")
-            return
+    """Raise UsageError where results cannot be written into a folder, before anything is computed; leave no trace."""
+    made: list[Path] = []
+    try:
+        for part in (folder, *folder.parents):
+            if part.exists():
+                if not part.is_dir():
+                    raise UsageError(f"{part} is a file.", "Choose another folder with --out.")
+                break
+            made.append(part)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written to: {error.strerror}.", "Choose another folder with --out."
+        ) from None
+    finally:
+        for part in made:
+            with contextlib.suppress(OSError):
+                part.rmdir()
 
 
 def configured(encoder: Encoder, protocol: Protocol) -> Encoder:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from geomprobe.common import GeomprobeError
+from geomprobe.common import GeomprobeError, torchrun_place
 from geomprobe.metrics.cloud import unit_rows
 from geomprobe.metrics.pairs import TILE
 from geomprobe.vectors import Rows
@@ -228,21 +228,23 @@ def join() -> Iterator[Ranks]:
 
     Raises
     ------
+    UsageError
+        WORLD_SIZE is set, and not all that torchrun sets beside it.
     GeomprobeError
         Another process of the job ended.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world = torchrun_place()
     if world == 1:
         yield Ranks()
         return
-    ranks = Ranks(int(os.environ["RANK"]), world)
+    ranks = Ranks(rank, world)
     if devices := torch.cuda.device_count():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % devices)
     dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield ranks
     except ConnectionError as error:
-        message = f"Rank {ranks.rank} of {world} lost the others: {error}"
+        message = f"Rank {rank} of {world} lost the others: {error}"
         raise GeomprobeError(
             message, "One of them ended. The same command continues; finished cells are kept."
         ) from None

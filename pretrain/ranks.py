@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from geomprobe.common import GeomprobeError
+from geomprobe.common import GeomprobeError, torchrun_place
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,16 @@ def join() -> Iterator[Ranks]:
 
     Raises
     ------
+    UsageError
+        WORLD_SIZE is set, and not all that torchrun sets beside it.
     GeomprobeError
         Another process of the job ended, so an exchange with it failed.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world = torchrun_place()
     if world == 1:
         yield Ranks()
         return
-    ranks = Ranks(int(os.environ["RANK"]), world, int(os.environ.get("LOCAL_RANK", "0")))
+    ranks = Ranks(rank, world, int(os.environ.get("LOCAL_RANK", "0")))
     if torch.cuda.is_available():
         torch.cuda.set_device(ranks.local)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")

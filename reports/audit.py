@@ -81,7 +81,7 @@ def _claims(claims: list[dict[str, Any]]) -> dict[str, Any]:
     heads = [("claim", False), ("task", False), ("published", True), ("by its protocol", True), ("corrected", True)]
     heads += [("checkpoints", False)]
     heads += [("objectives, corrected", True), ("objectives", False)] if grouped else []
-    heads += [("moved most by", False)]
+    heads += [("moved most by", False), ("by", True)]
     rows = []
     for claim in claims:
         for one in claim["tasks"]:
@@ -93,11 +93,12 @@ def _claims(claims: list[dict[str, Any]]) -> dict[str, Any]:
             cells += [_verdict(one["checkpoint"])]
             if grouped:
                 cells += [_difference(one["objective"], places), _verdict(one["objective"])]
-            rows.append(line([*cells, cell(one["largest"] or NONE)], clean(one["task"], 48)))
+            cells += [cell(clean(one["largest"]["said"]) if one["largest"] else NONE), _moved(one["largest"], places)]
+            rows.append(line(cells, clean(one["task"], 48)))
     caption = (
         "B − A for each claim: as published, by the published protocol on these checkpoints, corrected, with 95 % "
         "intervals of the paired difference and the verdict; and the one choice of the published analysis that moves "
-        "it most."
+        "it most, with what it moves and whether the data tell that from 0 and from every other choice."
     )
     return dict(table("claims", caption, heads, rows))
 
@@ -117,6 +118,14 @@ def _difference(one: dict[str, Any] | None, places: int) -> Any:
         return cell(NONE)
     shown = interval(one.get("ci_low"), one.get("ci_high"), places)
     return cell(f"{number(one['diff'], places, signed=True)} {shown}".strip(), one["diff"])
+
+
+def _moved(one: dict[str, Any] | None, places: int) -> Any:
+    """Return what a choice moves, with its interval; at least as fine as its own interval asks for."""
+    if one is None:
+        return cell("")
+    shown = {"diff": one["moved"], "ci_low": one["moved_low"], "ci_high": one["moved_high"]}
+    return _difference(shown, max(places, _places([shown])))
 
 
 def _verdict(one: dict[str, Any] | None) -> Any:
@@ -167,9 +176,12 @@ def _section(claim: dict[str, Any], level: str) -> Section:
         for name, n in stages:
             places = _places([n]) if name == "published" else shared
             values = [number(n[key], places) if n else NONE for key in ("value_a", "value_b")]
-            moved = number(n["moved"], places, signed=True) if n and "moved" in n else ""
+            moved = n if name in switches else None
             method = clean(n.get("method", ""), 160) if n else "cannot move it, or not measured"
-            cells = [cell(task), cell(name), *map(cell, values), _difference(n, places), cell(moved), cell(method)]
+            if moved and moved["moved_low"] is None:
+                method += f"; of what it moves: {clean(moved['moved_method'], 160)}"
+            cells = [cell(task), cell(name), *map(cell, values), _difference(n, places)]
+            cells += [_moved(moved, places), cell(method)]
             rows.append(line(cells, task))
     heads = [("task", False), ("analysis", False), ("A", True), ("B", True), ("B − A", True), ("moved by", True)]
     steps = table(f"{_id(claim)}-steps", "Each choice alone.", [*heads, ("interval", False)], rows, folded=True)

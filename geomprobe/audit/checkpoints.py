@@ -13,10 +13,11 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from geomprobe import comparison
+from geomprobe.audit import movement
 from geomprobe.audit.claims import CLAIMED, CLAIMS, GAP, SILENT, SOURCE, Claim, Number, overall, sentence, status
 from geomprobe.common import write_json
 from geomprobe.encoders import load_encoder
-from geomprobe.grid import GLUE, analyze
+from geomprobe.grid import GLUE, TaskTexts, analyze, prepare, published_clusters
 from geomprobe.inference import intervals
 from geomprobe.protocols import PAPER, STRICT, Protocol, switched
 from geomprobe.results import COMPARISON_COLUMNS, Results, table, write_results
@@ -64,6 +65,22 @@ SWITCHES = (
     Switch("probe_rows", "train", PROBES, "fitted on 2,000 train rows, scored on validation"),
     Switch("score", "skill", (), "skill over guessing in place of accuracy"),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one analysis gives: the differences of the models, and the numbers behind them with their contributions.
+
+    Attributes
+    ----------
+    comparisons : DataFrame
+    numbers : mapping of `movement.Place` to Shift
+        On the clusters that all analyses of a task share.
+    """
+
+    comparisons: pd.DataFrame
+    numbers: Mapping[movement.Place, movement.Shift]
+
 
 OTHER_UNIT = ("score=skill",)  # skills and accuracies are not of one unit, so this choice is shown, and not ranked
 
@@ -132,18 +149,28 @@ def audit_checkpoints(
     groups = {name: [next(names) for _ in models] for name, models in sides.items()}
     if not grouped:
         groups = {members[0]: members for members in groups.values()}
-    strict, published = compared(strict_results, groups, grouped), compared(paper_results, groups, grouped)
-    strict = with_gap(strict)
+    aligned = {task.name: clusters_of(task, limit, seed) for task in loaded}
+
+    def measured(protocol: Protocol, *parts: Results) -> Measured:
+        frames, numbers = [], {}
+        for part in parts:
+            frames.append(compared(part, groups, grouped))
+            for place, shift in movement.numbers_of(part).items():
+                numbers[place] = shift.on(aligned[place[1]][protocol.rows, protocol.pairs])
+        return Measured(pd.concat(frames), numbers)
+
+    strict = Measured(with_gap(compared(strict_results, groups, grouped)), {})
+    published = measured(paper, paper_results)
     for folder, results in (("strict", strict_results), ("paper", paper_results)):
         write_results(out / folder, results)
 
-    moved: dict[str, pd.DataFrame] = {}
+    moved: dict[str, Measured] = {}
     failed = strict_results.run["failed_cells"] + paper_results.run["failed_cells"]
     for switch in SWITCHES:
         some = [task for task in loaded if applies(switch, task, limit)]
         if not switch.parts or not some:
             continue
-        frames = []
+        parts = []
         for part, poolings in ((("geometry",), POOLINGS), (PROBES, ("mean",))):
             wanted = tuple(p for p in part if p in switch.parts)
             if wanted:
@@ -152,10 +179,9 @@ def audit_checkpoints(
                 protocol = replace(
                     protocol, name=f"paper, {switch.name}", published=replace(protocol.published, parts=wanted)
                 )
-                found = run(protocol, some, poolings, out / "switches" / f"{switch.choice}-{wanted[0]}")
-                frames.append(compared(found, groups, grouped))
-                failed += found.run["failed_cells"]
-        moved[switch.choice] = pd.concat(frames)
+                parts.append(run(protocol, some, poolings, out / "switches" / f"{switch.choice}-{wanted[0]}"))
+                failed += parts[-1].run["failed_cells"]
+        moved[switch.choice] = measured(protocol, *parts)
     seeds = min(len(members) for members in groups.values())
     level = "objective" if grouped and seeds >= comparison.MIN_SEEDS else "checkpoint"
     sources = {"strict": strict, "paper": published, **moved}
@@ -176,6 +202,20 @@ def audit_checkpoints(
     }  # fmt: skip
     write_json(out / "audit.json", document)
     return document
+
+
+def clusters_of(task: Task, limit: int | None, seed: int) -> dict[tuple[int | None, str], movement.Clusters]:
+    """Return the clusters that the published analysis of a task shares with those that read its rows another way.
+
+    They are found by `rows` and `pairs` of a protocol.
+    """
+    homes = {}
+    for protocol in (PAPER, switched(PAPER, "rows", "all"), switched(PAPER, "pairs", "separate")):
+        texts = TaskTexts.of(prepare(task, protocol, limit, seed))
+        clusters, of_rows = published_clusters(texts)
+        numbered = np.searchsorted(np.unique(clusters), of_rows)
+        homes[protocol.rows, protocol.pairs] = texts.task.validation.row_ids, numbered
+    return movement.common_clusters(homes)
 
 
 def names_of(tasks: Sequence[Task]) -> list[str]:
@@ -259,44 +299,53 @@ def _gap(task_probe: dict[str, Any], lexical: dict[str, Any]) -> dict[str, Any]:
 def one_claim(
     claim: Claim,
     tasks: Sequence[str],
-    sources: Mapping[str, pd.DataFrame],
+    sources: Mapping[str, Measured],
     groups: Mapping[str, Sequence[str]],
     level: str,
     grouped: bool,
 ) -> dict[str, Any]:
     """Return what was published, measured and corrected for a claim, task by task, and its verdicts."""
+    strict, published = sources["strict"].comparisons, sources["paper"].comparisons
     pairs = list(zip(*groups.values(), strict=False))
     objective = tuple(groups)
     ends = pairs[0] if level == "checkpoint" else objective
+    by_seed = [([a], [b]) for a, b in pairs]
+    at_level = by_seed[0] if level == "checkpoint" else tuple(groups.values())
     lines: list[dict[str, Any]] = []
     for task in tasks:
-        paper = found(sources["paper"], level, ends, task, claim.pooling, claim.paper)
-        switches = [
-            line
-            for switch in SWITCHES
-            if (line := one_switch(switch, claim, task, sources, level, ends, paper)) is not None
-        ]
-        same_unit = [s for s in switches if s["name"] not in OTHER_UNIT]
-        named = max(same_unit, key=lambda s: abs(s["moved"]), default=None)
+        paper = found(published, level, ends, task, claim.pooling, claim.paper)
+        moved: dict[str, movement.Sides] = {}
+        switches = []
+        for switch in SWITCHES:
+            one = one_switch(switch, claim, task, sources, level, ends)
+            if paper and one:
+                moved[switch.name] = shifted(switch, paper, one, task, claim.pooling, sources, at_level)
+                line = one | {"name": switch.name} | movement.moved_by(movement.difference(moved[switch.name], level))
+                if grouped:
+                    line["moved_checkpoints"] = [
+                        movement.moved_by(movement.difference(each, "checkpoint"))
+                        for pair in by_seed
+                        for each in [shifted(switch, paper, one, task, claim.pooling, sources, pair)]
+                    ]
+                switches.append(line)
+        ranked = {name: sides for name, sides in moved.items() if name not in OTHER_UNIT}
         lines.append(
             {
                 "task": task,
                 "published": _published(claim, task),
                 "paper": paper,
-                "checkpoint": found(sources["strict"], "checkpoint", pairs[0], task, claim.pooling, claim.strict),
+                "checkpoint": found(strict, "checkpoint", pairs[0], task, claim.pooling, claim.strict),
                 "checkpoints": [
                     None if one is None else one["verdict"]
                     for pair in pairs
-                    for one in [found(sources["strict"], "checkpoint", pair, task, claim.pooling, claim.strict)]
+                    for one in [found(strict, "checkpoint", pair, task, claim.pooling, claim.strict)]
                 ],
-                "objective": found(sources["strict"], "objective", objective, task, claim.pooling, claim.strict)
+                "objective": found(strict, "objective", objective, task, claim.pooling, claim.strict)
                 if grouped
                 else None,
-                "beside": found(sources["strict"], level, ends, task, claim.pooling, (claim.beside,))
-                if claim.beside
-                else None,
+                "beside": found(strict, level, ends, task, claim.pooling, (claim.beside,)) if claim.beside else None,
                 "switches": switches,
-                "largest": named and named["name"],
+                "largest": movement.most(ranked, level),
             }
         )
     verdicts: dict[str, dict[str, Any]] = {}
@@ -324,34 +373,55 @@ def one_claim(
     }
 
 
+def source_of(switch: Switch) -> str:
+    """Return which analysis has the numbers of a switch: that of the paper has its own and the skills besides."""
+    return "paper" if switch.choice == "score" else switch.choice
+
+
 def one_switch(
-    switch: Switch,
-    claim: Claim,
-    task: str,
-    sources: Mapping[str, pd.DataFrame],
-    level: str,
-    ends: Sequence[str],
-    paper: dict[str, Any] | None,
+    switch: Switch, claim: Claim, task: str, sources: Mapping[str, Measured], level: str, ends: Sequence[str]
 ) -> dict[str, Any] | None:
     """Return the claim's number with one choice replaced, None where that choice cannot move it."""
-    if paper is None:
-        return None
-    frame, numbers = sources.get(switch.choice), claim.paper
+    numbers = claim.paper
     if switch.choice == "score":
         skills = {"lexical": "lexical_top_token_skill", "balance": GAP[0], "probes": "semantic_skill"}
         if claim.name not in skills:
             return None
-        frame, numbers = sources["paper"], ((skills[claim.name], "raw"),)
+        numbers = ((skills[claim.name], "raw"),)
     elif switch.choice in ("uniformity_rows", "centre") and claim.name != "uniformity":
         return None  # of these claims only uniformity is a function of directions
     elif switch.choice == "token_target" and claim.name not in ("lexical", "balance"):
         return None
     elif switch.choice == "centre":
         numbers = (("uniformity", "centred"),)
-    if frame is None:
-        return None
-    one = found(frame, level, ends, task, claim.pooling, numbers)
-    return None if one is None else one | {"name": switch.name, "moved": one["diff"] - paper["diff"]}
+    source = sources.get(source_of(switch))
+    return None if source is None else found(source.comparisons, level, ends, task, claim.pooling, numbers)
+
+
+def shifted(
+    switch: Switch,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    task: str,
+    pooling: str,
+    sources: Mapping[str, Measured],
+    sides: Sequence[Sequence[str]],
+) -> movement.Sides:
+    """Return how far a choice moves a number of each model of both sides.
+
+    Parameters
+    ----------
+    before, after : dict
+        Metric and view under the published analysis and with the choice replaced.
+    """
+
+    def shift(model: str) -> movement.Shift:
+        old, new = ((model, task, pooling, str(one["metric"]), str(one["view"])) for one in (before, after))
+        replaced, published = sources[source_of(switch)].numbers, sources["paper"].numbers
+        return replaced.get(new, movement.MISSING).plus(published.get(old, movement.MISSING), -1)
+
+    a, b = sides
+    return [shift(model) for model in a], [shift(model) for model in b]
 
 
 def found(

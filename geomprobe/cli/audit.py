@@ -10,9 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from geomprobe.cli.analyze import folder_name
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import DataDir, Device, Json, Limit, Seed, Tasks
-from geomprobe.cli.output import Output, split_list
+from geomprobe.cli.options import DataDir, Device, GridOptions, Json, Limit, Seed, Tasks
+from geomprobe.cli.output import Output
+from geomprobe.cli.report import write_reports
+from geomprobe.cli.siblings import sibling
 from geomprobe.common import UsageError, write_text
 
 
@@ -49,7 +52,7 @@ def audit(
     With --published: what such a file shows about itself, without a model.
     """
     output = Output(as_json)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError("audit runs in one process.", "Start it without torchrun.")
     if published is not None:
         if models or group:
@@ -64,50 +67,40 @@ def audit(
             "audit takes two models, two groups of seeds, or a file of published numbers.",
             "geomprobe audit MODEL_A MODEL_B, --group mlm=a,b,c --group hybrid=d,e,f, or --published FILE",
         )
-    audit_models(output, models or [], groups, split_list(task), data, limit, device, seed, out)
+    options = GridOptions(task=task, data=data, limit=limit, device=device, seed=seed, out=out)
+    audit_models(output, models or [], groups, options)
 
 
 def audit_models(
     output: Output,
     models: list[str],
     groups: dict[str, list[str]],
-    tasks: list[str],
-    data: Path | None,
-    limit: int | None,
-    device: str,
-    seed: int,
-    out: Path | None,
+    options: GridOptions,
     cells: Path | None = None,
 ) -> None:
-    """Audit two models or two groups, write the report, print the claims."""
+    """Audit two models or two groups, write the report, print the claims; the protocols are its own."""
     from geomprobe.audit.checkpoints import audit_checkpoints
-    from geomprobe.cli.analyze import folder_name
-    from geomprobe.cli.siblings import sibling
-    from geomprobe.grid import GLUE, check_folder
+    from geomprobe.grid import check_folder
 
-    write_report = sibling("reports").write_report
+    sibling("reports")  # refused before anything is measured where it is shadowed
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]
-    tasks = tasks or list(GLUE)
-    folder = out or Path("runs/audit") / folder_name(paths, *groups, *tasks, str(limit), str(seed))
+    folder = options.out or Path("runs/audit") / folder_name(paths, *groups, *options.asked)
     check_folder(folder)
     document = audit_checkpoints(
         sides,
-        tasks,
+        options.task_names,
         grouped=bool(groups),
-        data_dir=data,
-        limit=limit,
-        device=device,
-        seed=seed,
+        data_dir=options.data,
+        limit=options.limit,
+        device=options.device,
+        seed=options.seed,
         out=folder,
         cells=cells,
         bars=output.progress,
     )
     write_text(folder / "claims.md", claims_page(document))
-    output.note("writing the report")
-    html, pdf = folder / "report.html", folder / "report.pdf"
-    write_report(folder, html, pdf, folder / "report.json")
-    files = {"results": str(folder), "audit": str(folder / "audit.json"), "html": str(html), "pdf": str(pdf)}
+    files = {"results": str(folder), "audit": str(folder / "audit.json"), **write_reports(output, folder)}
     if output.as_json:
         output.result(document | {"files": files})
     else:
@@ -141,7 +134,9 @@ def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
         if "objective" in claim["verdicts"]:
             row["objectives"] = shown(line["objective"])
             row["their verdict"] = line["objective"]["verdict"] if line["objective"] else "–"
-        rows.append(row | {"moved most by": line["largest"] or "–"})
+        most = line["largest"]
+        moved = most and {"diff": most["moved"], "ci_low": most["moved_low"], "ci_high": most["moved_high"]}
+        rows.append(row | {"moved most by": most["said"] if most else "–", "by": shown(moved)})
     return rows
 
 
@@ -158,7 +153,7 @@ def claims_page(document: dict[str, Any]) -> str:
     table += [f"| {' | '.join(row.values())} |" for row in rows]
     a, b = map(plain, document["sides"])
     head = f"B − A with 95 % intervals; A is {a}, B is {b}."
-    head += f" Its protocol: {document['level']}s. Corrected: the first pair of checkpoints."
+    head += f" Its protocol and what moves it: {document['level']}s. Corrected: the first pair of checkpoints."
     if document["grouped"]:
         head += " Objectives: corrected, all seeds."
     return "\n".join([*(f"- {sentence}" for sentence in said), "", head, "", *table, ""])

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geomprobe.cli.analyze import chosen_protocol, finish, run_grid
-from geomprobe.cli.options import (
-    Baselines,
-    Choices,
-    DataDir,
-    Device,
-    Json,
-    Kind,
-    Label,
-    Layers,
-    Limit,
-    Out,
-    Pools,
-    Positive,
-    ProtocolName,
-    RowId,
-    Seed,
-    Tasks,
-    Text,
-    Untrained,
-)
-from geomprobe.cli.output import Output, split_list
+from geomprobe.cli.analyze import finish, run_grid
+from geomprobe.cli.options import GridOptions, Json, expanded
+from geomprobe.cli.output import Output
+from geomprobe.cli.report import write_reports
+from geomprobe.cli.siblings import sibling
 from geomprobe.common import UsageError
 
 if TYPE_CHECKING:
     from geomprobe.inference.margins import Margin
-    from geomprobe.protocols import Protocol
     from geomprobe.results import Results
 
 
+@expanded
 def compare(
     models: Annotated[list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Folders or hub ids.")] = None,
     group: Annotated[
@@ -48,23 +31,8 @@ def compare(
         list[str] | None,
         typer.Option(help="METRIC=0.05 or METRIC=5%: differences within it count as none; repeatable."),
     ] = None,
-    pool: Pools = None,
-    untrained: Untrained = False,
-    task: Tasks = None,
-    text: Text = None,
-    label: Label = None,
-    row_id: RowId = None,
-    kind: Kind = "auto",
-    positive: Positive = None,
-    layer: Layers = None,
-    baseline: Baselines = None,
-    data: DataDir = None,
-    limit: Limit = None,
-    protocol: ProtocolName = "strict",
-    set_: Choices = None,
-    device: Device = "auto",
-    seed: Seed = 0,
-    out: Out = None,
+    *,
+    options: GridOptions,
     as_json: Json = False,
 ) -> None:
     """Compare two encoders and write a report.
@@ -81,37 +49,22 @@ def compare(
             "compare takes two models, or two groups of seeds.",
             "geomprobe compare MODEL_A MODEL_B, or --group hybrid=a,b,c --group mlm=d,e,f",
         )
-    columns = {"text": split_list(text), "label": label, "row_id": row_id, "kind": kind, "positive": positive}
-    compare_models(
-        Output(as_json), models or [], groups, parse_margins(margin or []), pool, task, columns, layer, baseline, data,
-        limit, device, seed, out, chosen_protocol(protocol, set_, untrained),
-    )  # fmt: skip
+    compare_models(Output(as_json), models or [], groups, options, parse_margins(margin or []))
 
 
 def compare_models(
     output: Output,
     models: list[str],
     groups: dict[str, list[str]],
-    margins: Mapping[str, Margin],
-    pool: Sequence[str] | None,
-    task: Sequence[str] | None,
-    columns: Mapping[str, Any],
-    layer: Sequence[str] | None,
-    baseline: Sequence[str] | None,
-    data: Path | None,
-    limit: int | None,
-    device: str,
-    seed: int,
-    out: Path | None,
-    protocol: Protocol,
+    options: GridOptions,
+    margins: Mapping[str, Margin] | None = None,
     cells: Path | None = None,
 ) -> None:
-    """Measure two models, or two groups, as the options of `compare` say; write differences and report."""
-    from geomprobe.cli.siblings import sibling
+    """Measure two models, or two groups, as the options say; write differences and report."""
     from geomprobe.comparison import add_comparisons, compare_groups
     from geomprobe.similarities import with_groups
 
-    write_report = sibling("reports").write_report
+    sibling("reports")  # refused before anything is measured where it is shadowed
 
     def differences(results: Results) -> None:
         names = [entry["name"] for entry in results.run["models"]]
@@ -124,16 +77,11 @@ def compare_models(
         results.similarities = with_groups(results.similarities, members)
 
     paths = models or [path for members in groups.values() for path in members]
-    results, folder = run_grid(
-        output, paths, pool, task, columns, layer, baseline, data, limit, device, seed, out, protocol,
-        similarity=True, complete=differences, cells=cells,
-    )  # fmt: skip
-    output.note("writing the report")
-    html, pdf = folder / "report.html", folder / "report.pdf"
-    write_report(folder, html, pdf, folder / "report.json")
+    results, folder = run_grid(output, paths, options, similarity=True, complete=differences, cells=cells)
+    files = write_reports(output, folder)
     for claim in results.run["claims"]:
         output.note(claim["sentence"])
-    finish(output, results, folder, html=str(html), pdf=str(pdf))
+    finish(output, results, folder, **files)
 
 
 def parse_groups(texts: list[str]) -> dict[str, list[str]]:

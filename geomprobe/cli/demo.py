@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from geomprobe.cli import compare, pretrain
-from geomprobe.cli.options import Json, Seed
+from geomprobe.cli.options import GridOptions, Json, Seed
 from geomprobe.cli.output import Output
 from geomprobe.common import UsageError, read_json
 
@@ -44,14 +44,8 @@ def demo(
                 seed=seed,
                 resume=folder.exists(),
             )
-    compare.compare(
-        [str(out / "mlm"), str(out / "hybrid")],
-        pool=["mean,max"],
-        task=["controlled"],
-        out=out / "report",
-        seed=seed,
-        as_json=as_json,
-    )
+    options = GridOptions(pool=["mean", "max"], task=["controlled"], out=out / "report", seed=seed)
+    compare.compare_models(output, [str(out / "mlm"), str(out / "hybrid")], {}, options)
 
 
 def _finished(folder: Path, seed: int) -> bool:

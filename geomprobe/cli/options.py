@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+from geomprobe.cli.output import split_list
+from geomprobe.common import UsageError
+
+if TYPE_CHECKING:
+    from geomprobe.protocols import Protocol
+    from geomprobe.tasks.base import Task
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and no bars.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -45,7 +56,7 @@ Positive = Annotated[
     typer.Option("--positive", help="Class, or least score, of a file task's pairs that mean the same."),
 ]
 Layers = Annotated[list[str] | None, typer.Option("--layer", help="last, all, or numbers from 0. [default: last]")]
-Limit = Annotated[int | None, typer.Option(help="Most rows of each split, for a quick look.")]
+Limit = Annotated[int | None, typer.Option(help="Most rows of each split, the first ones, for a quick look.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to write. [default: runs/analyze/NAME]")]
 ProtocolName = Annotated[
     str, typer.Option("--protocol", help="strict, or paper: the published analysis, choice by choice (docs/audit.md).")
@@ -54,3 +65,110 @@ Choices = Annotated[
     list[str] | None,
     typer.Option("--set", help="Replace one choice of the protocol, such as protocol.pairs=separate; repeatable."),
 ]
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """What is measured, on what and how: the options of `analyze` and `compare` (see `expanded`)."""
+
+    pool: Pools = None
+    untrained: Untrained = False
+    task: Tasks = None
+    text: Text = None
+    label: Label = None
+    row_id: RowId = None
+    kind: Kind = "auto"
+    positive: Positive = None
+    layer: Layers = None
+    baseline: Baselines = None
+    data: DataDir = None
+    limit: Limit = None
+    protocol: ProtocolName = "strict"
+    set_: Choices = None
+    device: Device = "auto"
+    seed: Seed = 0
+    out: Out = None
+
+    @property
+    def poolings(self) -> list[str]:
+        """Names of poolings."""
+        from geomprobe.pooling import POOLINGS
+
+        chosen = split_list(self.pool) or ["mean"]
+        return list(POOLINGS) if "all" in chosen else chosen
+
+    @property
+    def task_names(self) -> list[str]:
+        """Names of tasks, and files."""
+        from geomprobe.grid import GLUE
+
+        return split_list(self.task) or list(GLUE)
+
+    @property
+    def tasks(self) -> list[str | Task]:
+        """Tasks; files are read by the columns that were named, all others stay names."""
+        from geomprobe.tasks import load_file, task_names
+        from geomprobe.tasks.files import is_file_task
+
+        columns = {"text": split_list(self.text), "label": self.label, "row_id": self.row_id, "kind": self.kind}
+        columns |= {"positive": self.positive}
+        given: dict[str, Any] = {key: value for key, value in columns.items() if value and value != "auto"}
+        files = [name for name in self.task_names if name not in task_names() and is_file_task(name)]
+        if given and not files:
+            raise UsageError("--text, --label, --id, --kind and --positive describe files.", "Add --task FILE.")
+        return [load_file(name, **given) if name in files else name for name in self.task_names]
+
+    @property
+    def layers(self) -> Sequence[int] | str:
+        """Numbers of layers, or "all"."""
+        words = split_list(self.layer) or ["last"]
+        if "all" in words:
+            return "all"
+        try:
+            return [-1 if word == "last" else int(word) for word in words]
+        except ValueError:
+            raise UsageError(f"--layer takes last, all or numbers, not {','.join(words)!r}.") from None
+
+    @property
+    def baselines(self) -> list[str]:
+        """Names of baselines."""
+        return split_list(self.baseline)
+
+    @property
+    def choices(self) -> Protocol:
+        """The protocol with the choices that were replaced."""
+        from geomprobe.protocols import choose
+
+        protocol = choose(self.protocol, self.set_ or ())
+        return replace(protocol, train_poolings=False) if self.untrained else protocol
+
+    @property
+    def asked(self) -> list[str]:
+        """All that decides what a results folder holds, for its name; where the data lie and the device do not."""
+        lists = (self.poolings, self.task_names, self.layers, self.baselines, split_list(self.text))
+        words = (self.label, self.row_id, self.kind, self.positive, self.limit, self.seed, self.choices)
+        return [repr(each) for each in (*lists, *words)]
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of `GridOptions` in place of its parameter `options`."""
+    hints = get_type_hints(GridOptions, include_extras=True)
+
+    @functools.wraps(command)
+    def taking(**given: Any) -> None:
+        options = GridOptions(**{field.name: given.pop(field.name) for field in fields(GridOptions)})
+        command(options=options, **given)
+
+    own = inspect.signature(command, eval_str=True).parameters
+    parameters = []
+    for parameter in own.values():
+        if parameter.name == "options":
+            parameters += [
+                inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+                for f in fields(GridOptions)
+            ]
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    taking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    taking.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return taking

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import DataDir, Json
+from geomprobe.cli.options import DataDir, GridOptions, Json
 from geomprobe.cli.output import Output
 from geomprobe.cli.siblings import sibling
 from geomprobe.common import GeomprobeError, InputError, UsageError, read_json, write_text
@@ -277,21 +277,15 @@ def run_comparison(
     """Compare or audit the seeds of two arms; return whether cells failed. All comparisons share ``out/cells``."""
     from geomprobe.cli.audit import audit_models
     from geomprobe.cli.compare import compare_models
-    from geomprobe.protocols import STRICT
 
     groups = {arm: [str(run_folder(out, arm, seed)) for seed in seeds] for arm in comparison["groups"]}
     models = [] if len(seeds) > 1 else [path for paths in groups.values() for path in paths]
     if models:
         groups = {}
-    task, cells = comparison.get("task"), out / "cells"
+    options = GridOptions(pool=comparison.get("pool"), task=comparison.get("task"), data=data, out=folder)
+    run = audit_models if audited else compare_models
     try:
-        if audited:
-            audit_models(output, models, groups, task or [], data, None, "auto", 0, folder, cells)
-        else:
-            compare_models(
-                output, models, groups, {}, comparison.get("pool"), task, {}, None, None, data, None, "auto", 0,
-                folder, STRICT, cells,
-            )  # fmt: skip
+        run(output, models, groups, options, cells=out / "cells")
     except typer.Exit as end:
         if end.exit_code != FAILED_CELLS:
             raise

@@ -29,3 +29,13 @@ def report(
     Output(as_json).result(document, "\n".join(document[Path(name).suffix[1:]] for name in wanted))
     if open_it:
         typer.launch(str(paths[0].resolve()))
+
+
+def write_reports(output: Output, folder: Path) -> dict[str, str]:
+    """Write report.html, report.pdf and report.json into a folder of results; return where the two pages lie."""
+    from geomprobe.cli.siblings import sibling
+
+    output.note("writing the report")
+    html, pdf = folder / "report.html", folder / "report.pdf"
+    sibling("reports").write_report(folder, html, pdf, folder / "report.json")
+    return {"html": str(html), "pdf": str(pdf)}

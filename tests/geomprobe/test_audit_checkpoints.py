@@ -78,8 +78,12 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
     for one in uniformity["switches"]:
         assert one["moved"] == pytest.approx(one["diff"] - uniformity["paper"]["diff"])
         assert one["ci_low"] < one["diff"] < one["ci_high"]
+        assert one["moved_low"] < one["moved"] < one["moved_high"]
     moved = {s["name"]: abs(s["moved"]) for s in uniformity["switches"]}
-    assert uniformity["largest"] == max(moved, key=moved.get)
+    largest = uniformity["largest"]
+    assert largest["name"] == max(moved, key=moved.get)
+    by = next(s for s in uniformity["switches"] if s["name"] == largest["name"])
+    assert (largest["moved"], largest["moved_low"]) == (by["moved"], by["moved_low"])
     assert uniformity["objective"] is None
     assert uniformity["beside"]["view"] == "centred"
     frame = read_results(tmp_path / "audit" / "strict").comparisons  # the corrected column is that of compare
@@ -122,6 +126,26 @@ def test_groups_have_both_levels(checkpoints, pairs, tmp_path):
     assert line["objective"]["ci_low"] < line["objective"]["diff"] < line["objective"]["ci_high"]
     assert len(line["checkpoints"]) == 3
     assert line["paper"]["method"].startswith("seeds and rows")
+    for switch in line["switches"]:
+        assert switch["moved_method"].startswith("seeds and rows")
+        assert switch["moved_low"] < switch["moved"] < switch["moved_high"]
+        of_seeds = [one["moved"] for one in switch["moved_checkpoints"]]
+        assert len(of_seeds) == 3
+        assert np.mean(of_seeds) == pytest.approx(switch["moved"])
+
+
+def test_a_choice_that_changes_nothing_moves_exactly_0(checkpoints, pairs, tmp_path, monkeypatch):
+    from geomprobe.audit import checkpoints as audit
+
+    same = audit.Switch("padding", "visible", ("geometry", "task", "token"), "nothing")
+    monkeypatch.setattr(audit, "SWITCHES", (same,))
+    out = str(tmp_path / "audit")
+    run(checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", out)
+    for claim in json.loads((tmp_path / "audit" / "audit.json").read_text())["claims"]:
+        (line,) = claim["tasks"]
+        (switch,) = line["switches"]
+        assert switch["moved"] == switch["moved_low"] == switch["moved_high"] == 0
+        assert line["largest"] is None
 
 
 def test_compare_by_the_paper_protocol(checkpoints, pairs, tmp_path):
@@ -175,6 +199,19 @@ def test_choices_are_asked_only_where_they_can_move_anything(data_dir):
     assert {s.choice for s in SWITCHES if not applies(s, sst2)} == {"rows", "pairs", "uniformity_rows"}
     assert all(applies(s, mnli) for s in SWITCHES)
     assert {s.choice for s in SWITCHES if not applies(s, mnli, limit=500)} == {"rows", "uniformity_rows"}
+
+
+def test_analyses_of_other_rows_share_clusters(data_dir):
+    from geomprobe.audit.checkpoints import clusters_of
+    from geomprobe.tasks import load_task
+
+    mnli = load_task("mnli", data_dir=data_dir)
+    shared = clusters_of(mnli, None, 0)
+    published, separate = shared[2000, "joined"], shared[2000, "separate"]
+    for one in (published, separate):  # their rows are some of all rows, and tied as there
+        assert len(set(one.common)) == len(one.common) < one.size
+    assert set(published.common) == set(separate.common)
+    assert set(shared[None, "joined"].common) == set(range(published.size))
 
 
 @pytest.mark.parametrize("arguments", [[], ["one"], ["a", "b", "--published", "x.json"], ["--group", "a=b"]])

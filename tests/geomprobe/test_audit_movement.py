@@ -1,0 +1,117 @@
+"""What a choice moves: planted movements are found with intervals that cover, equal analyses move exactly 0."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from geomprobe.audit.movement import Shift, common_clusters, difference, most
+from geomprobe.inference import intervals
+
+N = 400
+
+
+def mean_of(x: np.ndarray, rows: slice = slice(None)) -> Shift:
+    """Return the mean over some of the rows as a number with its contributions to all rows."""
+    moved = np.zeros(len(x))
+    moved[rows] = (x[rows] - x[rows].mean()) / len(x[rows])
+    return Shift(float(x[rows].mean()), moved)
+
+
+def shift(new: np.ndarray, old: np.ndarray, rows: slice = slice(None)) -> Shift:
+    return mean_of(new).plus(mean_of(old, rows), -1)
+
+
+def planted(rng: np.random.Generator, moved: float, noise: float = 0.1, rows: slice = slice(None)):
+    """Return two models whose difference moves by `moved`: the analyses share most of what scatters the rows."""
+    a, b = rng.normal(size=(2, N))
+    return [shift(a + noise * rng.normal(size=N), a, rows)], [shift(b + moved + noise * rng.normal(size=N), b, rows)]
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(150)])
+def test_intervals_of_a_planted_movement_cover(rows):
+    rng = np.random.default_rng(0)
+    found = [difference(planted(rng, 0.05, rows=rows), "checkpoint") for _ in range(400)]
+    covered = sum(one.low <= 0.05 <= one.high for one in found)
+    assert covered / 400 > 0.92
+    spread = np.std([one.diff for one in found])
+    assert np.mean([one.se for one in found]) == pytest.approx(spread, rel=0.1)
+
+
+def test_what_the_analyses_share_cancels():
+    rng = np.random.default_rng(1)
+    one = difference(planted(rng, 0.05), "checkpoint")
+    assert one.se == pytest.approx(0.1 * np.sqrt(2 / N), rel=0.15)  # a tenth of that of either difference
+    assert one.p < 1e-6
+
+
+def test_intervals_over_seeds_cover_and_are_paired_by_seed():
+    rng = np.random.default_rng(2)
+    covered, widths = 0, []
+    for _ in range(300):
+        sides = []
+        for moved in (0.0, 0.2):
+            side = []
+            for _ in range(3):
+                level, own = 5 * rng.normal(), moved + 0.05 * rng.normal()  # seeds differ far more than they move
+                x = rng.normal(size=N)
+                side.append(shift(x + level + own + 0.1 * rng.normal(size=N), x + level))
+            sides.append(side)
+        one = difference((sides[0], sides[1]), "objective")
+        covered += one.low <= 0.2 <= one.high
+        widths.append(one.high - one.low)
+    assert covered / 300 > 0.93
+    assert np.median(widths) < 1.0
+
+
+def test_equal_analyses_move_exactly_0():
+    x = np.random.default_rng(3).normal(size=(6, N))
+    sides = ([shift(row, row) for row in x[:3]], [shift(row, row) for row in x[3:]])
+    for level in ("checkpoint", "objective"):
+        one = difference(sides, level)
+        assert (one.diff, one.se, one.low, one.high, one.p) == (0, 0, 0, 0, 1)
+        assert most({"same": sides}, level) is None
+    assert most({}, "checkpoint") is None
+
+
+def test_what_the_data_can_tell_of_the_largest():
+    rng = np.random.default_rng(4)
+    big, bigger, against = planted(rng, 0.50), planted(rng, 0.503), planted(rng, -0.505)
+    small, none = planted(rng, 0.10), planted(rng, 0.0)
+    assert most({"big": big, "small": small, "none": none}, "checkpoint")["said"] == "big"
+    close = most({"big": big, "bigger": bigger, "small": small}, "checkpoint")
+    assert close["untold"] == [name for name in ("big", "bigger") if name != close["name"]]
+    assert close["said"] == f"{close['name']} (not told from {close['untold'][0]})"
+    assert most({"big": big, "against": against}, "checkpoint")["untold"]  # as far, the other way
+    unclear = most({"none": none}, "checkpoint")
+    assert unclear["said"] == "none (not told from 0)"
+    assert unclear["moved_low"] < 0 < unclear["moved_high"]
+    tested = [difference(sides, "checkpoint").p for sides in (big, small, none)]
+    found = most({"big": big, "small": small, "none": none}, "checkpoint")
+    assert found["p_holm"] == intervals.holm(np.array(tested))[0]
+
+
+def test_without_contributions_there_is_no_interval():
+    known, unknown = planted(np.random.default_rng(5), 0.1), Shift(0.4, None, reason="no valid interval: so")
+    found = most({"known": known, "unknown": ([unknown], [Shift(1.0, None)])}, "checkpoint")
+    assert found["said"] == "unknown (no valid interval)"
+    assert found["moved_method"] == "no valid interval: so"
+    assert found["untold"] == ["known"]
+
+
+def test_extra_variance_of_two_analyses_is_bounded_by_what_they_may_share():
+    one, other = Shift(1.0, np.zeros(3), 4.0), Shift(1.0, np.zeros(3), 9.0)
+    assert one.plus(other, -1).extra == pytest.approx(25.0)
+
+
+def test_clusters_of_several_analyses():
+    # the second analysis ties rows b and c, which lie apart in the first, and has a row more
+    homes = {"first": (["a", "b", "c"], np.array([1, 0, 2])), "second": (["d", "c", "b", "a"], np.array([0, 1, 1, 2]))}
+    common = common_clusters(homes)
+    first, second = common["first"].common, common["second"].common
+    assert first[0] == first[2] == second[1]  # b and c
+    assert first[1] == second[2]  # a
+    assert sorted({*first, *second}) == [0, 1, 2]
+    assert common["first"].size == common["second"].size == 3
+    summed = Shift(1.0, np.array([1.0, 2.0, 4.0])).on(common["first"]).moved
+    assert (summed[first[0]], summed[first[1]], summed[second[0]]) == (5, 2, 0)
