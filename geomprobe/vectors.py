@@ -35,6 +35,8 @@ class NonFiniteError(ValueError):
 
 
 GRAM_ROWS = 8192
+TILE = 1024
+"""Rows, and columns, of a tile of pairs."""
 
 
 def block_rows(d: int, device: str = "cpu") -> int:
@@ -63,6 +65,8 @@ class Rows:
         float32 or float64, the precision that blocks are handed out in.
     eps : float
         The rounding unit of the numbers as given, before conversion.
+    share : tuple of int
+        First row, and the row after the last, that `blocks` hands out: all, unless several processes share the rows.
     """
 
     def __init__(self, source: Any, progress: Callable[[int, int], None] | None = None):
@@ -73,6 +77,7 @@ class Rows:
             raise ValueError(f"vectors must have shape (n, d) with d >= 1, not {tuple(source.shape)}")
         self.source = source.detach() if isinstance(source, torch.Tensor) else source
         self.n, self.d = (int(size) for size in source.shape)
+        self.share = 0, self.n
         dtype = source.dtype
         if isinstance(dtype, torch.dtype):
             if dtype.is_complex or dtype == torch.bool:
@@ -105,14 +110,15 @@ class Rows:
         return self._tensor(self.source[rows])
 
     def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield (first row, block) over all rows in order."""
+        """Yield (first row, block) over the rows of the share in order."""
         on_gpu = isinstance(self.source, torch.Tensor) and self.source.device.type == "cuda"
         size = size or block_rows(self.d, "cuda" if on_gpu else "cpu")
-        for start in range(0, self.n, size):
-            stop = min(start + size, self.n)
+        first, last = self.share
+        for start in range(first, last, size):
+            stop = min(start + size, last)
             yield start, self.block(start, stop)
             if self.progress:
-                self.progress(stop, self.n)
+                self.progress(stop - first, last - first)
 
 
 @contextmanager
@@ -124,6 +130,15 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """Return x/‖x‖ row by row, x float64; rows must not be zero. Rows whose squares would vanish are scaled first."""
+    norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    if bool((norms < 1e-140).any()):  # the moments refuse what would overflow
+        x = x / x.abs().amax(1, keepdim=True)
+        norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / norms
 
 
 def gram(block: torch.Tensor) -> torch.Tensor:

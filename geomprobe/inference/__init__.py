@@ -24,9 +24,10 @@ from geomprobe.inference.intervals import (
     t_quantile,
 )
 from geomprobe.metrics import cloud_of, hypersphere, measure_clouds, reads_directions
-from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum, spectrum_of, unit_rows
+from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum, spectrum_of
 from geomprobe.metrics.registry import STANDARD, Metric, Value
 from geomprobe.results import RESULT_COLUMNS
+from geomprobe.vectors import unit_rows
 
 __all__ = [
     "Difference",

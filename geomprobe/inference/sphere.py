@@ -13,8 +13,9 @@ import torch
 
 from geomprobe.inference.spectral import wider
 from geomprobe.metrics import hypersphere
-from geomprobe.metrics.cloud import Cloud, unit_rows
-from geomprobe.metrics.pairs import _tiles
+from geomprobe.metrics.cloud import Cloud
+from geomprobe.metrics.pairs import tiles
+from geomprobe.vectors import unit_rows
 
 CHECKED_ROWS = 256
 SAMPLED_COLUMNS = 2048
@@ -113,7 +114,7 @@ def _kernel_sums(w: torch.Tensor, inverse: torch.Tensor, t: float) -> tuple[torc
     m = len(w)
     square = torch.linalg.vector_norm(w, dim=1) ** 2
     sums, pulled, turned = (torch.zeros(m, dtype=torch.float64, device=w.device) for _ in range(3))
-    for rows, columns, tile in _tiles(w, square):
+    for rows, columns, tile in tiles(w, square):
         kernel = torch.exp(-t * tile)
         if rows == columns:
             kernel.fill_diagonal_(0)

@@ -13,8 +13,9 @@ from scipy.sparse.csgraph import connected_components
 
 from geomprobe.common import unknown_name
 from geomprobe.metrics import dimension, hypersphere, isotropy, spectrum
-from geomprobe.metrics.cloud import EXACT_ROWS, VIEWS, Cloud, NotApplicable, spectrum_of, unit_rows
+from geomprobe.metrics.cloud import EXACT_ROWS, VIEWS, Cloud, NotApplicable, added, spectrum_of
 from geomprobe.moments import Moments
+from geomprobe.vectors import unit_rows
 
 STANDARD = "standard"
 ALL = tuple(VIEWS)
@@ -395,6 +396,7 @@ def class_sums(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         sums += block.cpu().numpy()
         counts += np.bincount(codes[rows], minlength=classes)
         squares += np.bincount(codes[rows], (w * w).sum(1).cpu().numpy(), minlength=classes)
+    counts, sums, squares = cloud.ranks.reduce((counts, sums, squares), added)
     some = counts > 0
     return counts[some], sums[some], squares[some]
 
@@ -521,7 +523,8 @@ def _norm_cv(cloud: Cloud) -> float:
         norm_sum, scatter = cloud.state.norm_sum, cloud.state.norm_scatter
     else:
         norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
-        norm_sum, scatter = float(norms.sum()), float(((norms - norms.mean()) ** 2).sum())
+        norm_sum = sum(cloud.ranks.exchange(float(norms.sum())))
+        scatter = sum(cloud.ranks.exchange(float(((norms - norm_sum / cloud.n) ** 2).sum())))
     if norm_sum == 0:
         raise NotApplicable("all rows are zero")
     return float(np.sqrt(scatter / cloud.n) / (norm_sum / cloud.n))
@@ -616,6 +619,7 @@ def _unbiased_participation_ratio(cloud: Cloud) -> Value:
         state = Moments("float64")
         for _, block, _ in cloud.blocks():
             state.update(block)
+        state = cloud.ranks.reduce(state, Moments.merge)
     value = spectrum.participation_ratio_unbiased(cloud.spectrum.values, state.quartic, cloud.n)
     if not value > 0:
         raise NotApplicable("the unbiased estimate of tr Σ² is not positive at this N")
