@@ -236,6 +236,9 @@ class Cloud:
         self._require_two(n)
         return (n * float((self.direction_second_moment**2).sum()) - 1) / (n - 1)
 
+    def _require_near_and_far(self) -> None:
+        """Raise NotApplicable where no row is nearer than another, so that rounding would choose the neighbours."""
+
     def _require_two(self, n: int) -> None:
         if n < 2:
             raise NotApplicable(f"{n} of {self.n} rows have a direction; pairs need two")
@@ -317,6 +320,7 @@ class Cloud:
         """
         if self._neighbours.shape[1] >= k:
             return self._neighbours[:, :k]
+        self._require_near_and_far()
         sample = self.sampled_rows()
         if sample is None:
             w = self._gathered(self.sphere[1])
@@ -338,6 +342,7 @@ class Cloud:
 
         In units that make the largest coordinate 1, for estimates that do not depend on scale.
         """
+        self._require_near_and_far()
         sample = self.sampled_rows()
         x = self._gathered(torch.cat([block for _, block, _ in self.blocks()])) if sample is None else self.take(sample)
         x = x - x[0]
@@ -384,18 +389,25 @@ class View(Cloud):
             if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.base.exact_state is not self.state:
                 return spectrum_of(self._correlation(self.base.exact_state), keep)
             return spectrum
-        values = self.base.spectrum.values
         if self.name == "whitened":
-            return Spectrum((values > 0).astype(np.float64), lambda: self.base.spectrum.vectors)
+            positive = self.base.spectrum.values > 0
+            return Spectrum(positive.astype(np.float64), lambda: self.base.spectrum.vectors)
+        self._require_rest()
         k = self.leading
-        if not (values[k:] > 0).any():
-            raise NotApplicable(f"nothing is left after removing {k} principal components")
         order = [*range(k, self.d), *range(k)]
-        return Spectrum(values[k:], lambda: self.base.spectrum.vectors[:, order])
+        return Spectrum(self.base.spectrum.values[k:], lambda: self.base.spectrum.vectors[:, order])
 
     @property
     def uncentred_spectrum(self) -> Spectrum:
         return self.spectrum
+
+    def _require_rest(self) -> None:
+        if not (self.base.spectrum.values[self.leading :] > 0).any():
+            raise NotApplicable(f"nothing is left after removing {self.leading} principal components")
+
+    def _require_near_and_far(self) -> None:
+        if self.name == "whitened" and int(self.spectrum.values.sum()) == self.n - 1:
+            raise NotApplicable(f"whitened, {self.n} rows of rank {self.n - 1} are all equally far apart")
 
     @cached_property
     def direction_sums(self) -> tuple[int, np.ndarray, float]:
@@ -458,6 +470,7 @@ class View(Cloud):
             kept = vectors[:, : len(values)][:, positive]
             matrix = kept / np.sqrt(values[positive]) @ kept.T
         else:
+            self._require_rest()
             top = vectors[:, : self.leading]
             matrix = np.eye(self.d) - top @ top.T
         return torch.from_numpy(self.ranks.broadcast(matrix))

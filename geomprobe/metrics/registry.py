@@ -181,6 +181,15 @@ def _alpha_req(cloud: Cloud, first: int = spectrum.ALPHA_RANGE[0], last: int = s
         raise NotApplicable(str(error)) from None
 
 
+def _rankme(cloud: Cloud) -> Value:
+    values = cloud.uncentred_spectrum.values
+    if cloud.name != "raw" and cloud.n <= cloud.d:
+        values = np.append(
+            values, 0.0
+        )  # centring makes one of the min(N, D) singular values zero; ε is added to it, too
+    return _noted(cloud, spectrum.rankme(values))
+
+
 register(
     "effective_rank",
     "spectrum",
@@ -195,7 +204,7 @@ register(
 register(
     "rankme",
     "spectrum",
-    lambda c: _noted(c, spectrum.rankme(c.uncentred_spectrum.values)),
+    _rankme,
     formula="exp(−Σ p log p), p = σ/Σσ + 1e-7, σ the min(N, D) singular values of the matrix, not centred",
     range="[1, min(N, D)] (up to the added 1e-7)",
     direction="larger: more dimensions are used",
