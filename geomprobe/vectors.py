@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -107,7 +108,9 @@ class Rows:
         """Return the given rows as a tensor of shape (len(rows), d) in the work precision."""
         if isinstance(self.source, torch.Tensor):
             return self._tensor(self.source[torch.from_numpy(rows).to(self.source.device)])
-        return self._tensor(self.source[rows])
+        taken = self._tensor(self.source[rows])
+        _release(self.source)
+        return taken
 
     def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield (first row, block) over the rows of the share in order."""
@@ -117,8 +120,17 @@ class Rows:
         for start in range(first, last, size):
             stop = min(start + size, last)
             yield start, self.block(start, stop)
+            _release(self.source)
             if self.progress:
                 self.progress(stop - first, last - first)
+
+
+def _release(source: Any) -> None:
+    """Give back the pages of files that are mapped to be read: they would add up to the whole file in memory."""
+    for part in source.parts if isinstance(source, Shards) else [source]:
+        array = part.words if isinstance(part, _Bfloat16) else part
+        if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+            array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 @contextmanager
