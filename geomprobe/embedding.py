@@ -13,14 +13,13 @@ import torch
 from geomprobe.common import InputError, UsageError, hash_bytes
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.pooling import Pooler, make_pooler, pool
-from geomprobe.ranks import Ranks
+from geomprobe.ranks import ALONE, Ranks
 from geomprobe.store import Store
 
 if TYPE_CHECKING:
     from geomprobe.moments import Moments
 
 Cell = tuple[int, str]  # layer, pooling
-ALONE = Ranks()
 Progress = Callable[[int, int], None]
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens per batch; others take OTHER_BATCH_TOKENS

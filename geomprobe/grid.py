@@ -18,7 +18,7 @@ import geomprobe
 from geomprobe import inference, metrics, paper, probes, provenance, similarities, trained_pooling
 from geomprobe.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
-from geomprobe.embedding import ALONE, Cell, EmbeddingGrid, embed_grid, limited, resolve_layers, tokenize
+from geomprobe.embedding import Cell, EmbeddingGrid, embed_grid, limited, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.metrics import sample_size
 from geomprobe.metrics.similarity import DEFINITIONS as SIMILARITY_DEFINITIONS
@@ -26,7 +26,7 @@ from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.rows import sentence_groups
 from geomprobe.probes.semantic import labelled_rows, pair_features
 from geomprobe.protocols import STRICT, Protocol, Published
-from geomprobe.ranks import Ranks
+from geomprobe.ranks import ALONE, Ranks
 from geomprobe.results import (
     CURVE_COLUMNS,
     EXAMPLE_COLUMNS,

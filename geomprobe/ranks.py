@@ -14,9 +14,7 @@ import torch
 import torch.distributed as dist
 
 from geomprobe.common import GeomprobeError, torchrun_place
-from geomprobe.metrics.cloud import unit_rows
-from geomprobe.metrics.pairs import TILE
-from geomprobe.vectors import Rows
+from geomprobe.vectors import TILE, Rows, full_precision, unit_rows
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -40,6 +38,10 @@ class Ranks:
     def first(self) -> bool:
         """Whether this process reads and writes folders, and reports."""
         return self.rank == 0
+
+    def share(self, n: int) -> tuple[int, int]:
+        """Return the first of this rank's rows among n, and the one after its last."""
+        return n * self.rank // self.world, n * (self.rank + 1) // self.world
 
     def exchange(self, value: T) -> list[T]:
         """Return the values of all ranks, on all ranks, in their order."""
@@ -114,7 +116,8 @@ class Ranks:
     def agreed(self, part: Callable[[], T]) -> T:
         """Return part() where it succeeds on all ranks; what one raises stops it on all.
 
-        A rank that went on alone would leave the others waiting for it.
+        A rank that went on alone would leave the others waiting for it. A ValueError is one on all of them, anything
+        else a RuntimeError on the others.
         """
         if self.world == 1:
             return part()
@@ -123,12 +126,13 @@ class Ranks:
             value = part()
         except Exception as raised:
             error = raised
-        said = self.exchange(None if error is None else f"{type(error).__name__}: {error}")
+        kind = ValueError if isinstance(error, ValueError) else RuntimeError
+        said = self.exchange(None if error is None else (kind, f"{type(error).__name__}: {error}"))
         if error is not None:
             raise error
-        for rank, words in enumerate(said):
-            if words is not None:
-                raise RuntimeError(f"rank {rank} of {self.world}: {words}")
+        for rank, found in enumerate(said):
+            if found is not None:
+                raise found[0](f"rank {rank} of {self.world}: {found[1]}")
         return value  # type: ignore[return-value]
 
     def collect(self, parts: Iterator[T], rounds: int, take: Callable[[T], None]) -> None:
@@ -150,6 +154,9 @@ class Ranks:
             mine: Any = self.scatter([send(item) for item in turn] if self.first else [])
             done: list[Any] = self.exchange(work(mine) if self.rank < len(turn) else None)
             yield from zip(turn, done, strict=False)
+
+
+ALONE = Ranks()
 
 
 def uniformity(block: Any, ranks: Ranks, t: float = 2.0) -> float:
@@ -185,14 +192,31 @@ def uniformity(block: Any, ranks: Ranks, t: float = 2.0) -> float:
         raise ValueError(f"{n} rows have a direction; pairs need two")
     # around a common point, so that near directions keep the digits of their distances
     z = z - sum(ranks.exchange(z.sum(0)), torch.zeros(z.shape[1], dtype=torch.float64)) / n
-    # where distances are small, k − 1 is summed to keep its digits
-    near = 2 * t * sum(ranks.exchange(float((z * z).sum()))) / (n - 1) < 0.1
-    total = _kernel_sum(z, z, t, near, own=True) / 2
+    return kernel_log_mean(z, t, 2 * sum(ranks.exchange(float((z * z).sum()))) / (n - 1), ranks)
+
+
+def kernel_log_mean(w: torch.Tensor, t: float, pilot_distance: float, ranks: Ranks) -> float:
+    """Return log of the mean over pairs i<j of exp(−t‖w_i − w_j‖²) of points that are spread over ranks.
+
+    Parameters
+    ----------
+    w : tensor of shape (n_rank, d)
+        This rank's points, shifted to lie around zero.
+    t : float
+    pilot_distance : float
+        The mean squared distance; where t times it is small, k − 1 is summed to keep its digits.
+    ranks : Ranks
+    """
+    near, n = t * pilot_distance < 0.1, sum(ranks.exchange(len(w)))
+    total = _kernel_sum(w, w, t, near, own=True) / 2
     for steps in range(1, ranks.world // 2 + 1):
-        other = ranks.shift(z, steps)
-        met_twice = 2 * steps == ranks.world  # half way round, both of a pair hold the other's
-        if not met_twice or ranks.rank < steps:
-            total += _kernel_sum(z, other, t, near, own=False)
+        other = ranks.shift(w.cpu(), steps).to(w.device)
+        if 2 * steps < ranks.world:
+            total += _kernel_sum(w, other, t, near, own=False)
+        elif ranks.rank < steps:  # half way round both of a pair hold the other's, and each takes half of the work
+            total += _kernel_sum(w[: len(w) // 2], other, t, near, own=False)
+        else:
+            total += _kernel_sum(w, other[len(other) // 2 :], t, near, own=False)
     mean = math.fsum(ranks.exchange(total)) / (n * (n - 1) / 2)
     return math.log1p(mean) if near else math.log(mean)
 
@@ -200,15 +224,15 @@ def uniformity(block: Any, ranks: Ranks, t: float = 2.0) -> float:
 def _kernel_sum(a: torch.Tensor, b: torch.Tensor, t: float, near: bool, own: bool) -> float:
     """Return the sum over rows i of a, j of b of exp(−t‖a_i − b_j‖²), or of that − 1; where a is b, over i≠j."""
     total, square_a, square_b = 0.0, (a * a).sum(1), (b * b).sum(1)
-    for i in range(0, len(a), TILE):
-        for j in range(0, len(b), TILE):
-            tile = (
-                square_a[i : i + TILE, None] + square_b[None, j : j + TILE] - 2 * (a[i : i + TILE] @ b[j : j + TILE].T)
-            )
-            tile = tile.mul_(-t).expm1_() if near else tile.mul_(-t).exp_()
-            if own and i == j:
-                tile.fill_diagonal_(0)
-            total += float(tile.sum())
+    with full_precision():
+        for i in range(0, len(a), TILE):
+            for j in range(i if own else 0, len(b), TILE):
+                tile = a[i : i + TILE] @ b[j : j + TILE].T
+                tile.mul_(-2).add_(square_a[i : i + TILE, None]).add_(square_b[None, j : j + TILE]).mul_(-t)
+                tile = tile.expm1_() if near else tile.exp_()
+                if own and i == j:
+                    tile.fill_diagonal_(0)
+                total += float(tile.sum(1).double().sum()) * (2 if own and i != j else 1)
     return total
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,8 @@ class NonFiniteError(ValueError):
 
 
 GRAM_ROWS = 8192
+TILE = 1024
+"""Rows, and columns, of a tile of pairs."""
 
 
 def block_rows(d: int, device: str = "cpu") -> int:
@@ -63,6 +66,8 @@ class Rows:
         float32 or float64, the precision that blocks are handed out in.
     eps : float
         The rounding unit of the numbers as given, before conversion.
+    share : tuple of int
+        First row, and the row after the last, that `blocks` hands out: all, unless several processes share the rows.
     """
 
     def __init__(self, source: Any, progress: Callable[[int, int], None] | None = None):
@@ -73,6 +78,7 @@ class Rows:
             raise ValueError(f"vectors must have shape (n, d) with d >= 1, not {tuple(source.shape)}")
         self.source = source.detach() if isinstance(source, torch.Tensor) else source
         self.n, self.d = (int(size) for size in source.shape)
+        self.share = 0, self.n
         dtype = source.dtype
         if isinstance(dtype, torch.dtype):
             if dtype.is_complex or dtype == torch.bool:
@@ -102,17 +108,29 @@ class Rows:
         """Return the given rows as a tensor of shape (len(rows), d) in the work precision."""
         if isinstance(self.source, torch.Tensor):
             return self._tensor(self.source[torch.from_numpy(rows).to(self.source.device)])
-        return self._tensor(self.source[rows])
+        taken = self._tensor(self.source[rows])
+        _release(self.source)
+        return taken
 
     def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield (first row, block) over all rows in order."""
+        """Yield (first row, block) over the rows of the share in order."""
         on_gpu = isinstance(self.source, torch.Tensor) and self.source.device.type == "cuda"
         size = size or block_rows(self.d, "cuda" if on_gpu else "cpu")
-        for start in range(0, self.n, size):
-            stop = min(start + size, self.n)
+        first, last = self.share
+        for start in range(first, last, size):
+            stop = min(start + size, last)
             yield start, self.block(start, stop)
+            _release(self.source)
             if self.progress:
-                self.progress(stop, self.n)
+                self.progress(stop - first, last - first)
+
+
+def _release(source: Any) -> None:
+    """Give back the pages of files that are mapped to be read: they would add up to the whole file in memory."""
+    for part in source.parts if isinstance(source, Shards) else [source]:
+        array = part.words if isinstance(part, _Bfloat16) else part
+        if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+            array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -124,6 +142,15 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """Return x/‖x‖ row by row, x float64; rows must not be zero. Rows whose squares would vanish are scaled first."""
+    norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    if bool((norms < 1e-140).any()):  # the moments refuse what would overflow
+        x = x / x.abs().amax(1, keepdim=True)
+        norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / norms
 
 
 def gram(block: torch.Tensor) -> torch.Tensor:

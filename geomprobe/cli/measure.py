@@ -40,31 +40,43 @@ def measure(
 ) -> None:
     """Measure the geometry of vectors made elsewhere.
 
-    Files are streamed, so they may be larger than memory.
+    Files are streamed, so they may be larger than memory. Under torchrun --no-python the processes share the rows; all
+    of them read the same files.
     """
     from geomprobe import metrics
     from geomprobe.common import write_text
     from geomprobe.inference import with_intervals
+    from geomprobe.ranks import join
     from geomprobe.vectors import Rows, open_vectors
 
-    output = Output(as_json)
     source = open_vectors(files, tensor=tensor, columns=columns)
     try:
         rows = Rows(source)
     except ValueError as error:
         raise InputError(f"{files[0]}: {error}") from None
-    output.note(f"{rows.n:,} rows of {rows.d} numbers from {', '.join(map(str, files))}")
     wanted = rows.n <= INTERVAL_ROWS if intervals is None else intervals
-    if intervals is None and not wanted:
-        output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
-    with output.progress("reading") as progress:
+    output, names, views = Output(as_json), split_list(metric) or None, split_list(view) or None
+    with join() as ranks, output.progress("reading", quiet=not ranks.first) as progress:
+        if ranks.first:
+            output.note(f"{rows.n:,} rows of {rows.d} numbers from {', '.join(map(str, files))}")
+            if intervals is None and not wanted:
+                output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
+            if ranks.world > 1:
+                alone = "; the first alone computes standard errors" if wanted else ""
+                output.note(f"{ranks.world} processes share the rows{alone}")
         rows.progress = progress
         try:
-            names = split_list(metric) or None
             directions = save_moments is not None or metrics.reads_directions(names)
-            cloud = metrics.cloud_of(rows, seed=seed, exact=exact, directions=directions, influences=wanted)
-            frame, measured = metrics.measure_clouds(cloud, names, split_list(view) or None)
+            cloud = metrics.cloud_of(
+                rows, seed=seed, exact=exact, directions=directions, influences=wanted and ranks.world == 1, ranks=ranks
+            )
+            frame, measured = metrics.measure_clouds(cloud, names, views)
+            if not ranks.first:
+                return
             if wanted:
+                if ranks.world > 1:
+                    whole = cloud.alone()
+                    measured = [(found, definition, whole.view(seen.name)) for found, definition, seen in measured]
                 frame, _ = with_intervals(frame, measured, None)
         except ValueError as error:
             raise InputError(f"{files[0]}: {error}") from None

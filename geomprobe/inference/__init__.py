@@ -25,9 +25,10 @@ from geomprobe.inference.intervals import (
 )
 from geomprobe.inference.probe_tests import Discordant
 from geomprobe.metrics import cloud_of, hypersphere, measure_clouds, reads_directions
-from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum, unit_rows
+from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum
 from geomprobe.metrics.registry import STANDARD, Metric, Value
 from geomprobe.results import RESULT_COLUMNS
+from geomprobe.vectors import unit_rows
 
 __all__ = [
     "Difference",

@@ -13,7 +13,8 @@ import torch
 
 from geomprobe.inference.spectral import wider
 from geomprobe.metrics import hypersphere
-from geomprobe.metrics.cloud import Cloud, unit_rows
+from geomprobe.metrics.cloud import Cloud
+from geomprobe.vectors import unit_rows
 
 CHECKED_ROWS = 256
 SAMPLED_COLUMNS = 2048

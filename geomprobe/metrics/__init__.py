@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 
 from geomprobe.common import unknown_name
-from geomprobe.metrics.cloud import VIEWS, Cloud, NeedsRows, NotApplicable
+from geomprobe.metrics.cloud import VIEWS, Cloud, NeedsRows, NotApplicable, moments_of
 from geomprobe.metrics.pairs import cosine_histogram
 from geomprobe.metrics.registry import REGISTRY, STANDARD, Metric, Value, definitions, metric
 from geomprobe.moments import Moments
+from geomprobe.ranks import ALONE, Ranks
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
 from geomprobe.vectors import Rows
 
@@ -154,26 +155,31 @@ def cloud_of(
     *,
     directions: bool = True,
     influences: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Cloud:
     """Return the raw cloud of vectors or of their moments, with its companions checked (parameters: `measure`).
 
     Without `directions` the moments of the directions are left until something asks for them, which then reads the
-    rows once more. With `influences` the values are made along with what `geomprobe.inference` will ask for.
+    rows once more. With `influences` the values are made along with what `geomprobe.inference` will ask for. With
+    several `ranks` all of them call this with the same rows, and each passes over its share only: `measure_clouds` then
+    gives all of them the numbers of all rows. Intervals are for one process that reads them all.
     """
     if isinstance(data, Moments):
         state, rows = data, None
     else:
         rows = data if isinstance(data, Rows) else Rows(data)
         if rows.n >= 2:
-            state = Moments(directions=directions).update(rows)
+            if rows.n < ranks.world:
+                raise ValueError(f"{rows.n} rows cannot be shared by {ranks.world} processes")
+            rows.share = ranks.share(rows.n)
+            state = moments_of(rows, ranks, directions=directions)
     n = state.n if rows is None else rows.n
     if n < 2:
         raise ValueError(f"geometry needs at least two rows, not {n}")
     if clusters is not None and np.shape(clusters) != (n,):
         raise ValueError(f"clusters must have shape ({n},), not {np.shape(clusters)}")
-    return Cloud(
-        state, rows, _labels(labels, n), _positives(positives, n), seed, exact, influences and rows is not None
-    )
+    wanted = influences and rows is not None
+    return Cloud(state, rows, _labels(labels, n), _positives(positives, n), seed, exact, wanted, ranks)
 
 
 def reads_directions(metrics: Sequence[str] | None) -> bool:

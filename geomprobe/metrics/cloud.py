@@ -11,7 +11,8 @@ import torch
 
 from geomprobe.metrics.pairs import KernelMeans, Sampled, control_variates, kernel_means, nearest
 from geomprobe.moments import Moments, row_hashes
-from geomprobe.vectors import Rows, block_rows, full_precision, gram
+from geomprobe.ranks import ALONE, Ranks, kernel_log_mean
+from geomprobe.vectors import Rows, block_rows, full_precision, gram, unit_rows
 
 VIEWS = {
     "raw": "the vectors as they are",
@@ -65,6 +66,17 @@ def spectrum_of(matrix: np.ndarray, keep: int, *, vectors: bool = False) -> Spec
     return Spectrum(values, lambda: (np.linalg.eigh(matrix) if found is None else found)[1][:, ::-1].copy())
 
 
+def moments_of(rows: Rows, ranks: Ranks, precision: str = "input", directions: bool = True) -> Moments:
+    """Return the moments of all rows, each process reading its share of them."""
+    part = ranks.agreed(lambda: Moments(precision, directions).update(rows))
+    return ranks.reduce(part, Moments.merge)
+
+
+def added(a: tuple, b: tuple) -> tuple:
+    """Return the sums of two tuples, item by item."""
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
 @dataclass
 class Cloud:
     """Vectors in the raw view: the moments, and the rows where they are at hand.
@@ -83,6 +95,9 @@ class Cloud:
         Whether pair metrics read all pairs whatever n is.
     influences : bool
         Whether the influences of rows will be asked for; what they share with the values is then made in one go.
+    ranks : Ranks
+        Processes that share the rows: each passes over its share (`rows.share`), though it can take any row, and sums
+        are those of all. All of them ask for the same things in the same order.
     """
 
     state: Moments
@@ -92,6 +107,7 @@ class Cloud:
     seed: int = 0
     exact: bool = False
     influences: bool = False
+    ranks: Ranks = ALONE
     name: str = field(default="raw", init=False)
     _neighbours: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 0), init=False, repr=False)
 
@@ -108,7 +124,7 @@ class Cloud:
         """The moments with blocks multiplied in float64, read again from the rows where they are at hand."""
         if self.rows is None or self.state.work_eps < 1e-10:
             return self.state
-        return Moments("float64", directions=False).update(self.rows)
+        return moments_of(self.rows, self.ranks, "float64", directions=False)
 
     @cached_property
     def _directional(self) -> Moments:
@@ -117,7 +133,7 @@ class Cloud:
             return self.state
         if self.rows is None:
             raise NeedsRows
-        return Moments().update(self.rows)
+        return moments_of(self.rows, self.ranks)
 
     @property
     def constant(self) -> bool:
@@ -168,9 +184,10 @@ class Cloud:
     @cached_property
     def pilot(self) -> torch.Tensor:
         """A point near the mean direction; directions are given relative to it, to keep the digits of near ones."""
-        for _, block, has_direction in self.blocks():
-            if has_direction.any():
-                return unit_rows(block[has_direction]).mean(0)
+        found = (unit_rows(block[has]).mean(0) for _, block, has in self.blocks() if has.any())
+        for pilot in self.ranks.exchange(next(found, None)):
+            if pilot is not None:
+                return pilot
         raise NotApplicable("no row has a direction: all are zero or equal the mean")
 
     def directions(self, size: int | None = None) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
@@ -182,11 +199,12 @@ class Cloud:
 
     @cached_property
     def sphere(self) -> tuple[np.ndarray, torch.Tensor]:
-        """All directions at once: row numbers and w of shape (n_directions, d) in the work precision."""
+        """All directions of the share at once: row numbers and w of shape (n_directions, d) in the work precision."""
         if self.rows is None:
             raise NeedsRows
-        rows = np.empty(self.n, np.int64)
-        w = torch.empty(self.n, self.d, dtype=self.rows.work, device=self.pilot.device)
+        size = self.rows.share[1] - self.rows.share[0]
+        rows = np.empty(size, np.int64)
+        w = torch.empty(size, self.d, dtype=self.rows.work, device=self.pilot.device)
         n = 0
         for found, part in self.directions():
             rows[n : n + len(found)], w[n : n + len(found)] = found, part
@@ -232,6 +250,9 @@ class Cloud:
         self._require_two(n)
         return (n * float((self.direction_second_moment**2).sum()) - 1) / (n - 1)
 
+    def _require_near_and_far(self) -> None:
+        """Raise NotApplicable where no row is nearer than another, so that rounding would choose the neighbours."""
+
     def _require_two(self, n: int) -> None:
         if n < 2:
             raise NotApplicable(f"{n} of {self.n} rows have a direction; pairs need two")
@@ -267,6 +288,8 @@ class Cloud:
         if not self.reads_all_pairs:
             sampled = self._sampled_kernel(t)
             return float(np.log(sampled.mean)), sampled
+        if self.ranks.world > 1:
+            return kernel_log_mean(self.sphere[1], t, self.distance_mean, self.ranks), None
         return self.kernel(t).log_mean, None
 
     def sampled_cosines(self) -> np.ndarray:
@@ -278,11 +301,13 @@ class Cloud:
         first, second = first[order], second[order]
         cosines = []
         step = max(1, 2**22 // self.d)
-        for start in range(0, SAMPLED_PAIRS, step):
-            a, b = self.take(first[start : start + step]), self.take(second[start : start + step])
+        low, high = self.ranks.share(SAMPLED_PAIRS)
+        for start in range(low, high, step):
+            part = slice(start, min(start + step, high))
+            a, b = self.take(first[part]), self.take(second[part])
             both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
             cosines.append((unit_rows(a[both]) * unit_rows(b[both])).sum(1).cpu().numpy())
-        return np.concatenate(cosines)
+        return np.concatenate(self.ranks.exchange(np.concatenate(cosines)))
 
     def _sampled_kernel(self, t: float) -> Sampled:
         self._require_two(self.direction_sums[0])
@@ -299,14 +324,15 @@ class Cloud:
         """
         if self.rows is None:
             raise NeedsRows
-        vectors = torch.from_numpy(self.uncentred_spectrum.vectors).to(self.rows.work)
+        # one choice of signs for all processes
+        vectors = torch.from_numpy(self.ranks.broadcast(self.uncentred_spectrum.vectors)).to(self.rows.work)
         total = np.full(2 * self.d, -np.inf)
         with full_precision():
             for _, block, _ in self.blocks():
                 products = block.to(self.rows.work) @ vectors.to(block.device)
                 part = torch.cat([products.logsumexp(0), products.neg_().logsumexp(0)])
                 total = np.logaddexp(total, part.double().cpu().numpy())
-        return total
+        return self.ranks.reduce(total, np.logaddexp)
 
     def sampled_rows(self) -> np.ndarray | None:
         """Return the rows that neighbour metrics read: None for all, else a seeded sample of EXACT_ROWS."""
@@ -321,38 +347,50 @@ class Cloud:
         """
         if self._neighbours.shape[1] >= k:
             return self._neighbours[:, :k]
+        self._require_near_and_far()
         sample = self.sampled_rows()
         if sample is None:
-            w = self.sphere[1]
+            w = self._gathered(self.sphere[1])
         else:
             x = self.take(sample)
             w = unit_rows(x[x.abs().amax(1) > 0]) - self.pilot
         if len(w) <= k:
             raise NotApplicable(f"{len(w)} rows with a direction; {k} neighbours of each need more")
         more = k if sample is not None else min(3 * k, len(w) - 1)
-        self._neighbours = nearest(w, more)[1]
+        self._neighbours = self._gathered(nearest(w, more, self.ranks.share(len(w)))[1])
         return self._neighbours[:, :k]
+
+    def _gathered(self, part: torch.Tensor) -> torch.Tensor:
+        """Return the rows of all processes, one below the other."""
+        return part if self.ranks.world == 1 else torch.cat(self.ranks.exchange(part))
 
     def point_distances(self, k: int) -> tuple[np.ndarray, int]:
         """Return Euclidean distances to the k nearest different rows, shape (rows, k), and how many rows were dropped.
 
         In units that make the largest coordinate 1, for estimates that do not depend on scale.
         """
+        self._require_near_and_far()
         sample = self.sampled_rows()
-        x = torch.cat([block for _, block, _ in self.blocks()]) if sample is None else self.take(sample)
+        x = self._gathered(torch.cat([block for _, block, _ in self.blocks()])) if sample is None else self.take(sample)
         x = x - x[0]
         largest = float(x.abs().max())
         x = (x / largest if largest > 0 else x).to(self.rows.work)  # type: ignore[union-attr]
         kept = np.sort(np.unique(row_hashes(x), return_index=True)[1])
         if len(kept) <= k + 1:
             raise NotApplicable(f"{len(kept)} different rows; {k} neighbours of each need more")
-        squared = nearest(x[torch.from_numpy(kept).to(x.device)], k)[0].cpu().numpy()
+        points = x[torch.from_numpy(kept).to(x.device)]
+        squared = self._gathered(nearest(points, k, self.ranks.share(len(kept)))[0]).cpu().numpy()
         apart = squared[:, 0] > 0
         return np.sqrt(squared[apart]), self.n_read(sample) - int(apart.sum())
 
     def n_read(self, sample: np.ndarray | None) -> int:
         """Return how many rows a seeded sample holds, all where it is None."""
         return self.n if sample is None else len(sample)
+
+    def alone(self) -> Cloud:
+        """Return this cloud as one process has it that reads all rows."""
+        rows = None if self.rows is None else Rows(self.rows.source, self.rows.progress)
+        return Cloud(self.state, rows, self.labels, self.positives, self.seed, self.exact)
 
     def view(self, name: str) -> Cloud:
         """Return this cloud in another view (see VIEWS)."""
@@ -363,7 +401,9 @@ class View(Cloud):
     """A cloud in a view other than raw: (x − mean)·A, with its spectrum taken from that of the raw cloud."""
 
     def __init__(self, base: Cloud, name: str):
-        super().__init__(base.state, base.rows, base.labels, base.positives, base.seed, base.exact, base.influences)
+        super().__init__(
+            base.state, base.rows, base.labels, base.positives, base.seed, base.exact, base.influences, base.ranks
+        )
         self.base, self.name = base, name
 
     @cached_property
@@ -378,18 +418,25 @@ class View(Cloud):
             if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.base.exact_state is not self.state:
                 return spectrum_of(self._correlation(self.base.exact_state), keep)
             return spectrum
-        values = self.base.spectrum.values
         if self.name == "whitened":
-            return Spectrum((values > 0).astype(np.float64), lambda: self.base.spectrum.vectors)
+            positive = self.base.spectrum.values > 0
+            return Spectrum(positive.astype(np.float64), lambda: self.base.spectrum.vectors)
+        self._require_rest()
         k = self.leading
-        if not (values[k:] > 0).any():
-            raise NotApplicable(f"nothing is left after removing {k} principal components")
         order = [*range(k, self.d), *range(k)]
-        return Spectrum(values[k:], lambda: self.base.spectrum.vectors[:, order])
+        return Spectrum(self.base.spectrum.values[k:], lambda: self.base.spectrum.vectors[:, order])
 
     @property
     def uncentred_spectrum(self) -> Spectrum:
         return self.spectrum
+
+    def _require_rest(self) -> None:
+        if not (self.base.spectrum.values[self.leading :] > 0).any():
+            raise NotApplicable(f"nothing is left after removing {self.leading} principal components")
+
+    def _require_near_and_far(self) -> None:
+        if self.name == "whitened" and int(self.spectrum.values.sum()) == self.n - 1:
+            raise NotApplicable(f"whitened, {self.n} rows of rank {self.n - 1} are all equally far apart")
 
     @cached_property
     def direction_sums(self) -> tuple[int, np.ndarray, float]:
@@ -414,6 +461,7 @@ class View(Cloud):
                 total, square, n = total + w.sum(0).cpu(), square + float((w * w).sum()), n + len(rows)
                 if products:
                     moment += gram((w + self.pilot).to(self.rows.work)).cpu().numpy()
+        total, square, n, moment = self.ranks.reduce((total, square, n, moment), added)
         mean = total / max(n, 1)
         spread = max(0.0, square - n * float(mean @ mean))
         return n, (self.pilot.cpu() + mean).numpy(), spread, moment / max(n, 1)
@@ -449,9 +497,12 @@ class View(Cloud):
         if self.name == "whitened":
             positive = values > 0
             kept = vectors[:, : len(values)][:, positive]
-            return torch.from_numpy(kept / np.sqrt(values[positive]) @ kept.T)
-        top = vectors[:, : self.leading]
-        return torch.from_numpy(np.eye(self.d) - top @ top.T)
+            matrix = kept / np.sqrt(values[positive]) @ kept.T
+        else:
+            self._require_rest()
+            top = vectors[:, : self.leading]
+            matrix = np.eye(self.d) - top @ top.T
+        return torch.from_numpy(self.ranks.broadcast(matrix))
 
     def _apply(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return float64 rows in this view, and whether each differs from the mean by more than rounding."""
@@ -472,12 +523,3 @@ class View(Cloud):
 
     def take(self, rows: np.ndarray) -> torch.Tensor:
         return self._apply(self.base.take(rows))[0]
-
-
-def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """Return x/‖x‖ row by row, x float64; rows must not be zero. Rows whose squares would vanish are scaled first."""
-    norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    if bool((norms < 1e-140).any()):  # the moments refuse what would overflow
-        x = x / x.abs().amax(1, keepdim=True)
-        norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    return x / norms

@@ -9,12 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from geomprobe.vectors import full_precision
-
-TILE = 1024
+from geomprobe.vectors import TILE, full_precision
 
 
-def _tiles(w: torch.Tensor, square: torch.Tensor) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+def tiles(w: torch.Tensor, square: torch.Tensor) -> Iterator[tuple[slice, slice, torch.Tensor]]:
     """Yield (rows, columns, squared distances) over the tiles on and above the diagonal; each overwrites the last."""
     n = len(w)
     buffer = torch.empty(min(TILE, n) ** 2, dtype=w.dtype, device=w.device)
@@ -66,7 +64,7 @@ def kernel_means(w: torch.Tensor, t: float, pilot_distance: float, weights: torc
     square = torch.linalg.vector_norm(w, dim=1) ** 2
     near = t * pilot_distance < 0.1
     sums, weighted, bent = (torch.zeros(n, dtype=torch.float64, device=w.device) for _ in range(3))
-    for rows, columns, tile in _tiles(w, square):
+    for rows, columns, tile in tiles(w, square):
         exponent = tile.mul_(-t)
         if weights is None:
             kernel = exponent.expm1_() if near else exponent.exp_()
@@ -103,7 +101,7 @@ def cosine_histogram(w: torch.Tensor, bins: int) -> np.ndarray:
     """Return how many pairs i<j have their cosine 1 − ‖w_i − w_j‖²/2 in each of equal bins over [−1, 1]."""
     square = torch.linalg.vector_norm(w, dim=1) ** 2
     counts = np.zeros(bins)
-    for rows, columns, tile in _tiles(w, square):
+    for rows, columns, tile in tiles(w, square):
         cosine = tile.mul_(-0.5).add_(1).clamp_(-1, 1)
         if rows == columns:
             upper = torch.ones(tile.shape, dtype=torch.bool, device=w.device).triu_(1)
@@ -112,8 +110,10 @@ def cosine_histogram(w: torch.Tensor, bins: int) -> np.ndarray:
     return counts
 
 
-def nearest(points: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest(points: torch.Tensor, k: int, asking: tuple[int, int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the k nearest other rows of each row: squared distances (n, k), ascending, and row numbers (n, k).
+
+    With `asking` (the first row, and that after the last), only those of these rows.
 
     Exact, in blocks of at most 2²⁴ scores and 2²⁵ numbers of candidates. Equal distances are broken in no declared
     order. Distances are recomputed from differences, summed in float64, for the expanded form loses the digits of close
@@ -123,10 +123,12 @@ def nearest(points: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     square = torch.linalg.vector_norm(points, dim=1) ** 2
     candidates = min(k + 4, n - 1)  # a few to spare, since rounding may swap near ties
     size = max(1, min(n, 2**24 // max(n, 1), 2**25 // max(candidates * d, 1)))
-    rows_found, distances = [], []
+    first, last = asking or (0, n)
+    rows_found = [torch.empty(0, k, dtype=torch.long, device=points.device)]
+    distances = [torch.empty(0, k, dtype=torch.float64, device=points.device)]
     with full_precision():
-        for start in range(0, n, size):
-            block = points[start : start + size]
+        for start in range(first, last, size):
+            block = points[start : min(start + size, last)]
             score = torch.addmm(square, block, points.T, alpha=-2)
             own = torch.arange(len(block), device=points.device)
             score[own, own + start] = torch.inf

@@ -13,8 +13,9 @@ from scipy.sparse.csgraph import connected_components
 
 from geomprobe.common import unknown_name
 from geomprobe.metrics import dimension, hypersphere, isotropy, spectrum
-from geomprobe.metrics.cloud import EXACT_ROWS, VIEWS, Cloud, NotApplicable, spectrum_of, unit_rows
+from geomprobe.metrics.cloud import EXACT_ROWS, VIEWS, Cloud, NotApplicable, added, spectrum_of
 from geomprobe.moments import Moments
+from geomprobe.vectors import unit_rows
 
 STANDARD = "standard"
 ALL = tuple(VIEWS)
@@ -180,6 +181,15 @@ def _alpha_req(cloud: Cloud, first: int = spectrum.ALPHA_RANGE[0], last: int = s
         raise NotApplicable(str(error)) from None
 
 
+def _rankme(cloud: Cloud) -> Value:
+    values = cloud.uncentred_spectrum.values
+    if cloud.name != "raw" and cloud.n <= cloud.d:
+        values = np.append(
+            values, 0.0
+        )  # centring makes one of the min(N, D) singular values zero; ε is added to it, too
+    return _noted(cloud, spectrum.rankme(values))
+
+
 register(
     "effective_rank",
     "spectrum",
@@ -194,7 +204,7 @@ register(
 register(
     "rankme",
     "spectrum",
-    lambda c: _noted(c, spectrum.rankme(c.uncentred_spectrum.values)),
+    _rankme,
     formula="exp(−Σ p log p), p = σ/Σσ + 1e-7, σ the min(N, D) singular values of the matrix, not centred",
     range="[1, min(N, D)] (up to the added 1e-7)",
     direction="larger: more dimensions are used",
@@ -395,6 +405,7 @@ def class_sums(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         sums += block.cpu().numpy()
         counts += np.bincount(codes[rows], minlength=classes)
         squares += np.bincount(codes[rows], (w * w).sum(1).cpu().numpy(), minlength=classes)
+    counts, sums, squares = cloud.ranks.reduce((counts, sums, squares), added)
     some = counts > 0
     return counts[some], sums[some], squares[some]
 
@@ -521,7 +532,8 @@ def _norm_cv(cloud: Cloud) -> float:
         norm_sum, scatter = cloud.state.norm_sum, cloud.state.norm_scatter
     else:
         norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
-        norm_sum, scatter = float(norms.sum()), float(((norms - norms.mean()) ** 2).sum())
+        norm_sum = sum(cloud.ranks.exchange(float(norms.sum())))
+        scatter = sum(cloud.ranks.exchange(float(((norms - norm_sum / cloud.n) ** 2).sum())))
     if norm_sum == 0:
         raise NotApplicable("all rows are zero")
     return float(np.sqrt(scatter / cloud.n) / (norm_sum / cloud.n))
@@ -616,6 +628,7 @@ def _unbiased_participation_ratio(cloud: Cloud) -> Value:
         state = Moments("float64")
         for _, block, _ in cloud.blocks():
             state.update(block)
+        state = cloud.ranks.reduce(state, Moments.merge)
     value = spectrum.participation_ratio_unbiased(cloud.spectrum.values, state.quartic, cloud.n)
     if not value > 0:
         raise NotApplicable("the unbiased estimate of tr Σ² is not positive at this N")

@@ -14,10 +14,10 @@ import torch
 from scipy.stats import rankdata
 
 from geomprobe.common import unknown_name
-from geomprobe.metrics.cloud import NotApplicable, unit_rows
+from geomprobe.metrics.cloud import NotApplicable
 from geomprobe.metrics.pairs import nearest
 from geomprobe.moments import Moments
-from geomprobe.vectors import Rows
+from geomprobe.vectors import Rows, unit_rows
 
 NEIGHBOURS = 10
 RSA_ROWS = 2000

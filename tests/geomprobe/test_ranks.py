@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import geomprobe as gp
+import geomprobe.metrics.cloud as cloud
 from geomprobe.embedding import embed_moments
+from geomprobe.metrics import cloud_of
 from geomprobe.moments import Moments
 from geomprobe.ranks import Ranks, join, uniformity
 from geomprobe.results import read_results
@@ -196,3 +199,49 @@ def test_alone_nothing_is_exchanged():
         uniformity(np.full((3, 2), np.nan), alone)
     with pytest.raises(ValueError, match="pairs need two"):
         uniformity(np.zeros((3, 2)), alone)
+
+
+# With `sampled`, pairs and neighbours are sampled past 100 rows rather than 20,000.
+MEASURE = """
+import sys
+import geomprobe.metrics.cloud as cloud
+from geomprobe.cli.main import main
+if {sampled}:
+    cloud.EXACT_ROWS, cloud.SAMPLED_PAIRS = 100, 5000
+main()
+"""
+EXACT = ["--view", "raw,centred,standardised,all-but-top-k,whitened"]
+SAMPLED = ["--no-intervals"]
+
+
+@pytest.mark.parametrize("options", [EXACT, SAMPLED])
+def test_measure_gives_the_same_numbers_on_two_ranks_as_on_one(tmp_path, options, monkeypatch):
+    Z = np.vstack([clouds()["spread"], np.zeros((1, 24))])
+    np.save(tmp_path / "a.npy", Z[:150])
+    np.save(tmp_path / "b.npy", Z[150:])
+    (tmp_path / "job.py").write_text(MEASURE.format(sampled=options == SAMPLED))
+    command = ["measure", "a.npy", "b.npy", *options, "--save-moments", "two.safetensors", "--out", "two.csv"]
+    done = torchrun(tmp_path, sys.executable, tmp_path / "job.py", *command)
+    if options == SAMPLED:
+        monkeypatch.setattr(cloud, "EXACT_ROWS", 100)
+        monkeypatch.setattr(cloud, "SAMPLED_PAIRS", 5000)
+    views = options[1].split(",") if options == EXACT else None
+    one, two = gp.measure(Z, views=views, intervals=options == EXACT), pd.read_csv(tmp_path / "two.csv")
+    assert len(two) > 20
+    assert done.stdout.count("effective_rank") == one["metric"].eq("effective_rank").sum()  # the first rank reports
+    same_numbers(one, two, ["metric", "definition", "view"])
+    assert list(two["n"]) == list(one["n"])
+    assert two["note"].str.contains("sampled pairs", na=False).any() == (options == SAMPLED)
+    same_state(Moments.load(tmp_path / "two.safetensors"), Moments().update(Z), options)
+
+
+def test_a_row_that_is_not_finite_is_named_by_all_ranks(tmp_path):
+    Z = clouds()["spread"].copy()
+    Z[650, 3] = np.inf  # in the share of the second rank
+    np.save(tmp_path / "bad.npy", Z)
+    done = torchrun(tmp_path, BIN / "geomprobe", "measure", "bad.npy", check=False)
+    assert "bad.npy: 1 row holds NaN or infinity: 650" in done.stderr
+    assert "rank 1 of 2: NonFiniteError: 1 row holds NaN or infinity: 650" in done.stderr
+    assert "Internal error" not in done.stderr
+    with pytest.raises(ValueError, match="2 rows cannot be shared by 3 processes"):
+        cloud_of(np.eye(2), ranks=Ranks(0, 3))

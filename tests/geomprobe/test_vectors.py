@@ -1,5 +1,8 @@
 """Vector files: every format gives the same rows, shards join, and what cannot be read says why."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,3 +116,26 @@ def test_progress_counts_rows(x):
     seen = []
     Moments().update(Rows(x, lambda done, total: seen.append((done, total))))
     assert seen[-1] == (500, 500)
+
+
+def test_a_mapped_file_is_not_kept_in_memory(tmp_path):
+    """A file of 200 MB, in a process that needs far less."""
+    out = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float16, (800_000, 128))
+    out[::1000] = 1
+    out.flush()
+    program = """
+import re, sys
+import numpy as np
+from geomprobe.vectors import Rows, open_vectors
+def mapped():
+    return int(re.search(r"RssFile:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+rows = Rows(open_vectors([sys.argv[1]]))
+before = mapped()
+total = sum(float(block.sum()) for _, block in rows.blocks())
+taken = float(rows.take(np.arange(0, rows.n, 1000)).sum())
+print(total, taken, mapped() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "a.npy"], capture_output=True, text=True)
+    total, taken, grown = map(float, done.stdout.split())
+    assert (total, taken) == (800 * 128, 800 * 128)
+    assert grown < 50
