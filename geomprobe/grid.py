@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -681,6 +682,8 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # another folder may be no help
         raise UsageError(
             f"{folder} cannot be written to: {error.strerror}.", "Choose another folder with --out."
         ) from None

@@ -29,7 +29,8 @@ def explain(error: BaseException) -> tuple[int, str, str | None]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
         return 1, f"The disk is full{where}.", "Free some space and repeat the command; what was finished is kept."
-    if isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError):
+    denied = PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError
+    if isinstance(error, denied) or (isinstance(error, OSError) and error.filename):  # no folder can be made there, say
         return 3, f"{error.filename or 'A file'}: {error.strerror}.", "Choose another file or folder."
     if isinstance(error, MemoryError):
         return 1, "Out of memory.", "Lower --limit, or analyse fewer models at a time."

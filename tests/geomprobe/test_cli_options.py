@@ -74,6 +74,19 @@ def test_a_folder_that_cannot_be_made(place, tmp_path, monkeypatch):
     assert "Internal error" not in done.output
 
 
+def test_any_command_says_which_file_it_could_not_make(tmp_path):
+    from geomprobe.cli.errors import explain
+
+    for place in (Path("/proc/none"), tmp_path / ("x" * 300)):
+        with pytest.raises(OSError, match=r"No such|too long") as raised:
+            place.mkdir()
+        code, message, hint = explain(raised.value)
+        assert code == 3
+        assert str(place) in message
+        assert hint
+    assert explain(OSError("no file"))[0] == 1
+
+
 def test_checking_a_folder_leaves_no_trace(tmp_path):
     check_folder(tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
