@@ -42,6 +42,12 @@ def markdown(value: Any, limit: int = TEXT_LIMIT) -> str:
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", clean(value, limit))
 
 
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown; its cells are taken as they are."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def short_names(names: Iterable[str], limit: int = NAME_LIMIT) -> dict[str, str]:
     """Return a display name for each name; names that look alike once shortened get a number."""
     shown: dict[str, str] = {}

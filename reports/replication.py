@@ -9,7 +9,7 @@ from typing import Any
 from geomprobe.common import read_json
 from reports import audit, figures
 from reports.facts import Facts, Row, judgement, load
-from reports.formats import NONE, clean, decimals, finite, interval, markdown, number, power, words
+from reports.formats import NONE, clean, decimals, finite, interval, markdown, markdown_table, number, power, words
 
 MARKS = {"higher": "▲", "lower": "▼", "equivalent": "=", "unclear": "?", "none": NONE}
 LEGEND = (
@@ -88,7 +88,7 @@ def _trained(training: Sequence[Mapping[str, Any]]) -> str:
         "JEPA skill is over another row's context. "
         "`training.csv` has all monitored steps.\n\n![Along training](training.svg)\n\n"
     )
-    return f"## What was trained\n\n{lead}{_table(heads, rows)}\n"
+    return f"## What was trained\n\n{lead}{markdown_table(heads, rows)}\n"
 
 
 def _compared(name: str, facts: Facts, folder: Path) -> str:
@@ -108,7 +108,7 @@ def _compared(name: str, facts: Facts, folder: Path) -> str:
     lead = f"{b} − {a}, at the level of {facts.level}s; all numbers: [report]({folder.name}/report.html)."
     said = "\n".join(f"- {markdown(claim['sentence'])}" for claim in facts.run.get("claims") or ()
                      if (claim["metric"], claim["view"] or "") in shown)  # fmt: skip
-    return f"## {markdown(name)}\n\n{lead}\n\n{said}\n\n{_table(heads, rows)}\n{LEGEND}\n\n"
+    return f"## {markdown(name)}\n\n{lead}\n\n{said}\n\n{markdown_table(heads, rows)}\n{LEGEND}\n\n"
 
 
 def _difference(row: Row | None) -> str:
@@ -127,8 +127,3 @@ def _audited(name: str, folder: Path) -> str:
     said = "\n".join(f"- {markdown(verdict['sentence'], 1200)}" for verdict in verdicts)
     links = f"[report]({folder.name}/report.html), [table of claims]({folder.name}/claims.md)"
     return f"## {markdown(name)}\n\nThe paper's claims: {links}.\n\n{said}\n\n"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -82,7 +81,7 @@ def audit_models(
     from geomprobe.audit.checkpoints import audit_checkpoints
     from geomprobe.grid import check_folder
 
-    sibling("reports")  # refused before anything is measured where it is shadowed
+    claims = sibling("reports.claims")  # refused before anything is measured where it is shadowed
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]
     folder = options.out or Path("runs/audit") / folder_name(paths, *groups, *options.asked)
@@ -99,64 +98,17 @@ def audit_models(
         cells=cells,
         bars=output.progress,
     )
-    write_text(folder / "claims.md", claims_page(document))
+    write_text(folder / "claims.md", claims.claims_page(document))
     files = {"results": str(folder), "audit": str(folder / "audit.json"), **write_reports(output, folder)}
     if output.as_json:
         output.result(document | {"files": files})
     else:
-        output.table([row for claim in document["claims"] for row in claim_rows(claim)])
+        output.table([row for claim in document["claims"] for row in claims.claim_rows(claim)])
         said = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
         output.result(document, "\n".join([*said, "", *(f"{key}: {value}" for key, value in files.items())]))
     if document["failed_cells"]:
         output.warning(f"{document['failed_cells']} cells failed; the results folders say which")
         raise typer.Exit(FAILED_CELLS)
-
-
-def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
-    """Return a line for each task: B − A as published, by its protocol, corrected, and what moves it most."""
-
-    def shown(number: dict[str, Any] | None) -> str:
-        if number is None or number["diff"] is None:
-            return "–"
-        text = f"{number['diff']:+.4g}"
-        return text if number.get("ci_low") is None else f"{text} [{number['ci_low']:.4g}, {number['ci_high']:.4g}]"
-
-    rows = []
-    for line in claim["tasks"]:
-        row = {
-            "claim": claim["name"],
-            "task": line["task"],
-            "published": shown(line["published"]),
-            "its protocol": shown(line["paper"]),
-            "corrected": shown(line["checkpoint"]),
-            "verdict": line["checkpoint"]["verdict"] if line["checkpoint"] else "–",
-        }
-        if "objective" in claim["verdicts"]:
-            row["objectives"] = shown(line["objective"])
-            row["their verdict"] = line["objective"]["verdict"] if line["objective"] else "–"
-        most = line["largest"]
-        moved = most and {"diff": most["moved"], "ci_low": most["moved_low"], "ci_high": most["moved_high"]}
-        rows.append(row | {"moved most by": most["said"] if most else "–", "by": shown(moved)})
-    return rows
-
-
-def plain(words: str) -> str:
-    """Return a name on one line in which Markdown and HTML find nothing of theirs."""
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(words.split()))
-
-
-def claims_page(document: dict[str, Any]) -> str:
-    """Return the claims as Markdown: the verdicts in words, and a table of them all."""
-    said = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
-    rows = [row for claim in document["claims"] for row in claim_rows(claim)]
-    table = [f"| {' | '.join(rows[0])} |", "|" + "---|" * len(rows[0])]
-    table += [f"| {' | '.join(row.values())} |" for row in rows]
-    a, b = map(plain, document["sides"])
-    head = f"B − A with 95 % intervals; A is {a}, B is {b}."
-    head += f" Its protocol and what moves it: {document['level']}s. Corrected: the first pair of checkpoints."
-    if document["grouped"]:
-        head += " Objectives: corrected, all seeds."
-    return "\n".join([*(f"- {sentence}" for sentence in said), "", head, "", *table, ""])
 
 
 def audit_file(output: Output, published: Path, out: Path | None) -> None:

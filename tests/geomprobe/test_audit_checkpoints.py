@@ -228,7 +228,7 @@ def test_several_processes_are_refused(monkeypatch):
 
 
 def test_names_are_plain_text_in_markdown():
-    from geomprobe.cli.audit import claims_page
+    from reports.claims import claims_page
 
     sides = {"a|b\n# <i>": [], "m_1": []}
     one = {"task": "sst2", "published": None, "paper": None, "checkpoint": None, "largest": None}
