@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -61,6 +61,8 @@ LENGTHS = (
     "norm_cv",
 )
 """Metrics that a few rows far off move; counts and slopes of eigenvalues, and directions, bear heavy tails."""
+SLOPES = ("rank_90", "rank_99", "alpha_req")
+"""Those counts and slopes: where tails are heavy, they vary less than their influences say."""
 JACKKNIFE_ROWS = 2_000
 """Most rows for which a metric that compares all rows is computed twenty times over."""
 
@@ -170,7 +172,8 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
 
     A sample of heavy-tailed rows without one that lies far off does not know of it: its value and its standard error
     are both off, and the interval, narrow as it is, misses. So more degrees of freedom are asked for where the tail of
-    the lengths is heavy (a mixture of short and long rows has them, a tail that goes on has not).
+    the lengths is heavy (a mixture of short and long rows has them, a tail that goes on has not). Counts and slopes of
+    eigenvalues are steadier there than their influences, and labelled conservative.
 
     Parameters
     ----------
@@ -186,8 +189,10 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
         Cluster numbers from 0.
     """
     influence = _influence_of(found, definition, work, value, clusters)
-    if influence.rows is None or found.name not in LENGTHS or not work.heavy_tailed:
+    if influence.rows is None or found.name not in (*LENGTHS, *SLOPES) or not work.heavy_tailed:
         return influence
+    if found.name in SLOPES:
+        return replace(influence, second_order=float(np.var(influence.rows)) / work.cloud.n)
     contributions = influence.contributions(clusters)
     fewest, share = TAIL_DEGREES
     if degrees(contributions) < max(fewest, share * len(contributions)):

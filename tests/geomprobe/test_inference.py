@@ -213,14 +213,17 @@ def test_what_has_no_valid_interval_says_so():
 @pytest.mark.parametrize(("n", "d"), [(200, 32), (200, 128), (1000, 32)])
 def test_heavy_tails_are_refused_where_lengths_count(n, d):
     """Rows t with 5 degrees of freedom: nearly every draw, however regular it looks, and no draw of normal rows."""
-    given = {"normal": 0, "heavy": 0}
+    given, labelled = {"normal": 0, "heavy": 0}, 0
+    names = ["effective_rank", "participation_ratio", "mean_cosine", "rank_90"]
     for seed in range(20):
         rng = np.random.default_rng([seed, n, d])
         normal = rng.normal(size=(n, d))
         for law, Z in (("normal", normal), ("heavy", normal * np.sqrt(5 / rng.chisquare(5, size=(n, 1))))):
-            found = measure(Z, metrics=["effective_rank", "participation_ratio", "mean_cosine"], views=["raw"])
+            found = measure(Z, metrics=names, views=["raw"]).set_index("metric").loc[names]
             given[law] += found["se"].notna().to_numpy()
-    assert given["normal"].tolist() == [20, 20, 20]
+            labelled += law == "heavy" and "conservative" in found.at["rank_90", "ci_method"]
+    assert given["normal"].tolist() == [20, 20, 20, 20]
+    assert labelled >= 15
     assert max(given["heavy"][:2]) <= 4
     assert given["heavy"][2] >= 18  # directions have no length
 
