@@ -82,6 +82,11 @@ class Side:
         return ranks + ranks.T
 
     @cached_property
+    def rank_square(self) -> float:
+        """Sum of the squared ranks."""
+        return float(np.vdot(self.ranks, self.ranks))
+
+    @cached_property
     def near_kernel(self) -> np.ndarray:
         """Row-centred cosines with the own nearest neighbours, shape (n, NEIGHBOURS)."""
         return _kernel(self, self.neighbours)
@@ -106,7 +111,9 @@ class Side:
             place[rows] = np.arange(self.n)
             other.__dict__["neighbours"] = place[self.neighbours[rows]]
         if "ranks" in self.__dict__:
-            other.__dict__["ranks"] = self.ranks[rows][:, rows]
+            # in two takes, which read and write in order: several times as fast as fancy indexing
+            other.__dict__["ranks"] = self.ranks.take(rows, 0).take(rows, 1)
+            other.__dict__["rank_square"] = self.rank_square
         return other
 
 
@@ -151,8 +158,7 @@ def procrustes(a: Side, b: Side) -> float:
 
 def _shared(a: Side, b: Side) -> np.ndarray:
     """Return whether each neighbour in a is a neighbour in b, bool of shape (n, NEIGHBOURS)."""
-    rows = np.arange(a.n)[:, None] * a.n
-    return np.isin((rows + a.neighbours).ravel(), (rows + b.neighbours).ravel()).reshape(a.neighbours.shape)
+    return (a.neighbours[:, :, None] == b.neighbours[:, None, :]).any(2)
 
 
 def mutual_knn(a: Side, b: Side) -> float:
@@ -190,10 +196,9 @@ def rsa_spearman(a: Side, b: Side) -> float:
 
     Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience 2, with cosine dissimilarity.
     """
-    x, y = a.ranks, b.ranks
-    if not x.any() or not y.any():
+    if not a.rank_square or not b.rank_square:
         raise NotApplicable("all pairs of one side have the same cosine")
-    return float(np.vdot(x, y) / np.sqrt(np.vdot(x, x) * np.vdot(y, y)))
+    return float(np.vdot(a.ranks, b.ranks) / np.sqrt(a.rank_square * b.rank_square))
 
 
 @dataclass(frozen=True)
