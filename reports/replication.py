@@ -9,12 +9,13 @@ from typing import Any
 from geomprobe.common import read_json
 from reports import audit, figures
 from reports.facts import Facts, Row, judgement, load
-from reports.formats import NONE, clean, decimals, finite, interval, markdown, markdown_table, number, power, words
+from reports.formats import NONE, clean, decimals, finite, interval, markdown, markdown_table, number, power
+from reports.wording import title
 
 MARKS = {"higher": "▲", "lower": "▼", "equivalent": "=", "unclear": "?", "none": NONE}
 LEGEND = (
     "▲ higher, ▼ lower, = equivalent, ≈ different, but within the margin, ? the data cannot tell, "
-    "– no verdict. Brackets are 95 % intervals."
+    "– no verdict, each after adjustment for the number of claims. Brackets are 95 % intervals of single differences."
 )
 LAST = (
     ("held_out_mlm", "MLM loss"),
@@ -30,10 +31,12 @@ DRAWN = (
     *(("uniformity_raw", "uniformity, raw"), ("uniformity_centred", "uniformity, centred")),
     *(("mean_cosine_raw", "mean cosine"), ("effective_rank_centred", "effective rank, centred")),
 )
-COMPARED = (
-    *(("uniformity", "raw"), ("uniformity", "centred"), ("effective_rank", "raw"), ("lexical_bow_r2", "")),
-    *(("lexical_word_content_skill", ""), ("semantic_skill", ""), ("sts_cosine_spearman", "")),
-)
+COMPARED: dict[str, tuple[str, ...]] = {
+    "uniformity": ("centred",),
+    **dict.fromkeys(("effective_rank", "lexical_bow_r2", "lexical_word_content_skill"), ()),
+    **dict.fromkeys(("semantic_skill", "sts_cosine_spearman"), ()),
+}
+"""Metrics of the tables, with the views that stand beside raw."""
 
 
 def training_figure(training: Sequence[Mapping[str, Any]]) -> str:
@@ -41,7 +44,7 @@ def training_figure(training: Sequence[Mapping[str, Any]]) -> str:
     arms = list(dict.fromkeys(record["arm"] for record in training))
     runs = list(dict.fromkeys((record["arm"], record["seed"]) for record in training))
     panels = []
-    for key, title in DRAWN:
+    for key, caption in DRAWN:
         lines: list[dict[str, Any]] = []
         for run in runs:
             points = [(finite(r["tokens"]), finite(r.get(key))) for r in training if (r["arm"], r["seed"]) == run]
@@ -50,7 +53,7 @@ def training_figure(training: Sequence[Mapping[str, Any]]) -> str:
                 xs, ys = zip(*points, strict=True)
                 lines.append({"series": arms.index(run[0]), "x": list(xs), "y": list(ys)})
         if lines:
-            panels.append({"title": title, "lines": lines})
+            panels.append({"title": caption, "lines": lines})
     legend = [{"name": clean(arm, 24), "series": i} for i, arm in enumerate(arms)]
     svg = figures.render("training", {"panels": panels, "legend": legend, "x_label": "tokens"})
     return svg.replace("<svg ", '<svg style="background:#fff" ', 1)  # it stands alone, on pages of any colour
@@ -95,8 +98,8 @@ def _compared(name: str, facts: Facts, folder: Path) -> str:
     if facts.pair is None:
         return f"## {markdown(name)}\n\nNothing was compared.\n\n"
     a, b = map(markdown, facts.pair)
-    shown = [(m, v) for m, v in COMPARED if (m, v) in facts.metrics]
-    heads = ["task, pooling", *(f"{words(m)}{f', {v}' if v else ''}" for m, v in shown)]
+    shown = [(m, v) for m, v in facts.metrics if m in COMPARED and v in ("", "raw", *COMPARED[m])]
+    heads = ["task, pooling", *(title(facts, m, v) for m, v in shown)]
     cells = [(task, pooling) for task in facts.tasks for pooling in facts.poolings]
     rows = [
         [
