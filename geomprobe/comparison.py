@@ -342,7 +342,9 @@ def _clusters(examples: pd.DataFrame) -> np.ndarray:
     return inference.number_clusters(examples["cluster"].astype("Int64").fillna(-1 - own).to_numpy(np.int64), len(own))
 
 
-def probe_influence(metric: str, examples: pd.DataFrame, value: Callable[[str], float | None]) -> np.ndarray | None:
+def probe_influence(
+    metric: str, examples: pd.DataFrame, value: Callable[[str], float | None], unit: float | None = None
+) -> np.ndarray | None:
     """Return the influence of each example on a probe's score, None where it is not known.
 
     Parameters
@@ -353,6 +355,8 @@ def probe_influence(metric: str, examples: pd.DataFrame, value: Callable[[str], 
         Columns label, prediction, log_loss.
     value : callable
         Other scores of the same probe by their last words, for those that differ by a factor only.
+    unit : float, optional
+        Of skill, where a model on the same rows shows it and this one may not (see `skill_unit`).
     """
     label, said = (examples[c].to_numpy(float, na_value=np.nan) for c in ("label", "prediction"))
     loss = examples["log_loss"].to_numpy(float, na_value=np.nan)
@@ -360,7 +364,7 @@ def probe_influence(metric: str, examples: pd.DataFrame, value: Callable[[str], 
     if metric.endswith("_accuracy"):
         return right
     if metric.endswith("_skill"):
-        unit = skill_unit(value)
+        unit = skill_unit(value) if unit is None else unit
         return None if unit is None else right * unit
     if metric.endswith("_macro_f1"):
         return probe_tests.macro_f1_influence(label, said)
@@ -393,7 +397,9 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
         return Difference(diff, None, None, None, 0.0, None, "no valid interval: no per-example scores are kept")
     if not left["row_id"].equals(right["row_id"]) or not left["label"].equals(right["label"]):
         raise UsageError(f"{metric}: {first.name} and {second.name} were not scored on the same rows.")
-    moved = [probe_influence(metric, side, who.value(row)) for side, who in ((left, first), (right, second))]
+    # the same for both, but it cannot be seen where accuracy is 1
+    unit = next((u for who in (first, second) if (u := skill_unit(who.value(row))) is not None), None)
+    moved = [probe_influence(metric, side, who.value(row), unit) for side, who in ((left, first), (right, second))]
     if moved[0] is None or moved[1] is None:
         return Difference(diff, None, None, None, 0.0, None, "no valid interval: not a function of the kept scores")
     clusters = _clusters(left)
@@ -403,9 +409,8 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
     if metric.endswith(("_accuracy", "_skill")):  # which differ by a factor that both models share
         hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
         if found.p is None or found.se == 0:
-            unit = 1.0 if metric.endswith("_accuracy") else skill_unit(first.value(row))
-            assert unit is not None  # else there were no influences
-            return few_discordant(diff, hits[0], hits[1], clusters, unit)
+            scale = 1.0 if metric.endswith("_accuracy") or unit is None else unit
+            return few_discordant(diff, hits[0], hits[1], clusters, scale)
         if not clustered:
             return _with(found, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
     if clustered:
@@ -435,16 +440,15 @@ def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters:
         By how much the score moves where accuracy moves by one.
     """
     sizes = np.bincount(clusters)
-    net = np.bincount(clusters, second.astype(float) - first)
     told = int((np.bincount(clusters, first != second) > 0).sum())
     grouped = (told, len(sizes), int(sizes.max())) if len(sizes) < len(clusters) else None
     only = int((first & ~second).sum()), int((~first & second).sum())
     found = probe_tests.Discordant(*only, len(clusters), unit, grouped)
     low, high = found.interval(intervals.LEVEL)
-    of = f", {len(sizes)} clusters of up to {sizes.max()}" if grouped else ""
-    method = f"score interval, {sum(only)} discordant rows{of}; p: McNemar, exact"
-    # a cluster counts once, for the classifier that more of its rows favour
-    return Difference(diff, None, low, high, 0.0, probe_tests.mcnemar(net < 0, net > 0), method, found)
+    how = f", {len(sizes)} clusters of up to {sizes.max()}; p: score test" if grouped else "; p: McNemar, exact"
+    method = f"score interval, {sum(only)} discordant rows{how}"
+    p = found.p_no_difference() if grouped else probe_tests.mcnemar(first, second)
+    return Difference(diff, None, low, high, 0.0, p, method, found)
 
 
 def _with(found: Difference, p: float | None, method: str) -> Difference:

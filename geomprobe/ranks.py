@@ -270,7 +270,7 @@ def join() -> Iterator[Ranks]:
     except ConnectionError as error:
         message = f"Rank {rank} of {world} lost the others: {error}"
         raise GeomprobeError(
-            message, "One of them ended. The same command continues; finished cells are kept."
+            message, "One of them ended; it says why. The same command starts again, and goes on from what is kept."
         ) from None
     finally:
         with contextlib.suppress(Exception):

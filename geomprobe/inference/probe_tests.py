@@ -61,12 +61,16 @@ class Discordant:
         high = optimize.brentq(lambda delta: self._score(delta) + z, estimate, 1) if estimate < 1 else 1.0
         return float(low) * self.unit, float(high) * self.unit
 
+    def p_no_difference(self) -> float:
+        """Return the p-value of "the difference is 0" by the score test that the interval belongs to."""
+        return float(2 * stats.norm.sf(abs(self._score(0.0))))
+
     def _score(self, delta: float) -> float:
         """Return the statistic of the score test that the difference is delta, standard normal if it is."""
         largest = 1 if self.clusters is None else self.clusters[2]
         b, c, n = (count / largest for count in (self.second, self.first, self.n))
         linear = (2 * n - b + c) * delta - b - c
-        only_first = (np.sqrt(linear**2 + 8 * n * c * delta * (1 - delta)) - linear) / (4 * n)
+        only_first = (np.sqrt(max(linear**2 + 8 * n * c * delta * (1 - delta), 0.0)) - linear) / (4 * n)
         variance = n * (2 * max(only_first, 0.0) + delta * (1 - delta))
         off = b - c - n * delta
         return off / np.sqrt(variance) if variance > 0 else np.inf * np.sign(off) if off else 0.0

@@ -201,7 +201,8 @@ def case_each_error(a) -> dict:
             if frame["se"].notna().all():
                 found.append([name, view, frame["ci_method"].iloc[0], min(seconds[0]), min(seconds[1])])
             else:
-                found.append([name, view, f"none: {frame['ci_method'].iloc[0] or frame['note'].iloc[0]}", 0, 0])
+                said = frame[["ci_method", "note"]].iloc[0].dropna()
+                found.append([name, view, f"none: {said.iloc[0] if len(said) else frame['status'].iloc[0]}", 0, 0])
     return {"table": found}
 
 

@@ -77,6 +77,9 @@ def test_a_batch_is_judged_by_the_mean_of_all_draws_so_far():
     second = simulate.judged(cell, rows(3.5, 2.0), first, 2)
     assert (second["covered"].item(), second["mean"].item()) == (3, 1.5)
     assert second["squares"].item() == pytest.approx(np.var([0, 0.5, 3.5, 2]) * 4)
+    other = simulate.judged(cell, rows(1.0).assign(metric="other"), second, 1).set_index("metric")
+    assert (other.loc["m", "draws"], other.loc["other", "draws"]) == (4, 1)
+    assert set(other["seeds"]) == {5}
 
 
 def test_a_cell_fails_only_beyond_its_binomial_interval():

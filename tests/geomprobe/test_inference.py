@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from geomprobe import inference
+from geomprobe.comparison import few_discordant
 from geomprobe.inference import intervals, probe_tests, shards, spectral
 from geomprobe.metrics import REGISTRY, cloud_of, measure, measure_clouds, pairs
 from geomprobe.moments import Moments
@@ -453,6 +454,21 @@ def test_score_interval_of_clusters_covers_however_far_rows_go_together(together
         equivalent += found.p_equivalence(rate) < 0.05
     assert covered > 0.93 * draws
     assert equivalent / draws < 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def test_few_discordant_rows_in_unequal_clusters_are_not_told_apart_too_often():
+    """Two equally good classifiers, clusters of 10 among single rows: p goes with the interval."""
+    rng, sizes = np.random.default_rng(0), np.repeat([10, 1], [40, 560])
+    clusters, draws, rejected = np.repeat(np.arange(600), sizes), 500, 0
+    for _ in range(draws):
+        # clusters differ, all rows of one together, as often one way as the other
+        sign = np.where(rng.random(600) < 0.01, rng.choice([-1, 1], 600), 0)[clusters]
+        found = few_discordant(float(sign.mean()), sign < 0, sign > 0, clusters, 1.0)
+        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+        rejected += found.p < 0.05
+    assert rejected / draws < 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+    sign, clusters = np.repeat([1, 0, -1], [30, 550, 20]), np.concatenate([np.zeros(30, int), np.arange(1, 571)])
+    assert few_discordant(10 / 600, sign < 0, sign > 0, clusters, 1.0).p > 0.5
 
 
 def test_equivalence_of_few_discordant_rows_is_never_claimed_too_often():
