@@ -129,7 +129,7 @@ def torchrun_place() -> tuple[int, int]:
     UsageError
         WORLD_SIZE is set, as batch systems do too, and what torchrun sets beside it is missing or makes no sense.
     """
-    world = os.environ.get("WORLD_SIZE", "1")
+    world = os.environ.get("WORLD_SIZE") or "1"
     if world == "1":
         return 0, 1
     given = {name: os.environ.get(name, "") for name in ("RANK", "MASTER_ADDR", "MASTER_PORT")}

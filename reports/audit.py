@@ -12,6 +12,7 @@ from reports.findings import SHOWN, Finding
 from reports.formats import NONE, clean, decimals, interval, listed, number
 
 FILE = "audit.json"
+SCHEMA_VERSION = 2
 SEVERITY = {"holds": "passed", "holds in part": "tip", "mixed": "issue", "contradicted": "issue"}
 
 
@@ -21,9 +22,14 @@ def build_view(folder: Path, version: int) -> dict[str, Any]:
     Raises
     ------
     InputError
-        audit.json is damaged.
+        audit.json is damaged, or of another version.
     """
     audit = read_json(folder / FILE)
+    if isinstance(audit, dict) and audit.get("kind") == "audit" and audit.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(
+            f"{folder / FILE} was written by another version of geomprobe.",
+            "Run the audit again with the same folder; finished cells are kept.",
+        )
     try:
         return _view(audit, version)
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -42,7 +42,8 @@ def claims_page(document: dict[str, Any]) -> str:
     table = markdown_table(list(rows[0]), [list((row | {"task": markdown(row["task"])}).values()) for row in rows])
     a, b = map(markdown, document["sides"])
     head = f"B − A with 95 % intervals; A is {a}, B is {b}."
-    head += f" Its protocol and what moves it: {document['level']}s. Corrected: the first pair of checkpoints."
+    where = "objectives" if document["level"] == "objective" else "the first pair of checkpoints"
+    head += f" Its protocol and what moves it: {where}. Corrected: the first pair of checkpoints."
     if document["grouped"]:
         head += " Objectives: corrected, all seeds."
     return "\n".join([*(f"- {sentence}" for sentence in said), "", head, "", table])

@@ -82,6 +82,8 @@ class Measured:
     numbers: Mapping[movement.Place, movement.Shift]
 
 
+SCHEMA_VERSION = 2
+"""Of audit.json; 2 has the interval of what a choice moves."""
 OTHER_UNIT = ("score=skill",)  # skills and accuracies are not of one unit, so this choice is shown, and not ranked
 
 
@@ -187,6 +189,7 @@ def audit_checkpoints(
     sources = {"strict": strict, "paper": published, **moved}
     document = {
         "kind": "audit",
+        "schema_version": SCHEMA_VERSION,
         "sides": {name: list(members) for name, members in groups.items()},
         "grouped": grouped,
         "level": level,

@@ -16,6 +16,8 @@ from geomprobe.results import Results
 Key = TypeVar("Key", bound=Hashable)
 Place = tuple[str, str, str, str, str]  # model, task, pooling, metric, view
 ALPHA = 0.05
+ROUNDING = 1e-6
+"""Share of a number below which a movement of it is rounding: of float32 vectors in batches of another shape, say."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,15 @@ class Shift:
 
     def plus(self, other: Shift, sign: int) -> Shift:
         """Return self + sign·other. What both share of the variance outside rows is not known, so it is bounded."""
-        moved = None
+        value, moved = self.value + sign * other.value, None
         if self.moved is not None and other.moved is not None:
             moved = self.moved + sign * other.moved
+            apart = np.linalg.norm(moved) / max(np.linalg.norm(self.moved), np.finfo(float).tiny)
+            # equal by chance, numbers still differ in what each row adds to them
+            if abs(value) <= ROUNDING * abs(self.value) and apart <= 1e3 * ROUNDING:
+                return Shift(0.0, np.zeros_like(moved))
         extra = (self.extra**0.5 + other.extra**0.5) ** 2
-        return Shift(self.value + sign * other.value, moved, extra, self.reason or other.reason)
+        return Shift(value, moved, extra, self.reason or other.reason)
 
     def on(self, clusters: Clusters) -> Shift:
         """Return the same number with its contributions summed into coarser clusters."""
@@ -174,7 +180,7 @@ def most(moved: Mapping[str, Sides], level: str) -> dict[str, Any] | None:
     selected population the best?", Annals of Statistics 15.
     """
     found = {name: difference(sides, level) for name, sides in moved.items()}
-    name = max(found, key=lambda each: abs(found[each].diff), default=None)
+    name = max(found, key=lambda each: np.nan_to_num(abs(found[each].diff), nan=-1.0), default=None)
     if name is None or found[name].diff == 0:
         return None
     top = found[name]

@@ -42,12 +42,16 @@ def run_grid(
     similarity: bool = False,
     complete: Callable[[Results], Any] | None = None,
     cells: Path | None = None,
+    asked: Sequence[str] = (),
 ) -> tuple[Results, Path]:
-    """Run the grid that the options describe; return results and folder. The rest is as `grid.analyze` takes it."""
+    """Run the grid that the options describe; return results and folder.
+
+    `asked` is what else a default folder is named by; the rest is as `grid.analyze` takes it.
+    """
     from geomprobe.grid import analyze as run
     from geomprobe.ranks import join
 
-    folder = options.out or Path("runs/analyze") / folder_name(models, *options.asked)
+    folder = options.out or Path("runs/analyze") / folder_name(models, *asked, *options.asked)
     with join() as ranks, output.progress("measuring", quiet=not ranks.first) as progress:
         results = run(
             models,

@@ -51,7 +51,7 @@ def audit(
     With --published: what such a file shows about itself, without a model.
     """
     output = Output(as_json)
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if (os.environ.get("WORLD_SIZE") or "1") != "1":
         raise UsageError("audit runs in one process.", "Start it without torchrun.")
     if published is not None:
         if models or group:
@@ -84,7 +84,8 @@ def audit_models(
     claims = sibling("reports.claims")  # refused before anything is measured where it is shadowed
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]
-    folder = options.out or Path("runs/audit") / folder_name(paths, *groups, *options.asked)
+    sizes = [f"{name}: {len(members)}" for name, members in groups.items()]
+    folder = options.out or Path("runs/audit") / folder_name(paths, *sizes, *options.asked)
     check_folder(folder)
     document = audit_checkpoints(
         sides,

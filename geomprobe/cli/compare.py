@@ -77,7 +77,9 @@ def compare_models(
         results.similarities = with_groups(results.similarities, members)
 
     paths = models or [path for members in groups.values() for path in members]
-    results, folder = run_grid(output, paths, options, similarity=True, complete=differences, cells=cells)
+    sizes = [f"{name}: {len(members)}" for name, members in groups.items()]
+    asked = ["compare", *sizes, repr(sorted((margins or {}).items()))]
+    results, folder = run_grid(output, paths, options, similarity=True, complete=differences, cells=cells, asked=asked)
     files = write_reports(output, folder)
     for claim in results.run["claims"]:
         output.note(claim["sentence"])

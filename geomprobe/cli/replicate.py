@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -120,6 +121,9 @@ def read_recipe(path: Path) -> Recipe:
     if not arms or not all(isinstance(arm, dict) for arm in arms.values()):
         raise UsageError(f"{path}: no arms.", 'For example [arms.mlm] with objective = "mlm"')
     known: list[str] = []
+    for name in (*arms, *document.get("compare", {}), *document.get("audit", {})):
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise UsageError(f"{path}: {name!r} names a folder: letters, digits, '_', '.' and '-'.")
     for name, arm in arms.items():
         for other in needs(arm):
             if other not in known:

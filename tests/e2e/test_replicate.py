@@ -106,6 +106,8 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path):
         ("seeds = [-1]\n[arms.a]", "whole numbers"),
         ("seeds = 3\n[arms.a]", "whole numbers"),
         ("seeds = [0]", "no arms"),
+        ('[arms."../a"]', "names a folder"),
+        ('[arms.a]\n[arms.b]\n[compare."a (b)"]\ngroups = ["a", "b"]', "names a folder"),
         ('arms = ["a"]', "arms is a table"),
         ("settings = 1\n[arms.a]", "settings is a table"),
         ("[arms.a]\n[compare]\nx = 1", "two arms"),

@@ -237,6 +237,16 @@ def test_names_are_plain_text_in_markdown():
     assert r"A is a\|b # \<i\>, B is m\_1." in page.splitlines()[2]
 
 
+def test_an_audit_of_an_earlier_version_is_refused_in_words(tmp_path):
+    from geomprobe.common import InputError
+    from reports import build_view
+
+    (tmp_path / "audit.json").write_text('{"kind": "audit", "claims": []}')
+    with pytest.raises(InputError, match="another version") as refused:
+        build_view(tmp_path)
+    assert "Run the audit again" in refused.value.hint
+
+
 def test_a_damaged_audit_is_refused(tmp_path):
     from geomprobe.common import InputError
     from reports import build_view

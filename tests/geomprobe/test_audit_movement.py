@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geomprobe.audit.movement import Shift, common_clusters, difference, most
+from geomprobe.audit.movement import MISSING, Shift, common_clusters, difference, most
 from geomprobe.inference import intervals
 
 N = 400
@@ -72,6 +72,18 @@ def test_equal_analyses_move_exactly_0():
         assert (one.diff, one.se, one.low, one.high, one.p) == (0, 0, 0, 0, 1)
         assert most({"same": sides}, level) is None
     assert most({}, "checkpoint") is None
+
+
+def test_rounding_moves_nothing_and_what_has_no_value_is_never_the_largest():
+    one = Shift(80.0, np.array([0.1, -0.1]))
+    still = Shift(80.0 + 2e-6, one.moved * (1 + 1e-6), 0.5).plus(one, -1)
+    assert (still.value, still.extra, still.moved.tolist()) == (0.0, 0.0, [0.0, 0.0])
+    by_chance = Shift(80.0, np.array([0.2, -0.2]), 0.5).plus(one, -1)
+    assert (by_chance.value, by_chance.extra) == (0.0, 0.5)
+    assert by_chance.moved == pytest.approx([0.1, -0.1])
+    moved = {"none": ([MISSING], [MISSING]), "some": ([one], [Shift(81.0, one.moved)])}
+    assert most(moved, "checkpoint")["name"] == "some"
+    assert most(dict(reversed(moved.items())), "checkpoint")["name"] == "some"
 
 
 def test_what_the_data_can_tell_of_the_largest():

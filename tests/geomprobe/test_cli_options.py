@@ -65,6 +65,24 @@ def test_other_requests_go_to_other_folders(other):
     assert folder_name(["a"], *GridOptions(pool=["mean"], device="cpu").asked) == plain
 
 
+def test_a_comparison_does_not_take_the_folder_of_another(tmp_path, monkeypatch):
+    """Nor that of an analysis of the same models, which would take its differences away."""
+    from geomprobe.cli import compare
+
+    seen = []
+    monkeypatch.setattr(compare, "run_grid", lambda *_, asked, **__: seen.append(tuple(asked)) or 1 / 0)
+    requests = [
+        ({}, None),
+        ({}, {"uniformity": (0.1, False)}),
+        ({"x": ["a", "b"], "y": ["c"]}, None),
+        ({"x": ["a"], "y": ["b", "c"]}, None),
+    ]
+    for groups, margins in requests:
+        with pytest.raises(ZeroDivisionError):
+            compare.compare_models(Output(False), [] if groups else ["a", "b"], groups, GridOptions(), margins)
+    assert len({*seen, ()}) == len(requests) + 1
+
+
 @pytest.mark.parametrize("place", ["/proc/none/here", "/dev/null/here", "x" * 300])
 def test_a_folder_that_cannot_be_made(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
+
 from geomprobe.results import write_results
-from reports.facts import load
-from reports.replication import summary, training_figure
+from reports.facts import judgement, load
+from reports.replication import MARKS, summary, training_figure
 from tests.reports.synthetic import make_results
 
 LOG = [
@@ -34,7 +36,28 @@ def test_differences_are_those_of_the_comparison(tmp_path):
     assert float(shown[0]) == round(row["diff"], len(shown[0].split(".")[1]))
     assert abs(float(shown[1]) - row["ci_low"]) < 0.01
     assert abs(float(shown[2]) - row["ci_high"]) < 0.01
-    assert shown[3] in "▲▼=≈?–"
+    assert shown[3] == MARKS[judgement(row)] != "–"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "diff", "mark"),
+    [
+        ("higher", 0.1, "▲"),
+        ("lower", -0.1, "▼"),
+        ("no difference", 0.1, "="),
+        ("higher, but equivalent within the margin", 0.1, "≈"),
+        ("no clear difference", 0.1, "?"),
+        ("no valid interval, no verdict", 0.1, "–"),
+    ],
+)
+def test_a_mark_is_that_of_the_verdict(tmp_path, verdict, diff, mark):
+    results = make_results(tasks=("sst2",), poolings=("mean",), intervals=True)
+    results.comparisons["verdict"], results.comparisons["diff"] = verdict, diff
+    results.run["claims"] = [{"metric": "uniformity", "view": "raw", "sentence": "uniformity: as | planted."}]
+    text = summary(LOG, {"equal": write_results(tmp_path / "equal", results)}, {})
+    cells = next(line for line in text.splitlines() if line.startswith("| sst2, mean")).strip("| ").split(" | ")[1:]
+    assert all(cell.endswith(mark) for cell in cells)
+    assert "- uniformity: as \\| planted." in text
 
 
 def test_an_audit_is_shown_by_its_sentences(tmp_path):
