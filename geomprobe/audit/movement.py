@@ -61,9 +61,9 @@ class Shift:
         value, moved = self.value + sign * other.value, None
         if self.moved is not None and other.moved is not None:
             moved = self.moved + sign * other.moved
-            apart = np.linalg.norm(moved) / max(np.linalg.norm(self.moved), np.finfo(float).tiny)
             # equal by chance, numbers still differ in what each row adds to them
-            if abs(value) <= ROUNDING * abs(self.value) and apart <= 1e3 * ROUNDING:
+            alike = np.linalg.norm(moved) <= 1e3 * ROUNDING * np.linalg.norm(self.moved)
+            if alike and self.extra == other.extra and abs(value) <= ROUNDING * abs(self.value):
                 return Shift(0.0, np.zeros_like(moved))
         extra = (self.extra**0.5 + other.extra**0.5) ** 2
         return Shift(value, moved, extra, self.reason or other.reason)
