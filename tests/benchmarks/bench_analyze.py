@@ -42,15 +42,20 @@ def vectors(n: int, d: int) -> np.ndarray:
     return out
 
 
+def peak_kb() -> int:
+    """Return the peak resident memory of this process; ru_maxrss would be that of the process which started it, too."""
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+
 def timed(function, repeat: int = 1) -> dict:
     """Return the result, wall and CPU seconds (best of `repeat`), and how far memory rose above the start, in MB."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kb()
     wall, cpu, value = np.inf, np.inf, None
     for _ in range(repeat):
         start, spent = time.perf_counter(), time.process_time()
         value = function()
         wall, cpu = min(wall, time.perf_counter() - start), min(cpu, time.process_time() - spent)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = peak_kb()
     return {"value": value, "wall": wall, "cpu": cpu, "mb": (after - before) / 1024, "peak_mb": after / 1024}
 
 
@@ -231,12 +236,15 @@ def case_stream(a) -> dict:
 
 def case_command(a) -> dict:
     """A file through `geomprobe measure`, with the lines of progress that it printed."""
+    watch = "import atexit, bench_analyze as b; atexit.register(lambda: print('VmHWM', b.peak_kb(), file=sys.stderr))"
+    call = f"import sys; {watch}; sys.argv[0] = 'geomprobe'; from geomprobe.cli.main import main; main()"
     with tempfile.TemporaryDirectory() as folder:
         table, log = Path(folder) / "out.csv", Path(folder) / "log"
-        command = [sys.executable, "-m", "geomprobe", "measure", a.file, "--out", str(table)]
+        command = [sys.executable, "-c", call, "measure", a.file, "--out", str(table)]
+        where = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
         start = time.perf_counter()
         with open(log, "w") as stderr:
-            code = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=stderr).returncode
+            code = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=stderr, env=where).returncode
         wall, lines = time.perf_counter() - start, log.read_text().splitlines()
         print(*(f"    {line}" for line in lines), sep="\n", file=sys.stderr)
         if code:
@@ -244,8 +252,9 @@ def case_command(a) -> dict:
         found = len(table.read_text().splitlines()) - 1
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     progress = sum(line.startswith("reading: ") for line in lines)
+    peak = int(lines[-1].split()[1]) / 1024
     cpu = used.ru_utime + used.ru_stime
-    return {"value": found, "wall": wall, "cpu": cpu, "peak_mb": used.ru_maxrss / 1024, "progress_lines": progress}
+    return {"value": found, "wall": wall, "cpu": cpu, "peak_mb": peak, "progress_lines": progress}
 
 
 def case_scaling(a) -> dict:
@@ -303,6 +312,7 @@ def write_vectors(path: Path, n: int, d: int, dtype: type) -> None:
         part = block[: min(len(block), n - start)]
         out[start : start + len(part)] = part * rng.uniform(0.5, 2, (len(part), 1)).astype(np.float32)
     out.flush()
+    os.sync()  # else what is measured next waits for the disk
 
 
 def table(header: list[str], rows: list[list]) -> None:

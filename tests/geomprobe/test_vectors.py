@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.moments import Moments
-from geomprobe.vectors import Rows, open_vectors
+from geomprobe.vectors import Rows, gram, open_vectors
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_mapped_file_is_not_kept_in_memory(tmp_path):
     program = """
 import re, sys
 import numpy as np
-from geomprobe.vectors import Rows, open_vectors
+from geomprobe.vectors import Rows, gram, open_vectors
 def mapped():
     return int(re.search(r"RssFile:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 rows = Rows(open_vectors([sys.argv[1]]))
@@ -139,3 +139,17 @@ print(total, taken, mapped() - before)
     total, taken, grown = map(float, done.stdout.split())
     assert (total, taken) == (800 * 128, 800 * 128)
     assert grown < 50
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("d", [1, 5, 64, 300])
+def test_gram_is_the_product_whatever_the_number_of_threads(threads, d):
+    before, x = torch.get_num_threads(), torch.randn(500, d, generator=torch.Generator().manual_seed(0))
+    torch.set_num_threads(threads)
+    try:
+        found = gram(x)
+    finally:
+        torch.set_num_threads(before)
+    assert found.dtype == torch.float64
+    assert torch.equal(found, found.T)
+    assert found.numpy() == pytest.approx((x.double().T @ x.double()).numpy(), abs=1e-3)
