@@ -36,6 +36,8 @@ class NonFiniteError(ValueError):
 
 
 GRAM_ROWS = 8192
+TAKEN_ROWS = 256
+"""Rows that are gathered from a mapped file before its pages are given back."""
 TILE = 1024
 """Rows, and columns, of a tile of pairs."""
 
@@ -108,9 +110,14 @@ class Rows:
         """Return the given rows as a tensor of shape (len(rows), d) in the work precision."""
         if isinstance(self.source, torch.Tensor):
             return self._tensor(self.source[torch.from_numpy(rows).to(self.source.device)])
-        taken = self._tensor(self.source[rows])
-        _release(self.source)
-        return taken
+        # rows far apart on the disk pull whole stretches of the file into memory, so they are taken a few at a time
+        dtype = np.float32 if self.work == torch.float32 else np.float64
+        taken = np.empty((len(rows), self.d), dtype)
+        for start in range(0, len(rows), TAKEN_ROWS):
+            part = slice(start, start + TAKEN_ROWS)
+            taken[part] = self.source[rows[part]]
+            _release(self.source)
+        return torch.from_numpy(taken)
 
     def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield (first row, block) over the rows of the share in order."""

@@ -299,15 +299,17 @@ class Cloud:
         second = (first + rng.integers(1, self.n, SAMPLED_PAIRS)) % self.n
         order = np.argsort(first, kind="stable")  # near rows lie near on the disk
         first, second = first[order], second[order]
-        cosines = []
-        step = max(1, 2**22 // self.d)
+        step = max(1, 2**19 // self.d)
         low, high = self.ranks.share(SAMPLED_PAIRS)
+        cosines, n = np.empty(high - low), 0
         for start in range(low, high, step):
             part = slice(start, min(start + step, high))
             a, b = self.take(first[part]), self.take(second[part])
             both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
-            cosines.append((unit_rows(a[both]) * unit_rows(b[both])).sum(1).cpu().numpy())
-        return np.concatenate(self.ranks.exchange(np.concatenate(cosines)))
+            found = (unit_rows(a[both]) * unit_rows(b[both])).sum(1).cpu().numpy()
+            cosines[n : n + len(found)] = found
+            n += len(found)
+        return np.concatenate(self.ranks.exchange(cosines[:n]))
 
     def _sampled_kernel(self, t: float) -> Sampled:
         self._require_two(self.direction_sums[0])
