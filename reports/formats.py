@@ -44,8 +44,8 @@ def markdown(value: Any, limit: int = TEXT_LIMIT) -> str:
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table in Markdown; its cells are taken as they are."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    lines = [f"| {' | '.join(line)} |\n" for line in (heads, *rows)]
+    return "".join([lines[0], f"|{'---|' * len(heads)}\n", *lines[1:]])
 
 
 def short_names(names: Iterable[str], limit: int = NAME_LIMIT) -> dict[str, str]:
