@@ -111,13 +111,12 @@ class Rows:
         if isinstance(self.source, torch.Tensor):
             return self._tensor(self.source[torch.from_numpy(rows).to(self.source.device)])
         # rows far apart on the disk pull whole stretches of the file into memory, so they are taken a few at a time
-        dtype = np.float32 if self.work == torch.float32 else np.float64
-        taken = np.empty((len(rows), self.d), dtype)
+        taken = torch.empty(len(rows), self.d, dtype=self.work)
         for start in range(0, len(rows), TAKEN_ROWS):
             part = slice(start, start + TAKEN_ROWS)
-            taken[part] = self.source[rows[part]]
+            taken[part] = self._tensor(self.source[rows[part]])
             _release(self.source)
-        return torch.from_numpy(taken)
+        return taken
 
     def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield (first row, block) over the rows of the share in order."""
