@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,6 +114,11 @@ def headline_rows(frame) -> list[dict[str, str]]:
         | {m: "" if row[m] is None or row[m] != row[m] else f"{row[m]:.4g}" for m in metrics}
         for row in wide.astype(object).where(wide.notna(), None).to_dict("records")
     ]
+
+
+def group_sizes(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return how models are grouped, for a folder's name; the models stand in it in the same order."""
+    return [f"{name}: {len(members)}" for name, members in groups.items()]
 
 
 def folder_name(models: Sequence[str], *more: str) -> str:

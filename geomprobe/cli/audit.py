@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from geomprobe.cli.analyze import folder_name
+from geomprobe.cli.analyze import folder_name, group_sizes
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, Device, GridOptions, Json, Limit, Seed, Tasks
 from geomprobe.cli.output import Output
@@ -84,8 +84,7 @@ def audit_models(
     claims = sibling("reports.claims")  # refused before anything is measured where it is shadowed
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]
-    sizes = [f"{name}: {len(members)}" for name, members in groups.items()]
-    folder = options.out or Path("runs/audit") / folder_name(paths, *sizes, *options.asked)
+    folder = options.out or Path("runs/audit") / folder_name(paths, *group_sizes(groups), *options.asked)
     check_folder(folder)
     document = audit_checkpoints(
         sides,

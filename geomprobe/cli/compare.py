@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geomprobe.cli.analyze import finish, run_grid
+from geomprobe.cli.analyze import finish, group_sizes, run_grid
 from geomprobe.cli.options import GridOptions, Json, expanded
 from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
@@ -77,8 +77,7 @@ def compare_models(
         results.similarities = with_groups(results.similarities, members)
 
     paths = models or [path for members in groups.values() for path in members]
-    sizes = [f"{name}: {len(members)}" for name, members in groups.items()]
-    asked = ["compare", *sizes, repr(sorted((margins or {}).items()))]
+    asked = ["compare", *group_sizes(groups), repr(sorted((margins or {}).items()))]
     results, folder = run_grid(output, paths, options, similarity=True, complete=differences, cells=cells, asked=asked)
     files = write_reports(output, folder)
     for claim in results.run["claims"]:

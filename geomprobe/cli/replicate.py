@@ -71,8 +71,8 @@ def replicate(
     plan = read_recipe(recipe)
     settings = plan.settings | {k: v for k, v in (("corpus", corpus), ("tokenizer", tokenizer)) if v}
     train_arms(output, plan, settings, out, jobs)
-    training = training_table(plan, out)
-    write_text(out / "training.csv", training)
+    training = training_records(plan, out)
+    write_text(out / "training.csv", training_table(training))
     folders, failed = [], False
     parts = Output(as_json, results=False)
     for name, comparison in (plan.comparisons | plan.audits).items():
@@ -247,30 +247,34 @@ LOGGED = (
 )  # fmt: skip
 
 
-def training_table(plan: Recipe, out: Path) -> str:
-    """Return, as csv, what every training was given and the geometry along it: a line per monitored step."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, ["arm", "seed", "step", "tokens", "flops", *LOGGED], extrasaction="ignore")
-    table.writeheader()
+def training_records(plan: Recipe, out: Path) -> list[dict[str, Any]]:
+    """Return what every training was given and the geometry along it: a record per monitored step."""
+    found = []
     for arm in plan.arms:
         for seed in plan.seeds:
             log = (run_folder(out, arm, seed) / "metrics.jsonl").read_text(encoding="utf-8")
             for line in log.splitlines():
                 record = json.loads(line)
                 if "uniformity_raw" in record or "held_out_mlm" in record or "held_out_jepa" in record:
-                    table.writerow({"arm": arm, "seed": seed} | record)
+                    found.append({"arm": arm, "seed": seed} | record)
+    return found
+
+
+def training_table(records: Sequence[dict[str, Any]]) -> str:
+    """Return the records as csv."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["arm", "seed", "step", "tokens", "flops", *LOGGED], extrasaction="ignore")
+    table.writeheader()
+    table.writerows(records)
     return text.getvalue()
 
 
-def write_summary(plan: Recipe, training: str, out: Path) -> Path:
+def write_summary(plan: Recipe, training: Sequence[dict[str, Any]], out: Path) -> Path:
     """Write the overview, summary.md, and its picture, training.svg."""
     replication = sibling("reports.replication")
-    records = list(csv.DictReader(io.StringIO(training)))
-    for record in records:
-        record |= {key: float(value) if value else None for key, value in record.items() if key not in ("arm", "seed")}
-    write_text(out / "training.svg", replication.training_figure(records))
+    write_text(out / "training.svg", replication.training_figure(training))
     comparisons, audits = ({name: out / name for name in parts} for parts in (plan.comparisons, plan.audits))
-    write_text(out / "summary.md", replication.summary(records, comparisons, audits))
+    write_text(out / "summary.md", replication.summary(training, comparisons, audits))
     return out / "summary.md"
 
 
