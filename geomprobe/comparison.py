@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -408,11 +409,12 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
     clustered = len(contributions) < len(clusters)
     if metric.endswith(("_accuracy", "_skill")):  # which differ by a factor that both models share
         hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
+        scale = 1.0 if metric.endswith("_accuracy") or unit is None else unit
         if found.p is None or found.se == 0:
-            scale = 1.0 if metric.endswith("_accuracy") or unit is None else unit
             return few_discordant(diff, hits[0], hits[1], clusters, scale)
         if not clustered:
-            return _with(found, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
+            told = replace(found, discordant=counted(hits[0], hits[1], scale))
+            return _with(told, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
     if clustered:
         return _with(found, found.p, f"{found.method}, {len(contributions)} clusters")
     if found.p is None:
@@ -442,17 +444,24 @@ def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters:
     sizes = np.bincount(clusters)
     told = int((np.bincount(clusters, first != second) > 0).sum())
     grouped = (told, len(sizes), int(sizes.max())) if len(sizes) < len(clusters) else None
-    only = int((first & ~second).sum()), int((~first & second).sum())
-    found = probe_tests.Discordant(*only, len(clusters), unit, grouped)
+    found = counted(first, second, unit, grouped)
     low, high = found.interval(intervals.LEVEL)
     how = f", {len(sizes)} clusters of up to {sizes.max()}; p: score test" if grouped else "; p: McNemar, exact"
-    method = f"score interval, {sum(only)} discordant rows{how}"
+    method = f"score interval, {found.first + found.second} discordant rows{how}"
     p = found.p_no_difference() if grouped else probe_tests.mcnemar(first, second)
     return Difference(diff, None, low, high, 0.0, p, method, found)
 
 
+def counted(
+    first: np.ndarray, second: np.ndarray, unit: float, clusters: tuple[int, int, int] | None = None
+) -> probe_tests.Discordant:
+    """Return the counts of rows that tell two classifiers apart, from whether each row was classified rightly."""
+    only = int((first & ~second).sum()), int((~first & second).sum())
+    return probe_tests.Discordant(*only, len(first), unit, clusters)
+
+
 def _with(found: Difference, p: float | None, method: str) -> Difference:
-    return Difference(found.diff, found.se, found.low, found.high, found.dof, p, method)
+    return replace(found, p=p, method=method)
 
 
 def _filled(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
@@ -506,7 +515,8 @@ def decided(
         size = margin(metric, value, margins)
         p_tost = 0.0 if one.se == 0 and one.diff == 0 else np.nan  # equal is equivalent, whatever the margin
         if one.discordant is not None:
-            p_tost = np.nan if size is None else one.discordant.p_equivalence(size)
+            few = one.se is None
+            p_tost = np.nan if size is None else one.discordant.p_equivalence(size, exact=few)
         elif one.se is not None and size is not None:
             p_tost = intervals.p_equivalence(one.diff, one.se, one.dof, size)
         rows.append(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from geomprobe.inference import shards, spectral, sphere
+from geomprobe.inference import neighbours, shards, spectral, sphere
 from geomprobe.inference.intervals import (
     LEVEL,
     MIN_DEGREES,
@@ -51,14 +51,12 @@ RESOLUTION = 1e-9
 """Share of a value below which a difference is rounding: that of one cloud in other units, say."""
 UNDERFLOW = 1e-140
 """Below it squares leave float64."""
-RAW_ONLY = {
-    "class_alignment": sphere.class_alignment,
-    "class_separation": sphere.class_separation,
-    "norm_cv": sphere.norm_cv,
-}
+CLASSES = {"class_alignment": sphere.class_alignment, "class_separation": sphere.class_separation}
+LIDAR_OBJECTS = 10
+"""Fewest objects a dimension for an interval of LiDAR: with fewer, its eigenvalues move far from linearly."""
 LENGTHS = (
     *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "isoscore", "stable_rank"),
-    "norm_cv",
+    *("norm_cv", "lidar"),
 )
 """Metrics that a few rows far off move; counts and slopes of eigenvalues, and directions, bear heavy tails."""
 SLOPES = ("rank_90", "rank_99", "alpha_req")
@@ -204,6 +202,8 @@ def _influence_of(found: Metric, definition: str, work: Workspace, value: float,
     name, cloud = found.name, work.cloud
     if name == "uniformity_reference":
         return Influence(value, None, refused="a constant of the dimension")
+    if name == "hubness_skew":
+        return Influence(value, None, refused="a few hubs decide the skewness, and how it would vary")
     if cloud.name in KNOWN and definition == STANDARD:
         if name in spectral.CENTRED:
             return _spectral(name, work.centred, value, cloud.n)
@@ -217,6 +217,10 @@ def _influence_of(found: Metric, definition: str, work: Workspace, value: float,
             return _uniformity(work, value)
         if name == "partition_isotropy":
             return _partition_isotropy(cloud, value)
+        if name == "intrinsic_dimension":
+            return Influence(value, neighbours.intrinsic_dimension(cloud, clusters))
+        if name == "lidar":
+            return _lidar(cloud, value)
         if name.startswith("rogue_share_") and cloud.name == "raw":
             return _rogue_share(work, value, int(name.rsplit("_", 1)[1]))
     if cloud.name == "raw" and definition == STANDARD:
@@ -224,8 +228,11 @@ def _influence_of(found: Metric, definition: str, work: Workspace, value: float,
             return _spectral(name, work.directional, value, cloud.n)
         if name == "alignment":
             return _alignment(cloud, value, clusters)
-        if name in RAW_ONLY:
-            return Influence(value, RAW_ONLY[name](cloud))
+        if name in CLASSES:
+            rows, second = CLASSES[name](cloud, clusters)
+            return Influence(value, rows, second_order=second)
+        if name == "norm_cv":
+            return Influence(value, sphere.norm_cv(cloud))
     return _jackknife(found, definition, cloud, value, clusters)
 
 
@@ -256,6 +263,13 @@ def _partition_isotropy(cloud: Cloud, value: float) -> Influence:
     return Influence(value, rows, second_order=float(np.var(rows)) / cloud.n if tied else 0.0)
 
 
+def _lidar(cloud: Cloud, value: float) -> Influence:
+    rows, objects = spectral.lidar(cloud)
+    if objects < LIDAR_OBJECTS * cloud.d:
+        return Influence(value, None, refused=f"fewer than {LIDAR_OBJECTS} objects a dimension")
+    return Influence(value, rows)
+
+
 def _rogue_share(work: Workspace, value: float, k: int) -> Influence:
     cloud, (rows, whole, tied) = work.cloud, work.rogue_shares[k]
     error = float(np.std(whole)) / np.sqrt(cloud.n)
@@ -281,8 +295,7 @@ def _alignment(cloud: Cloud, value: float, clusters: np.ndarray) -> Influence:
 
 def _jackknife(found: Metric, definition: str, cloud: Cloud, value: float, clusters: np.ndarray) -> Influence:
     reads = found.needs != "moments" or cloud.name not in KNOWN
-    listed = found.name == "hubness_skew" and definition == STANDARD and cloud.reads_all_pairs
-    if reads and not listed and cloud.n > JACKKNIFE_ROWS:
+    if reads and cloud.n > JACKKNIFE_ROWS:
         return Influence(value, None, refused=f"no derivative, and the jackknife stops at {JACKKNIFE_ROWS:,} rows")
     home = shards.shards(clusters, cloud.seed)
 
@@ -291,12 +304,14 @@ def _jackknife(found: Metric, definition: str, cloud: Cloud, value: float, clust
         return result.value if isinstance(result, Value) else float(result)
 
     try:
-        rows = shards.hubness_skew(cloud, home) if listed else shards.jackknife(cloud, compute, home, rows=reads)
+        rows = shards.jackknife(cloud, compute, home, rows=reads)
     except NotApplicable as reason:
         return Influence(value, None, refused=f"not defined once a shard of rows is left out ({reason})")
     except NeedsRows:
         rows = shards.jackknife(cloud, compute, home, rows=True)
-    return Influence(value, rows, JACKKNIFE)
+    # rows left out give others new neighbours, which moves the value more than other rows would
+    second = float((rows**2).sum()) / cloud.n**2 if found.name == "intrinsic_dimension" else 0.0
+    return Influence(value, rows, JACKKNIFE, second_order=second)
 
 
 def interval(influence: Influence, clusters: np.ndarray, level: float = LEVEL) -> Interval:
@@ -404,7 +419,7 @@ def influence_table(frame: pd.DataFrame, influences: Sequence[Influence | None],
 class Difference:
     """A paired difference, second minus first; without a valid interval all but `diff` and `method` are None.
 
-    Where few rows tell two classifiers apart, `discordant` counts them: an interval then, and no standard error.
+    `discordant` counts the rows that tell two classifiers apart; where they are few, there is no standard error.
     """
 
     diff: float

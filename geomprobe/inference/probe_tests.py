@@ -26,7 +26,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Discordant:
-    """Rows that tell two classifiers apart, where they are few.
+    """Rows that tell two classifiers apart.
 
     Attributes
     ----------
@@ -75,14 +75,20 @@ class Discordant:
         off = b - c - n * delta
         return off / np.sqrt(variance) if variance > 0 else np.inf * np.sign(off) if off else 0.0
 
-    def p_equivalence(self, margin: float) -> float:
-        """Return an exact p-value of "the difference is at least the margin".
+    def p_equivalence(self, margin: float, *, exact: bool) -> float:
+        """Return a p-value of "the difference is at least the margin", by two one-sided score tests (Tango 1998, eq. 5).
 
-        Classifiers so far apart are told apart by at least that share of all rows, and so by at least that share, times
-        the mean size over the largest, of all clusters: so few of them have at most this binomial probability.
+        Exact, it needs no more than that few rows tell the two apart: classifiers so far apart are told apart by at
+        least that share of all rows, and so by at least that share, times the mean size over the largest, of all
+        clusters; so few of them have at most this binomial probability.
         """
-        told, of, largest = self.clusters or (self.first + self.second, self.n, 1)
-        return float(stats.binom.cdf(told, of, min(margin / self.unit * self.n / (of * largest), 1.0)))
+        delta = margin / self.unit
+        if exact:
+            told, of, largest = self.clusters or (self.first + self.second, self.n, 1)
+            return float(stats.binom.cdf(told, of, min(delta * self.n / (of * largest), 1.0)))
+        if delta >= 1:
+            return 0.0
+        return float(max(stats.norm.sf(self._score(-delta)), stats.norm.cdf(self._score(delta))))
 
 
 def williams(r_a: float, r_b: float, r_ab: float, n: int) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from geomprobe.metrics import isotropy
 from geomprobe.metrics.cloud import Cloud, NotApplicable
 from geomprobe.moments import Moments
 from geomprobe.vectors import Rows
@@ -104,23 +103,3 @@ def spread(values: np.ndarray, home: np.ndarray) -> np.ndarray:
     first = np.unique(home, return_index=True)[1]
     out[first] = n * np.sqrt((count - 1) / count) * (values.mean() - values)
     return out
-
-
-def hubness_skew(cloud: Cloud, home: np.ndarray) -> np.ndarray:
-    """Return influences on the skewness of k-occurrences, from one search for more neighbours than are counted.
-
-    Without a shard, its rows ask for no neighbours and are none: the next in each list take their places.
-    """
-    k = isotropy.HUBNESS_K
-    own = home[cloud.sphere[0]]
-    m, count = len(own), _count(home)
-    found = cloud.neighbours(min(3 * k, m - 1)).cpu().numpy()
-    values = np.empty(count)
-    for s in range(count):
-        asked = own != s
-        near = found[asked]
-        there = own[near] != s
-        counted = near[there & (there.cumsum(1) <= k)]
-        occurrences = np.bincount(counted, minlength=m)[asked].astype(np.float64)
-        values[s] = isotropy.skewness(occurrences) if np.ptp(occurrences) else np.nan
-    return spread(values, home)

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import scipy.special
 import torch
 
+from geomprobe.metrics import dimension
 from geomprobe.metrics.cloud import Cloud, Spectrum
+from geomprobe.metrics.registry import lidar_objects
 from geomprobe.metrics.spectrum import ALPHA_RANGE
 from geomprobe.vectors import full_precision
 
@@ -264,6 +267,28 @@ class _TraceChanges:
         root, logs, plain = (torch.log1p(lost.neg_()) @ self.rule.to(part.device)).T
         trace = part.sum(1) * -self.scale
         return torch.stack([root, root + logs, trace, trace * self.trace - plain], 1)
+
+
+def lidar(cloud: Cloud) -> tuple[np.ndarray, int]:
+    """Return the influence of each row on LiDAR, float64 (n,), and the number of objects.
+
+    With B v_k = λ_k W v_k and v_k·W v_k = 1, object i moves λ_k by (v_k·o_i)² − λ_k·(mean square of v_k·(its views less
+    their mean)), o_i its mean less that of all, both less their mean over objects; the I in W stands still. An
+    object's influence lies on its first row.
+    """
+    rows, member, outside, inside = lidar_objects(cloud)
+    between, within = dimension.scatters(member, outside, inside)
+    values, vectors = scipy.linalg.eigh(between, within + dimension.LIDAR_DELTA * np.eye(cloud.d))
+    values = np.maximum(values, 0)
+    share = values / values.sum()
+    p = share + dimension.LIDAR_EPSILON
+    inner = -(np.log(p) + 1)
+    slope = np.exp(-(p * np.log(p)).sum()) * (inner - float(inner @ share)) / values.sum()
+    spread = np.bincount(member, (inside @ vectors) ** 2 @ (slope * values)) / np.bincount(member)
+    moved = (outside @ vectors) ** 2 @ slope - spread
+    out = np.zeros(cloud.n)
+    out[rows[np.unique(member, return_index=True)[1]]] = (moved - moved.mean()) * (cloud.n / len(moved))
+    return out, len(moved)
 
 
 def partition_isotropy(cloud: Cloud) -> tuple[np.ndarray, bool]:

@@ -178,8 +178,33 @@ def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return mine, counts, distances
 
 
-def class_alignment(cloud: Cloud) -> np.ndarray:
-    """Return the influence of each row on the mean squared distance within classes, class sizes held fixed."""
+def _class_interaction(cloud: Cloud, mine: np.ndarray, clusters: np.ndarray) -> float:
+    """Return the variance of what a distance between two rows holds beyond the row means: 4·tr Σ², Σ within classes.
+
+    From the squared products of the sums over CHECKED_ROWS seeded clusters of rows, each less the mean of its class.
+    """
+    used = np.unique(clusters[mine >= 0])
+    chosen = np.random.default_rng(cloud.seed).choice(used, min(len(used), CHECKED_ROWS), replace=False)
+    rows = np.flatnonzero((mine >= 0) & np.isin(clusters, chosen))
+    z = unit_rows(cloud.take(rows)).cpu().numpy()
+    codes, homes = (np.unique(x[rows], return_inverse=True)[1] for x in (mine, clusters))
+    means = np.zeros((int(codes.max()) + 1, cloud.d))
+    np.add.at(means, codes, z)
+    sums = np.zeros((len(chosen), cloud.d))
+    np.add.at(sums, homes, z - (means / np.bincount(codes)[:, None])[codes])
+    m, lost = len(sums), len(means)
+    if m <= lost:  # no two clusters of a class are among them
+        return 0.0
+    square = (sums @ sums.T) ** 2
+    mean = float(square.sum() - np.trace(square)) / (m * (m - 1)) * (m / (m - lost)) ** 2
+    return 4 * mean * (m / len(rows)) ** 2
+
+
+def class_alignment(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the influence of each row on the mean squared distance within classes, class sizes held fixed.
+
+    The second value is the variance of the second-order term, that of a mean over pairs in each class.
+    """
     mine, counts, distances = _class_distances(cloud)
     used = np.flatnonzero(counts > 1)
     out = _empty(cloud)
@@ -187,11 +212,15 @@ def class_alignment(cloud: Cloud) -> np.ndarray:
         rows = mine == c
         means = distances[rows, c] * (counts[c] / (counts[c] - 1))
         out[rows] = 2 * (means - means.mean()) * (cloud.n / counts[c]) / len(used)
-    return out
+    pairs = counts[used] * (counts[used] - 1)
+    return out, 2 * _class_interaction(cloud, mine, clusters) * float((1 / pairs).sum()) / len(used) ** 2
 
 
-def class_separation(cloud: Cloud) -> np.ndarray:
-    """Return the influence of each row on the mean squared distance between classes, class sizes held fixed."""
+def class_separation(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the influence of each row on the mean squared distance between classes, class sizes held fixed.
+
+    The second value is the variance of the second-order term, that of a mean over pairs of each two classes.
+    """
     mine, counts, distances = _class_distances(cloud)
     used = np.flatnonzero(counts)
     pairs = len(used) * (len(used) - 1) / 2
@@ -200,7 +229,9 @@ def class_separation(cloud: Cloud) -> np.ndarray:
         rows = mine == c
         others = distances[rows][:, used[used != c]].sum(1)
         out[rows] = (others - others.mean()) * (cloud.n / counts[c]) / pairs
-    return out
+    shares = 1 / counts[used]
+    crossed = float(shares.sum() ** 2 - (shares**2).sum()) / 2  # Σ over pairs of classes of 1/(n_a·n_b)
+    return out, _class_interaction(cloud, mine, clusters) * crossed / pairs**2
 
 
 def rogue_shares(cloud: Cloud, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -77,6 +78,27 @@ def added(a: tuple, b: tuple) -> tuple:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
+class PointNeighbours(NamedTuple):
+    """The k nearest different rows of each row.
+
+    Attributes
+    ----------
+    rows : int64 ndarray of shape (m,)
+        Which rows: of duplicated ones the first.
+    distances : float64 ndarray of shape (m, k)
+        Euclidean, ascending and positive.
+    neighbours : int64 ndarray of shape (m, k)
+        Their row numbers.
+    dropped : int
+        Rows that were read and left out.
+    """
+
+    rows: np.ndarray
+    distances: np.ndarray
+    neighbours: np.ndarray
+    dropped: int
+
+
 @dataclass
 class Cloud:
     """Vectors in the raw view: the moments, and the rows where they are at hand.
@@ -109,7 +131,7 @@ class Cloud:
     influences: bool = False
     ranks: Ranks = ALONE
     name: str = field(default="raw", init=False)
-    _neighbours: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 0), init=False, repr=False)
+    _point_neighbours: dict[int, PointNeighbours] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n(self) -> int:
@@ -343,12 +365,7 @@ class Cloud:
         return np.sort(np.random.default_rng(self.seed).choice(self.n, EXACT_ROWS, replace=False))
 
     def neighbours(self, k: int) -> torch.Tensor:
-        """Return the row numbers of the k nearest directions of each direction, nearest first, shape (rows, k).
-
-        Where all rows are read, one search finds 3k: leaving rows out, as the jackknife does, moves others up.
-        """
-        if self._neighbours.shape[1] >= k:
-            return self._neighbours[:, :k]
+        """Return the row numbers of the k nearest directions of each direction, nearest first, shape (rows, k)."""
         self._require_near_and_far()
         sample = self.sampled_rows()
         if sample is None:
@@ -358,19 +375,19 @@ class Cloud:
             w = unit_rows(x[x.abs().amax(1) > 0]) - self.pilot
         if len(w) <= k:
             raise NotApplicable(f"{len(w)} rows with a direction; {k} neighbours of each need more")
-        more = k if sample is not None else min(3 * k, len(w) - 1)
-        self._neighbours = self._gathered(nearest(w, more, self.ranks.share(len(w)))[1])
-        return self._neighbours[:, :k]
+        return self._gathered(nearest(w, k, self.ranks.share(len(w)))[1])
 
     def _gathered(self, part: torch.Tensor) -> torch.Tensor:
         """Return the rows of all processes, one below the other."""
         return part if self.ranks.world == 1 else torch.cat(self.ranks.exchange(part))
 
-    def point_distances(self, k: int) -> tuple[np.ndarray, int]:
-        """Return Euclidean distances to the k nearest different rows, shape (rows, k), and how many rows were dropped.
+    def point_neighbours(self, k: int) -> PointNeighbours:
+        """Return the k nearest different rows (Euclidean) of each row, duplicated rows dropped.
 
         In units that make the largest coordinate 1, for estimates that do not depend on scale.
         """
+        if k in self._point_neighbours:
+            return self._point_neighbours[k]
         self._require_near_and_far()
         sample = self.sampled_rows()
         x = self._gathered(torch.cat([block for _, block, _ in self.blocks()])) if sample is None else self.take(sample)
@@ -381,9 +398,14 @@ class Cloud:
         if len(kept) <= k + 1:
             raise NotApplicable(f"{len(kept)} different rows; {k} neighbours of each need more")
         points = x[torch.from_numpy(kept).to(x.device)]
-        squared = self._gathered(nearest(points, k, self.ranks.share(len(kept)))[0]).cpu().numpy()
+        squared, near = (self._gathered(part).cpu().numpy() for part in nearest(points, k, self.ranks.share(len(kept))))
         apart = squared[:, 0] > 0
-        return np.sqrt(squared[apart]), self.n_read(sample) - int(apart.sum())
+        numbers = kept if sample is None else sample[kept]
+        found = PointNeighbours(
+            numbers[apart], np.sqrt(squared[apart]), numbers[near[apart]], self.n_read(sample) - int(apart.sum())
+        )
+        self._point_neighbours[k] = found
+        return found
 
     def n_read(self, sample: np.ndarray | None) -> int:
         """Return how many rows a seeded sample holds, all where it is None."""

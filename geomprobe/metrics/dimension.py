@@ -10,6 +10,7 @@ from geomprobe.metrics.spectrum import entropy
 TWONN_DISCARD = 0.1
 MLE_K = 20
 LIDAR_DELTA = 1e-4
+LIDAR_EPSILON = 1e-7
 
 
 def vendi_score(eigenvalues: np.ndarray) -> float:
@@ -20,7 +21,23 @@ def vendi_score(eigenvalues: np.ndarray) -> float:
     return float(np.exp(entropy(eigenvalues / eigenvalues.sum())))
 
 
-def lidar(between: np.ndarray, within: np.ndarray, delta: float = LIDAR_DELTA, epsilon: float = 1e-7) -> float:
+def scatters(member: np.ndarray, outside: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the covariance of the object means, and the mean over objects of the covariance of their views.
+
+    Parameters
+    ----------
+    member : int64 ndarray of shape (m,)
+        Object of each view.
+    outside : float64 ndarray of shape (objects, d)
+        Mean of each object, less the mean of these means.
+    inside : float64 ndarray of shape (m, d)
+        Each view less its object's mean.
+    """
+    weighted = inside / np.sqrt(len(outside) * np.bincount(member)[member])[:, None]
+    return outside.T @ outside / len(outside), weighted.T @ weighted
+
+
+def lidar(between: np.ndarray, within: np.ndarray, delta: float = LIDAR_DELTA, epsilon: float = LIDAR_EPSILON) -> float:
     """Return exp(−Σ p log p), p = λ/Σλ + ε, λ the eigenvalues of W^(−1/2) B W^(−1/2) with W = within + δI.
 
     Parameters

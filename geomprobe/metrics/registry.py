@@ -281,8 +281,20 @@ def _vendi_score(cloud: Cloud) -> Value:
     return Value(dimension.vendi_score(values), n, _left_out(cloud, n))
 
 
-def _lidar(cloud: Cloud) -> Value:
-    """LiDAR with the connected rows of the declared positive pairs as objects, and their rows as views."""
+def lidar_objects(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the objects of LiDAR: the connected rows of the declared positive pairs, whose rows are their views.
+
+    Returns
+    -------
+    rows : int64 ndarray of shape (m,)
+        Rows in any pair.
+    member : int64 ndarray of shape (m,)
+        Object of each.
+    outside : float64 ndarray of shape (objects, d)
+        Mean of each object, less the mean of these means.
+    inside : float64 ndarray of shape (m, d)
+        Each row less its object's mean.
+    """
     assert cloud.positives is not None
     used, compact = np.unique(cloud.positives, return_inverse=True)
     first, second = compact.reshape(-1, 2).T
@@ -291,23 +303,25 @@ def _lidar(cloud: Cloud) -> Value:
     if objects < 2:
         raise NotApplicable("the positive pairs make one object only")
     x = cloud.take(used).cpu().numpy()
-    sizes = np.bincount(member)
     means = np.zeros((objects, cloud.d))
     np.add.at(means, member, x)
-    means /= sizes[:, None]
-    inside = (x - means[member]) / np.sqrt(objects * sizes[member])[:, None]
+    means /= np.bincount(member)[:, None]
     outside = means - means.mean(0)
     if not outside.any():
         raise NotApplicable("all objects have the same mean")
-    value = dimension.lidar(outside.T @ outside / objects, inside.T @ inside)
-    return Value(value, len(used), f"{objects} objects")
+    return used, member, outside, x - means[member]
+
+
+def _lidar(cloud: Cloud) -> Value:
+    rows, member, outside, inside = lidar_objects(cloud)
+    return Value(dimension.lidar(*dimension.scatters(member, outside, inside)), len(rows), f"{len(outside)} objects")
 
 
 def _neighbour_dimension(cloud: Cloud, k: int, estimate: Callable[[np.ndarray], float]) -> Value:
-    distances, dropped = cloud.point_distances(k)
+    found = cloud.point_neighbours(k)
     note = f"seeded sample of {EXACT_ROWS:,} rows" if cloud.sampled_rows() is not None else None
-    duplicates = f"{dropped} duplicated row{'s' if dropped > 1 else ''} dropped" if dropped else None
-    return Value(estimate(distances), len(distances), _join(note, duplicates))
+    duplicates = f"{found.dropped} duplicated row{'s' if found.dropped > 1 else ''} dropped" if found.dropped else None
+    return Value(estimate(found.distances), len(found.distances), _join(note, duplicates))
 
 
 register(

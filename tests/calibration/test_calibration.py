@@ -30,6 +30,15 @@ def test_coverage_and_false_positives(cloud):
     assert (table["coverage"].dropna() > 0.85).all()
 
 
+@pytest.mark.parametrize(("n", "group"), [(100, "neighbours"), (400, "declared")])
+def test_coverage_of_neighbours_and_declared_structure(n, group):
+    table = simulate.summarise(simulate.simulate(simulate.Cell("gaussian", n, 8), 60, metrics=simulate.GROUPS[group]))
+    assert set(table["metric"]) == set(simulate.GROUPS[group])
+    assert (table["fault"] == "").all(), table[table["fault"] != ""].to_string()
+    assert (table["coverage"] > 0.85).all()
+    assert (table["given"] == 60).all()
+
+
 def test_entropies_are_covered_where_rows_are_few_for_the_dimensions():
     """Around a large mean with N not far above D the first order gives half of rankme's error: 72 % are covered."""
     cell = simulate.Cell("anisotropic", 100, 64)
@@ -80,6 +89,26 @@ def test_a_batch_is_judged_by_the_mean_of_all_draws_so_far():
     other = simulate.judged(cell, rows(1.0).assign(metric="other"), second, 1).set_index("metric")
     assert (other.loc["m", "draws"], other.loc["other", "draws"]) == (4, 1)
     assert set(other["seeds"]) == {5}
+
+
+def test_groups_of_metrics_are_counted_apart(tmp_path):
+    cell, path = simulate.Cell("gaussian", 200, 32), tmp_path / "counts.csv"
+    keep = functools.partial(simulate.write_counts, path, cell)
+    simulate.simulate(cell, 4, metrics=simulate.DECLARED[:1], keep=keep)
+    simulate.simulate(cell, 2, metrics=["norm_cv"], known=simulate.read_counts(path), keep=keep)
+    other = simulate.Cell("gaussian", 200, 128)
+    simulate.simulate(other, 2, metrics=["norm_cv"], keep=functools.partial(simulate.write_counts, path, other))
+    found = simulate.read_counts(path)
+    assert found["metric"].tolist() == ["norm_cv", "alignment", "norm_cv"]
+    assert found["seeds"].tolist() == [2, 4, 2]
+    assert found["d"].tolist() == [32, 32, 128]
+
+
+def test_where_most_draws_are_refused_the_share_of_all_that_misses_is_judged():
+    row = {"refused": 0.95, "missed": 0.045, "draws": 1000, "coverage": 0.1, "conservative": 0, "false_positives": 0}
+    assert simulate.fault(row, 50, 50) == ""
+    assert simulate.fault(row | {"missed": 0.1, "refused": 0.85}, 150, 50) == "misses too often"
+    assert simulate.fault(row | {"refused": 0.05}, 950, 50) == "covers too little"
 
 
 def test_a_cell_fails_only_beyond_its_binomial_interval():
