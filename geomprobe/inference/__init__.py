@@ -16,6 +16,7 @@ from geomprobe.inference.intervals import (
     LEVEL,
     MIN_DEGREES,
     TAIL_DEGREES,
+    TAIL_ROWS,
     Interval,
     degrees,
     heavy_tailed,
@@ -170,7 +171,8 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
 
     A sample of heavy-tailed rows without one that lies far off does not know of it: its value and its standard error
     are both off, and the interval, narrow as it is, misses. So more degrees of freedom are asked for where the tail of
-    the lengths is heavy (a mixture of short and long rows has them, a tail that goes on has not). Counts and slopes of
+    the lengths is heavy (a mixture of short and long rows has them, a tail that goes on has not), and norm_cv, which is
+    all lengths, has no interval where there are too few rows to tell. Counts and slopes of
     eigenvalues are steadier there than their influences, and labelled conservative.
 
     Parameters
@@ -187,6 +189,10 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
         Cluster numbers from 0.
     """
     influence = _influence_of(found, definition, work, value, clusters)
+    if found.name == "norm_cv" and int(clusters.max()) + 1 < TAIL_ROWS:
+        return Influence(
+            value, None, refused=f"under {TAIL_ROWS} independent rows do not show the tail of their lengths"
+        )
     if influence.rows is None or found.name not in (*LENGTHS, *SLOPES) or not work.heavy_tailed:
         return influence
     if found.name in SLOPES:

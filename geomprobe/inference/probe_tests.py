@@ -76,7 +76,7 @@ class Discordant:
         return off / np.sqrt(variance) if variance > 0 else np.inf * np.sign(off) if off else 0.0
 
     def p_equivalence(self, margin: float, *, exact: bool) -> float:
-        """Return a p-value of "the difference is at least the margin", by two one-sided score tests (Tango 1998, eq. 5).
+        """Return a p-value of "the difference is at least the margin", by two one-sided score tests (Tango 1998).
 
         Exact, it needs no more than that few rows tell the two apart: classifiers so far apart are told apart by at
         least that share of all rows, and so by at least that share, times the mean size over the largest, of all

@@ -165,8 +165,7 @@ class Cloud:
 
     def _resolved(self, matrix: str, keep: int) -> Spectrum:
         """Return the spectrum of a matrix of the state, from float64 blocks where float32 cannot resolve its end."""
-        final = self.state.work_eps < 1e-10
-        spectrum = spectrum_of(getattr(self.state, matrix), keep, vectors=self.influences and final)
+        spectrum = spectrum_of(getattr(self.state, matrix), keep, vectors=self.influences)
         if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.exact_state is not self.state:
             return spectrum_of(getattr(self.exact_state, matrix), keep, vectors=self.influences)
         return spectrum

@@ -354,8 +354,8 @@ by `python tests/calibration/simulate.py` from the counts beside it; the rules t
 All draws have seeds of {FIRST_SEED:,} and above. The rules of the method, that which refuses heavy tails and the choice
 between slope and leave-one-out among them, were made on draws of other seeds, and were not changed after these. One
 label was given after them: counts and slopes of eigenvalues are called conservative where tails are heavy, since the
-first draws of heavy-tailed 200 × 128 showed that they cover nearly always. It moves no interval. And one rule of judging:
-at first the few intervals that are given where most draws are refused were judged by their own coverage.
+first draws of heavy-tailed 200 × 128 showed that they cover nearly always. It moves no interval. So was one rule of
+judging: at first the few intervals that are given where most draws are refused were judged by their own coverage.
 
 - **c**: the product labels the interval conservative; **–**: it gives no valid interval (each in most draws).
 - **!**: the cell fails: its 99 % binomial interval lies below 93 % (coverage), above 97 % (coverage without the label
@@ -412,8 +412,8 @@ def named(row: tuple) -> str:
 def failures(table: pd.DataFrame) -> str:
     """Return the section of every cell that fails, with figures."""
     lines = [
-        f"- {named(row)}: {row.fault}; coverage {100 * row.coverage:.1f} % of {row.given} intervals in {row.draws} draws, "
-        f"false positives {100 * row.false_positives:.1f} %\n"
+        f"- {named(row)}: {row.fault}; coverage {100 * row.coverage:.1f} % of {row.given} intervals in {row.draws} "
+        f"draws, false positives {100 * row.false_positives:.1f} %\n"
         for row in table[table["fault"] != ""].itertuples()
     ]
     text = "## What is not calibrated\n\n" + ("".join(lines) or "No cell fails.\n") + "\n"
@@ -428,8 +428,8 @@ def selected(table: pd.DataFrame) -> str:
     """Return the section of what is refused in most draws but given in some, of which too few cover."""
     known = table[(table["refused"] > 0.5) & (table["given"] > 0) & (table["coverage"] < 0.93)]
     lines = [
-        f"| {row.cloud} | {row.n} × {row.d} | {row.metric}{'' if row.view == 'raw' else f' ({row.view})'} | {row.draws} "
-        f"| {row.given} | {round(row.missed * row.draws)} | {100 * row.missed:.1f} |\n"
+        f"| {row.cloud} | {row.n} × {row.d} | {row.metric}{'' if row.view == 'raw' else f' ({row.view})'} "
+        f"| {row.draws} | {row.given} | {round(row.missed * row.draws)} | {100 * row.missed:.1f} |\n"
         for row in known.itertuples()
     ]
     if not lines:

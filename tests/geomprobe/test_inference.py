@@ -563,7 +563,7 @@ def test_equivalence_of_few_discordant_rows_is_never_claimed_too_often():
 @pytest.mark.parametrize("n", [600, 872])
 @pytest.mark.parametrize("losses", [0, 0.005, 0.03])
 def test_score_test_of_equivalence_errs_as_often_as_it_says(n, losses):
-    """Exactly, at a difference of the margin: the t test is wrong in 9 % of draws where nothing points the other way."""
+    """Exactly, at a difference of the margin; the t test errs in 9 % of draws where all rows point one way."""
     counts, wrong = np.arange(90), 0.0
     first, second = stats.binom.pmf(counts, n, losses), stats.binom.pmf(counts, n, losses + 0.02)  # near multinomial
     for c in np.flatnonzero(first > 1e-6):
