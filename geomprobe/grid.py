@@ -358,7 +358,7 @@ def measure_pairs(
             for first, name in ((True, pair.a), (False, pair.b))
             for cell in pair.cells(first)
         ]
-        choices = (similarities.ROWS, similarities.PERMUTATIONS, pair.scored, pair.mapped)
+        choices = (similarities.ROWS, similarities.PERMUTATIONS, pair.scored, pair.mapped, tuple(SIMILARITY_COLUMNS))
         return hash_bytes("similarity", repr(choices), *sides)
 
     tables: dict[similarities.Pair, pd.DataFrame] = {}
@@ -378,7 +378,8 @@ def measure_pairs(
                 vectors[name] = found.vectors
             except CELL_ERRORS:
                 continue
-    rows = texts.geometry[similarities.sample(len(texts.geometry), seed)]
+    read = similarities.sample(len(texts.geometry), seed)
+    rows, clusters = texts.geometry[read], texts.task.geometry_rows.clusters[read]
 
     def send(pair: similarities.Pair) -> Any:
         if pair.a not in vectors or pair.b not in vectors:
@@ -394,7 +395,7 @@ def measure_pairs(
             return None, False
         pair, first, second = sent
         try:
-            return similarities.pair_table(pair, first, second, len(texts.geometry), seed), True
+            return similarities.pair_table(pair, first, second, clusters, len(texts.geometry), seed), True
         except CELL_ERRORS as error:
             failed = failed_cell("similarity", error)[0]["results"]
             return failed.assign(a=pair.a, b=pair.b, level="checkpoint", pooling=pair.pooling), False

@@ -122,9 +122,9 @@ INFLUENCE_COLUMNS: dict[str, str] = {
     "extra": "Float64",
 }
 
-# How alike two encoders or layers are on the same rows; `null_mean`, `null_sd` and `p` are those of the permutation
-# null, where one was drawn. At level "objective" a and b are groups: a mean over pairs of seeds, and where a is b the
-# most that a similarity of two groups can reach.
+# How alike two encoders or layers are on the same rows, with the interval as in RESULT_COLUMNS; `null_mean`, `null_sd`
+# and `p` are those of the permutation null, where one was drawn. At level "objective" a and b are groups: a mean over
+# pairs of seeds, and where a is b the most that a similarity of two groups can reach.
 SIMILARITY_COLUMNS: dict[str, str] = {
     "a": "string",
     "b": "string",
@@ -135,6 +135,10 @@ SIMILARITY_COLUMNS: dict[str, str] = {
     "layer_b": "Int64",
     "metric": "string",
     "value": "Float64",
+    "se": "Float64",
+    "ci_low": "Float64",
+    "ci_high": "Float64",
+    "ci_method": "string",
     "null_mean": "Float64",
     "null_sd": "Float64",
     "p": "Float64",

@@ -71,7 +71,9 @@ def sample(n: int, seed: int) -> np.ndarray:
     return np.arange(n) if n <= ROWS else np.sort(np.random.default_rng(seed).choice(n, ROWS, replace=False))
 
 
-def pair_table(pair: Pair, first: Mapping[int, Any], second: Mapping[int, Any], n: int, seed: int) -> pd.DataFrame:
+def pair_table(
+    pair: Pair, first: Mapping[int, Any], second: Mapping[int, Any], clusters: Any, n: int, seed: int
+) -> pd.DataFrame:
     """Return the rows of a pair.
 
     Parameters
@@ -79,6 +81,8 @@ def pair_table(pair: Pair, first: Mapping[int, Any], second: Mapping[int, Any], 
     pair : Pair
     first, second : mapping of layer to array-like of shape (n_read, d)
         Vectors of a and of b of the same rows.
+    clusters : array-like of shape (n_read,) or None
+        Rows with the same value are not independent.
     n : int
         Rows that these were sampled from.
     seed : int
@@ -92,7 +96,7 @@ def pair_table(pair: Pair, first: Mapping[int, Any], second: Mapping[int, Any], 
     where = {"a": pair.a, "b": pair.b, "level": "checkpoint", "pooling": pair.pooling}
     frames = []
     for layer_a, layer_b in pair.scored:
-        found = similarity(first[layer_a], second[layer_b], permutations=PERMUTATIONS, seed=seed)
+        found = similarity(first[layer_a], second[layer_b], clusters=clusters, permutations=PERMUTATIONS, seed=seed)
         frames.append(found.assign(layer_a=layer_a, layer_b=layer_b))
     if pair.mapped:
         values = similarity_map([first[k] for k in pair.mapped[0]], [second[k] for k in pair.mapped[1]], MAP)
@@ -144,4 +148,5 @@ def with_groups(similarities: pd.DataFrame, groups: Mapping[str, Sequence[str]])
     )
     means = means.reset_index().assign(level="objective", status="ok")
     means["note"] = "mean over " + means.pop("seeds").astype(str) + " pairs of seeds"
+    means["ci_method"] = "no valid interval: a mean over pairs of seeds, which share seeds and rows"
     return table(pd.concat([similarities, means], ignore_index=True), SIMILARITY_COLUMNS)

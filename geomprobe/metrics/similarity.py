@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,10 @@ from geomprobe.vectors import Rows, unit_rows
 
 NEIGHBOURS = 10
 RSA_ROWS = 2000
-COLUMNS = ("metric", "value", "null_mean", "null_sd", "p", "n", "status", "note")
+COLUMNS = (
+    *("metric", "value", "se", "ci_low", "ci_high", "ci_method"),
+    *("null_mean", "null_sd", "p", "n", "status", "note"),
+)
 
 
 class Side:
@@ -66,11 +69,17 @@ class Side:
         return unit_rows(self.x)
 
     @cached_property
-    def neighbours(self) -> np.ndarray:
-        """Row numbers of the nearest directions, shape (n, NEIGHBOURS)."""
+    def ranked(self) -> np.ndarray:
+        """Row numbers of the nearest directions, nearest first, shape (n, 3·NEIGHBOURS): where rows are left out, as
+        the jackknife does, others move up."""
         if self.n <= NEIGHBOURS:
             raise NotApplicable(f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} rows")
-        return nearest(self.z - self.z.mean(0), NEIGHBOURS)[1].numpy()
+        return nearest(self.z - self.z.mean(0), min(3 * NEIGHBOURS, self.n - 1))[1].numpy()
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """Row numbers of the nearest directions, shape (n, NEIGHBOURS)."""
+        return self.ranked[:, :NEIGHBOURS]
 
     @cached_property
     def ranks(self) -> np.ndarray:
@@ -123,15 +132,31 @@ def linear_cka(a: Side, b: Side) -> float:
     return cross / float(np.sqrt(a.self_product * b.self_product))
 
 
-def _hsic(cross: float, a: torch.Tensor, b: torch.Tensor) -> float:
-    """Return n(n−3) times the unbiased HSIC of two linear kernels, from ‖XᵀY‖_F² and the squared lengths of rows.
+Number = TypeVar("Number", float, np.ndarray)
+
+
+def hsic(cross: Number, product: Number, a: Number, b: Number, n: int) -> Number:
+    """Return n(n−3) times the unbiased HSIC of two linear kernels, float or one for each of several samples.
 
     Song et al. (2012), JMLR 13, eq. 5, for centred rows: there K1 = 0, so K without its diagonal has K̃1 = −diag K,
     and all terms need O(nd²) instead of O(n²d).
+
+    Parameters
+    ----------
+    cross : float or ndarray
+        ‖XᵀY‖_F².
+    product : float or ndarray
+        Sum over rows of the product of their squared lengths.
+    a, b : float or ndarray
+        Sums of these squared lengths.
+    n : int
+        Rows.
     """
-    n = len(a)
-    product = float(a @ b)
-    return cross - product + float(a.sum() * b.sum()) / ((n - 1) * (n - 2)) - 2 * product / (n - 2)
+    return cross - product + a * b / ((n - 1) * (n - 2)) - 2 * product / (n - 2)
+
+
+def _hsic(cross: float, a: torch.Tensor, b: torch.Tensor) -> float:
+    return hsic(cross, float(a @ b), float(a.sum()), float(b.sum()), len(a))
 
 
 def linear_cka_unbiased(a: Side, b: Side) -> float:
@@ -169,14 +194,23 @@ def mutual_knn(a: Side, b: Side) -> float:
     return float(_shared(a, b).mean())
 
 
-def _kernel(side: Side, rows: np.ndarray) -> np.ndarray:
-    """Return z_i·z_j − mean over l≠i of z_i·z_l for the given neighbours j of each row i, shape of rows."""
-    z, near = side.z, torch.from_numpy(rows)
-    row_means = ((z @ z.sum(0)) - 1) / (side.n - 1)
+def cosines_with(side: Side, near: np.ndarray) -> np.ndarray:
+    """Return the cosines of each row with some others, (n, m), from their row numbers of that shape."""
+    z, others = side.z, torch.from_numpy(near)
     step = max(1, 2**22 // (near.shape[1] * z.shape[1]))  # vectors of neighbours are gathered a block at a time
-    parts = zip(z.split(step), near.split(step), strict=True)
-    cosine = torch.cat([torch.einsum("nd,nkd->nk", block, z[found]) for block, found in parts])
-    return (cosine - row_means[:, None]).numpy()
+    parts = zip(z.split(step), others.split(step), strict=True)
+    return torch.cat([torch.einsum("nd,nkd->nk", block, z[found]) for block, found in parts]).numpy()
+
+
+def cosine_row_means(side: Side, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean cosine of each row with all others, of some rows where these are given, float64 (n,)."""
+    z = side.z if rows is None else side.z[torch.from_numpy(rows)]
+    return ((z @ z.sum(0) - 1) / (len(z) - 1)).numpy()
+
+
+def _kernel(side: Side, near: np.ndarray) -> np.ndarray:
+    """Return z_i·z_j − mean over l≠i of z_i·z_l for the given neighbours j of each row i, shape of near."""
+    return cosines_with(side, near) - cosine_row_means(side)[:, None]
 
 
 def cknna(a: Side, b: Side) -> float:
@@ -293,7 +327,14 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 
 
 def similarity(
-    first: Any, second: Any, *, metrics: Sequence[str] | None = None, permutations: int = 100, seed: int = 0
+    first: Any,
+    second: Any,
+    *,
+    metrics: Sequence[str] | None = None,
+    clusters: Any = None,
+    permutations: int = 100,
+    intervals: bool = True,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Compare two sets of vectors of the same rows.
 
@@ -303,15 +344,20 @@ def similarity(
         numpy or torch, any float type; row i of both belongs to the same text.
     metrics : sequence of str, optional
         Names of SIMILARITIES; default: all.
+    clusters : array-like of shape (n,), optional
+        Rows with the same value are not independent; for intervals.
     permutations : int
         Random orders of the second side's rows that the null distribution is drawn from; 0 for none.
+    intervals : bool
+        Whether to fill se, ci_low, ci_high and ci_method: the 95 % interval for the expected value at this number of
+        rows, and how it was made.
     seed : int
 
     Returns
     -------
     DataFrame
-        Columns metric, value, null_mean, null_sd, p (share of the null at least as extreme, the identity counted), n,
-        status, note. RSA reads a seeded sample of at most 2,000 rows, and says so.
+        Columns metric, value, se, ci_low, ci_high, ci_method, null_mean, null_sd, p (share of the null at least as
+        extreme, the identity counted), n, status, note. RSA reads a seeded sample of at most 2,000 rows, and says so.
 
     Raises
     ------
@@ -328,13 +374,25 @@ def similarity(
     if a.n < 2:
         raise ValueError(f"similarity needs at least two rows, not {a.n}")
     together = [name for name in chosen if name != "rsa_spearman" or a.n <= RSA_ROWS]
+    if clusters is not None and len(clusters) != a.n:
+        raise ValueError(f"clusters must have a value a row: {len(clusters)} for {a.n} rows")
     rows = _rows(together, a, b, permutations, np.random.default_rng(seed), None)
+    fill = _intervals if intervals else lambda *_: None
+    fill(rows, a, b, clusters)
     if len(together) < len(chosen):
         rng = np.random.default_rng(seed)
         sample = np.sort(rng.choice(a.n, RSA_ROWS, replace=False))
         sampled = Side(a.x[sample]), Side(b.x[sample])
-        rows |= _rows(["rsa_spearman"], *sampled, permutations, rng, f"seeded sample of {RSA_ROWS:,} rows")
+        more = _rows(["rsa_spearman"], *sampled, permutations, rng, f"seeded sample of {RSA_ROWS:,} rows")
+        fill(more, *sampled, None if clusters is None else np.asarray(clusters)[sample])
+        rows |= more
     return pd.DataFrame([rows[name] for name in chosen], columns=list(COLUMNS))
+
+
+def _intervals(rows: dict[str, dict[str, Any]], a: Side, b: Side, clusters: Any) -> None:
+    from geomprobe.inference.similarity import with_intervals  # which imports this module
+
+    with_intervals(rows, a, b, clusters)
 
 
 def _rows(

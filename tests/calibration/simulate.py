@@ -57,8 +57,10 @@ CLOUD = (
     *("rogue_share_1", "rogue_share_3", "norm_cv", "partition_isotropy"),
 )
 DECLARED = ("alignment", "class_alignment", "class_separation", "lidar")
-GROUPS = {"cloud": CLOUD, "neighbours": ("intrinsic_dimension",), "declared": DECLARED}
-"""Metrics that are drawn together: of the cloud alone, those that search for neighbours, of pairs and classes."""
+ALIKE = ("linear_cka", "linear_cka_unbiased", "procrustes", "mutual_knn", "cknna", "rsa_spearman")
+GROUPS = {"cloud": CLOUD, "neighbours": ("intrinsic_dimension",), "declared": DECLARED, "similarities": ALIKE}
+"""Metrics that are drawn together: of the cloud alone, those that search for neighbours, of pairs and classes, of two
+encoders."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def one_draw(cell: Cell, seed: int, metrics: Sequence[str], bootstrap: int) -> l
 
     rng = np.random.default_rng([seed, cell.n, cell.d, CLOUDS.index(cell.cloud)])
     first, second, clusters = draw(cell, rng)
+    if set(metrics) & set(ALIKE):
+        return similarities(seed, first, second, clusters, metrics)
     clouds, labels, positives = [first, second], None, None
     if set(metrics) & set(DECLARED):
         clouds, labels, positives, clusters = declare(cell, clouds, clusters)
@@ -149,12 +153,37 @@ def one_draw(cell: Cell, seed: int, metrics: Sequence[str], bootstrap: int) -> l
         if a["status"] != "ok":
             continue
         p = None if left is None or right is None else inference.paired_difference(left, right, numbers).p
-        label = "refused" if pd.isna(a["se"]) else "conservative" if "conservative" in a["ci_method"] else ""
         low, high = booted.get(a["metric"], (None, None)) if a["view"] == "raw" else (None, None)
         numbers_of = {"value": a["value"], "se": a["se"], "low": a["ci_low"], "high": a["ci_high"], "p": p}
-        place = {"seed": seed, "metric": a["metric"], "view": a["view"], "label": label}
+        place = {"seed": seed, "metric": a["metric"], "view": a["view"], "label": label(a)}
         rows.append({**place, **numbers_of, "boot_low": low, "boot_high": high})
     return rows
+
+
+def label(row: pd.Series | dict) -> str:
+    """Return how the product labels an interval: "" for a plain one, "conservative" or "refused"."""
+    return "refused" if pd.isna(row["se"]) else "conservative" if "conservative" in row["ci_method"] else ""
+
+
+def similarities(
+    seed: int, first: np.ndarray, second: np.ndarray, clusters: np.ndarray | None, names: Sequence[str]
+) -> list[dict]:
+    """Return the rows of `one_draw` for how alike the two encoders are; there is no test, for there is no third."""
+    from geomprobe.metrics.similarity import similarity
+
+    found = similarity(first, second, metrics=names, clusters=clusters, permutations=0)
+    return [
+        {"seed": seed, "metric": row["metric"], "view": "raw", "label": label(row), "value": row["value"]}
+        | {
+            "se": row["se"],
+            "low": row["ci_low"],
+            "high": row["ci_high"],
+            "p": None,
+            "boot_low": None,
+            "boot_high": None,
+        }
+        for row in found[found["status"] == "ok"].to_dict("records")
+    ]
 
 
 def naive_bootstrap(

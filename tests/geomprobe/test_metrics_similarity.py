@@ -1,12 +1,15 @@
 """Similarity of two encoders: plain formulas, declared invariances, honest nulls."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
 
 from geomprobe.common import UsageError
+from geomprobe.inference import shards
+from geomprobe.inference.similarity import influence
 from geomprobe.metrics.pairs import nearest
 from geomprobe.metrics.similarity import (
     COLUMNS,
@@ -203,3 +206,91 @@ def test_neighbours_are_gathered_in_blocks():
     cosines = (many.z @ many.z.T).numpy()
     expected = np.take_along_axis(cosines, many.neighbours, 1) - (cosines.sum(1, keepdims=True) - 1) / 1_999
     np.testing.assert_allclose(many.near_kernel, expected, atol=1e-12)
+
+
+class TestIntervals:
+    @pytest.mark.parametrize("name", ["linear_cka", "linear_cka_unbiased"])
+    def test_influence_of_cka_is_exactly_what_leaving_a_row_out_does(self, pair, name):
+        a, b = (Side(x) for x in pair)
+        compute = SIMILARITIES[name].compute
+        value = compute(a, b)
+        left = np.array([compute(*(Side(np.delete(x, i, 0)) for x in pair)) for i in range(N)])
+        moved = (N - 1) * (value - left)
+        found = influence(name, a, b, value, np.arange(N))
+        assert found.rows == pytest.approx(moved - moved.mean(), abs=1e-10)
+
+    @pytest.mark.parametrize("name", ["procrustes", "rsa_spearman"])
+    def test_influence_is_near_what_leaving_a_row_out_does(self, name):
+        rng = np.random.default_rng(1)
+        x = rng.normal(size=(150, 5)) + 0.4
+        y = x[:, :4] * [2, 1, 1, 0.5] + 0.7 * rng.normal(size=(150, 4))
+        compute = SIMILARITIES[name].compute
+        value = compute(Side(x), Side(y))
+        left = np.array([compute(Side(np.delete(x, i, 0)), Side(np.delete(y, i, 0))) for i in range(0, 150, 3)])
+        moved = 149 * (value - left)
+        found = influence(name, Side(x), Side(y), value, np.arange(150)).rows[::3]
+        assert np.corrcoef(found, moved)[0, 1] > 0.98
+        assert found.std() == pytest.approx(moved.std(), rel=0.1)
+
+    @pytest.mark.parametrize("name", ["mutual_knn", "cknna"])
+    def test_jackknife_of_neighbours_is_the_slow_one_from_one_search(self, name):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(200, 6)) + 0.3
+        y = x + rng.normal(size=x.shape)
+        clusters = np.arange(200) // 2
+        home = shards.shards(clusters, 0)
+        compute = SIMILARITIES[name].compute
+        values = np.array([compute(Side(x[home != s]), Side(y[home != s])) for s in range(20)])
+        found = influence(name, Side(x), Side(y), compute(Side(x), Side(y)), clusters)
+        assert found.rows == pytest.approx(shards.spread(values, home), abs=1e-9)
+        assert similarity(x, y, metrics=[name], clusters=clusters)["ci_method"].item() == (
+            "delete-a-shard jackknife, 100 clusters, conservative"
+        )
+
+    def test_standard_errors_are_the_spread_of_fresh_samples(self):
+        """No smaller than it for any, and not much larger but for the similarities of neighbours, which say so."""
+        drawn = []
+        for seed in range(60):
+            rng = np.random.default_rng(seed)
+            shared = rng.normal(size=(120, 10)) * np.arange(1, 11) ** -0.5
+            x, y = (shared + 0.7 * rng.normal(size=shared.shape) * np.arange(1, 11) ** -0.5 for _ in range(2))
+            drawn.append(similarity(x, y, permutations=0).set_index("metric"))
+        spread = pd.concat([frame["value"] for frame in drawn], axis=1).std(axis=1)
+        ratio = pd.concat([frame["se"].astype(float) for frame in drawn], axis=1).mean(axis=1) / spread
+        assert (ratio > 0.8).all(), ratio
+        assert (ratio.drop(["mutual_knn", "cknna"]) < 1.3).all(), ratio
+        methods = pd.concat([frame["ci_method"] for frame in drawn], axis=1)
+        assert methods.loc["linear_cka"].eq("influence function").mean() > 0.9
+
+    def test_equal_sides_are_equal_without_error(self, pair):
+        found = similarity(pair[0], 3 * pair[0] + 1, permutations=0).set_index("metric")
+        assert found["se"].drop(["mutual_knn", "cknna", "rsa_spearman"]).astype(float).max() < 1e-9
+
+    def test_sides_without_anything_in_common_are_conservative(self):
+        rng = np.random.default_rng(0)
+        found = similarity(rng.normal(size=(200, 16)), rng.normal(size=(200, 12)), permutations=0)
+        assert found["ci_method"].str.contains("conservative").all()
+
+    def test_clusters_widen_and_heavy_tails_are_refused(self):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(150, 8))
+        y = x + rng.normal(size=x.shape)
+        names = ["linear_cka", "procrustes"]
+        alone = similarity(x, y, metrics=names)
+        twice = similarity(*(np.repeat(z, 2, 0) for z in (x, y)), metrics=names, clusters=np.repeat(np.arange(150), 2))
+        assert twice["se"].tolist() == pytest.approx(alone["se"].tolist(), rel=0.05)
+        y[0] *= 1e4
+        heavy = similarity(x, y, metrics=names)
+        assert heavy["ci_method"].eq("no valid interval: the lengths of the rows have a heavy tail").all()
+        assert heavy["se"].isna().all()
+        with pytest.raises(ValueError, match="150 rows"):
+            similarity(x, y, clusters=np.arange(20))
+
+    @pytest.mark.parametrize("n", [2, 3, 4, 5, 9, 11, 12, 25])
+    def test_few_rows_have_an_interval_or_say_why_not(self, n):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(n, 5))
+        found = similarity(x, x + rng.normal(size=x.shape), permutations=0)
+        for row in found[found["status"] == "ok"].to_dict("records"):
+            assert np.isfinite(row["value"])
+            assert (row["se"] is None or np.isnan(row["se"])) == row["ci_method"].startswith("no valid interval"), row

@@ -102,7 +102,9 @@ def test_the_ceiling_of_seeds():
     runs |= {name: rng.standard_normal(base.shape) + 0.3 * base for name in ("b1", "b2")}
     found = []
     for pair in similarities.pairs({name: [4] for name in runs}, ["mean"], maps=False):
-        found.append(similarities.pair_table(pair, {4: runs[pair.a]}, {4: runs[pair.b]}, 60, 0).assign(task="toy"))
+        found.append(
+            similarities.pair_table(pair, {4: runs[pair.a]}, {4: runs[pair.b]}, None, 60, 0).assign(task="toy")
+        )
     frame = table(pd.concat(found), SIMILARITY_COLUMNS)
     groups = {"A": ["a1", "a2", "a3"], "B": ["b1", "b2"]}
     added = similarities.with_groups(frame, groups)
@@ -122,6 +124,6 @@ def test_many_rows_are_sampled_alike_and_said_so(monkeypatch):
     assert (rows == similarities.sample(200, 1)).all()
     (pair,) = similarities.pairs({"a": [1], "b": [1]}, ["mean"], maps=False)
     X = np.random.default_rng(0).standard_normal((200, 5))[rows]
-    frame = similarities.pair_table(pair, {1: X}, {1: 2 * X}, 200, 0)
+    frame = similarities.pair_table(pair, {1: X}, {1: 2 * X}, None, 200, 0)
     assert set(frame["note"]) == {"seeded sample of 30 of 200 rows"}
     assert frame.set_index("metric").loc["linear_cka", "value"] == pytest.approx(1)
