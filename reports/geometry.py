@@ -6,7 +6,7 @@ from typing import Any
 
 from reports.blocks import Block, Figure, Line, Section, Table, cell, figure, line, table, text
 from reports.facts import Facts, Row
-from reports.formats import clean, count, finite, listed, number, p_value, words
+from reports.formats import clean, count, finite, interval, listed, number, p_value, words
 from reports.tables import by_pooling, forest, legend, lettered, measured, sides, value_table
 from reports.wording import slug
 
@@ -264,13 +264,18 @@ def similarity_table(facts: Facts) -> list[Table]:
         if r["level"] == "objective" and r["a"] == r["b"]
     }
     deepest = {(r["a"], r["b"]): max(x["layer_a"] for x in rows if (x["a"], x["b"]) == (r["a"], r["b"])) for r in rows}
+    known = any(r["ci_low"] is not None for r in rows)
     lines = []
     for r in rows:
         if r["layer_a"] != deepest[r["a"], r["b"]]:
             continue
         ceilings = [within.get((side, *(r[k] for k in keys))) for side in (r["a"], r["b"])] if within else []
         chance = number(r["null_mean"], 3) + (f" ± {number(r['null_sd'], 3)}" if r["null_sd"] is not None else "")
-        numbers = [cell(number(v, 3), v) for v in (r["value"], *ceilings)]
+        shown = interval(r["ci_low"], r["ci_high"], 3) + (
+            " conservative" if "conservative" in (r["ci_method"] or "") else ""
+        )
+        numbers = [cell(number(r["value"], 3), r["value"]), *([cell(shown or "none", r["ci_low"])] if known else [])]
+        numbers += [cell(number(v, 3), v) for v in ceilings]
         names = (r["task"], r["pooling"], lettered(facts, r["a"]), lettered(facts, r["b"]), words(r["metric"]))
         lines.append(
             line(
@@ -280,6 +285,7 @@ def similarity_table(facts: Facts) -> list[Table]:
             )
         )
     heads = [("task", False), ("pooling", False), ("of", False), ("and", False), ("similarity", False), ("value", True)]
+    heads += [("95 % interval", True)] if known else []
     heads += [("seeds of the first", True), ("seeds of the second", True)] if within else []
     heads += [("by chance", True), ("p", True), ("n", True)]
     caption = "How alike the models are on the same rows, at the deepest layer. By chance: rows of one side shuffled."

@@ -199,6 +199,25 @@ def test_groups_are_as_alike_as_their_seeds_allow(make_results):
     assert names[5:8] == ["value", "seeds of the first", "seeds of the second"]
 
 
+def test_similarities_show_their_intervals(make_results):
+    from geomprobe.results import SIMILARITY_COLUMNS, table
+
+    results = make_results(models=("m", "h"), **SMALL)
+    place = {"task": "sst2", "pooling": "mean", "layer_a": 4, "layer_b": 4, "n": 872, "a": "m", "b": "h"}
+    place |= {"level": "checkpoint", "value": 0.5, "null_mean": 0.1, "null_sd": 0.01, "p": 0.02}
+    known = {"se": 0.05, "ci_low": 0.4, "ci_high": 0.6, "ci_method": "influence function, conservative"}
+    results.similarities = table(
+        [
+            place | known | {"metric": "linear_cka"},
+            place | {"metric": "mutual_knn", "ci_method": "no valid interval: so"},
+        ],
+        SIMILARITY_COLUMNS,
+    )
+    found = next(b for b in walk(build_view(results)) if b.get("id") == "similarities")
+    assert [column["name"] for column in found["columns"]][5:8] == ["value", "95 % interval", "by chance"]
+    assert [row["cells"][6]["text"] for row in found["rows"]] == ["[0.400, 0.600] conservative", "none"]
+
+
 def test_baselines_stand_beside_a_pair_and_are_no_side_of_it(make_results):
     import pandas as pd
 
