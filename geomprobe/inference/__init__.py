@@ -27,7 +27,7 @@ from geomprobe.inference.intervals import (
 from geomprobe.inference.probe_tests import Discordant
 from geomprobe.metrics import cloud_of, hypersphere, measure_clouds, reads_directions
 from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum
-from geomprobe.metrics.registry import STANDARD, Metric, Value
+from geomprobe.metrics.registry import STANDARD, Metric, Value, lidar_objects
 from geomprobe.results import RESULT_COLUMNS
 from geomprobe.vectors import unit_rows
 
@@ -53,6 +53,10 @@ RESOLUTION = 1e-9
 UNDERFLOW = 1e-140
 """Below it squares leave float64."""
 CLASSES = {"class_alignment": sphere.class_alignment, "class_separation": sphere.class_separation}
+NEIGHBOUR_ROWS = 30
+"""Fewest independent rows for an interval of the intrinsic dimension: of 15, it covers 84 %."""
+HUB_SHARE = 1 / 8
+"""Largest share of the rows that have the same one among their two nearest; beyond it their ratios go together."""
 LIDAR_OBJECTS = 10
 """Fewest objects a dimension for an interval of LiDAR: with fewer, its eigenvalues move far from linearly."""
 LENGTHS = (
@@ -188,11 +192,11 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
     clusters : int64 ndarray of shape (n,)
         Cluster numbers from 0.
     """
-    influence = _influence_of(found, definition, work, value, clusters)
     if found.name == "norm_cv" and int(clusters.max()) + 1 < TAIL_ROWS:
         return Influence(
             value, None, refused=f"under {TAIL_ROWS} independent rows do not show the tail of their lengths"
         )
+    influence = _influence_of(found, definition, work, value, clusters)
     if influence.rows is None or found.name not in (*LENGTHS, *SLOPES) or not work.heavy_tailed:
         return influence
     if found.name in SLOPES:
@@ -208,6 +212,8 @@ def _influence_of(found: Metric, definition: str, work: Workspace, value: float,
     name, cloud = found.name, work.cloud
     if name == "uniformity_reference":
         return Influence(value, None, refused="a constant of the dimension")
+    if name == "lidar" and len(lidar_objects(cloud)[2]) < LIDAR_OBJECTS * cloud.d:
+        return Influence(value, None, refused=f"fewer than {LIDAR_OBJECTS} objects a dimension")
     if name == "hubness_skew":
         return Influence(value, None, refused="a few hubs decide the skewness, and how it would vary")
     if cloud.name in KNOWN and definition == STANDARD:
@@ -224,9 +230,9 @@ def _influence_of(found: Metric, definition: str, work: Workspace, value: float,
         if name == "partition_isotropy":
             return _partition_isotropy(cloud, value)
         if name == "intrinsic_dimension":
-            return Influence(value, neighbours.intrinsic_dimension(cloud, clusters))
+            return _intrinsic_dimension(cloud, value, clusters)
         if name == "lidar":
-            return _lidar(cloud, value)
+            return Influence(value, spectral.lidar(cloud, clusters))
         if name.startswith("rogue_share_") and cloud.name == "raw":
             return _rogue_share(work, value, int(name.rsplit("_", 1)[1]))
     if cloud.name == "raw" and definition == STANDARD:
@@ -235,7 +241,9 @@ def _influence_of(found: Metric, definition: str, work: Workspace, value: float,
         if name == "alignment":
             return _alignment(cloud, value, clusters)
         if name in CLASSES:
-            rows, second = CLASSES[name](cloud, clusters)
+            rows, second, fewest = CLASSES[name](cloud, clusters)
+            if fewest < MIN_DEGREES:
+                return Influence(value, None, refused=f"a class has fewer than {MIN_DEGREES:g} independent rows")
             return Influence(value, rows, second_order=second)
         if name == "norm_cv":
             return Influence(value, sphere.norm_cv(cloud))
@@ -269,11 +277,15 @@ def _partition_isotropy(cloud: Cloud, value: float) -> Influence:
     return Influence(value, rows, second_order=float(np.var(rows)) / cloud.n if tied else 0.0)
 
 
-def _lidar(cloud: Cloud, value: float) -> Influence:
-    rows, objects = spectral.lidar(cloud)
-    if objects < LIDAR_OBJECTS * cloud.d:
-        return Influence(value, None, refused=f"fewer than {LIDAR_OBJECTS} objects a dimension")
-    return Influence(value, rows)
+def _intrinsic_dimension(cloud: Cloud, value: float, clusters: np.ndarray) -> Influence:
+    units = int(clusters.max()) + 1
+    if units < NEIGHBOUR_ROWS:
+        return Influence(value, None, refused=f"fewer than {NEIGHBOUR_ROWS} independent rows")
+    rows, most = neighbours.intrinsic_dimension(cloud)
+    if most > HUB_SHARE:
+        return Influence(value, None, refused=f"one row is among the two nearest of {most:.0%} of all rows")
+    # neighbours in a cluster are counted as such, and as neighbours
+    return Influence(value, rows, second_order=float(np.var(rows)) / units if units < cloud.n else 0.0)
 
 
 def _rogue_share(work: Workspace, value: float, k: int) -> Influence:
@@ -310,13 +322,14 @@ def _jackknife(found: Metric, definition: str, cloud: Cloud, value: float, clust
         return result.value if isinstance(result, Value) else float(result)
 
     try:
-        rows = shards.jackknife(cloud, compute, home, rows=reads)
+        try:
+            rows = shards.jackknife(cloud, compute, home, rows=reads)
+        except NeedsRows:
+            rows = shards.jackknife(cloud, compute, home, rows=True)
     except NotApplicable as reason:
         return Influence(value, None, refused=f"not defined once a shard of rows is left out ({reason})")
-    except NeedsRows:
-        rows = shards.jackknife(cloud, compute, home, rows=True)
-    # rows left out give others new neighbours, which moves the value more than other rows would
-    second = float((rows**2).sum()) / cloud.n**2 if found.name == "intrinsic_dimension" else 0.0
+    # rows left out give others new neighbours, and objects fewer dimensions: the value moves more than by other rows
+    second = float((rows**2).sum()) / cloud.n**2 if found.name in ("intrinsic_dimension", "lidar") else 0.0
     return Influence(value, rows, JACKKNIFE, second_order=second)
 
 
@@ -340,7 +353,7 @@ def interval(influence: Influence, clusters: np.ndarray, level: float = LEVEL) -
     if len(contributions) < len(clusters):
         method += f", {len(contributions)} clusters"
     first_order = se**2 - influence.extra
-    rounded = influence.extra == ROUNDING and first_order < influence.extra
+    rounded = influence.extra == ROUNDING and first_order < 2 * influence.extra
     if rounded or 0 < first_order < 3 * influence.second_order:
         method += ", conservative"
     return Interval(se, influence.value - half, influence.value + half, dof, method)

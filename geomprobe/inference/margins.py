@@ -27,7 +27,6 @@ MARGINS: dict[str, Margin] = {
     "rogue_share_1": (0.05, False),
     "rogue_share_3": (0.05, False),
     "norm_cv": (0.02, False),
-    "hubness_skew": (0.25, False),
     "partial_spearman_gold": (0.02, False),
     "partial_spearman_overlap": (0.02, False),
 }

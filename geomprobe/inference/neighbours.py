@@ -36,24 +36,20 @@ def two_nn(ratios: np.ndarray, discard: float = TWONN_DISCARD) -> np.ndarray:
     return moved - moved.mean()
 
 
-def intrinsic_dimension(cloud: Cloud, clusters: np.ndarray) -> np.ndarray:
+def intrinsic_dimension(cloud: Cloud) -> tuple[np.ndarray, float]:
     """Return the influence of each row on the TwoNN dimension, float64 (n,); 0 for rows that were not read.
+
+    The second value is the largest share of the rows that have the same one among their two nearest.
 
     The ratio of a row is made by three rows, itself and its two neighbours, so that it goes together with theirs. To
     count this, each row is given the sum of the influences of these three over √3: the sum of squares then holds
     the products of neighbours, too. Leaving rows out would not do: it gives every row a new neighbour for each that it
-    loses, and an error almost twice too large. Declared clusters are what goes together already.
-
-    Parameters
-    ----------
-    clusters : int64 ndarray of shape (n,)
-        Cluster numbers from 0.
+    loses, and an error almost twice too large.
     """
     found = cloud.point_neighbours(2)
     out = np.zeros(cloud.n)
     moved = two_nn(np.log(found.distances[:, 1] / found.distances[:, 0]))
     out[found.rows] = moved * (cloud.n / len(moved))
-    if int(clusters.max()) + 1 == cloud.n:
-        together = out[found.rows] + out[found.neighbours].sum(1)
-        out[found.rows] = (together - together.mean()) / np.sqrt(3)
-    return out
+    together = out[found.rows] + out[found.neighbours].sum(1)
+    out[found.rows] = (together - together.mean()) / np.sqrt(3)
+    return out, float(np.bincount(found.neighbours.ravel()).max() / len(moved))

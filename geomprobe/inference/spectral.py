@@ -13,6 +13,8 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from geomprobe.metrics import dimension
 from geomprobe.metrics.cloud import Cloud, Spectrum
@@ -269,12 +271,12 @@ class _TraceChanges:
         return torch.stack([root, root + logs, trace, trace * self.trace - plain], 1)
 
 
-def lidar(cloud: Cloud) -> tuple[np.ndarray, int]:
-    """Return the influence of each row on LiDAR, float64 (n,), and the number of objects.
+def lidar(cloud: Cloud, clusters: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on LiDAR, float64 (n,).
 
     With B v_k = λ_k W v_k and v_k·W v_k = 1, object i moves λ_k by (v_k·o_i)² − λ_k·(mean square of v_k·(its views less
-    their mean)), o_i its mean less that of all, both less their mean over objects; the I in W stands still. An
-    object's influence lies on its first row.
+    their mean)), o_i its mean less that of all, both less their mean over objects; the I in W stands still. The
+    influences of objects whose rows share a cluster, by a chain, lie on the first row of them all.
     """
     rows, member, outside, inside = lidar_objects(cloud)
     between, within = dimension.scatters(member, outside, inside)
@@ -286,9 +288,15 @@ def lidar(cloud: Cloud) -> tuple[np.ndarray, int]:
     slope = np.exp(-(p * np.log(p)).sum()) * (inner - float(inner @ share)) / values.sum()
     spread = np.bincount(member, (inside @ vectors) ** 2 @ (slope * values)) / np.bincount(member)
     moved = (outside @ vectors) ** 2 @ slope - spread
+    of = clusters[rows]
+    size = int(clusters.max()) + 1 + len(moved)
+    links = coo_array((np.ones(len(rows)), (of, size - len(moved) + member)), shape=(size, size))
+    component = connected_components(links, directed=False)[1][of]
+    _, first, home = np.unique(component, return_index=True, return_inverse=True)
+    sums = np.bincount(home[np.unique(member, return_index=True)[1]], moved - moved.mean(), minlength=len(first))
     out = np.zeros(cloud.n)
-    out[rows[np.unique(member, return_index=True)[1]]] = (moved - moved.mean()) * (cloud.n / len(moved))
-    return out, len(moved)
+    out[rows[first]] = sums * (cloud.n / len(moved))
+    return out
 
 
 def partition_isotropy(cloud: Cloud) -> tuple[np.ndarray, bool]:

@@ -17,6 +17,8 @@ from geomprobe.metrics.cloud import Cloud
 from geomprobe.vectors import unit_rows
 
 CHECKED_ROWS = 256
+CLASS_ROWS = 4096
+"""Most rows, of CHECKED_ROWS clusters, that are read for what classes hold beyond row means."""
 SAMPLED_COLUMNS = 2048
 
 
@@ -183,14 +185,19 @@ def _class_interaction(cloud: Cloud, mine: np.ndarray, clusters: np.ndarray) -> 
 
     From the squared products of the sums over CHECKED_ROWS seeded clusters of rows, each less the mean of its class.
     """
-    used = np.unique(clusters[mine >= 0])
-    chosen = np.random.default_rng(cloud.seed).choice(used, min(len(used), CHECKED_ROWS), replace=False)
+    used, sizes = np.unique(clusters[mine >= 0], return_counts=True)
+    order = np.random.default_rng(cloud.seed).permutation(len(used))[:CHECKED_ROWS]
+    chosen = used[order[np.cumsum(sizes[order]) <= CLASS_ROWS]]
     rows = np.flatnonzero((mine >= 0) & np.isin(clusters, chosen))
+    if not len(rows):
+        return 0.0
     z = unit_rows(cloud.take(rows)).cpu().numpy()
-    codes, homes = (np.unique(x[rows], return_inverse=True)[1] for x in (mine, clusters))
+    codes = np.unique(mine[rows], return_inverse=True)[1]
+    # the rows of a cluster in a class
+    homes = np.unique(np.column_stack([clusters[rows], codes]), axis=0, return_inverse=True)[1].ravel()
     means = np.zeros((int(codes.max()) + 1, cloud.d))
     np.add.at(means, codes, z)
-    sums = np.zeros((len(chosen), cloud.d))
+    sums = np.zeros((int(homes.max()) + 1, cloud.d))
     np.add.at(sums, homes, z - (means / np.bincount(codes)[:, None])[codes])
     m, lost = len(sums), len(means)
     if m <= lost:  # no two clusters of a class are among them
@@ -200,38 +207,48 @@ def _class_interaction(cloud: Cloud, mine: np.ndarray, clusters: np.ndarray) -> 
     return 4 * mean * (m / len(rows)) ** 2
 
 
-def class_alignment(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float]:
+def _independent(mine: np.ndarray, clusters: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Return in how many clusters the rows of each class lie."""
+    return np.array([len(np.unique(clusters[mine == c])) for c in used])
+
+
+def class_alignment(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
     """Return the influence of each row on the mean squared distance within classes, class sizes held fixed.
 
-    The second value is the variance of the second-order term, that of a mean over pairs in each class.
+    The second value is the variance of the second-order term, that of a mean over pairs in each class; the third the
+    clusters of the class that lies in fewest. The mean of each class is taken from its G_c clusters, so that their
+    influences are too small by √(1 − 1/G_c); this is made good.
     """
     mine, counts, distances = _class_distances(cloud)
     used = np.flatnonzero(counts > 1)
+    units = _independent(mine, clusters, used)
     out = _empty(cloud)
-    for c in used:
+    for c, g in zip(used, units, strict=True):
         rows = mine == c
         means = distances[rows, c] * (counts[c] / (counts[c] - 1))
-        out[rows] = 2 * (means - means.mean()) * (cloud.n / counts[c]) / len(used)
+        out[rows] = 2 * (means - means.mean()) * (cloud.n / counts[c]) / len(used) * np.sqrt(g / max(g - 1, 1))
     pairs = counts[used] * (counts[used] - 1)
-    return out, 2 * _class_interaction(cloud, mine, clusters) * float((1 / pairs).sum()) / len(used) ** 2
+    second = 2 * _class_interaction(cloud, mine, clusters) * float((1 / pairs).sum()) / len(used) ** 2
+    return out, second, int(units.min())
 
 
-def class_separation(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float]:
+def class_separation(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
     """Return the influence of each row on the mean squared distance between classes, class sizes held fixed.
 
-    The second value is the variance of the second-order term, that of a mean over pairs of each two classes.
+    As `class_alignment`; the second-order term is that of a mean over pairs of each two classes.
     """
     mine, counts, distances = _class_distances(cloud)
     used = np.flatnonzero(counts)
+    units = _independent(mine, clusters, used)
     pairs = len(used) * (len(used) - 1) / 2
     out = _empty(cloud)
-    for c in used:
+    for c, g in zip(used, units, strict=True):
         rows = mine == c
         others = distances[rows][:, used[used != c]].sum(1)
-        out[rows] = (others - others.mean()) * (cloud.n / counts[c]) / pairs
+        out[rows] = (others - others.mean()) * (cloud.n / counts[c]) / pairs * np.sqrt(g / max(g - 1, 1))
     shares = 1 / counts[used]
     crossed = float(shares.sum() ** 2 - (shares**2).sum()) / 2  # Σ over pairs of classes of 1/(n_a·n_b)
-    return out, _class_interaction(cloud, mine, clusters) * crossed / pairs**2
+    return out, _class_interaction(cloud, mine, clusters) * crossed / pairs**2, int(units.min())
 
 
 def rogue_shares(cloud: Cloud, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:

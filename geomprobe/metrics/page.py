@@ -53,8 +53,8 @@ def definitions_page() -> str:
                 lines += _metric(metric)
     lines += ["", "## Similarity of two encoders or layers", ""]
     lines += [
-        "`geomprobe.metrics.similarity.similarity(x, y)`, with 95 % intervals for the expected value at this number of rows "
-        "([inference](inference.md)), and a null distribution from random orders of y's rows. "
+        "`geomprobe.metrics.similarity.similarity(x, y)`, with 95 % intervals for the expected value at this number of "
+        "rows ([inference](inference.md)), and a null distribution from random orders of y's rows. "
         f"RSA reads a seeded sample of at most {RSA_ROWS:,} rows.",
     ]
     for similarity in SIMILARITIES.values():

@@ -314,11 +314,17 @@ def lidar_objects(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
 
 def _lidar(cloud: Cloud) -> Value:
     rows, member, outside, inside = lidar_objects(cloud)
-    return Value(dimension.lidar(*dimension.scatters(member, outside, inside)), len(rows), f"{len(outside)} objects")
+    try:
+        value = dimension.lidar(*dimension.scatters(member, outside, inside))
+    except np.linalg.LinAlgError:
+        raise NotApplicable("views differ so much in size that float64 does not resolve their spread") from None
+    return Value(value, len(rows), f"{len(outside)} objects")
 
 
 def _neighbour_dimension(cloud: Cloud, k: int, estimate: Callable[[np.ndarray], float]) -> Value:
     found = cloud.point_neighbours(k)
+    if np.median(found.distances[:, -1] / found.distances[:, 0]) < 1 + 1e-9:
+        raise NotApplicable(f"the {k} nearest rows of most rows are equally far")
     note = f"seeded sample of {EXACT_ROWS:,} rows" if cloud.sampled_rows() is not None else None
     duplicates = f"{found.dropped} duplicated row{'s' if found.dropped > 1 else ''} dropped" if found.dropped else None
     return Value(estimate(found.distances), len(found.distances), _join(note, duplicates))

@@ -105,10 +105,17 @@ def test_groups_of_metrics_are_counted_apart(tmp_path):
 
 
 def test_where_most_draws_are_refused_the_share_of_all_that_misses_is_judged():
-    row = {"refused": 0.95, "missed": 0.045, "draws": 1000, "coverage": 0.1, "conservative": 0, "false_positives": 0}
+    row: dict = {
+        "refused": 0.95,
+        "missed": 0.045,
+        "draws": 1000,
+        "coverage": 0.1,
+        "conservative": 0,
+        "false_positives": 0,
+    }
     assert simulate.fault(row, 50, 50) == ""
     assert simulate.fault(row | {"missed": 0.1, "refused": 0.85}, 150, 50) == "misses too often"
-    assert simulate.fault(row | {"refused": 0.05}, 950, 50) == "covers too little"
+    assert simulate.fault(row | {"refused": 0.75}, 250, 50) == "covers too little"
 
 
 def test_a_cell_fails_only_beyond_its_binomial_interval():

@@ -201,12 +201,11 @@ def test_twonn_influence_is_what_leaving_a_ratio_out_says(discard):
 
 def test_standard_error_of_the_intrinsic_dimension_is_the_spread_of_fresh_samples():
     """The jackknife's is almost twice as large, so that where it is all there is the interval is labelled."""
-    values, errors, shares = [], [], []
+    values, errors = [], []
     for seed in range(100):
         Z = np.random.default_rng(seed).normal(size=(300, 12))
         row = measure(Z, metrics=["intrinsic_dimension"]).iloc[0]
         values, errors = [*values, row["value"]], [*errors, row["se"]]
-        shares.append(row["ci_low"])
         assert row["ci_method"] == "influence function"
     spread = np.std(values, ddof=1)
     assert 0.8 < np.mean(errors) / spread < 1.25
@@ -216,6 +215,30 @@ def test_standard_error_of_the_intrinsic_dimension_is_the_spread_of_fresh_sample
     assert np.sqrt((rows**2).sum()) / 300 > 1.3 * spread
     other = measure(Z, metrics=["intrinsic_dimension:mle"]).iloc[0]
     assert other["ci_method"] == "delete-a-shard jackknife, conservative"
+
+
+def test_the_intrinsic_dimension_counts_clusters_and_neighbours_and_says_so():
+    """What neighbours share is no less where rows are declared to go together: without it, 0.87 of the spread."""
+    values, errors = [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        Z = (rng.normal(size=(150, 1, 8)) + rng.normal(size=(150, 2, 8))).reshape(300, 8)
+        row = measure(Z, metrics=["intrinsic_dimension"], clusters=np.arange(300) // 2).iloc[0]
+        values, errors = [*values, row["value"]], [*errors, row["se"]]
+        assert row["ci_method"] == "influence function, 150 clusters, conservative"
+    assert 0.9 < np.mean(errors) / np.std(values, ddof=1) < 1.4
+
+
+def test_too_few_rows_and_tied_distances_have_no_intrinsic_dimension_interval():
+    few = measure(np.random.default_rng(0).normal(size=(29, 4)), metrics=["intrinsic_dimension"]).iloc[0]
+    assert few["ci_method"] == "no valid interval: fewer than 30 independent rows"
+    hub = np.concatenate([np.random.default_rng(0).normal(size=(99, 200)), np.zeros((1, 200))])
+    shared = measure(hub, metrics=["intrinsic_dimension"]).iloc[0]
+    assert shared["ci_method"].startswith("no valid interval: one row is among the two nearest of ")
+    lattice = np.stack(np.meshgrid(np.arange(12.0), np.arange(12.0)), -1).reshape(-1, 2)
+    tied = measure(lattice, metrics=["intrinsic_dimension"]).iloc[0]
+    assert tied["status"] == "not applicable"
+    assert "equally far" in tied["note"]
 
 
 def test_a_row_without_neighbours_of_its_own_does_not_move_the_intrinsic_dimension():
@@ -238,13 +261,53 @@ def test_lidar_influence_is_what_leaving_an_object_out_says():
     for i in range(0, objects, 6):
         kept = np.delete(positives, i, 0)
         left.append((objects - 1) * (found["value"].iloc[0] - compute(cloud_of(Z, positives=kept)).value))
-    moved = influences[0].rows[0::2][::6] / 2  # rows/n is objects' influence/objects
+    moved = influences[0].rows[0::2][::6] / 2  # rows/n is the influence of objects over their number
     left = np.array(left)
     assert np.corrcoef(moved, left)[0, 1] > 0.99
     assert moved.std() == pytest.approx(left.std(), rel=0.1)
     assert not influences[0].rows[1::2].any()
-    few = measure(Z[:100], metrics=["lidar"], positives=positives[:50]).iloc[0]
-    assert few["ci_method"] == "no valid interval: fewer than 10 objects a dimension"
+    for view in ("raw", "standardised"):
+        few = measure(Z[:100], metrics=["lidar"], views=[view], positives=positives[:50]).iloc[0]
+        assert few["ci_method"] == "no valid interval: fewer than 10 objects a dimension"
+    other = measure(Z, metrics=["lidar"], views=["standardised"], positives=positives).iloc[0]
+    assert other["ci_method"] == "delete-a-shard jackknife, conservative"
+
+
+def test_objects_that_share_a_cluster_through_any_row_count_as_one():
+    rng = np.random.default_rng(0)
+    Z, positives = rng.normal(size=(400, 4)) * [3, 2, 1, 1], np.arange(400).reshape(-1, 2)
+    linked = np.arange(400)
+    linked[2::4] = linked[1::4]  # the second row of an object and the first of the next
+    whole = measure(Z, metrics=["lidar"], positives=positives, clusters=np.arange(400) // 4).iloc[0]
+    chained = measure(Z, metrics=["lidar"], positives=positives, clusters=linked).iloc[0]
+    assert chained["se"] == pytest.approx(whole["se"], rel=0.02)
+    assert chained["se"] != pytest.approx(measure(Z, metrics=["lidar"], positives=positives).iloc[0]["se"], rel=0.02)
+
+
+def test_small_classes_have_no_interval_and_others_have_the_right_one():
+    """A mean taken from few rows hides how far they vary: of classes of two rows all influences are zero."""
+    rng = np.random.default_rng(0)
+    metrics = ["class_alignment", "class_separation"]
+    for labels, clusters in (
+        (np.arange(40) // 2, None),
+        (np.r_[np.arange(150) % 3, 3], None),
+        (np.arange(40) // 2,) * 2,
+    ):
+        Z = rng.normal(size=(len(labels), 6)) + 1
+        found = measure(Z, metrics=metrics, labels=labels, clusters=clusters).set_index("metric")
+        refused = found["ci_method"] == "no valid interval: a class has fewer than 8 independent rows"
+        assert refused["class_separation"]
+        assert refused["class_alignment"] == (len(labels) == 40)  # a class of one row has no pairs
+    drawn = []
+    for _ in range(150):
+        Z = rng.normal(size=(80, 6)) + 3 * np.random.default_rng(1).normal(size=(8, 6))[np.arange(80) % 8]
+        drawn.append(measure(Z, metrics=metrics, labels=np.arange(80) % 8))
+    for k in (0, 1):
+        values, errors = (
+            np.array([frame[c].to_numpy(float, na_value=np.nan)[k] for frame in drawn]) for c in ("value", "se")
+        )
+        assert np.isfinite(errors).mean() > 0.9
+        assert 0.85 < np.nanmean(errors) / np.std(values, ddof=1) < 1.2
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -332,6 +395,17 @@ def test_second_order_dominates_without_a_mean():
     assert row["ci_method"] == "influence function, conservative"
     clear = measure(rng.normal(size=(200, 16)) + 1, metrics=["mean_cosine"]).iloc[0]
     assert clear["ci_method"] == "influence function"
+
+
+def test_a_shard_without_a_value_is_no_error():
+    Z = np.zeros((6, 2))
+    Z[0] = 1
+    found = measure(Z, metrics=["norm_cv"], views=["centred"]).iloc[0]
+    assert found["ci_method"].startswith("no valid interval")
+    Z = np.zeros((120, 2))
+    Z[0] = 1
+    found = measure(Z, metrics=["norm_cv"], views=["standardised"]).iloc[0]
+    assert found["ci_method"].startswith("no valid interval") or found["status"] != "ok"
 
 
 def test_moments_alone_have_no_interval_and_views_fall_back():
