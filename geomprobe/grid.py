@@ -499,7 +499,7 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
         examples = pd.DataFrame(found.examples)
         if len(examples):  # paired tests need to know which rows share a sentence
             clusters = dict(zip(task.validation.row_ids, sentence_groups(task.validation), strict=True))
-            examples["cluster"] = examples["row_id"].map(clusters)
+            examples["cluster"] = examples["row_id"].map(clusters).fillna(examples["cluster"])
         return {
             "results": pd.DataFrame(found.rows),
             "examples": examples,

@@ -75,6 +75,7 @@ def run_probes(task: Task, train: PairVectors | None, validation: PairVectors, *
     rows += crossed_rows(task, validation, seed)
     influences = []
     for row in rows:
+        examples += row.pop("examples", ())
         contributions = row.pop("contributions", None)
         if contributions is not None and row["control"] is None:
             place = {column: row.get(column) for column in ("view", "metric", "definition")}

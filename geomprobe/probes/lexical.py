@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from geomprobe.probes import controls
-from geomprobe.probes.estimators import Folds, discriminate, make_folds, regress, spearman
+from geomprobe.probes.estimators import Classified, Folds, discriminate, make_folds, regress, spearman
 from geomprobe.probes.rows import (
     PairVectors,
     missing_row,
@@ -55,7 +55,8 @@ class Targets:
     """What lexical probes predict, from a task's own texts; the same for every encoder, layer and pooling.
 
     ``train_index`` and ``held_out_index`` select the unique sentences from the stack [first; second] of a split;
-    ``clusters`` numbers the held-out ones such that those of one pair, or chain of pairs, have the same number.
+    ``clusters`` numbers the held-out ones such that those of one pair, or chain of pairs, have the same number;
+    ``held_out_ids`` are the ids of the rows they come from, "…#2" for a second sentence.
     """
 
     train_index: np.ndarray
@@ -67,6 +68,7 @@ class Targets:
     length_features: tuple[np.ndarray, np.ndarray]
     folds: Folds | None
     clusters: np.ndarray
+    held_out_ids: tuple[str, ...]
 
 
 def mid_frequency_words(sentences: list[list[str]], k: int = CONTENT_WORDS) -> list[str]:
@@ -113,6 +115,7 @@ def targets(task: Task, seed: int) -> Targets:
     """Return the lexical targets of a task; words are chosen on its train sentences."""
     train_texts, train_index = unique_sentences(train_split(task))
     held_out_texts, held_out_index = unique_sentences(task.validation)
+    ids = task.validation.row_ids
     if len(train_texts) > MAX_SENTENCES:
         keep = np.sort(np.random.default_rng(seed).permutation(len(train_texts))[:MAX_SENTENCES])
         train_texts, train_index = [train_texts[i] for i in keep], train_index[keep]
@@ -142,6 +145,7 @@ def targets(task: Task, seed: int) -> Targets:
         tuple(np.column_stack([np.expm1(n), c]) for n, c in zip(lengths, characters, strict=True)),  # type: ignore[arg-type]
         make_folds(np.zeros(len(train)), None, stratify=False, seed=seed),
         sentence_groups(task.validation)[held_out_index % len(task.validation)],
+        tuple(ids[i % len(ids)] + ("#2" if i >= len(ids) else "") for i in held_out_index),
     )
 
 
@@ -185,7 +189,7 @@ def _rows(
         classified = discriminate(
             train[rows], labelled.train, held_out[held_out_rows], labelled.held_out, labelled.folds
         )
-        yield from classification_rows(
+        for row in classification_rows(
             metric,
             {control: classified},
             labelled.train,
@@ -194,7 +198,10 @@ def _rows(
             scores=("accuracy", "skill"),
             definition=f"{labelled.n_classes} words",
             **size,
-        )
+        ):
+            if control is None and row["control"] is None and row["metric"] == f"{metric}_accuracy":
+                row["examples"] = _examples(metric, target, held_out_rows, classified)
+            yield row
     for metric, (y, y_held_out) in (("lexical_bow_r2", target.counts), ("lexical_length_spearman", target.lengths)):
         size = {"n": len(y_held_out), "d": d, "seed": seed}
         if metric in skip:
@@ -213,6 +220,15 @@ def _rows(
             row = result_row(metric, scored.spearman, control=control, **size)
             row |= jackknife_interval(on_rows(spearman, y, p), len(y), clusters)
         yield row
+
+
+def _examples(probe: str, target: Targets, rows: np.ndarray, classified: Classified) -> list[dict[str, Any]]:
+    """Return the prediction of each held-out sentence, so that two encoders can be compared on few that differ."""
+    return [
+        {"probe": probe, "row_id": target.held_out_ids[row], "cluster": int(target.clusters[row])}
+        | {"label": float(label), "prediction": float(said), "log_loss": None}
+        for row, label, said in zip(rows, classified.labels, classified.predictions, strict=True)
+    ]
 
 
 def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors, seed: int) -> list[dict[str, Any]]:

@@ -27,7 +27,15 @@ def test_rows_follow_the_schema_and_carry_their_controls(task):
     result = run_probes(task, *random_vectors(task))
     frame = table(result.rows, RESULT_COLUMNS)
     examples = table(result.examples, EXAMPLE_COLUMNS)
-    assert examples.groupby("probe").size().to_dict() == {"cosine": 120, "semantic": 120}
+    sizes = examples.groupby("probe").size().to_dict()
+    assert (sizes.pop("cosine"), sizes.pop("semantic")) == (120, 120)
+    for probe, size in sizes.items():  # lexical probes that have enough sentences
+        score = frame[(frame["metric"] == f"{probe}_accuracy") & frame["control"].isna()].iloc[0]
+        mine = examples[examples["probe"] == probe]
+        assert (mine["label"] == mine["prediction"]).mean() == pytest.approx(score["value"])
+        assert size == score["n"]
+        assert mine["row_id"].is_unique
+        assert mine["cluster"].notna().all()
     assert set(frame["metric"]) <= set(DEFINITIONS)
     of = frame[frame["metric"] == "semantic_accuracy"]
     assert set(of["control"].dropna()) == {"majority", "stratified", "bow", "bow_projection", "length", "control_task"}
