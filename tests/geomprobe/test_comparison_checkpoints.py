@@ -55,8 +55,7 @@ def test_weights_rounded_to_bfloat16_are_equivalent(model_folder, tmp_path):
     names = [entry["name"] for entry in results.run["models"]]
     found = add_comparisons(results, *names).comparisons
     geometry = found[found["family"].isin(["spectrum", "hypersphere", "isotropy", "dimension"])]
-    # 200 rows of 16 dimensions are too few for a jackknife of neighbours and a slope through six eigenvalues
-    geometry = geometry[~geometry["metric"].isin(["hubness_skew", "alpha_req"])]
+    geometry = geometry[geometry["metric"] != "alpha_req"]  # a slope through six eigenvalues of 200 rows
     judged = geometry[geometry["se"].notna() & geometry["margin"].notna()]
     assert len(judged) > 10
     same = judged["verdict"].str.contains("no difference|equivalent")
@@ -66,9 +65,7 @@ def test_weights_rounded_to_bfloat16_are_equivalent(model_folder, tmp_path):
 @pytest.mark.slow
 def test_a_real_checkpoint_rounded_to_bfloat16_is_equivalent_in_every_cell_with_an_interval(minilm, data_dir, tmp_path):
     second = rounded_copy(minilm, tmp_path / "rounded")
-    results = analyze(
-        [minilm, second], tasks=["sst2"], poolings=["mean"], limit=300, data_dir=data_dir, out=tmp_path / "out"
-    )
+    results = analyze([minilm, second], tasks=["sst2"], poolings=["mean"], data_dir=data_dir, out=tmp_path / "out")
     found = add_comparisons(results, *(entry["name"] for entry in results.run["models"])).comparisons
     known = found[found["ci_low"].notna()]
     assert len(known) > 35
