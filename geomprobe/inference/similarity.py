@@ -16,6 +16,8 @@ from geomprobe.inference.sphere import CHECKED_ROWS, second_order
 from geomprobe.metrics.cloud import NotApplicable
 from geomprobe.metrics.similarity import NEIGHBOURS, Side, cosine_row_means, cosines_with, hsic
 
+CKA_DEGREES = 0.25
+"""Where tails are heavy, fewest degrees of freedom for each row of the biased CKA."""
 EQUAL = 1e-6
 """Procrustes distance below which both sides are equal up to rounding: √ of what float64 resolves, and some."""
 
@@ -179,10 +181,11 @@ def influence(name: str, a: Side, b: Side, value: float, clusters: np.ndarray) -
     found = Influence(value, rows, second_order=_second_order(name, a, b, rows))
     contributions = found.contributions(clusters)
     fewest, share = TAIL_DEGREES
+    if name == "linear_cka":  # it holds fourth powers of lengths, which the unbiased CKA takes out
+        share = CKA_DEGREES
     # the participation ratio of a side whose spread is 1
     heavy = any(heavy_tailed(side.square.numpy(), 1 / side.self_product) for side in (a, b))
-    # fourth powers of lengths, which the unbiased CKA takes out
-    if heavy and (name == "linear_cka" or degrees(contributions) < max(fewest, share * len(contributions))):
+    if heavy and degrees(contributions) < max(fewest, share * len(contributions)):
         return Influence(value, None, refused="the lengths of the rows have a heavy tail")
     return found
 
