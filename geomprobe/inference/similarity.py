@@ -127,6 +127,8 @@ def _neighbours(a: Side, b: Side, name: str, clusters: np.ndarray) -> Influence:
     variance", Annals of Statistics 9), far too large here, and labelled.
     """
     home = shards.shards(clusters, 0)
+    if a.n - np.bincount(home).max() <= NEIGHBOURS:
+        raise NotApplicable("a shard of rows leaves too few others")
     lists = a.ranked, b.ranked
     cosines = [cosines_with(side, near) for side, near in ((a, lists[0]), (b, lists[1]), (b, lists[0]))]
     values = np.empty(int(home.max()) + 1)
@@ -146,7 +148,8 @@ def _neighbours(a: Side, b: Side, name: str, clusters: np.ndarray) -> Influence:
             np.take_along_axis(cosine[kept], places[at], 1) - means[side][:, None]
             for cosine, at, side in zip(cosines, (0, 1, 0), (0, 1, 1), strict=True)
         )
-        values[s] = (k * m_there)[shared].sum() / np.sqrt((k**2).sum() * (m**2).sum())
+        own = float((k**2).sum() * (m**2).sum())
+        values[s] = (k * m_there)[shared].sum() / np.sqrt(own) if own else np.nan
     rows = shards.spread(values, home)
     return Influence(0.0, rows, JACKKNIFE, second_order=float((rows**2).sum()) / a.n**2)
 

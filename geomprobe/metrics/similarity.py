@@ -222,7 +222,10 @@ def cknna(a: Side, b: Side) -> float:
     shared = _shared(a, b)
     own_a, own_b = a.near_kernel, b.near_kernel
     cross = float((own_a * _kernel(b, a.neighbours))[shared].sum())
-    return cross / float(np.sqrt((own_a**2).sum() * (own_b**2).sum()))
+    own = float((own_a**2).sum() * (own_b**2).sum())
+    if not own:
+        raise NotApplicable("the neighbours of one side are no nearer than its other rows")
+    return cross / float(np.sqrt(own))
 
 
 def rsa_spearman(a: Side, b: Side) -> float:

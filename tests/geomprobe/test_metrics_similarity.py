@@ -286,11 +286,16 @@ class TestIntervals:
         with pytest.raises(ValueError, match="150 rows"):
             similarity(x, y, clusters=np.arange(20))
 
-    @pytest.mark.parametrize("n", [2, 3, 4, 5, 9, 11, 12, 25])
-    def test_few_rows_have_an_interval_or_say_why_not(self, n):
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("n", [2, 3, 4, 5, 9, 11, 12, 25, 60])
+    @pytest.mark.parametrize("case", ["plain", "one cluster", "pairs", "one dimension", "equal rows", "rounded"])
+    def test_few_or_odd_rows_have_an_interval_or_say_why_not(self, n, case):
         rng = np.random.default_rng(0)
-        x = rng.normal(size=(n, 5))
-        found = similarity(x, x + rng.normal(size=x.shape), permutations=0)
+        x = rng.normal(size=(n, 1 if case == "one dimension" else 5))
+        y = np.ones((n, 3)) if case == "equal rows" else x + rng.normal(size=x.shape)
+        x, y = (x.round(), y.round()) if case == "rounded" else (x, y)
+        clusters = {"one cluster": np.zeros(n), "pairs": np.arange(n) // 2}.get(case)
+        found = similarity(x, y, permutations=2, clusters=clusters)
         for row in found[found["status"] == "ok"].to_dict("records"):
             assert np.isfinite(row["value"])
             assert (row["se"] is None or np.isnan(row["se"])) == row["ci_method"].startswith("no valid interval"), row
