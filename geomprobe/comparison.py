@@ -413,17 +413,18 @@ def _probe(row: Row, first: Side, second: Side) -> Difference:
         if found.p is None or found.se == 0:
             return few_discordant(diff, hits[0], hits[1], clusters, scale)
         if not clustered:
-            told = replace(found, discordant=counted(hits[0], hits[1], scale))
-            return _with(told, probe_tests.mcnemar(*hits), f"{found.method}; p: McNemar, exact")
+            method = f"{found.method}; p: McNemar, exact"
+            told = probe_tests.Discordant.of(hits[0], hits[1], scale)
+            return replace(found, p=probe_tests.mcnemar(*hits), method=method, discordant=told)
     if clustered:
-        return _with(found, found.p, f"{found.method}, {len(contributions)} clusters")
+        return replace(found, method=f"{found.method}, {len(contributions)} clusters")
     if found.p is None:
         return found
     if metric.rsplit("_", 1)[-1] in probe_tests.CORRELATIONS:
         of = {"spearman": pd.Series.rank}.get(metric.rsplit("_", 1)[-1], lambda s: s)
         said = [of(side["prediction"].astype(float)) for side in (left, right)]
         p = probe_tests.williams(float(row["value_a"]), float(row["value_b"]), float(said[0].corr(said[1])), len(left))
-        return _with(found, p, f"{found.method}; p: Williams")
+        return replace(found, p=p, method=f"{found.method}; p: Williams")
     return found
 
 
@@ -444,24 +445,12 @@ def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters:
     sizes = np.bincount(clusters)
     told = int((np.bincount(clusters, first != second) > 0).sum())
     grouped = (told, len(sizes), int(sizes.max())) if len(sizes) < len(clusters) else None
-    found = counted(first, second, unit, grouped)
+    found = probe_tests.Discordant.of(first, second, unit, grouped)
     low, high = found.interval(intervals.LEVEL)
     how = f", {len(sizes)} clusters of up to {sizes.max()}; p: score test" if grouped else "; p: McNemar, exact"
     method = f"score interval, {found.first + found.second} discordant rows{how}"
     p = found.p_no_difference() if grouped else probe_tests.mcnemar(first, second)
     return Difference(diff, None, low, high, 0.0, p, method, found)
-
-
-def counted(
-    first: np.ndarray, second: np.ndarray, unit: float, clusters: tuple[int, int, int] | None = None
-) -> probe_tests.Discordant:
-    """Return the counts of rows that tell two classifiers apart, from whether each row was classified rightly."""
-    only = int((first & ~second).sum()), int((~first & second).sum())
-    return probe_tests.Discordant(*only, len(first), unit, clusters)
-
-
-def _with(found: Difference, p: float | None, method: str) -> Difference:
-    return replace(found, p=p, method=method)
 
 
 def _filled(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:

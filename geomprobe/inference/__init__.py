@@ -148,6 +148,11 @@ class Workspace:
         return sphere.rogue_shares(self.cloud, (1, 3))
 
     @cached_property
+    def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The objects of LiDAR (see `geomprobe.metrics.registry.lidar_objects`)."""
+        return lidar_objects(self.cloud)
+
+    @cached_property
     def centred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the centred spectrum."""
         centre = self.cloud.state.mean if self.cloud.name == "raw" else None
@@ -176,8 +181,8 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
     A sample of heavy-tailed rows without one that lies far off does not know of it: its value and its standard error
     are both off, and the interval, narrow as it is, misses. So more degrees of freedom are asked for where the tail of
     the lengths is heavy (a mixture of short and long rows has them, a tail that goes on has not), and norm_cv, which is
-    all lengths, has no interval where there are too few rows to tell. Counts and slopes of
-    eigenvalues are steadier there than their influences, and labelled conservative.
+    all lengths, has no interval where there are too few rows to tell. Counts and slopes of eigenvalues are steadier
+    there than their influences, and labelled conservative.
 
     Parameters
     ----------
@@ -201,10 +206,20 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
         return influence
     if found.name in SLOPES:
         return replace(influence, second_order=float(np.var(influence.rows)) / work.cloud.n)
+    return unless_few_decide(influence, clusters)
+
+
+def unless_few_decide(influence: Influence, clusters: np.ndarray, share: float = TAIL_DEGREES[1]) -> Influence:
+    """Return the influence, refused where it has too few degrees of freedom for rows whose lengths have a heavy tail.
+
+    Parameters
+    ----------
+    share : float
+        Fewest degrees of freedom for each row.
+    """
     contributions = influence.contributions(clusters)
-    fewest, share = TAIL_DEGREES
-    if degrees(contributions) < max(fewest, share * len(contributions)):
-        return Influence(value, None, refused="the lengths of the rows have a heavy tail")
+    if degrees(contributions) < max(TAIL_DEGREES[0], share * len(contributions)):
+        return Influence(influence.value, None, refused="the lengths of the rows have a heavy tail")
     return influence
 
 
@@ -212,7 +227,7 @@ def _influence_of(found: Metric, definition: str, work: Workspace, value: float,
     name, cloud = found.name, work.cloud
     if name == "uniformity_reference":
         return Influence(value, None, refused="a constant of the dimension")
-    if name == "lidar" and len(lidar_objects(cloud)[2]) < LIDAR_OBJECTS * cloud.d:
+    if name == "lidar" and len(work.objects[2]) < LIDAR_OBJECTS * cloud.d:
         return Influence(value, None, refused=f"fewer than {LIDAR_OBJECTS} objects a dimension")
     if name == "hubness_skew":
         return Influence(value, None, refused="a few hubs decide the skewness, and how it would vary")
@@ -232,7 +247,7 @@ def _influence_of(found: Metric, definition: str, work: Workspace, value: float,
         if name == "intrinsic_dimension":
             return _intrinsic_dimension(cloud, value, clusters)
         if name == "lidar":
-            return Influence(value, spectral.lidar(cloud, clusters))
+            return Influence(value, spectral.lidar(cloud, work.objects, clusters))
         if name.startswith("rogue_share_") and cloud.name == "raw":
             return _rogue_share(work, value, int(name.rsplit("_", 1)[1]))
     if cloud.name == "raw" and definition == STANDARD:
@@ -298,16 +313,8 @@ def _rogue_share(work: Workspace, value: float, k: int) -> Influence:
 
 
 def _alignment(cloud: Cloud, value: float, clusters: np.ndarray) -> Influence:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     pairs, moved = sphere.alignment(cloud)
-    ends = clusters[pairs]
-    links = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(cloud.n, cloud.n))
-    component = connected_components(links, directed=False)[1][clusters]
-    # pairs that share a row, by a chain, count as one: their sum is written to the first row of them all
-    first = np.unique(component, return_index=True)[1]
-    rows = np.bincount(first[component[pairs[:, 0]]], moved, minlength=cloud.n) * (cloud.n / len(pairs))
+    rows = shards.on_first_rows(moved, pairs[:, 0], pairs, clusters) * (cloud.n / len(pairs))
     return Influence(value, rows)
 
 

@@ -20,8 +20,9 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     first, second : bool ndarray of shape (n,)
         Whether each row was classified rightly.
     """
-    one, other = int((first & ~second).sum()), int((~first & second).sum())
-    return float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0
+    told = Discordant.of(first, second)
+    both = told.first + told.second
+    return float(stats.binomtest(told.first, both).pvalue) if both else 1.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ class Discordant:
     n: int
     unit: float = 1.0
     clusters: tuple[int, int, int] | None = None
+
+    @classmethod
+    def of(
+        cls, first: np.ndarray, second: np.ndarray, unit: float = 1.0, clusters: tuple[int, int, int] | None = None
+    ) -> Discordant:
+        """Count them, from whether each row was classified rightly by either, bool ndarrays of shape (n,)."""
+        return cls(int((first & ~second).sum()), int((~first & second).sum()), len(first), unit, clusters)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Return the score interval of the difference of two paired proportions, second less first, times `unit`.

@@ -103,3 +103,31 @@ def spread(values: np.ndarray, home: np.ndarray) -> np.ndarray:
     first = np.unique(home, return_index=True)[1]
     out[first] = n * np.sqrt((count - 1) / count) * (values.mean() - values)
     return out
+
+
+def on_first_rows(moved: np.ndarray, at: np.ndarray, linked: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Return influences of shape (n,) from those of pairs or objects; what shares a cluster, by a chain, counts as one.
+
+    Parameters
+    ----------
+    moved : float64 ndarray of shape (m,)
+        Influence of each pair or object.
+    at : int64 ndarray of shape (m,)
+        A row of each.
+    linked : int64 ndarray of shape (p, 2)
+        Pairs of rows that belong together.
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+
+    Notes
+    -----
+    The sum over a chain is written to the first row of it all.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = int(clusters.max()) + 1
+    links = coo_array((np.ones(len(linked)), tuple(clusters[linked].T)), shape=(size, size))
+    component = connected_components(links, directed=False)[1][clusters]
+    first = np.unique(component, return_index=True)[1]
+    return np.bincount(first[component[at]], moved, minlength=len(clusters))

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from geomprobe.inference import JACKKNIFE, Influence, interval, number_clusters, shards
-from geomprobe.inference.intervals import TAIL_DEGREES, degrees, heavy_tailed
+from geomprobe.inference import JACKKNIFE, Influence, interval, number_clusters, shards, unless_few_decide
+from geomprobe.inference.intervals import TAIL_DEGREES, heavy_tailed
 from geomprobe.inference.probe_tests import spearman_influence
-from geomprobe.inference.sphere import CHECKED_ROWS, second_order
+from geomprobe.inference.sphere import checked_rows, second_order
 from geomprobe.metrics.cloud import NotApplicable
 from geomprobe.metrics.similarity import NEIGHBOURS, Side, cosine_row_means, cosines_with, hsic
 
@@ -89,9 +89,7 @@ def _second_order(name: str, a: Side, b: Side, rows: np.ndarray) -> float:
 
     From what each pair of CHECKED_ROWS seeded rows adds to the unbiased CKA, linearised.
     """
-    chosen = np.arange(a.n)
-    if a.n > CHECKED_ROWS:
-        chosen = np.sort(np.random.default_rng(0).choice(a.n, CHECKED_ROWS, replace=False))
+    chosen = checked_rows(a.n, 0)
     upper = np.triu_indices(len(chosen), 1)
     k, m = ((side.centred[chosen] @ side.centred[chosen].T).numpy()[upper] for side in (a, b))
     pairs = a.n * (a.n - 1)
@@ -130,7 +128,8 @@ def _neighbours(a: Side, b: Side, name: str, clusters: np.ndarray) -> Influence:
     if a.n - np.bincount(home).max() <= NEIGHBOURS:
         raise NotApplicable("a shard of rows leaves too few others")
     lists = a.ranked, b.ranked
-    cosines = [cosines_with(side, near) for side, near in ((a, lists[0]), (b, lists[1]), (b, lists[0]))]
+    read = ((a, lists[0]), (b, lists[1]), (b, lists[0])) if name == "cknna" else ()
+    cosines = [cosines_with(side, near) for side, near in read]
     values = np.empty(int(home.max()) + 1)
     for s in range(len(values)):
         kept = np.flatnonzero(home != s)
@@ -182,15 +181,11 @@ def influence(name: str, a: Side, b: Side, value: float, clusters: np.ndarray) -
     if not np.isfinite(rows).all():
         return Influence(value, None, refused="not defined once a row is left out")
     found = Influence(value, rows, second_order=_second_order(name, a, b, rows))
-    contributions = found.contributions(clusters)
-    fewest, share = TAIL_DEGREES
-    if name == "linear_cka":  # it holds fourth powers of lengths, which the unbiased CKA takes out
-        share = CKA_DEGREES
-    # the participation ratio of a side whose spread is 1
-    heavy = any(heavy_tailed(side.square.numpy(), 1 / side.self_product) for side in (a, b))
-    if heavy and degrees(contributions) < max(fewest, share * len(contributions)):
-        return Influence(value, None, refused="the lengths of the rows have a heavy tail")
-    return found
+    # with the participation ratio of a side whose spread is 1
+    if not any(heavy_tailed(side.square.numpy(), 1 / side.self_product) for side in (a, b)):
+        return found
+    # the biased CKA holds fourth powers of lengths, which the unbiased one takes out
+    return unless_few_decide(found, clusters, CKA_DEGREES if name == "linear_cka" else TAIL_DEGREES[1])
 
 
 def with_intervals(rows: Mapping[str, dict[str, Any]], a: Side, b: Side, clusters: Any) -> None:

@@ -13,12 +13,10 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from geomprobe.inference import shards
 from geomprobe.metrics import dimension
 from geomprobe.metrics.cloud import Cloud, Spectrum
-from geomprobe.metrics.registry import lidar_objects
 from geomprobe.metrics.spectrum import ALPHA_RANGE
 from geomprobe.vectors import full_precision
 
@@ -271,14 +269,14 @@ class _TraceChanges:
         return torch.stack([root, root + logs, trace, trace * self.trace - plain], 1)
 
 
-def lidar(cloud: Cloud, clusters: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on LiDAR, float64 (n,).
+def lidar(cloud: Cloud, objects: tuple[np.ndarray, ...], clusters: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on LiDAR, float64 (n,), from its objects as `lidar_objects` returns them.
 
     With B v_k = λ_k W v_k and v_k·W v_k = 1, object i moves λ_k by (v_k·o_i)² − λ_k·(mean square of v_k·(its views less
     their mean)), o_i its mean less that of all, both less their mean over objects; the I in W stands still. The
     influences of objects whose rows share a cluster, by a chain, lie on the first row of them all.
     """
-    rows, member, outside, inside = lidar_objects(cloud)
+    rows, member, outside, inside = objects
     between, within = dimension.scatters(member, outside, inside)
     values, vectors = scipy.linalg.eigh(between, within + dimension.LIDAR_DELTA * np.eye(cloud.d))
     values = np.maximum(values, 0)
@@ -288,15 +286,9 @@ def lidar(cloud: Cloud, clusters: np.ndarray) -> np.ndarray:
     slope = np.exp(-(p * np.log(p)).sum()) * (inner - float(inner @ share)) / values.sum()
     spread = np.bincount(member, (inside @ vectors) ** 2 @ (slope * values)) / np.bincount(member)
     moved = (outside @ vectors) ** 2 @ slope - spread
-    of = clusters[rows]
-    size = int(clusters.max()) + 1 + len(moved)
-    links = coo_array((np.ones(len(rows)), (of, size - len(moved) + member)), shape=(size, size))
-    component = connected_components(links, directed=False)[1][of]
-    _, first, home = np.unique(component, return_index=True, return_inverse=True)
-    sums = np.bincount(home[np.unique(member, return_index=True)[1]], moved - moved.mean(), minlength=len(first))
-    out = np.zeros(cloud.n)
-    out[rows[first]] = sums * (cloud.n / len(moved))
-    return out
+    first = rows[np.unique(member, return_index=True)[1]]
+    linked = np.column_stack([first[member], rows])
+    return shards.on_first_rows(moved - moved.mean(), first, linked, clusters) * (cloud.n / len(moved))
 
 
 def partition_isotropy(cloud: Cloud) -> tuple[np.ndarray, bool]:

@@ -137,13 +137,14 @@ def _sampled_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, tor
     return np.concatenate(rows), np.concatenate(means), slope
 
 
+def checked_rows(n: int, seed: int) -> np.ndarray:
+    """Return CHECKED_ROWS seeded rows of n in ascending order, all where there are no more."""
+    return np.arange(n) if n <= CHECKED_ROWS else np.sort(np.random.default_rng(seed).choice(n, CHECKED_ROWS, False))
+
+
 def checked_pairs(cloud: Cloud) -> np.ndarray:
     """Return the squared distances of all pairs of CHECKED_ROWS seeded rows, float64 of shape (pairs,)."""
-    rng = np.random.default_rng(cloud.seed)
-    rows = np.arange(cloud.n)
-    if cloud.n > CHECKED_ROWS:
-        rows = np.sort(rng.choice(cloud.n, CHECKED_ROWS, replace=False))
-    x = cloud.take(rows)
+    x = cloud.take(checked_rows(cloud.n, cloud.seed))
     x = x[x.abs().amax(1) > 0]
     return torch.nn.functional.pdist(unit_rows(x)).square().cpu().numpy() if len(x) > 1 else np.zeros(1)
 

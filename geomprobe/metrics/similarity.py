@@ -57,9 +57,14 @@ class Side:
         return (self.centred**2).sum(1)
 
     @cached_property
+    def gram(self) -> torch.Tensor:
+        """YᵀY of the centred rows."""
+        return self.centred.T @ self.centred
+
+    @cached_property
     def self_product(self) -> float:
         """‖YᵀY‖_F²."""
-        return float(((self.centred.T @ self.centred) ** 2).sum())
+        return float((self.gram**2).sum())
 
     @cached_property
     def z(self) -> torch.Tensor:
@@ -102,6 +107,8 @@ class Side:
 
     def cross(self, other: Side) -> torch.Tensor:
         """XᵀY of the centred rows; kept until another side is asked for, since several similarities read it."""
+        if other is self:
+            return self.gram
         if self._crossed is None or self._crossed[0] is not other:
             self._crossed = other, self.centred.T @ other.centred
         return self._crossed[1]

@@ -13,6 +13,7 @@ from geomprobe.probes import controls
 from geomprobe.probes.estimators import Classified, Folds, discriminate, make_folds, regress, spearman
 from geomprobe.probes.rows import (
     PairVectors,
+    example_rows,
     missing_row,
     once_per_task,
     result_row,
@@ -199,7 +200,7 @@ def _rows(
             definition=f"{labelled.n_classes} words",
             **size,
         ):
-            if control is None and row["control"] is None and row["metric"] == f"{metric}_accuracy":
+            if row["control"] is None and row["metric"] == f"{metric}_accuracy":
                 row["examples"] = _examples(metric, target, held_out_rows, classified)
             yield row
     for metric, (y, y_held_out) in (("lexical_bow_r2", target.counts), ("lexical_length_spearman", target.lengths)):
@@ -224,11 +225,8 @@ def _rows(
 
 def _examples(probe: str, target: Targets, rows: np.ndarray, classified: Classified) -> list[dict[str, Any]]:
     """Return the prediction of each held-out sentence, so that two encoders can be compared on few that differ."""
-    return [
-        {"probe": probe, "row_id": target.held_out_ids[row], "cluster": int(target.clusters[row])}
-        | {"label": float(label), "prediction": float(said), "log_loss": None}
-        for row, label, said in zip(rows, classified.labels, classified.predictions, strict=True)
-    ]
+    ids = [target.held_out_ids[row] for row in rows]
+    return example_rows(probe, ids, target.clusters[rows], classified.labels, classified.predictions)
 
 
 def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors, seed: int) -> list[dict[str, Any]]:

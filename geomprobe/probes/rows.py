@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -69,6 +69,28 @@ def result_row(
         "status": status,
         "note": note,
     }
+
+
+def example_rows(
+    probe: str,
+    row_ids: Sequence[str],
+    clusters: np.ndarray,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    log_loss: np.ndarray | None = None,
+) -> list[dict[str, Any]]:
+    """Return the rows of `results.EXAMPLE_COLUMNS` of a probe's held-out predictions; arrays of shape (n,)."""
+    return [
+        {
+            "probe": probe,
+            "row_id": row_id,
+            "cluster": int(clusters[i]),
+            "label": float(labels[i]),
+            "prediction": float(predictions[i]),
+            "log_loss": None if log_loss is None else float(log_loss[i]),
+        }
+        for i, row_id in enumerate(row_ids)
+    ]
 
 
 def missing_row(

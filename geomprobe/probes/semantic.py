@@ -20,7 +20,15 @@ from geomprobe.probes.estimators import (
     predict,
     regress,
 )
-from geomprobe.probes.rows import PairVectors, missing_row, once_per_task, result_row, sentence_groups, train_split
+from geomprobe.probes.rows import (
+    PairVectors,
+    example_rows,
+    missing_row,
+    once_per_task,
+    result_row,
+    sentence_groups,
+    train_split,
+)
 from geomprobe.probes.scores import classification_rows, correlation_rows, on_rows, partial_spearman
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
 from geomprobe.tasks.base import Split, Task
@@ -197,7 +205,7 @@ def _classification(
     rows += _selectivity(task, x, x_held_out, probe, clusters, seed, size)
     rows += _beyond_words(task, x, x_held_out, clusters, seed, size)
     rows += _code(task, x, probe, seed, size | {"n": len(y)})
-    return rows, list(_example_rows("semantic", task, probe.predictions, probe.log_loss))
+    return rows, _examples("semantic", task, probe.predictions, probe.log_loss)
 
 
 def _selectivity(
@@ -259,7 +267,7 @@ def _regression(
     named: dict[str | None, Regressed] = {None: probe, **_text_controls(task, seed)}
     named["bow_projection"] = _projection_control(task, seed, validation.d)
     rows = correlation_rows(("sts_probe_spearman", "sts_probe_pearson"), named, _clusters(task), **size)
-    return list(rows), list(_example_rows("semantic", task, probe.predictions, None))
+    return list(rows), _examples("semantic", task, probe.predictions)
 
 
 def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tuple[Rows, Rows]:
@@ -292,19 +300,11 @@ def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tu
             if row["status"] == "ok":
                 row |= jackknife_interval(on_rows(partial_spearman, cosine, a, given), len(gold), clusters)
             rows.append(row)
-    return rows, list(_example_rows("cosine", task, measured[None], None))
+    return rows, _examples("cosine", task, measured[None])
 
 
-def _example_rows(
-    probe: str, task: Task, predictions: np.ndarray, log_loss: np.ndarray | None
-) -> Iterator[dict[str, Any]]:
-    clusters = _clusters(task)
-    for i, row_id in enumerate(task.validation.row_ids):
-        yield {
-            "probe": probe,
-            "row_id": row_id,
-            "cluster": int(clusters[i]),
-            "label": float(task.validation.labels[i]),
-            "prediction": float(predictions[i]),
-            "log_loss": None if log_loss is None else float(log_loss[i]),
-        }
+def _examples(
+    probe: str, task: Task, predictions: np.ndarray, log_loss: np.ndarray | None = None
+) -> list[dict[str, Any]]:
+    split = task.validation
+    return example_rows(probe, split.row_ids, _clusters(task), split.labels, predictions, log_loss)

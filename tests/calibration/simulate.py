@@ -435,7 +435,7 @@ def page(table: pd.DataFrame) -> str:
         for (metric, view), rows in part.groupby(["metric", "view"], sort=False):
             found = rows.set_index(["n", "d"])
             cells = [entry for size in sizes for entry in entries(found, size)]
-            text.append(f"| {metric}{'' if view == 'raw' else f' ({view})'} | {' | '.join(cells)} |\n")
+            text.append(f"| {with_view(metric, view)} | {' | '.join(cells)} |\n")
         text.append("\n")
     return "".join(text)
 
@@ -454,9 +454,14 @@ def amounts(drawn: pd.Series) -> str:
     return text + "\n"
 
 
+def with_view(metric: str, view: str) -> str:
+    """Return a metric's name, with its view where this is not the raw one."""
+    return metric if view == "raw" else f"{metric} ({view})"
+
+
 def named(row: tuple) -> str:
     """Return the place of a row of the summary as text."""
-    return f"{row.cloud}, {row.n} × {row.d}, {row.metric}{'' if row.view == 'raw' else f' ({row.view})'}"
+    return f"{row.cloud}, {row.n} × {row.d}, {with_view(row.metric, row.view)}"
 
 
 def failures(table: pd.DataFrame) -> str:
@@ -479,7 +484,7 @@ def selected(table: pd.DataFrame) -> str:
     """Return the section of what is refused in over 80 % of draws but given in some, of which too few cover."""
     known = table[(table["refused"] > 0.8) & (table["given"] > 0) & (table["coverage"] < 0.93)]
     lines = [
-        f"| {row.cloud} | {row.n} × {row.d} | {row.metric}{'' if row.view == 'raw' else f' ({row.view})'} "
+        f"| {row.cloud} | {row.n} × {row.d} | {with_view(row.metric, row.view)} "
         f"| {row.draws} | {row.given} | {round(row.missed * row.draws)} | {100 * row.missed:.1f} |\n"
         for row in known.itertuples()
     ]
@@ -495,7 +500,7 @@ def refusals(table: pd.DataFrame) -> str:
         known = [(f"{r.n} × {r.d}", r.refused) for r in part.itertuples() if r.refused > 0.5]
         if known:
             shares = ", ".join(f"{100 * share:.0f} % at {size}" for size, share in known)
-            lines.append(f"- {cloud}, {metric}{'' if view == 'raw' else f' ({view})'}: {shares}")
+            lines.append(f"- {cloud}, {with_view(metric, view)}: {shares}")
     return "## What is refused in most draws\n\n" + "\n".join(lines) + "\n\n"
 
 
