@@ -55,7 +55,7 @@ CELL_COLUMNS = {
 SIZE_DRAWS = 5
 RAREFIED = ("effective_rank", "rankme", "participation_ratio")
 """Metrics whose rarefaction curve is kept; the others that grow with the rows follow one of these."""
-CELLS = "3"
+CELLS = "4"
 """Raised where a change of the code changes numbers within a version, so that cells of before are not found."""
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
 
@@ -379,7 +379,7 @@ def measure_pairs(
             except CELL_ERRORS:
                 continue
     read = similarities.sample(len(texts.geometry), seed)
-    rows, clusters = texts.geometry[read], texts.task.geometry_rows.clusters[read]
+    rows, clusters = texts.geometry[read], geometry_clusters(texts.task, protocol)[read]
 
     def send(pair: similarities.Pair) -> Any:
         if pair.a not in vectors or pair.b not in vectors:
@@ -589,6 +589,12 @@ def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choi
         y_clusters,
         train,
     )
+
+
+def geometry_clusters(task: Task, protocol: Protocol) -> np.ndarray:
+    """Return the clusters of the unique texts of a task, int64 (n,); joined pairs that share a sentence are in one."""
+    rows = task.geometry_rows
+    return paper.row_clusters(rows.texts) if protocol.pairs == "joined" else rows.clusters
 
 
 def published_clusters(texts: TaskTexts) -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,8 @@ UNDERFLOW = 1e-140
 """Below it squares leave float64."""
 CLASSES = {"class_alignment": sphere.class_alignment, "class_separation": sphere.class_separation}
 NEIGHBOUR_ROWS = 30
-"""Fewest independent rows for an interval of the intrinsic dimension: of 15, it covers 84 %."""
+"""Fewest independent rows for an interval of what nearest neighbours say: of the intrinsic dimension of 15, it covers
+84 %; of shared neighbours of 12, where nearly all rows are neighbours, none."""
 HUB_SHARE = 1 / 8
 """Largest share of the rows that have the same one among their two nearest; beyond it their ratios go together."""
 LIDAR_OBJECTS = 10
@@ -109,9 +110,17 @@ def number_clusters(clusters: Any, n: int) -> np.ndarray:
 
 @dataclass
 class Workspace:
-    """A cloud with rows, in one view, and what the influences of several metrics share, computed once and on demand."""
+    """A cloud with rows, in one view, and what the influences of several metrics share, computed once and on demand.
+
+    Attributes
+    ----------
+    cloud : Cloud
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+    """
 
     cloud: Cloud
+    clusters: np.ndarray
 
     def _linearise(
         self, spectrum: Spectrum, functions: Mapping[str, spectral.Slope], centre: np.ndarray | None, share: float
@@ -132,15 +141,17 @@ class Workspace:
         return heavy_tailed(np.concatenate(squares), np.trace(state.scatter) ** 2 / (state.scatter**2).sum())
 
     @cached_property
-    def pairs(self) -> np.ndarray:
-        """Squared distances of some pairs."""
-        return sphere.checked_pairs(self.cloud)
+    def distances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Some rows, and the squared distances of their directions."""
+        return sphere.checked_distances(self.cloud, self.clusters)
 
     @cached_property
     def mean_distance(self) -> tuple[np.ndarray, float]:
         """Influences on the mean squared distance over pairs, and the variance of its second-order term."""
-        means = sphere.distance_row_means(self.cloud)
-        return sphere.mean_distance(self.cloud, means), sphere.second_order(self.pairs, means)
+        cloud, (rows, distances) = self.cloud, self.distances
+        means = sphere.distance_row_means(cloud)
+        second = sphere.second_order(distances, rows, means[rows], cloud.distance_mean, self.clusters)
+        return sphere.mean_distance(cloud, means), second
 
     @cached_property
     def rogue_shares(self) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
@@ -175,7 +186,7 @@ class Workspace:
         )
 
 
-def influence_of(found: Metric, definition: str, work: Workspace, value: float, clusters: np.ndarray) -> Influence:
+def influence_of(found: Metric, definition: str, work: Workspace, value: float) -> Influence:
     """Return how each row moves one metric.
 
     A sample of heavy-tailed rows without one that lies far off does not know of it: its value and its standard error
@@ -194,19 +205,17 @@ def influence_of(found: Metric, definition: str, work: Workspace, value: float, 
         Of the cloud that the value was measured in.
     value : float
         As measured.
-    clusters : int64 ndarray of shape (n,)
-        Cluster numbers from 0.
     """
-    if found.name == "norm_cv" and int(clusters.max()) + 1 < TAIL_ROWS:
+    if found.name == "norm_cv" and int(work.clusters.max()) + 1 < TAIL_ROWS:
         return Influence(
             value, None, refused=f"under {TAIL_ROWS} independent rows do not show the tail of their lengths"
         )
-    influence = _influence_of(found, definition, work, value, clusters)
+    influence = _influence_of(found, definition, work, value)
     if influence.rows is None or found.name not in (*LENGTHS, *SLOPES) or not work.heavy_tailed:
         return influence
     if found.name in SLOPES:
         return replace(influence, second_order=float(np.var(influence.rows)) / work.cloud.n)
-    return unless_few_decide(influence, clusters)
+    return unless_few_decide(influence, work.clusters)
 
 
 def unless_few_decide(influence: Influence, clusters: np.ndarray, share: float = TAIL_DEGREES[1]) -> Influence:
@@ -223,8 +232,8 @@ def unless_few_decide(influence: Influence, clusters: np.ndarray, share: float =
     return influence
 
 
-def _influence_of(found: Metric, definition: str, work: Workspace, value: float, clusters: np.ndarray) -> Influence:
-    name, cloud = found.name, work.cloud
+def _influence_of(found: Metric, definition: str, work: Workspace, value: float) -> Influence:
+    name, cloud, clusters = found.name, work.cloud, work.clusters
     if name == "uniformity_reference":
         return Influence(value, None, refused="a constant of the dimension")
     if name == "lidar" and len(work.objects[2]) < LIDAR_OBJECTS * cloud.d:
@@ -273,8 +282,9 @@ def _spectral(name: str, linearised: dict[str, spectral.Linearised], value: floa
 
 def _uniformity(work: Workspace, value: float) -> Influence:
     rows, scaled = sphere.uniformity(work.cloud)
-    kernel = np.exp(-hypersphere.T * work.pairs)
-    second = sphere.second_order(kernel / kernel.mean(), scaled)
+    checked, distances = work.distances
+    kernel = np.exp(-hypersphere.T * distances - value)
+    second = sphere.second_order(kernel, checked, scaled[checked], 1.0, work.clusters)
     extra = 0.0
     if not work.cloud.reads_all_pairs:
         sampled = work.cloud.kernel_log_mean(hypersphere.T)[1]
@@ -354,7 +364,8 @@ def interval(influence: Influence, clusters: np.ndarray, level: float = LEVEL) -
     contributions, method = influence.contributions(clusters), influence.method
     dof = degrees(contributions)
     if dof < MIN_DEGREES:
-        return Interval(None, None, None, dof, "no valid interval: a few rows decide the standard error")
+        units = "shards" if method == JACKKNIFE else "rows"
+        return Interval(None, None, None, dof, f"no valid interval: a few {units} decide the standard error")
     se = standard_error(contributions, influence.extra)
     half = t_quantile((1 + level) / 2, dof) * se
     if len(contributions) < len(clusters):
@@ -394,8 +405,8 @@ def with_intervals(
         if frame["status"].iat[i] != "ok" or cloud.rows is None:
             influences.append(None)
             continue
-        work = workspaces.setdefault(cloud.name, Workspace(cloud))
-        influences.append(influence_of(found, definition, work, float(values[i]), numbers))
+        work = workspaces.setdefault(cloud.name, Workspace(cloud, numbers))
+        influences.append(influence_of(found, definition, work, float(values[i])))
     bounds = [None if one is None else interval(one, numbers) for one in influences]
     for column, name in (("se", "se"), ("ci_low", "low"), ("ci_high", "high"), ("ci_method", "method")):
         filled = [None if bound is None else getattr(bound, name) for bound in bounds]

@@ -185,38 +185,40 @@ def pearson_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return u * v - r * (u**2 + v**2) / 2
 
 
-def _rank(x: np.ndarray) -> np.ndarray:
-    return (stats.rankdata(x) - 0.5) / len(x) - 0.5
+def _pull(doubled: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return, for each row i, the mean over j of weight_j·(1[x_j > x_i] + ½·1[x_j = x_i]), from twice the ranks of x."""
+    at = np.bincount(doubled, weight)
+    upto = np.cumsum(at)
+    return (upto[-1] - upto + at / 2)[doubled] / len(doubled)
 
 
-def _pull(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return, for each row i, the mean over j of weight_j·(1[x_j > x_i] + ½·1[x_j = x_i])."""
-    order = np.argsort(x, kind="stable")
-    _, start, place, counts = np.unique(x[order], return_index=True, return_inverse=True, return_counts=True)
-    sums = np.concatenate([[0.0], np.cumsum(weight[order])])
-    below, upto = sums[start], sums[start + counts]
-    out = np.empty(len(x))
-    out[order] = (sums[-1] - (below + upto) / 2)[place]
-    return out / len(x)
-
-
-def spearman_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on Spearman's correlation, mid-ranks for ties.
+def rank_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on Spearman's correlation, from twice the mid-ranks of either variable.
 
     A row also moves the ranks of all others; leaving that out, as for Pearson of the ranks, understates the error.
+
+    Parameters
+    ----------
+    a, b : int64 ndarray of shape (n,)
+        Twice the mid-ranks from 1, which are whole numbers.
     """
-    f, g = _rank(a), _rank(b)
+    f, g = ((x - 1) / (2 * len(x)) - 0.5 for x in (a, b))
     both, own, other = (float((p * q).mean()) for p, q in ((f, g), (f, f), (g, g)))
 
-    def moved(x: np.ndarray, weight: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    def moved(doubled: np.ndarray, weight: np.ndarray, ranks: np.ndarray) -> np.ndarray:
         # E_j[(1[x_i < x_j] + ½·1[x_i = x_j] − F(x_j))·w_j]
-        return _pull(x, weight) - float(((ranks + 0.5) * weight).mean())
+        return _pull(doubled, weight) - float(((ranks + 0.5) * weight).mean())
 
     d_both = f * g - both + moved(a, g, f) + moved(b, f, g)
     d_own = f * f - own + 2 * moved(a, f, f)
     d_other = g * g - other + 2 * moved(b, g, g)
     scale = np.sqrt(own * other)
     return d_both / scale - both / scale / 2 * (d_own / own + d_other / other)
+
+
+def spearman_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the influence of each row on Spearman's correlation, mid-ranks for ties (see `rank_influence`)."""
+    return rank_influence(*(np.rint(2 * stats.rankdata(x)).astype(np.int64) for x in (a, b)))
 
 
 CORRELATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from geomprobe.inference import JACKKNIFE, Influence, interval, number_clusters, shards, unless_few_decide
+from geomprobe.inference import (
+    JACKKNIFE,
+    NEIGHBOUR_ROWS,
+    RESOLUTION,
+    Influence,
+    interval,
+    number_clusters,
+    shards,
+    unless_few_decide,
+)
 from geomprobe.inference.intervals import TAIL_DEGREES, heavy_tailed
-from geomprobe.inference.probe_tests import spearman_influence
+from geomprobe.inference.probe_tests import rank_influence
 from geomprobe.inference.sphere import checked_rows, second_order
 from geomprobe.metrics.cloud import NotApplicable
-from geomprobe.metrics.similarity import NEIGHBOURS, Side, cosine_row_means, cosines_with, hsic
+from geomprobe.metrics.similarity import NEIGHBOURS, ROUNDING, Side, cosine_row_means, cosines_with, hsic
 
 CKA_DEGREES = 0.25
 """Where tails are heavy, fewest degrees of freedom for each row of the biased CKA."""
@@ -22,9 +32,9 @@ EQUAL = 1e-6
 """Procrustes distance below which both sides are equal up to rounding: √ of what float64 resolves, and some."""
 
 
-def _row_products(a: Side, b: Side) -> np.ndarray:
-    """Return x_i·XᵀY·y_i, the part of each row in ‖XᵀY‖_F², float64 (n,)."""
-    return ((a.centred @ a.cross(b)) * b.centred).sum(1).numpy()
+def _row_products(a: Side, b: Side, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Return x_i·XᵀY·y_i, the part of each of some rows in ‖XᵀY‖_F², float64 (m,)."""
+    return ((a.centred[rows] @ a.cross(b)) * b.centred[rows]).sum(1).numpy()
 
 
 def _left_out(value: float, cross: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -75,117 +85,177 @@ def linear_cka_unbiased(a: Side, b: Side, value: float) -> np.ndarray:
 def procrustes(a: Side, b: Side, value: float) -> np.ndarray:
     """Return the influence of each row on the Procrustes distance, float64 (n,).
 
-    ‖XᵀY‖_* = Σ u_k·XᵀY·v_k moves by Σ_k (u_k·x_i)(v_k·y_i), the lengths of both sides by ‖x_i‖² and ‖y_i‖².
+    ‖XᵀY‖_* = Σ u_k·XᵀY·v_k moves by x_i·(Σ_k u_k v_kᵀ)·y_i, the lengths of both sides by ‖x_i‖² and ‖y_i‖².
     """
     u, values, vt = torch.linalg.svd(a.cross(b), full_matrices=False)
     nuclear, n = float(values.sum()), a.n
-    moved = n * ((a.centred @ u) * (b.centred @ vt.T)).sum(1).numpy() - nuclear
+    moved = n * ((a.centred @ (u @ vt)) * b.centred).sum(1).numpy() - nuclear
     scaled = nuclear * (n * (a.square + b.square).numpy() / 2 - 1)
     return -(moved - scaled) / value
 
 
-def _second_order(name: str, a: Side, b: Side, rows: np.ndarray) -> float:
-    """Return the variance of the second-order term of CKA; for the Procrustes distance the same share of its variance.
+@dataclass
+class Compared:
+    """Two sides, and what the influences on several similarities share, computed once and on demand.
 
-    From what each pair of CHECKED_ROWS seeded rows adds to the unbiased CKA, linearised.
+    Attributes
+    ----------
+    a, b : Side
+        The neighbours of either are searched REACH deep.
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
     """
-    chosen = checked_rows(a.n, 0)
-    upper = np.triu_indices(len(chosen), 1)
-    k, m = ((side.centred[chosen] @ side.centred[chosen].T).numpy()[upper] for side in (a, b))
-    pairs = a.n * (a.n - 1)
-    own_a, own_b = ((side.self_product - float((side.square**2).sum())) / pairs for side in (a, b))
-    cross = (float((a.cross(b) ** 2).sum()) - float((a.square * b.square).sum())) / pairs
-    size = np.sqrt(own_a * own_b)
-    terms = k * m / size - cross / size / 2 * (k**2 / own_a + m**2 / own_b)
-    means = (_row_products(a, b) - (a.square * b.square).numpy()) / (a.n - 1) / size
-    for side, own in ((a, own_a), (b, own_b)):
-        means -= cross / size / 2 * (_row_products(side, side) - (side.square**2).numpy()) / (a.n - 1) / own
-    found = second_order(terms, means)
-    if name == "procrustes":
-        first = 4 * float(np.var(means)) / a.n
-        found *= float(np.var(rows)) / a.n / first if first > 0 else 0.0
-    return found
+
+    a: Side
+    b: Side
+    clusters: np.ndarray
+
+    @cached_property
+    def checked(self) -> np.ndarray:
+        """Rows whose pairs are looked at one by one."""
+        return checked_rows(self.clusters, np.ones(self.a.n, bool), 0)
+
+    @cached_property
+    def heavy_tailed(self) -> bool:
+        """Whether the lengths of the rows of either side have a heavy tail."""
+        # with the participation ratio of a side whose spread is 1
+        return any(heavy_tailed(side.square.numpy(), 1 / side.self_product) for side in (self.a, self.b))
+
+    @cached_property
+    def crossing(self) -> np.ndarray:
+        """Cosines in b of each row with its nearest in a, nearest first, float64 of shape (n, reach)."""
+        return cosines_with(self.b, self.a.ranked[0])
+
+    @cached_property
+    def cka_orders(self) -> tuple[float, float]:
+        """Variances of the first- and of the second-order term of the unbiased CKA, linearised as a mean over pairs.
+
+        Both from the checked rows.
+        """
+        a, b, rows, n = self.a, self.b, self.checked, self.a.n
+        k, m = ((side.centred[rows] @ side.centred[rows].T).numpy() for side in (a, b))
+        own_a, own_b, cross = (
+            (float((one.cross(other) ** 2).sum()) - float((one.square * other.square).sum())) / (n * (n - 1))
+            for one, other in ((a, a), (b, b), (a, b))
+        )
+        size = np.sqrt(own_a * own_b)
+        terms = k * m / size - cross / size / 2 * (k**2 / own_a + m**2 / own_b)
+        h_a, h_b, h = (
+            (_row_products(one, other, rows) - (one.square * other.square)[rows].numpy()) / (n - 1)
+            for one, other in ((a, a), (b, b), (a, b))
+        )
+        means = h / size - cross / size / 2 * (h_a / own_a + h_b / own_b)  # of mean 0
+        homes, groups = np.unique(self.clusters[rows], return_inverse=True)[1], int(self.clusters.max()) + 1
+        first = 4 * float((np.bincount(homes, means) ** 2).mean()) * groups / n**2
+        return first, second_order(terms, rows, means, 0.0, self.clusters)
 
 
-def _rsa_spearman(a: Side, b: Side) -> Influence:
+def _second_order(name: str, pair: Compared, rows: np.ndarray) -> float:
+    """Return the variance of the second-order term of CKA; for the Procrustes distance the same share of its variance."""
+    first, second = pair.cka_orders
+    if name != "procrustes":
+        return second
+    variance = float((np.bincount(pair.clusters, rows) ** 2).sum()) / pair.a.n**2
+    return second * variance / first if first > 0 else 0.0
+
+
+def _rsa_spearman(pair: Compared) -> Influence:
     """Row means of what pairs of rows move Spearman's correlation by, the moving ranks of all pairs included."""
-    upper = np.triu_indices(a.n, 1)
-    moved = spearman_influence(*((side.z @ side.z.T).numpy()[upper] for side in (a, b)))
-    square = np.zeros((a.n, a.n))
-    square[upper] = moved
-    means = (square.sum(0) + square.sum(1)) / (a.n - 1)
-    return Influence(0.0, 2 * (means - means.mean()), second_order=second_order(moved, means))
+    n = pair.a.n
+    upper = np.triu_indices(n, 1)
+    middle = upper[0].size + 1  # twice the mean rank
+    ranks = (np.rint(2 * side.ranks[upper]).astype(np.int64) + middle for side in (pair.a, pair.b))
+    square = np.zeros((n, n))
+    square[upper] = rank_influence(*ranks)
+    square += square.T
+    means = square.sum(0) / (n - 1)
+    rows = pair.checked
+    second = second_order(square[np.ix_(rows, rows)], rows, means[rows], float(means.mean()), pair.clusters)
+    return Influence(0.0, 2 * (means - means.mean()), second_order=second)
 
 
-def _neighbours(a: Side, b: Side, name: str, clusters: np.ndarray) -> Influence:
+def _neighbours(pair: Compared, name: str) -> Influence:
     """Influences whose standard error is that of the delete-a-shard jackknife, from one search.
 
     Without a shard the next in each row's list take the places of its rows. New neighbours move the value more than
     another sample would: the error is never too small on average (Efron & Stein 1981, "The jackknife estimate of
     variance", Annals of Statistics 9), far too large here, and labelled.
     """
+    a, b, clusters = pair.a, pair.b, pair.clusters
+    if int(clusters.max()) + 1 < NEIGHBOUR_ROWS:
+        raise NotApplicable(f"fewer than {NEIGHBOUR_ROWS} independent rows")
     home = shards.shards(clusters, 0)
-    if a.n - np.bincount(home).max() <= NEIGHBOURS:
-        raise NotApplicable("a shard of rows leaves too few others")
-    lists = a.ranked, b.ranked
-    read = ((a, lists[0]), (b, lists[1]), (b, lists[0])) if name == "cknna" else ()
-    cosines = [cosines_with(side, near) for side, near in read]
+    lists = a.ranked[0], b.ranked[0]
+    cosines = (a.ranked[1], b.ranked[1], pair.crossing) if name == "cknna" else ()
+    homes = [home[near] for near in lists]
     values = np.empty(int(home.max()) + 1)
     for s in range(len(values)):
         kept = np.flatnonzero(home != s)
-        there = [home[near[kept]] != s for near in lists]
+        there = [of[kept] != s for of in homes]
         if min(int(one.sum(1).min()) for one in there) < NEIGHBOURS:
             raise NotApplicable("a shard of rows holds most of a row's neighbours")
-        places = [np.argsort(~one, 1, kind="stable")[:, :NEIGHBOURS] for one in there]
-        near = [np.take_along_axis(one[kept], at, 1) for one, at in zip(lists, places, strict=True)]
+        # the first NEIGHBOURS that are left of each list
+        first = [one & (np.cumsum(one, 1) <= NEIGHBOURS) for one in there]
+        near = [one[kept][at].reshape(-1, NEIGHBOURS) for one, at in zip(lists, first, strict=True)]
         shared = (near[0][:, :, None] == near[1][:, None, :]).any(2)
         if name == "mutual_knn":
             values[s] = shared.mean()
             continue
         means = [cosine_row_means(side, kept) for side in (a, b)]
         k, m, m_there = (
-            np.take_along_axis(cosine[kept], places[at], 1) - means[side][:, None]
+            cosine[kept][first[at]].reshape(-1, NEIGHBOURS) - means[side][:, None]
             for cosine, at, side in zip(cosines, (0, 1, 0), (0, 1, 1), strict=True)
         )
         own = float((k**2).sum() * (m**2).sum())
         values[s] = (k * m_there)[shared].sum() / np.sqrt(own) if own else np.nan
     rows = shards.spread(values, home)
+    if not rows.any():
+        raise NotApplicable("no row tells the neighbours of the sides apart")
     return Influence(0.0, rows, JACKKNIFE, second_order=float((rows**2).sum()) / a.n**2)
 
 
-def influence(name: str, a: Side, b: Side, value: float, clusters: np.ndarray) -> Influence:
+def _equal(name: str, pair: Compared, value: float) -> bool:
+    """Whether both sides are equal up to what the similarity does not see, and to rounding."""
+    if name == "procrustes":
+        return value < EQUAL
+    if name not in ("mutual_knn", "cknna"):
+        return 1 - value < RESOLUTION
+    # rounding may choose other neighbours among equally near ones
+    apart = np.abs(pair.crossing - pair.a.ranked[1]).max() if value > 0.9 else np.inf
+    return bool(apart <= ROUNDING * max(pair.a.eps, pair.b.eps))
+
+
+def influence(name: str, pair: Compared, value: float) -> Influence:
     """Return how each row moves a similarity.
 
     Parameters
     ----------
     name : str
         Of `geomprobe.metrics.similarity.SIMILARITIES`.
-    a, b : Side
+    pair : Compared
     value : float
         As measured.
-    clusters : int64 ndarray of shape (n,)
-        Cluster numbers from 0.
     """
+    a, b = pair.a, pair.b
+    if _equal(name, pair, value):
+        return Influence(value, np.zeros(a.n))
     if name in ("mutual_knn", "cknna"):
         try:
-            return replace(_neighbours(a, b, name, clusters), value=value)
+            return replace(_neighbours(pair, name), value=value)
         except NotApplicable as reason:
             return Influence(value, None, refused=str(reason))
     if name == "rsa_spearman":
-        return replace(_rsa_spearman(a, b), value=value)
-    if name == "procrustes" and value < EQUAL:
-        return Influence(value, np.zeros(a.n))
+        return replace(_rsa_spearman(pair), value=value)
     rows = {"linear_cka": linear_cka, "linear_cka_unbiased": linear_cka_unbiased, "procrustes": procrustes}[name](
         a, b, value
     )
     if not np.isfinite(rows).all():
         return Influence(value, None, refused="not defined once a row is left out")
-    found = Influence(value, rows, second_order=_second_order(name, a, b, rows))
-    # with the participation ratio of a side whose spread is 1
-    if not any(heavy_tailed(side.square.numpy(), 1 / side.self_product) for side in (a, b)):
+    found = Influence(value, rows, second_order=_second_order(name, pair, rows))
+    if not pair.heavy_tailed:
         return found
     # the biased CKA holds fourth powers of lengths, which the unbiased one takes out
-    return unless_few_decide(found, clusters, CKA_DEGREES if name == "linear_cka" else TAIL_DEGREES[1])
+    return unless_few_decide(found, pair.clusters, CKA_DEGREES if name == "linear_cka" else TAIL_DEGREES[1])
 
 
 def with_intervals(rows: Mapping[str, dict[str, Any]], a: Side, b: Side, clusters: Any) -> None:
@@ -197,8 +267,8 @@ def with_intervals(rows: Mapping[str, dict[str, Any]], a: Side, b: Side, cluster
     a, b : Side
     clusters : array-like of shape (n,), optional
     """
-    numbers = number_clusters(clusters, a.n)
+    pair = Compared(a, b, number_clusters(clusters, a.n))
     for name, row in rows.items():
         if row["status"] == "ok":
-            found = interval(influence(name, a, b, row["value"], numbers), numbers)
+            found = interval(influence(name, pair, row["value"]), pair.clusters)
             row |= {"se": found.se, "ci_low": found.low, "ci_high": found.high, "ci_method": found.method}

@@ -10,15 +10,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from scipy.spatial.distance import squareform
 
 from geomprobe.inference.spectral import wider
 from geomprobe.metrics import hypersphere
 from geomprobe.metrics.cloud import Cloud
 from geomprobe.vectors import unit_rows
 
-CHECKED_ROWS = 256
+CHECKED_CLUSTERS = 256
+CHECKED_ROWS = 512
+"""Most clusters, and most rows of these, whose pairs are looked at one by one for what they hold beyond row means."""
 CLASS_ROWS = 4096
-"""Most rows, of CHECKED_ROWS clusters, that are read for what classes hold beyond row means."""
+"""The same for classes, of which squares of sums are enough."""
 SAMPLED_COLUMNS = 2048
 
 
@@ -73,7 +76,7 @@ def _along(cloud: Cloud, slope: torch.Tensor) -> np.ndarray:
 
 
 def uniformity(cloud: Cloud, t: float = hypersphere.T) -> tuple[np.ndarray, np.ndarray]:
-    """Return the influence of each row on uniformity, and the kernel's row means over its mean (rows with a direction).
+    """Return the influence of each row on uniformity, and the kernel's row means over its mean (1 without a direction).
 
     log Ū moves by 2(h_i/Ū − 1); SE = 2·sd(h)/(√N·Ū).
     """
@@ -86,10 +89,9 @@ def uniformity(cloud: Cloud, t: float = hypersphere.T) -> tuple[np.ndarray, np.n
     else:
         rows, means, slope = _centred_kernel(cloud, t)
         centring = _along(cloud, slope)
-    scaled = means / means.mean()
-    out = _empty(cloud)
-    out[rows] = 2 * (scaled - 1)
-    return _scaled(cloud, out, len(rows)) + centring, scaled
+    scaled = np.ones(cloud.n)
+    scaled[rows] = means / means.mean()
+    return _scaled(cloud, 2 * (scaled - 1), len(rows)) + centring, scaled
 
 
 def _centred_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
@@ -137,26 +139,61 @@ def _sampled_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, tor
     return np.concatenate(rows), np.concatenate(means), slope
 
 
-def checked_rows(n: int, seed: int) -> np.ndarray:
-    """Return CHECKED_ROWS seeded rows of n in ascending order, all where there are no more."""
-    return np.arange(n) if n <= CHECKED_ROWS else np.sort(np.random.default_rng(seed).choice(n, CHECKED_ROWS, False))
+def checked_rows(clusters: np.ndarray, usable: np.ndarray, seed: int, most: int = CHECKED_ROWS) -> np.ndarray:
+    """Return the usable rows of some seeded clusters in ascending order: of CHECKED_CLUSTERS, and `most` rows, at most.
 
-
-def checked_pairs(cloud: Cloud) -> np.ndarray:
-    """Return the squared distances of all pairs of CHECKED_ROWS seeded rows, float64 of shape (pairs,)."""
-    x = cloud.take(checked_rows(cloud.n, cloud.seed))
-    x = x[x.abs().amax(1) > 0]
-    return torch.nn.functional.pdist(unit_rows(x)).square().cpu().numpy() if len(x) > 1 else np.zeros(1)
-
-
-def second_order(pairs: np.ndarray, row_means: np.ndarray) -> float:
-    """Return the variance of the second-order term of a mean over pairs: 2·ζ₂/m², ζ₂ = Var k − 2·Var h.
-
-    Var k comes from some pairs; what the in-sample variance of the m row means holds of ζ₂ is taken out.
+    Parameters
+    ----------
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+    usable : bool ndarray of shape (n,)
     """
-    m = len(row_means)
-    zeta = max(0.0, (float(np.var(pairs)) - 2 * float(np.var(row_means))) / max(1 - 2 / m, 0.1))
-    return 2 * zeta / m**2
+    sizes = np.bincount(clusters[usable], minlength=int(clusters.max()) + 1)
+    used = np.flatnonzero(sizes)
+    used = used[np.random.default_rng(seed).permutation(len(used))[:CHECKED_CLUSTERS]]
+    chosen = np.zeros(len(sizes), bool)
+    chosen[used[np.cumsum(sizes[used]) <= most]] = True
+    return np.flatnonzero(chosen[clusters] & usable)
+
+
+def checked_distances(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return some rows that have a direction (see `checked_rows`), and the squared distances of all pairs of these."""
+    rows = checked_rows(clusters, np.ones(cloud.n, bool), cloud.seed)
+    x = cloud.take(rows)
+    has = x.abs().amax(1) > 0
+    pairs = torch.nn.functional.pdist(unit_rows(x[has])).square()
+    return rows[has.cpu().numpy()], squareform(pairs.cpu().numpy()) if len(pairs) else np.zeros((int(has.sum()),) * 2)
+
+
+def second_order(
+    terms: np.ndarray, rows: np.ndarray, row_means: np.ndarray, mean: float, clusters: np.ndarray
+) -> float:
+    """Return the variance of the second-order term of a mean over pairs of n rows in G clusters.
+
+    2·G(G − 1)/n⁴ times the mean square, over pairs of clusters, of the sum of k_ij − h_i − h_j + h̄ over their rows. Where
+    every row is its own cluster this is 2·ζ₂/n² with ζ₂ = Var k − 2·Var h.
+
+    Parameters
+    ----------
+    terms : float64 ndarray of shape (m, m)
+        k of the pairs of some rows, of whole clusters.
+    rows : int64 ndarray of shape (m,)
+        Their numbers.
+    row_means : float64 ndarray of shape (m,)
+        h of these rows, over their pairs with all rows; what its in-sample variance holds of ζ₂ is taken out.
+    mean : float
+        h̄, over all pairs.
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+    """
+    homes = np.unique(clusters[rows], return_inverse=True)[1]
+    size, groups = len(np.unique(homes)), int(clusters.max()) + 1
+    if size < 2:
+        return 0.0
+    beyond = terms - (row_means - mean / 2)[:, None] - (row_means - mean / 2)
+    home = np.eye(size)[homes]
+    sums = (home.T @ beyond @ home)[np.triu_indices(size, 1)]
+    return 2 * groups * (groups - 1) / len(clusters) ** 4 * float((sums**2).mean()) / max(1 - 2 / groups, 0.1)
 
 
 def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -184,12 +221,9 @@ def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _class_interaction(cloud: Cloud, mine: np.ndarray, clusters: np.ndarray) -> float:
     """Return the variance of what a distance between two rows holds beyond the row means: 4·tr Σ², Σ within classes.
 
-    From the squared products of the sums over CHECKED_ROWS seeded clusters of rows, each less the mean of its class.
+    From the squared products of the sums over CHECKED_CLUSTERS seeded clusters of rows, each less the mean of its class.
     """
-    used, sizes = np.unique(clusters[mine >= 0], return_counts=True)
-    order = np.random.default_rng(cloud.seed).permutation(len(used))[:CHECKED_ROWS]
-    chosen = used[order[np.cumsum(sizes[order]) <= CLASS_ROWS]]
-    rows = np.flatnonzero((mine >= 0) & np.isin(clusters, chosen))
+    rows = checked_rows(clusters, mine >= 0, cloud.seed, CLASS_ROWS)
     if not len(rows):
         return 0.0
     z = unit_rows(cloud.take(rows)).cpu().numpy()

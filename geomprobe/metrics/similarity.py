@@ -20,6 +20,10 @@ from geomprobe.moments import Moments
 from geomprobe.vectors import Rows, unit_rows
 
 NEIGHBOURS = 10
+REACH = 3 * NEIGHBOURS
+"""How many neighbours intervals search for: where rows are left out, as the jackknife does, others move up."""
+ROUNDING = 4.0
+"""In units of the rows' precision: what rounding leaves of directions, and of cosines, that are all equal."""
 RSA_ROWS = 2000
 COLUMNS = (
     *("metric", "value", "se", "ci_low", "ci_high", "ci_method"),
@@ -28,11 +32,18 @@ COLUMNS = (
 
 
 class Side:
-    """One of two matrices with the same rows, with what similarities share."""
+    """One of two matrices with the same rows, with what similarities share.
+
+    Parameters
+    ----------
+    data : array-like of shape (n, d)
+    reach : int
+        How many neighbours of each row are searched for, the next after NEIGHBOURS at least.
+    """
 
     _crossed: tuple[Side, torch.Tensor] | None = None
 
-    def __init__(self, data: Any):
+    def __init__(self, data: Any, reach: int = NEIGHBOURS + 1):
         rows = Rows(data)
         state = Moments(directions=False).update(rows)  # refuses rows that are not finite, by number
         x = torch.cat([block.double() for _, block in rows.blocks()])
@@ -40,7 +51,7 @@ class Side:
         self.x = x / largest if largest > 0 else x
         spread = float(np.trace(state.scatter)) / rows.n
         self.constant = spread <= (0.5 * state.eps) ** 2 * float(state.mean @ state.mean)
-        self.n = rows.n
+        self.n, self.eps, self.reach = rows.n, state.eps, reach
 
     @cached_property
     def centred(self) -> torch.Tensor:
@@ -71,20 +82,26 @@ class Side:
         """Unit rows."""
         if not bool((self.x.abs().amax(1) > 0).all()):
             raise NotApplicable("a zero row has no direction")
-        return unit_rows(self.x)
+        z = unit_rows(self.x)
+        if float((z - z.mean(0)).square().sum(1).mean()) <= (ROUNDING * self.eps) ** 2:
+            raise NotApplicable("all directions of one side are equal up to rounding")
+        return z
 
     @cached_property
-    def ranked(self) -> np.ndarray:
-        """Row numbers of the nearest directions, nearest first, shape (n, 3·NEIGHBOURS): where rows are left out, as
-        the jackknife does, others move up."""
+    def ranked(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of the `reach` nearest directions, nearest first, and cosines with them, shape (n, reach)."""
         if self.n <= NEIGHBOURS:
             raise NotApplicable(f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} rows")
-        return nearest(self.z - self.z.mean(0), min(3 * NEIGHBOURS, self.n - 1))[1].numpy()
+        distances, rows = nearest(self.z - self.z.mean(0), min(self.reach, self.n - 1))
+        apart = distances[:, NEIGHBOURS - 1 : NEIGHBOURS + 1].sqrt().diff(dim=1)
+        if apart.numel() and float((apart <= self.eps).double().mean()) > 0.5:
+            raise NotApplicable("which rows are nearest is undecided for most rows: others are as near")
+        return rows.numpy(), (1 - distances / 2).numpy()
 
     @cached_property
     def neighbours(self) -> np.ndarray:
         """Row numbers of the nearest directions, shape (n, NEIGHBOURS)."""
-        return self.ranked[:, :NEIGHBOURS]
+        return self.ranked[0][:, :NEIGHBOURS]
 
     @cached_property
     def ranks(self) -> np.ndarray:
@@ -103,7 +120,7 @@ class Side:
     @cached_property
     def near_kernel(self) -> np.ndarray:
         """Row-centred cosines with the own nearest neighbours, shape (n, NEIGHBOURS)."""
-        return _kernel(self, self.neighbours)
+        return self.ranked[1][:, :NEIGHBOURS] - cosine_row_means(self)[:, None]
 
     def cross(self, other: Side) -> torch.Tensor:
         """XᵀY of the centred rows; kept until another side is asked for, since several similarities read it."""
@@ -116,7 +133,8 @@ class Side:
     def taken(self, rows: np.ndarray) -> Side:
         """Return the side with its rows in another order (a permutation)."""
         other = object.__new__(Side)
-        other.n, other.constant, other.x = self.n, self.constant, self.x[rows]
+        other.n, other.eps, other.reach = self.n, self.eps, self.reach
+        other.constant, other.x = self.constant, self.x[rows]
         for name in ("centred", "square", "z", "near_kernel"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name][rows]
@@ -215,11 +233,6 @@ def cosine_row_means(side: Side, rows: np.ndarray | None = None) -> np.ndarray:
     return ((z @ z.sum(0) - 1) / (len(z) - 1)).numpy()
 
 
-def _kernel(side: Side, near: np.ndarray) -> np.ndarray:
-    """Return z_i·z_j − mean over l≠i of z_i·z_l for the given neighbours j of each row i, shape of near."""
-    return cosines_with(side, near) - cosine_row_means(side)[:, None]
-
-
 def cknna(a: Side, b: Side) -> float:
     """Return Align(K, L)/√(Align(K, K)·Align(L, L)), where Align sums products of row-centred cosines over the pairs
     (i, j) with j among the 10 nearest of i on both sides: CKA over shared neighbours.
@@ -228,11 +241,12 @@ def cknna(a: Side, b: Side) -> float:
     """
     shared = _shared(a, b)
     own_a, own_b = a.near_kernel, b.near_kernel
-    cross = float((own_a * _kernel(b, a.neighbours))[shared].sum())
-    own = float((own_a**2).sum() * (own_b**2).sum())
-    if not own:
+    there = cosines_with(b, a.neighbours) - cosine_row_means(b)[:, None]
+    cross = float((own_a * there)[shared].sum())
+    squares = [float((own**2).sum()) for own in (own_a, own_b)]
+    if any(square <= own_a.size * (ROUNDING * side.eps) ** 2 for side, square in zip((a, b), squares, strict=True)):
         raise NotApplicable("the neighbours of one side are no nearer than its other rows")
-    return cross / float(np.sqrt(own))
+    return cross / float(np.sqrt(squares[0] * squares[1]))
 
 
 def rsa_spearman(a: Side, b: Side) -> float:
@@ -378,7 +392,8 @@ def similarity(
     for name in chosen:
         if name not in SIMILARITIES:
             raise unknown_name("similarity", name, list(SIMILARITIES))
-    a, b = Side(first), Side(second)
+    reach = REACH if intervals else NEIGHBOURS + 1
+    a, b = Side(first, reach), Side(second, reach)
     if a.n != b.n:
         raise ValueError(f"both sides must have the same rows: {a.n} and {b.n}")
     if a.n < 2:
@@ -392,7 +407,7 @@ def similarity(
     if len(together) < len(chosen):
         rng = np.random.default_rng(seed)
         sample = np.sort(rng.choice(a.n, RSA_ROWS, replace=False))
-        sampled = Side(a.x[sample]), Side(b.x[sample])
+        sampled = Side(Rows(first).take(sample)), Side(Rows(second).take(sample))
         more = _rows(["rsa_spearman"], *sampled, permutations, rng, f"seeded sample of {RSA_ROWS:,} rows")
         fill(more, *sampled, None if clusters is None else np.asarray(clusters)[sample])
         rows |= more

@@ -9,11 +9,12 @@ from scipy.stats import spearmanr
 
 from geomprobe.common import UsageError
 from geomprobe.inference import shards
-from geomprobe.inference.similarity import influence
+from geomprobe.inference.similarity import Compared, influence
 from geomprobe.metrics.pairs import nearest
 from geomprobe.metrics.similarity import (
     COLUMNS,
     NEIGHBOURS,
+    REACH,
     SIMILARITIES,
     Side,
     seed_ceiling,
@@ -216,7 +217,7 @@ class TestIntervals:
         value = compute(a, b)
         left = np.array([compute(*(Side(np.delete(x, i, 0)) for x in pair)) for i in range(N)])
         moved = (N - 1) * (value - left)
-        found = influence(name, a, b, value, np.arange(N))
+        found = influence(name, Compared(a, b, np.arange(N)), value)
         assert found.rows == pytest.approx(moved - moved.mean(), abs=1e-10)
 
     @pytest.mark.parametrize("name", ["procrustes", "rsa_spearman"])
@@ -228,7 +229,7 @@ class TestIntervals:
         value = compute(Side(x), Side(y))
         left = np.array([compute(Side(np.delete(x, i, 0)), Side(np.delete(y, i, 0))) for i in range(0, 150, 3)])
         moved = 149 * (value - left)
-        found = influence(name, Side(x), Side(y), value, np.arange(150)).rows[::3]
+        found = influence(name, Compared(Side(x), Side(y), np.arange(150)), value).rows[::3]
         assert np.corrcoef(found, moved)[0, 1] > 0.98
         assert found.std() == pytest.approx(moved.std(), rel=0.1)
 
@@ -241,7 +242,8 @@ class TestIntervals:
         home = shards.shards(clusters, 0)
         compute = SIMILARITIES[name].compute
         values = np.array([compute(Side(x[home != s]), Side(y[home != s])) for s in range(20)])
-        found = influence(name, Side(x), Side(y), compute(Side(x), Side(y)), clusters)
+        a, b = Side(x, REACH), Side(y, REACH)
+        found = influence(name, Compared(a, b, clusters), compute(a, b))
         assert found.rows == pytest.approx(shards.spread(values, home), abs=1e-9)
         assert similarity(x, y, metrics=[name], clusters=clusters)["ci_method"].item() == (
             "delete-a-shard jackknife, 100 clusters, conservative"
