@@ -379,7 +379,7 @@ def measure_pairs(
             except CELL_ERRORS:
                 continue
     read = similarities.sample(len(texts.geometry), seed)
-    rows, clusters = texts.geometry[read], geometry_clusters(texts.task, protocol)[read]
+    rows, clusters = texts.geometry[read], texts.task.geometry_rows.clusters[read]
 
     def send(pair: similarities.Pair) -> Any:
         if pair.a not in vectors or pair.b not in vectors:
@@ -591,17 +591,11 @@ def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choi
     )
 
 
-def geometry_clusters(task: Task, protocol: Protocol) -> np.ndarray:
-    """Return the clusters of the unique texts of a task, int64 (n,); joined pairs that share a sentence are in one."""
-    rows = task.geometry_rows
-    return paper.row_clusters(rows.texts) if protocol.pairs == "joined" else rows.clusters
-
-
 def published_clusters(texts: TaskTexts) -> tuple[np.ndarray, np.ndarray]:
     """Return the clusters of the rows of geometry, and of those of the task probe (the validation rows), int64."""
     first, second = texts.validation
     if second is None:
-        clusters = paper.row_clusters(texts.task.validation.first)
+        clusters = sentence_groups(texts.task.validation)
         return clusters, clusters
     clusters = texts.task.geometry_rows.clusters
     home = dict(zip(texts.geometry.tolist(), clusters.tolist(), strict=True))

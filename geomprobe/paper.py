@@ -559,23 +559,18 @@ def _balance(sheet: Sheet, choices: Published) -> None:
 
 
 def joined(task: Task) -> Task:
-    """Return the task with every pair as the one text "a [SEP] b"; a task without pairs stays as it is."""
+    """Return the task with every pair as the one text "a [SEP] b"; a task without pairs stays as it is.
+
+    Pairs that share a sentence stay in one group.
+    """
     from dataclasses import replace
+
+    from geomprobe.probes.rows import sentence_groups
 
     def join(split: Any) -> Any:
         if split is None or split.second is None:
             return split
         texts = tuple(SEPARATOR.join(pair) for pair in zip(split.first, split.second, strict=True))
-        return replace(split, first=texts, second=None)
+        return replace(split, first=texts, second=None, groups=sentence_groups(split))
 
     return replace(task, train=join(task.train), validation=join(task.validation))
-
-
-def row_clusters(texts: Sequence[str]) -> np.ndarray:
-    """Return a number per text such that joined pairs which share a sentence have the same one, int64 (n,)."""
-    from geomprobe.probes.rows import sentence_groups
-    from geomprobe.tasks.base import Split
-
-    sides = [text.partition(SEPARATOR) for text in texts]
-    first, second = tuple(a for a, _, _ in sides), tuple(b or a for a, _, b in sides)
-    return sentence_groups(Split("validation", first, second, np.zeros(len(texts)), tuple(map(str, range(len(texts))))))

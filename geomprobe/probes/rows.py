@@ -123,6 +123,8 @@ def stack(vectors: PairVectors) -> np.ndarray:
 
 def sentence_groups(split: Split) -> np.ndarray:
     """Return a number per row such that rows which share a sentence, directly or by a chain, have the same one."""
+    if split.groups is not None:
+        return split.groups
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -27,6 +27,8 @@ class Split:
         int64 class indices, or float64 scores.
     row_ids : tuple of str, length n_rows
         Unique and stable, such as "validation/17".
+    groups : int64 ndarray of shape (n_rows,) or None
+        Rows with the same number share a source that their texts do not show (joined pairs); None: the texts show it.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Split:
     second: tuple[str, ...] | None
     labels: np.ndarray
     row_ids: tuple[str, ...]
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.first)
@@ -47,6 +50,7 @@ class Split:
             None if self.second is None else tuple(self.second[r] for r in pick),
             self.labels[pick],
             tuple(self.row_ids[r] for r in pick),
+            None if self.groups is None else self.groups[pick],
         )
 
     @cached_property
@@ -153,6 +157,8 @@ def geometry_rows(task: Task) -> GeometryRows:
     n = len(ids)
     links = coo_array((np.ones(len(split)), (first, second)), shape=(n, n))
     clusters = connected_components(links, directed=False)[1].astype(np.int64)
+    if split.groups is not None:
+        clusters[first] = split.groups
 
     labels = None
     positives = np.empty((0, 2), np.int64)
