@@ -186,7 +186,7 @@ def pearson_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _pull(doubled: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return, for each row i, the mean over j of weight_j·(1[x_j > x_i] + ½·1[x_j = x_i]), from twice the ranks of x."""
+    """Return for each row i the mean over j of weight_j·(1[x_j > x_i] + ½·1[x_j = x_i]), from twice the ranks of x."""
     at = np.bincount(doubled, weight)
     upto = np.cumsum(at)
     return (upto[-1] - upto + at / 2)[doubled] / len(doubled)

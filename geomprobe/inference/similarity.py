@@ -151,7 +151,7 @@ class Compared:
 
 
 def _second_order(name: str, pair: Compared, rows: np.ndarray) -> float:
-    """Return the variance of the second-order term of CKA; for the Procrustes distance the same share of its variance."""
+    """Return the variance of the second-order term of CKA; for the Procrustes distance the same share of its own."""
     first, second = pair.cka_orders
     if name != "procrustes":
         return second

@@ -170,8 +170,8 @@ def second_order(
 ) -> float:
     """Return the variance of the second-order term of a mean over pairs of n rows in G clusters.
 
-    2·G(G − 1)/n⁴ times the mean square, over pairs of clusters, of the sum of k_ij − h_i − h_j + h̄ over their rows. Where
-    every row is its own cluster this is 2·ζ₂/n² with ζ₂ = Var k − 2·Var h.
+    2·G(G − 1)/n⁴ times the mean square, over pairs of clusters, of the sum of k_ij − h_i − h_j + h̄ over their rows.
+    Where every row is its own cluster this is 2·ζ₂/n² with ζ₂ = Var k − 2·Var h.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _class_interaction(cloud: Cloud, mine: np.ndarray, clusters: np.ndarray) -> float:
     """Return the variance of what a distance between two rows holds beyond the row means: 4·tr Σ², Σ within classes.
 
-    From the squared products of the sums over CHECKED_CLUSTERS seeded clusters of rows, each less the mean of its class.
+    From the squared products of the sums over CHECKED_CLUSTERS seeded clusters, each row less the mean of its class.
     """
     rows = checked_rows(clusters, mine >= 0, cloud.seed, CLASS_ROWS)
     if not len(rows):

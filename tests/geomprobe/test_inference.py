@@ -9,7 +9,7 @@ from scipy import stats
 
 from geomprobe import inference
 from geomprobe.comparison import few_discordant
-from geomprobe.inference import intervals, neighbours, probe_tests, shards, spectral
+from geomprobe.inference import intervals, neighbours, probe_tests, shards, spectral, sphere
 from geomprobe.metrics import REGISTRY, cloud_of, dimension, measure, measure_clouds, pairs
 from geomprobe.moments import Moments
 
@@ -331,6 +331,45 @@ def test_clusters_widen_the_interval():
     grouped = measure(twice, metrics=["effective_rank"], clusters=clusters).iloc[0]
     assert grouped["se"] / alone["se"] == pytest.approx(np.sqrt(2), rel=0.01)
     assert grouped["ci_method"] == f"influence function, {N} clusters"
+
+
+def test_second_order_is_what_pairs_of_clusters_add_to_row_means():
+    """The variance of a mean over pairs of k = uᵀv, of which nothing is first-order, by fresh draws."""
+    for size in (1, 4):
+        clusters = np.arange(80) // size
+        found, means = [], []
+        for seed in range(3_000):
+            rng = np.random.default_rng(seed)
+            u = rng.normal(size=(80 // size, 3))[clusters] + 0.5 * rng.normal(size=(80, 3))
+            terms = u @ u.T * (clusters[:, None] != clusters)  # rows of one cluster are alike, and no matter here
+            h = terms.sum(1) / 79
+            means.append(h.mean())
+            rows = sphere.checked_rows(clusters, np.ones(80, bool), 0)
+            found.append(sphere.second_order(terms[np.ix_(rows, rows)], rows, h[rows], h.mean(), clusters))
+        assert np.mean(found) == pytest.approx(np.var(means), rel=0.12)
+
+
+def test_checked_rows_are_whole_clusters():
+    rng = np.random.default_rng(0)
+    clusters = np.unique(rng.integers(0, 700, 3_000), return_inverse=True)[1]
+    usable = rng.random(3_000) < 0.9
+    rows = sphere.checked_rows(clusters, usable, 1)
+    assert len(rows) <= sphere.CHECKED_ROWS
+    assert len(rows) > sphere.CHECKED_ROWS - 20
+    assert (rows == np.flatnonzero(np.isin(clusters, clusters[rows]) & usable)).all()
+    alone = sphere.checked_rows(np.arange(3_000), np.ones(3_000, bool), 1)
+    assert len(alone) == sphere.CHECKED_CLUSTERS
+
+
+@pytest.mark.parametrize("share", [0.0, 0.8])
+def test_clusters_around_no_mean_are_conservative(share):
+    rng = np.random.default_rng(0)
+    clusters = np.arange(400) // 4
+    Z = share * rng.normal(size=(100, 16))[clusters] + (1 - share) * rng.normal(size=(400, 16))
+    found = measure(Z, metrics=["mean_cosine"], clusters=clusters)
+    assert found["ci_method"].eq("influence function, 100 clusters, conservative").all(), found["ci_method"].tolist()
+    apart = measure(Z + 1, metrics=["mean_cosine"], views=["raw"], clusters=clusters)
+    assert apart["ci_method"].item() == "influence function, 100 clusters"
 
 
 def test_what_has_no_valid_interval_says_so():

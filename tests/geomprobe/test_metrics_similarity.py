@@ -150,8 +150,17 @@ class TestEverySimilarity:
 
     def test_no_value_is_said(self, name, pair):
         x, _ = pair
-        for other in (np.ones((N, 3)), np.zeros((N, 3))):
+        rng = np.random.default_rng(0)
+        one_direction = (rng.uniform(1, 2, (N, 1)) * rng.normal(size=5)).astype(np.float32)
+        for other in (np.ones((N, 3)), np.zeros((N, 3)), np.tile(x[:1], (N, 1))):
+            assert one(x, other, name)["status"] == "not applicable"
+            assert one(other, x, name)["status"] == "not applicable"
+        # rounding gives every direction an order of neighbours, and ties theirs
+        scattered = np.linalg.qr(rng.normal(size=(N, N)))[0]  # all equally far from each other
+        for other in (one_direction, one_direction[:, :1], np.sign(x[:, :1]), scattered, scattered.astype(np.float32)):
             row = one(x, other, name)
+            if name in ("mutual_knn", "cknna"):
+                assert row["status"] == "not applicable", row
             assert row["status"] == "not applicable" or np.isfinite(row["value"])
         two = one(x[:2], x[:2] + 1, name)
         assert two["status"] == "not applicable" or np.isfinite(two["value"])
@@ -265,13 +274,45 @@ class TestIntervals:
         assert methods.loc["linear_cka"].eq("influence function").mean() > 0.9
 
     def test_equal_sides_are_equal_without_error(self, pair):
-        found = similarity(pair[0], 3 * pair[0] + 1, permutations=0).set_index("metric")
-        assert found["se"].drop(["mutual_knn", "cknna", "rsa_spearman"]).astype(float).max() < 1e-9
+        x = pair[0]
+        turned = x @ np.linalg.qr(np.random.default_rng(0).normal(size=(9, 9)))[0]
+        for same in (x, 3 * x, turned, (3 * x).astype(np.float32)):
+            first = x.astype(np.float32) if same.dtype == np.float32 else x
+            found = similarity(first, same, permutations=0).set_index("metric")
+            assert found["se"].tolist() == [0] * 6
+        found = similarity(x, 3 * x + 1, permutations=0).set_index("metric")  # directions differ
+        assert found["se"].drop(["mutual_knn", "cknna", "rsa_spearman"]).tolist() == [0] * 3
+        assert found.loc["rsa_spearman", "se"] > 0
 
     def test_sides_without_anything_in_common_are_conservative(self):
         rng = np.random.default_rng(0)
         found = similarity(rng.normal(size=(200, 16)), rng.normal(size=(200, 12)), permutations=0)
         assert found["ci_method"].str.contains("conservative").all()
+        # as well where rows come in clusters, alike or not
+        clusters = np.arange(200) // 4
+        for share in (0, 0.8):
+            sides = (
+                share * rng.normal(size=(50, d))[clusters] + (1 - share) * rng.normal(size=(200, d)) for d in (16, 12)
+            )
+            found = similarity(*sides, clusters=clusters, permutations=0)
+            assert found["ci_method"].str.contains("50 clusters, conservative").sum() >= 5, found["ci_method"].tolist()
+
+    @pytest.mark.parametrize("name", ["mutual_knn", "cknna"])
+    def test_few_rows_or_clusters_do_not_show_how_shared_neighbours_vary(self, name):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(120, 5))
+        y = x + rng.normal(size=x.shape)
+        reason = "no valid interval: fewer than 30 independent rows"
+        for n in (12, 20, 29):
+            assert similarity(x[:n], y[:n], metrics=[name])["ci_method"].item() == reason
+        assert similarity(x, y, metrics=[name], clusters=np.arange(120) // 5)["ci_method"].item() == reason
+        assert similarity(x[:40], y[:40], metrics=[name])["se"].item() > 0
+
+    def test_sides_that_no_row_tells_apart_but_are_not_equal_have_no_interval_of_shared_neighbours(self):
+        x = np.random.default_rng(0).normal(size=(120, 5))
+        found = similarity(x, x + 1e-8, metrics=["mutual_knn"]).iloc[0]
+        assert found["value"] == 1
+        assert found["ci_method"] == "no valid interval: no row tells the neighbours of the sides apart"
 
     def test_clusters_widen_and_heavy_tails_are_refused(self):
         rng = np.random.default_rng(0)

@@ -9,6 +9,8 @@ import pytest
 import geomprobe as gp
 from geomprobe import embedding, grid, similarities
 from geomprobe.metrics.similarity import SIMILARITIES, seed_ceiling, similarity
+from geomprobe.paper import joined
+from geomprobe.protocols import PAPER, choose
 from geomprobe.results import SIMILARITY_COLUMNS, read_results, table
 from geomprobe.tasks.base import Split, Task
 
@@ -127,3 +129,22 @@ def test_many_rows_are_sampled_alike_and_said_so(monkeypatch):
     frame = similarities.pair_table(pair, {1: X}, {1: 2 * X}, None, 200, 0)
     assert set(frame["note"]) == {"seeded sample of 30 of 200 rows"}
     assert frame.set_index("metric").loc["linear_cka", "value"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("protocol", [PAPER, choose("strict", ["protocol.pairs=joined"])])
+def test_joined_pairs_that_share_a_sentence_are_one_cluster(protocol, model_folder, monkeypatch):
+    rng = np.random.default_rng(0)
+    first = [f"the {a} {b}" for a in NOUNS for b in NOUNS][:40]
+    second = [" ".join(rng.choice(NOUNS, 4)) + f" {i}" for i in range(80)]
+    validation = Split(
+        "validation", tuple(np.repeat(first, 2)), tuple(second), np.arange(80) % 2, tuple(map(str, range(80)))
+    )
+    pairs = Task("pairs", "classification", None, validation, ("a", "b"), "accuracy")
+    models = [model_folder("bert"), model_folder("roberta")]
+    results = gp.analyze(models, [pairs], ["mean"], protocol=protocol, similarity=True)
+    frame = results.similarities
+    assert (frame["n"] == 80).all()
+    assert frame["ci_method"].str.contains("40 clusters").sum() >= 4
+    task = joined(pairs)
+    assert np.bincount(task.geometry_rows.clusters).tolist() == [2] * 40
+    assert (task.validation.take(np.array([3, 2, 9])).groups == [1, 1, 4]).all()
