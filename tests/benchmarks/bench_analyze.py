@@ -20,8 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -183,12 +186,13 @@ def case_all_errors(a) -> dict:
 
 
 def case_each_error(a) -> dict:
-    """CPU seconds of each metric in each of its views, from the rows, without and with its standard error.
+    """CPU seconds of each metric in each of its views, and of each similarity, without and with its standard error.
 
-    The two alternate, three times where they are quick, and the best of each counts. Of at most 4,000 rows: neighbours
-    of 20,000 would take minutes.
+    The two alternate, three times where they are quick, and the best of each counts. Of at most 4,000 rows (similarities:
+    2,000, as analyze reads), for neighbours of 20,000 would take minutes.
     """
     from geomprobe.metrics import REGISTRY, measure
+    from geomprobe.metrics.similarity import SIMILARITIES, similarity
 
     n = min(a.rows, 4_000)
     x = vectors(n, a.d)
@@ -198,19 +202,26 @@ def case_each_error(a) -> dict:
         for view in metric.default_views or metric.views[:1]:
             wanted = {"metrics": [name], "views": [view], **companions}
             measure(x[:1000], **{**wanted, **{k: v[: 1000 if k == "labels" else 500] for k, v in companions.items()}})
-            seconds: list[list[float]] = [[], []]
-            frame = None
-            while len(seconds[1]) < 3 and sum(map(sum, seconds)) < 10:
-                for side in (0, 1):
-                    spent = time.process_time()
-                    frame = measure(x, intervals=bool(side), **wanted)
-                    seconds[side].append(time.process_time() - spent)
-            if frame["se"].notna().all():
-                found.append([name, view, frame["ci_method"].iloc[0], min(seconds[0]), min(seconds[1])])
-            else:
-                said = frame[["ci_method", "note"]].iloc[0].dropna()
-                found.append([name, view, f"none: {said.iloc[0] if len(said) else frame['status'].iloc[0]}", 0, 0])
+            found.append([name, view, *with_and_without(partial(measure, x, **wanted))])
+    some = x[: n // 2]
+    other = some + np.random.default_rng(1).standard_normal(some.shape, np.float32)
+    for name in SIMILARITIES:
+        found.append([name, "", *with_and_without(partial(similarity, some, other, metrics=name, permutations=0))])
     return {"table": found}
+
+
+def with_and_without(measured: Callable[..., Any]) -> tuple[str, float, float]:
+    """Return how an interval was made, and the least CPU seconds without and with it; 0 where there is none."""
+    seconds: list[list[float]] = [[], []]
+    while len(seconds[1]) < 3 and sum(map(sum, seconds)) < 10:
+        for side in (0, 1):
+            spent = time.process_time()
+            frame = measured(intervals=bool(side))
+            seconds[side].append(time.process_time() - spent)
+    if frame["se"].notna().all():
+        return frame["ci_method"].iloc[0], min(seconds[0]), min(seconds[1])
+    said = frame[["ci_method", "note"]].iloc[0].dropna()
+    return f"none: {said.iloc[0] if len(said) else frame['status'].iloc[0]}", 0, 0
 
 
 def case_matmul(a) -> dict:
@@ -382,7 +393,11 @@ def errors(a, ratios: Ratios) -> None:
             rows.append([name, view, how, "", "", "", ""])
     table(["metric", "view", "standard error by", "value, s", "value and SE, s", "ratio", "<= 3"], rows)
     worst = max(row[5] for row in rows if row[5])
-    ratios.add("value and standard error / value alone, the largest of all metrics, CPU seconds", worst, most=3)
+    ratios.add(
+        "value and standard error / value alone, the largest of all metrics and similarities, CPU seconds",
+        worst,
+        most=3,
+    )
 
 
 def embedding(a, ratios: Ratios) -> None:
