@@ -188,8 +188,8 @@ def case_all_errors(a) -> dict:
 def case_each_error(a) -> dict:
     """CPU seconds of each metric in each of its views, and of each similarity, without and with its standard error.
 
-    The two alternate, three times where they are quick, and the best of each counts. Of at most 4,000 rows (similarities:
-    2,000, as analyze reads), for neighbours of 20,000 would take minutes.
+    The two alternate, three times where they are quick, and the best of each counts. Of at most 4,000 rows, for
+    neighbours of 20,000 would take minutes (similarities: 2,000, as analyze reads).
     """
     from geomprobe.metrics import REGISTRY, measure
     from geomprobe.metrics.similarity import SIMILARITIES, similarity
