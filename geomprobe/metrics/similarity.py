@@ -46,7 +46,7 @@ class Side:
     def __init__(self, data: Any, reach: int = NEIGHBOURS + 1):
         rows = Rows(data)
         state = Moments(directions=False).update(rows)  # refuses rows that are not finite, by number
-        x = torch.cat([block.double() for _, block in rows.blocks()])
+        x = torch.cat([block.double().cpu() for _, block in rows.blocks()])
         largest = float(x.abs().max())
         self.x = x / largest if largest > 0 else x
         spread = float(np.trace(state.scatter)) / rows.n
@@ -365,7 +365,7 @@ def similarity(
     Parameters
     ----------
     first, second : array-like of shape (n, d_1) and (n, d_2)
-        numpy or torch, any float type; row i of both belongs to the same text.
+        numpy or torch, any float type, any device (computed on the CPU); row i of both belongs to the same text.
     metrics : sequence of str, optional
         Names of SIMILARITIES; default: all.
     clusters : array-like of shape (n,), optional
