@@ -6,12 +6,16 @@ measures tokens/s, the share of the matmul peak measured in the same run, data w
 `hybrid`, uncompiled and compiled, and for `transformers.Trainer` doing MLM with the same model, batch and precision.
 Every case runs in a process of its own. `--clock cpu` counts processor seconds instead of wall seconds, for a machine
 that is busy with other things; use it with `--threads 1`, and say so beside the figures.
+
+`--fill-cache` measures nothing: it compiles every shape of the compiled cases, all at the same time, into the cache of
+torch.compile (TORCHINDUCTOR_CACHE_DIR), where the benchmark and trainings of these shapes find them.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -56,22 +60,15 @@ def measure_case(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from pretrain import budget, trainer
-    from pretrain.config import load_config
     from pretrain.corpus import open_corpus
-    from pretrain.ranks import Ranks
 
     trainer.keep_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
-    corpus = open_corpus(args.corpus)
-    objective, _, how = args.case.partition("-")
-    flags = {"objective": "mlm" if how == "trainer" else objective, "compile": "yes" if how == "compiled" else "no"}
-    flags |= {"batch_rows": args.rows or None, "corpus": args.corpus, "device": args.device}
-    flags |= {"precision": args.precision}
-    config = trainer.settle(load_config(args.preset, flags), Ranks())
+    corpus, config = open_corpus(args.corpus), case_config(args)
     device = torch.device(config.device)
-    step = trainer_steps(config, corpus, device) if how == "trainer" else own_steps(config, corpus, device)
+    step = trainer_steps(config, corpus, device) if args.case == "mlm-trainer" else own_steps(config, corpus, device)
     begun = time.perf_counter()
     for _ in range(args.warmup):
         next(step)
@@ -101,6 +98,44 @@ def measure_case(args: argparse.Namespace) -> dict[str, Any]:
         "precision": config.precision,
         "rows": config.batch_rows,
     }
+
+
+def compile_shape(args: argparse.Namespace) -> str:
+    """Compile one shape of a case in this process; say how long it took, and what the cache already held."""
+    import torch
+    from torch._dynamo.utils import counters
+
+    from pretrain import trainer
+    from pretrain.corpus import open_corpus
+    from pretrain.masking import block_sizes, draw_block_size
+
+    begun = time.perf_counter()
+    corpus, config = open_corpus(args.corpus), case_config(args)
+    device = torch.device(config.device)
+    objective = trainer.build_objective(config, corpus).to(device)
+    sizes, length = block_sizes(config.row_length), config.row_length
+    drawn = (sizes.index(draw_block_size(length, seed=config.seed, step=step)) for step in itertools.count())
+    step = next(step for step, shape in enumerate(drawn) if shape == args.shape) if config.objective != "mlm" else 0
+    warnings: list[str] = []
+    batch = trainer.Rows(config, corpus).batch(step, 0, device=device)
+    trainer.compile_forward(config, objective, warnings.append, batch)
+    if warnings:
+        raise SystemExit(warnings[0])
+    seen = {name: counters["inductor"][f"fxgraph_cache_{name}"] for name in ("hit", "miss")}
+    return f"{time.perf_counter() - begun:.0f} s, graphs found {seen['hit']}, compiled {seen['miss']}"
+
+
+def case_config(args: argparse.Namespace) -> Any:
+    """Return the settled configuration of a case."""
+    from pretrain import trainer
+    from pretrain.config import load_config
+    from pretrain.ranks import Ranks
+
+    objective, _, how = args.case.partition("-")
+    flags = {"objective": "mlm" if how == "trainer" else objective, "compile": "yes" if how == "compiled" else "no"}
+    flags |= {"batch_rows": args.rows or None, "corpus": args.corpus, "device": args.device}
+    flags |= {"precision": args.precision}
+    return trainer.settle(load_config(args.preset, flags), Ranks())
 
 
 def synchronize(device: Any) -> None:
@@ -214,12 +249,14 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=["auto", "bf16", "fp32"])
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--fill-cache", action="store_true", help="only compile, all shapes at the same time")
     parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--shape", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--corpus", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
         try:
-            print(json.dumps(measure_case(args)), flush=True)
+            print(json.dumps(measure_case(args)) if args.shape is None else compile_shape(args), flush=True)
         except BaseException as error:
             reason = str(error).strip().partition("\n")[0]
             print(f"{type(error).__name__}: {reason}", file=sys.stderr, flush=True)
@@ -228,6 +265,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         args.corpus = synthetic_corpus(Path(folder))
+        if args.fill_cache:
+            sys.exit(not fill_cache(args))
         results: list[dict[str, Any]] = []
         for case in args.cases:
             results.append(run_case(args, case))
@@ -247,12 +286,38 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def run_case(args: argparse.Namespace, case: str) -> dict[str, Any]:
-    """Measure one case in a process of its own."""
+def case_command(args: argparse.Namespace, case: str) -> list[str]:
+    """Return the command that measures one case in a process of its own."""
     command = [sys.executable, str(SELF), "--case", case]
     for name in ("preset", "rows", "steps", "warmup", "threads", "device", "precision", "clock", "corpus"):
         command += [f"--{name}", str(getattr(args, name))]
-    done = subprocess.run(command, capture_output=True, text=True)
+    return command
+
+
+def fill_cache(args: argparse.Namespace) -> bool:
+    """Compile every shape of the compiled cases, each in a process of its own; return whether all did."""
+    shapes = {"mlm-compiled": 1, "hybrid-compiled": 4}
+    jobs = [(case, shape) for case in args.cases for shape in range(shapes.get(case, 0))]
+    running = [
+        subprocess.Popen(
+            [*case_command(args, case), "--shape", str(shape)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for case, shape in jobs
+    ]
+    good = True
+    for (case, shape), process in zip(jobs, running, strict=True):
+        out, error = process.communicate()
+        good &= bool(out.strip())
+        print(f"{case:16} shape {shape}: {(out.strip() or error.strip() or 'no output').splitlines()[-1]}", flush=True)
+    return good
+
+
+def run_case(args: argparse.Namespace, case: str) -> dict[str, Any]:
+    """Measure one case in a process of its own."""
+    done = subprocess.run(case_command(args, case), capture_output=True, text=True)
     with contextlib.suppress(json.JSONDecodeError, IndexError):
         return json.loads(done.stdout.strip().splitlines()[-1])
     return {"case": case, "failed": (done.stderr.strip().splitlines() or ["no output"])[-1]}
