@@ -298,9 +298,12 @@ def fill_cache(args: argparse.Namespace) -> bool:
     """Compile every shape of the compiled cases, each in a process of its own; return whether all did."""
     shapes = {"mlm-compiled": 1, "hybrid-compiled": 4}
     jobs = [(case, shape) for case in args.cases for shape in range(shapes.get(case, 0))]
+    # Each would otherwise start as many compiling processes as there are cores; the cache's keys leave them out.
+    threads = max(2, 2 * (os.cpu_count() or 1) // max(1, len(jobs)))
     running = [
         subprocess.Popen(
             [*case_command(args, case), "--shape", str(shape)],
+            env={**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": str(threads)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

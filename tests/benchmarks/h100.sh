@@ -70,7 +70,7 @@ part "benchmark" 200 bench.txt "$python" "$bench/bench_pretrain.py" "${what[@]}"
   --out bench.json --cases mlm-compiled hybrid-compiled mlm-eager hybrid-eager mlm-trainer
 for objective in mlm hybrid; do
   rm -rf "runs/$objective"
-  part "training: $objective, $tokens tokens" 80 "train-$objective.txt" "$python" -m geomprobe pretrain --preset "$preset" \
+  part "training: $objective, $tokens tokens" 110 "train-$objective.txt" "$python" -m geomprobe pretrain --preset "$preset" \
     --objective "$objective" --corpus "$corpus" --budget "$tokens-tokens" --device "$device" --out "runs/$objective" \
     --set batch_rows="$rows" --set warmup_steps=50 --set precision=bf16
 done
