@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that a machine with an NVIDIA GPU can show, unattended and within ten minutes: correctness on CUDA, the
+# Everything that a machine with an NVIDIA GPU can show, unattended and in about ten minutes: correctness on CUDA, the
 # benchmark, a short real training of both objectives from token shards brought along, and their analysis.
 #
 #   tests/benchmarks/h100.sh CORPUS OUT [DATA]
@@ -62,7 +62,7 @@ what=(--preset "$preset" --rows "$rows" --device "$device" --precision bf16)
 # Compiled beforehand, all shapes at the same time and beside the first part: one after the other they take minutes.
 timeout --kill-after 5 $((170 * patience)) "$python" "$bench/bench_pretrain.py" "${what[@]}" --fill-cache > compile.txt 2>&1 &
 compiling=$!
-part "correctness on $device" 150 correctness.txt "$python" "$bench/check_cuda.py" "$corpus" "$device"
+part "correctness on $device" 220 correctness.txt "$python" "$bench/check_cuda.py" "$corpus" "$device"
 echo "== compiling the shapes of the benchmark"
 wait $compiling || failed+=("compiling")
 cat compile.txt
@@ -77,7 +77,7 @@ done
 where=(--task controlled)
 [ -z "$data" ] || where=(--data "$data" --task "$task")
 # Not `compare`: its report in PDF needs typst, which a bare machine lacks.
-part "analysis" 90 analysis.txt "$python" -m geomprobe analyze runs/hybrid runs/mlm "${where[@]}" --device "$device" \
+part "analysis" 150 analysis.txt "$python" -m geomprobe analyze runs/hybrid runs/mlm "${where[@]}" --device "$device" \
   --out runs/analyzed
 part "report" 20 report.txt "$python" -m geomprobe report runs/analyzed --html
 
