@@ -49,8 +49,8 @@ KNOWN = ("raw", "centred")
 ROUNDING = 0.25
 """Most variance that rounding the crossing up to a whole rank adds: it falls on either of two ranks equally often."""
 CONSERVATIVE = 0.25
-"""Share of a squared standard error that is second-order, and so counted twice, from which the interval covers too much:
-97.6 % at a quarter."""
+"""Share of a squared standard error that is second-order, and so counted twice, from which the interval covers too
+much: 97.6 % at a quarter."""
 RESOLUTION = 1e-9
 """Share of a value below which a difference is rounding: that of one cloud in other units, say."""
 UNDERFLOW = 1e-140
@@ -144,16 +144,16 @@ class Workspace:
         return heavy_tailed(np.concatenate(squares), np.trace(state.scatter) ** 2 / (state.scatter**2).sum())
 
     @cached_property
-    def distances(self) -> tuple[np.ndarray, np.ndarray]:
+    def distances(self) -> tuple[sphere.Checked, np.ndarray]:
         """Some rows, and the squared distances of their directions."""
         return sphere.checked_distances(self.cloud, self.clusters)
 
     @cached_property
     def mean_distance(self) -> tuple[np.ndarray, float]:
         """Influences on the mean squared distance over pairs, and the variance of its second-order term."""
-        cloud, (rows, distances) = self.cloud, self.distances
+        cloud, (checked, distances) = self.cloud, self.distances
         means = sphere.distance_row_means(cloud)
-        second = sphere.second_order(distances, rows, means[rows], cloud.distance_mean, self.clusters)
+        second = sphere.second_order(distances, checked, means[checked.rows], cloud.distance_mean)
         return sphere.mean_distance(cloud, means), second
 
     @cached_property
@@ -287,7 +287,7 @@ def _uniformity(work: Workspace, value: float) -> Influence:
     rows, scaled = sphere.uniformity(work.cloud)
     checked, distances = work.distances
     kernel = np.exp(-hypersphere.T * distances - value)
-    second = sphere.second_order(kernel, checked, scaled[checked], 1.0, work.clusters)
+    second = sphere.second_order(kernel, checked, scaled[checked.rows], 1.0)
     extra = 0.0
     if not work.cloud.reads_all_pairs:
         sampled = work.cloud.kernel_log_mean(hypersphere.T)[1]

@@ -22,9 +22,17 @@ from geomprobe.inference import (
 )
 from geomprobe.inference.intervals import TAIL_DEGREES, heavy_tailed
 from geomprobe.inference.probe_tests import rank_influence
-from geomprobe.inference.sphere import checked_rows, second_order
+from geomprobe.inference.sphere import Checked, checked_rows, second_order
 from geomprobe.metrics.cloud import NotApplicable
-from geomprobe.metrics.similarity import NEIGHBOURS, ROUNDING, Side, cosine_row_means, cosines_with, hsic
+from geomprobe.metrics.similarity import (
+    NEIGHBOURS,
+    ROUNDING,
+    Side,
+    cosine_row_means,
+    cosines_with,
+    distances_with,
+    hsic,
+)
 
 CKA_DEGREES = 0.25
 """Where tails are heavy, fewest degrees of freedom for each row of the biased CKA."""
@@ -111,7 +119,7 @@ class Compared:
     clusters: np.ndarray
 
     @cached_property
-    def checked(self) -> np.ndarray:
+    def checked(self) -> Checked:
         """Rows whose pairs are looked at one by one."""
         return checked_rows(self.clusters, np.ones(self.a.n, bool), 0)
 
@@ -132,7 +140,7 @@ class Compared:
 
         Both from the checked rows.
         """
-        a, b, rows, n = self.a, self.b, self.checked, self.a.n
+        a, b, rows, n = self.a, self.b, self.checked.rows, self.a.n
         k, m = ((side.centred[rows] @ side.centred[rows].T).numpy() for side in (a, b))
         own_a, own_b, cross = (
             (float((one.cross(other) ** 2).sum()) - float((one.square * other.square).sum())) / (n * (n - 1))
@@ -145,9 +153,9 @@ class Compared:
             for one, other in ((a, a), (b, b), (a, b))
         )
         means = h / size - cross / size / 2 * (h_a / own_a + h_b / own_b)  # of mean 0
-        homes, groups = np.unique(self.clusters[rows], return_inverse=True)[1], int(self.clusters.max()) + 1
-        first = 4 * float((np.bincount(homes, means) ** 2).mean()) * groups / n**2
-        return first, second_order(terms, rows, means, 0.0, self.clusters)
+        homes, units = (self.checked.homes, self.checked.groups) if self.checked.whole else (np.arange(len(rows)), n)
+        first = 4 * float((np.bincount(homes, means) ** 2).mean()) * units / n**2
+        return first, second_order(terms, self.checked, means, 0.0)
 
 
 def _second_order(name: str, pair: Compared, rows: np.ndarray) -> float:
@@ -169,8 +177,8 @@ def _rsa_spearman(pair: Compared) -> Influence:
     square[upper] = rank_influence(*ranks)
     square += square.T
     means = square.sum(0) / (n - 1)
-    rows = pair.checked
-    second = second_order(square[np.ix_(rows, rows)], rows, means[rows], float(means.mean()), pair.clusters)
+    rows = pair.checked.rows
+    second = second_order(square[np.ix_(rows, rows)], pair.checked, means[rows], float(means.mean()))
     return Influence(0.0, 2 * (means - means.mean()), second_order=second)
 
 
@@ -209,7 +217,7 @@ def _neighbours(pair: Compared, name: str) -> Influence:
         own = float((k**2).sum() * (m**2).sum())
         values[s] = (k * m_there)[shared].sum() / np.sqrt(own) if own else np.nan
     rows = shards.spread(values, home)
-    if not rows.any():
+    if np.ptp(values) <= RESOLUTION:
         raise NotApplicable("no row tells the neighbours of the sides apart")
     return Influence(0.0, rows, JACKKNIFE, second_order=float((rows**2).sum()) / a.n**2)
 
@@ -220,9 +228,10 @@ def _equal(name: str, pair: Compared, value: float) -> bool:
         return value < EQUAL
     if name not in ("mutual_knn", "cknna"):
         return 1 - value < RESOLUTION
-    # rounding may choose other neighbours among equally near ones
-    apart = np.abs(pair.crossing - pair.a.ranked[1]).max() if value > 0.9 else np.inf
-    return bool(apart <= ROUNDING * max(pair.a.eps, pair.b.eps))
+    if value < 0.99:  # rounding chooses other neighbours only among equally near ones
+        return False
+    here, there = (distances_with(side, pair.a.ranked[0]) for side in (pair.a, pair.b))
+    return float(np.abs(here - there).max()) <= ROUNDING * max(pair.a.eps, pair.b.eps)
 
 
 def influence(name: str, pair: Compared, value: float) -> Influence:

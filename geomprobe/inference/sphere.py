@@ -7,6 +7,7 @@ directions are taken from the mean vector (the centred view), a row also moves t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -139,8 +140,39 @@ def _sampled_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, tor
     return np.concatenate(rows), np.concatenate(means), slope
 
 
-def checked_rows(clusters: np.ndarray, usable: np.ndarray, seed: int, most: int = CHECKED_ROWS) -> np.ndarray:
-    """Return the usable rows of some seeded clusters in ascending order: of CHECKED_CLUSTERS, and `most` rows, at most.
+@dataclass(frozen=True)
+class Checked:
+    """Some rows whose pairs are looked at one by one, and what they stand for.
+
+    Attributes
+    ----------
+    rows : int64 ndarray of shape (m,)
+        Their numbers, ascending.
+    homes : int64 ndarray of shape (m,)
+        Number of each one's cluster, from 0.
+    whole : bool
+        Whether all rows of these clusters are among them; else clusters are too large, and rows were taken singly.
+    n, groups : int
+        Of all rows, and of all clusters.
+    """
+
+    rows: np.ndarray
+    homes: np.ndarray
+    whole: bool
+    n: int
+    groups: int
+
+    def keep(self, kept: np.ndarray, n: int) -> Checked:
+        """Return those of the rows that are kept, for a statistic of n rows in all."""
+        homes = np.unique(self.homes[kept], return_inverse=True)[1]
+        share = len(np.unique(homes)) / max(len(np.unique(self.homes)), 1)
+        return Checked(self.rows[kept], homes, self.whole, n, max(1, round(self.groups * share)))
+
+
+def checked_rows(clusters: np.ndarray, usable: np.ndarray, seed: int, most: int = CHECKED_ROWS) -> Checked:
+    """Return the usable rows of some seeded clusters: of CHECKED_CLUSTERS, and `most` rows, at most.
+
+    Clusters of over most/32 rows are passed over. Where they hold most of the rows, single seeded rows are taken.
 
     Parameters
     ----------
@@ -148,52 +180,59 @@ def checked_rows(clusters: np.ndarray, usable: np.ndarray, seed: int, most: int 
         Cluster numbers from 0.
     usable : bool ndarray of shape (n,)
     """
+    rng = np.random.default_rng(seed)
     sizes = np.bincount(clusters[usable], minlength=int(clusters.max()) + 1)
-    used = np.flatnonzero(sizes)
-    used = used[np.random.default_rng(seed).permutation(len(used))[:CHECKED_CLUSTERS]]
-    chosen = np.zeros(len(sizes), bool)
-    chosen[used[np.cumsum(sizes[used]) <= most]] = True
-    return np.flatnonzero(chosen[clusters] & usable)
+    groups, n = int((sizes > 0).sum()), int(usable.sum())
+    small = np.flatnonzero((sizes > 0) & (sizes <= most // 32))
+    whole = bool(sizes[small].sum() >= n / 2)
+    if whole:
+        small = small[rng.permutation(len(small))[:CHECKED_CLUSTERS]]
+        chosen = np.zeros(len(sizes), bool)
+        chosen[small[np.cumsum(sizes[small]) <= most]] = True
+        rows = np.flatnonzero(chosen[clusters] & usable)
+    else:
+        rows = np.sort(rng.permutation(np.flatnonzero(usable))[:CHECKED_CLUSTERS])
+    return Checked(rows, np.unique(clusters[rows], return_inverse=True)[1].ravel(), whole, n, groups)
 
 
-def checked_distances(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked_distances(cloud: Cloud, clusters: np.ndarray) -> tuple[Checked, np.ndarray]:
     """Return some rows that have a direction (see `checked_rows`), and the squared distances of all pairs of these."""
-    rows = checked_rows(clusters, np.ones(cloud.n, bool), cloud.seed)
-    x = cloud.take(rows)
+    checked = checked_rows(clusters, np.ones(cloud.n, bool), cloud.seed)
+    x = cloud.take(checked.rows)
     has = x.abs().amax(1) > 0
-    pairs = torch.nn.functional.pdist(unit_rows(x[has])).square()
-    return rows[has.cpu().numpy()], squareform(pairs.cpu().numpy()) if len(pairs) else np.zeros((int(has.sum()),) * 2)
+    pairs = torch.nn.functional.pdist(unit_rows(x[has])).square().cpu().numpy()
+    distances = squareform(pairs) if len(pairs) else np.zeros((int(has.sum()),) * 2)
+    return checked.keep(has.cpu().numpy(), cloud.direction_sums[0]), distances
 
 
-def second_order(
-    terms: np.ndarray, rows: np.ndarray, row_means: np.ndarray, mean: float, clusters: np.ndarray
-) -> float:
-    """Return the variance of the second-order term of a mean over pairs of n rows in G clusters.
+def second_order(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mean: float) -> float:
+    """Return the variance of the second-order term of a mean over pairs of n rows in G clusters of like sizes.
 
-    2·G(G − 1)/n⁴ times the mean square, over pairs of clusters, of the sum of k_ij − h_i − h_j + h̄ over their rows.
-    Where every row is its own cluster this is 2·ζ₂/n² with ζ₂ = Var k − 2·Var h.
+    2·G(G − 1)/n⁴ times the mean square, over pairs of clusters, of the sum of k_ij − h_i − h_j + h̄ over their rows; or
+    2·ζ₂/n², ζ₂ the mean square of this over pairs of rows of two clusters, if that is larger. Where every row is its
+    own cluster both are the same, ζ₂ = Var k − 2·Var h.
 
     Parameters
     ----------
     terms : float64 ndarray of shape (m, m)
-        k of the pairs of some rows, of whole clusters.
-    rows : int64 ndarray of shape (m,)
-        Their numbers.
+        k of the pairs of the checked rows.
+    checked : Checked
     row_means : float64 ndarray of shape (m,)
         h of these rows, over their pairs with all rows; what its in-sample variance holds of ζ₂ is taken out.
     mean : float
         h̄, over all pairs.
-    clusters : int64 ndarray of shape (n,)
-        Cluster numbers from 0.
     """
-    homes = np.unique(clusters[rows], return_inverse=True)[1]
-    size, groups = len(np.unique(homes)), int(clusters.max()) + 1
-    if size < 2:
+    homes, n, groups = checked.homes, checked.n, checked.groups
+    apart = homes[:, None] != homes
+    if not apart.any():
         return 0.0
     beyond = terms - (row_means - mean / 2)[:, None] - (row_means - mean / 2)
-    home = np.eye(size)[homes]
-    sums = (home.T @ beyond @ home)[np.triu_indices(size, 1)]
-    return 2 * groups * (groups - 1) / len(clusters) ** 4 * float((sums**2).mean()) / max(1 - 2 / groups, 0.1)
+    found = 2 * float((beyond[apart] ** 2).mean()) / n**2
+    if checked.whole:
+        home = np.eye(int(homes.max()) + 1)[homes]
+        sums = (home.T @ beyond @ home)[np.triu_indices(home.shape[1], 1)]
+        found = max(found, 2 * groups * (groups - 1) / n**4 * float((sums**2).mean()))
+    return found / max(1 - 2 / groups, 0.1)
 
 
 def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -223,7 +262,7 @@ def _class_interaction(cloud: Cloud, mine: np.ndarray, clusters: np.ndarray) -> 
 
     From the squared products of the sums over CHECKED_CLUSTERS seeded clusters, each row less the mean of its class.
     """
-    rows = checked_rows(clusters, mine >= 0, cloud.seed, CLASS_ROWS)
+    rows = checked_rows(clusters, mine >= 0, cloud.seed, CLASS_ROWS).rows
     if not len(rows):
         return 0.0
     z = unit_rows(cloud.take(rows)).cpu().numpy()

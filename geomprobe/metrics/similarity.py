@@ -94,7 +94,9 @@ class Side:
             raise NotApplicable(f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} rows")
         distances, rows = nearest(self.z - self.z.mean(0), min(self.reach, self.n - 1))
         apart = distances[:, NEIGHBOURS - 1 : NEIGHBOURS + 1].sqrt().diff(dim=1)
-        if apart.numel() and float((apart <= self.eps).double().mean()) > 0.5:
+        # rounding of the rows moves a distance by about eps/(4√d), for it falls on all coordinates
+        rounding = max(self.eps / (4 * np.sqrt(self.z.shape[1])), 4 * np.finfo(float).eps)
+        if apart.numel() and float((apart <= rounding).double().mean()) > 0.5:
             raise NotApplicable("which rows are nearest is undecided for most rows: others are as near")
         return rows.numpy(), (1 - distances / 2).numpy()
 
@@ -120,7 +122,12 @@ class Side:
     @cached_property
     def near_kernel(self) -> np.ndarray:
         """Row-centred cosines with the own nearest neighbours, shape (n, NEIGHBOURS)."""
-        return self.ranked[1][:, :NEIGHBOURS] - cosine_row_means(self)[:, None]
+        cosines = self.ranked[1][:, :NEIGHBOURS]
+        kernel = cosines - cosine_row_means(self)[:, None]
+        # rounding moves a cosine by that of the rows times their distance
+        if float((kernel**2).mean()) <= (ROUNDING * self.eps) ** 2 * 2 * float((1 - cosines).mean()):
+            raise NotApplicable("the neighbours of one side are no nearer than its other rows")
+        return kernel
 
     def cross(self, other: Side) -> torch.Tensor:
         """XᵀY of the centred rows; kept until another side is asked for, since several similarities read it."""
@@ -221,10 +228,19 @@ def mutual_knn(a: Side, b: Side) -> float:
 
 def cosines_with(side: Side, near: np.ndarray) -> np.ndarray:
     """Return the cosines of each row with some others, (n, m), from their row numbers of that shape."""
+    return _with_others(side, near, lambda block, others: torch.einsum("nd,nkd->nk", block, others))
+
+
+def distances_with(side: Side, near: np.ndarray) -> np.ndarray:
+    """Return the distances of the direction of each row from some others, (n, m), from their row numbers."""
+    return _with_others(side, near, lambda block, others: torch.linalg.vector_norm(others - block[:, None], dim=2))
+
+
+def _with_others(side: Side, near: np.ndarray, compute: Callable[..., torch.Tensor]) -> np.ndarray:
     z, others = side.z, torch.from_numpy(near)
     step = max(1, 2**22 // (near.shape[1] * z.shape[1]))  # vectors of neighbours are gathered a block at a time
     parts = zip(z.split(step), others.split(step), strict=True)
-    return torch.cat([torch.einsum("nd,nkd->nk", block, z[found]) for block, found in parts]).numpy()
+    return torch.cat([compute(block, z[found]) for block, found in parts]).numpy()
 
 
 def cosine_row_means(side: Side, rows: np.ndarray | None = None) -> np.ndarray:
@@ -243,10 +259,7 @@ def cknna(a: Side, b: Side) -> float:
     own_a, own_b = a.near_kernel, b.near_kernel
     there = cosines_with(b, a.neighbours) - cosine_row_means(b)[:, None]
     cross = float((own_a * there)[shared].sum())
-    squares = [float((own**2).sum()) for own in (own_a, own_b)]
-    if any(square <= own_a.size * (ROUNDING * side.eps) ** 2 for side, square in zip((a, b), squares, strict=True)):
-        raise NotApplicable("the neighbours of one side are no nearer than its other rows")
-    return cross / float(np.sqrt(squares[0] * squares[1]))
+    return cross / float(np.sqrt((own_a**2).sum() * (own_b**2).sum()))
 
 
 def rsa_spearman(a: Side, b: Side) -> float:
@@ -408,6 +421,7 @@ def similarity(
         rng = np.random.default_rng(seed)
         sample = np.sort(rng.choice(a.n, RSA_ROWS, replace=False))
         sampled = Side(Rows(first).take(sample)), Side(Rows(second).take(sample))
+        sampled[0].eps, sampled[1].eps = a.eps, b.eps  # of the rows as given
         more = _rows(["rsa_spearman"], *sampled, permutations, rng, f"seeded sample of {RSA_ROWS:,} rows")
         fill(more, *sampled, None if clusters is None else np.asarray(clusters)[sample])
         rows |= more

@@ -341,24 +341,41 @@ def test_second_order_is_what_pairs_of_clusters_add_to_row_means():
         for seed in range(3_000):
             rng = np.random.default_rng(seed)
             u = rng.normal(size=(80 // size, 3))[clusters] + 0.5 * rng.normal(size=(80, 3))
-            terms = u @ u.T * (clusters[:, None] != clusters)  # rows of one cluster are alike, and no matter here
+            terms = u @ u.T * (1 - np.eye(80))
             h = terms.sum(1) / 79
-            means.append(h.mean())
-            rows = sphere.checked_rows(clusters, np.ones(80, bool), 0)
-            found.append(sphere.second_order(terms[np.ix_(rows, rows)], rows, h[rows], h.mean(), clusters))
+            means.append((terms * (clusters[:, None] != clusters)).sum() / (80 * 79))
+            checked = sphere.checked_rows(clusters, np.ones(80, bool), 0)
+            found.append(sphere.second_order(terms[np.ix_(checked.rows, checked.rows)], checked, h, h.mean()))
         assert np.mean(found) == pytest.approx(np.var(means), rel=0.12)
 
 
-def test_checked_rows_are_whole_clusters():
+def test_checked_rows_are_whole_clusters_or_single_rows():
     rng = np.random.default_rng(0)
     clusters = np.unique(rng.integers(0, 700, 3_000), return_inverse=True)[1]
     usable = rng.random(3_000) < 0.9
-    rows = sphere.checked_rows(clusters, usable, 1)
-    assert len(rows) <= sphere.CHECKED_ROWS
-    assert len(rows) > sphere.CHECKED_ROWS - 20
-    assert (rows == np.flatnonzero(np.isin(clusters, clusters[rows]) & usable)).all()
-    alone = sphere.checked_rows(np.arange(3_000), np.ones(3_000, bool), 1)
-    assert len(alone) == sphere.CHECKED_CLUSTERS
+    found = sphere.checked_rows(clusters, usable, 1)
+    assert found.whole
+    assert sphere.CHECKED_ROWS - 20 < len(found.rows) <= sphere.CHECKED_ROWS
+    assert (found.rows == np.flatnonzero(np.isin(clusters, clusters[found.rows]) & usable)).all()
+    assert (found.n, found.groups) == (usable.sum(), len(np.unique(clusters[usable])))
+    alone = sphere.checked_rows(np.arange(3_000), usable, 1)
+    assert len(alone.rows) == sphere.CHECKED_CLUSTERS
+    kept = alone.keep(np.arange(256) < 64, 1_000)
+    assert (len(kept.rows), kept.n, kept.groups) == (64, 1_000, round(alone.groups / 4))
+    one_large = np.maximum(np.arange(3_000) - 900, 0)
+    assert sphere.checked_rows(one_large, np.ones(3_000, bool), 1).whole
+    for large in (np.arange(3_000) // 300, np.zeros(3_000, np.int64)):
+        assert not sphere.checked_rows(large, usable, 1).whole
+
+
+@pytest.mark.parametrize("size", [20, 257, 600])
+def test_clusters_of_any_size_and_rows_without_a_direction_are_conservative_around_no_mean(size):
+    Z = np.random.default_rng(0).normal(size=(20 * size, 16))
+    found = measure(Z, metrics=["mean_cosine"], clusters=np.arange(20 * size) // size)
+    assert found["ci_method"].str.endswith("20 clusters, conservative").all(), found["ci_method"].tolist()
+    Z[::2] = 0
+    found = measure(Z, metrics=["mean_cosine", "uniformity"], views=["raw"])
+    assert found["ci_method"].str.endswith("conservative").all(), found["ci_method"].tolist()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.8])

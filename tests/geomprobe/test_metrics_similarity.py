@@ -310,9 +310,37 @@ class TestIntervals:
 
     def test_sides_that_no_row_tells_apart_but_are_not_equal_have_no_interval_of_shared_neighbours(self):
         x = np.random.default_rng(0).normal(size=(120, 5))
-        found = similarity(x, x + 1e-8, metrics=["mutual_knn"]).iloc[0]
-        assert found["value"] == 1
-        assert found["ci_method"] == "no valid interval: no row tells the neighbours of the sides apart"
+        found = similarity(x, x + 1e-8, metrics=["mutual_knn", "cknna"])
+        assert found["value"].tolist() == pytest.approx([1, 1])
+        assert found["ci_method"].eq("no valid interval: no row tells the neighbours of the sides apart").all()
+
+    @pytest.mark.filterwarnings("error")
+    def test_tight_clouds_and_half_precision_have_neighbours_and_their_errors(self):
+        rng = np.random.default_rng(0)
+        names = ["mutual_knn", "cknna"]
+        mean, x, noise = rng.normal(size=32), rng.normal(size=(400, 32)), rng.normal(size=(400, 32))
+        tight = [(mean + 3e-4 * side).astype(np.float32) for side in (x, x + 0.02 * noise)]
+        plain = similarity(*(side.astype(float) for side in tight), metrics=names, permutations=0)
+        found = similarity(*tight, metrics=names, permutations=0)
+        assert found["value"].tolist() == pytest.approx(plain["value"].tolist(), abs=0.01)
+        assert found["se"].tolist() == pytest.approx(plain["se"].tolist(), rel=0.2)
+        sides = [torch.from_numpy(mean + side) for side in (x, x + noise)]
+        plain = similarity(*sides, metrics=names, permutations=0)
+        for dtype in (torch.float16, torch.bfloat16):
+            found = similarity(*(side.to(dtype) for side in sides), metrics=names, permutations=0)
+            assert found["value"].tolist() == pytest.approx(plain["value"].tolist(), abs=0.02)
+            assert (found["se"] > 0.002).all()
+
+    @pytest.mark.filterwarnings("error")
+    def test_one_large_cluster_is_said(self):
+        rng = np.random.default_rng(0)
+        found = similarity(rng.normal(size=(900, 6)), rng.normal(size=(900, 6)), clusters=np.zeros(900), permutations=0)
+        assert found["ci_method"].str.startswith("no valid interval").all()
+
+    def test_sampled_rows_keep_the_precision_of_all(self):
+        x = (1 + 1e-3 * np.random.default_rng(0).normal(size=(2100, 8))).astype(np.float16)
+        for n in (2000, 2100):
+            assert similarity(x[:n], x[:n], metrics=["rsa_spearman"], permutations=0)["status"].item() != "ok"
 
     def test_clusters_widen_and_heavy_tails_are_refused(self):
         rng = np.random.default_rng(0)
