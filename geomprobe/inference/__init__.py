@@ -48,9 +48,9 @@ JACKKNIFE = "delete-a-shard jackknife"
 KNOWN = ("raw", "centred")
 ROUNDING = 0.25
 """Most variance that rounding the crossing up to a whole rank adds: it falls on either of two ranks equally often."""
-CONSERVATIVE = 0.25
+CONSERVATIVE = 0.2
 """Share of a squared standard error that is second-order, and so counted twice, from which the interval covers too
-much: 97.6 % at a quarter."""
+much: 2Φ(1.96/√(1 − share)) − 1, 97.2 % at a fifth."""
 RESOLUTION = 1e-9
 """Share of a value below which a difference is rounding: that of one cloud in other units, say."""
 UNDERFLOW = 1e-140

@@ -385,8 +385,8 @@ All draws have seeds of {FIRST_SEED:,} and above. The rules of the method, that 
 between slope and leave-one-out among them, were made on draws of other seeds, and were not changed after these. Labels
 were given after first draws of these showed the need, and move no interval: counts and slopes of eigenvalues are
 called conservative where tails are heavy, counts where rounding makes a third of the variance, and whatever has a
-quarter of its variance from the second order (before: a third), clusters counted as such. What covers 97 % or more
-was drawn anew for this; a cell that covers less may lack its label here. Five refusals were: norm_cv of fewer
+fifth of its squared standard error from the second order (before: a third, then a quarter), clusters counted as such.
+Of what covers 97 % or more, the cells of up to 1,000 rows were drawn anew for this; others may lack the label here. Five refusals were: norm_cv of fewer
 than 100 clusters, intrinsic_dimension of under 30 rows or where one row is among the two nearest of an eighth of all,
 shared neighbours of under 30 rows, classes in fewer than 8 clusters, and linear_cka where tails are heavy and it has
 less than one degree of freedom in four rows. Their bounds were set on draws of other seeds, and what they touch was
