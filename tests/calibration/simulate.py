@@ -386,12 +386,13 @@ between slope and leave-one-out among them, were made on draws of other seeds, a
 were given after first draws of these showed the need, and move no interval: counts and slopes of eigenvalues are
 called conservative where tails are heavy, counts where rounding makes a third of the variance, and whatever has a
 fifth of its squared standard error from the second order (before: a third, then a quarter), clusters counted as such.
-Of what covers 97 % or more, the cells of up to 1,000 rows were drawn anew for this; others may lack the label here. Five refusals were: norm_cv of fewer
-than 100 clusters, intrinsic_dimension of under 30 rows or where one row is among the two nearest of an eighth of all,
-shared neighbours of under 30 rows, classes in fewer than 8 clusters, and linear_cka where tails are heavy and it has
-less than one degree of freedom in four rows. Their bounds were set on draws of other seeds, and what they touch was
-drawn anew. So was one rule of judging: at first the few intervals that are given where over 80 % of draws are refused
-were judged by their own coverage, which no rule of refusal can keep (they are listed below).
+Of what covers 97 % or more, the cells of up to 1,000 rows were drawn anew for this; others may lack the label here.
+Five refusals were: norm_cv of fewer than 100 clusters, intrinsic_dimension of under 30 rows or where one row is among
+the two nearest of an eighth of all, shared neighbours of under 30 rows, classes in fewer than 8 clusters, and
+linear_cka where tails are heavy and it has less than one degree of freedom in four rows. Their bounds were set on draws
+of other seeds, and what they touch was drawn anew. So was one rule of judging: at first the few intervals that are
+given where over 80 % of draws are refused were judged by their own coverage, which no rule of refusal can keep (they
+are listed below).
 
 - **c**: the product labels the interval conservative; **–**: it gives no valid interval (each in most draws).
 - **!**: the cell fails: its 99 % binomial interval lies below 93 % (coverage), above 97 % (coverage without the label
