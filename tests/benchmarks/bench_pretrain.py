@@ -113,9 +113,10 @@ def compile_shape(args: argparse.Namespace) -> str:
     corpus, config = open_corpus(args.corpus), case_config(args)
     device = torch.device(config.device)
     objective = trainer.build_objective(config, corpus).to(device)
-    sizes, length = block_sizes(config.row_length), config.row_length
-    drawn = (sizes.index(draw_block_size(length, seed=config.seed, step=step)) for step in itertools.count())
-    step = next(step for step, shape in enumerate(drawn) if shape == args.shape) if config.objective != "mlm" else 0
+    step, length = 0, config.row_length
+    if config.objective != "mlm":
+        size = block_sizes(length)[args.shape]
+        step = next(s for s in itertools.count() if draw_block_size(length, seed=config.seed, step=s) == size)
     warnings: list[str] = []
     batch = trainer.Rows(config, corpus).batch(step, 0, device=device)
     trainer.compile_forward(config, objective, warnings.append, batch)

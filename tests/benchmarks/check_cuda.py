@@ -48,7 +48,7 @@ def agrees(check: Callable[..., bool], *given) -> bool:
     """Return what a check returns; False, with the traceback on stderr, where it fails, so that the others run."""
     try:
         return check(*given)
-    except Exception:
+    except (RuntimeError, TypeError, ValueError):  # what torch and numpy raise where a device or a dtype will not do
         traceback.print_exc()
         return False
 
@@ -60,15 +60,11 @@ def vectors_agree(device: str) -> bool:
     y = (x @ rng.standard_normal((64, 48)) + rng.standard_normal((3000, 48))).astype(np.float32)
     labels, positives = rng.integers(0, 3, len(x)), rng.permutation(len(x)).reshape(-1, 2)[:500]
     columns, good = ["value", "ci_low", "ci_high"], True
-    for what in ("metrics", "similarities"):
-        frames = []
-        for name in ("cpu", device):
-            a, b = (torch.from_numpy(part).to(name) for part in (x, y))
-            frames.append(
-                measure(a, labels=labels, positives=positives)
-                if what == "metrics"
-                else similarity(a, b, permutations=2)
-            )
+    for what, compute in (
+        ("metrics", lambda a, _: measure(a, labels=labels, positives=positives)),
+        ("similarities", lambda a, b: similarity(a, b, permutations=2)),
+    ):
+        frames = [compute(*(torch.from_numpy(part).to(name) for part in (x, y))) for name in ("cpu", device)]
         cpu, other = (frame[columns].to_numpy(np.float64) for frame in frames)
         far = np.abs(cpu - other) / np.maximum(np.abs(cpu), 1e-3)
         far = np.where(np.isnan(cpu) & np.isnan(other), 0, np.where(np.isnan(far), np.inf, far)).max(1)
