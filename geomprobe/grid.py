@@ -24,7 +24,6 @@ from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.metrics import sample_size
 from geomprobe.metrics.similarity import DEFINITIONS as SIMILARITY_DEFINITIONS
 from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
-from geomprobe.probes.rows import sentence_groups
 from geomprobe.probes.semantic import labelled_rows, pair_features
 from geomprobe.protocols import STRICT, Protocol, Published
 from geomprobe.ranks import ALONE, Ranks
@@ -42,7 +41,7 @@ from geomprobe.results import (
 )
 from geomprobe.store import Store
 from geomprobe.tasks import load_task
-from geomprobe.tasks.base import Split, Task
+from geomprobe.tasks.base import Split, Task, sentence_groups
 
 Progress = Callable[[int, int], None]
 Tables = dict[str, pd.DataFrame]

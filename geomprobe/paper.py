@@ -20,7 +20,7 @@ from geomprobe import inference
 from geomprobe.inference import intervals, probe_tests
 from geomprobe.protocols import Published
 from geomprobe.results import INFLUENCE_COLUMNS, RESULT_COLUMNS, table
-from geomprobe.tasks.base import Task
+from geomprobe.tasks.base import Task, sentence_groups
 from geomprobe.tasks.words import words
 
 DEFINITION = "paper"
@@ -564,8 +564,6 @@ def joined(task: Task) -> Task:
     Pairs that share a sentence stay in one group.
     """
     from dataclasses import replace
-
-    from geomprobe.probes.rows import sentence_groups
 
     def join(split: Any) -> Any:
         if split is None or split.second is None:

@@ -130,11 +130,6 @@ class Compared:
         return any(heavy_tailed(side.square.numpy(), 1 / side.self_product) for side in (self.a, self.b))
 
     @cached_property
-    def crossing(self) -> np.ndarray:
-        """Cosines in b of each row with its nearest in a, nearest first, float64 of shape (n, reach)."""
-        return cosines_with(self.b, self.a.ranked[0])
-
-    @cached_property
     def cka_orders(self) -> tuple[float, float]:
         """Variances of the first- and of the second-order term of the unbiased CKA, linearised as a mean over pairs.
 
@@ -158,13 +153,12 @@ class Compared:
         return first, second_order(terms, self.checked, means, 0.0)
 
 
-def _second_order(name: str, pair: Compared, rows: np.ndarray) -> float:
+def _second_order(name: str, pair: Compared, found: Influence) -> float:
     """Return the variance of the second-order term of CKA; for the Procrustes distance the same share of its own."""
     first, second = pair.cka_orders
     if name != "procrustes":
         return second
-    variance = float((np.bincount(pair.clusters, rows) ** 2).sum()) / pair.a.n**2
-    return second * variance / first if first > 0 else 0.0
+    return second * float((found.contributions(pair.clusters) ** 2).sum()) / first if first > 0 else 0.0
 
 
 def _rsa_spearman(pair: Compared) -> Influence:
@@ -194,7 +188,7 @@ def _neighbours(pair: Compared, name: str) -> Influence:
         raise NotApplicable(f"fewer than {NEIGHBOUR_ROWS} independent rows")
     home = shards.shards(clusters, 0)
     lists = a.ranked[0], b.ranked[0]
-    cosines = (a.ranked[1], b.ranked[1], pair.crossing) if name == "cknna" else ()
+    cosines = (a.ranked[1], b.ranked[1], cosines_with(b, lists[0])) if name == "cknna" else ()
     homes = [home[near] for near in lists]
     values = np.empty(int(home.max()) + 1)
     for s in range(len(values)):
@@ -260,7 +254,8 @@ def influence(name: str, pair: Compared, value: float) -> Influence:
     )
     if not np.isfinite(rows).all():
         return Influence(value, None, refused="not defined once a row is left out")
-    found = Influence(value, rows, second_order=_second_order(name, pair, rows))
+    found = Influence(value, rows)
+    found = replace(found, second_order=_second_order(name, pair, found))
     if not pair.heavy_tailed:
         return found
     # the biased CKA holds fourth powers of lengths, which the unbiased one takes out

@@ -17,7 +17,6 @@ from geomprobe.probes.rows import (
     missing_row,
     once_per_task,
     result_row,
-    sentence_groups,
     stack,
     train_split,
     unique_sentences,
@@ -25,7 +24,7 @@ from geomprobe.probes.rows import (
 from geomprobe.probes.scores import classification_rows, on_rows
 from geomprobe.probes.semantic import pair_features
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
-from geomprobe.tasks.base import Task
+from geomprobe.tasks.base import Task, sentence_groups
 from geomprobe.tasks.words import word_overlap, words
 
 MAX_SENTENCES = 10_000

@@ -121,22 +121,6 @@ def stack(vectors: PairVectors) -> np.ndarray:
     return np.concatenate(sides).astype(np.float64, copy=False)
 
 
-def sentence_groups(split: Split) -> np.ndarray:
-    """Return a number per row such that rows which share a sentence, directly or by a chain, have the same one."""
-    if split.groups is not None:
-        return split.groups
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    index: dict[str, int] = {}
-    first = np.array([index.setdefault(text, len(index)) for text in split.first], np.int64)
-    if split.second is None:
-        return first
-    second = np.array([index.setdefault(text, len(index)) for text in split.second], np.int64)
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(index), len(index)))
-    return connected_components(links, directed=False)[1][first].astype(np.int64)
-
-
 def once_per_task(function: Callable[..., Any]) -> Callable[..., Any]:
     """Remember the last eight results of ``function(task, *args)``: a grid asks the same of a task for every cell."""
     memory: OrderedDict[tuple, Any] = OrderedDict()

@@ -26,12 +26,11 @@ from geomprobe.probes.rows import (
     missing_row,
     once_per_task,
     result_row,
-    sentence_groups,
     train_split,
 )
 from geomprobe.probes.scores import classification_rows, correlation_rows, on_rows, partial_spearman
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
-from geomprobe.tasks.base import Split, Task
+from geomprobe.tasks.base import Split, Task, sentence_groups
 from geomprobe.tasks.words import word_overlap
 
 Rows = list[dict[str, Any]]

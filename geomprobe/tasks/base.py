@@ -133,11 +133,24 @@ class Task:
         return geometry_rows(self)
 
 
-def geometry_rows(task: Task) -> GeometryRows:
-    """Return the unique sentences of a task's validation split with labels, clusters and positive pairs."""
+def sentence_groups(split: Split) -> np.ndarray:
+    """Return a number per row such that rows which share a sentence, directly or by a chain, have the same one."""
+    if split.groups is not None:
+        return split.groups
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    index: dict[str, int] = {}
+    first = np.array([index.setdefault(text, len(index)) for text in split.first], np.int64)
+    if split.second is None:
+        return first
+    second = np.array([index.setdefault(text, len(index)) for text in split.second], np.int64)
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(index), len(index)))
+    return connected_components(links, directed=False)[1][first].astype(np.int64)
+
+
+def geometry_rows(task: Task) -> GeometryRows:
+    """Return the unique sentences of a task's validation split with labels, clusters and positive pairs."""
     split = task.validation
     index: dict[str, int] = {}
     ids: list[str] = []
@@ -155,10 +168,8 @@ def geometry_rows(task: Task) -> GeometryRows:
         second[r] = first[r] if split.second is None else add(split.second[r], split.row_ids[r] + "#2")
 
     n = len(ids)
-    links = coo_array((np.ones(len(split)), (first, second)), shape=(n, n))
-    clusters = connected_components(links, directed=False)[1].astype(np.int64)
-    if split.groups is not None:
-        clusters[first] = split.groups
+    clusters = np.empty(n, np.int64)
+    clusters[first] = clusters[second] = sentence_groups(split)
 
     labels = None
     positives = np.empty((0, 2), np.int64)
