@@ -1,0 +1,7 @@
+"""Open any text encoder (folder, hub id, loaded model) and say exactly what was opened."""
+
+from geomprobe.encoders.encoder import Encoder
+from geomprobe.encoders.opening import DTYPES, load_encoder
+from geomprobe.encoders.tokenizers import tokenizer_hash
+
+__all__ = ["DTYPES", "Encoder", "load_encoder", "tokenizer_hash"]

@@ -1,0 +1,236 @@
+"""What an opened text encoder is: token ids and token states of texts, and what is known about where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from geomprobe.common import InputError, hash_bytes
+from geomprobe.encoders.tokenizers import stand_in, tokenizer_hash
+from geomprobe.encoders.weights import UNUSED
+
+TEXTS_AT_ONCE = 20_000  # what the tokenizer returns besides ids is large
+DEFAULT_LENGTH = 512  # where neither the tokenizer nor the model states a limit
+# what a config says that token states do not depend on
+_VOLATILE = {"_name_or_path", "name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
+_VOLATILE |= {"use_cache", "output_hidden_states", "output_attentions", "return_dict", "id2label", "label2id"}
+
+
+@dataclass(eq=False)
+class Encoder:
+    """A text encoder that gives token states, and what is known about where it comes from.
+
+    Made by `load_encoder`.
+
+    Attributes
+    ----------
+    name : str
+        Short name for tables.
+    source : str
+        What the user gave.
+    taken : {"path", "hub", "loaded model"}
+        How the source was understood; an existing path wins over a hub id.
+    kind : {"encoder", "decoder"}
+        "decoder" where a token's state does not depend on later tokens (measured, not read from the config).
+    model : Module
+        The base model, without any head; of an encoder-decoder the encoder.
+    tokenizer : PreTrainedTokenizerBase
+    dim : int
+        Width of the last layer.
+    n_layers : int
+        Layers are numbered 0 (embedding output) to n_layers (the output, after the final norm).
+    max_length : int
+        Tokens per text, special tokens included; longer texts are cut.
+    padding_safe : bool
+        Whether padding leaves the other states unchanged (measured); if not, only texts of equal length share a batch.
+    unmasked_length : int or None
+        If set, every text is padded to this many tokens and the padding is not hidden from the model, as in the
+        published analysis of Predict and Reconstruct; poolings skip it all the same. Replaces `max_length`.
+    path : Path or None
+        The folder that was read.
+    revision : str or None
+        The commit, for a model from the hub.
+    pooling : str or None
+        The pooling that a sentence-transformers folder declares.
+    lower_case : bool
+        Whether texts are lower-cased before the tokenizer (a sentence-transformers setting).
+    notes : list of str
+        What a reader of the results has to know.
+    """
+
+    name: str
+    source: str
+    taken: str
+    model: nn.Module
+    tokenizer: Any
+    kind: str = "encoder"
+    dim: int = 0
+    n_layers: int = 0
+    max_length: int = DEFAULT_LENGTH
+    padding_safe: bool = True
+    unmasked_length: int | None = None
+    path: Path | None = None
+    revision: str | None = None
+    pooling: str | None = None
+    lower_case: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights and of the forward pass."""
+        return next(self.model.parameters()).dtype
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of weights, unused pooling heads left out."""
+        return sum(p.numel() for name, p in self.model.named_parameters() if not UNUSED.search(name))
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of weights (as float32), config and tokenizer; a folder and the model loaded from it have the same.
+
+        Of the model as it is at the first use; a model in training has to be wrapped anew after each change.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            if UNUSED.search(name):
+                continue
+            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().reshape(-1).view(np.uint8).data)
+        return hash_bytes(digest.digest(), _config_text(self.model.config), tokenizer_hash(self.tokenizer))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was opened, ready for JSON."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "taken": self.taken,
+            "path": str(self.path) if self.path else None,
+            "revision": self.revision,
+            "kind": self.kind,
+            "class": type(self.model).__name__,
+            "hash": self.hash,
+            "dim": self.dim,
+            "n_layers": self.n_layers,
+            "parameters": self.parameters,
+            "max_length": self.max_length,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "tokenizer": type(self.tokenizer).__name__,
+            "vocabulary": len(self.tokenizer),
+            "declared_pooling": self.pooling,
+            "notes": list(self.notes),
+        }
+
+    def tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return the token ids of each text (int32), cut to the limit, and a bool array that tells which were cut.
+
+        A text without any token (an empty string, for tokenizers that add none of their own) becomes one
+        end-of-text token.
+        """
+        parts = [self._tokenize(texts[i : i + TEXTS_AT_ONCE]) for i in range(0, len(texts), TEXTS_AT_ONCE)]
+        ids = [row for part, _ in parts for row in part]
+        highest, entries = max((int(row.max()) for row in ids), default=0), vocabulary(self.model)
+        if highest >= entries:
+            raise InputError(
+                f"{self.name}: the tokenizer gives token {highest}, but the model knows only {entries} tokens.",
+                "Tokenizer and model do not belong together; give the folder of the right tokenizer.",
+            )
+        return ids, np.concatenate([cut for _, cut in parts] or [np.zeros(0, bool)])
+
+    def _tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        texts = [text.lower() for text in texts] if self.lower_case else list(texts)
+        # Rust tokenizers refuse lone surrogates, which appear in badly decoded files.
+        texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        options: dict[str, Any] = {
+            "add_special_tokens": True,
+            "padding": False,
+            "verbose": False,
+            "return_attention_mask": False,
+        }
+        ids: list[list[int]] = self.tokenizer(texts, truncation=False, **options)["input_ids"]
+        limit = self.unmasked_length or self.max_length
+        cut = np.array([len(row) > limit for row in ids])
+        if cut.any():
+            long = np.flatnonzero(cut)
+            options |= {"truncation": True, "max_length": limit}
+            for i, row in zip(long, self.tokenizer([texts[i] for i in long], **options)["input_ids"], strict=True):
+                ids[i] = row
+        empty = [stand_in(self.tokenizer)]
+        return [np.array(row or empty, np.int32) for row in ids], cut
+
+    def states(self, ids: Sequence[Sequence[int] | np.ndarray]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return the token states of every layer for rows of token ids, padded on the right, and the mask.
+
+        Returns
+        -------
+        states : list of n_layers + 1 tensors of shape (batch, tokens, dim of the layer)
+            On the device, in the model's number format.
+        mask : bool tensor of shape (batch, tokens)
+        """
+        lengths = np.array([len(row) for row in ids])
+        longest = self.unmasked_length or int(lengths.max())
+        padded = np.full((len(ids), longest), _padding(self.tokenizer, self.model), np.int64)
+        for place, row in zip(padded, ids, strict=True):
+            place[: len(row)] = row
+        mask = torch.from_numpy(np.arange(longest) < lengths[:, None]).to(self.device)
+        inputs: dict[str, Any] = {
+            "input_ids": torch.from_numpy(padded).to(self.device),
+            "output_hidden_states": True,
+            "return_dict": True,
+        }
+        accepted = inspect.signature(self.model.forward).parameters
+        if "attention_mask" in accepted and not self.unmasked_length:
+            inputs["attention_mask"] = mask.long()
+        if "use_cache" in accepted:
+            inputs["use_cache"] = False
+        with torch.inference_mode():
+            output = self.model(**inputs)
+        states = list(output.hidden_states)
+        # Some architectures list the last layer before its norm; the output is what everyone downstream uses.
+        states[-1] = output.last_hidden_state
+        return states, mask
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Switch dropout off inside the block, and restore each module's mode after it."""
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+def _config_text(config: Any) -> str:
+    values = {key: value for key, value in config.to_dict().items() if key not in _VOLATILE}
+    return json.dumps(values, sort_keys=True, default=str)
+
+
+def vocabulary(model: nn.Module) -> int:
+    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+
+
+def _padding(tokenizer: Any, model: nn.Module) -> int:
+    """Return the id to pad with; padded positions are masked, but RoBERTa-like models count positions by it."""
+    for candidate in (tokenizer.pad_token_id, getattr(model.config, "pad_token_id", None)):
+        if candidate is not None and 0 <= candidate < vocabulary(model):
+            return int(candidate)
+    return 0

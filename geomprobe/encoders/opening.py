@@ -1,0 +1,211 @@
+"""Open any text encoder: a folder, a hub id or a loaded model; and measure what its config does not reliably say."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from geomprobe import hub
+from geomprobe.common import InputError, UsageError, unknown_name
+from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
+from geomprobe.encoders.sentence_transformers import sentence_transformers_parts
+from geomprobe.encoders.tokenizers import load_tokenizer
+from geomprobe.encoders.weights import HINT, UNUSED, base, decoder_notes, load_model
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+
+
+def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dtype: str = "auto") -> Encoder:
+    """Open a text encoder.
+
+    Parameters
+    ----------
+    source : str, Path, Encoder, or a loaded transformers or sentence-transformers model
+        A folder, or a hub id, ``name@revision`` to pin it. An existing path wins over a hub id.
+    tokenizer : optional
+        For a loaded transformers model: its tokenizer, or a folder that has it. Default: the folder that the model was
+        loaded from.
+    device : str
+        "auto" (CUDA, else MPS, else CPU; a loaded model stays where it is) or a torch device.
+    dtype : {"auto", "float32", "bfloat16", "float16"}
+        Number format of the forward pass; "auto" is float32 (a loaded model stays as it is).
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    InputError
+        Nothing there, damaged or incomplete weights, no safetensors, a model that needs its own code, no tokenizer.
+    UsageError
+        Unknown device or dtype.
+
+    Notes
+    -----
+    Nothing is unpickled and no code of a model repository is run.
+    """
+    if isinstance(source, Encoder):
+        return source
+    if dtype != "auto" and dtype not in DTYPES:
+        raise unknown_name("dtype", dtype, ["auto", *DTYPES])
+    if isinstance(source, nn.Module):
+        encoder = _wrap(source, tokenizer)
+        where = encoder.device if device == "auto" else _device(device)
+        form = encoder.dtype if dtype == "auto" else DTYPES[dtype]
+        if (where.type, form) != (encoder.device.type, encoder.dtype):
+            encoder.model = copy.deepcopy(encoder.model).to(device=where, dtype=form)
+    else:
+        encoder = _open(str(source), tokenizer)
+        encoder.model.to(device=_device(device), dtype=DTYPES.get(dtype, torch.float32))
+        encoder.model.eval()
+    _examine(encoder)
+    return encoder
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"Device {name!r} cannot be used: {str(error).splitlines()[0]}", "Try --device auto."
+        ) from None
+    return device
+
+
+def _open(source: str, tokenizer: Any) -> Encoder:
+    """Find the folder that a string means, and load model and tokenizer from it on the CPU as float32."""
+    path = Path(source).expanduser()
+    if path.exists():
+        if not path.is_dir():
+            raise InputError(f"{source} is a file, not a model folder.", HINT)
+        folder, commit, taken, name = path, None, "path", _short_name(path)
+    else:
+        repo_id, _, revision = source.partition("@")
+        if not hub.is_repo_id(repo_id):
+            raise InputError(f"{source} does not exist.", HINT)
+        folder, commit = hub.snapshot(repo_id, kind="model", revision=revision or None, patterns=_HUB_FILES, hint=HINT)
+        taken, name = "hub", repo_id.split("/")[-1]
+    encoder = Encoder(name, source, taken, nn.Module(), None, path=folder, revision=commit)
+    inner, settings = sentence_transformers_parts(folder, encoder)
+    encoder.model, notes = load_model(inner, source, taken)
+    encoder.notes += notes
+    encoder.tokenizer = load_tokenizer(tokenizer if tokenizer is not None else inner)
+    encoder.max_length = _max_length(encoder.model, encoder.tokenizer, settings.get("max_seq_length"))
+    encoder.lower_case = bool(settings.get("do_lower_case"))
+    return encoder
+
+
+def _wrap(model: Any, tokenizer: Any) -> Encoder:
+    """Return an encoder around a loaded transformers or sentence-transformers model, which stays as it is."""
+    name, pooling = type(model).__name__, None
+    settings: dict[str, Any] = {}
+    encoder_notes: list[str] = []
+    if "SentenceTransformer" in [kind.__name__ for kind in type(model).__mro__]:
+        first = next(iter(model.children()))
+        if not hasattr(first, "auto_model"):
+            raise InputError(f"This sentence-transformers model begins with {type(first).__name__}: no token states.")
+        for module in list(model.children())[1:]:
+            if type(module).__name__ == "Pooling":
+                mode = getattr(module, "pooling_mode", None)
+                pooling = mode if isinstance(mode, str) else None
+            else:
+                encoder_notes.append(f"module {type(module).__name__} after the pooling is not applied")
+        if getattr(model, "default_prompt_name", None):
+            encoder_notes.append(f"prompt {model.default_prompt_name!r} is not put before the texts")
+        settings = {"max_seq_length": first.max_seq_length, "do_lower_case": getattr(first, "do_lower_case", False)}
+        tokenizer = first.tokenizer if tokenizer is None else tokenizer
+        model = first.auto_model
+    origin = getattr(model, "name_or_path", "") or ""
+    if not hasattr(model, "config"):
+        raise InputError(
+            f"{type(model).__name__} is not a transformers or sentence-transformers model.",
+            "Embed the texts yourself and use geomprobe.measure(vectors).",
+        )
+    if tokenizer is None:
+        if not origin or not Path(origin).is_dir():
+            raise InputError("A loaded model needs its tokenizer.", "load_encoder(model, tokenizer=tokenizer)")
+        tokenizer = origin
+    encoder = Encoder(
+        _short_name(Path(origin)) if origin else name,
+        origin or name,
+        "loaded model",
+        base(model),
+        load_tokenizer(tokenizer),
+        pooling=pooling,
+        lower_case=bool(settings.get("do_lower_case")),
+        notes=encoder_notes,
+    )
+    encoder.notes += decoder_notes(model.config)
+    encoder.max_length = _max_length(encoder.model, encoder.tokenizer, settings.get("max_seq_length"))
+    return encoder
+
+
+def _short_name(path: Path) -> str:
+    """Return the folder's name, with its parent's where the name alone says nothing."""
+    path = path.resolve()
+    return f"{path.parent.name}/{path.name}" if path.name in ("model", "ema", "checkpoint", "final") else path.name
+
+
+def _max_length(model: nn.Module, tokenizer: Any, declared: int | None) -> int:
+    """Return the smallest of the limits that the tokenizer, the position table and sentence-transformers state."""
+    limits = [int(limit) for limit in (declared, getattr(tokenizer, "model_max_length", None)) if limit]
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa-like tables begin behind the padding index
+            limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        limits.append(positions)
+    known = [limit for limit in limits if 0 < limit < 10**6]
+    return min(known, default=DEFAULT_LENGTH)
+
+
+def _examine(encoder: Encoder) -> None:
+    """Measure on a few tokens what the config does not reliably say: layers, width, direction, effect of padding."""
+    bad = [name for name, p in encoder.model.named_parameters() if not bool(torch.isfinite(p).all())]
+    bad = [name for name in bad if not UNUSED.search(name)]
+    if bad:
+        raise InputError(
+            f"{encoder.name}: {len(bad)} weights hold NaN or infinity, first {bad[0]}.",
+            "The training diverged or the file is damaged; take an older checkpoint"
+            + (", or --dtype float32." if encoder.dtype == torch.float16 else "."),
+        )
+    ids = [i % vocabulary(encoder.model) for i in encoder.tokenizer("a b c d")["input_ids"]] or [0]
+    ids = (ids * 3)[: max(3, min(len(ids), 8))]
+    other = [*ids[:-1], (ids[-1] + 1) % vocabulary(encoder.model)]
+    try:
+        with encoder.evaluating():
+            alone, _ = encoder.states([ids])
+            changed, _ = encoder.states([other])
+            padded, _ = encoder.states([ids, ids * 2])
+    except Exception as error:
+        text = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+        raise InputError(
+            f"{encoder.name} ({type(encoder.model).__name__}) does not run on text: {type(error).__name__}: {text}",
+            "geomprobe measures models that map token ids to token states.",
+        ) from None
+    if any(layer.shape[:2] != (1, len(ids)) for layer in alone):
+        raise InputError(
+            f"{encoder.name} ({type(encoder.model).__name__}) changes the number of tokens between layers.",
+            "geomprobe measures models with one state per token in every layer.",
+        )
+    encoder.n_layers, encoder.dim = len(alone) - 1, int(alone[-1].shape[-1])
+    exact = 1e-4 if encoder.dtype == torch.float32 else 3e-2
+    last = alone[-1][0].float()
+    scale = float(last.abs().max()) or 1.0
+    if float((last[0] - changed[-1][0, 0].float()).abs().max()) <= 1e-6 * scale:
+        encoder.kind = "decoder"
+    if float((last - padded[-1][0, : len(ids)].float()).abs().max()) > exact * scale:
+        encoder.padding_safe = False
+        encoder.notes.append("padding changes this model's states: only texts of equal length share a batch")
