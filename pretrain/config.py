@@ -34,6 +34,8 @@ class PretrainConfig:
     objective: str = "hybrid"
     corpus: str = "wikimedia/wikipedia"
     tokenizer: str = ""  # "" takes train:8192 for docstrings and bert-base-uncased for all else
+    documents: str = "auto"  # what a document of a .txt file is: lines | paragraphs | files | auto
+    text: str = "text"  # column or key of the texts
     limit_tokens: int = 0  # tokens of the corpus to prepare; 0 takes all of it
     out: str = ""  # "" is runs/pretrain/<objective>
     seed: int = 0
@@ -174,6 +176,7 @@ def _check(config: PretrainConfig) -> None:
     """Raise UsageError for values that no run can have."""
     choices = {
         "objective": OBJECTIVES,
+        "documents": ("auto", "lines", "paragraphs", "files"),
         "balance": BALANCES,
         "precision": ("auto", "bf16", "fp32"),
         "compile": ("auto", "yes", "no"),

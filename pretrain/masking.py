@@ -6,6 +6,7 @@ the purpose.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,15 @@ def masked_count(row_length: int, fraction: float) -> int:
 
 
 def mask_tokens(
-    ids: np.ndarray, *, count: int, special: dict[str, int], vocab_size: int, seed: int, step: int, first_row: int = 0
+    ids: np.ndarray,
+    *,
+    count: int,
+    special: dict[str, int],
+    vocab_size: int,
+    seed: int,
+    step: int,
+    first_row: int = 0,
+    unused: Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the masked text and the masked positions.
 
@@ -39,6 +48,8 @@ def mask_tokens(
         Positions to choose in each row.
     first_row : int
         Number of the first row within the step, so that a part of a batch gets the same masks as in the whole.
+    unused : sequence of int
+        Ids below ``vocab_size`` that no token has; never inserted.
 
     Returns
     -------
@@ -47,8 +58,8 @@ def mask_tokens(
     """
     masked = ids.copy()
     positions = np.empty((len(ids), count), dtype=np.int64)
-    reserved = np.array(sorted(special.values()))
-    ordinary = ~np.isin(ids, reserved)
+    reserved = np.unique([*special.values(), *unused])
+    ordinary = ~np.isin(ids, list(special.values()))
     for row in range(len(ids)):
         random = generator(seed, step, first_row + row, _MASKING)
         order = np.where(ordinary[row], random.random(ids.shape[1]), 2.0)
@@ -57,8 +68,7 @@ def mask_tokens(
         action = random.random(count)
         # A uniform draw from the ordinary ids: from a range shortened by the reserved ids, stepping over each of them.
         drawn = random.integers(0, vocab_size - len(reserved), count)
-        for token in reserved:
-            drawn += drawn >= token
+        drawn += np.searchsorted(reserved - np.arange(len(reserved)), drawn, side="right")
         masked[row, chosen] = np.where(action < 0.8, special["mask"], np.where(action < 0.9, drawn, ids[row, chosen]))
     return masked, positions
 

@@ -55,7 +55,7 @@ def train(
         Go on from the newest good state in the folder; start afresh where there is none.
     progress : callable, optional
         Gets every record of `metrics.jsonl`, records with the keys stage, done, total while the corpus is prepared, and
-        records with the key warning.
+        records with the key note or warning.
     on_monitor : callable, optional
         Called every ``monitor_every`` steps with the keys step, model (the encoder) and ids (held-out rows, int64); the
         numbers that it returns are logged.
@@ -199,7 +199,15 @@ def prepare_corpus(config: PretrainConfig, tell: Callable[[Record], None]) -> Co
     def report(stage: str, done: int, total: int) -> None:
         tell({"stage": stage, "done": done, "total": total})
 
-    return build_corpus(config.corpus, config.tokenizer, limit_tokens=config.limit_tokens, progress=report)
+    return build_corpus(
+        config.corpus,
+        config.tokenizer,
+        documents=config.documents,
+        text=config.text,
+        limit_tokens=config.limit_tokens,
+        progress=report,
+        tell=lambda text: tell({"note": text}),
+    )
 
 
 class Rows:
@@ -250,6 +258,7 @@ class Rows:
                 seed=seed,
                 step=step,
                 first_row=first,
+                unused=corpus.unused_ids,
             )
         if config.objective != "mlm":
             n, length, where = len(ids), config.row_length, {"seed": seed, "step": step, "first_row": first}

@@ -13,11 +13,22 @@ from geomprobe.cli.output import Output
 app = typer.Typer(no_args_is_help=True, help="Prepare text for pretraining.")
 
 
+DOCUMENTS_HELP = (
+    "What a document of a .txt file is: lines, paragraphs (between blank lines) or files; auto chooses by the content "
+    "and says so."
+)
+TEXT_HELP = "Column (parquet) or key (jsonl) of the texts."
+
+
 @app.command()
 @guard
 def build(
     source: Annotated[
-        str, typer.Argument(help="docstrings, wikipedia, a parquet, jsonl or txt file, a folder of them, or a hub id.")
+        str,
+        typer.Argument(
+            help="docstrings, wikipedia, a parquet, jsonl or txt file, a folder of them, or a hub id. In a folder with "
+            "splits (by names of folders or files) train is trained on, validation held out, and test left out."
+        ),
     ],
     tokenizer: Annotated[
         str,
@@ -25,6 +36,8 @@ def build(
             help="A folder, a hub id, or train:N. Default: train:8192 for docstrings, else bert-base-uncased."
         ),
     ] = "",
+    documents: Annotated[str, typer.Option(help=DOCUMENTS_HELP)] = "auto",
+    text: Annotated[str, typer.Option(help=TEXT_HELP)] = "text",
     limit_tokens: Annotated[int, typer.Option(help="Stop after so many training tokens; 0 takes all.", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -35,7 +48,13 @@ def build(
     output = Output(json)
     with output.progress("corpus") as bar:
         corpus = build_corpus(
-            source, tokenizer, limit_tokens=limit_tokens, progress=lambda stage, done, total: bar(done, total)
+            source,
+            tokenizer,
+            documents=documents,
+            text=text,
+            limit_tokens=limit_tokens,
+            progress=lambda stage, done, total: bar(done, total),
+            tell=output.note,
         )
     _show(output, corpus)
 
@@ -55,19 +74,29 @@ def info(
     corpus = corpora.open_corpus(folder)
     if verify and (bad := corpora.verify_corpus(corpus)):
         raise InputError(f"{folder} is damaged: {', '.join(bad)}.", f"Remove {folder} and build it again.")
-    _show(Output(json), corpus)
+    output = Output(json)
+    for note in corpus.info.get("notes", []):
+        output.note(note)
+    _show(output, corpus)
 
 
 def _show(output: Output, corpus) -> None:
-    document = {"path": str(corpus.path)} | {key: value for key, value in corpus.info.items() if key != "chunks"}
+    info = corpus.info
+    document = {"path": str(corpus.path)} | {key: value for key, value in info.items() if key != "chunks"}
+    counts = {
+        name: "{train:,} to train on, {heldout:,} held out".format(**info[name]) for name in ("documents", "tokens")
+    }
+    tokens = info["tokens"]
+    mean = tokens["train"] / max(1, info["documents"]["train"])
     facts = {
         "path": corpus.path,
-        "source": corpus.info["source"],
-        "tokenizer": f"{corpus.info['tokenizer']} ({corpus.vocab_size:,} entries)",
-        "documents": "{train:,} to train on, {heldout:,} held out".format(**corpus.info["documents"]),
-        "duplicates": f"{corpus.info['duplicates']:,} left out",
-        "tokens": "{train:,} to train on, {heldout:,} held out".format(**corpus.info["tokens"]),
-        "unigram entropy": f"{corpus.info['unigram_entropy']:.3f} nat",
-        "fingerprint": corpus.info["fingerprint"][:16],
+        "source": info["source"],
+        "tokenizer": f"{info['tokenizer']} ({corpus.vocab_size:,} entries)",
+        "documents": counts["documents"],
+        "a document": f"{info.get('document', 'a text')}, {mean:,.0f} tokens on average",
+        "duplicates": f"{info['duplicates']:,} left out",
+        "tokens": f"{counts['tokens']} ({tokens['heldout'] / max(1, sum(tokens.values())):.1%})",
+        "unigram entropy": f"{info['unigram_entropy']:.3f} nat",
+        "fingerprint": info["fingerprint"][:16],
     }
     output.result(document, "\n".join(f"{name:16} {value}" for name, value in facts.items()))

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from geomprobe.cli.corpus import DOCUMENTS_HELP, TEXT_HELP
 from geomprobe.cli.output import Output, Progress
 
 
@@ -18,6 +19,8 @@ def pretrain(
     tokenizer: Annotated[
         str | None, typer.Option(help="A folder, a hub id, or train:N to train one on the corpus.")
     ] = None,
+    documents: Annotated[str | None, typer.Option(help=f"{DOCUMENTS_HELP} [default: auto]")] = None,
+    text: Annotated[str | None, typer.Option(help=f"{TEXT_HELP} [default: text]")] = None,
     out: Annotated[str | None, typer.Option(help="Checkpoint folder; by default runs/pretrain/<objective>.")] = None,
     budget: Annotated[
         str | None, typer.Option(help="How long: 50M-tokens, 2000-steps, 30-minutes or 1e17-flops.")
@@ -49,6 +52,8 @@ def pretrain(
         "objective": objective,
         "corpus": corpus,
         "tokenizer": tokenizer,
+        "documents": documents,
+        "text": text,
         "out": out,
         "budget": budget,
         "match": match,
@@ -90,6 +95,8 @@ class _Reporter:
     def __call__(self, record: dict[str, Any]) -> None:
         if "warning" in record:
             self.output.warning(record["warning"])
+        elif "note" in record:
+            self.output.note(record["note"])
         elif "stage" in record:
             if record["stage"] != self.stage:
                 self.stage = record["stage"]

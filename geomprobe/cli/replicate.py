@@ -216,8 +216,11 @@ def prepare_corpus(output: Output, settings: dict[str, Any]) -> None:
         sibling("pretrain.corpus").build_corpus(
             config.corpus,
             config.tokenizer,
+            documents=config.documents,
+            text=config.text,
             limit_tokens=config.limit_tokens,
             progress=lambda stage, done, total: bar(done, total),
+            tell=output.note,
         )
 
 

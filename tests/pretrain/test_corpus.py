@@ -7,9 +7,19 @@ import numpy as np
 import pytest
 
 from geomprobe.common import InputError, UsageError
-from pretrain import corpus as module
 from pretrain import docstrings, paper
-from pretrain.corpus import build_corpus, load_tokenizer, open_corpus, verify_corpus
+from pretrain.corpus import (
+    SPECIAL_TOKENS,
+    build,
+    build_corpus,
+    hub,
+    load_tokenizer,
+    open_corpus,
+    shards,
+    train_tokenizer,
+    verify_corpus,
+    wrap_tokenizer,
+)
 
 
 def write_jsonl(path, texts):
@@ -53,7 +63,7 @@ def test_rows_are_full_and_contiguous(corpus):
 def test_chunks_do_not_change_the_content(tmp_path, monkeypatch, sentences):
     file = write_jsonl(tmp_path / "a.jsonl", sentences(3000))
     whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
-    monkeypatch.setattr(module, "CHUNK_TOKENS", 5000)
+    monkeypatch.setattr(shards, "CHUNK_TOKENS", 5000)
     parts = build_corpus(file, "train:120", cache=tmp_path / "parts")
     assert len(parts.info["chunks"]) > 3
     assert documents(parts, "train") == documents(whole, "train")
@@ -65,11 +75,11 @@ def test_chunks_do_not_change_the_content(tmp_path, monkeypatch, sentences):
 @pytest.mark.parametrize("stop_after", [1, 2, 4])
 def test_an_interrupted_build_goes_on(tmp_path, monkeypatch, stop_after, sentences):
     """Stopped after some chunks, the second attempt tokenises only the rest and ends with the same bytes."""
-    monkeypatch.setattr(module, "CHUNK_TOKENS", 5000)
+    monkeypatch.setattr(shards, "CHUNK_TOKENS", 5000)
     file = write_jsonl(tmp_path / "a.jsonl", sentences(3000) + sentences(200))
     whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
     calls = []
-    add = module._Writer.add
+    add = shards.Writer.add
 
     def counted(self, texts, held_out):
         if len(calls) == stop_after:
@@ -77,12 +87,12 @@ def test_an_interrupted_build_goes_on(tmp_path, monkeypatch, stop_after, sentenc
         calls.append(len(texts))
         add(self, texts, held_out)
 
-    monkeypatch.setattr(module._Writer, "add", counted)
+    monkeypatch.setattr(shards.Writer, "add", counted)
     with pytest.raises(KeyboardInterrupt):
         build_corpus(file, "train:120", cache=tmp_path / "parts")
     assert not list((tmp_path / "parts").glob("*/corpus.json"))
     again = []
-    monkeypatch.setattr(module._Writer, "add", lambda self, t, h: (again.append(len(t)), add(self, t, h))[1])
+    monkeypatch.setattr(shards.Writer, "add", lambda self, t, h: (again.append(len(t)), add(self, t, h))[1])
     parts = build_corpus(file, "train:120", cache=tmp_path / "parts")
     assert sum(again) < 3200
     assert parts.info["fingerprint"] == whole.info["fingerprint"]
@@ -92,7 +102,7 @@ def test_an_interrupted_build_goes_on(tmp_path, monkeypatch, stop_after, sentenc
 def test_built_once(tmp_path, monkeypatch, sentences):
     file = write_jsonl(tmp_path / "a.jsonl", sentences(50))
     first = build_corpus(file, "train:100", cache=tmp_path / "c")
-    monkeypatch.setattr(module, "_build", lambda *a: pytest.fail("built again"))
+    monkeypatch.setattr(build, "_build", lambda *a: pytest.fail("built again"))
     assert build_corpus(file, "train:100", cache=tmp_path / "c").path == first.path
     assert build_corpus(str(first.path)).info["fingerprint"] == first.info["fingerprint"]
     assert build_corpus(str(first.path), "train:100").path == first.path
@@ -102,7 +112,7 @@ def test_built_once(tmp_path, monkeypatch, sentences):
 
 def test_trained_tokenizer_is_the_same_every_time(tmp_path, sentences):
     texts = sentences(400)
-    made = [module.train_tokenizer(lambda: iter(texts), 150).to_str() for _ in range(3)]
+    made = [train_tokenizer(lambda: iter(texts), 150).to_str() for _ in range(3)]
     assert made[0] == made[1] == made[2]
 
 
@@ -112,21 +122,21 @@ def test_parquet_txt_and_folders(tmp_path, sentences):
 
     folder = tmp_path / "texts"
     folder.mkdir()
-    pq.write_table(pa.table({"text": sentences(20, 1)}), folder / "train-0.parquet")
+    pq.write_table(pa.table({"text": sentences(20, 1)}), folder / "part-0.parquet")
     pq.write_table(pa.table({"text": sentences(20, 2)}), folder / "validation.parquet")
     (folder / "b.txt").write_text("\n\n".join(sentences(10, 3)))
     write_jsonl(folder / "c.jsonl", sentences(5, 4))
     corpus = build_corpus(str(folder), "train:100", cache=tmp_path / "c")
-    assert sum(corpus.info["documents"].values()) == 35
+    assert corpus.info["documents"] == {"train": 35, "heldout": 20}
 
 
 def test_a_large_vocabulary_takes_four_bytes_and_a_small_one_two(tmp_path, corpus):
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    names = [*module.SPECIAL_TOKENS, *(f"w{number}" for number in range(70_000))]
+    names = [*SPECIAL_TOKENS, *(f"w{number}" for number in range(70_000))]
     backend = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    module.wrap_tokenizer(backend).save_pretrained(tmp_path / "tokenizer")
+    wrap_tokenizer(backend).save_pretrained(tmp_path / "tokenizer")
     file = write_jsonl(tmp_path / "a.jsonl", [f"w{number} w1 w69999" for number in range(69_900, 69_990)])
     large = build_corpus(file, str(tmp_path / "tokenizer"), cache=tmp_path / "c")
     assert large.streams["train"][0].dtype == np.uint32
@@ -135,16 +145,16 @@ def test_a_large_vocabulary_takes_four_bytes_and_a_small_one_two(tmp_path, corpu
 
 
 def test_a_chunk_that_lost_a_file_is_made_again(tmp_path, monkeypatch, sentences):
-    monkeypatch.setattr(module, "CHUNK_TOKENS", 5000)
+    monkeypatch.setattr(shards, "CHUNK_TOKENS", 5000)
     file = write_jsonl(tmp_path / "a.jsonl", sentences(1500))
     whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
-    finish = module._Writer.finish
-    monkeypatch.setattr(module._Writer, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    finish = shards.Writer.finish
+    monkeypatch.setattr(shards.Writer, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         build_corpus(file, "train:120", cache=tmp_path / "parts")
     (part,) = (tmp_path / "parts").glob("*.part")
     (part / "train-00001.ids.npy").unlink()
-    monkeypatch.setattr(module._Writer, "finish", finish)
+    monkeypatch.setattr(shards.Writer, "finish", finish)
     assert build_corpus(file, "train:120", cache=tmp_path / "parts").info["fingerprint"] == whole.info["fingerprint"]
 
 
@@ -221,8 +231,8 @@ def cut_hub(monkeypatch, tmp_path):
     naps, sent = [], []
     monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pretrain.hub, "require_hub", lambda hint: None)
-    monkeypatch.setattr(module, "HUB_SHARD", 4)
-    monkeypatch.setattr("pretrain.corpus.time.sleep", naps.append)
+    monkeypatch.setattr(hub, "HUB_SHARD", 4)
+    monkeypatch.setattr("pretrain.corpus.hub.time.sleep", naps.append)
 
     def put(texts, per_connection, error):
         monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: CutStream(texts, per_connection, error, sent))
@@ -239,7 +249,7 @@ class TransportError(Exception):
 def test_a_cut_connection_to_the_hub_goes_on_where_it_broke(tmp_path, cut_hub, sentences, error):
     texts = sentences(10)
     naps, sent = cut_hub(texts, 3, error)
-    assert list(module._read_hub("someone/text", 0)) == texts
+    assert list(hub.read_hub("someone/text", 0)) == texts
     assert naps == [1.0, 1.0, 1.0]
     assert sent == list(range(10))
     whole = tmp_path / "text.jsonl"
@@ -253,15 +263,15 @@ def test_a_cut_connection_to_the_hub_goes_on_where_it_broke(tmp_path, cut_hub, s
 def test_what_came_from_the_hub_is_kept(cut_hub, sentences, monkeypatch):
     """After a cut that lasts, and in another process, the stream goes on at the last whole shard."""
     texts = sentences(30)
-    monkeypatch.setattr(module, "HUB_SHARD", 10)
+    monkeypatch.setattr(hub, "HUB_SHARD", 10)
     _, sent = cut_hub(texts, 14, ConnectionError("reset by peer"))
-    some = module._read_hub("someone/text", 0)
+    some = hub.read_hub("someone/text", 0)
     assert [next(some) for _ in range(13)] == texts[:13]  # the second shard of ten came with the first twenty
     assert sent == list(range(20))
-    assert list(module._read_hub("someone/text", 7)) == texts[7:]
+    assert list(hub.read_hub("someone/text", 7)) == texts[7:]
     assert sent == list(range(30))
     for start in (0, 10, 25, 30):
-        assert list(module._read_hub("someone/text", start)) == texts[start:]
+        assert list(hub.read_hub("someone/text", start)) == texts[start:]
     assert sent == list(range(30))
 
 
@@ -279,16 +289,16 @@ def test_the_stream_of_datasets_goes_on_at_a_position(tmp_path, cut_hub, sentenc
     files = [str(tmp_path / f"{number}.parquet") for number in range(3)]
     data = load_dataset("parquet", data_files=files, split="train", streaming=True)
     monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: data)
-    monkeypatch.setattr(module, "HUB_SHARD", 4)
-    some = module._read_hub("someone/text", 0)
+    monkeypatch.setattr(hub, "HUB_SHARD", 4)
+    some = hub.read_hub("someone/text", 0)
     assert [next(some) for _ in range(cut)] == texts[:cut]
-    assert list(module._read_hub("someone/text", 2)) == texts[2:]
+    assert list(hub.read_hub("someone/text", 2)) == texts[2:]
 
 
 def test_a_hub_that_stays_away_is_an_error_that_says_how_to_go_on(cut_hub, sentences):
     naps, _ = cut_hub(sentences(10), 0, ConnectionError("reset by peer"))
     with pytest.raises(InputError, match="broke at document 0") as caught:
-        list(module._read_hub("someone/text", 0))
+        list(hub.read_hub("someone/text", 0))
     assert "Repeat the command" in caught.value.hint
     assert naps == [1.0, 4.0, 16.0]
 

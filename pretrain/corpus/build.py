@@ -1,0 +1,202 @@
+"""Text to token shards: read once, deduplicate, hold out a part, tokenise, and keep the ids memory-mapped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from geomprobe.common import UsageError, cache_dir, hash_bytes, hash_file, write_json
+from pretrain.corpus.held_out import MOST, Rule, plan_held_out
+from pretrain.corpus.hub import slug
+from pretrain.corpus.shards import VERSION, Corpus, Writer, document_hash, open_corpus
+from pretrain.corpus.sources import Progress, Source, open_source
+from pretrain.corpus.tokenizer import load_tokenizer, tokenizer_identity, train_tokenizer, wrap_tokenizer
+
+BATCH_DOCUMENTS = 512
+TRAINER_CHARACTERS = 50_000_000
+DEFAULT_TOKENIZERS = {"docstrings": "train:8192"}
+
+
+def build_corpus(
+    source: str,
+    tokenizer: str = "",
+    *,
+    documents: str = "auto",
+    text: str = "text",
+    cache: Path | None = None,
+    limit_tokens: int = 0,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Corpus:
+    """Tokenise a source into a cached corpus, or open it where that was done before.
+
+    Parameters
+    ----------
+    source : str
+        ``docstrings``, ``wikipedia``, a parquet, jsonl or txt file (the last two also as .gz) or a folder of them, a
+        hub id, or the folder of a finished corpus. Of a folder with splits (by the names of folders or files) only
+        train is trained on; validation is the held-out part.
+    tokenizer : str
+        A path, a hub id, or ``train:N`` for a WordPiece vocabulary of N trained on the source. Empty takes train:8192
+        for docstrings and bert-base-uncased for all else.
+    documents : str
+        What a document of a plain-text file is: lines, paragraphs or files; ``auto`` chooses by the content.
+    text : str
+        Column (parquet) or key (JSON lines) of the texts.
+    cache : Path, optional
+        Folder for corpora; by default `corpora` in the cache.
+    limit_tokens : int
+        Stop after so many training tokens; 0 takes all.
+    progress : callable, optional
+        ``progress(stage, done, total)``.
+    tell : callable, optional
+        Gets what the user must know, a line each: how the text was read, what was left out. `Corpus.info["notes"]`
+        has the same lines.
+
+    Raises
+    ------
+    InputError
+        The source or tokenizer cannot be read, or holds too little text.
+    UsageError
+        A finished corpus was made with other settings, or ``documents`` does not apply to the source.
+    """
+    if (Path(source) / "corpus.json").is_file():
+        corpus = open_corpus(Path(source))
+        _refuse_other_settings(source, corpus, tokenizer=tokenizer, documents=documents, text=text)
+        return corpus
+    tokenizer = tokenizer or DEFAULT_TOKENIZERS.get(source, "bert-base-uncased")
+    where = open_source(source, documents, text, progress)
+    tell = tell or (lambda note: None)
+    for note in where.notes:  # before the work, which can be long
+        tell(note)
+    identity = tokenizer_identity(tokenizer)
+    key = hash_bytes(str(VERSION), where.name, where.identity, identity, str(limit_tokens))[:16]
+    folder = (cache or cache_dir() / "corpora") / f"{slug(source)}-{key}"
+    with _lock(folder):
+        if not (folder / "corpus.json").is_file():
+            settings = {"tokenizer": tokenizer, "asked": {"documents": documents, "text": text}}
+            _build(where, settings, folder, limit_tokens, progress)
+    corpus = open_corpus(folder)
+    for note in corpus.info["notes"]:
+        if note not in where.notes:
+            tell(note)
+    return corpus
+
+
+def _refuse_other_settings(source: str, corpus: Corpus, **asked: str) -> None:
+    """Raise UsageError where a finished corpus is asked for with settings that it was not made with."""
+    made = {"documents": "auto", "text": "text"} | corpus.info.get("asked", {})
+    made["tokenizer"] = corpus.info.get("tokenizer")
+    for name, value in asked.items():
+        if value not in ("", {"documents": "auto", "text": "text"}.get(name), made[name]):
+            of = f"the {name} {made[name]}" if name == "tokenizer" else f"--{name} {made[name]}"
+            raise UsageError(f"{source} was made with {of}, not {value}.", "Leave it out.")
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Let one process build a corpus while others wait for it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # no such lock on Windows; two builders at once would only waste work
+        yield
+        return
+    with open(folder.parent / f".{folder.name}.lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _build(
+    source: Source, settings: dict[str, Any], folder: Path, limit_tokens: int, progress: Progress | None
+) -> None:
+    """Write chunk after chunk into `<folder>.part`, from where an earlier attempt stopped, and rename it at the end."""
+    part = folder.parent / f"{folder.name}.part"
+    shutil.rmtree(folder, ignore_errors=True)  # a folder without corpus.json was never finished
+    source, held_out = plan_held_out(source)
+    part.mkdir(parents=True, exist_ok=True)
+    tokenizer = _prepare_tokenizer(settings["tokenizer"], source, held_out, part, progress)
+    writer = Writer(part, tokenizer)
+    texts = source.read(writer.consumed)
+    started = time.monotonic()
+    while not (limit_tokens and writer.tokens["train"] >= limit_tokens):
+        if not (batch := _take(texts, BATCH_DOCUMENTS)):
+            break
+        writer.add(batch, held_out)
+        if progress:
+            progress("tokenising", writer.tokens["train"], limit_tokens)
+    writer.flush()
+    info = {
+        "version": VERSION,
+        "source": source.name,
+        **settings,
+        "tokenizer_hash": hash_file(part / "tokenizer.json"),
+        "document": source.unit,
+        **writer.finish(),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    info["notes"] = source.notes + _notes(info, split=source.validation is not None)
+    write_json(part / "corpus.json", info)
+    os.rename(part, folder)
+
+
+def _take(texts: Iterator[str | None], n: int) -> list[str]:
+    """Return the next documents, ``n`` with those without text not counted."""
+    out: list[str] = []
+    left = n
+    for text in texts:
+        out.append(text or "")
+        left -= text is not None
+        if not left:
+            break
+    return out
+
+
+def _notes(info: dict[str, Any], split: bool) -> list[str]:
+    """Return what the counts of a corpus say that a user must know."""
+    notes = []
+    documents, tokens = info["documents"], info["tokens"]
+    share = tokens["heldout"] / (tokens["train"] + tokens["heldout"])
+    if share > MOST:
+        what = "the validation files" if split else f"{documents['heldout']:,} of {sum(documents.values()):,} documents"
+        notes.append(f"{share:.1%} of the tokens are held out: {what}")
+    if info["empty"]:
+        notes.append(f"left out: {info['empty']:,} records without text")
+    if info["duplicates"]:
+        notes.append(f"left out: {info['duplicates']:,} documents that occur before")
+    if info["unused_ids"]:
+        n = info["vocab_size"]
+        notes.append(
+            f"the tokenizer's ids have gaps: {n:,} entries (highest id + 1), {info['unused_ids']:,} never used"
+        )
+    return notes
+
+
+def _prepare_tokenizer(name: str, source: Source, held_out: Rule, part: Path, progress: Progress | None) -> Any:
+    """Load the tokenizer, or train it on what is not held out; either way it is saved with the corpus."""
+    if (part / "tokenizer.json").is_file() and (part / "tokenizer_config.json").is_file():
+        return load_tokenizer(str(part))
+    if name.startswith("train:"):
+        if progress:
+            progress("training the tokenizer", 0, 0)
+        tokenizer = wrap_tokenizer(train_tokenizer(lambda: _training_texts(source, held_out), int(name[6:])))
+    else:
+        tokenizer = load_tokenizer(name)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(part)
+    return tokenizer
+
+
+def _training_texts(source: Source, held_out: Rule) -> Iterator[str]:
+    left = TRAINER_CHARACTERS
+    for text in source.read(0):
+        if left <= 0:
+            return
+        if text and not held_out(document_hash(text)):
+            left -= len(text)
+            yield text

@@ -1,0 +1,257 @@
+"""A corpus on disk: memory-mapped chunks of token ids, and the writer that makes them.
+
+Each chunk holds about `CHUNK_TOKENS` ids and is written whole or not at all: for `train` and `heldout` a stream of ids
+in which every document ends with [SEP], and the offsets at which its documents start. Rows are cut from the streams at
+training time, so one corpus serves every row length.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from geomprobe.common import InputError, hash_bytes, hash_file, read_json, write_json
+from pretrain.corpus.tokenizer import SPECIALS, vocabulary
+
+VERSION = 3
+SPLITS = ("train", "heldout")
+CHUNK_TOKENS = 1 << 23
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A tokenised corpus on disk.
+
+    Attributes
+    ----------
+    path : Path
+    streams : dict of str to list of ndarray
+        For "train" and "heldout" the chunks' ids (uint16 or uint32, memory-mapped).
+    documents : dict of str to list of ndarray
+        For each chunk the offsets at which its documents start (uint64).
+    info : dict
+        `corpus.json`: source, tokenizer, special ids, counts, fingerprint, unigram entropy.
+    """
+
+    path: Path
+    streams: dict[str, list[np.ndarray]]
+    documents: dict[str, list[np.ndarray]]
+    info: dict[str, Any]
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self.info["vocab_size"])
+
+    @property
+    def special(self) -> dict[str, int]:
+        """Ids of pad, cls, sep and mask."""
+        return self.info["special"]
+
+    @functools.cached_property
+    def unused_ids(self) -> list[int]:
+        """Ids below ``vocab_size`` that no token of the tokenizer has."""
+        if not self.info.get("unused_ids"):
+            return []
+        return vocabulary(Tokenizer.from_file(str(self.path / "tokenizer.json")).get_vocab())[1]
+
+    def n_rows(self, split: str, row_length: int) -> int:
+        """Number of full rows of ``row_length`` ids, [CLS] and [SEP] included."""
+        return sum(len(stream) // (row_length - 2) for stream in self.streams[split])
+
+    def rows(self, split: str, indices: np.ndarray, row_length: int) -> np.ndarray:
+        """Return rows as int64 array of shape (len(indices), row_length): [CLS], contiguous text, [SEP]."""
+        width = row_length - 2
+        streams = self.streams[split]
+        first = np.cumsum([0] + [len(stream) // width for stream in streams])
+        out = np.empty((len(indices), row_length), dtype=np.int64)
+        out[:, 0], out[:, -1] = self.special["cls"], self.special["sep"]
+        for i, index in enumerate(indices):
+            chunk = int(np.searchsorted(first, index, side="right")) - 1
+            start = (int(index) - int(first[chunk])) * width
+            out[i, 1:-1] = streams[chunk][start : start + width]
+        return out
+
+
+def open_corpus(path: str | Path) -> Corpus:
+    """Open a finished corpus folder.
+
+    Raises
+    ------
+    InputError
+        The folder is missing, unfinished or damaged.
+    """
+    path = Path(path)
+    if not (path / "corpus.json").is_file():
+        raise InputError(f"{path} holds no finished corpus.", "Build one with: geomprobe corpus build SOURCE")
+    info = read_json(path / "corpus.json")
+    streams: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+    documents: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+    for chunk in info["chunks"]:
+        for split in SPLITS:
+            for kind, out in (("ids", streams), ("starts", documents)):
+                file = path / f"{split}-{chunk['number']:05d}.{kind}.npy"
+                try:
+                    out[split].append(np.load(file, mmap_mode="r", allow_pickle=False))
+                except (OSError, ValueError) as error:
+                    raise InputError(
+                        f"{file} is missing or damaged: {error}", f"Remove {path} and build it again."
+                    ) from None
+            if len(streams[split][-1]) != chunk[split]["tokens"]:
+                raise InputError(
+                    f"{path} is damaged: chunk {chunk['number']} has the wrong length.",
+                    f"Remove {path} and build it again.",
+                )
+    return Corpus(path, streams, documents, info)
+
+
+def verify_corpus(corpus: Corpus) -> list[str]:
+    """Return the names of the files whose content does not match its recorded hash."""
+    return [
+        name
+        for chunk in corpus.info["chunks"]
+        for name, digest in chunk["files"].items()
+        if hash_file(corpus.path / name) != digest
+    ]
+
+
+def document_hash(text: str) -> str:
+    """Return the hash by which a document is known: the same whatever blanks surround it."""
+    return hash_bytes(text.strip())[:32]
+
+
+class Writer:
+    """Collects the ids of documents and writes them in chunks; after each chunk the state on disk is complete."""
+
+    def __init__(self, part: Path, tokenizer: Any):
+        self.part = part
+        self.backend: Tokenizer = tokenizer.backend_tokenizer
+        self.backend.no_truncation()
+        self.backend.no_padding()
+        self.vocab_size, unused = vocabulary(tokenizer.get_vocab())
+        self.unused_ids = len(unused)
+        self.dtype = np.uint16 if self.vocab_size <= 1 << 16 else np.uint32
+        self.special = {kind: int(getattr(tokenizer, f"{kind}_token_id")) for kind in SPECIALS}
+        self.seen: set[str] = set()
+        self.chunks: list[dict[str, Any]] = []
+        self.consumed = self.duplicates = self.empty = 0
+        self.tokens = dict.fromkeys(SPLITS, 0)
+        self.counts = np.zeros(self.vocab_size, dtype=np.int64)
+        self._empty()
+        self._restore()
+
+    def _empty(self) -> None:
+        self.pending: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+        self.fresh: list[str] = []
+
+    def _restore(self) -> None:
+        """Take up the chunks that an interrupted build finished."""
+        for number in itertools.count():
+            if not (self.part / f"chunk-{number:05d}.json").is_file():
+                return
+            chunk = read_json(self.part / f"chunk-{number:05d}.json")
+            files = {self.part / name: digest for name, digest in chunk["files"].items()}
+            if any(not file.is_file() or hash_file(file) != digest for file, digest in files.items()):
+                return  # from here on it is made again
+            self.chunks.append(chunk)
+            self.consumed, self.duplicates, self.empty = chunk["consumed"], chunk["duplicates"], chunk["empty"]
+            hashes = np.load(self.part / f"seen-{number:05d}.npy", allow_pickle=False)
+            self.seen.update(hashes.astype(str).tolist())
+            for split in SPLITS:
+                self.tokens[split] += chunk[split]["tokens"]
+            self._count(np.load(self.part / f"train-{number:05d}.ids.npy", mmap_mode="r", allow_pickle=False))
+
+    def _count(self, ids: np.ndarray) -> None:
+        self.counts += np.bincount(ids, minlength=self.vocab_size)
+
+    def add(self, texts: list[str], held_out: Callable[[str], bool]) -> None:
+        """Tokenise new documents (in parallel threads of the tokenizer) and queue them."""
+        self.consumed += len(texts)
+        new: list[tuple[str, str]] = []
+        for text in texts:
+            digest = document_hash(text)
+            if digest in self.seen:
+                self.duplicates += 1
+            elif not text.strip():
+                self.empty += 1
+            else:
+                self.seen.add(digest)
+                self.fresh.append(digest)
+                new.append(("heldout" if held_out(digest) else "train", text.strip()))
+        encoded = self.backend.encode_batch_fast([text for _, text in new], add_special_tokens=False)
+        for (split, _), encoding in zip(new, encoded, strict=True):
+            if encoding.ids:
+                ids = np.array([*encoding.ids, self.special["sep"]], dtype=self.dtype)
+                self.pending[split].append(ids)
+                self.tokens[split] += len(ids)
+            else:
+                self.empty += 1
+        if any(sum(len(ids) for ids in queued) >= CHUNK_TOKENS for queued in self.pending.values()):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is queued as one chunk; its json comes last and makes it count."""
+        if not any(self.pending.values()):
+            return
+        number = len(self.chunks)
+        chunk: dict[str, Any] = {
+            "number": number,
+            "consumed": self.consumed,
+            "duplicates": self.duplicates,
+            "empty": self.empty,
+            "files": {},
+        }
+        np.save(self.part / f"seen-{number:05d}.npy", np.array(self.fresh, dtype="S32"))
+        for split in SPLITS:
+            documents = self.pending[split]
+            ids = np.concatenate(documents) if documents else np.empty(0, dtype=self.dtype)
+            starts = np.cumsum([0] + [len(d) for d in documents], dtype=np.uint64)[:-1]
+            chunk[split] = {"tokens": len(ids), "documents": len(documents)}
+            for kind, array in (("ids", ids), ("starts", starts)):
+                name = f"{split}-{number:05d}.{kind}.npy"
+                np.save(self.part / name, array)
+                chunk["files"][name] = hash_file(self.part / name)
+            if split == "train":
+                self._count(ids)
+        write_json(self.part / f"chunk-{number:05d}.json", chunk)
+        self.chunks.append(chunk)
+        self._empty()
+
+    def finish(self) -> dict[str, Any]:
+        """Return what corpus.json says of the chunks, and remove what only a build needs."""
+        documents = {split: sum(chunk[split]["documents"] for chunk in self.chunks) for split in SPLITS}
+        for split in SPLITS:
+            if not documents[split]:
+                raise InputError(f"The source leaves no text to {'train on' if split == 'train' else 'hold out'}.")
+        for file in [*self.part.glob("seen-*.npy"), *self.part.glob("chunk-*.json")]:
+            file.unlink()
+        files = {name: digest for chunk in self.chunks for name, digest in chunk["files"].items()}
+        return {
+            "vocab_size": self.vocab_size,
+            "unused_ids": self.unused_ids,
+            "special": self.special,
+            "dtype": np.dtype(self.dtype).name,
+            "documents": documents,
+            "duplicates": self.duplicates,
+            "empty": self.empty,
+            "tokens": self.tokens,
+            "unigram_entropy": unigram_entropy(self.counts, list(self.special.values())),
+            "fingerprint": hash_bytes(*(f"{name} {digest}" for name, digest in sorted(files.items()))),
+            "chunks": self.chunks,
+        }
+
+
+def unigram_entropy(counts: np.ndarray, special: list[int]) -> float:
+    """Return the entropy in nats of the ordinary tokens: the loss of a model that knows frequencies only."""
+    counts = counts.astype(np.float64)
+    counts[special] = 0
+    p = counts[counts > 0] / counts.sum()
+    entropy = float(-(p * np.log(p)).sum())
+    return entropy if math.isfinite(entropy) else 0.0

@@ -1,0 +1,126 @@
+"""Where text comes from: local files and folders, the docstrings of installed packages, data sets of the hub."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from geomprobe.common import InputError, UsageError, atomic_path, cache_dir, hash_bytes
+from pretrain.corpus.files import ENDINGS, UNITS, Reading, check_unit, choose_unit, is_plain, read_documents
+from pretrain.corpus.hub import HUB_SOURCES, read_hub
+from pretrain.corpus.splits import list_files
+
+Progress = Callable[[str, int, int], None]  # (stage, done, total); total 0 where it is not known
+DOCSTRINGS_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Source:
+    """A named stream of documents with an identity that changes when its content does.
+
+    Attributes
+    ----------
+    name, identity : str
+    read : callable
+        ``read(start)`` yields the documents from number ``start`` on, None for a record without text. Where there is a
+        validation split, its documents come first.
+    validation : callable, optional
+        Yields the documents of the validation split, which are held out.
+    unit : str
+        What a document is, in words.
+    notes : list of str
+        What the user must know: how the text was read, and what was left out.
+    """
+
+    name: str
+    identity: str
+    read: Callable[[int], Iterator[str | None]]
+    validation: Callable[[], Iterator[str | None]] | None = None
+    unit: str = "a record"
+    notes: list[str] = field(default_factory=list)
+
+
+def open_source(name: str, documents: str = "auto", text: str = "text", progress: Progress | None = None) -> Source:
+    """Return the source that a name or path means; an existing path wins over a hub id of the same name.
+
+    Parameters
+    ----------
+    name : str
+    documents : str
+        What a document of a plain-text file is: lines, paragraphs or files; ``auto`` chooses by the content.
+    text : str
+        Column (parquet) or key (JSON lines) of the texts.
+
+    Raises
+    ------
+    InputError
+        No such file or folder, or nothing readable in it.
+    UsageError
+        ``documents`` is unknown, or the source has no plain-text file.
+    """
+    check_unit(documents)
+    path = Path(name)
+    if path.exists():
+        return _open_local(path, documents, text)
+    if documents != "auto":
+        raise UsageError(f"--documents is for .txt files; {name} is none.", "Leave it out.")
+    if name == "docstrings":
+        file = _collect_docstrings(progress)
+        return Source(name, file.stem, lambda start: itertools.islice(read_documents([file], Reading()), start, None))
+    hub = HUB_SOURCES.get(name.partition("@")[0])
+    if hub:
+        name = name.replace(name.partition("@")[0], hub)
+    elif name.count("/") != 1 or name.startswith((".", "/", "~")) or name.lower().endswith(ENDINGS):
+        raise InputError(
+            f"No file or folder {name}, and no known source of that name.",
+            "Known: docstrings, wikipedia, PATH, owner/dataset",
+        )
+    return Source(name, f"{name} {text}", functools.partial(read_hub, name, column=text))
+
+
+def _open_local(path: Path, documents: str, text: str) -> Source:
+    files = list_files(path)
+    every = files.validation + files.train
+    plain = [file for file in files.train if is_plain(file)] or [file for file in every if is_plain(file)]
+    notes = list(files.notes)
+    unit = "a record"
+    if plain:
+        if documents == "auto":
+            documents, found = choose_unit(plain)
+            other = " or ".join(f"--documents {name}" for name in UNITS if name != documents)
+            notes.append(f"a document is {UNITS[documents]} ({found}); otherwise give {other}")
+        unit = UNITS[documents] if len(plain) == len(files.train) else f"a record or {UNITS[documents]}"
+    elif documents != "auto":
+        raise UsageError(f"--documents is for .txt files; {path} has none.", "Leave it out.")
+    reading = Reading(text, documents)
+    identity = hash_bytes(
+        *(f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in every),
+        f"{len(files.validation)} {reading}",
+    )
+    return Source(
+        str(path),
+        identity,
+        lambda start: itertools.islice(read_documents(every, reading), start, None),
+        (lambda: read_documents(files.validation, reading)) if files.validation else None,
+        unit,
+        notes,
+    )
+
+
+def _collect_docstrings(progress: Progress | None) -> Path:
+    """Return a file with the docstrings of the installed packages, made once for each set of packages."""
+    from importlib.metadata import distributions
+
+    from pretrain import docstrings
+
+    packages = sorted({f"{d.name} {d.version}" for d in distributions()})
+    file = cache_dir() / "docstrings" / f"docstrings-{hash_bytes(str(DOCSTRINGS_VERSION), *packages)[:16]}.jsonl"
+    if not file.is_file():
+        report = (lambda done, total: progress("reading docstrings", done, total)) if progress else None
+        with atomic_path(file) as temporary, open(temporary, "w", encoding="utf-8") as handle:
+            handle.writelines(json.dumps({"text": text}) + "\n" for text in docstrings.documents(report))
+    return file

@@ -1,0 +1,167 @@
+"""Which files of a folder are trained on, which are held out, and which are left out and why."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from geomprobe.common import InputError
+from pretrain.corpus.files import ENDINGS, ending
+
+# As data sets on the hub are laid out: data/train-00000-of-00002.parquet, train/0000.parquet, test.jsonl.
+NAMES = {"test": {"test"}, "validation": {"validation", "valid", "val", "dev"}, "train": {"train"}}
+# Also names of subjects (docs/testing/), so they count only where there is something to train on and something not to.
+ALSO = {
+    "test": NAMES["test"] | {"testing", "eval", "evaluation"},
+    "validation": NAMES["validation"] | {"development", "heldout"},
+    "train": NAMES["train"] | {"training"},
+}
+SHARD = re.compile(r"\d+|of|[0-9a-f]{12,}")  # what a shard's name holds apart from its split
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a source.
+
+    Attributes
+    ----------
+    train, validation : list of Path
+        Sorted. ``validation`` is empty where the source has no such split.
+    notes : list of str
+        What was left out, and which splits were found, for the user.
+    """
+
+    train: list[Path]
+    validation: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def list_files(path: Path) -> Files:
+    """Return the files of a source: the file itself, or a folder's, by split.
+
+    Raises
+    ------
+    InputError
+        Not a known kind of file, or a folder with nothing to train on.
+    """
+    if path.is_file():
+        if not ending(path):
+            raise InputError(f"{path} is not a text source.", f"Known endings: {', '.join(ENDINGS)}")
+        return Files([path])
+    files, left_out = _walk(path)
+    splits = _group(files, path, ALSO)
+    if not (splits["train"] and (splits["test"] or splits["validation"])):
+        splits = _group(files, path, NAMES)
+    notes = [f"left out: {', '.join(f'{n:,} {what}' for what, n in left_out.items())}"] if left_out else []
+    if not files:
+        raise InputError(
+            f"No {', '.join(ENDINGS)} file in {path}" + (f" ({notes[0]})." if notes else "."),
+            "Give a file, or a folder that holds such files.",
+        )
+    train = splits["train"] or splits[""]
+    if not train:
+        other = " and ".join(f"{len(splits[s]):,} {s} file{'s' * (len(splits[s]) > 1)}" for s in NAMES if splits[s])
+        example = splits["test"] or splits["validation"]
+        raise InputError(
+            f"{path} holds nothing to train on: {other}, as {example[0].relative_to(path)}.",
+            f"To train on them all the same, name the folder or file itself: {_below(path, example[0])}",
+        )
+    if any(splits[split] for split in NAMES):
+        notes.insert(0, _describe(splits, path))
+    return Files(train, splits["validation"], notes)
+
+
+def _group(files: list[Path], root: Path, names: dict[str, set[str]]) -> dict[str, list[Path]]:
+    splits: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        splits[split_of(file.relative_to(root), names)].append(file)
+    return splits
+
+
+def split_of(path: Path, names: dict[str, set[str]] = NAMES) -> str:
+    """Return "train", "validation" or "test" where a path's folders or file name say so, else an empty string.
+
+    A folder says so by its whole name (``test/``; ``training-notes/`` does not), a file by what is left without the
+    numbers of its shard (``train-00000-of-00002``). Test wins over validation, and validation over train. A file whose
+    name starts with a word for validation or test (``dev-matched``, ``test.en``) is left out of training, too.
+    """
+    *folders, name = (part.lower() for part in path.parts)
+    words = [word for word in re.split(r"[-._ ]+", name.removesuffix(ending(path))) if not SHARD.fullmatch(word)]
+    said = {*folders, *(words if len(words) == 1 else ())}
+    for split, known in names.items():
+        if said & known:
+            return split
+    return next((split for split in ("test", "validation") if len(words) > 1 and words[0] in NAMES[split]), "")
+
+
+def _walk(root: Path) -> tuple[list[Path], Counter[str]]:
+    """Return the readable files under a folder, sorted, and how many others there are of each kind.
+
+    Links are followed; a folder or file that is reached twice is read once.
+    """
+    files: list[Path] = []
+    left_out: Counter[str] = Counter()
+    other: Counter[str] = Counter()
+    seen = {os.path.realpath(root)}
+
+    def fail(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+    for folder, folders, names in os.walk(root, onerror=fail, followlinks=True):
+        visible = sorted(name for name in folders if not name.startswith("."))
+        left_out["hidden folders"] += len(folders) - len(visible)
+        folders[:] = [name for name in visible if not _again(os.path.join(folder, name), seen)]
+        left_out["links to folders already read"] += len(visible) - len(folders)
+        for name in sorted(names):
+            file = Path(folder, name)
+            if name.startswith("."):
+                left_out["hidden files"] += 1
+            elif not ending(file):
+                other[file.suffix.lower() or "none"] += 1
+            elif not file.exists():
+                left_out["broken links"] += 1
+            elif not file.is_file():
+                left_out["pipes and devices"] += 1
+            elif not file.stat().st_size:
+                left_out["empty files"] += 1
+            elif _again(str(file), seen):
+                left_out["links to files already read"] += 1
+            else:
+                files.append(file)
+    if other:
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in other.most_common(5)) + (", …" if len(other) > 5 else "")
+        left_out[f"files with other endings ({kinds})"] = other.total()
+    return sorted(files), +left_out
+
+
+def _again(path: str, seen: set[str]) -> bool:
+    """Return whether a path's target was seen before, and note it."""
+    real = os.path.realpath(path)
+    known = real in seen
+    seen.add(real)
+    return known
+
+
+def _describe(splits: dict[str, list[Path]], root: Path) -> str:
+    """Return in words what is done with the files of each split."""
+
+    def count(split: str) -> str:
+        files = splits[split]
+        return f"{len(files):,} file{'s' * (len(files) > 1)} (such as {files[0].relative_to(root)})"
+
+    done = [f"trained on: {count('train' if splits['train'] else '')}"]
+    if splits["validation"]:
+        done.append(f"held out: {count('validation')}")
+    if splits["test"]:
+        done.append(f"left out as test data: {count('test')}")
+    if splits["train"] and splits[""]:
+        done.append(f"left out, in no split: {count('')}")
+    return "splits by name; " + "; ".join(done)
+
+
+def _below(root: Path, file: Path) -> Path:
+    """Return the topmost folder or file under ``root`` that leads to ``file``."""
+    return root / file.relative_to(root).parts[0]

@@ -1,0 +1,132 @@
+"""Tokenizers: trained on a corpus, or opened from a folder or the hub, and how many ids they have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from geomprobe.common import InputError, UsageError, hash_file
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SPECIALS = ("pad", "cls", "sep", "mask")
+MOST_ENTRIES = 1 << 20  # of a table that is hardly used
+
+
+def train_tokenizer(texts: Callable[[], Iterator[str]], vocab_size: int) -> Tokenizer:
+    """Return an uncased WordPiece tokenizer (as BERT's) trained on ``texts()``, which is read twice.
+
+    The library's trainer numbers the continuation letters ("##a") in the order of a randomly seeded hash table, and
+    breaks ties by number, so its vocabulary differs from run to run. Here they get fixed numbers first, as if special.
+    """
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    counts: Counter[str] = Counter()
+    for text in texts():
+        counts.update(normalizer.normalize_str(text))
+    letters = sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))
+    letters = sorted(letters[: max(32, min(1000, vocab_size // 8))])
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL_TOKENS + [f"##{letter}" for letter in letters],
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts(), trainer)
+
+    vocabulary = tokenizer.get_vocab()
+    out = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))
+    out.normalizer, out.pre_tokenizer, out.decoder = normalizer, tokenizer.pre_tokenizer, decoders.WordPiece()
+    out.add_special_tokens(SPECIAL_TOKENS)
+    out.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
+    return out
+
+
+def load_tokenizer(name: str) -> Any:
+    """Return a fast transformers tokenizer from a path or hub id (``name@revision`` pins).
+
+    Raises
+    ------
+    InputError
+        Not found, or without the tokens that pretraining needs.
+    """
+    from transformers import AutoTokenizer
+
+    if Path(name).exists():
+        if not any((Path(name) / file).is_file() for file in ("tokenizer.json", "vocab.txt", "tokenizer_config.json")):
+            raise InputError(f"{name} holds no tokenizer.", "It should hold tokenizer.json.")
+        revision = ""
+    else:
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise InputError(f"No tokenizer at {name}.", "Give a folder with tokenizer.json, a hub id, or train:8192")
+        name, _, revision = name.partition("@")
+        from pretrain.hub import is_cached, require_hub
+
+        if not is_cached(name):
+            require_hub("Give a local folder with --tokenizer PATH, or train one on the corpus: --tokenizer train:8192")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, revision=revision or "main", trust_remote_code=False, use_fast=True
+        )
+    except Exception as error:  # the library raises many kinds here
+        raise InputError(f"Cannot open the tokenizer {name}: {str(error).splitlines()[0][:200]}") from None
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(f"The tokenizer {name} has no fast form (tokenizer.json).")
+    missing = [kind for kind in ("cls", "sep", "mask") if getattr(tokenizer, f"{kind}_token_id") is None]
+    if missing:
+        raise InputError(
+            f"The tokenizer {name} has no {', '.join(missing)} token.",
+            "Use one made for masked language models, or train:8192",
+        )
+    others = {tokenizer.unk_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id}
+    if tokenizer.mask_token_id in others:
+        raise InputError(
+            f"The mask token of the tokenizer {name}, {tokenizer.mask_token!r}, has the id of another special token.",
+            "Use one made for masked language models, or train:8192",
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.sep_token
+    return tokenizer
+
+
+def wrap_tokenizer(tokenizer: Tokenizer) -> Any:
+    """Return a trained tokenizer as a transformers tokenizer."""
+    from transformers import PreTrainedTokenizerFast
+
+    names = {f"{kind}_token": f"[{kind.upper()}]" for kind in ("pad", "unk", "cls", "sep", "mask")}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def tokenizer_identity(name: str) -> str:
+    """Return what identifies a tokenizer: the hash of its file, else its name; raises UsageError for a bad size."""
+    for file in ("tokenizer.json", "vocab.txt"):
+        if (Path(name) / file).is_file():
+            return hash_file(Path(name) / file)
+    if name.startswith("train:") and (not name[6:].isdigit() or int(name[6:]) < 64):
+        raise UsageError(f"{name!r} is no vocabulary size.", "Write for example --tokenizer train:8192 (at least 64)")
+    return name
+
+
+def vocabulary(ids: dict[str, int]) -> tuple[int, list[int]]:
+    """Return how many entries the embeddings need, the highest id plus one, and the ids that no token has.
+
+    Raises
+    ------
+    InputError
+        Nearly all of a large table would never be used.
+    """
+    used = set(ids.values())
+    size = max(used) + 1
+    if size > MOST_ENTRIES and size > 2 * len(used):
+        raise InputError(
+            f"The tokenizer's highest id is {size - 1:,}, but it has {len(used):,} tokens only.",
+            "Number its tokens anew, or use train:8192.",
+        )
+    return size, sorted(set(range(size)) - used)
