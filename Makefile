@@ -28,6 +28,7 @@ lint: .venv/installed
 # Figures worth quoting need an otherwise idle machine.
 bench-analyze: .venv/installed
 	$(BIN)/python tests/benchmarks/bench_analyze.py
+	$(BIN)/python tests/benchmarks/bench_commands.py
 
 bench-pretrain: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"

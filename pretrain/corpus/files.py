@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from geomprobe.common import InputError, UsageError
+from geomprobe.common import InputError, unknown_name
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".txt", ".txt.gz")
 UNITS = {"lines": "a line", "paragraphs": "a paragraph between blank lines", "files": "a file"}
@@ -227,4 +227,4 @@ def _listed(names: Sequence[str]) -> str:
 def check_unit(documents: str) -> None:
     """Raise UsageError where ``documents`` names no unit."""
     if documents not in ("auto", *UNITS):
-        raise UsageError(f"Unknown unit of documents {documents!r}.", f"Known: auto, {', '.join(UNITS)}")
+        raise unknown_name("unit of documents", documents, ["auto", *UNITS])

@@ -34,12 +34,16 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_command_line_imports_nothing_heavy():
+@pytest.mark.parametrize("arguments", [["--help"], ["pretrain", "--help"], ["analyze", "--help"], ["--version"]])
+def test_the_command_line_imports_nothing_heavy(arguments):
+    """Help answers at once because it imports little; how long it takes, tests/benchmarks/bench_commands.py says."""
+    heavy = {"numpy", "torch", "pandas", "matplotlib", "scipy", "sklearn", "transformers", "pyarrow", "datasets"}
     code = (
-        "import geomprobe.cli.main, sys; print(sorted({'numpy', 'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
+        f"import atexit, sys; atexit.register(lambda: print('heavy:', sorted({heavy} & set(sys.modules))));"
+        "from geomprobe.cli.main import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
 
 
 ARROWS = {

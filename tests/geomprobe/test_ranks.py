@@ -31,7 +31,6 @@ def launched(folder, *command, check=True):
         env=os.environ | {"GEOMPROBE_CACHE": str(cache), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
-        timeout=300,
     )
     assert not check or done.returncode == 0, done.stderr
     return done

@@ -30,13 +30,19 @@ MOMENTS = {
 }
 
 
-def start(settings, moment=None):
-    """Train in a fork, up to a moment where one is given; return its process id."""
+def start(settings, moment=None, last=None):
+    """Train in a fork, up to a moment where one is given, or to the log of a step; return its process id."""
     child = os.fork()
     if child == 0:
         if moment:
             die_at(*moment)
-        trainer.train(make_config(settings), resume=True)
+
+        def wait_for_the_kill(record):
+            if last is not None and record.get("step", 0) >= last:
+                while True:
+                    signal.pause()
+
+        trainer.train(make_config(settings), resume=True, progress=wait_for_the_kill)
         os._exit(0)
     return child
 
@@ -73,15 +79,19 @@ def kill_while_writing(settings, folder):
 
 
 def kill_at_random(settings, folder, kills):
-    """Kill one run so many times, each time a random number of steps after the last and anywhere within a step."""
+    """Kill one run so many times, each time a random number of steps after the last and anywhere within a step.
+
+    However late the kill comes on a busy machine, the run has not ended: it waits a few steps later.
+    """
     random_ = random.Random(kills)
     mine = settings | {"out": str(folder / "killed")}
     steps = int(settings["budget"].removesuffix("-steps"))
     log = folder / "killed" / "metrics.jsonl"
     for _ in range(kills):
-        wanted = last_step(log) + random_.randint(1, steps // kills)
-        child = start(mine)
+        wanted = min(last_step(log) + random_.randint(1, steps // kills), steps - 1)
+        child = start(mine, last=min(wanted + 5, steps - 1))
         while last_step(log) < wanted:
+            assert os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None, "it ended by itself"
             time.sleep(0.002)
         time.sleep(random_.uniform(0, 0.1))
         os.kill(child, signal.SIGKILL)

@@ -115,15 +115,7 @@ def test_two_ranks_equal_one(tiny, tmp_path, parts):
     two = tiny(**settings, out=str(tmp_path / "two"), accumulation=parts)
     script = tmp_path / "run.py"
     script.write_text(RUN)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        str(29600 + parts),
-    ]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [*command, str(script), json.dumps(as_dict(two))], env=environment, capture_output=True, text=True
@@ -162,12 +154,12 @@ def test_a_rank_that_dies_ends_the_job_and_leaves_a_state_to_go_on_from(tiny, tm
     two = tiny(**settings, out=str(tmp_path / "two"))
     script = tmp_path / "run.py"
     script.write_text(DYING)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29610"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 
     def run(how):
         arguments = [*command, str(script), json.dumps(as_dict(two)), how]
-        return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(arguments, env=environment, capture_output=True, text=True)
 
     died = run("die")
     assert died.returncode != 0

@@ -43,7 +43,7 @@ def browser(tmp_path_factory):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_page_load_timeout(120)
+    driver.set_page_load_timeout(900)
     yield driver
     driver.quit()
 
@@ -163,7 +163,7 @@ def test_axe_finds_no_serious_violation(full, scheme):
     full.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
-    full.set_script_timeout(240)
+    full.set_script_timeout(900)
     full.execute_cdp_cmd("Runtime.evaluate", {"expression": axe.read_text(encoding="utf-8")})
     found = full.execute_async_script(
         "const done = arguments[0]; axe.run({resultTypes: ['violations']}).then((r) => done(r.violations.map("
