@@ -75,22 +75,46 @@ def list_files(path: Path) -> Files:
 
 
 def _group(files: list[Path], root: Path, names: dict[str, set[str]]) -> dict[str, list[Path]]:
+    families = _families([file.relative_to(root) for file in files], names)
     splits: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        splits[split_of(file.relative_to(root), names)].append(file)
+        path = file.relative_to(root)
+        splits[split_of(path, names) or families.get(path, "")].append(file)
     return splits
+
+
+def _families(paths: list[Path], names: dict[str, set[str]]) -> dict[Path, str]:
+    """Return the splits of files whose names differ in the word for it only, as ptb.train.txt and ptb.test.txt."""
+    found: dict[tuple, dict[str, list[Path]]] = defaultdict(dict)
+    for path in paths:
+        words = _words(path)
+        for place, word in enumerate(words):
+            for split in (split for split, known in names.items() if word in known):
+                rest = (path.parent, *words[:place], "", *words[place + 1 :])
+                found[rest].setdefault(split, []).append(path)
+    families = [family for family in found.values() if "train" in family and len(family) > 1]
+    return {path: split for family in families for split, members in family.items() for path in members}
+
+
+def _words(path: Path) -> list[str]:
+    """Return the words of a file name without its ending and the numbers of a shard."""
+    name = path.name.lower()
+    return [
+        word.rstrip("0123456789")
+        for word in re.split(r"[-._ ]+", name.removesuffix(ending(path)))
+        if not SHARD.fullmatch(word)
+    ]
 
 
 def split_of(path: Path, names: dict[str, set[str]] = NAMES) -> str:
     """Return "train", "validation" or "test" where a path's folders or file name say so, else an empty string.
 
-    A folder says so by its whole name (``test/``; ``training-notes/`` does not), a file by what is left without the
-    numbers of its shard (``train-00000-of-00002``). Test wins over validation, and validation over train. A file whose
-    name starts with a word for validation or test (``dev-matched``, ``test.en``) is left out of training, too.
+    A folder says so by its whole name (``test/``, ``train2017/``; not ``training-notes/``), a file by what is left
+    without the numbers of its shard (``train-00000-of-00002``). Test wins over validation, and validation over train.
+    A file whose name starts with a word for validation or test (``dev-matched``, ``test.en``) is in that split, too.
     """
-    *folders, name = (part.lower() for part in path.parts)
-    words = [word for word in re.split(r"[-._ ]+", name.removesuffix(ending(path))) if not SHARD.fullmatch(word)]
-    said = {*folders, *(words if len(words) == 1 else ())}
+    words = _words(path)
+    said = {*(folder.lower().rstrip("0123456789") for folder in path.parts[:-1]), *(words if len(words) == 1 else ())}
     for split, known in names.items():
         if said & known:
             return split
