@@ -55,7 +55,7 @@ def list_files(path: Path) -> Files:
     splits = _group(files, path, ALSO)
     if not (splits["train"] and (splits["test"] or splits["validation"])):
         splits = _group(files, path, NAMES)
-    notes = [f"left out: {', '.join(f'{n:,} {what}' for what, n in left_out.items())}"] if left_out else []
+    notes = [f"left out: {', '.join(f'{what} ({n:,})' for what, n in left_out.items())}"] if left_out else []
     if not files:
         raise InputError(
             f"No {', '.join(ENDINGS)} file in {path}" + (f" ({notes[0]})." if notes else "."),
@@ -157,7 +157,7 @@ def _walk(root: Path) -> tuple[list[Path], Counter[str]]:
                 files.append(file)
     if other:
         kinds = ", ".join(f"{kind} {n:,}" for kind, n in other.most_common(5)) + (", …" if len(other) > 5 else "")
-        left_out[f"files with other endings ({kinds})"] = other.total()
+        left_out[f"files with other endings, {kinds}"] = other.total()
     return sorted(files), +left_out
 
 

@@ -372,3 +372,18 @@ def test_wikipedia_rows(tmp_path):
     assert corpus.vocab_size == 30522
     assert corpus.streams["train"][0].dtype == np.uint16
     assert 6.5 < corpus.info["unigram_entropy"] < 7.5
+
+
+def test_the_bytes_of_a_corpus_stay_what_they_were(tmp_path):
+    """A fingerprint names a corpus in run.json for years; one made anew must have the same."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    names = [*SPECIAL_TOKENS, "the", "cat", "sees", "a", "dog"]
+    backend = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    wrap_tokenizer(backend).save_pretrained(tmp_path / "tokenizer")
+    texts = [" ".join(names[5 + (i * k) % 5] for k in range(1, 12 + i % 7)) + f" {i}" for i in range(60)]
+    (tmp_path / "a.txt").write_text("\n\n".join(texts))
+    for file in (write_jsonl(tmp_path / "a.jsonl", texts), str(tmp_path / "a.txt")):
+        corpus = build_corpus(file, str(tmp_path / "tokenizer"), cache=tmp_path / "c")
+        assert corpus.info["fingerprint"] == "4e181d230111a7fe3be422fe15c8bfd285820c1b430b21f5579bd41582fb0dfb"

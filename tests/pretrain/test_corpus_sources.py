@@ -130,14 +130,13 @@ def test_what_a_folder_holds_besides_is_counted(write, tmp_path):
     corpus = built(folder, tmp_path)
     assert sum(counts(corpus)) == 30
     for said in (
-        "1 hidden folders",
-        "1 hidden files",
-        "1 empty files",
-        "1 broken links",
-        "1 links to files",
-        "1 links to folders",
-        "2 files with other endings",
-        ".png 1",
+        "hidden folders (1)",
+        "hidden files (1)",
+        "empty files (1)",
+        "broken links (1)",
+        "links to files already read (1)",
+        "links to folders already read (1)",
+        "files with other endings, .png 1, none 1 (2)",
     ):
         assert said in notes(corpus)
 
@@ -362,3 +361,27 @@ def test_notes_are_told_each_time(tmp_path, write):
     built(folder, tmp_path, tell=second.append)  # from the cache
     assert first == second == corpus.info["notes"]
     assert first[0].startswith("splits by name; trained on: 1 file (such as train.txt)")
+
+
+def test_the_command_says_how_the_text_was_read(tmp_path, write, monkeypatch):
+    from typer.testing import CliRunner
+
+    from geomprobe.cli.main import app
+
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    folder = write("train/a.txt", 30)
+    write("test/a.txt", 7, 1)
+    done = CliRunner().invoke(app, ["corpus", "build", str(folder), "--tokenizer", "train:100", "--json"])
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert sum(document["documents"].values()) == 30
+    assert document["notes"] == done.stderr.splitlines()
+    assert "left out as test data: 1 file (such as test/a.txt)" in done.stderr
+    done = CliRunner().invoke(app, ["corpus", "info", document["path"], "--verify"])
+    assert "left out as test data" in done.stderr
+    assert "documents        29 to train on, 1 held out" in done.stdout
+    assert "a document       a paragraph between blank lines," in done.stdout
+    done = CliRunner().invoke(app, ["corpus", "build", str(folder), "--documents", "line"])
+    assert (done.exit_code, "'lines'" in done.stderr) == (2, True)
+    done = CliRunner().invoke(app, ["corpus", "build", str(folder / "test" / "b.txt")])
+    assert done.exit_code == 3
