@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +12,20 @@ from geomprobe.cli.options import Json, Seed
 from geomprobe.cli.output import Output, split_list
 from geomprobe.common import InputError
 
+if TYPE_CHECKING:
+    from geomprobe.vectors import Rows, VectorFile
+
 INTERVAL_ROWS = 1_000_000
 
 
 def measure(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help=".npy, .safetensors, .parquet or .csv; several are shards.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Vectors: .npy, .npz, .safetensors, .parquet, .arrow, .csv, .txt, .jsonl, word2vec, .fbin, …; "
+            "several are shards of one matrix.",
+        ),
     ],
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="Names, or NAME:DEFINITION. [default: all]")
@@ -27,8 +36,17 @@ def measure(
             "--view", help="raw, centred, standardised, all-but-top-k, whitened. [default: each metric's own]"
         ),
     ] = None,
-    tensor: Annotated[str | None, typer.Option(help="Which tensor of a .safetensors file.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Pattern of the columns of a .parquet or .csv file.")] = None,
+    tensor: Annotated[str | None, typer.Option(help="Which array of a .npz or .safetensors file.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of a table: a name, a pattern ('e*'), several with commas; without names, numbers ('2-')."
+        ),
+    ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether line 1 of a text file holds names. [default: by all lines]"),
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Read all pairs past 20,000 rows, too.")] = False,
     intervals: Annotated[
         bool | None, typer.Option("--intervals/--no-intervals", help="[default: up to a million rows]")
@@ -40,25 +58,25 @@ def measure(
 ) -> None:
     """Measure the geometry of vectors made elsewhere.
 
-    Files are streamed, so they may be larger than memory. Under torchrun --no-python the processes share the rows; all
-    of them read the same files.
+    Files are streamed, so they may be larger than memory. What was taken and left out is said; a file that can be read
+    in two ways is refused. Under torchrun --no-python the processes share the rows; all of them read the same files.
     """
     from geomprobe import metrics
     from geomprobe.common import write_text
     from geomprobe.inference import with_intervals
     from geomprobe.ranks import join
-    from geomprobe.vectors import Rows, open_vectors
+    from geomprobe.vectors import Reading, Rows, joined, read_files
 
-    source = open_vectors(files, tensor=tensor, columns=columns)
+    read = read_files(files, Reading(columns, header, tensor))
     try:
-        rows = Rows(source)
+        rows = Rows(joined(read))
     except ValueError as error:
         raise InputError(f"{files[0]}: {error}") from None
     wanted = rows.n <= INTERVAL_ROWS if intervals is None else intervals
     output, names, views = Output(as_json), split_list(metric) or None, split_list(view) or None
     with join() as ranks, output.progress("reading", quiet=not ranks.first) as progress:
         if ranks.first:
-            output.note(f"{rows.n:,} rows of {rows.d} numbers from {', '.join(map(str, files))}")
+            _say(output, rows, read)
             if intervals is None and not wanted:
                 output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
             if ranks.world > 1:
@@ -89,10 +107,23 @@ def measure(
     records = frame.astype(object).where(frame.notna(), None).to_dict("records")
     if as_json:
         found = metrics.definitions(frame["metric"].unique())
-        output.result({"n": rows.n, "d": rows.d, "results": records, "definitions": found})
+        source = [file.as_json() for file in read]
+        output.result({"n": rows.n, "d": rows.d, "source": source, "results": records, "definitions": found})
         return
     shown = [{**record, **{name: _short(record[name]) for name in NUMBERS}} for record in records]
     output.table(shown, ["metric", "view", *NUMBERS, "n", "status", "note"])
+
+
+def _say(output: Output, rows: Rows, read: Sequence[VectorFile]) -> None:
+    """Print what was read: a file in full, of several the first ones."""
+    from geomprobe.vectors.source import shortened
+
+    output.note(f"{rows.n:,} rows of {rows.d} numbers from {shortened([str(file.path) for file in read], 'files')}")
+    for file in read[:4]:
+        for line in file.lines():
+            output.note(f"  {line}")
+    for warning in [warning for file in read for warning in file.warnings][:4]:
+        output.warning(warning)
 
 
 NUMBERS = ("value", "se", "ci_low", "ci_high")

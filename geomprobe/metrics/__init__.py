@@ -54,8 +54,8 @@ def measure(
     Parameters
     ----------
     data : array-like of shape (n, d), or Moments
-        numpy or torch, any float type, any device, n >= 2. From moments alone, metrics that read the rows get the
-        status "needs rows".
+        numpy or torch, any float type, any device, n >= 2; a list of lists, a pandas DataFrame of numbers and what else
+        `geomprobe.vectors.as_matrix` takes. From moments alone, metrics that read the rows get the status "needs rows".
     metrics : sequence of str, optional
         Names of the registry, or "name:definition" for a variant; default: all whose needs are given.
     views : sequence of str, optional
@@ -82,8 +82,8 @@ def measure(
     Raises
     ------
     ValueError
-        For rows that are not finite (with their numbers), fewer than two rows, a shape that is not (n, d), labels or
-        positives that do not fit.
+        For rows that are not finite (with their numbers), fewer than two rows, a shape that is not (n, d), sparse
+        matrices, tables with other columns than numbers, labels or positives that do not fit.
     UsageError
         For unknown names of metrics, definitions or views.
     """

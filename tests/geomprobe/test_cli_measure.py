@@ -81,3 +81,35 @@ def test_repeated_rows_are_reported(app, x, tmp_path):
     result = run(app, tmp_path / "twice.npy", "--metric", "effective_rank,intrinsic_dimension", "--view", "raw")
     assert "50.00% of the rows repeat" in result.stderr
     assert "200 duplicated rows dropped" in result.stdout
+
+
+def test_what_was_read_is_said_on_the_terminal_and_in_json(app, x, tmp_path):
+    frame = pd.DataFrame(x).assign(text="a")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    np.save(tmp_path / "a.npy", x)
+    wanted = ["--metric", "effective_rank,participation_ratio", "--view", "raw"]
+    told = run(app, tmp_path / "a.csv", *wanted)
+    assert "0, 1, 2, 3, 4, 5, 6, 7" in told.stderr
+    assert "left out: text (text)" in told.stderr
+    document, plain = (json.loads(run(app, tmp_path / name, *wanted, "--json").stdout) for name in ("a.csv", "a.npy"))
+    for row, expected in zip(document["results"], plain["results"], strict=True):
+        assert row["n"] == 200
+        assert row["value"] == pytest.approx(expected["value"], rel=1e-6)
+    (source,) = document["source"]
+    assert source["file"] == str(tmp_path / "a.csv")
+    assert (source["rows"], source["columns"]["count"]) == (200, 8)
+    assert source["left_out"] == {"count": 1, "columns": [{"name": "text", "why": "text"}]}
+
+
+def test_two_readings_are_refused_and_options_choose(app, tmp_path):
+    table = pd.DataFrame(np.random.default_rng(0).integers(-99, 99, size=(50, 6)))
+    table.to_csv(tmp_path / "a.csv", index=False)
+    refused = run(app, tmp_path / "a.csv")
+    assert refused.exit_code == 3
+    assert "--no-header" in refused.stderr
+    for option, n in (("--header", 50), ("--no-header", 51)):
+        result = run(app, tmp_path / "a.csv", option, "--metric", "effective_rank", "--no-intervals", "--json")
+        assert json.loads(result.stdout)["n"] == n
+    np.save(tmp_path / "a.npy", table.to_numpy(np.int8))
+    assert "packed bits" in run(app, tmp_path / "a.npy", "--no-intervals").stderr.lower()
+    assert run(app, tmp_path / "a.npy", "--header").exit_code == 2

@@ -1,5 +1,6 @@
 """Vector files: every format gives the same rows, shards join, and what cannot be read says why."""
 
+import doctest
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.moments import Moments
-from geomprobe.vectors import Rows, gram, open_vectors
+from geomprobe.vectors import Rows, gram, in_memory, lists, open_vectors, source
 
 
 @pytest.fixture
@@ -73,25 +74,24 @@ def test_what_cannot_be_read_says_why(tmp_path, x):
         assert caught.value.hint or "differ in length" in message
 
     refused("not a file", tmp_path / "missing.npy")
-    (tmp_path / "a.txt").write_text("1,2")
-    refused("not one of", tmp_path / "a.txt", error=UsageError)
+    refused("--columns is not for", write(tmp_path, x, "npy"), error=UsageError, columns="e*")
     np.save(tmp_path / "flat.npy", x[0])
     refused("shape", tmp_path / "flat.npy")
     save_file({"a": torch.ones(3, 2), "b": torch.ones(3, 2)}, tmp_path / "two.safetensors")
     refused("2 matrices", tmp_path / "two.safetensors")
-    refused("no matrix", tmp_path / "two.safetensors", tensor="c")
+    refused("no array", tmp_path / "two.safetensors", tensor="c")
     assert open_vectors([tmp_path / "two.safetensors"], tensor="b").shape == (3, 2)
     np.save(tmp_path / "narrow.npy", x[:, :3])
     np.save(tmp_path / "wide.npy", x)
     refused("3 columns", tmp_path / "wide.npy", tmp_path / "narrow.npy")
     pd.DataFrame({"id": [1, 2], "e0": [0.5, 1.5]}).to_csv(tmp_path / "ids.csv", index=False)
-    refused("whole numbers", tmp_path / "ids.csv")
+    refused("which columns", tmp_path / "ids.csv")
     assert open_vectors([tmp_path / "ids.csv"], columns="e*").shape == (2, 1)
     refused("no column", tmp_path / "ids.csv", columns="f*")
     pd.DataFrame({"t": ["a"]}).to_parquet(tmp_path / "words.parquet")
     refused("no column of numbers", tmp_path / "words.parquet")
-    pd.DataFrame({"e0": [0.5, None]}).to_parquet(tmp_path / "holes.parquet")
-    refused("empty cells", tmp_path / "holes.parquet")
+    pd.DataFrame({"e0": [0.5, None], "e1": [0.5, 1.5]}).to_parquet(tmp_path / "holes.parquet")
+    refused("row 1, .*'e0': an empty cell", tmp_path / "holes.parquet")
 
 
 @pytest.mark.parametrize("kind", ["npy", "safetensors", "parquet", "csv"])
@@ -110,6 +110,13 @@ def test_lists_that_differ_in_length(tmp_path):
     pd.DataFrame({"e": [[1.0, 2.0], [1.0]]}).to_parquet(tmp_path / "ragged.parquet")
     with pytest.raises(InputError, match="differ in length"):
         open_vectors([tmp_path / "ragged.parquet"])
+
+
+@pytest.mark.parametrize("module", [in_memory, lists, source])
+def test_examples_run(module):
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 def test_progress_counts_rows(x):

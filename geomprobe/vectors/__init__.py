@@ -1,0 +1,26 @@
+"""Vectors in memory or in files as one thing: the rows of a matrix, checked once and read in blocks."""
+
+from geomprobe.vectors.files import joined, open_vectors, read_files
+from geomprobe.vectors.in_memory import as_matrix
+from geomprobe.vectors.products import GRAM_ROWS, TILE, full_precision, gram, unit_rows
+from geomprobe.vectors.rows import NonFiniteError, Rows, block_rows
+from geomprobe.vectors.shards import Shards
+from geomprobe.vectors.source import Reading, VectorFile
+
+__all__ = [
+    "GRAM_ROWS",
+    "TILE",
+    "NonFiniteError",
+    "Reading",
+    "Rows",
+    "Shards",
+    "VectorFile",
+    "as_matrix",
+    "block_rows",
+    "full_precision",
+    "gram",
+    "joined",
+    "open_vectors",
+    "read_files",
+    "unit_rows",
+]

@@ -1,0 +1,187 @@
+"""Arrays as numpy and safetensors write them: mapped, never read whole; several in a file are named by --tensor."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geomprobe.common import InputError
+from geomprobe.vectors.indices import SURE_ROWS, counting_columns, id_column
+from geomprobe.vectors.shards import Bfloat16
+from geomprobe.vectors.source import Reading, VectorFile
+
+SAFETENSORS = {
+    "F16": np.float16,
+    "F32": np.float32,
+    "F64": np.float64,
+    "BF16": np.uint16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "I16": np.int16,
+    "I32": np.int32,
+    "I64": np.int64,
+}
+
+
+def read_npy(path: Path, reading: Reading) -> VectorFile:
+    """Return the array of a .npy file, mapped."""
+    with open(path, "rb") as file:
+        array = _mapped(file, str(path))
+    return _checked(path, "numpy array", array)
+
+
+def read_npz(path: Path, reading: Reading) -> VectorFile:
+    """Return an array of a .npz file, copied to a temporary file without a name and mapped."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if {"format", "shape", "data"} <= set(names):
+            raise InputError(
+                f"{path} is a scipy sparse matrix; vectors must be dense.",
+                f"Convert it: np.save('vectors.npy', scipy.sparse.load_npz('{path.name}').toarray())",
+            )
+        shapes = {}
+        for name in names:
+            with archive.open(f"{name}.npy") as member:
+                shape, _, dtype = _npy_header(member, f"{name!r} in {path}")
+                shapes[name] = f"{dtype} {shape}" if len(shape) != 2 else ""
+        name, out = _one_of(shapes, reading.tensor, path)
+        with archive.open(f"{name}.npy") as member, tempfile.TemporaryFile() as file:
+            shutil.copyfileobj(member, file)
+            file.flush()
+            file.seek(0)
+            array = _mapped(file, f"{name!r} in {path}")
+    return _checked(path, "numpy archive", array, (name,), out)
+
+
+def read_safetensors(path: Path, reading: Reading) -> VectorFile:
+    """Return a tensor of a .safetensors file, mapped."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy"):  # checks the header
+        pass
+    with open(path, "rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        entries = json.loads(handle.read(length))
+    entries.pop("__metadata__", None)
+    shapes = {name: "" if len(e["shape"]) == 2 else f"{e['dtype']} {tuple(e['shape'])}" for name, e in entries.items()}
+    name, out = _one_of(shapes, reading.tensor, path)
+    entry = entries[name]
+    if entry["dtype"] not in SAFETENSORS:
+        raise InputError(f"{name!r} in {path} is {entry['dtype']}.", f"Convert it to one of {', '.join(SAFETENSORS)}.")
+    if 0 in entry["shape"]:
+        raise InputError(f"{name!r} in {path} has shape {tuple(entry['shape'])}.", "It needs at least two vectors.")
+    offset = 8 + length + entry["data_offsets"][0]
+    matrix = np.memmap(path, SAFETENSORS[entry["dtype"]], "r", offset, tuple(entry["shape"]))
+    return _checked(path, "safetensors", Bfloat16(matrix) if entry["dtype"] == "BF16" else matrix, (name,), out)
+
+
+def bytes_warning(name: object, dtype: np.dtype) -> str:
+    """Return what bytes may be instead of quantised numbers: eight bits each, as sentence-transformers writes."""
+    signed = dtype == np.int8  # precision "binary" is packed bits less 128
+    unpacked = "(x.astype(np.int16) + 128).astype(np.uint8)" if signed else "x"
+    return (
+        f"{name} holds {dtype}: read as quantised numbers. Packed bits (precision {'binary' if signed else 'ubinary'}) "
+        f"need unpacking first: np.unpackbits({unpacked}, axis=1)"
+    )
+
+
+def _one_of(shapes: Mapping[str, str], tensor: str | None, path: Path) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the name of the array to take and the others; `shapes` says what those are that are no matrix."""
+    matrices = [name for name, wrong in shapes.items() if not wrong]
+    if tensor is not None and tensor not in shapes:
+        raise InputError(f"{path} holds no array {tensor!r}.", f"It holds: {', '.join(list(shapes)[:8])}.")
+    if tensor is not None and shapes[tensor]:
+        raise InputError(f"{tensor!r} in {path} is {shapes[tensor]}, no matrix.", "Vectors are rows: (n, d).")
+    if tensor is None and len(matrices) != 1:
+        held = (
+            f"{len(matrices)} matrices: {', '.join(matrices[:8])}{', …' * (len(matrices) > 8)}"
+            if matrices
+            else "no matrix"
+        )
+        hint = (
+            f"Say which with --tensor {matrices[0]}, for one."
+            if matrices
+            else f"It holds: {_said(shapes)}. Vectors are rows: (n, d)."
+        )
+        raise InputError(f"{path} holds {held}.", hint)
+    taken = tensor or matrices[0]
+    return taken, tuple((name, wrong or "another matrix") for name, wrong in shapes.items() if name != taken)
+
+
+def _said(shapes: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({wrong})" for name, wrong in list(shapes.items())[:8]) or "nothing"
+
+
+def _npy_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise InputError(
+            f"{name} holds Python objects, which are pickled; nothing is unpickled here.",
+            "Where it was written: np.save('vectors.npy', np.stack(list(x)).astype('float32'))",
+        )
+    if dtype.names:
+        raise InputError(
+            f"{name} is a structured array with the fields {', '.join(dtype.names[:8])}.",
+            "Save the vectors alone: np.save('vectors.npy', x['FIELD'])",
+        )
+    return shape, fortran, dtype
+
+
+def _mapped(file: Any, name: str) -> Any:
+    """Return the array of an open .npy file, mapped; words of two bytes without a type are bfloat16."""
+    shape, fortran, dtype = _npy_header(file, name)
+    wrong = {
+        "c": "complex numbers: save .real, or both parts as columns",
+        "U": "text",
+        "S": "text",
+        "M": "dates",
+        "m": "durations",
+    }
+    if dtype.kind in wrong or (dtype.kind == "V" and dtype.itemsize != 2):
+        what = wrong.get(dtype.kind, f"a type that numpy does not know ({dtype}: float8?)")
+        raise InputError(
+            f"{name} holds {what}, not real numbers.", "Save it as float32: np.save('vectors.npy', x.astype('float32'))"
+        )
+    if dtype.kind == "b":
+        raise InputError(
+            f"{name} holds true and false (vectors must be real numbers, not bool).", "Save x.astype('float32')."
+        )
+    if len(shape) != 2:
+        hints = {
+            1: "One vector, or one number a text? np.stack makes rows of several vectors.",
+            3: "States of tokens? Pool them first: np.save('vectors.npy', x.mean(axis=1))",
+        }
+        raise InputError(
+            f"{name} holds an array of shape {shape}; vectors are rows: (n, d).", hints.get(len(shape), "Reshape it.")
+        )
+    if 0 in shape:
+        raise InputError(f"{name} has shape {shape}: it holds no vectors.", "It needs at least two vectors.")
+    array = np.memmap(file, np.uint16 if dtype.kind == "V" else dtype, "r", file.tell(), shape, "F" if fortran else "C")
+    return Bfloat16(array) if dtype.kind == "V" else array
+
+
+def _checked(
+    path: Path, kind: str, array: Any, names: tuple[str, ...] = (), out: tuple[tuple[str, str], ...] = ()
+) -> VectorFile:
+    """Return the file with what its numbers may be instead of vectors."""
+    notes, warnings = [f"numbers: {str(array.dtype).removeprefix('torch.')}"], []
+    if isinstance(array, Bfloat16) and kind != "safetensors":
+        notes = ["numbers: words of two bytes, read as bfloat16, as ml_dtypes writes it"]
+    if array.dtype in (np.int8, np.uint8):
+        warnings.append(bytes_warning(names[0] if names else path, array.dtype))
+    if array.dtype != torch.bfloat16:
+        index = next(iter(counting_columns(array)), id_column(array)) if len(array) >= SURE_ROWS else None
+        if index is not None:
+            what = f"column {index} (from 0) of {path} holds another whole number in every row"
+            warnings.append(f"{what}: an id? It was taken for a dimension")
+    return VectorFile(path, kind, array, names, out, tuple(notes), tuple(warnings))

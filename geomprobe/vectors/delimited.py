@@ -1,0 +1,229 @@
+"""CSV and its kin: every cell read once, kinds of columns and the line of names decided by the whole file."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from geomprobe.common import InputError
+from geomprobe.vectors.columns import Column, choose, left_out
+from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, Skipped, records, sniff
+from geomprobe.vectors.header import Below, has_header
+from geomprobe.vectors.indices import SURE_ROWS, counting_columns, without_indices
+from geomprobe.vectors.lists import looks_like_list, number, parse_list, shown
+from geomprobe.vectors.source import Reading, VectorFile, brief, spooled, with_columns
+
+BATCH_CELLS = 2**18
+NEARLY = re.compile(r"[^\w,#]*\d*\.?\d+([eE][+-]?\d+)?[^\w,#]*", re.ASCII)
+"""A number with brackets, quotes or signs around it: a piece of a list, a price; as text it would vanish in silence."""
+
+
+class Facts:
+    """What the cells of each column hold, counted over records as they pass.
+
+    Attributes
+    ----------
+    n : int
+        Records.
+    numbers, written_whole, empty, lists, nearly, decimal_commas : ndarray of int, shape (m,)
+        Cells that hold a number; of these, written without a point; cells that hold nothing, a list, [0.5 or 5%, 0,5.
+    faults : dict
+        For a column, (row from 0, line, reason) of its first cell that holds no finite number.
+    """
+
+    def __init__(self, m: int):
+        self.n = 0
+        self.counts = np.zeros((6, m), np.int64)
+        self.numbers, self.written_whole, self.empty, self.lists, self.nearly, self.decimal_commas = self.counts
+        self.faults: dict[int, tuple[int, int, str]] = {}
+
+    def add(self, lines: list[int], rows: list[list[str]]) -> np.ndarray:
+        """Count records; return their numbers, float64 of shape (len(rows), m), NaN where a cell holds none."""
+        out = np.empty((len(rows), len(rows[0])))
+        for j, cells in enumerate(zip(*rows, strict=True)):
+            out[:, j] = values = self._values(j, lines, cells)
+            whole = np.flatnonzero(values == np.rint(values))
+            self.written_whole[j] += sum(cells[k].strip().lstrip("+-").isdecimal() for k in whole)
+            if j not in self.faults and not np.isfinite(values).all():
+                k = int(np.flatnonzero(~np.isfinite(values))[0])
+                self.faults[j] = self.n + k, lines[k], f"{shown(cells[k])} is not finite"
+        self.n += len(rows)
+        return out
+
+    def _values(self, j: int, lines: list[int], cells: tuple[str, ...]) -> np.ndarray:
+        joined = "".join(cells)
+        if joined.isascii() and "_" not in joined:
+            try:
+                values = np.fromiter(map(float, cells), np.float64, len(cells))
+            except ValueError:
+                pass
+            else:
+                self.numbers[j] += len(cells)
+                return values
+        values = np.full(len(cells), np.nan)
+        for k, cell in enumerate(cells):
+            try:
+                values[k] = number(cell)
+                self.numbers[j] += 1
+            except ValueError as reason:
+                self.faults.setdefault(j, (self.n + k, lines[k], str(reason)))
+                self.empty[j] += not cell.strip()
+                self.nearly[j] += len(cell) < 64 and bool(NEARLY.fullmatch(cell))
+                self.lists[j] += looks_like_list(cell)
+                self.decimal_commas[j] += bool(DECIMAL_COMMA.fullmatch(cell))
+        return values
+
+    def with_first(self, first: Facts) -> Facts:
+        """Return the facts with one record before the others."""
+        whole = Facts(len(self.numbers))
+        whole.n = self.n + 1
+        whole.counts += self.counts + first.counts
+        later = {j: (row + 1, line, why) for j, (row, line, why) in self.faults.items()}
+        whole.faults = later | first.faults
+        return whole
+
+    def column(self, j: int, name: str, counts: bool) -> Column:
+        """Return column j in words."""
+        filled, fault = self.n - self.empty[j], ""
+        if j in self.faults:
+            row, line, why = self.faults[j]
+            fault = f"row {row}, counted from 0 (line {line}), column {brief(name)!r}: {why}"
+        if not filled:
+            return Column(name, "empty", "empty")
+        if self.numbers[j] == self.n and not fault:
+            whole = self.written_whole[j] == self.n
+            return Column(name, "whole" if whole else "fractions", "whole numbers" if whole else "numbers", counts)
+        if self.decimal_commas[j] and self.decimal_commas[j] + self.written_whole[j] == filled:
+            return Column(name, "faulty", "decimal commas", fault=fault + " (a decimal comma; numbers need a point)")
+        if self.nearly[j] == filled:
+            return Column(name, "faulty", "numbers with signs around them", fault=fault)
+        if self.lists[j] and self.lists[j] >= filled / 2:
+            return Column(name, "list", "lists", fault=fault)
+        if self.numbers[j] >= filled / 2:
+            return Column(name, "faulty", "numbers with faults", fault=fault)
+        return Column(name, "text", "text")
+
+
+def read_delimited(path: Path, reading: Reading) -> VectorFile:
+    """Return the vectors of a CSV, TSV or other delimited text file.
+
+    All cells are read once, as float64, into a temporary file; then the line of names and the columns are decided.
+
+    Raises
+    ------
+    InputError
+        A cell of a taken column that holds no number (with its row, line and column), records of unequal length, and
+        whatever can be read in two ways: the message names both, and the option for each.
+    """
+    dialect, skipped = sniff(path), Skipped()
+    with tempfile.TemporaryFile() as file:
+        first, first_facts, below, repeat = _scan(path, dialect, skipped, file)
+        named, how = _header(first, below, reading, dialect, path)
+        if named and repeat:
+            raise InputError(
+                f"{path}: line {repeat} repeats the names of the first line: files joined together?",
+                "Delete it. --no-header reads both as rows.",
+            )
+        facts = below if named else below.with_first(first_facts)
+        if not facts.n:
+            raise InputError(f"{path} holds a line of names and no rows.", "It needs at least two vectors.")
+        if dialect.counted and dialect.counted[0] != facts.n:
+            raise InputError(
+                f"{path}: its first line says {dialect.counted[0]} vectors, and it holds {facts.n}: cut off?",
+                "Write it again, or correct the line.",
+            )
+        matrix = np.memmap(file, np.float64, "r", shape=(below.n + 1, dialect.width))[int(named) :]
+        names = [name.strip().strip('"') for name in first] if named else [str(j + 1) for j in range(dialect.width)]
+        sure = counting_columns(matrix) if facts.n >= SURE_ROWS else []
+        columns = [facts.column(j, name, j in sure) for j, name in enumerate(names)]
+        if dialect.counted:  # the first column holds the words, whatever they look like
+            columns[0] = Column(names[0], "text", "words")
+        taken = choose(columns, named, reading.columns, path)
+        if columns[taken[0]].kind == "list":
+            matrix = spooled(_lists(path, dialect, taken[0], names[taken[0]], named), path)
+        else:
+            matrix = with_columns(matrix, taken, path)
+            if reading.columns is None:
+                matrix, marked = without_indices(matrix, [columns[j] for j in taken], named, path)
+                taken = [j for j, column in zip(taken, marked, strict=True) if not column.counts]
+    described = f"text, {NAMES[dialect.delimiter]} between cells" if dialect.width > 1 else "text"
+    shown_names = [names[j] if named else f"column {names[j]}" for j in taken]
+    out = tuple((name if named else f"column {name}", why) for name, why in left_out(columns, taken))
+    return VectorFile(path, described, matrix, tuple(shown_names), out, (how, *skipped.notes()))
+
+
+def _scan(path: Path, dialect: Dialect, skipped: Skipped, file: BinaryIO) -> tuple[list[str], Facts, Facts, int]:
+    """Write the numbers of all cells to the file; return the first record, its facts, those of the others, and the line
+    that repeats the first record (0: none)."""
+    rows = records(path, dialect, skipped)
+    line, first = next(rows, (0, []))
+    if not first:
+        raise InputError(f"{path} is empty.", "It needs at least two vectors.")
+    first_facts, below, repeat = Facts(dialect.width), Facts(dialect.width), 0
+    file.write(first_facts.add([line], [first]).data)
+    for lines, batch in _batches(rows, max(BATCH_CELLS // dialect.width, 1)):
+        file.write(below.add(lines, batch).data)
+        if not repeat and first in batch:
+            repeat = lines[batch.index(first)]
+    file.flush()
+    return first, first_facts, below, repeat
+
+
+def _batches(rows: Iterator[tuple[int, list[str]]], size: int) -> Iterator[tuple[list[int], list[list[str]]]]:
+    lines: list[int] = []
+    batch: list[list[str]] = []
+    for line, cells in rows:
+        lines.append(line)
+        batch.append(cells)
+        if len(batch) == size:
+            yield lines, batch
+            lines, batch = [], []
+    if batch:
+        yield lines, batch
+
+
+def _header(first: list[str], below: Facts, reading: Reading, dialect: Dialect, path: Path) -> tuple[bool, str]:
+    if dialect.counted:
+        return (
+            False,
+            f"the first line says {dialect.counted[0]} vectors of {dialect.counted[1]} numbers, as word2vec writes it",
+        )
+    if reading.header is not None:
+        return reading.header, "names in line 1, as asked" if reading.header else "no line of names, as asked"
+    columns = [below.column(j, "", counts=False) for j in range(dialect.width)]
+    kinds = [
+        Below(c.kind in ("whole", "fractions", "faulty"), c.kind == "list", bool(below.written_whole[j]))
+        for j, c in enumerate(columns)
+    ]
+    return has_header(first, kinds, below.n, path)
+
+
+def _lists(path: Path, dialect: Dialect, j: int, name: str, named: bool) -> Iterator[np.ndarray]:
+    """Yield the vectors of a column of lists, a batch of rows at a time."""
+    rows = records(path, dialect, Skipped())
+    if named:
+        next(rows)
+    d, done = 0, 0
+    for lines, batch in _batches(rows, 1024):
+        vectors: list[np.ndarray] = []
+        for line, cells in zip(lines, batch, strict=True):
+            where = f"{path}: row {done + len(vectors)}, counted from 0 (line {line}), column {name!r}"
+            try:
+                vector = parse_list(cells[j])
+            except ValueError as reason:
+                raise InputError(f"{where}: {reason}.", "Repair or drop the row.") from None
+            d = d or len(vector)
+            if len(vector) != d or not d:
+                raise InputError(
+                    f"{where} has {len(vector)} numbers, the first row {d}: lists differ in length.", "Drop the row."
+                )
+            if not np.isfinite(vector).all():
+                raise InputError(f"{where} holds NaN or infinity.", "Drop the row.")
+            vectors.append(vector)
+        done += len(vectors)
+        yield np.stack(vectors)

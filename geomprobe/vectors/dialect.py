@@ -1,0 +1,239 @@
+"""How a text file of numbers is written: its encoding, its delimiter, its comments, and its records one by one."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from geomprobe.common import InputError
+from geomprobe.vectors.lists import looks_like_list, number, shown
+
+BOMS = (
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "whitespace"}
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
+SAMPLE_LINES = 50
+LONGEST_CELL = 2**27
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the records of a text file are written.
+
+    Attributes
+    ----------
+    delimiter : str
+        One of NAMES; " " stands for any run of spaces and tabs, without quotes.
+    width : int
+        Cells of a record.
+    comments : bool
+        Whether every line that starts with # is a comment; else it is one only where its number of cells is another.
+    counted : tuple of (int, int), optional
+        Vectors and dimensions, where the first line says both, as word2vec writes it.
+    """
+
+    delimiter: str
+    width: int
+    comments: bool
+    counted: tuple[int, int] | None = None
+
+
+@dataclass
+class Skipped:
+    """Lines that hold no record, counted while a file is read."""
+
+    blank: int = 0
+    comments: int = 0
+    joined: int = 0
+
+    def notes(self) -> list[str]:
+        """Return the counts in words."""
+        found = []
+        if self.blank:
+            found.append(f"{self.blank} blank line{'s' * (self.blank > 1)} skipped")
+        if self.comments:
+            found.append(f"{self.comments} line{'s' * (self.comments > 1)} of comment (#) skipped")
+        if self.joined:
+            found.append(f"{self.joined} word{'s hold' if self.joined > 1 else ' holds'} spaces")
+        return found
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a text file, gzipped or not: UTF-8, or what its byte-order mark says."""
+    encoding = "utf-8"
+    with ExitStack() as stack:
+        try:
+            with open(path, "rb") as handle:
+                opener = gzip.open if handle.read(2) == b"\x1f\x8b" else open
+            with opener(path, "rb") as raw:
+                head = raw.read(4)
+            encoding = next((name for mark, name in BOMS if head.startswith(mark)), encoding)
+            yield stack.enter_context(opener(path, "rt", encoding=encoding, newline=""))
+        except UnicodeError as error:
+            reason = getattr(error, "reason", str(error))
+            raise InputError(
+                f"{path} is not {encoding.upper().removesuffix('-SIG')}: {reason}.",
+                f"Convert it: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}",
+            ) from None
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{path} is damaged: {error}", "Copy or download it again.") from None
+
+
+def sniff(path: Path) -> Dialect:
+    """Return how a file is written, from its first lines: the delimiter that makes the most cells numbers or lists.
+
+    Raises
+    ------
+    InputError
+        The file is empty, or no delimiter gives its lines the same number of cells.
+    """
+    plain: list[str] = []
+    remarks: list[str] = []
+    with open_text(path) as text:
+        for line in text:
+            if line.strip():
+                (remarks if line.lstrip().startswith("#") else plain).append(line)
+            if len(plain) == SAMPLE_LINES:
+                break
+    if len(plain) < 2:  # words and ids may begin with #, too
+        plain += remarks[:SAMPLE_LINES]
+    if not plain:
+        raise InputError(f"{path} is empty.", "It needs at least two vectors.")
+    counted = _counted(plain)
+    best: tuple[float, str, int] | None = None
+    for delimiter in NAMES:
+        rows = _sample_rows(plain[1:] if counted and delimiter == " " else plain, delimiter)
+        width, seen = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+        if seen < 0.6 * len(rows) or not seen:
+            continue
+        cells = [cell for row in rows[1:] or rows for cell in row if len(row) == width]
+        # one cell a line speaks for a delimiter only where it is a list
+        score = sum(map(looks_like_list if width == 1 else _is_numeric, cells)) / len(cells)
+        if (width > 1 or delimiter == ",") and (best is None or score > best[0]):
+            best = score, delimiter, width
+    if best is None:
+        raise InputError(
+            f"{path} is no table: its lines differ in their number of cells, or a quote is not closed.",
+            "Delimiters are comma, tab, semicolon, bar and whitespace.",
+        )
+    _, delimiter, width = best
+    rows = _sample_rows(plain, delimiter)
+    first_cells = [row[0] for row in rows[1:] if row]
+    comments = bool(first_cells) and sum(map(_is_numeric, first_cells)) > len(first_cells) / 2
+    return Dialect(delimiter, width, comments, counted if delimiter == " " else None)
+
+
+def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of the line, cells) of each record; the lines are counted from 1.
+
+    Raises
+    ------
+    InputError
+        A record with another number of cells than the first, or a quoted cell that holds whole lines.
+    """
+    count_line = dialect.counted is not None
+    with open_text(path) as text:
+        rows = _split_records(text, dialect, skipped) if dialect.delimiter == " " else _csv_records(text, dialect, path)
+        for line, cells in rows:
+            if len(cells) < 2 and not "".join(cells).strip():
+                skipped.blank += 1
+                continue
+            if cells[0].lstrip().startswith("#") and (dialect.comments or len(cells) != dialect.width):
+                if any("\n" in cell for cell in cells):
+                    raise InputError(
+                        f"{path}, line {line}: a comment with a quote runs over several lines.", "Delete it."
+                    )
+                skipped.comments += 1
+                continue
+            if count_line:
+                count_line = False
+                continue
+            if len(cells) != dialect.width:
+                raise InputError(
+                    f"{path}: line {line} has {len(cells)} cell{'s' * (len(cells) != 1)}, others {dialect.width} "
+                    f"(delimiter: {NAMES[dialect.delimiter]}). It begins {shown(dialect.delimiter.join(cells))}.",
+                    "Give every line the same number of cells; a line of names needs one for each.",
+                )
+            yield line, cells
+
+
+def _csv_records(text: TextIO, dialect: Dialect, path: Path) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
+    reader, before = csv.reader(text, delimiter=dialect.delimiter, strict=True), 0
+    try:
+        for cells in reader:
+            line, before = before + 1, reader.line_num
+            if reader.line_num > line:
+                for cell in cells:
+                    if (
+                        "\n" in cell
+                        and cell.count(dialect.delimiter) >= dialect.width - 1
+                        and dialect.width > 1
+                        and not looks_like_list(cell)
+                    ):
+                        raise InputError(
+                            f"{path}: a quote opened in line {line} closes in line {reader.line_num}, over whole rows.",
+                            'Double a quote within a text ("").',
+                        )
+            yield line, cells
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {before + 1}: {error}.", "Check the quotes of this line and the next."
+        ) from None
+
+
+def _split_records(text: TextIO, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:
+    for line, content in enumerate(text, 1):
+        cells = _split(content)
+        extra = len(cells) - dialect.width
+        # words with spaces (GloVe's ". . ."): all but the last cells are the word, unless one of them may be a number
+        if extra > 0 and not any(map(_is_numeric, cells[1 : extra + 1])):
+            cells = [" ".join(cells[: extra + 1]), *cells[extra + 1 :]]
+            skipped.joined += 1
+        yield line, cells
+
+
+def _split(line: str) -> list[str]:
+    # only ASCII spaces: words of word vectors may hold others
+    return re.split(r"[ \t]+", line.strip(" \t\r\n"))
+
+
+def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
+    if delimiter == " ":
+        return [_split(line) for line in lines]
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows.extend(csv.reader(lines, delimiter=delimiter))
+    return [row for row in rows if row]
+
+
+def _counted(lines: list[str]) -> tuple[int, int] | None:
+    """Return what the first line says where it holds two whole numbers and the second a word and so many numbers."""
+    first = _split(lines[0])
+    if len(lines) < 2 or len(first) != 2 or not all(cell.isdecimal() for cell in first):
+        return None
+    count, d = map(int, first)
+    return (count, d) if d > 1 and len(_split(lines[1])) > d else None
+
+
+def _is_numeric(cell: str) -> bool:
+    try:
+        number(cell)
+    except ValueError:
+        return bool(DECIMAL_COMMA.fullmatch(cell)) or looks_like_list(cell)
+    return True

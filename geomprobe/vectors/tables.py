@@ -1,0 +1,196 @@
+"""Parquet, Arrow and Feather: columns of numbers, one column of lists, or one column of lists written as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geomprobe.common import InputError
+from geomprobe.vectors.columns import LISTS, Column, choose, left_out
+from geomprobe.vectors.indices import without_indices
+from geomprobe.vectors.lists import looks_like_list, parse_list
+from geomprobe.vectors.source import Reading, VectorFile, spooled
+
+ROWS = 8192
+Batches = Callable[[list[str] | None], Iterator[Any]]
+
+
+def read_parquet(path: Path, reading: Reading) -> VectorFile:
+    """Return the vectors of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return _read(
+            path, "Parquet", file.schema_arrow, lambda names: file.iter_batches(batch_size=ROWS, columns=names), reading
+        )
+
+
+def read_arrow(path: Path, reading: Reading) -> VectorFile:
+    """Return the vectors of an Arrow file (IPC, Feather 2), or of the stream that a `datasets` folder holds."""
+    import pyarrow as pa
+
+    with ExitStack() as stack:
+        stream = stack.enter_context(pa.memory_map(str(path)))
+        if stream.read(6) == b"ARROW1":
+            file = stack.enter_context(pa.ipc.open_file(stream))
+            schema = file.schema
+
+            def batches(names: list[str] | None) -> Iterator[Any]:
+                yield from (file.get_batch(i) for i in range(file.num_record_batches))
+        else:
+            stream.seek(0)
+            schema = stack.enter_context(pa.ipc.open_stream(stream)).schema
+
+            def batches(names: list[str] | None) -> Iterator[Any]:
+                stream.seek(0)
+                yield from pa.ipc.open_stream(stream)
+
+        return _read(path, "Arrow", schema, batches, reading)
+
+
+def _read(path: Path, kind: str, schema: Any, batches: Batches, reading: Reading) -> VectorFile:
+    columns = _columns(schema, batches)
+    taken = choose(columns, True, reading.columns, path)
+    names = [columns[j].name for j in taken]
+    if columns[taken[0]].kind in LISTS:
+        convert = _text_vectors if _is_text(schema.field(names[0]).type) else _list_vectors
+    else:
+        convert = _number_vectors
+    matrix = spooled(_converted(batches(names), names, convert, path), path)
+    if reading.columns is None and columns[taken[0]].kind not in LISTS:
+        matrix, marked = without_indices(matrix, [columns[j] for j in taken], True, path)
+        for j, column in zip(taken, marked, strict=True):
+            columns[j] = column
+        taken = [j for j in taken if not columns[j].counts]
+    return VectorFile(path, kind, matrix, tuple(columns[j].name for j in taken), left_out(columns, taken))
+
+
+def _columns(schema: Any, batches: Batches) -> list[Column]:
+    """Return the columns of a schema; a column of text is one of lists where its first filled cell looks like one."""
+    import pyarrow.types as types
+
+    def of(field: Any) -> Column:
+        kind = getattr(field.type, "storage_type", field.type)
+        if types.is_floating(kind) or types.is_decimal(kind):
+            return Column(field.name, "fractions", "numbers")
+        if types.is_integer(kind):
+            return Column(field.name, "whole", "whole numbers")
+        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+            inner = kind.value_type
+            if types.is_floating(inner) or types.is_decimal(inner) or types.is_int8(inner) or types.is_uint8(inner):
+                return Column(field.name, "list", "lists of numbers")
+            if types.is_integer(inner):
+                return Column(field.name, "whole list", "lists of whole numbers")
+            return Column(field.name, "other", f"lists of {inner}")
+        if types.is_null(kind):
+            return Column(field.name, "empty", "empty")
+        if _is_text(kind):
+            return Column(field.name, "text", "text")
+        words = "bytes, of which the type is not said" if _is_bytes(kind) else str(kind)[:60]
+        return Column(field.name, "other", words)
+
+    columns = [of(field) for field in schema]
+    text = [c.name for c in columns if c.kind == "text"]
+    if text and (batch := next((found for found in batches(text) if len(found)), None)):
+        for j, column in enumerate(columns):
+            if column.kind == "text" and schema.names.count(column.name) == 1:
+                cell = next((cell for cell in batch.column(column.name).to_pylist() if cell), "")
+                if looks_like_list(cell):
+                    columns[j] = Column(column.name, "list", "lists written as text")
+    return columns
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+
+
+def _is_bytes(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+
+
+def _converted(
+    batches: Iterator[Any], names: list[str], convert: Callable[..., np.ndarray], path: Path
+) -> Iterator[np.ndarray]:
+    """Yield the vectors of batches, checked: no empty cell, one length, all finite."""
+    done, d = 0, 0
+    for batch in batches:
+        for start in range(0, len(batch), ROWS):
+            part = batch.slice(start, ROWS)
+            for name in names:
+                if part.column(name).null_count:
+                    row = done + int(np.argmin(part.column(name).is_valid().to_numpy(zero_copy_only=False)))
+                    raise InputError(f"{_where(path, row, name)}: an empty cell.", "Fill or drop those rows.")
+            vectors = convert(part, names, path, done)
+            d = d or vectors.shape[1]
+            if vectors.shape[1] != d:
+                raise _ragged(path, done, names[0], vectors.shape[1], d)
+            if not np.isfinite(vectors).all():
+                row, column = np.argwhere(~np.isfinite(vectors))[0]
+                name = names[column] if len(names) == d else names[0]
+                raise InputError(f"{_where(path, done + row, name)} holds NaN or infinity.", "Fill or drop those rows.")
+            done += len(vectors)
+            yield vectors
+
+
+def _number_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
+    """Return columns of numbers as a matrix: float32 where all are at most that, else float64."""
+    import pyarrow as pa
+
+    arrays = [batch.column(name) for name in names]
+    arrays = [a.cast(pa.float64()) if pa.types.is_decimal(a.type) else a for a in arrays]
+    narrow = all(pa.types.is_floating(a.type) and a.type.bit_width <= 32 for a in arrays)
+    return np.column_stack([a.to_numpy(zero_copy_only=False) for a in arrays]).astype(
+        np.float32 if narrow else np.float64, copy=False
+    )
+
+
+def _list_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
+    """Return a column of lists as a matrix: float32 where its numbers are at most that, else float64."""
+    import pyarrow as pa
+
+    column = batch.column(names[0])
+    column = getattr(column, "storage", column)  # of an extension type, such as a tensor of fixed shape
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    if bad := np.flatnonzero((lengths != lengths[0]) | (lengths == 0)).tolist():
+        raise _ragged(path, done + bad[0], names[0], lengths[bad[0]], lengths[0])
+    flat = column.flatten()
+    if flat.null_count:
+        row = int(np.argmin(flat.is_valid().to_numpy(zero_copy_only=False))) // int(lengths[0])
+        raise InputError(f"{_where(path, done + row, names[0])}: a list with an empty cell.", "Drop the row.")
+    narrow = pa.types.is_floating(flat.type) and flat.type.bit_width <= 32
+    flat = flat.cast(pa.float64()) if pa.types.is_decimal(flat.type) else flat
+    matrix = flat.to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    return matrix.astype(np.float32 if narrow else np.float64, copy=False)
+
+
+def _text_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
+    """Return a column of lists that are written as text as a matrix of float64."""
+    vectors: list[np.ndarray] = []
+    for cell in batch.column(names[0]).to_pylist():
+        row = done + len(vectors)
+        try:
+            vectors.append(parse_list(cell))
+        except ValueError as reason:
+            raise InputError(f"{_where(path, row, names[0])}: {reason}.", "Repair or drop the row.") from None
+        if len(vectors[-1]) != len(vectors[0]) or not len(vectors[-1]):
+            raise _ragged(path, row, names[0], len(vectors[-1]), len(vectors[0]))
+    return np.stack(vectors)
+
+
+def _where(path: Path, row: int, name: str) -> str:
+    return f"{path}: row {row}, counted from 0, column {name!r}"
+
+
+def _ragged(path: Path, row: int, name: str, found: int, first: int) -> InputError:
+    return InputError(
+        f"{_where(path, row, name)} has {found} numbers, earlier rows {first}: lists differ in length.",
+        "Drop the row, or pad it where it was written.",
+    )
