@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, hash_bytes
+from geomprobe.encoders.forward import forward
 from geomprobe.encoders.tokenizers import stand_in, tokenizer_hash
 from geomprobe.encoders.weights import UNUSED
 
@@ -85,6 +86,7 @@ class Encoder:
     pooling: str | None = None
     lower_case: bool = False
     notes: list[str] = field(default_factory=list)
+    _hashed: tuple[Any, str] | None = field(default=None, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -101,19 +103,26 @@ class Encoder:
         """Number of weights, unused pooling heads left out."""
         return sum(p.numel() for name, p in self.model.named_parameters() if not UNUSED.search(name))
 
-    @cached_property
+    @property
     def hash(self) -> str:
         """SHA-256 of weights (as float32), config and tokenizer; a folder and the model loaded from it have the same.
 
-        Of the model as it is at the first use; a model in training has to be wrapped anew after each change.
+        Taken anew after the weights were changed in place, as by an optimiser; torch keeps no count of changes through
+        ``.data``, so wrap the model anew after these.
         """
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            if UNUSED.search(name):
-                continue
-            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().reshape(-1).view(np.uint8).data)
-        return hash_bytes(digest.digest(), _config_text(self.model.config), tokenizer_hash(self.tokenizer))
+        weights = sorted(self.model.state_dict().items())
+        versions = [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for _, tensor in weights]
+        state = (self.model, self.tokenizer, versions)
+        if self._hashed is None or self._hashed[0] != state:
+            digest = hashlib.sha256()
+            for name, tensor in weights:
+                if UNUSED.search(name):
+                    continue
+                digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+                digest.update(tensor.detach().float().cpu().contiguous().numpy().reshape(-1).view(np.uint8).data)
+            whole = hash_bytes(digest.digest(), _config_text(self.model.config), tokenizer_hash(self.tokenizer))
+            self._hashed = (state, whole)
+        return self._hashed[1]
 
     def describe(self) -> dict[str, Any]:
         """Return what was opened, ready for JSON."""
@@ -200,12 +209,24 @@ class Encoder:
             inputs["attention_mask"] = mask.long()
         if "use_cache" in accepted:
             inputs["use_cache"] = False
-        with torch.inference_mode():
-            output = self.model(**inputs)
+        output, changed = forward(self.model, inputs)
+        if changed and not self.unmasked_length and len(set(lengths)) > 1:
+            return self._states_by_length(ids, lengths), mask
         states = list(output.hidden_states)
         # Some architectures list the last layer before its norm; the output is what everyone downstream uses.
         states[-1] = output.last_hidden_state
         return states, mask
+
+    def _states_by_length(self, ids: Sequence[Sequence[int] | np.ndarray], lengths: np.ndarray) -> list[torch.Tensor]:
+        """Return states of rows whose model goes by the longest of a batch: each length in a batch of its own."""
+        padded: list[torch.Tensor] = []
+        for length in sorted(set(lengths), reverse=True):
+            rows = np.flatnonzero(lengths == length)
+            states, _ = self.states([ids[i] for i in rows])
+            padded = padded or [layer.new_zeros((len(ids), *layer.shape[1:])) for layer in states]
+            for whole, layer in zip(padded, states, strict=True):
+                whole[torch.from_numpy(rows).to(whole.device), :length] = layer
+        return padded
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -225,7 +246,11 @@ def _config_text(config: Any) -> str:
 
 
 def vocabulary(model: nn.Module) -> int:
-    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    """Return how many token ids a model knows: the rows of its table of input embeddings, else what its config says."""
+    try:
+        return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    except (NotImplementedError, AttributeError):  # a few models have several tables, or hash their tokens
+        return int(model.config.vocab_size)  # type: ignore[union-attr]
 
 
 def _padding(tokenizer: Any, model: nn.Module) -> int:

@@ -11,10 +11,12 @@ from torch import nn
 
 from geomprobe import hub
 from geomprobe.common import InputError, UsageError, unknown_name
+from geomprobe.encoders.adapters import merge_loaded
+from geomprobe.encoders.architecture import load_model, text_part
 from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
 from geomprobe.encoders.sentence_transformers import sentence_transformers_parts
 from geomprobe.encoders.tokenizers import load_tokenizer
-from geomprobe.encoders.weights import HINT, UNUSED, base, decoder_notes, load_model
+from geomprobe.encoders.weights import HINT, UNUSED
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
@@ -98,9 +100,10 @@ def _open(source: str, tokenizer: Any) -> Encoder:
         taken, name = "hub", repo_id.split("/")[-1]
     encoder = Encoder(name, source, taken, nn.Module(), None, path=folder, revision=commit)
     inner, settings = sentence_transformers_parts(folder, encoder)
-    encoder.model, notes = load_model(inner, source, taken)
-    encoder.notes += notes
-    encoder.tokenizer = load_tokenizer(tokenizer if tokenizer is not None else inner)
+    loaded = load_model(inner, source, taken)
+    encoder.model = loaded.model
+    encoder.notes += loaded.notes
+    encoder.tokenizer = load_tokenizer(tokenizer if tokenizer is not None else loaded.tokenizer_folder)
     encoder.max_length = _max_length(encoder.model, encoder.tokenizer, settings.get("max_seq_length"))
     encoder.lower_case = bool(settings.get("do_lower_case"))
     return encoder
@@ -136,17 +139,18 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
         if not origin or not Path(origin).is_dir():
             raise InputError("A loaded model needs its tokenizer.", "load_encoder(model, tokenizer=tokenizer)")
         tokenizer = origin
+    model, adapter_notes = merge_loaded(model)
+    part, part_notes = text_part(model)
     encoder = Encoder(
         _short_name(Path(origin)) if origin else name,
         origin or name,
         "loaded model",
-        base(model),
+        part,
         load_tokenizer(tokenizer),
         pooling=pooling,
         lower_case=bool(settings.get("do_lower_case")),
-        notes=encoder_notes,
+        notes=encoder_notes + adapter_notes + part_notes,
     )
-    encoder.notes += decoder_notes(model.config)
     encoder.max_length = _max_length(encoder.model, encoder.tokenizer, settings.get("max_seq_length"))
     return encoder
 

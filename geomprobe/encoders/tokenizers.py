@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, hash_bytes
-from geomprobe.encoders.weights import quiet
+from geomprobe.encoders.architecture import quiet
 
 
 def load_tokenizer(source: Any) -> Any:

@@ -1,119 +1,169 @@
-"""The model inside a folder: loaded from safetensors alone, complete, without code of its own and without its head."""
+"""Weights in a folder: safetensors alone, from inside the folder, complete, under the names that the model has."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
-from torch import nn
 
 from geomprobe.common import InputError, read_json
 
 HINT = "Give a folder with config.json, model.safetensors and a tokenizer, or a hub id; offline, download it first."
 UNUSED = re.compile(r"(^|\.)pooler\.")  # the pooling head of BERT-like models: token states do not pass through it
 
+Tensors = dict[str, torch.Tensor]
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the loading reports of transformers: what matters in them becomes an error below."""
-    from transformers.utils import logging
+# what training wraps around modules, anywhere in a name: torch.compile, FSDP, activation checkpointing
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_NOT_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|scaler|rng_state")
+_REWRITE = "If you trust it: load it with transformers and write it anew with save_pretrained(FOLDER)."
+_EXPORTED = "Give the folder that it was exported from; or embed with its own runtime and: geomprobe measure VECTORS_FILE"
+_FOREIGN = {  # file patterns: what they hold, what to do
+    ("*.bin", "*.pt", "*.pth", "*.ckpt"): ("pickled, which can run any code when opened", _REWRITE),
+    ("*.gguf",): (
+        "GGUF of llama.cpp",
+        "Convert it: AutoModel.from_pretrained(FOLDER, gguf_file=FILE).save_pretrained(NEW).",
+    ),
+    ("*.onnx", "onnx/*.onnx"): ("ONNX, an exported graph", _EXPORTED),
+    ("openvino*.xml", "openvino/*.xml"): ("OpenVINO, an exported graph", _EXPORTED),
+    ("*.h5", "*.msgpack"): (
+        "TensorFlow or Flax",
+        "Convert it with transformers 4: AutoModel.from_pretrained(FOLDER, from_flax=True or from_tf=True)"
+        ".save_pretrained(NEW).",
+    ),
+}
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
+def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list[str]]:
+    """Return every tensor of a folder's weights, and what a reader has to know of how they were read.
 
-def load_model(folder: Path, source: str, taken: str) -> tuple[nn.Module, list[str]]:
-    """Return the model of a folder without its head, as float32 on the CPU, and what a reader has to know of it."""
-    from transformers import AutoConfig, AutoModel
+    Parameters
+    ----------
+    folder : Path
+    source : str
+        What the user gave, for messages.
+    hub : bool
+        Whether the folder is a download, which holds no pickled files.
 
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder} is not a model folder: it has no config.json.", HINT)
-    read_json(folder / "config.json")
-    if not any(folder.glob("*.safetensors")):
-        pickled = sorted(p.name for p in folder.glob("*.bin")) or sorted(p.name for p in folder.glob("*.pt"))
-        if pickled or taken == "hub":
+    Raises
+    ------
+    InputError
+        No safetensors, a damaged or missing file, an index that leads out of the folder.
+    """
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    notes = []
+    if single.is_file():
+        files = [single]
+        if index.is_file():
+            notes.append(f"{single.name} was read; the files that {index.name} names were not")
+    elif index.is_file():
+        files = _shards(index)
+    else:
+        refuse_foreign_formats(folder, source)
+        others = sorted(file.name for file in folder.glob("*.safetensors"))
+        if others:
             raise InputError(
-                f"{source} has its weights only as {', '.join(pickled) or 'pickled files'}, "
-                "which can run any code when opened; geomprobe reads safetensors.",
-                "If you trust it: load it with transformers and write it anew with save_pretrained(FOLDER).",
+                f"{folder} has no model.safetensors; it holds {', '.join(others[:3])}.",
+                "If that file is the whole model, rename it to model.safetensors.",
             )
+        if hub:
+            raise InputError(f"{source} has no .safetensors weights on the hub; geomprobe reads safetensors.", _REWRITE)
         raise InputError(f"{folder} has no weights: no .safetensors file in it.", HINT)
+    tensors: Tensors = {}
+    for file in files:
+        tensors |= read_tensors(file)
+    plain = {_unwrapped(name): tensor for name, tensor in tensors.items()}
+    if plain.keys() != tensors.keys():
+        found = [wrapper for wrapper in _WRAPPERS if any(wrapper in name for name in tensors)]
+        if len(plain) < len(tensors):
+            raise InputError(
+                f"{folder}: weights stand in the file twice, with and without {' and '.join(found)} in their names.",
+                "Save the unwrapped model: model._orig_mod.save_pretrained(FOLDER).",
+            )
+        notes.append(f"{' and '.join(found)} was taken out of the names in the weights file")
+    return plain, notes
+
+
+def read_tensors(file: Path) -> Tensors:
+    """Return the tensors of a safetensors file; raises InputError where it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
-        with quiet():
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            model, report = AutoModel.from_pretrained(
-                folder,
-                config=config,
-                trust_remote_code=False,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # refused below, with the names
-                dtype=torch.float32,
-            )
-    except Exception as error:  # safetensors, torch and transformers each raise their own kinds
-        raise InputError(*_why_not_loaded(folder, error)) from None
-    _refuse_random_weights(folder, report, config.is_encoder_decoder)
-    return base(model), decoder_notes(config)
-
-
-def decoder_notes(config: Any) -> list[str]:
-    """Return what a reader has to know of a model that has a decoder beside its encoder."""
-    unused = "an encoder-decoder: its encoder is measured, the decoder is not used"
-    return [unused] if config.is_encoder_decoder else []
-
-
-def _why_not_loaded(folder: Path, error: Exception) -> tuple[str, str]:
-    """Return message and hint for a folder that transformers could not load."""
-    from safetensors import SafetensorError, safe_open
-
-    for file in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(file, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as damage:
-            return (
-                f"{file} is damaged or incomplete: {damage}.",
-                "Copy or download it again, or take an older checkpoint.",
-            )
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if "trust_remote_code" in str(error):
-        return (
-            f"{folder} needs code of its own, which geomprobe never runs.",
-            "Load it yourself and hand over the model: geomprobe.load_encoder(model, tokenizer=tokenizer).",
-        )
-    return f"{folder} cannot be loaded as a text encoder: {text}", HINT
-
-
-def _refuse_random_weights(folder: Path, report: dict[str, Any], encoder_decoder: bool) -> None:
-    """Raise InputError if any weight that token states depend on was not in the file and so would be random."""
-    missing = {str(key) for key in report.get("missing_keys", ())}
-    missing |= {str(key[0] if isinstance(key, tuple) else key) for key in report.get("mismatched_keys", ())}
-    missing = {key for key in missing if not UNUSED.search(key)}
-    if encoder_decoder:
-        missing = {key for key in missing if not key.startswith("decoder.")}
-    if missing:
-        named = ", ".join(sorted(missing)[:3]) + (", …" if len(missing) > 3 else "")
+        return load_file(file)
+    except (SafetensorError, OSError, ValueError) as damage:
         raise InputError(
-            f"{folder}: {len(missing)} weights are missing or of the wrong shape and would be random: {named}.",
-            "The weights file is incomplete or does not belong to config.json.",
+            f"{file} is damaged or incomplete: {damage}.",
+            "Copy or download it again, or take an older checkpoint.",
+        ) from None
+
+
+def _shards(index: Path) -> list[Path]:
+    """Return the files that an index names, each of them inside the index's folder and there."""
+    content = read_json(index)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    names = sorted(set(places.values())) if isinstance(places, dict) and places else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{index} does not say which files hold the weights.", HINT)
+    for name in names:
+        if PurePath(name).is_absolute() or ".." in PurePath(name.replace("\\", "/")).parts:
+            raise InputError(f"{index} points outside of its folder: {name!r}.")
+    absent = [name for name in names if not (index.parent / name).is_file()]
+    if absent:
+        raise InputError(
+            f"{index.parent}: {len(absent)} of {len(names)} files of weights are missing: {', '.join(absent[:3])}.",
+            "Copy or download the folder again.",
         )
-    if errors := report.get("error_msgs"):
-        raise InputError(f"{folder}: {str(errors)[:300]}", "The weights file does not belong to config.json.")
+    return [index.parent / name for name in names]
 
 
-def base(model: Any) -> nn.Module:
-    """Return the model without its head; of an encoder-decoder, the encoder."""
-    base = model.base_model
-    return base.get_encoder() if base.config.is_encoder_decoder and hasattr(base, "get_encoder") else base
+def refuse_foreign_formats(folder: Path, source: str) -> None:
+    """Raise InputError where a folder has weights only in a form that is not read."""
+    for patterns, (form, hint) in _FOREIGN.items():
+        found = sorted(file for pattern in patterns for file in folder.glob(pattern))
+        names = [str(file.relative_to(folder)) for file in found if not _NOT_WEIGHTS.search(file.name)]
+        if names:
+            named = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            raise InputError(
+                f"{source} has its weights only as {named} ({form}); geomprobe reads safetensors.",
+                hint,
+            )
+
+
+def refuse_quantised(config: Mapping[str, Any], source: str) -> None:
+    """Raise InputError where a config declares quantised weights, which need a runtime of their own."""
+    for name in ("quantization_config", "compression_config"):
+        if settings := config.get(name):
+            method = settings.get("quant_method") if isinstance(settings, dict) else None
+            raise InputError(
+                f"{source} holds quantised weights ({method or name}); geomprobe runs weights as floats.",
+                "Give the model that was quantised; or embed with the quantised one and: geomprobe measure VECTORS_FILE",
+            )
+
+
+def prefixes(tensors: Tensors, missing: set[str]) -> list[str]:
+    """Return what stands before the missing names in the file, most frequent first: ``module.``, ``model.``, …"""
+    counts: dict[str, int] = {}
+    endings: dict[str, list[str]] = {}
+    for name in tensors:
+        endings.setdefault(name.rsplit(".", 2)[-2] if "." in name else name, []).append(name)
+    for wanted in missing:
+        for name in endings.get(wanted.rsplit(".", 2)[-2] if "." in wanted else wanted, ()):
+            if name.endswith("." + wanted):
+                before = name[: -len(wanted)]
+                counts[before] = counts.get(before, 0) + 1
+    return sorted(counts, key=lambda before: -counts[before])
+
+
+def without_prefix(tensors: Tensors, prefix: str) -> Tensors:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _unwrapped(name: str) -> str:
+    for wrapper in _WRAPPERS:
+        name = name.replace(wrapper, "")
+    return name

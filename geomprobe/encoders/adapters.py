@@ -1,0 +1,304 @@
+"""Adapters of peft (LoRA and its kin): found in a folder, applied to their base model and merged into its weights."""
+
+from __future__ import annotations
+
+import copy
+import re
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from geomprobe import hub
+from geomprobe.common import InputError, read_json
+from geomprobe.encoders.weights import UNUSED, Tensors, read_tensors
+
+INSTALL = "pip install 'geomprobe[adapters]'"
+_WEIGHTS = "adapter_model.safetensors"
+_BASE_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_VIRTUAL_TOKENS = re.compile(r"PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE")  # kinds that put vectors of their own before a text
+_MERGE_YOURSELF = "Apply it with peft yourself, merge it, and write the whole model: save_pretrained(FOLDER)."
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter in a folder.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its files are.
+    kind : str
+        The method, in peft's name: ``LORA``, ``IA3``, …
+    base : Path
+        Folder of the base model; the adapter's own where the base model lies in it.
+    note : str
+        What a reader of the results has to know.
+    """
+
+    folder: Path
+    kind: str
+    base: Path
+    note: str
+
+
+def find_adapter(folder: Path) -> Adapter | None:
+    """Return the adapter in a folder, or None where there is none.
+
+    Raises
+    ------
+    InputError
+        Weights without a config or the reverse, pickled weights, a kind that cannot be measured, no base model;
+        peft is not installed.
+    """
+    file = folder / "adapter_config.json"
+    if not file.is_file():
+        if stray := sorted(path.name for path in folder.glob("adapter_model*")):
+            raise InputError(
+                f"{folder} holds the weights of an adapter ({stray[0]}) but no adapter_config.json that says how to apply them.",
+                "Copy it from where the adapter was saved; or take the adapter's files away to measure the base model.",
+            )
+        return None
+    settings = read_json(file)
+    kind = settings.get("peft_type") if isinstance(settings, dict) else None
+    if not isinstance(kind, str):
+        raise InputError(f"{file} is not the config of a peft adapter: it names no peft_type.", _MERGE_YOURSELF)
+    if not (folder / _WEIGHTS).is_file():
+        pickled = sorted(path.name for path in folder.glob("*adapter*.bin"))
+        raise InputError(
+            f"{folder} has its adapter only as {pickled[0]}, pickled, which can run any code when opened."
+            if pickled
+            else f"{folder} has an adapter_config.json but no weights of the adapter ({_WEIGHTS}).",
+            "If you trust it: load it with peft and write it anew with save_pretrained(FOLDER)." if pickled else None,
+        )
+    if _VIRTUAL_TOKENS.search(kind):
+        raise InputError(
+            f"The adapter in {folder} ({kind}) puts vectors of its own before every text, so that states are not those of the text alone.",
+            "Embed the texts with peft yourself and: geomprobe measure VECTORS_FILE",
+        )
+    base, named = _base_folder(folder, settings)
+    _peft(f"{folder} is an adapter ({kind}) of {named}")
+    return Adapter(folder, kind, base, f"adapter {kind} ({folder.name}) applied to {named} and merged into its weights")
+
+
+def apply_adapter(model: Any, adapter: Adapter) -> Any:
+    """Return the base model with an adapter merged into its weights, checked against the adapter run unmerged.
+
+    Raises
+    ------
+    InputError
+        Where adapter and base model do not belong together, or peft cannot apply or merge it.
+    """
+    from transformers.utils import logging
+
+    peft = _peft(f"{adapter.folder} is an adapter ({adapter.kind})")
+    tensors = {name.removeprefix("base_model.model."): t for name, t in read_tensors(adapter.folder / _WEIGHTS).items()}
+    level = logging.get_verbosity()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters in them is checked below
+            logging.set_verbosity(logging.CRITICAL)
+            config = _config(peft, adapter)
+            whole = _under_prefix(model, _prefix(model, tensors))
+            applied = peft.PeftModel(whole, config)
+            report = peft.set_peft_model_state_dict(
+                applied, {f"base_model.model.{name}": tensor for name, tensor in tensors.items()}
+            )
+            _check_complete(applied, adapter, report, tensors)
+            return merged(model, str(adapter.folder))
+    except InputError:
+        raise
+    except Exception as error:  # peft raises ValueError, KeyError, TypeError, RuntimeError alike
+        text = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"The adapter in {adapter.folder} ({adapter.kind}) cannot be applied to {type(model).__name__}: {text}",
+            "Does it belong to this base model? " + _MERGE_YOURSELF,
+        ) from None
+    finally:
+        logging.set_verbosity(level)
+
+
+def merge_loaded(model: Any) -> tuple[Any, list[str]]:
+    """Return a loaded model with its active adapters merged into a copy, and notes; without adapters the model itself."""
+    if "peft" not in sys.modules:
+        return model, []
+    from peft import PeftModel
+
+    wrapped = isinstance(model, PeftModel)
+    configs: Mapping[str, Any] = getattr(model, "peft_config", None) or {}
+    if wrapped and any(config.is_prompt_learning for config in configs.values()):
+        raise InputError(
+            "The adapter of this model puts vectors of its own before every text, so that states are not those of the text alone.",
+            "Embed the texts yourself and use geomprobe.measure(vectors).",
+        )
+    inner = model.get_base_model() if wrapped else model
+    if not any(_is_adapted(module) for module in inner.modules()):
+        return inner, []
+    kinds = sorted({str(getattr(config.peft_type, "value", config.peft_type)) for config in configs.values()})
+    note = f"adapter {', '.join(kinds) or 'of peft'} merged into a copy of the model"
+    return merged(copy.deepcopy(inner), type(inner).__name__), [note]
+
+
+def merged(model: Any, name: str) -> Any:
+    """Merge every adapter layer of a model into the layer that it wraps, in place, and return the model.
+
+    Raises
+    ------
+    InputError
+        Where the merged model does not give the states that it gave before.
+    """
+    before = _sample(model)
+    done: list[str] = []
+    for place, module in list(model.named_modules()):
+        if not _is_adapted(module) or any(place.startswith(f"{outer}.") for outer in done):
+            continue
+        off = module.disable_adapters or not module.active_adapters
+        if hasattr(module, "unload_and_optionally_merge_module"):
+            plain = (
+                getattr(module, "original_module", None) if off and hasattr(module, "original_module") else None
+            ) or module.unload_and_optionally_merge_module(merge=not off, safe_merge=True, adapter_names=None)
+        else:
+            if not off:
+                module.merge(safe_merge=True)
+            plain = module.get_base_layer()
+        model.set_submodule(place, plain)
+        done.append(place)
+    after = _sample(model)
+    if before is not None and after is not None:
+        scale = float(before.abs().max()) or 1.0
+        exact = 1e-4 if before.dtype in (torch.float32, torch.float64) else 5e-2
+        if not float((before - after).abs().max()) <= exact * scale:
+            raise InputError(
+                f"The adapter of {name} cannot be merged into its base model: the states change.",
+                "Embed the texts with peft yourself and: geomprobe measure VECTORS_FILE",
+            )
+    return model
+
+
+def _peft(what: str) -> ModuleType:
+    """Return the package peft; raises InputError where it is not installed."""
+    try:
+        import peft
+    except ImportError as error:
+        raise InputError(f"{what}; to apply it, the package peft is needed ({error}).", INSTALL) from None
+    return peft
+
+
+def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
+    """Return the folder of an adapter's base model, and words for it.
+
+    A base model in the adapter's own folder is taken, as transformers does. Else the name in the config is a path, from
+    the current folder, as for peft, or from the adapter's folder or the one around it; else a hub id.
+    """
+    if (folder / "config.json").is_file() and any(folder.glob("model*.safetensors")):
+        return folder, "the base model in the same folder"
+    name, revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    if not isinstance(name, str) or not name:
+        raise InputError(
+            f"The adapter in {folder} does not say which base model it belongs to.",
+            "Write its path or hub id as base_model_name_or_path into adapter_config.json.",
+        )
+    starts = [Path(), folder, folder.resolve().parent]
+    tried = list(dict.fromkeys((start / Path(name).expanduser()).resolve() for start in starts))
+    found = [path for path in tried if path.is_dir() and path != folder.resolve()]
+    if len(found) > 1:
+        raise InputError(
+            f"The adapter in {folder} belongs to the base model {name!r}, which is here: {' and '.join(map(str, found))}.",
+            "Write the absolute path as base_model_name_or_path into adapter_config.json.",
+        )
+    if found:
+        if (found[0] / "adapter_config.json").is_file():
+            raise InputError(f"The base model of the adapter in {folder} is an adapter itself: {found[0]}.", _MERGE_YOURSELF)
+        return found[0], f"the base model {found[0]}"
+    hint = f"Looked for {', '.join(map(str, tried))}. Correct base_model_name_or_path in {folder / 'adapter_config.json'}."
+    if not hub.is_repo_id(name) or name.startswith("."):
+        raise InputError(f"The base model {name!r} of the adapter in {folder} does not exist.", hint)
+    try:
+        base, commit = hub.snapshot(name, kind="model", revision=revision or None, patterns=_BASE_FILES, hint=hint)
+    except InputError as error:
+        raise InputError(f"The base model of the adapter in {folder}: {error.message}", error.hint) from None
+    return base, f"the base model {name}@{commit}"
+
+
+def _config(peft: ModuleType, adapter: Adapter) -> Any:
+    """Return an adapter's config as peft reads it; raises InputError for settings that this peft would pass over."""
+    config = peft.PeftConfig.from_pretrained(str(adapter.folder))
+    config.inference_mode = True
+    known = set(config.to_dict()) | {"runtime_config"}
+    given = read_json(adapter.folder / "adapter_config.json")
+    unknown = sorted(key for key, value in given.items() if key not in known and value)
+    if unknown:
+        raise InputError(
+            f"The adapter in {adapter.folder} has settings that the installed peft does not know: {', '.join(unknown[:5])}.",
+            "pip install --upgrade peft",
+        )
+    return config
+
+
+def _prefix(model: nn.Module, tensors: Tensors) -> str:
+    """Return what stands before the base model's names in an adapter that was trained on a model with a head."""
+    places = {name for name, _ in model.named_modules() if name}
+    for name in tensors:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            if any(".".join(parts[start:stop]) in places for stop in range(start + 2, len(parts))):
+                return ".".join(parts[:start])
+    return ""
+
+
+def _under_prefix(model: Any, prefix: str) -> Any:
+    """Return a module that holds the model under a prefix, so that an adapter finds the names that it was trained with."""
+    for part in reversed(prefix.split(".")) if prefix else ():
+        holder = nn.Module()
+        holder.add_module(part, model)
+        holder.config = model.config
+        holder.is_gradient_checkpointing = False  # type: ignore[assignment]
+        model = holder
+    return model
+
+
+def _check_complete(applied: Any, adapter: Adapter, report: Any, tensors: Tensors) -> None:
+    """Raise InputError unless every layer of an adapter has its weights, and every weight its layer in what is measured."""
+    markers = (applied.base_model.prefix, ".modules_to_save.", "trainable_tokens")
+    missing = [name for name in report.missing_keys if any(marker in name for marker in markers)]
+    missing = [name for name in missing if not UNUSED.search(name)]
+    unused = {name for name in report.unexpected_keys if not UNUSED.search(name)}
+    places = {name for name, _ in applied.named_modules()}
+    astray = [name for name in unused if any(name.startswith(f"{p}.") for p in places if p.count(".") > 2)]
+    if missing or astray or len(unused) >= len(tensors):
+        wrong = sorted(missing or astray or unused)
+        named = ", ".join(name.removeprefix("base_model.model.") for name in wrong[:3])
+        raise InputError(
+            f"The adapter in {adapter.folder} does not fit its base model: "
+            f"{len(wrong)} weights are {'missing' if missing else 'without a layer'}: {named}.",
+            "Does it belong to this base model? " + _MERGE_YOURSELF,
+        )
+
+
+def _is_adapted(module: nn.Module) -> bool:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return isinstance(module, BaseTunerLayer) or hasattr(module, "unload_and_optionally_merge_module")
+
+
+def _sample(model: Any) -> torch.Tensor | None:
+    """Return the last states of a few tokens, or None of a model that does not run on token ids alone."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        entries = model.get_input_embeddings().weight.shape[0]
+        ids = (torch.arange(8) * 7 % entries)[None].to(next(model.parameters()).device)
+        part = model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
+        with torch.no_grad():
+            return part(input_ids=ids, return_dict=True).last_hidden_state
+    except Exception:  # such a model is refused where it is examined
+        return None
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,219 @@
+"""The model inside a folder: built by its config, filled with its weights, without a head, and its part that reads text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from geomprobe.common import InputError, read_json
+from geomprobe.encoders.adapters import apply_adapter, find_adapter
+from geomprobe.encoders.weights import (
+    HINT,
+    UNUSED,
+    Tensors,
+    prefixes,
+    read_weights,
+    refuse_foreign_formats,
+    refuse_quantised,
+    without_prefix,
+)
+
+_ENCODER_OF_TWO = "an encoder-decoder: its encoder is measured, the decoder is not used"
+_TEXT_PARTS = ("text_model", "language_model", "text_encoder")  # of models that see, hear or read
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in float32 on the CPU, and where it comes from.
+
+    Attributes
+    ----------
+    model : Module
+        What is measured: without any head; of an encoder-decoder the encoder, of two towers the one for text.
+    notes : list of str
+        What a reader of the results has to know.
+    tokenizer_folder : Path
+        The folder whose tokenizer belongs to it; that of the base model where an adapter's folder has none.
+    """
+
+    model: nn.Module
+    notes: list[str]
+    tokenizer_folder: Path
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the loading reports of transformers: what matters in them becomes an error below."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def load_model(folder: Path, source: str, taken: str) -> LoadedModel:
+    """Return the model of a folder, an adapter in it applied.
+
+    The folder's own files decide, and nothing else: no optional package changes what is loaded from it.
+    """
+    adapter = find_adapter(folder)
+    whole, notes = _load_whole(adapter.base if adapter else folder, source, hub=taken == "hub" or adapter is not None)
+    if adapter:
+        whole = apply_adapter(whole, adapter)
+        notes.append(adapter.note)
+    part, note = text_part(whole)
+    has_tokenizer = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+    return LoadedModel(part, notes + note, adapter.base if adapter and not has_tokenizer else folder)
+
+
+def text_part(model: Any) -> tuple[nn.Module, list[str]]:
+    """Return the part of a model that turns token ids into token states, and what a reader has to know of it.
+
+    Raises
+    ------
+    InputError
+        Where there is none: a model of images or sounds.
+    """
+    from transformers import PreTrainedModel
+
+    part = model.base_model
+    notes = []
+    encoder, decoder = getattr(part, "encoder", None), getattr(part, "decoder", None)
+    if isinstance(encoder, PreTrainedModel) and (decoder is None or isinstance(decoder, PreTrainedModel)):
+        part = encoder
+        notes += [_ENCODER_OF_TWO] if decoder is not None else []
+    elif getattr(part.config, "is_encoder_decoder", False) and isinstance(decoder, PreTrainedModel):
+        part = part.get_encoder()
+        notes.append(_ENCODER_OF_TWO)
+    else:
+        for name in _TEXT_PARTS:
+            if isinstance(tower := getattr(part, name, None), PreTrainedModel):
+                notes.append(f"{type(part).__name__}: its {name} ({type(tower).__name__}) is measured, on text alone")
+                part = tower
+                break
+    if part.main_input_name != "input_ids":
+        raise InputError(
+            f"{type(model).__name__} does not run on text alone: it takes {part.main_input_name}.",
+            "geomprobe measures models that map token ids to token states; "
+            "embed with the model itself and: geomprobe measure VECTORS_FILE",
+        )
+    return part, notes
+
+
+def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]]:
+    """Return the model of a folder without its head, complete, and notes."""
+    if not (folder / "config.json").is_file():
+        refuse_foreign_formats(folder, source)
+        inside = sorted(path.parent.name for name in ("", "adapter_") for path in folder.glob(f"*/{name}config.json"))
+        hint = f"Give one of the models in it: {', '.join(f'{folder / name}' for name in inside[:3])}" if inside else HINT
+        raise InputError(f"{folder} is not a model folder: it has no config.json.", hint)
+    values = read_json(folder / "config.json")
+    refuse_quantised(values if isinstance(values, dict) else {}, source)
+    tensors, notes = read_weights(folder, source, hub=hub)
+    try:
+        with quiet():
+            bare, config = _bare(folder)
+            model, missing, errors = _filled(type(bare), config, tensors)
+    except InputError:
+        raise
+    except Exception as error:  # torch and transformers each raise their own kinds
+        raise InputError(*_why_not_loaded(folder, error)) from None
+    if "decoder" in {name.split(".")[0] for name in tensors} and not hasattr(model, "decoder"):
+        notes.append(_ENCODER_OF_TWO)
+    if missing:
+        with quiet():
+            model, missing, more = _otherwise(folder, model, config, tensors, missing)
+        notes += more
+    if missing:
+        named = ", ".join(sorted(missing)[:3]) + (", …" if len(missing) > 3 else "")
+        raise InputError(
+            f"{folder}: {len(missing)} weights are missing or of the wrong shape and would be random: {named}.",
+            "The weights file is incomplete or does not belong to config.json.",
+        )
+    if errors:
+        raise InputError(f"{folder}: {str(errors)[:300]}", "The weights file does not belong to config.json.")
+    return model, notes
+
+
+def _bare(folder: Path) -> tuple[Any, Any]:
+    """Return a model of the class that a folder's config asks for, without memory for weights, and the config."""
+    from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoConfig, AutoModel, AutoModelForTextEncoding
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with torch.device("meta"):
+        bare = AutoModel.from_config(config, trust_remote_code=False)
+        if hasattr(bare, "decoder") and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
+            # of T5 and its kin the encoder has a class of its own; its folders do not say that there is no decoder
+            bare = AutoModelForTextEncoding.from_config(config, trust_remote_code=False)
+    return bare, bare.config
+
+
+def _filled(kind: Any, config: Any, tensors: Tensors) -> tuple[Any, set[str], Any]:
+    """Return a model with the tensors in it, the weights of its text part that none of them filled, and error messages.
+
+    transformers is given tensors, not the folder: from a folder it would also read an adapter, if peft is installed.
+    """
+    model, report = kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=tensors,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # refused by the caller, with the names
+        dtype=torch.float32,
+    )
+    missing = {str(key) for key in report.get("missing_keys", ())}
+    missing |= {str(key[0] if isinstance(key, tuple) else key) for key in report.get("mismatched_keys", ())}
+    part, _ = text_part(model)
+    used = {id(tensor) for tensor in (*part.parameters(), *part.buffers())}
+    known = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    missing = {name for name in missing if not UNUSED.search(name) and (name not in known or id(known[name]) in used)}
+    return model, missing, report.get("error_msgs")
+
+
+def _otherwise(
+    folder: Path, model: Any, config: Any, tensors: Tensors, missing: set[str]
+) -> tuple[Any, set[str], list[str]]:
+    """Return the model read in another way that leaves no weight missing: an encoder saved alone, or names with a prefix.
+
+    Without such a way, the model as it was; with two, InputError.
+    """
+    part, _ = text_part(model)
+    ways: list[tuple[Any, list[str]]] = []
+    if part is not model:
+        alone, absent, _ = _filled(type(part), part.config, tensors)
+        if not absent:
+            ways.append((alone, [f"the folder holds the {type(part).__name__} alone"]))
+    found = prefixes(tensors, missing)[:3]
+    for prefix in found:
+        stripped, absent, _ = _filled(type(model), config, without_prefix(tensors, prefix))
+        if not absent:
+            ways.append((stripped, [f"{prefix!r} was taken off the names in the weights file"]))
+    if len(ways) > 1:
+        raise InputError(
+            f"{folder}: the weights file holds several models, under the prefixes {' and '.join(map(repr, found))}.",
+            "Write the one to be measured to a folder of its own.",
+        )
+    return (ways[0][0], set(), ways[0][1]) if ways else (model, missing, [])
+
+
+def _why_not_loaded(folder: Path, error: Exception) -> tuple[str, str]:
+    """Return message and hint for a folder that transformers could not load."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "trust_remote_code" in str(error):
+        return (
+            f"{folder} needs code of its own, which geomprobe never runs.",
+            "Load it yourself and hand over the model: geomprobe.load_encoder(model, tokenizer=tokenizer).",
+        )
+    return f"{folder} cannot be loaded as a text encoder: {text[:300]}", HINT

@@ -1,0 +1,46 @@
+"""A forward pass that leaves the model as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+_TABLES = ("_modules", "_parameters", "_buffers")
+
+_Snapshot = tuple[nn.Module, dict[str, Any], dict[str, dict[str, Any]]]
+
+
+def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
+    """Return a model's output, and whether the pass changed the model; a change is undone.
+
+    Some models change themselves for good: BigBird exchanges its attention layers on a text that is short for them, and
+    rotary positions grow with the longest text. Without this, the states of a text would depend on the texts before it.
+    """
+    before = [_snapshot(module) for module in model.modules()]
+    try:
+        with torch.inference_mode():
+            output = model(**inputs)
+    finally:
+        changed = [_restore(*snapshot) for snapshot in before]
+    return output, any(changed)
+
+
+def _snapshot(module: nn.Module) -> _Snapshot:
+    """Return a module's public attributes and its tables; names with an underscore are bookkeeping, such as hooks."""
+    values = {name: value for name, value in module.__dict__.items() if name[0] != "_"}
+    return module, values, {name: dict(module.__dict__[name]) for name in _TABLES}
+
+
+def _restore(module: nn.Module, values: dict[str, Any], tables: dict[str, dict[str, Any]]) -> bool:
+    """Give a module its attributes and tables back; return whether one of them had become another object."""
+    _, now, tables_now = _snapshot(module)
+    changed = False
+    for old, new, place in ((values, now, module.__dict__), *((tables[t], tables_now[t], getattr(module, t)) for t in _TABLES)):
+        if old.keys() != new.keys() or any(new[name] is not value for name, value in old.items()):
+            for name in new.keys() - old.keys():
+                del place[name]
+            place.update(old)
+            changed = True
+    return changed
