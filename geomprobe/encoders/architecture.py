@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,25 +92,34 @@ def text_part(model: Any) -> tuple[nn.Module, list[str]]:
     part = model.base_model
     notes = []
     encoder, decoder = getattr(part, "encoder", None), getattr(part, "decoder", None)
-    if isinstance(encoder, PreTrainedModel) and (decoder is None or isinstance(decoder, PreTrainedModel)):
+    if isinstance(encoder, PreTrainedModel) and decoder is None and "input_ids" in _takes(encoder):
         part = encoder
-        notes += [_ENCODER_OF_TWO] if decoder is not None else []
-    elif getattr(part.config, "is_encoder_decoder", False) and isinstance(decoder, PreTrainedModel):
+    elif isinstance(encoder, PreTrainedModel) and isinstance(decoder, PreTrainedModel):
+        part = encoder
+        notes.append(_ENCODER_OF_TWO)
+    elif getattr(part.config, "is_encoder_decoder", False) and hasattr(part, "get_encoder"):
         part = part.get_encoder()
         notes.append(_ENCODER_OF_TWO)
     else:
         for name in _TEXT_PARTS:
             if isinstance(tower := getattr(part, name, None), PreTrainedModel):
                 notes.append(f"{type(part).__name__}: its {name} ({type(tower).__name__}) is measured, on text alone")
-                part = tower
+                part = tower.base_model
                 break
-    if part.main_input_name != "input_ids":
+    if "input_ids" not in _takes(part):
+        first = getattr(part, "main_input_name", "input_ids")
         raise InputError(
-            f"{type(model).__name__} does not run on text alone: it takes {part.main_input_name}.",
+            f"{type(model).__name__} does not run on text alone: "
+            f"it takes {first if first in _takes(part) else next(iter(_takes(part)), 'no input')}.",
             "geomprobe measures models that map token ids to token states; "
             "embed with the model itself and: geomprobe measure VECTORS_FILE",
         )
     return part, notes
+
+
+def _takes(model: nn.Module) -> list[str]:
+    """Return the names of what a model's forward pass takes."""
+    return list(inspect.signature(model.forward).parameters)
 
 
 def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]]:

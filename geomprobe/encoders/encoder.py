@@ -187,12 +187,26 @@ class Encoder:
     def states(self, ids: Sequence[Sequence[int] | np.ndarray]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Return the token states of every layer for rows of token ids, padded on the right, and the mask.
 
+        The model is left as it was, also where its forward pass changes it.
+
         Returns
         -------
         states : list of n_layers + 1 tensors of shape (batch, tokens, dim of the layer)
             On the device, in the model's number format.
         mask : bool tensor of shape (batch, tokens)
         """
+        inputs, mask = self.inputs(ids)
+        output, changed = forward(self.model, inputs)
+        lengths = np.array([len(row) for row in ids])
+        if changed and not self.unmasked_length and len(set(lengths)) > 1:
+            return self._states_by_length(ids, lengths), mask
+        states = list(output.hidden_states)
+        # Some architectures list the last layer before its norm; the output is what everyone downstream uses.
+        states[-1] = output.last_hidden_state
+        return states, mask
+
+    def inputs(self, ids: Sequence[Sequence[int] | np.ndarray]) -> tuple[dict[str, Any], torch.Tensor]:
+        """Return what the model is called with for rows of token ids, and the bool mask of tokens that are no padding."""
         lengths = np.array([len(row) for row in ids])
         longest = self.unmasked_length or int(lengths.max())
         padded = np.full((len(ids), longest), _padding(self.tokenizer, self.model), np.int64)
@@ -209,13 +223,7 @@ class Encoder:
             inputs["attention_mask"] = mask.long()
         if "use_cache" in accepted:
             inputs["use_cache"] = False
-        output, changed = forward(self.model, inputs)
-        if changed and not self.unmasked_length and len(set(lengths)) > 1:
-            return self._states_by_length(ids, lengths), mask
-        states = list(output.hidden_states)
-        # Some architectures list the last layer before its norm; the output is what everyone downstream uses.
-        states[-1] = output.last_hidden_state
-        return states, mask
+        return inputs, mask
 
     def _states_by_length(self, ids: Sequence[Sequence[int] | np.ndarray], lengths: np.ndarray) -> list[torch.Tensor]:
         """Return states of rows whose model goes by the longest of a batch: each length in a batch of its own."""
@@ -242,15 +250,17 @@ class Encoder:
 
 def _config_text(config: Any) -> str:
     values = {key: value for key, value in config.to_dict().items() if key not in _VOLATILE}
+    if "is_encoder_decoder" in values:  # of an encoder alone some folders say so, some do not
+        values["is_encoder_decoder"] = False
     return json.dumps(values, sort_keys=True, default=str)
 
 
 def vocabulary(model: nn.Module) -> int:
-    """Return how many token ids a model knows: the rows of its table of input embeddings, else what its config says."""
+    """Return how many token ids a model knows: rows of its table of input embeddings, else what its config says, if anything."""
     try:
         return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
-    except (NotImplementedError, AttributeError):  # a few models have several tables, or hash their tokens
-        return int(model.config.vocab_size)  # type: ignore[union-attr]
+    except (NotImplementedError, AttributeError):  # several tables, or, as CANINE, a hash of any id
+        return int(getattr(model.config, "vocab_size", 2**31 - 1))
 
 
 def _padding(tokenizer: Any, model: nn.Module) -> int:

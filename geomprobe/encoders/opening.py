@@ -14,12 +14,13 @@ from geomprobe.common import InputError, UsageError, unknown_name
 from geomprobe.encoders.adapters import merge_loaded
 from geomprobe.encoders.architecture import load_model, text_part
 from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
+from geomprobe.encoders.forward import forward
 from geomprobe.encoders.sentence_transformers import sentence_transformers_parts
 from geomprobe.encoders.tokenizers import load_tokenizer
 from geomprobe.encoders.weights import HINT, UNUSED
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.jinja"]
 
 
 def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dtype: str = "auto") -> Encoder:
@@ -190,13 +191,15 @@ def _examine(encoder: Encoder) -> None:
     other = [*ids[:-1], (ids[-1] + 1) % vocabulary(encoder.model)]
     try:
         with encoder.evaluating():
+            _, changed = forward(encoder.model, encoder.inputs([ids])[0])
             alone, _ = encoder.states([ids])
-            changed, _ = encoder.states([other])
+            changed_last, _ = encoder.states([other])
             padded, _ = encoder.states([ids, ids * 2])
+            again, _ = encoder.states([ids])
     except Exception as error:
         text = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
         raise InputError(
-            f"{encoder.name} ({type(encoder.model).__name__}) does not run on text: {type(error).__name__}: {text}",
+            f"{encoder.name} ({type(encoder.model).__name__}) does not run on text alone: {type(error).__name__}: {text}",
             "geomprobe measures models that map token ids to token states.",
         ) from None
     if any(layer.shape[:2] != (1, len(ids)) for layer in alone):
@@ -208,8 +211,32 @@ def _examine(encoder: Encoder) -> None:
     exact = 1e-4 if encoder.dtype == torch.float32 else 3e-2
     last = alone[-1][0].float()
     scale = float(last.abs().max()) or 1.0
-    if float((last[0] - changed[-1][0, 0].float()).abs().max()) <= 1e-6 * scale:
+
+    def moved(other: torch.Tensor) -> float:
+        return float((last[: len(other)] - other.float()).abs().max())
+
+    if moved(again[-1][0]) > exact * scale:
+        raise InputError(
+            f"{encoder.name} ({type(encoder.model).__name__}) gives other states each time it is run: it draws random numbers.",
+            "Embed the texts with a fixed seed yourself and: geomprobe measure VECTORS_FILE",
+        )
+    if moved(changed_last[-1][0, :1]) <= 1e-6 * scale:
         encoder.kind = "decoder"
-    if float((last - padded[-1][0, : len(ids)].float()).abs().max()) > exact * scale:
+    if changed:
+        encoder.padding_safe = False
+        encoder.notes.append("this model changes with the length of its input: only texts of equal length share a batch")
+    elif moved(padded[-1][0, : len(ids)]) > exact * scale:
         encoder.padding_safe = False
         encoder.notes.append("padding changes this model's states: only texts of equal length share a batch")
+    _note_unknown_tokens(encoder)
+
+
+def _note_unknown_tokens(encoder: Encoder) -> None:
+    """Note tokens of the tokenizer that the model has no row for; a text that holds one is refused when it comes."""
+    entries = vocabulary(encoder.model)
+    beyond = [token for token, number in encoder.tokenizer.get_vocab().items() if number >= entries]
+    if beyond:
+        encoder.notes.append(
+            f"the tokenizer has {len(beyond)} tokens that the model does not know (ids from {entries} on); "
+            "a text with one of them is refused"
+        )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +12,74 @@ from geomprobe.common import InputError, hash_bytes
 from geomprobe.encoders.architecture import quiet
 
 
+_SAVE = "Save it beside the model with tokenizer.save_pretrained(FOLDER)."
+_CONVERT = "or write tokenizer.json where they are installed: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+
+
 def load_tokenizer(source: Any) -> Any:
+    """Return the tokenizer of a folder; a loaded one is returned as it is.
+
+    Raises
+    ------
+    InputError
+        None there, files missing or damaged, or a package missing that its form needs.
+    """
     from transformers import AutoTokenizer
 
     if not isinstance(source, (str, Path)):
         return source
-    files = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken")
-    has_vocabulary = any(file for pattern in files for file in Path(source).glob(pattern))
+    folder = Path(source)
+    _refuse_unreadable_form(folder)
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             tokenizer("a")
-        if not has_vocabulary and len(tokenizer) < 100:  # transformers makes an empty one up; byte tokenizers have more
-            raise FileNotFoundError(f"none of {', '.join(files)}")
-    except Exception as error:
+    except Exception as error:  # tokenizers and transformers each raise their own kinds
         text = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        package = re.search(r"requires the (\w+) library|install (?:the )?`?([\w-]+)`? to use", str(error))
+        name = (package[1] or package[2]).lower() if package else ""
         raise InputError(
-            f"{source} has no usable tokenizer: {text}",
-            "Save it beside the model with tokenizer.save_pretrained(FOLDER).",
+            f"{folder} has no usable tokenizer: {text}", f"pip install {name}; {_CONVERT}" if name else _SAVE
         ) from None
+    wanted = [name for name in tokenizer.vocab_files_names.values() if isinstance(name, str)]
+    if wanted and not any((folder / name).is_file() for name in wanted):  # transformers makes an empty one up
+        raise InputError(
+            f"{folder} has no usable tokenizer: {type(tokenizer).__name__} needs {' or '.join(dict.fromkeys(wanted))}, "
+            "which is not there.",
+            _SAVE,
+        )
     return tokenizer
+
+
+def _refuse_unreadable_form(folder: Path) -> None:
+    """Raise InputError for a tokenizer that is there only in a form whose package is not installed.
+
+    transformers then tries one form after the other, and ends with the complaint about the last.
+    """
+    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json", "tekken.json")):
+        return
+    for file in sorted([*folder.glob("*.model"), *folder.glob("*.spm"), *folder.glob("*.tiktoken")]):
+        with open(file, "rb") as handle:
+            sentencepiece = handle.read(1) == b"\n"  # the first field of its protocol buffer; tiktoken is text
+        packages = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"} if sentencepiece else _TIKTOKEN
+        absent = [package for package, module in packages.items() if not _installed(module)]
+        if absent:
+            raise InputError(
+                f"{folder} has its tokenizer only as {file.name} ({next(iter(packages))}); "
+                f"to read it, {' and '.join(absent)} must be installed.",
+                f"pip install {' '.join(absent)}; {_CONVERT}",
+            )
+
+
+_TIKTOKEN = {"tiktoken": "tiktoken"}
+
+
+def _installed(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
