@@ -76,6 +76,8 @@ def run_grid(
         raise typer.Exit(FAILED_CELLS if results.run["failed_cells"] else 0)
     for entry in results.run["models"]:
         output.note(f"model {entry['name']}: {entry['source']} ({entry['kind']}, {entry['device']}, {entry['dtype']})")
+        for note in entry["notes"]:
+            output.note(f"  {note}")
     for entry in results.run["tasks"]:
         cut = {name: count for name, count in entry["truncated"].items() if count}
         if cut:

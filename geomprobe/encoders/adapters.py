@@ -17,12 +17,16 @@ from torch import nn
 
 from geomprobe import hub
 from geomprobe.common import InputError, read_json
+from geomprobe.encoders.quiet import quiet
 from geomprobe.encoders.weights import UNUSED, Tensors, read_tensors
 
 INSTALL = "pip install 'geomprobe[adapters]'"
 _WEIGHTS = "adapter_model.safetensors"
 _BASE_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
-_VIRTUAL_TOKENS = re.compile(r"PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE")  # kinds that put vectors of their own before a text
+_VIRTUAL_TOKENS = re.compile(
+    r"PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE"
+)  # kinds that put vectors of their own before a text
+_NOT_THE_TEXT = "puts vectors of its own before every text, so that states are not those of the text alone"
 _MERGE_YOURSELF = "Apply it with peft yourself, merge it, and write the whole model: save_pretrained(FOLDER)."
 
 
@@ -61,7 +65,7 @@ def find_adapter(folder: Path) -> Adapter | None:
     if not file.is_file():
         if stray := sorted(path.name for path in folder.glob("adapter_model*")):
             raise InputError(
-                f"{folder} holds the weights of an adapter ({stray[0]}) but no adapter_config.json that says how to apply them.",
+                f"{folder} holds the weights of an adapter ({stray[0]}) but no adapter_config.json.",
                 "Copy it from where the adapter was saved; or take the adapter's files away to measure the base model.",
             )
         return None
@@ -79,7 +83,7 @@ def find_adapter(folder: Path) -> Adapter | None:
         )
     if _VIRTUAL_TOKENS.search(kind):
         raise InputError(
-            f"The adapter in {folder} ({kind}) puts vectors of its own before every text, so that states are not those of the text alone.",
+            f"The adapter in {folder} ({kind}) {_NOT_THE_TEXT}.",
             "Embed the texts with peft yourself and: geomprobe measure VECTORS_FILE",
         )
     base, named = _base_folder(folder, settings)
@@ -95,15 +99,11 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
     InputError
         Where adapter and base model do not belong together, or peft cannot apply or merge it.
     """
-    from transformers.utils import logging
-
     peft = _peft(f"{adapter.folder} is an adapter ({adapter.kind})")
     tensors = {name.removeprefix("base_model.model."): t for name, t in read_tensors(adapter.folder / _WEIGHTS).items()}
-    level = logging.get_verbosity()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")  # what matters in them is checked below
-            logging.set_verbosity(logging.CRITICAL)
             config = _config(peft, adapter)
             whole = _under_prefix(model, _prefix(model, tensors))
             applied = peft.PeftModel(whole, config)
@@ -120,12 +120,10 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
             f"The adapter in {adapter.folder} ({adapter.kind}) cannot be applied to {type(model).__name__}: {text}",
             "Does it belong to this base model? " + _MERGE_YOURSELF,
         ) from None
-    finally:
-        logging.set_verbosity(level)
 
 
 def merge_loaded(model: Any) -> tuple[Any, list[str]]:
-    """Return a loaded model with its active adapters merged into a copy, and notes; without adapters the model itself."""
+    """Return a loaded model, or a copy of it with its active adapters merged, and notes."""
     if "peft" not in sys.modules:
         return model, []
     from peft import PeftModel
@@ -134,7 +132,7 @@ def merge_loaded(model: Any) -> tuple[Any, list[str]]:
     configs: Mapping[str, Any] = getattr(model, "peft_config", None) or {}
     if wrapped and any(config.is_prompt_learning for config in configs.values()):
         raise InputError(
-            "The adapter of this model puts vectors of its own before every text, so that states are not those of the text alone.",
+            f"The adapter of this {type(model).__name__} {_NOT_THE_TEXT}.",
             "Embed the texts yourself and use geomprobe.measure(vectors).",
         )
     inner = model.get_base_model() if wrapped else model
@@ -158,16 +156,7 @@ def merged(model: Any, name: str) -> Any:
     for place, module in list(model.named_modules()):
         if not _is_adapted(module) or any(place.startswith(f"{outer}.") for outer in done):
             continue
-        off = module.disable_adapters or not module.active_adapters
-        if hasattr(module, "unload_and_optionally_merge_module"):
-            plain = (
-                getattr(module, "original_module", None) if off and hasattr(module, "original_module") else None
-            ) or module.unload_and_optionally_merge_module(merge=not off, safe_merge=True, adapter_names=None)
-        else:
-            if not off:
-                module.merge(safe_merge=True)
-            plain = module.get_base_layer()
-        model.set_submodule(place, plain)
+        model.set_submodule(place, _plain(module))
         done.append(place)
     after = _sample(model)
     if before is not None and after is not None:
@@ -179,6 +168,18 @@ def merged(model: Any, name: str) -> Any:
                 "Embed the texts with peft yourself and: geomprobe measure VECTORS_FILE",
             )
     return model
+
+
+def _plain(module: Any) -> nn.Module:
+    """Return the layer that an adapter layer wraps, the adapter merged into it unless it is switched off."""
+    on = not module.disable_adapters and bool(module.active_adapters)
+    if not hasattr(module, "unload_and_optionally_merge_module"):
+        if on:
+            module.merge(safe_merge=True)
+        return module.get_base_layer()
+    if not on and hasattr(module, "original_module"):
+        return module.original_module
+    return module.unload_and_optionally_merge_module(merge=on, safe_merge=True, adapter_names=None)
 
 
 def _peft(what: str) -> ModuleType:
@@ -209,14 +210,18 @@ def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
     found = [path for path in tried if path.is_dir() and path != folder.resolve()]
     if len(found) > 1:
         raise InputError(
-            f"The adapter in {folder} belongs to the base model {name!r}, which is here: {' and '.join(map(str, found))}.",
+            f"The adapter in {folder} names the base model {name!r}, which is here: {' and '.join(map(str, found))}.",
             "Write the absolute path as base_model_name_or_path into adapter_config.json.",
         )
     if found:
         if (found[0] / "adapter_config.json").is_file():
-            raise InputError(f"The base model of the adapter in {folder} is an adapter itself: {found[0]}.", _MERGE_YOURSELF)
+            raise InputError(
+                f"The base model of the adapter in {folder} is an adapter itself: {found[0]}.", _MERGE_YOURSELF
+            )
         return found[0], f"the base model {found[0]}"
-    hint = f"Looked for {', '.join(map(str, tried))}. Correct base_model_name_or_path in {folder / 'adapter_config.json'}."
+    hint = (
+        f"Looked for {', '.join(map(str, tried))}. Correct base_model_name_or_path in {folder / 'adapter_config.json'}."
+    )
     if not hub.is_repo_id(name) or name.startswith("."):
         raise InputError(f"The base model {name!r} of the adapter in {folder} does not exist.", hint)
     try:
@@ -235,7 +240,7 @@ def _config(peft: ModuleType, adapter: Adapter) -> Any:
     unknown = sorted(key for key, value in given.items() if key not in known and value)
     if unknown:
         raise InputError(
-            f"The adapter in {adapter.folder} has settings that the installed peft does not know: {', '.join(unknown[:5])}.",
+            f"The adapter in {adapter.folder} has settings that this peft does not know: {', '.join(unknown[:5])}.",
             "pip install --upgrade peft",
         )
     return config
@@ -253,7 +258,7 @@ def _prefix(model: nn.Module, tensors: Tensors) -> str:
 
 
 def _under_prefix(model: Any, prefix: str) -> Any:
-    """Return a module that holds the model under a prefix, so that an adapter finds the names that it was trained with."""
+    """Return a module that holds the model under a prefix: an adapter then finds the names it was trained with."""
     for part in reversed(prefix.split(".")) if prefix else ():
         holder = nn.Module()
         holder.add_module(part, model)
@@ -264,7 +269,10 @@ def _under_prefix(model: Any, prefix: str) -> Any:
 
 
 def _check_complete(applied: Any, adapter: Adapter, report: Any, tensors: Tensors) -> None:
-    """Raise InputError unless every layer of an adapter has its weights, and every weight its layer in what is measured."""
+    """Raise InputError unless every layer of an adapter has its weights, and every weight its layer.
+
+    Weights of a head or a decoder, which the measured model does not have, may be left over.
+    """
     markers = (applied.base_model.prefix, ".modules_to_save.", "trainable_tokens")
     missing = [name for name in report.missing_keys if any(marker in name for marker in markers)]
     missing = [name for name in missing if not UNUSED.search(name)]

@@ -1,10 +1,8 @@
-"""The model inside a folder: built by its config, filled with its weights, without a head, and its part that reads text."""
+"""The model inside a folder: built by its config, filled with its weights, and cut to the part that reads text."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from torch import nn
 
 from geomprobe.common import InputError, read_json
 from geomprobe.encoders.adapters import apply_adapter, find_adapter
+from geomprobe.encoders.quiet import quiet
 from geomprobe.encoders.weights import (
     HINT,
     UNUSED,
@@ -46,22 +45,6 @@ class LoadedModel:
     model: nn.Module
     notes: list[str]
     tokenizer_folder: Path
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the loading reports of transformers: what matters in them becomes an error below."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def load_model(folder: Path, source: str, taken: str) -> LoadedModel:
@@ -106,6 +89,11 @@ def text_part(model: Any) -> tuple[nn.Module, list[str]]:
                 notes.append(f"{type(part).__name__}: its {name} ({type(tower).__name__}) is measured, on text alone")
                 part = tower.base_model
                 break
+    if not hasattr(part, "config"):
+        raise InputError(
+            f"{type(model).__name__} has an encoder ({type(part).__name__}) that does not run without its decoder.",
+            "Embed with the model itself and: geomprobe measure VECTORS_FILE",
+        )
     if "input_ids" not in _takes(part):
         first = getattr(part, "main_input_name", "input_ids")
         raise InputError(
@@ -127,7 +115,9 @@ def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]
     if not (folder / "config.json").is_file():
         refuse_foreign_formats(folder, source)
         inside = sorted(path.parent.name for name in ("", "adapter_") for path in folder.glob(f"*/{name}config.json"))
-        hint = f"Give one of the models in it: {', '.join(f'{folder / name}' for name in inside[:3])}" if inside else HINT
+        hint = (
+            f"Give one of the models in it: {', '.join(f'{folder / name}' for name in inside[:3])}" if inside else HINT
+        )
         raise InputError(f"{folder} is not a model folder: it has no config.json.", hint)
     values = read_json(folder / "config.json")
     refuse_quantised(values if isinstance(values, dict) else {}, source)
@@ -195,7 +185,7 @@ def _filled(kind: Any, config: Any, tensors: Tensors) -> tuple[Any, set[str], An
 def _otherwise(
     folder: Path, model: Any, config: Any, tensors: Tensors, missing: set[str]
 ) -> tuple[Any, set[str], list[str]]:
-    """Return the model read in another way that leaves no weight missing: an encoder saved alone, or names with a prefix.
+    """Return the model read in another way that leaves no weight missing: an encoder saved alone, or prefixed names.
 
     Without such a way, the model as it was; with two, InputError.
     """

@@ -194,21 +194,43 @@ class Encoder:
         states : list of n_layers + 1 tensors of shape (batch, tokens, dim of the layer)
             On the device, in the model's number format.
         mask : bool tensor of shape (batch, tokens)
+
+        Raises
+        ------
+        InputError
+            The model changes the number of tokens, or draws random numbers.
         """
         inputs, mask = self.inputs(ids)
         output, changed = forward(self.model, inputs)
         lengths = np.array([len(row) for row in ids])
         if changed and not self.unmasked_length and len(set(lengths)) > 1:
             return self._states_by_length(ids, lengths), mask
+        tokens, widest = mask.shape[1], max(layer.shape[1] for layer in output.hidden_states)
         states = list(output.hidden_states)
+        if (
+            widest > tokens
+        ):  # BigBird pads to whole blocks and cuts its output alone: padded here, all layers can be cut
+            whole, _ = forward(self.model, self.inputs(ids, widest)[0])
+            if torch.allclose(whole.last_hidden_state[:, :tokens], output.last_hidden_state, rtol=1e-3, atol=1e-5):
+                states = [layer[:, :tokens] for layer in whole.hidden_states]
         # Some architectures list the last layer before its norm; the output is what everyone downstream uses.
         states[-1] = output.last_hidden_state
+        if any(layer.shape[:2] != mask.shape for layer in states):
+            raise InputError(
+                f"{self.name} ({type(self.model).__name__}) changes the number of tokens between layers.",
+                "geomprobe measures models with one state per token in every layer.",
+            )
         return states, mask
 
-    def inputs(self, ids: Sequence[Sequence[int] | np.ndarray]) -> tuple[dict[str, Any], torch.Tensor]:
-        """Return what the model is called with for rows of token ids, and the bool mask of tokens that are no padding."""
+    def inputs(
+        self, ids: Sequence[Sequence[int] | np.ndarray], width: int | None = None
+    ) -> tuple[dict[str, Any], torch.Tensor]:
+        """Return what the model is called with for rows of token ids, and the bool mask of their tokens.
+
+        Rows are padded to the width: by default to the longest of them.
+        """
         lengths = np.array([len(row) for row in ids])
-        longest = self.unmasked_length or int(lengths.max())
+        longest = width or self.unmasked_length or int(lengths.max())
         padded = np.full((len(ids), longest), _padding(self.tokenizer, self.model), np.int64)
         for place, row in zip(padded, ids, strict=True):
             place[: len(row)] = row
@@ -228,12 +250,12 @@ class Encoder:
     def _states_by_length(self, ids: Sequence[Sequence[int] | np.ndarray], lengths: np.ndarray) -> list[torch.Tensor]:
         """Return states of rows whose model goes by the longest of a batch: each length in a batch of its own."""
         padded: list[torch.Tensor] = []
-        for length in sorted(set(lengths), reverse=True):
-            rows = np.flatnonzero(lengths == length)
+        for length in sorted(set(lengths.tolist()), reverse=True):
+            rows = np.flatnonzero(lengths == length).tolist()
             states, _ = self.states([ids[i] for i in rows])
             padded = padded or [layer.new_zeros((len(ids), *layer.shape[1:])) for layer in states]
             for whole, layer in zip(padded, states, strict=True):
-                whole[torch.from_numpy(rows).to(whole.device), :length] = layer
+                whole[rows, :length] = layer
         return padded
 
     @contextmanager
@@ -256,7 +278,7 @@ def _config_text(config: Any) -> str:
 
 
 def vocabulary(model: nn.Module) -> int:
-    """Return how many token ids a model knows: rows of its table of input embeddings, else what its config says, if anything."""
+    """Return how many token ids a model knows: rows of its input embeddings, else what its config says, if anything."""
     try:
         return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
     except (NotImplementedError, AttributeError):  # several tables, or, as CANINE, a hash of any id

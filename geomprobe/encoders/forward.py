@@ -7,24 +7,50 @@ from typing import Any
 import torch
 from torch import nn
 
+from geomprobe.common import InputError
+from geomprobe.encoders.quiet import quiet
+
 _TABLES = ("_modules", "_parameters", "_buffers")
 
 _Snapshot = tuple[nn.Module, dict[str, Any], dict[str, dict[str, Any]]]
 
 
 def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
-    """Return a model's output, and whether the pass changed the model; a change is undone.
+    """Return a model's output, and whether the pass changed the model, which is undone, or drew random numbers.
 
     Some models change themselves for good: BigBird exchanges its attention layers on a text that is short for them, and
     rotary positions grow with the longest text. Without this, the states of a text would depend on the texts before it.
+
+    Raises
+    ------
+    InputError
+        The model draws random numbers and gives other states each time it runs.
     """
     before = [_snapshot(module) for module in model.modules()]
+    generator = _generator(inputs["input_ids"].device)
+    drawn = generator.get_state()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), quiet():  # BigBird warns of every short text
             output = model(**inputs)
+            random = not torch.equal(generator.get_state(), drawn)
+            if random:
+                again = model(**inputs)
+                generator.set_state(drawn)
+                if not torch.allclose(output.last_hidden_state, again.last_hidden_state, rtol=1e-3, atol=1e-4):
+                    raise InputError(
+                        f"{type(model).__name__} draws random numbers: it gives other states each time it runs.",
+                        "Fix its seed in config.json, such as hash_seed of Reformer.",
+                    )
     finally:
         changed = [_restore(*snapshot) for snapshot in before]
-    return output, any(changed)
+    return output, random or any(changed)
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """Return the source of random numbers that a model on a device draws from."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator
 
 
 def _snapshot(module: nn.Module) -> _Snapshot:
@@ -37,7 +63,10 @@ def _restore(module: nn.Module, values: dict[str, Any], tables: dict[str, dict[s
     """Give a module its attributes and tables back; return whether one of them had become another object."""
     _, now, tables_now = _snapshot(module)
     changed = False
-    for old, new, place in ((values, now, module.__dict__), *((tables[t], tables_now[t], getattr(module, t)) for t in _TABLES)):
+    for old, new, place in (
+        (values, now, module.__dict__),
+        *((tables[t], tables_now[t], getattr(module, t)) for t in _TABLES),
+    ):
         if old.keys() != new.keys() or any(new[name] is not value for name, value in old.items()):
             for name in new.keys() - old.keys():
                 del place[name]

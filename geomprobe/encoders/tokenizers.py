@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, hash_bytes
-from geomprobe.encoders.architecture import quiet
-
+from geomprobe.encoders.quiet import quiet
 
 _SAVE = "Save it beside the model with tokenizer.save_pretrained(FOLDER)."
-_CONVERT = "or write tokenizer.json where they are installed: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+_CONVERT = (
+    "or write tokenizer.json where they are installed: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+)
 
 
 def load_tokenizer(source: Any) -> Any:

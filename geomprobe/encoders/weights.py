@@ -20,7 +20,9 @@ Tensors = dict[str, torch.Tensor]
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _NOT_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|scaler|rng_state")
 _REWRITE = "If you trust it: load it with transformers and write it anew with save_pretrained(FOLDER)."
-_EXPORTED = "Give the folder that it was exported from; or embed with its own runtime and: geomprobe measure VECTORS_FILE"
+_EXPORTED = (
+    "Give the folder that it was exported from; or embed with its own runtime and: geomprobe measure VECTORS_FILE"
+)
 _FOREIGN = {  # file patterns: what they hold, what to do
     ("*.bin", "*.pt", "*.pth", "*.ckpt"): ("pickled, which can run any code when opened", _REWRITE),
     ("*.gguf",): (
@@ -140,7 +142,7 @@ def refuse_quantised(config: Mapping[str, Any], source: str) -> None:
             method = settings.get("quant_method") if isinstance(settings, dict) else None
             raise InputError(
                 f"{source} holds quantised weights ({method or name}); geomprobe runs weights as floats.",
-                "Give the model that was quantised; or embed with the quantised one and: geomprobe measure VECTORS_FILE",
+                "Give the model that was quantised; or embed with this one and: geomprobe measure VECTORS_FILE",
             )
 
 
