@@ -207,9 +207,7 @@ class Encoder:
             return self._states_by_length(ids, lengths), mask
         tokens, widest = mask.shape[1], max(layer.shape[1] for layer in output.hidden_states)
         states = list(output.hidden_states)
-        if (
-            widest > tokens
-        ):  # BigBird pads to whole blocks and cuts its output alone: padded here, all layers can be cut
+        if widest > tokens:  # BigBird pads to whole blocks, and cuts its output alone
             whole, _ = forward(self.model, self.inputs(ids, widest)[0])
             if torch.allclose(whole.last_hidden_state[:, :tokens], output.last_hidden_state, rtol=1e-3, atol=1e-5):
                 states = [layer[:, :tokens] for layer in whole.hidden_states]
