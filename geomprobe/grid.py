@@ -140,8 +140,9 @@ def analyze(
     loaded = [
         prepare(t if isinstance(t, Task) else load_task(t, data_dir=data_dir), protocol, limit, seed) for t in tasks
     ]
-    if len({task.name for task in loaded}) < len(loaded):
-        raise UsageError("A task is given twice.")
+    called = [task.name for task in loaded]
+    if repeated := next((name for name in called if called.count(name) > 1), None):
+        raise UsageError(f"A task is given twice: two are called {repeated!r}.", "Give each task a name of its own.")
     encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=device) for m in models]
     encoders = [configured(e, protocol) for e in encoders]
     made = [(name, configured(e, protocol)) for name, e in baseline_encoders(encoders, baselines, loaded, seed)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from geomprobe.common import InputError
@@ -17,7 +18,14 @@ def is_repo_id(name: str) -> bool:
     return _REPO_ID.fullmatch(name) is not None and ".." not in name and "--" not in name
 
 
-def snapshot(repo_id: str, *, kind: str, revision: str | None, patterns: list[str], hint: str) -> tuple[Path, str]:
+def snapshot(
+    repo_id: str,
+    *,
+    kind: str,
+    revision: str | None,
+    patterns: list[str] | Callable[[Sequence[str]], list[str]],
+    hint: str,
+) -> tuple[Path, str]:
     """Return a local folder with the files of a hub repository that match the patterns, and their commit.
 
     The hub is asked once, with a timeout, which commit is meant. If it does not answer, the local cache of the hub
@@ -29,8 +37,8 @@ def snapshot(repo_id: str, *, kind: str, revision: str | None, patterns: list[st
     kind : {"model", "dataset"}
     revision : str or None
         Branch, tag or commit; None for the main branch.
-    patterns : list of str
-        Which files, such as ``*.json``.
+    patterns : list of str, or callable
+        Which files, such as ``*.json``; or what chooses them from the names of all files.
     hint : str
         What to do instead, for the error message.
 
@@ -55,9 +63,11 @@ def snapshot(repo_id: str, *, kind: str, revision: str | None, patterns: list[st
     )
 
     named = f"{repo_id}@{revision}" if revision else repo_id
-    commit, reason = None, ""
+    commit, reason, names = None, "", None
     try:
-        commit = HfApi().repo_info(repo_id, repo_type=kind, revision=revision, timeout=TIMEOUT).sha
+        info = HfApi().repo_info(repo_id, repo_type=kind, revision=revision, timeout=TIMEOUT)
+        commit = info.sha
+        names = [file.rfilename for file in getattr(info, "siblings", None) or ()] if callable(patterns) else None
     except GatedRepoError:
         raise InputError(f"The {kind} {named!r} on the hub needs permission.", "Ask for it there; log in.") from None
     except RevisionNotFoundError:
@@ -66,6 +76,8 @@ def snapshot(repo_id: str, *, kind: str, revision: str | None, patterns: list[st
         raise InputError(f"{named!r} is neither an existing path nor a {kind} on the hub.", hint) from None
     except Exception as error:  # offline mode, no name resolution, timeout, a proxy's answer: all mean "not reachable"
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    if callable(patterns):  # where the hub does not answer, all that is cached
+        patterns = patterns(names) if names is not None else ["*"]
     try:
         folder = snapshot_download(
             repo_id,

@@ -16,6 +16,7 @@ from geomprobe.common import hash_bytes
 
 if TYPE_CHECKING:
     from geomprobe.results import Results
+    from geomprobe.tasks.base import Task
 
 
 @expanded
@@ -51,11 +52,14 @@ def run_grid(
     from geomprobe.grid import analyze as run
     from geomprobe.ranks import join
 
+    tasks = options.tasks
     folder = options.out or Path("runs/analyze") / folder_name(models, *asked, *options.asked)
     with join() as ranks, output.progress("measuring", quiet=not ranks.first) as progress:
+        if ranks.first:
+            say_tasks(output, tasks)
         results = run(
             models,
-            options.tasks,
+            tasks,
             options.poolings,
             options.layers,
             baselines=options.baselines,
@@ -83,6 +87,16 @@ def run_grid(
         if cut:
             output.warning(f"{entry['name']}: texts cut to the model's length: {cut}")
     return results, folder
+
+
+def say_tasks(output: Output, tasks: Sequence[str | Task]) -> None:
+    """Say of each task of the user's own which columns were taken, and what was decided or left out."""
+    for task in tasks:
+        if not isinstance(task, str):
+            taken, *notes = task.notes
+            output.note(f"task {task.name} ({task.source}): {taken}")
+            if notes:
+                output.note(f"  {'; '.join(notes)}")
 
 
 def finish(output: Output, results: Results, folder: Path, **more: str) -> None:

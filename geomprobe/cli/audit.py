@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from geomprobe.cli.analyze import folder_name, group_sizes
+from geomprobe.cli.analyze import folder_name, group_sizes, say_tasks
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, Device, GridOptions, Json, Limit, Seed, Tasks
 from geomprobe.cli.output import Output
@@ -86,9 +86,11 @@ def audit_models(
     paths = [path for members in sides.values() for path in members]
     folder = options.out or Path("runs/audit") / folder_name(paths, *group_sizes(groups), *options.asked)
     check_folder(folder)
+    tasks = options.tasks
+    say_tasks(output, tasks)
     document = audit_checkpoints(
         sides,
-        options.task_names,
+        tasks,
         grouped=bool(groups),
         data_dir=options.data,
         limit=options.limit,

@@ -38,7 +38,9 @@ Untrained = Annotated[
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
-        "--task", help="sst2, mrpc, mnli, cola, stsb, controlled, or a file of your own. [default: all GLUE tasks]"
+        "--task",
+        help="sst2, mrpc, mnli, cola, stsb, controlled; or your own: a file (.csv, .tsv, .jsonl, .json, .txt, "
+        ".parquet, .arrow), a folder of splits, or owner/name on the hub (@revision pins). [default: all GLUE tasks]",
     ),
 ]
 Baselines = Annotated[
@@ -46,9 +48,37 @@ Baselines = Annotated[
     typer.Option("--baseline", help="Measure beside the models: random-init, static, bow, tfidf."),
 ]
 Text = Annotated[
-    list[str] | None, typer.Option("--text", help="Column of a file task: the sentence; twice for the two of a pair.")
+    list[str] | None,
+    typer.Option(
+        "--text",
+        help="Column of your own task: the sentence; twice for the two of a pair. [default: sentence1 and sentence2, "
+        "premise and hypothesis, text1 and text2, sentence, or text]",
+    ),
 ]
-Label = Annotated[str | None, typer.Option("--label", help="Column of a file task: the class or the score.")]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        help="Column of your own task: the class or the score. [default: label, labels, gold_label or score; "
+        "without one the task has texts only]",
+    ),
+]
+SplitName = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="Split of your own task that is scored; train: these rows alone, split by a hash. "
+        "[default: validation, dev or test]",
+    ),
+]
+Quotes = Annotated[
+    bool | None,
+    typer.Option(
+        "--quotes/--no-quotes",
+        help="Whether double quotes enclose the cells of a CSV or TSV file. [default: both are tried; a file that can "
+        "be read in two ways is refused]",
+    ),
+]
 RowId = Annotated[str | None, typer.Option("--id", help="Column of a file task: unique row ids.")]
 Kind = Annotated[str, typer.Option("--kind", help="Labels of a file task: auto, classification or regression.")]
 Positive = Annotated[
@@ -77,6 +107,8 @@ class GridOptions:
     text: Text = None
     label: Label = None
     row_id: RowId = None
+    split: SplitName = None
+    quotes: Quotes = None
     kind: Kind = "auto"
     positive: Positive = None
     layer: Layers = None
@@ -102,21 +134,28 @@ class GridOptions:
         """Names of tasks, and files."""
         from geomprobe.grid import GLUE
 
-        return split_list(self.task) or list(GLUE)
+        # a path that exists wins, so that it may hold a comma
+        given = [
+            each for value in self.task or () for each in ([value] if Path(value).exists() else split_list([value]))
+        ]
+        return given or list(GLUE)
 
     @property
     def tasks(self) -> list[str | Task]:
         """Tasks; files are read by the columns that were named, all others stay names."""
-        from geomprobe.tasks import load_file, task_names
-        from geomprobe.tasks.files import is_file_task
+        from geomprobe.tasks import is_file_task, load_file, unique_names
 
-        columns = {"text": split_list(self.text), "label": self.label, "row_id": self.row_id, "kind": self.kind}
-        columns |= {"positive": self.positive}
-        given: dict[str, Any] = {key: value for key, value in columns.items() if value and value != "auto"}
-        files = [name for name in self.task_names if name not in task_names() and is_file_task(name)]
+        columns: dict[str, Any] = {"text": self.text, "label": self.label, "row_id": self.row_id, "split": self.split}
+        columns |= {"kind": self.kind, "positive": self.positive, "quotes": self.quotes}
+        given = {key: value for key, value in columns.items() if value not in (None, [], "", "auto")}
+        files = [name for name in self.task_names if is_file_task(name)]
         if given and not files:
-            raise UsageError("--text, --label, --id, --kind and --positive describe files.", "Add --task FILE.")
-        return [load_file(name, **given) if name in files else name for name in self.task_names]
+            raise UsageError(
+                "--text, --label, --id, --split, --quotes, --kind and --positive describe tasks of your own.",
+                "Add --task FILE.",
+            )
+        loaded = unique_names({name: load_file(name, **given) for name in files}) if files else {}
+        return [loaded.get(name, name) for name in self.task_names]
 
     @property
     def layers(self) -> Sequence[int] | str:
@@ -145,8 +184,18 @@ class GridOptions:
     @property
     def asked(self) -> list[str]:
         """All that decides what a results folder holds, for its name; where the data lie and the device do not."""
-        lists = (self.poolings, self.task_names, self.layers, self.baselines, split_list(self.text))
-        words = (self.label, self.row_id, self.kind, self.positive, self.limit, self.seed, self.choices)
+        lists = (self.poolings, self.task_names, self.layers, self.baselines, self.text or ())
+        words = (
+            self.label,
+            self.row_id,
+            self.split,
+            self.quotes,
+            self.kind,
+            self.positive,
+            self.limit,
+            self.seed,
+            self.choices,
+        )
         return [repr(each) for each in (*lists, *words)]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from geomprobe.common import UsageError, unknown_name
 from geomprobe.tasks.base import GeometryRows, Split, Task
-from geomprobe.tasks.files import is_file_task, load_file
+from geomprobe.tasks.files import is_file_task as _means_a_file
+from geomprobe.tasks.files import load_file
 from geomprobe.tasks.glue import GLUE, load_glue
 
-__all__ = ["GeometryRows", "Split", "Task", "load_file", "load_task", "task_names"]
+__all__ = ["GeometryRows", "Split", "Task", "is_file_task", "load_file", "load_task", "task_names", "unique_names"]
 
 
 def task_names() -> list[str]:
@@ -20,14 +23,48 @@ def task_names() -> list[str]:
     return [*GLUE, *controlled.TASK_NAMES]
 
 
+def is_file_task(name: str) -> bool:
+    """Tell whether a name means a file, a folder or a hub data set; a built-in name never does."""
+    return name.partition(":")[0] not in task_names() and _means_a_file(name)
+
+
+def unique_names(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """Return tasks by path, each with a name of its own.
+
+    Tasks that would have the same name get their folders' names before it, and one that has a built-in name gets
+    "own-" before it.
+
+    Raises
+    ------
+    UsageError
+        Two paths lead to the same file.
+    """
+    places = {path: Path(path).resolve() for path in tasks}
+    if twice := [path for path in tasks if list(places.values()).count(places[path]) > 1]:
+        raise UsageError(f"A task is given twice: {' and '.join(twice[:2])} are the same file.")
+    named: dict[str, Task] = {}
+    for path, task in tasks.items():
+        name = f"own-{task.name}" if task.name in task_names() else task.name
+        alike = [other for other in tasks if tasks[other].name == task.name and other != path]
+        folders = places[path].parent.parts
+        for depth in range(1, len(folders) + 1):
+            if not any(places[other].parent.parts[-depth:] == folders[-depth:] for other in alike):
+                break
+        label = "-".join([*folders[-depth:], task.name]) if alike else name
+        named[path] = replace(task, name=label)
+    if len({task.name for task in named.values()}) < len(named):
+        raise UsageError("Two tasks would have the same name.", "Rename one of the files.")
+    return named
+
+
 def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) -> Task:
     """Return a task by name.
 
     Parameters
     ----------
     name : str
-        One of `task_names`, or the path of a user's own file or folder. A controlled task may name its size, as in
-        ``controlled:large``.
+        One of `task_names`, or a user's own file, folder or hub data set (see `load_file`). A controlled task may name
+        its size, as in ``controlled:large``.
     data_dir : path, optional
         Folder with ``glue/<task>/<split>.parquet``. Default: the hub's ``nyu-mll/glue``. Only the GLUE tasks need it.
     **columns
@@ -43,7 +80,7 @@ def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) 
     from geomprobe.tasks import controlled
 
     stem, _, size = name.partition(":")
-    if stem not in task_names() and is_file_task(name):
+    if is_file_task(name):
         return load_file(name, **columns)
     if any(value for value in columns.values()):
         raise UsageError(f"The task {name!r} is built in and has its own columns.", "Names of columns are for files.")

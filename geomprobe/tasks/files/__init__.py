@@ -1,0 +1,252 @@
+"""A user's own rows as a task: files, folders and hub data sets of sentences or pairs, with or without labels.
+
+Read in three steps: `layout` finds the files of each split and `tables` reads them; `columns` and `labels` check the
+cells, once for all formats; `load_file` makes the task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from geomprobe.common import InputError, UsageError
+from geomprobe.tasks.base import Split, Task
+from geomprobe.tasks.files.columns import LABEL_NAMES, Columns, Rows, choose_columns, read_rows
+from geomprobe.tasks.files.labels import Labels, read_labels
+from geomprobe.tasks.files.layout import open_sources, roles_of
+from geomprobe.tasks.files.tables import format_of, listed
+
+__all__ = ["is_file_task", "load_file"]
+
+VALIDATION_SHARE = 0.25
+MIN_TO_SPLIT = 40  # rows below which a single file is not split: every row is then looked at, and no probe is fitted
+NO_LABEL = "none"
+
+
+def is_file_task(name: str) -> bool:
+    """Tell whether a task's name means a file, a folder or a data set of the hub, and not a built-in task."""
+    return format_of(name) is not None or "/" in name or "\\" in name or Path(name).exists()
+
+
+def load_file(
+    path: str | Path,
+    *,
+    text: Sequence[str] = (),
+    label: str | None = None,
+    row_id: str | None = None,
+    split: str | None = None,
+    split_column: str | None = None,
+    kind: Literal["auto", "classification", "regression"] = "auto",
+    positive: str | float | None = None,
+    quotes: bool | None = None,
+) -> Task:
+    """Return a user's file as a task.
+
+    Parameters
+    ----------
+    path : path or str
+        A file: .parquet, .arrow, .feather, .csv, .tsv, .jsonl, .json (a list of records, or columns) or .txt (a text a
+        line), also compressed (.gz, .bz2, .xz, .zst). A folder with a file or a folder for each split, as on the hub,
+        or as `datasets` saves it. Or a data set on the hub: ``owner/name``, ``owner/name/folder``, ``@revision``; an
+        existing path wins. Text is UTF-8, or what its byte-order mark says.
+    text : sequence of one or two column names
+        The sentence, or the two sentences of a pair. Default: sentence1 and sentence2, premise and hypothesis, text1
+        and text2, sentence, or text, whichever is there.
+    label : str, optional
+        Column of classes or scores. Default: label, labels, gold_label or score; without one the task has texts only.
+    row_id : str, optional
+        Column of unique row ids. Default: id, idx or row_id where it is unique, else the row number.
+    split : str, optional
+        Name of the split that is scored. Default: validation, valid, val, dev, eval, evaluation, test or testing, the
+        first that is there. "train" takes the training rows alone and splits them as a single file.
+    split_column : str, optional
+        Column of the rows' splits in a single file. Default: split, where there is one.
+    kind : {"auto", "classification", "regression"}
+        "auto" reads numbers with a fraction as scores and all else as classes.
+    positive : str or float, optional
+        For pairs: the class whose pairs mean the same, or the score from which on they do. Without it alignment does
+        not apply.
+    quotes : bool, optional
+        Whether double quotes enclose the cells of a CSV or TSV file. Default: both readings are tried; where both fit
+        and differ the file is refused.
+
+    Returns
+    -------
+    Task
+        Its first note says which columns were taken, the others what was decided, and how many rows were left out for
+        lack of a text or a label. A single file without a split column is split by a hash of its texts, so that pairs
+        that share a sentence's text stay on one side; with fewer than 40 rows all of them are validation rows.
+
+    Raises
+    ------
+    InputError
+        File missing, unreadable or empty; lines that do not fit the header; columns missing or of the wrong type; ids
+        that repeat; labels that can be read in two ways; nothing left.
+    UsageError
+        Options that contradict each other.
+    """
+    sources = open_sources(path, split, quotes)
+    columns = choose_columns(next(iter(sources.tables.values())), Columns(tuple(text), label, row_id, split_column))
+    notes = list(sources.notes)
+    parts = {name: read_rows(table, columns) for name, table in sources.tables.items()}
+    if set(parts) == {""}:
+        if columns.split is not None:
+            parts = _by_column(parts[""], columns.split, split, sources.source, notes)
+        elif split is not None and Path(path).is_file():
+            raise InputError(f"{path} has no splits, so none is called {split!r}.", "Leave --split out.")
+    labels = _labels(parts, kind)
+    notes += labels.notes
+    parts, values = _whole(parts, labels, columns, sources.source, notes)
+    if set(parts) == {""}:
+        parts, values = _by_hash(parts[""], values[""], notes)
+    splits = {name: _split(name, rows, values[name], labels.kind) for name, rows in parts.items()}
+    positive_label, positive_score = _positive(positive, labels.kind, labels.names, pairs=len(columns.text) == 2)
+    if columns.label is None:
+        notes.append(f"no labels (no column {listed(LABEL_NAMES)}): probes of a label do not apply")
+    elif labels.kind == "classification" and len(labels.names) == 1:
+        notes.append(f"one class only ({labels.names[0]}): probes of the label do not apply")
+    return Task(
+        sources.name,
+        labels.kind,
+        splits.get("train"),
+        splits["validation"],
+        labels.names,
+        "accuracy" if labels.kind == "classification" else "spearman",
+        positive_label,
+        positive_score,
+        sources.source,
+        (_summary(columns, labels, splits), *notes),
+    )
+
+
+def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> str:
+    """Return which columns were taken, and as what."""
+    said = "text " + " and ".join(map(repr, columns.text))
+    if columns.label is not None:
+        what = labels.kind
+        if labels.kind == "classification":
+            what += (
+                f", {len(labels.names)} {'classes' if len(labels.names) > 1 else 'class'}: {listed(labels.names, 8)}"
+            )
+        said += f"; label {columns.label!r} ({what})"
+    said += "; ids by row number" if columns.row_id is None else f"; id {columns.row_id!r}"
+    return f"{said}; {sum(map(len, splits.values()))} rows"
+
+
+# ---- rows and splits -------------------------------------------------------------------------------------------------
+
+
+def _labels(parts: Mapping[str, Rows], kind: str) -> Labels:
+    """Return the labels of all parts; where there is no column of labels, one class for all rows."""
+    columns = {name: rows.labels for name, rows in parts.items() if rows.labels is not None}
+    if columns:
+        return read_labels(columns, kind)
+    values: dict[str, list[int | float | None]] = {name: [0] * len(rows.first) for name, rows in parts.items()}
+    return Labels("classification", values, (NO_LABEL,), {name: Counter() for name in parts}, ())
+
+
+def _whole(
+    parts: Mapping[str, Rows], labels: Labels, columns: Columns, where: str, notes: list[str]
+) -> tuple[dict[str, Rows], dict[str, list[int | float]]]:
+    """Return the rows that have text and label, and their labels; notes count the others."""
+    kept: dict[str, Rows] = {}
+    values: dict[str, list[int | float]] = {}
+    for name, rows in parts.items():
+        seconds = rows.second or rows.first
+        texts = [a is not None and b is not None for a, b in zip(rows.first, seconds, strict=True)]
+        whole = [
+            i
+            for i, (text, value) in enumerate(zip(texts, labels.values[name], strict=True))
+            if text and value is not None
+        ]
+        prefix = f"{name}: " if name else ""
+        if left_out := len(texts) - len(whole):
+            why = [f"{count} labelled {cell}" for cell, count in labels.missing[name].most_common(4) if cell]
+            why += [f"{texts.count(False)} without text"] if False in texts and why else []
+            detail = f" ({', '.join(why)})" if why else ""
+            notes.append(f"{prefix}{left_out} rows without text or label left out{detail}")
+        if not whole:
+            split = f" of the {name} split" if name else ""
+            named = [*columns.text, *filter(None, [columns.label])]
+            raise InputError(
+                f"{where}: no row{split} has both text and label ({listed(named)}).",
+                "Choose other columns (--text, --label) or another split (--split).",
+            )
+        kept[name] = rows.take(whole)
+        values[name] = [labels.values[name][i] for i in whole]  # type: ignore[misc]
+        empty = sum(not text.strip() for text in (*kept[name].first, *kept[name].second) if text is not None)
+        if empty:
+            notes.append(f"{prefix}{empty} empty texts kept")
+    return kept, values
+
+
+def _by_column(rows: Rows, column: str, asked: str | None, where: str, notes: list[str]) -> dict[str, Rows]:
+    """Split by a column of names; rows of other splits are left out, which a note counts."""
+    names = [name.lower() for name in rows.splits]
+    there = list(dict.fromkeys(names))
+    train, scored = roles_of(there, asked, f"{where}, column {column!r},")
+    if scored is None:
+        raise InputError(
+            f"{where}: column {column!r} names no validation rows; it holds {listed(there, 6)}.",
+            "Expected validation, dev or test; or say which split is scored: --split NAME",
+        )
+    taken = {"train": train, "validation": scored} if train is not None else {"validation": scored}
+    if train is None and scored in ("train", "training"):
+        taken = {"": scored}
+    notes.append(
+        f"split by column {column!r}: " + ", ".join(f"{names.count(name)} rows {name!r}" for name in taken.values())
+    )
+    if others := len(names) - sum(names.count(name) for name in taken.values()):
+        notes.append(f"{others} rows of other splits not used")
+    return {role: rows.take([i for i, each in enumerate(names) if each == name]) for role, name in taken.items()}
+
+
+def _by_hash(
+    rows: Rows, values: list[int | float], notes: list[str]
+) -> tuple[dict[str, Rows], dict[str, list[int | float]]]:
+    """Split a single file by a hash of the first text, so that repeats stay together; a small one not at all."""
+    held_out = np.array(
+        [hashlib.sha256(str(text).encode()).digest()[0] / 256 < VALIDATION_SHARE for text in rows.first]
+    )
+    if len(held_out) < MIN_TO_SPLIT or held_out.sum() < 2 or (~held_out).sum() < 2:
+        notes.append(f"{len(held_out)} rows: not split, so no probe is fitted")
+        return {"validation": rows}, {"validation": values}
+    notes.append(f"split by a hash of the text: {int((~held_out).sum())} train, {int(held_out.sum())} validation rows")
+    sides = {"train": np.flatnonzero(~held_out).tolist(), "validation": np.flatnonzero(held_out).tolist()}
+    return (
+        {name: rows.take(side) for name, side in sides.items()},
+        {name: [values[i] for i in side] for name, side in sides.items()},
+    )
+
+
+def _split(name: str, rows: Rows, values: Sequence[int | float], kind: str) -> Split:
+    return Split(
+        name,
+        tuple(rows.first),  # type: ignore[arg-type]
+        tuple(rows.second) if rows.second else None,  # type: ignore[arg-type]
+        np.array(values, np.int64 if kind == "classification" else np.float64),
+        tuple(f"{name}/{row}" for row in rows.ids),
+    )
+
+
+def _positive(
+    positive: str | float | None, kind: str, names: tuple[str, ...], *, pairs: bool
+) -> tuple[int | None, float | None]:
+    """Return the class or the score that marks pairs that mean the same."""
+    if positive is None:
+        return None, None
+    if not pairs:
+        raise UsageError("--positive is for pairs; this task has single texts.")
+    if kind == "classification":
+        if str(positive) not in names:
+            raise UsageError(f"--positive {positive} is not a class of this task.", f"Classes: {listed(names)}")
+        return names.index(str(positive)), None
+    try:
+        return None, float(positive)
+    except ValueError:
+        raise UsageError(f"--positive {positive} is not a score.") from None

@@ -1,0 +1,180 @@
+"""Which columns of a table are text, label and id; the cells of texts and ids checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from geomprobe.common import InputError, UsageError
+from geomprobe.tasks.files.labels import LabelColumn
+from geomprobe.tasks.files.tables import Table, listed
+
+TEXT_NAMES = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("text1", "text2"), ("sentence",), ("text",))
+LABEL_NAMES = ("label", "labels", "gold_label", "score")
+ID_NAMES = ("id", "idx", "row_id")
+SPLIT_NAME = "split"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that hold what; None, or nothing, means: by name."""
+
+    text: tuple[str, ...] = ()
+    label: str | None = None
+    row_id: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a split as they stand in the file, texts and ids checked, labels not yet.
+
+    Attributes
+    ----------
+    first, second : list of str or None
+        Texts; None where there is none. `second` is empty for single texts.
+    labels : LabelColumn or None
+    ids : list of str
+    splits : list of str
+        What the split column says; empty without one.
+    """
+
+    first: list[str | None]
+    second: list[str | None]
+    labels: LabelColumn | None
+    ids: list[str]
+    splits: list[str]
+
+    def take(self, rows: Sequence[int]) -> Rows:
+        """Return the given rows."""
+        labels = self.labels and LabelColumn(
+            self.labels.table,
+            self.labels.name,
+            [self.labels.rows[r] for r in rows],
+            [self.labels.cells[r] for r in rows],
+        )
+        parts = ([part[r] for r in rows] if part else [] for part in (self.first, self.second, self.ids, self.splits))
+        first, second, ids, splits = parts
+        return Rows(first, second, labels, ids, splits)  # type: ignore[arg-type]
+
+
+def choose_columns(table: Table, asked: Columns) -> Columns:
+    """Return the columns to use: those asked for, which must be there, else those found by name.
+
+    Raises
+    ------
+    InputError
+        A column is missing, or its name occurs twice.
+    UsageError
+        One column is asked for in two places.
+    """
+    there = set(table.names)
+    text = tuple(name for given in asked.text for name in _split_name(given, there))
+    text = text or next((names for names in TEXT_NAMES if set(names) <= there), ())
+    if not text:
+        raise InputError(
+            f"{table.where}: which column holds the text?",
+            f"--text COLUMN; columns there: {listed(table.names)}",
+        )
+    if len(text) > 2:
+        raise UsageError("A task has one text column, or two for pairs.")
+    text = tuple(_checked(name, table) for name in text)
+    if len(set(text)) < len(text):
+        raise UsageError("The two text columns of a pair are the same.")
+    free = there - set(text)
+    label = asked.label or next((name for name in LABEL_NAMES if name in free), None)
+    split = asked.split or (SPLIT_NAME if SPLIT_NAME in free else None)
+    label = label and _checked(label, table)
+    row_id = asked.row_id and _checked(asked.row_id, table)
+    if label in text:
+        raise UsageError(f"Column {label!r} is asked for as the text and as the label.")
+    if row_id is None:
+        candidates = (name for name in ID_NAMES if name in free - {label})
+        row_id = next(
+            (name for name in candidates if table.names.count(name) == 1 and _are_ids(table.cells(name))), None
+        )
+    return Columns(text, label, row_id, split and _checked(split, table))
+
+
+def _split_name(given: str, there: set[str]) -> list[str]:
+    """Return the columns that a word of --text means: one, which may hold a comma, or two with a comma between."""
+    return [given] if given.strip() in there or "," not in given else given.split(",")
+
+
+def _checked(name: str, table: Table) -> str:
+    wanted = name.strip()
+    count = table.names.count(wanted)
+    if count == 1:
+        return wanted
+    if count:
+        raise InputError(f"{table.where} has {count} columns called {wanted!r}.", "Give each column its own name.")
+    near = difflib.get_close_matches(wanted, table.names, n=1)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"{table.where} has no column {wanted!r}.{guess}", f"Columns there: {listed(table.names)}")
+
+
+def _are_ids(cells: Sequence[Any]) -> bool:
+    """Tell whether cells are words or whole numbers, all different."""
+    if not all(isinstance(cell, str | int) and not isinstance(cell, bool) and cell != "" for cell in cells):
+        return False
+    return len(set(map(str, cells))) == len(cells)
+
+
+def read_rows(table: Table, columns: Columns) -> Rows:
+    """Return the rows of a table by its columns.
+
+    Raises
+    ------
+    InputError
+        A cell of a text column is no text; ids that are missing or repeat.
+    """
+    sides = [_texts(table, _checked(name, table)) for name in columns.text]
+    labels = None
+    if columns.label is not None:
+        labels = LabelColumn(table, columns.label, range(table.rows), table.cells(_checked(columns.label, table)))
+    ids = list(map(str, range(table.rows)))
+    if columns.row_id is not None:
+        cells = table.cells(_checked(columns.row_id, table))
+        ids = _ids(table, columns.row_id, cells)
+    splits = []
+    if columns.split is not None and columns.split in table.names:
+        splits = ["" if cell is None else str(cell).strip() for cell in table.cells(columns.split)]
+    return Rows(sides[0], sides[1] if len(sides) > 1 else [], labels, ids, splits)
+
+
+def _texts(table: Table, name: str) -> list[str | None]:
+    texts: list[str | None] = []
+    for row, cell in enumerate(table.cells(name)):
+        if cell is None or (isinstance(cell, float) and cell != cell):
+            texts.append(None)
+            continue
+        if not isinstance(cell, str):
+            raise InputError(
+                f"{table.place(row)}: column {name!r} holds {type(cell).__name__}, not text.", "Choose another: --text"
+            )
+        if not cell.isascii():
+            try:
+                cell.encode()
+            except UnicodeEncodeError:
+                raise InputError(
+                    f"{table.place(row)}: the text in column {name!r} holds half of a surrogate pair.",
+                    "An emoji was cut in two when the file was written; correct or remove the row.",
+                ) from None
+        texts.append(cell)
+    return texts
+
+
+def _ids(table: Table, name: str, cells: Sequence[Any]) -> list[str]:
+    seen: dict[str, int] = {}
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, str | int) or cell == "":
+            held = "nothing" if cell is None or cell == "" else type(cell).__name__
+            raise InputError(f"{table.place(row)}: column {name!r} holds {held}, not a row id.")
+        if seen.setdefault(str(cell), row) != row:
+            raise InputError(
+                f"{table.where}: row id {str(cell)!r} occurs more than once in column {name!r}.",
+                "Paired comparisons need one id a row; leave --id out to use row numbers.",
+            )
+    return list(seen)

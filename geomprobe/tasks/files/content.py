@@ -1,0 +1,117 @@
+"""The bytes of a file: decompressed, recognised by their first bytes, decoded to text, or refused by name."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from geomprobe.common import InputError
+
+Found = TypeVar("Found")
+HEAD = 64  # bytes that are looked at
+
+
+def _zstd(data: bytes) -> bytes:
+    import pyarrow as pa
+
+    with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
+        return stream.read()
+
+
+COMPRESSED: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ\x00": lzma.decompress,
+    b"\x28\xb5\x2f\xfd": _zstd,
+}
+ARROW = {b"PAR1": "parquet", b"ARROW1": "arrow", b"FEA1": "arrow", b"\xff\xff\xff\xff": "arrow stream"}
+"""First bytes of the formats that pyarrow reads."""
+REFUSED = {
+    b"PK\x03\x04": ("a zip archive or an Excel workbook", "Unzip it; save a workbook's sheet as CSV."),
+    b"\xd0\xcf\x11\xe0": ("an Excel workbook", "Save its sheet as CSV."),
+    b"\x89HDF": ("an HDF5 file", "Write the table as Parquet."),
+    b"\x93NUMPY": ("an array of numpy", "Vectors are measured by: geomprobe measure FILE"),
+    b"SQLite format 3": ("an SQLite database", "Export the table as CSV."),
+    b"%PDF": ("a PDF document", "A task needs a table of texts."),
+    b"version https://git-lfs": ("a pointer of Git LFS, not the file itself", "Fetch the file: git lfs pull"),
+    b"<!DOCTYPE html": ("a web page", "Download the file itself, not the page that shows it."),
+    b"<html": ("a web page", "Download the file itself, not the page that shows it."),
+} | {bytes([128, n]): ("a Python pickle, which is never opened", "Write the table as Parquet.") for n in range(2, 6)}
+MARKS = {  # byte-order marks, the longer ones first
+    b"\xff\xfe\x00\x00": ("utf-32", "UTF-32"),
+    b"\x00\x00\xfe\xff": ("utf-32", "UTF-32"),
+    b"\xff\xfe": ("utf-16", "UTF-16"),
+    b"\xfe\xff": ("utf-16", "UTF-16"),
+    b"\xef\xbb\xbf": ("utf-8-sig", "UTF-8"),
+}
+
+
+def read_content(path: Path) -> tuple[bytes | None, str | None]:
+    """Return a file's bytes, decompressed, and which Arrow format its first bytes show.
+
+    Returns
+    -------
+    data : bytes or None
+        None for an uncompressed file of an Arrow format, which is mapped rather than read.
+    found : {"parquet", "arrow", "arrow stream"} or None
+
+    Raises
+    ------
+    InputError
+        Empty, damaged, or of a format that holds no table of texts.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+            unpack, arrow = _starting(head, COMPRESSED), _starting(head, ARROW)
+            data = None if arrow else head + file.read()
+        if unpack is not None and data is not None:
+            data = unpack(data)
+            head = data[:HEAD]
+            arrow = _starting(head, ARROW)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {str(error)[:200]}.") from None
+    if not head:
+        raise InputError(f"{path} is empty.")
+    if refused := _starting(head.lstrip() if head.lstrip()[:1] == b"<" else head, REFUSED):
+        raise InputError(f"{path} is {refused[0]}.", refused[1])
+    return data, arrow
+
+
+def _starting(head: bytes, by_start: Mapping[bytes, Found]) -> Found | None:
+    return next((value for start, value in by_start.items() if head.startswith(start)), None)
+
+
+def decode(data: bytes, path: Path) -> tuple[str, list[str]]:
+    """Return the text of a file (UTF-8, or what its byte-order mark says) and notes on what was found.
+
+    Raises
+    ------
+    InputError
+        Another encoding, or a NUL byte.
+    """
+    encoding, name = _starting(data[:4], MARKS) or ("utf-8", "UTF-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1 if name == "UTF-8" else None
+        at = f": line {line} holds the byte 0x{data[error.start]:02x}" if line else f": {error.reason}"
+        raise InputError(
+            f"{path} is not {name}{at}.",
+            "Convert it from its own encoding, such as: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW",
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(
+            f"{path}, line {line}, holds a NUL character: a binary file, or UTF-16 without a byte-order mark.",
+            "Convert UTF-16: iconv -f UTF-16LE -t UTF-8 FILE > NEW",
+        )
+    notes = [] if name == "UTF-8" else [f"decoded from {name}, by its byte-order mark"]
+    if damaged := text.count("\ufffd"):
+        notes.append(f"{damaged} replacement characters (U+FFFD): an earlier conversion lost letters")
+    return text, notes

@@ -1,0 +1,220 @@
+"""CSV and TSV, read only where each line has the header's columns: quotes as quotes, and quotes as text, are tried."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from geomprobe.common import InputError
+
+OTHER_DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}
+WHICH = "Say which: --quotes (they enclose cells) or --no-quotes (they belong to the texts)."
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a file.
+
+    Attributes
+    ----------
+    rows : list of list of str
+        The header, then a list of cells for each row.
+    lines : list of int
+        The line at which each of them starts, from 1.
+    blank : int
+        Blank lines that were skipped.
+    folded : bool
+        Whether a row takes more than one line.
+    swallowed : int or None
+        The first line that looks like a row of its own and lies inside a quoted cell (tab-separated files only).
+    problem : str or None
+        Why this is no reading of the file: a line whose cells do not fit the header, a quote that does not close.
+    """
+
+    rows: list[list[str]]
+    lines: list[int]
+    blank: int = 0
+    folded: bool = False
+    swallowed: int | None = None
+    problem: str | None = None
+
+
+def read_delimited(text: str, delimiter: str, where: str, quotes: bool | None) -> tuple[Reading, list[str]]:
+    """Return the one consistent reading of a text of delimited cells, and notes on what was taken.
+
+    Parameters
+    ----------
+    text : str
+    delimiter : str
+        What the file's name says; another is taken where the header has only that one.
+    where : str
+        The file, for messages.
+    quotes : bool or None
+        Whether double quotes enclose cells; None tries both.
+
+    Raises
+    ------
+    InputError
+        Lines that shift columns, or two readings that differ. In a comma-separated file quotes enclose cells (RFC
+        4180), and the other reading counts only where quotes join lines. In a tab-separated file both readings count.
+    """
+    end = _line_end(text)
+    lines = text.split(end)
+    at_end = len(lines)
+    while lines and not lines[-1]:
+        lines.pop()
+    at_end -= len(lines) + (1 if text.endswith(end) else 0)
+    if not lines:
+        raise InputError(f"{where} is empty.")
+    notes = []
+    if delimiter not in lines[0] and len(others := [mark for mark in OTHER_DELIMITERS if mark in lines[0]]) == 1:
+        notes.append(f"columns separated by {OTHER_DELIMITERS[others[0]]}, as the header shows")
+        delimiter = others[0]
+    if '"' not in text:
+        taken = _plain(lines, delimiter)
+        if taken.problem:
+            raise InputError(f"{where}: {taken.problem}.", _advice(taken, delimiter))
+    else:
+        taken, said = _decide(lines, end, delimiter, where, quotes)
+        notes += said
+    if blank := taken.blank + at_end:
+        notes.append(f"{blank} blank lines skipped")
+    return taken, notes
+
+
+def _line_end(text: str) -> str:
+    """Return what ends the first line: only that ends a line, so that other breaks in a text do not."""
+    cr, lf = text.find("\r"), text.find("\n")
+    if cr < 0 or 0 <= lf < cr:
+        return "\n"
+    return "\r\n" if lf == cr + 1 else "\r"
+
+
+def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool | None) -> tuple[Reading, list[str]]:
+    plain, quoted = _plain(lines, delimiter), _quoted(lines, end, delimiter)
+    if quotes is not None:
+        taken = quoted if quotes else plain
+        if taken.problem:
+            raise InputError(f"{where}, quotes as {'quotes' if quotes else 'text'}: {taken.problem}.")
+        return taken, [f"quotes read as {'quotes' if quotes else 'text'}, as asked"]
+    if plain.problem and quoted.problem:
+        raise InputError(
+            f"{where} has no consistent columns. Quotes as quotes: {quoted.problem}. As text: {plain.problem}.",
+            _advice(plain, delimiter),
+        )
+    if quoted.problem:
+        return plain, [f"quotes read as text: as quotes, {quoted.problem}"]
+    if plain.problem and quoted.swallowed:
+        raise InputError(
+            f"{where}: quotes as quotes would put line {quoted.swallowed}, which looks like a row, inside a text; "
+            f"quotes as text: {plain.problem}.",
+            "Say --quotes if that line does belong to a text.",
+        )
+    if plain.problem:
+        return quoted, ["quotes read as quotes"] if delimiter == "\t" else []
+    if plain.rows == quoted.rows:
+        return plain, []
+    quoted_header = any(cell[:1] == cell[-1:] == '"' for cell in plain.rows[0])
+    if quoted_header or (delimiter != "\t" and not quoted.folded):
+        return quoted, ["quotes read as quotes"] if delimiter == "\t" else []
+    line = next(
+        line for line, a, b in zip(plain.lines, plain.rows, [*quoted.rows, None], strict=False) if a != b
+    )  # the quoted reading may be shorter, and never is longer
+    raise InputError(
+        f"{where}: its quotes can be read in two ways, which differ from line {line} on: as quotes "
+        f"({len(quoted.rows) - 1} rows), or as text ({len(plain.rows) - 1} rows).",
+        WHICH,
+    )
+
+
+def _plain(lines: list[str], delimiter: str) -> Reading:
+    """Read quotes as text: each line is a row."""
+    rows: list[list[str]] = []
+    starts: list[int] = []
+    for number, line in enumerate(lines, 1):
+        if line.endswith("\r") or "\n" in line:
+            return Reading(rows, starts, problem=f"line {number} ends in another way than line 1")
+        if line:
+            rows.append(line.split(delimiter))
+            starts.append(number)
+    return _checked(Reading(rows, starts, len(lines) - len(rows)), delimiter)
+
+
+def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
+    """Read quotes as quotes, by RFC 4180 to the letter: they enclose whole cells, and are doubled inside."""
+    rows: list[list[str]] = []
+    starts: list[int] = []
+    blank, last, folded, swallowed = 0, 0, False, None
+    reader = csv.reader((line + end for line in lines), delimiter=delimiter, strict=True)
+    try:
+        with _cells_of_any_length():
+            for row in reader:
+                start, last = last + 1, reader.line_num
+                if not row:
+                    blank += 1
+                    continue
+                if lines[last - 1].endswith(("\r", "\n")):
+                    return Reading(rows, starts, problem=f"line {last} ends in another way than line 1")
+                if last > start:
+                    folded = True
+                    if delimiter == "\t" and len(row) > 1 and swallowed is None:
+                        inside = range(start + 1, last)
+                        swallowed = next((n for n in inside if lines[n - 1].count("\t") == len(row) - 1), None)
+                rows.append(row)
+                starts.append(start)
+    except csv.Error as error:
+        return Reading(rows, starts, problem=_csv_problem(str(error), last + 1, reader.line_num))
+    return _checked(Reading(rows, starts, blank, folded, swallowed), delimiter)
+
+
+def _checked(reading: Reading, delimiter: str) -> Reading:
+    """Return the reading, with its problem where a row does not fit the header or a blank line may be part of a text.
+
+    A break in a text cannot be quoted in a plain tab-separated file, so a blank line there may be one.
+    """
+    problem = None
+    width = len(reading.rows[0])
+    for line, row in zip(reading.lines, reading.rows, strict=True):
+        if len(row) != width:
+            problem = f"line {line} has {len(row)} {'cells' if len(row) > 1 else 'cell'}, the header {width}"
+            break
+    if problem is None and reading.blank and delimiter == "\t":
+        problem = "it has blank lines between the rows: nothing, or line breaks inside texts?"
+    return replace(reading, problem=problem)
+
+
+def _csv_problem(said: str, start: int, line: int) -> str:
+    """Return in a user's words what the csv module found wrong with the record that starts at a line."""
+    if "unexpected end" in said:
+        return f"the quote at line {start} never closes"
+    if "expected after" in said:
+        return f"line {line} has text after a closing quote" + (f" (opened at line {start})" if line > start else "")
+    if "new-line" in said:
+        return f"line {line} holds a carriage return outside quotes"
+    return f"line {line}: {said}"
+
+
+def _advice(plain: Reading, delimiter: str) -> str:
+    """Return what probably happened to a file whose lines do not fit its header."""
+    width = len(plain.rows[0]) if plain.rows else 0
+    odd = [row for row in plain.rows[1:] if len(row) != width]
+    if odd and all(len(row) == width + 1 for row in odd) and len(odd) == len(plain.rows) - 1:
+        if all(not row[-1] for row in odd):
+            return "Each row ends in a delimiter that the header lacks: remove it, or add one to the header."
+        return "Each row has one cell more than the header: name the first column, too."
+    name = OTHER_DELIMITERS.get(delimiter, "delimiters")
+    return (
+        f"Are there {name} or line breaks inside texts? Quote those cells, or write the table as Parquet or JSON lines."
+    )
+
+
+@contextmanager
+def _cells_of_any_length() -> Iterator[None]:
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -1,0 +1,256 @@
+"""Where a task's rows lie: one file, a folder with a file or a folder for each split, a saved data set, the hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from geomprobe import hub
+from geomprobe.common import InputError, read_json
+from geomprobe.tasks.files.tables import FORMATS, Table, format_of, joined, listed, read_table, stem_of
+
+TRAIN = ("train", "training")
+SCORED = ("validation", "valid", "val", "dev", "eval", "evaluation", "test", "testing")
+"""Names of the split that is scored; the first that is there counts."""
+SHARD = re.compile(r"(?P<split>.+?)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?")
+DEPTH = 4  # folders that are looked into
+HUB_HINT = "Give a file or a folder by --task PATH, or use --task controlled (no data)."
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Tables by split: {"": table} for rows that are not split, else "validation" and where there is one "train".
+
+    Attributes
+    ----------
+    tables : mapping of str to Table
+    name : str
+        What the task is called.
+    source : str
+        Where the rows come from, for the report.
+    notes : tuple of str
+    """
+
+    tables: Mapping[str, Table]
+    name: str
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def open_sources(path: str | Path, split: str | None, quotes: bool | None) -> Sources:
+    """Return the tables of a path, or of a data set on the hub (``owner/name``, ``owner/name/folder``, ``@revision``).
+
+    Raises
+    ------
+    InputError
+        Nothing there; files that leave open which split is which; a split that is not there; a file that is refused.
+    """
+    local = Path(path)
+    if local.is_file():
+        table = read_table(local, quotes)
+        return Sources({"": table}, stem_of(local), local.name, table.notes)
+    if local.is_dir():
+        name = local.resolve().name
+        like_hub = isinstance(path, str) and "/" in path and hub.is_repo_id(path)
+        notes = ("read from the local folder; the hub was not asked",) if like_hub else ()
+        return _open_folder(local, name, name, split, quotes, notes)
+    return _open_hub(str(path), split, quotes)
+
+
+def _open_hub(path: str, split: str | None, quotes: bool | None) -> Sources:
+    named, _, revision = path.partition("@")
+    owner_and_name = "/".join(named.split("/")[:2])
+    inside = named[len(owner_and_name) + 1 :].strip("/")
+    if format_of(named) is not None or not hub.is_repo_id(owner_and_name) or "/" not in owner_and_name:
+        raise InputError(
+            f"{path} does not exist.", f"A task is a built-in name, a folder or a file: {', '.join(FORMATS)}."
+        )
+
+    def wanted(names: Sequence[str]) -> list[str]:
+        files = [name for name in names if PurePosixPath(name).is_relative_to(inside or ".")]
+        if not any(map(format_of, files)):
+            raise InputError(
+                f"The data set {path!r} on the hub holds no Parquet, CSV or JSON files; code is never run.",
+                f"The hub's own conversion may be there: --task {owner_and_name}@refs/convert/parquet",
+            )
+        return [name for part in _files_by_split(files, inside, path, split)[0].values() for name in part]
+
+    root, commit = hub.snapshot(
+        owner_and_name, kind="dataset", revision=revision or None, patterns=wanted, hint=HUB_HINT
+    )
+    source = f"{owner_and_name}@{commit[:12]}" + (f" ({inside})" if inside else "")
+    return _open_folder(root / inside, PurePosixPath(named).name, source, split, quotes, ())
+
+
+def _open_folder(
+    folder: Path, name: str, source: str, split: str | None, quotes: bool | None, notes: tuple[str, ...]
+) -> Sources:
+    if (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file():
+        table = _read_saved(folder)
+        return Sources({"": table}, name, source, (*notes, *table.notes))
+    if (folder / "dataset_dict.json").is_file():
+        taken, said = _roles(_saved_splits(folder), split, str(folder))
+        tables = {role: _read_saved(folder / each) for role, each in taken.items()}
+    else:
+        levels = (each for depth in range(1, DEPTH + 1) for each in folder.glob("/".join("*" * depth)))
+        inside = sorted(each.relative_to(folder).as_posix() for each in levels if each.is_file())
+        files, said = _files_by_split(inside, "", str(folder), split)
+        tables = {
+            role: joined([read_table(folder / each, quotes) for each in part], str(folder))
+            for role, part in files.items()
+        }
+    found = [f"{role}: {note}" if role else note for role, table in tables.items() for note in table.notes]
+    return Sources(tables, name, source, (*notes, *said, *found))
+
+
+def _saved_splits(folder: Path) -> list[str]:
+    """Return the names of the splits that `datasets.DatasetDict.save_to_disk` wrote."""
+    found = read_json(folder / "dataset_dict.json")
+    splits = found.get("splits") if isinstance(found, dict) else None
+    if not isinstance(splits, list) or not all(isinstance(each, str) and Path(each).name == each for each in splits):
+        raise InputError(f"{folder} is no complete data set of save_to_disk (dataset_dict.json).")
+    return splits
+
+
+def _read_saved(folder: Path) -> Table:
+    """Return the table that `datasets.Dataset.save_to_disk` wrote."""
+    try:
+        state = read_json(folder / "state.json")
+        names = [entry["filename"] for entry in state["_data_files"]]
+        old = state.get("_indices_data_files") or any(Path(name).name != name for name in names)
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{folder} is no complete data set of save_to_disk (state.json).") from None
+    if old:
+        raise InputError(f"{folder} was saved by an old version of datasets.", "Save it again: save_to_disk.")
+    if not names:
+        raise InputError(f"{folder} holds no rows.")
+    tables = [read_table(folder / name) for name in names]
+    return joined(tables, str(folder))
+
+
+def _files_by_split(
+    names: Sequence[str], under: str, where: str, asked: str | None
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return which files make the training and the scored split, or {"": files}, and notes on what was taken.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Files of a folder or repository, as paths from its root.
+    under : str
+        The folder inside the repository that is meant.
+    """
+    sets: dict[str, dict[str, list[str]]] = {}
+    for name in names:
+        path = PurePosixPath(name).relative_to(under or ".")
+        if format_of(path) is None or any(part.startswith((".", "_")) for part in path.parts):
+            continue
+        split, folder = _place_of(path)
+        sets.setdefault(folder, {}).setdefault(split, []).append(name)
+    alone = [name for splits in sets.values() for name in splits.get("", [])]
+    sets = {folder: {s: files for s, files in splits.items() if s} for folder, splits in sets.items()}
+    sets = {folder: splits for folder, splits in sets.items() if splits}
+    if not sets and len(alone) == 1:
+        return {"": alone}, [f"one file: {alone[0]}"]
+    if not sets:
+        held = f"files of unknown splits: {listed(alone, 6)}" if alone else "no table of texts"
+        raise InputError(
+            f"{where} holds {held}.", "Name the files train.parquet and validation.parquet (or csv, jsonl)."
+        )
+    if len(sets) > 1 and "" not in sets:
+        raise InputError(
+            f"{where} holds several sets: {listed(sorted(sets))}.", f"Choose one: --task {where}/{sorted(sets)[0]}"
+        )
+    folder = "" if "" in sets else next(iter(sets))
+    splits = sets[folder]
+    roles, notes = _roles(list(splits), asked, where)
+    if folder:
+        notes.insert(0, f"files in {folder}")
+    if alone:
+        notes.append(f"files not used: {listed(alone, 4)}")
+    return {role: _shards(splits[split], split, where) for role, split in roles.items()}, notes
+
+
+def _place_of(path: PurePosixPath) -> tuple[str, str]:
+    """Return the split that a file's name or its folder's name means, "" for neither, and the folder around it."""
+    folders = [part for part in path.parent.parts if part != "data"]
+    stem = stem_of(path)
+    shard = SHARD.fullmatch(stem)
+    split = shard["split"] if shard else stem
+    if _means(split, TRAIN + SCORED):
+        return split, "/".join(folders)
+    if folders and _means(folders[-1], TRAIN + SCORED):
+        return folders[-1], "/".join(folders[:-1])
+    return "", "/".join(folders)
+
+
+def _means(name: str, words: Sequence[str]) -> bool:
+    return any(part in words for part in re.split(r"[^a-z]+", name.lower()))
+
+
+def _shards(files: Sequence[str], split: str, where: str) -> list[str]:
+    """Return the files of a split in order; several are shards, numbered and all there."""
+    found = sorted(files)
+    stems = [stem_of(name) for name in found]
+    numbered = [match for match in map(SHARD.fullmatch, stems) if match]
+    complete = [int(match["number"]) for match in numbered] == list(range(len(found)))
+    if numbered and (not complete or {int(match["count"]) for match in numbered} != {len(found)}):
+        raise InputError(f"{where}: the shards of the {split} split are not complete: {listed(found, 6)}.")
+    if len(found) > 1 and not numbered and [int(s) if s.isdecimal() else -1 for s in stems] != list(range(len(found))):
+        raise InputError(
+            f"{where} holds {len(found)} files for the {split} split: {listed(found, 6)}.",
+            "Keep one, or name shards train-00000-of-00002.parquet and so on.",
+        )
+    return found
+
+
+def roles_of(splits: Sequence[str], asked: str | None, where: str) -> tuple[str | None, str | None]:
+    """Return which split is trained on and which is scored; None where no name means it.
+
+    Raises
+    ------
+    InputError
+        The split asked for is not there, or several names mean the same.
+    """
+    by_name = {split.lower(): split for split in splits}
+    if asked is not None:
+        if asked.lower() not in by_name:
+            raise InputError(f"{where} has no split {asked!r}.", f"Splits there: {listed(splits)}")
+        scored: str | None = by_name[asked.lower()]
+    else:
+        scored = _one(by_name, SCORED, where, "Say which is scored: --split NAME")
+    others = {low: split for low, split in by_name.items() if split != scored}
+    return _one(others, TRAIN, where, "Keep one in a folder of its own, next to the split that is scored."), scored
+
+
+def _one(by_name: Mapping[str, str], words: Sequence[str], where: str, hint: str) -> str | None:
+    for word in words:
+        if word in by_name:
+            return by_name[word]
+    found = [split for low, split in by_name.items() if _means(low, words)]
+    if len(found) > 1:
+        raise InputError(f"{where} has several splits of one kind: {listed(found)}.", hint)
+    return found[0] if found else None
+
+
+def _roles(splits: Sequence[str], asked: str | None, where: str) -> tuple[dict[str, str], list[str]]:
+    """Return {"train": …, "validation": …} or {"": …} with the names of the splits, and a note on them."""
+    train, scored = roles_of(splits, asked, where)
+    if scored is None:
+        hint = (
+            f"--split {train} takes these rows alone and splits them." if train else f"Splits there: {listed(splits)}"
+        )
+        raise InputError(
+            f"{where} has no validation file.", f"Name the files train.parquet and validation.parquet. {hint}"
+        )
+    unused = [split for split in splits if split not in (train, scored)]
+    more = f"; not used: {listed(unused)}" if unused else ""
+    if _means(scored, TRAIN):
+        return {"": scored}, [f"rows of the split {scored!r}{more}"]
+    if train is None:
+        return {"validation": scored}, [
+            f"rows of the split {scored!r}; without a training split no probe is fitted{more}"
+        ]
+    return {"train": train, "validation": scored}, [f"trained on the split {train!r}, scored on {scored!r}{more}"]
