@@ -128,12 +128,8 @@ def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> s
     """Return which columns were taken, and as what."""
     said = "text " + " and ".join(map(repr, columns.text))
     if columns.label is not None:
-        what = labels.kind
-        if labels.kind == "classification":
-            what += (
-                f", {len(labels.names)} {'classes' if len(labels.names) > 1 else 'class'}: {listed(labels.names, 8)}"
-            )
-        said += f"; label {columns.label!r} ({what})"
+        classes = f", {len(labels.names)} classes: {listed(labels.names, 8)}" if labels.names else ""
+        said += f"; label {columns.label!r} ({labels.kind}{classes})"
     said += "; ids by row number" if columns.row_id is None else f"; id {columns.row_id!r}"
     return f"{said}; {sum(map(len, splits.values()))} rows"
 

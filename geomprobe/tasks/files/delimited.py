@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from geomprobe.common import InputError
 
 OTHER_DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}
+WRITE_QUOTED = "Quote the cells that hold delimiters or line breaks, or write the table as Parquet or JSON lines."
+LINE_ENDS = "Give all lines one end: dos2unix FILE"
 WHICH = "Say which: --quotes (they enclose cells) or --no-quotes (they belong to the texts)."
 
 
@@ -32,6 +34,8 @@ class Reading:
         The first line that looks like a row of its own and lies inside a quoted cell (tab-separated files only).
     problem : str or None
         Why this is no reading of the file: a line whose cells do not fit the header, a quote that does not close.
+    hint : str
+        What to do about it.
     """
 
     rows: list[list[str]]
@@ -40,6 +44,7 @@ class Reading:
     folded: bool = False
     swallowed: int | None = None
     problem: str | None = None
+    hint: str = WRITE_QUOTED
 
 
 def read_delimited(text: str, delimiter: str, where: str, quotes: bool | None) -> tuple[Reading, list[str]]:
@@ -76,7 +81,7 @@ def read_delimited(text: str, delimiter: str, where: str, quotes: bool | None) -
     if '"' not in text:
         taken = _plain(lines, delimiter)
         if taken.problem:
-            raise InputError(f"{where}: {taken.problem}.", _advice(taken, delimiter))
+            raise InputError(f"{where}: {taken.problem}.", taken.hint)
     else:
         taken, said = _decide(lines, end, delimiter, where, quotes)
         notes += said
@@ -98,12 +103,12 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
     if quotes is not None:
         taken = quoted if quotes else plain
         if taken.problem:
-            raise InputError(f"{where}, quotes as {'quotes' if quotes else 'text'}: {taken.problem}.")
+            raise InputError(f"{where}, quotes as {'quotes' if quotes else 'text'}: {taken.problem}.", taken.hint)
         return taken, [f"quotes read as {'quotes' if quotes else 'text'}, as asked"]
     if plain.problem and quoted.problem:
         raise InputError(
             f"{where} has no consistent columns. Quotes as quotes: {quoted.problem}. As text: {plain.problem}.",
-            _advice(plain, delimiter),
+            plain.hint,
         )
     if quoted.problem:
         return plain, [f"quotes read as text: as quotes, {quoted.problem}"]
@@ -136,7 +141,7 @@ def _plain(lines: list[str], delimiter: str) -> Reading:
     starts: list[int] = []
     for number, line in enumerate(lines, 1):
         if line.endswith("\r") or "\n" in line:
-            return Reading(rows, starts, problem=f"line {number} ends in another way than line 1")
+            return Reading(rows, starts, problem=f"line {number} ends in another way than line 1", hint=LINE_ENDS)
         if line:
             rows.append(line.split(delimiter))
             starts.append(number)
@@ -157,7 +162,7 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
                     blank += 1
                     continue
                 if lines[last - 1].endswith(("\r", "\n")):
-                    return Reading(rows, starts, problem=f"line {last} ends in another way than line 1")
+                    return Reading(rows, starts, problem=f"line {last} ends in another way than line 1", hint=LINE_ENDS)
                 if last > start:
                     folded = True
                     if delimiter == "\t" and len(row) > 1 and swallowed is None:
@@ -175,15 +180,17 @@ def _checked(reading: Reading, delimiter: str) -> Reading:
 
     A break in a text cannot be quoted in a plain tab-separated file, so a blank line there may be one.
     """
-    problem = None
     width = len(reading.rows[0])
     for line, row in zip(reading.lines, reading.rows, strict=True):
         if len(row) != width:
-            problem = f"line {line} has {len(row)} {'cells' if len(row) > 1 else 'cell'}, the header {width}"
-            break
-    if problem is None and reading.blank and delimiter == "\t":
-        problem = "it has blank lines between the rows: nothing, or line breaks inside texts?"
-    return replace(reading, problem=problem)
+            cells = f"{len(row)} {'cells' if len(row) > 1 else 'cell'}"
+            return replace(
+                reading, problem=f"line {line} has {cells}, the header {width}", hint=_advice(reading, width)
+            )
+    if reading.blank and delimiter == "\t":
+        problem = "there are blank lines between the rows, which may be line breaks inside texts"
+        return replace(reading, problem=problem, hint="Remove them: grep -v '^$' FILE > NEW")
+    return reading
 
 
 def _csv_problem(said: str, start: int, line: int) -> str:
@@ -197,18 +204,14 @@ def _csv_problem(said: str, start: int, line: int) -> str:
     return f"line {line}: {said}"
 
 
-def _advice(plain: Reading, delimiter: str) -> str:
-    """Return what probably happened to a file whose lines do not fit its header."""
-    width = len(plain.rows[0]) if plain.rows else 0
-    odd = [row for row in plain.rows[1:] if len(row) != width]
-    if odd and all(len(row) == width + 1 for row in odd) and len(odd) == len(plain.rows) - 1:
-        if all(not row[-1] for row in odd):
-            return "Each row ends in a delimiter that the header lacks: remove it, or add one to the header."
-        return "Each row has one cell more than the header: name the first column, too."
-    name = OTHER_DELIMITERS.get(delimiter, "delimiters")
-    return (
-        f"Are there {name} or line breaks inside texts? Quote those cells, or write the table as Parquet or JSON lines."
-    )
+def _advice(reading: Reading, width: int) -> str:
+    """Return what probably happened to a file whose rows do not fit its header."""
+    rows = reading.rows[1:]
+    if any(len(row) != width + 1 for row in rows):
+        return WRITE_QUOTED
+    if all(not row[-1] for row in rows):
+        return "Each row ends in a delimiter that the header lacks: remove it, or add one to the header."
+    return "Each row has one cell more than the header: name the first column, too, if these are names of rows."
 
 
 @contextmanager

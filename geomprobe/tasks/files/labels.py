@@ -23,6 +23,7 @@ MANY_CLASSES = 20
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+TRUTH = ("true", "false")
 MARKS = ("-", "?")
 MISSING = (*MARKS, "N/A", "n/a", "#N/A", "None", "null", "NULL", "nan", "NaN", "<NA>", r"\N")
 """What writers put where there is no label; as the label of a row it means none, unless other classes are like it."""
@@ -160,27 +161,28 @@ def _checked_word(column: LabelColumn, i: int, word: str) -> str:
 
 
 def _one_type(columns: Mapping[str, LabelColumn], cells: Mapping[str, list[Any]]) -> None:
-    """Refuse truth values among others, and typed numbers among words; make truth values words."""
-    found: dict[str, tuple[str, str, Any]] = {}
+    """Refuse truth values among others, and typed numbers among words; make truth values the words true and false."""
+    found: dict[str, str] = {}
+    name = next(iter(columns.values())).name
     for split, column in columns.items():
         for i, value in enumerate(cells[split]):
             raw = column.cells[i]
             if value is None or value in MISSING:
                 continue
-            typed = "word" if isinstance(value, str) else "truth value" if isinstance(value, bool) else "number"
-            if typed == "number" and isinstance(raw, str):
-                continue  # a number written as text fits both numbers and words
-            if typed not in found:
-                found[typed] = column.place(i), column.name, raw
+            kind = "word" if isinstance(value, str) else "truth value" if isinstance(value, bool) else "number"
+            if isinstance(raw, str) and (kind == "number" or value.lower() in TRUTH):
+                continue  # as text, a number or a truth value is also a word
+            if kind not in found:
+                found[kind] = f"{kind} {_cut(raw)} ({column.place(i)})"
     if len(found) > 1 and not _declared(columns):
-        cell = [f"{kind} {_cut(raw)} ({place})" for kind, (place, _, raw) in found.items()]
-        (_, name, _), *_ = found.values()
         raise InputError(
-            f"Column {name!r} mixes types: {'; '.join(cell)}.",
+            f"Column {name!r} mixes types: {'; '.join(found.values())}.",
             "Give all labels one type, or choose another column: --label",
         )
+    present = (value for part in cells.values() for value in part if value is not None and value not in MISSING)
+    truth = all(str(value).lower() in TRUTH for value in present)
     for part in cells.values():
-        part[:] = [str(value).lower() if isinstance(value, bool) else value for value in part]
+        part[:] = [str(v).lower() if isinstance(v, bool) or (truth and str(v).lower() in TRUTH) else v for v in part]
 
 
 def _declared(columns: Mapping[str, LabelColumn]) -> tuple[str, ...]:
@@ -301,11 +303,12 @@ def _classes(
     folded = Counter(v.casefold() for v in different if isinstance(v, str))
     if same := [name for name, count in folded.items() if count > 1]:
         notes.append(f"classes that differ in upper and lower case only: {listed(same, 5)}")
-    spelled = {str(c).strip() for col in columns.values() for c in col.cells if isinstance(c, str)}
-    if len(twice := {s for s in spelled if NUMBER.fullmatch(s)}) > len(different) and all(
-        isinstance(v, int) for v in different
-    ):
-        notes.append(f"some numbers are written in two ways and are one class: {listed(sorted(twice), 6)}")
+    spelled: dict[float, set[str]] = {}
+    for word in {cell.strip() for each in columns.values() for cell in each.cells if isinstance(cell, str)}:
+        if NUMBER.fullmatch(word):
+            spelled.setdefault(float(word), set()).add(word)
+    if twice := [words for words in spelled.values() if len(words) > 1]:
+        notes.append(f"numbers written in two ways are one class: {listed(sorted(twice[0]), 4)}")
     _check_splits(columns, kept, notes)
     return classes
 

@@ -269,8 +269,11 @@ def _json_values(path: Path, text: str) -> tuple[list[Any], list[int]]:
             value, end = decoder.raw_decode(text, place)
         except json.JSONDecodeError as error:
             raise InputError(f"{path}, line {error.lineno}, is not JSON: {error.msg}.") from None
-        except (ValueError, RecursionError) as error:  # a name twice, a number of over 4,300 digits, or too deep
-            raise InputError(f"{path}, line {line}, cannot be read: {str(error)[:200]}.") from None
+        except RecursionError:
+            raise InputError(f"{path}, line {line}, cannot be read: lists or objects nested too deep.") from None
+        except ValueError as error:  # a name that occurs twice, or Python's limit on the digits of a number
+            reason = "a number of over 4,300 digits" if "digits" in str(error) else str(error)
+            raise InputError(f"{path}, line {line}, cannot be read: {reason}.") from None
         values.append(value)
         lines.append(line)
         place = SPACE.match(text, end).end()  # type: ignore[union-attr]
