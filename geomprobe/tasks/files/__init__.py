@@ -161,16 +161,16 @@ def _whole(
             if text and value is not None
         ]
         prefix = f"{name}: " if name else ""
+        why = [f"{count} labelled {cell}" for cell, count in labels.missing[name].most_common(4) if cell]
         if left_out := len(texts) - len(whole):
-            why = [f"{count} labelled {cell}" for cell, count in labels.missing[name].most_common(4) if cell]
             why += [f"{texts.count(False)} without text"] if False in texts and why else []
             detail = f" ({', '.join(why)})" if why else ""
             notes.append(f"{prefix}{left_out} rows without text or label left out{detail}")
         if not whole:
-            split = f" of the {name} split" if name else ""
+            split = {"train": " of the training split", "validation": " of the scored split"}.get(name, "")
             named = [*columns.text, *filter(None, [columns.label])]
             raise InputError(
-                f"{where}: no row{split} has both text and label ({listed(named)}).",
+                f"{where}: no row{split} has both text and label ({listed(named)}){': ' * bool(why)}{', '.join(why)}.",
                 "Choose other columns (--text, --label) or another split (--split).",
             )
         kept[name] = rows.take(whole)

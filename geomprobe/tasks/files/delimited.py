@@ -153,7 +153,9 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
     rows: list[list[str]] = []
     starts: list[int] = []
     blank, last, folded, swallowed = 0, 0, False, None
-    reader = csv.reader((line + end for line in lines), delimiter=delimiter, strict=True)
+    # The csv module ends a row at a carriage return, and until Python 3.13 writes one without quotes: it is hidden.
+    hidden = _hidden_return(lines) if end != "\r" else "\r"
+    reader = csv.reader((_hide(line, end, hidden) + end for line in lines), delimiter=delimiter, strict=True)
     try:
         with _cells_of_any_length():
             for row in reader:
@@ -168,11 +170,26 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
                     if delimiter == "\t" and len(row) > 1 and swallowed is None:
                         inside = range(start + 1, last)
                         swallowed = next((n for n in inside if lines[n - 1].count("\t") == len(row) - 1), None)
-                rows.append(row)
+                rows.append([cell.replace(hidden, "\r") for cell in row])
                 starts.append(start)
     except csv.Error as error:
         return Reading(rows, starts, problem=_csv_problem(str(error), last + 1, reader.line_num))
     return _checked(Reading(rows, starts, blank, folded, swallowed), delimiter)
+
+
+def _hidden_return(lines: list[str]) -> str:
+    """Return a character that no line holds, or a carriage return where none needs to be hidden."""
+    if not any("\r" in line for line in lines):
+        return "\r"
+    held = set().union(*lines)
+    return next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in held)
+
+
+def _hide(line: str, end: str, hidden: str) -> str:
+    """Return a line with its carriage returns replaced, except one that makes a line end of its own with `end`."""
+    if hidden == "\r" or "\r" not in line:
+        return line
+    return line[:-1].replace("\r", hidden) + line[-1] if end == "\n" else line.replace("\r", hidden)
 
 
 def _checked(reading: Reading, delimiter: str) -> Reading:

@@ -113,7 +113,7 @@ def read_labels(columns: Mapping[str, LabelColumn], kind: str) -> Labels:
     if kind == "regression" or (kind == "auto" and fraction):
         scores: Values = {s: [None if v is None else float(v) for v in part] for s, part in kept.items()}
         return Labels("regression", scores, (), missing, tuple(notes))
-    if real_words and numbers:
+    if real_words and any(not isinstance(v, str) for v in present):
         kept = {s: [None if v is None else _name(v) for v in part] for s, part in kept.items()}
         notes.append("the classes are words and numbers")
     classes = _classes(columns, kept, kind, notes)

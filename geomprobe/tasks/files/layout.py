@@ -197,7 +197,9 @@ def _shards(files: Sequence[str], split: str, where: str) -> list[str]:
     numbered = [match for match in map(SHARD.fullmatch, stems) if match]
     complete = [int(match["number"]) for match in numbered] == list(range(len(found)))
     if numbered and (not complete or {int(match["count"]) for match in numbered} != {len(found)}):
-        raise InputError(f"{where}: the shards of the {split} split are not complete: {listed(found, 6)}.")
+        raise InputError(
+            f"{where}: the shards of the {split} split are not complete: {listed(found, 6)}.", "Add the others."
+        )
     if len(found) > 1 and not numbered and [int(s) if s.isdecimal() else -1 for s in stems] != list(range(len(found))):
         raise InputError(
             f"{where} holds {len(found)} files for the {split} split: {listed(found, 6)}.",
