@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import html
 import json
 
 import numpy as np
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from geomprobe.cli.analyze import analyze
 from geomprobe.cli.compare import compare
 from geomprobe.cli.errors import guard
+from geomprobe.cli.report import report
 from geomprobe.inference import intervals
 from geomprobe.results import read_results
 
@@ -25,6 +28,7 @@ def app():
     app = typer.Typer()
     app.command()(guard(analyze))
     app.command()(guard(compare))
+    app.command()(guard(report))
     return app
 
 
@@ -99,6 +103,41 @@ def test_scores_with_nan_of_pairs(app, model_folder, tmp_path):
         assert row["ci_low"] < row["value"] < row["ci_high"], metric
 
 
+def test_what_was_read_is_said_and_recorded(app, model_folder, tmp_path):
+    frame = rows().assign(gold=[("good", "bad", "-", "so-so")[i % 4] for i in range(80)])
+    frame.loc[5, "said"] = '"the cat'
+    frame[["said", "gold"]].to_csv(tmp_path / "my.tsv", index=False, sep="\t", quoting=csv.QUOTE_NONE, quotechar="'")
+    options = ["--task", "my.tsv", "--text", "said", "--label", "gold", "--out", "r"]
+    done = run(app, "analyze", model_folder("bert"), *options)
+    assert done.exit_code == 0, done.output
+    said = [
+        "task my (my.tsv): text 'said'; label 'gold' (classification, 3 classes: bad, good, so-so); ids by row number; "
+        "60 rows",
+        "quotes read as text: as quotes, the quote at line 7 never closes",
+        "20 rows without text or label left out (20 labelled '-')",
+    ]
+    assert all(each in done.stderr for each in said)
+    entry = read_results(tmp_path / "r").run["tasks"][0]
+    assert (entry["rows"] + entry["train_rows"], entry["source"]) == (60, "my.tsv")
+    assert run(app, "report", "r", "--html").exit_code == 0
+    page = html.unescape((tmp_path / "r" / "report.html").read_text())
+    assert all(any(each in note for note in entry["notes"]) and each in page for each in said[1:])
+
+
+def test_paths_with_commas_and_tasks_of_one_name(app, model_folder, tmp_path):
+    for name in ("a, b/t.csv", "c/t.csv"):
+        (tmp_path / name).parent.mkdir()
+        rows(20).to_csv(tmp_path / name, index=False)
+    columns = ["--text", "said", "--label", "mood"]
+    done = run(
+        app, "analyze", model_folder("bert"), "--task", "a, b/t.csv", "--task", "c/t.csv", *columns, "--out", "r"
+    )
+    assert done.exit_code == 0, done.output
+    assert [entry["name"] for entry in read_results(tmp_path / "r").run["tasks"]] == ["a, b-t", "c-t"]
+    done = run(app, "analyze", model_folder("bert"), "--task", "c/t.csv,./c/t.csv", *columns)
+    assert (done.exit_code, "are the same file" in done.output) == (2, True)
+
+
 STRANGE = ["", "Grüße 猫", "🙂", "cat " * 10_000, "\u202eabc", "the cat"]
 STRANGE += [f"{text} {i}" for i in range(10) for text in STRANGE[1:]]
 
@@ -126,6 +165,8 @@ def test_awkward_rows_are_measured(app, model_folder, tmp_path, frame, status):
         (["--text", "said", "--label", "mood", "--id", "key"], 3, "'7' occurs more than once"),
         (["--text", "said", "--label", "mood", "--kind", "regression"], 3, "not numbers"),
         (["--text", "said", "--label", "mood", "--positive", "good"], 2, "for pairs"),
+        (["--text", "said", "--label", "said"], 2, "as the text and as the label"),
+        (["--text", "said", "--label", "mood", "--split", "dev"], 3, "has no splits"),
     ],
 )
 def test_what_is_refused(app, model_folder, tmp_path, options, code, said):
@@ -168,3 +209,16 @@ def test_differences_of_wording_and_meaning_have_verdicts(app, model_folder, tmp
         row = found.loc[(metric, "raw")]
         assert row["verdict"] not in (intervals.NO_INTERVAL, intervals.FEW_SEEDS), metric
         assert row["ci_low"] <= row["diff"] <= row["ci_high"], metric
+
+
+def test_two_readings_end_in_exit_3_and_an_option_settles_it(app, model_folder, tmp_path):
+    (tmp_path / "my.tsv").write_text("text\tlabel\n" + "".join(f'"the cat {i}"\t{i % 2}\n' for i in range(20)))
+    done = run(app, "analyze", model_folder("bert"), "--task", "my.tsv")
+    assert (done.exit_code, "--no-quotes" in done.output, (tmp_path / "runs").exists()) == (3, True, False)
+    assert run(app, "analyze", model_folder("bert"), "--task", "my.tsv", "--quotes", "--out", "r").exit_code == 0
+    assert "quotes read as quotes, as asked" in read_results(tmp_path / "r").run["tasks"][0]["notes"]
+
+
+def test_options_of_files_need_a_file(app, model_folder):
+    done = run(app, "analyze", model_folder("bert"), "--task", "controlled", "--split", "test")
+    assert (done.exit_code, "--task FILE" in done.output) == (2, True)

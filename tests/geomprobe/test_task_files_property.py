@@ -94,12 +94,12 @@ def delimited(columns, missing, *, delimiter=",", end="\n", quoting=csv.QUOTE_MI
 def unquoted(columns, missing, delimiter="\t"):
     """Return lines of cells with nothing quoted, as many tools write TSV; None where even its bytes cannot be told.
 
-    A line break next to a quote or a delimiter can give the very bytes of another table, and one at the very end
-    of the file is a blank line.
+    Two of quotes, delimiters and line breaks in texts can give the very bytes of another table, and a break at the very
+    end of the file is a blank line.
     """
     cells = [str(cell) for column in columns.values() for cell in column]
-    broken = any("\n" in cell or "\r" in cell for cell in cells)
-    if broken and any(mark in cell for cell in cells for mark in ('"', delimiter)):
+    held = [any(mark in cell for cell in cells for mark in marks) for marks in ('"', delimiter, "\r\n")]
+    if sum(held) > 1:
         return None
     rows = [[str(missing or "") if v is None else str(v) for v in row] for row in zip(*columns.values(), strict=True)]
     return None if rows[-1][-1].endswith("\n") else "".join(delimiter.join(r) + "\n" for r in [list(columns), *rows])

@@ -181,7 +181,7 @@ def _hidden_return(lines: list[str]) -> str:
     """Return a character that no line holds, or a carriage return where none needs to be hidden."""
     if not any("\r" in line for line in lines):
         return "\r"
-    held = set().union(*lines)
+    held = set("".join(lines))
     return next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in held)
 
 
