@@ -46,6 +46,8 @@ def test_minus_one_as_a_class_of_its_own(tmp_path):
     assert read(tmp_path, [-1, 1, -1, 1]).label_names == ("-1", "1")
     assert read(tmp_path, [-2, -1, 0, 1]).label_names == ("-2", "-1", "0", "1")
     assert read(tmp_path, [-1.0, -0.5, 0.5]).validation.labels.tolist() == [-1, -0.5, 0.5]
+    words = read(tmp_path, ["yes", "no", -1, "no"])
+    assert (words.label_names, len(words.validation)) == (("no", "yes"), 3)
     three = read(tmp_path, [-1, 0, 1])
     assert three.label_names == ("0", "1")
     assert any("taken for 'no label'" in note for note in three.notes)

@@ -232,6 +232,11 @@ def test_columns_with_commas_and_blanks_and_twice(tmp_path):
         load_file(path, text=["a"], label="a")
 
 
+def test_a_kind_that_is_none(tmp_path):
+    with pytest.raises(UsageError, match="Unknown kind 'scores'"):
+        load_file(put(tmp_path, "t.csv") / "t.csv", kind="scores")
+
+
 def test_errors_hold_few_names(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(",".join(f"{'long' * 50} {i}" for i in range(5000)) + "\n" + ",".join("1" * 5000) + "\n")

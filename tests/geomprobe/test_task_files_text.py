@@ -113,6 +113,8 @@ def test_texts_are_read_as_written(tmp_path, name, content, texts):
         ("t.jsonl", '{"text": "Grüße"}'.encode("latin-1"), "not UTF-8: line 1"),
         ("t.txt", "only one", "one line only"),
         ("t.csv", "text,label\n", "no rows"),
+        ("t.csv", "text\na, b\nc\n", "line 2 has 2 cells, the header 1"),
+        ("t.csv", "a text,1\nanother,0\n", "which column holds the text"),
         ("t.csv", "", "is empty"),
         ("t.csv", "\n\n", "is empty"),
         ("t.csv", "text,text,label\na,b,1\n", "2 columns called 'text'"),

@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 
-from geomprobe.common import InputError, UsageError
+from geomprobe.common import InputError, UsageError, unknown_name
 from geomprobe.tasks.base import Split, Task
 from geomprobe.tasks.files.columns import LABEL_NAMES, Columns, Rows, choose_columns, read_rows
-from geomprobe.tasks.files.labels import Labels, read_labels
+from geomprobe.tasks.files.labels import NUMBER, Labels, read_labels
 from geomprobe.tasks.files.layout import open_sources, roles_of
 from geomprobe.tasks.files.tables import format_of, listed
 
@@ -26,6 +26,7 @@ __all__ = ["is_file_task", "load_file"]
 VALIDATION_SHARE = 0.25
 MIN_TO_SPLIT = 40  # rows below which a single file is not split: every row is then looked at, and no probe is fitted
 NO_LABEL = "none"
+KINDS = ("auto", "classification", "regression")
 
 
 def is_file_task(name: str) -> bool:
@@ -90,6 +91,8 @@ def load_file(
     UsageError
         Options that contradict each other.
     """
+    if kind not in KINDS:
+        raise unknown_name("kind", kind, list(KINDS))
     sources = open_sources(path, split, quotes)
     columns = choose_columns(next(iter(sources.tables.values())), Columns(tuple(text), label, row_id, split_column))
     notes = list(sources.notes)
@@ -176,6 +179,8 @@ def _whole(
         kept[name] = rows.take(whole)
         values[name] = [labels.values[name][i] for i in whole]  # type: ignore[misc]
         empty = sum(not text.strip() for text in (*kept[name].first, *kept[name].second) if text is not None)
+        if all(NUMBER.fullmatch(text) for text in kept[name].first if text is not None):
+            notes.append(f"{prefix}every text is a number")
         if empty:
             notes.append(f"{prefix}{empty} empty texts kept")
     return kept, values

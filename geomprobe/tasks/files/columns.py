@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.tasks.files.labels import LabelColumn
+from geomprobe.tasks.files.labels import NUMBER, LabelColumn
 from geomprobe.tasks.files.tables import Table, listed
 
 TEXT_NAMES = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("text1", "text2"), ("sentence",), ("text",))
@@ -74,9 +74,10 @@ def choose_columns(table: Table, asked: Columns) -> Columns:
     text = tuple(name for given in asked.text for name in _split_name(given, there))
     text = text or next((names for names in TEXT_NAMES if set(names) <= there), ())
     if not text:
+        headless = "The first line must name the columns; else: " if any(map(NUMBER.fullmatch, table.names)) else ""
         raise InputError(
             f"{table.where}: which column holds the text?",
-            f"--text COLUMN; columns there: {listed(table.names)}",
+            f"{headless}--text COLUMN; columns there: {listed(table.names)}",
         )
     if len(text) > 2:
         raise UsageError("A task has one text column, or two for pairs.")
@@ -100,7 +101,9 @@ def choose_columns(table: Table, asked: Columns) -> Columns:
 
 def _split_name(given: str, there: set[str]) -> list[str]:
     """Return the columns that a word of --text means: one, which may hold a comma, or two with a comma between."""
-    return [given] if given.strip() in there or "," not in given else given.split(",")
+    if given.strip() in there or "," not in given:
+        return [given]
+    return [name for name in given.split(",") if name.strip()]
 
 
 def _checked(name: str, table: Table) -> str:

@@ -224,6 +224,8 @@ def _csv_problem(said: str, start: int, line: int) -> str:
 def _advice(reading: Reading, width: int) -> str:
     """Return what probably happened to a file whose rows do not fit its header."""
     rows = reading.rows[1:]
+    if width == 1:
+        return "Quote the texts, or write them without a header to a .txt file, a text a line."
     if any(len(row) != width + 1 for row in rows):
         return WRITE_QUOTED
     if all(not row[-1] for row in rows):

@@ -99,6 +99,7 @@ def read_labels(columns: Mapping[str, LabelColumn], kind: str) -> Labels:
     words = [v for part in cells.values() for v in part if isinstance(v, str)]
     no_label = _missing_words(columns, numbers, words)
     real_words = [word for word in words if word not in no_label]
+    numbers = [number for number in numbers if number not in no_label]
     if numbers and real_words:
         _check_mixture(columns, cells, no_label, numbers, real_words, kind)
     if real_words and kind == "regression":
@@ -215,14 +216,16 @@ def _named(columns: Mapping[str, LabelColumn], cells: dict[str, list[Any]], note
 
 
 def _missing_words(columns: Mapping[str, LabelColumn], numbers: Sequence[Any], words: Sequence[str]) -> set[Any]:
-    """Return the words that mean no label, and where classes have declared names the negative numbers."""
+    """Return the cells that mean no label: words, and −1 among words, or negative numbers of declared classes."""
     different = set(words)
     if names := _declared(columns):
         return {n for n in numbers if n < 0} | {word for word in different if word in MISSING and word not in names}
     if numbers and all(word.lower() in MISSING_AMONG_NUMBERS for word in different):
         return different
-    found = {word for word in different if word in MISSING}
+    found: set[Any] = {word for word in different if word in MISSING}
     others = different - found
+    if others and set(numbers) == {-1}:
+        different, found, numbers = different | {"-1"}, found | {-1, "-1"}, ()
     if others and all(not any(c.isalnum() for c in word) for word in others):
         found -= set(MARKS)  # classes of punctuation, such as + and -
     if found and not numbers and len(different - found) == 1:
