@@ -146,15 +146,20 @@ class GridOptions:
         from geomprobe.tasks import is_file_task, load_file, unique_names
 
         columns: dict[str, Any] = {"text": self.text, "label": self.label, "row_id": self.row_id, "split": self.split}
-        columns |= {"kind": self.kind, "positive": self.positive, "quotes": self.quotes}
-        given = {key: value for key, value in columns.items() if value not in (None, [], "", "auto")}
+        columns |= {
+            "kind": None if self.kind == "auto" else self.kind,
+            "positive": self.positive,
+            "quotes": self.quotes,
+        }
+        given = {key: value for key, value in columns.items() if value not in (None, [], "")}
         files = [name for name in self.task_names if is_file_task(name)]
         if given and not files:
             raise UsageError(
                 "--text, --label, --id, --split, --quotes, --kind and --positive describe tasks of your own.",
                 "Add --task FILE.",
             )
-        loaded = unique_names({name: load_file(name, **given) for name in files}) if files else {}
+        built_in = [name for name in self.task_names if name not in files]
+        loaded = unique_names({name: load_file(name, **given) for name in files}, built_in)
         return [loaded.get(name, name) for name in self.task_names]
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ def is_file_task(name: str) -> bool:
     return name.partition(":")[0] not in task_names() and _means_a_file(name)
 
 
-def unique_names(tasks: Mapping[str, Task]) -> dict[str, Task]:
+def unique_names(tasks: Mapping[str, Task], taken: Sequence[str] = ()) -> dict[str, Task]:
     """Return tasks by path, each with a name of its own.
 
-    Tasks that would have the same name get their folders' names before it, and one that has a built-in name gets
-    "own-" before it.
+    Tasks of the same name get the names of their folders before it, and a task whose name is taken by a built-in one
+    gets "own-" before it.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def unique_names(tasks: Mapping[str, Task]) -> dict[str, Task]:
         raise UsageError(f"A task is given twice: {' and '.join(twice[:2])} are the same file.")
     named: dict[str, Task] = {}
     for path, task in tasks.items():
-        name = f"own-{task.name}" if task.name in task_names() else task.name
+        name = f"own-{task.name}" if task.name in taken else task.name
         alike = [other for other in tasks if tasks[other].name == task.name and other != path]
         folders = places[path].parent.parts
         for depth in range(1, len(folders) + 1):

@@ -215,8 +215,8 @@ def test_two_readings_end_in_exit_3_and_an_option_settles_it(app, model_folder, 
     (tmp_path / "my.tsv").write_text("text\tlabel\n" + "".join(f'"the cat {i}"\t{i % 2}\n' for i in range(20)))
     done = run(app, "analyze", model_folder("bert"), "--task", "my.tsv")
     assert (done.exit_code, "--no-quotes" in done.output, (tmp_path / "runs").exists()) == (3, True, False)
-    assert run(app, "analyze", model_folder("bert"), "--task", "my.tsv", "--quotes", "--out", "r").exit_code == 0
-    assert "quotes read as quotes, as asked" in read_results(tmp_path / "r").run["tasks"][0]["notes"]
+    assert run(app, "analyze", model_folder("bert"), "--task", "my.tsv", "--no-quotes", "--out", "r").exit_code == 0
+    assert "quotes read as text, as asked" in read_results(tmp_path / "r").run["tasks"][0]["notes"]
 
 
 def test_options_of_files_need_a_file(app, model_folder):

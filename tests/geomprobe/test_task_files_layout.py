@@ -208,8 +208,9 @@ def test_an_existing_path_wins_over_the_hub(tmp_path, monkeypatch):
 def test_tasks_of_one_name_are_named_by_their_folders(tmp_path):
     put(tmp_path, "a/t.csv", "b/t.csv", "b/sst2.csv", "x/a/t.csv")
     paths = [str(tmp_path / name) for name in ("a/t.csv", "b/t.csv", "b/sst2.csv")]
-    named = unique_names({path: load_file(path) for path in paths})
+    named = unique_names({path: load_file(path) for path in paths}, ["sst2"])
     assert [task.name for task in named.values()] == ["a-t", "b-t", "own-sst2"]
+    assert [task.name for task in unique_names({paths[2]: load_file(paths[2])}).values()] == ["sst2"]
     paths = [str(tmp_path / name) for name in ("a/t.csv", "x/a/t.csv")]
     deeper = unique_names({path: load_file(path) for path in paths})
     assert [task.name for task in deeper.values()] == [f"{tmp_path.name}-a-t", "x-a-t"]
