@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geomprobe import inference
-from geomprobe.common import UsageError, unknown_name
+from geomprobe import definitions, inference
+from geomprobe.common import InputError, UsageError, unknown_name
 from geomprobe.inference import Difference, intervals, probe_tests
 from geomprobe.inference.margins import Margin, margin
 from geomprobe.metrics import sample_size
@@ -477,11 +477,22 @@ def joined(first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str]) -> li
     return list(kept.to_dict("records"))
 
 
-def family(metric: str) -> str:
-    """Return the family of claims that a metric belongs to: the registry's, or the kind of probe."""
-    if metric in REGISTRY:
-        return REGISTRY[metric].family
-    return "semantic" if metric.startswith("sts") else metric.split("_")[0]
+def families_of(metrics: Iterable[str]) -> list[str]:
+    """Return the family of claims of each metric, as its record declares it.
+
+    Raises
+    ------
+    InputError
+        A metric has no record: what it is to be adjusted with is not known.
+    """
+    known, names = definitions.families(), list(metrics)
+    if unknown := sorted(set(names) - set(known)):
+        raise InputError(
+            f"No family of claims is declared for {', '.join(map(repr, unknown[:3]))}"
+            f"{f' and {len(unknown) - 3} more' if len(unknown) > 3 else ''}, so p-values cannot be adjusted.",
+            "geomprobe ls metrics lists what can be compared; results of another version are to be analysed anew.",
+        )
+    return [known[name] for name in names]
 
 
 def decided(
@@ -493,11 +504,7 @@ def decided(
     margins: Mapping[str, Margin] | None,
     seeds: int | None = None,
 ) -> pd.DataFrame:
-    """Return the comparison table: p-values adjusted within families, equivalence, detectable difference, verdict.
-
-    A family holds the claims about the metrics of one kind over all tasks, layers, poolings and views. Both the
-    p-values of "no difference" and those of equivalence (p_tost) are adjusted by Holm within it.
-    """
+    """Return the comparison table: equivalence, detectable difference, and what `adjusted` adds."""
     rows = []
     for row, one in zip(pairs, found, strict=True):
         metric, value = str(row["metric"]), float(row["value_a"])
@@ -523,23 +530,41 @@ def decided(
                 "ci_high": one.high,
                 "ci_method": one.method,
                 "p": one.p,
-                "family": family(metric),
                 "margin": size,
                 "p_tost": p_tost,
                 "mdd": intervals.detectable(one.se, one.dof) if one.se is not None else np.nan,
                 "n": row.get("n_a", row.get("n", pd.NA)),
             }
         )
-    frame = table(rows, COMPARISON_COLUMNS)
-    families = frame["family"].to_numpy()
+    return adjusted(table(rows, COMPARISON_COLUMNS), seeds=seeds)
+
+
+def adjusted(frame: pd.DataFrame, *, seeds: int | None = None, equivalence: bool = True) -> pd.DataFrame:
+    """Return a comparison table with families, adjusted p-values and verdicts.
+
+    A family holds the claims about the metrics of one kind over all tasks, layers, poolings and views. Both the
+    p-values of "no difference" and those of equivalence (p_tost) are adjusted by Holm within it.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns of `results.COMPARISON_COLUMNS` of one comparison: p and p_tost as the tests give them.
+    seeds : int, optional
+        Seeds of the smaller group, for claims about objectives.
+    equivalence : bool
+        False where p_tost is adjusted already, and rows were added that have none.
+    """
+    families = np.array(families_of(frame["metric"]))
     # a copy, for without missing values it is the column itself, and p is not to be adjusted in place
     p_values = {c: frame[c].to_numpy(float, na_value=np.nan, copy=True) for c in ("p", "p_tost")}
     for name in dict.fromkeys(families):
-        for p in p_values.values():
-            p[families == name] = intervals.holm(p[families == name])
+        for column, p in p_values.items():
+            if column == "p" or equivalence:
+                p[families == name] = intervals.holm(p[families == name])
     numbers = zip(frame["diff"].to_numpy(float, na_value=np.nan), p_values["p"], p_values["p_tost"], strict=True)
     verdicts = [intervals.verdict(diff, p, p_tost, seeds=seeds) for diff, p, p_tost in numbers]
     frame = frame.assign(
+        family=families,
         verdict=verdicts,
         p_holm=pd.array(p_values["p"]).astype("Float64"),
         p_tost=pd.array(p_values["p_tost"]).astype("Float64"),

@@ -16,13 +16,12 @@ import numpy as np
 import pandas as pd
 
 import geomprobe
-from geomprobe import inference, metrics, paper, probes, provenance, similarities, trained_pooling
+from geomprobe import definitions, inference, metrics, paper, probes, provenance, similarities, trained_pooling
 from geomprobe.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
 from geomprobe.embedding import Cell, EmbeddingGrid, embed_grid, limited, resolve_layers, tokenize
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.metrics import sample_size
-from geomprobe.metrics.similarity import DEFINITIONS as SIMILARITY_DEFINITIONS
 from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.semantic import labelled_rows, pair_features
 from geomprobe.protocols import STRICT, Protocol, Published
@@ -54,7 +53,7 @@ CELL_COLUMNS = {
 SIZE_DRAWS = 5
 RAREFIED = ("effective_rank", "rankme", "participation_ratio")
 """Metrics whose rarefaction curve is kept; the others that grow with the rows follow one of these."""
-CELLS = "4"
+CELLS = "5"
 """Raised where a change of the code changes numbers within a version, so that cells of before are not found."""
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
 
@@ -209,7 +208,7 @@ def analyze(
         curves=tables["curves"],
         examples=tables["examples"],
         influences=tables["influences"],
-        definitions=definitions(used, protocol),
+        definitions=definitions.of_results(used, protocol),
         run=run,
         training={name: log for name, (_, log) in runs.items() if log},
         similarities=alike,
@@ -762,15 +761,6 @@ def unique_names(encoders: Sequence[Encoder]) -> dict[int, str]:
             name, number = f"{full} ({number})", number + 1
         names[id(encoder)] = name
     return names
-
-
-def definitions(used: Sequence[str], protocol: Protocol) -> dict[str, Any]:
-    """Return the definitions of the metrics that occur, from the registry and the probes."""
-    known = metrics.definitions() | probes.DEFINITIONS | trained_pooling.DEFINITIONS
-    known |= sample_size.DEFINITIONS | SIMILARITY_DEFINITIONS
-    if protocol.published:
-        known |= paper.definitions(known, used)
-    return {name: known[name] for name in used if name in known}
 
 
 def pooling_entry(name: str, tasks: Sequence[Task], protocol: Protocol, seed: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +32,11 @@ SCORE_EDGES = (1, 2, 3, 4)  # STS-B scores become five classes for alignment and
 BLOCK = 1024
 NO_TRAIN = "the task has no train split"
 
+_TOP = (
+    "mean over 3 folds of the validation rows of the accuracy for the most frequent {0} of a row ({1} of at least 5 "
+    "rows); scaled on all rows, logistic regression by saga, C = 1, 500 iterations"
+)
+_TOP_SKILL = "(accuracy − majority) / (1 − majority), majority: share of the most frequent {0}"
 FORMULAS = {
     "effective_rank": "exp H(σ/Σσ), σ the singular values of the centred matrix",
     "spectral_entropy": "H(p)/log min(N, D), p = σ²/Σσ², σ the singular values of the centred matrix",
@@ -42,50 +47,62 @@ FORMULAS = {
     "class_distance_within": "mean ‖z_i−z_j‖ over all pairs of rows of one class, pooled over classes",
     "class_distance_between": "mean ‖z_i−z_j‖ over all pairs of rows of two classes",
     "class_distance_ratio": "class_distance_within / class_distance_between",
-    "lexical_top_token_accuracy": "mean over 3 folds of the validation rows of the accuracy for the most frequent "
-    "token of a row (special tokens left out, tokens of at least 5 rows); scaled on all rows, "
-    "logistic regression by saga, C = 1, 500 iterations",
-    "semantic_accuracy": "mean over 5 folds of the validation rows of the accuracy for the label; same probe",
+    "lexical_top_token_accuracy": _TOP.format("token", "special tokens left out, tokens"),
+    "lexical_top_token_skill": _TOP_SKILL.format("token"),
+    "lexical_top_word_accuracy": _TOP.format("word", "words"),
+    "lexical_top_word_skill": _TOP_SKILL.format("word"),
+    "semantic_accuracy": "mean over 5 folds of the validation rows of the accuracy for the label; "
+    "scaled on all rows, logistic regression by saga, C = 1, 500 iterations",
     "semantic_macro_f1": "mean over the same 5 folds of the unweighted mean of F1 over classes",
+    "semantic_skill": "(accuracy − majority) / (1 − majority), majority: share of the most frequent label",
     "sts_probe_spearman": "Spearman correlation of the score with the predictions of ridge regression (penalty 1) in 5 "
     "folds of the validation rows, scaled on all rows",
     "semantic_lexical_balance": "task probe / token probe: semantic_accuracy (STS-B: sts_probe_spearman) / "
-    "lexical_top_token_accuracy",
-    "semantic_lexical_skill_gap": "semantic_skill (STS-B: sts_probe_spearman) − lexical_top_token_skill",
-    "lexical_top_token_skill": "(accuracy − majority) / (1 − majority), majority: share of the most frequent token",
-    "semantic_skill": "(accuracy − majority) / (1 − majority), majority: share of the most frequent label",
+    "lexical_top_token_accuracy (token_target=word: lexical_top_word_accuracy)",
+    "semantic_lexical_skill_gap": "semantic_skill (STS-B: sts_probe_spearman) − lexical_top_token_skill "
+    "(token_target=word: lexical_top_word_skill)",
 }
-DIRECTIONS = {
-    "class_distance_within": "larger: rows of a class lie further apart",
-    "class_distance_between": "larger: rows of two classes lie further apart",
-    "class_distance_ratio": "smaller: classes are more compact against their distance",
-    "semantic_lexical_balance": "higher: the label is read better against the wording",
-    "semantic_lexical_skill_gap": "higher: the label is read better against the wording",
+SOURCE = "arXiv 2606.05173 (2026), its analysis code"
+_COSINE = "rotation and scale of the vectors"
+_AFFINE = "rotation, shift and scale of the vectors, up to the regularisation"
+_WORDING = "higher: more of the wording is linearly readable"
+_BALANCE = "higher: the label is read better against the wording"
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    name: {
+        "name": name,
+        "family": family,
+        "formula": FORMULAS[name],
+        "range": range_,
+        "direction": direction,
+        "invariances": invariances,
+        "source": SOURCE,
+    }
+    for name, family, range_, direction, invariances in (
+        ("class_distance_within", "hypersphere", "[0, 2]", "larger: rows of a class lie further apart", _COSINE),
+        ("class_distance_between", "hypersphere", "[0, 2]", "larger: rows of two classes lie further apart", _COSINE),
+        ("class_distance_ratio", "hypersphere", "[0, ∞)", "smaller: classes are more compact", _COSINE),
+        ("lexical_top_token_accuracy", "lexical", "[0, 1]", _WORDING, _AFFINE),
+        ("lexical_top_token_skill", "lexical", "(−∞, 1], 0 for the most frequent token", _WORDING, _AFFINE),
+        ("semantic_lexical_balance", "lexical", "(−∞, ∞)", _BALANCE, _AFFINE),
+        ("semantic_lexical_skill_gap", "lexical", "(−∞, ∞)", _BALANCE, _AFFINE),
+    )
 }
+"""Metrics that only this analysis has; the others of FORMULAS share name and family with a metric of the registry or
+of the probes."""
 
 
-def definitions(known: dict[str, Any], used: Sequence[str]) -> dict[str, Any]:
+def definitions(known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
     """Return the definitions of the metrics of this module that occur, with the formulas of this module.
 
     Parameters
     ----------
-    known : dict
-        Definitions of the registry and the probes, by metric.
-    used : sequence of str
+    known : mapping
+        Definitions of every metric, by name.
+    used : iterable of str
     """
-    source = "arXiv 2606.05173 (2026), its analysis code"
-    found = {}
-    for name in used:
-        if name in FORMULAS:
-            entry = known.get(
-                name, {"name": name, "range": "", "direction": DIRECTIONS.get(name, ""), "invariances": ""}
-            )
-            found[name] = entry | {
-                "formula": FORMULAS[name],
-                "source": source,
-                "definitions": {DEFINITION: FORMULAS[name]},
-            }
-    return found
+    own = [name for name in used if name in FORMULAS]
+    formulas = {name: {"formula": FORMULAS[name], "definitions": {DEFINITION: FORMULAS[name]}} for name in own}
+    return {name: known[name] | formulas[name] | {"source": SOURCE} for name in own}
 
 
 # ---- geometry --------------------------------------------------------------------------------------------------------
@@ -496,11 +513,16 @@ def _scored(sheet: Sheet, stem: str, y: np.ndarray, probed: Probed, clusters: np
         sheet.add(f"{stem}_skill", skill, len(y), by_cluster / (room or 1.0))
 
 
+def _token_stem(choices: Published) -> str:
+    """Return what the names of the token probe's numbers begin with: they say whether it names tokens or words."""
+    return f"lexical_top_{choices.token_target}"
+
+
 def _token_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
-    train = None
+    stem, train = _token_stem(choices), None
     if choices.probe_rows == "train":
         if rows.train is None:
-            sheet.missing("lexical_top_token_accuracy", len(rows.targets), NO_TRAIN)
+            sheet.missing(f"{stem}_accuracy", len(rows.targets), NO_TRAIN)
             return
         Z, targets = rows.train[:2]
         keep = frequent(targets)
@@ -510,10 +532,10 @@ def _token_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Publis
         use = frequent(rows.targets)
     y = rows.targets[use]
     if len(np.unique(y if train is None else train[1])) < 2 or not len(y):
-        sheet.missing("lexical_top_token_accuracy", len(y), "fewer than two tokens lead at least five rows")
+        sheet.missing(f"{stem}_accuracy", len(y), f"fewer than two {choices.token_target}s lead at least five rows")
         return
     probed = _probed(rows.Z[use], y, train, TOKEN_FOLDS, choices, seed)
-    _scored(sheet, "lexical_top_token", y, probed, clusters[use], choices)
+    _scored(sheet, stem, y, probed, clusters[use], choices)
 
 
 def _task_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
@@ -544,7 +566,7 @@ def _balance(sheet: Sheet, choices: Published) -> None:
     forms += [("semantic_lexical_skill_gap", "skill")] if choices.score == "skill" else []
     for metric, score in forms:
         task = sheet.moved.get("sts_probe_spearman") or sheet.moved.get(f"semantic_{score}")
-        token = sheet.moved.get(f"lexical_top_token_{score}")
+        token = sheet.moved.get(f"{_token_stem(choices)}_{score}")
         if task is None or token is None or (score == "accuracy" and token[0] == 0):
             continue
         (s, moved_s), (t, moved_t) = task, token

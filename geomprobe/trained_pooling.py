@@ -49,6 +49,7 @@ MIN_OCCURRENCES = 20
 DEFINITIONS = {
     "trained_pooling_loss": {
         "name": "trained_pooling_loss",
+        "family": "pooling",
         "formula": "loss of the linear probe trained with the pooling, on the slice of train that stopped it: "
         "cross-entropy in nats, or squared error over the variance of the score; mean over seeds. "
         "Control mean: mean pooling with a probe trained alike",

@@ -248,25 +248,23 @@ def with_gap(frame: pd.DataFrame) -> pd.DataFrame:
     """Add the difference of the skills of the task probe and of the lexical probe to a table of comparisons.
 
     The influences of the two probes are not kept on the same rows, so the standard error is bounded by the sum of both
-    (Cauchy-Schwarz): the interval is conservative. p-values are adjusted over tasks and poolings.
+    (Cauchy-Schwarz): the interval is conservative. It joins the family of its record, whose p-values of "no
+    difference" are adjusted anew; it has no margin, so those of equivalence stay.
     """
-    added = []
+    frames = []
     for _, part in frame.groupby(["a", "b", "level"], sort=False):
         lines = []
         for task in dict.fromkeys(part["task"]):
             for pooling in POOLINGS:
                 here = part[(part["task"] == task) & (part["pooling"] == pooling)]
                 task_probe = _first(here, ("semantic_skill", "sts_probe_spearman"))
-                lexical = _first(here, ("lexical_word_content_skill", "lexical_top_token_skill"))
+                lexical = _first(here, ("lexical_word_content_skill", "lexical_top_word_skill"))
                 if task_probe is not None and lexical is not None:
                     lines.append(_gap(task_probe, lexical))
-        p = np.array([line["p"] for line in lines], float)
-        adjusted = intervals.holm(p) if len(p) else p
-        for line, p_holm in zip(lines, adjusted, strict=True):
-            line["p_holm"] = p_holm
-            line["verdict"] = intervals.verdict(line["diff"], p_holm, None)
-        added += lines
-    return table(pd.concat([frame, table(added, COMPARISON_COLUMNS)]), COMPARISON_COLUMNS) if added else frame
+        both = table(pd.concat([part, table(lines, COMPARISON_COLUMNS)]), COMPARISON_COLUMNS)
+        few = part["verdict"].eq(intervals.FEW_SEEDS).any()
+        frames.append(comparison.adjusted(both, seeds=0 if few else None, equivalence=False))
+    return table(pd.concat(frames), COMPARISON_COLUMNS) if frames else frame
 
 
 def _first(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any] | None:
@@ -281,7 +279,7 @@ def _first(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any] | None:
 def _gap(task_probe: dict[str, Any], lexical: dict[str, Any]) -> dict[str, Any]:
     """Return the comparison of (task probe − lexical probe) from those of its parts."""
     line = {key: task_probe[key] for key in ("a", "b", "level", "task", "layer", "pooling")}
-    line |= {"view": GAP[1], "metric": GAP[0], "family": "balance", "n": min(task_probe["n"], lexical["n"])}
+    line |= {"view": GAP[1], "metric": GAP[0], "n": min(task_probe["n"], lexical["n"])}
     line |= {key: task_probe[key] - lexical[key] for key in ("value_a", "value_b", "diff")}
     if task_probe["se"] is None or lexical["se"] is None:
         whose = task_probe if task_probe["se"] is None else lexical
@@ -393,8 +391,10 @@ def one_switch(
         numbers = ((skills[claim.name], "raw"),)
     elif switch.choice in ("uniformity_rows", "centre") and claim.name != "uniformity":
         return None  # of these claims only uniformity is a function of directions
-    elif switch.choice == "token_target" and claim.name not in ("lexical", "balance"):
-        return None
+    elif switch.choice == "token_target":
+        if claim.name not in ("lexical", "balance"):
+            return None
+        numbers = (("lexical_top_word_accuracy", "raw"),) if claim.name == "lexical" else numbers
     elif switch.choice == "centre":
         numbers = (("uniformity", "centred"),)
     source = sources.get(source_of(switch))

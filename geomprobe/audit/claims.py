@@ -82,7 +82,7 @@ CLAIMS = (
     Claim(
         "lexical", "B holds less lexical information", "lower", "mean", TOKEN_PROBE,
         (("lexical_top_token_accuracy", "raw"),),
-        (("lexical_word_content_accuracy", "raw"), ("lexical_top_token_accuracy", "raw")), None,
+        (("lexical_word_content_accuracy", "raw"), ("lexical_top_word_accuracy", "raw")), None,
         "Published: accuracy for the most frequent token of a row. Corrected: which one of 100 words of middle "
         "frequency a sentence holds, fitted on train; the most frequent word where a task is too small for that.",
     ),

@@ -31,10 +31,9 @@ def _rows(kind: str) -> list[dict[str, str]]:
 
         return [{"task": name} for name in task_names()]
     if kind == "metrics":
-        from geomprobe import metrics, probes
+        from geomprobe.definitions import every_metric
 
-        known = metrics.definitions() | probes.DEFINITIONS
-        return [{"metric": name, "formula": d["formula"], "source": d["source"]} for name, d in known.items()]
+        return [_metric(name, entry) for name, entry in every_metric().items()]
     if kind == "poolings":
         from geomprobe.pooling import POOLINGS
 
@@ -43,6 +42,13 @@ def _rows(kind: str) -> list[dict[str, str]]:
     if kind == "objectives":
         return [{"objective": name, "about": about} for name, about in config.OBJECTIVES.items()]
     return [{"preset": name, "about": _preset(config.load_config(name))} for name in config.preset_names()]
+
+
+def _metric(name: str, entry: dict[str, Any]) -> dict[str, str]:
+    """Return what the list says of a metric; `definitions` names those beside the formula shown."""
+    others = [each for each, formula in entry.get("definitions", {}).items() if formula != entry["formula"]]
+    shown = {key: entry[key] for key in ("family", "formula", "source")}
+    return {"metric": name, **shown, "definitions": ", ".join(others)}
 
 
 def _preset(config: Any) -> str:

@@ -1,4 +1,4 @@
-"""What each probe metric means: formula, range, direction, invariances, source; it travels with the results."""
+"""What each probe metric means: family, formula, range, direction, invariances, source; it travels with the results."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ _UP = "higher: more of the label is linearly readable"
 _LEXICAL = "higher: more of the wording is linearly readable"
 
 
-def _entry(name: str, formula: str, range_: str, direction: str, invariances: str, source: str) -> dict[str, str]:
+def _entry(
+    name: str, family: str, formula: str, range_: str, direction: str, invariances: str, source: str
+) -> dict[str, str]:
     return {
         "name": name,
+        "family": family,
         "formula": formula,
         "range": range_,
         "direction": direction,
@@ -22,6 +25,7 @@ def _entry(name: str, formula: str, range_: str, direction: str, invariances: st
 _ENTRIES: tuple[dict[str, str], ...] = (
     _entry(
         "semantic_accuracy",
+        "semantic",
         "share of validation rows whose label a logistic regression predicts; fitted on train, standardised features, "
         "C in {0.001, 0.01, 0.1, 1}, past 512 features a tenth of these, by log loss in 3 folds; pairs as "
         "[u; v; |u−v|; u∗v]",
@@ -32,6 +36,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_macro_f1",
+        "semantic",
         "unweighted mean over classes of F1 of the same predictions",
         "[0, 1]",
         _UP,
@@ -40,6 +45,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_mcc",
+        "semantic",
         "Matthews correlation of the same predictions with the labels",
         "[−1, 1], 0 for guessing",
         _UP,
@@ -48,6 +54,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_skill",
+        "semantic",
         "(accuracy − majority) / (1 − majority), majority: accuracy of the most frequent train class",
         "(−∞, 1], 0 for the majority class",
         _UP,
@@ -56,6 +63,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_log_loss",
+        "semantic",
         "mean over validation rows of −log2 p(label), in bits",
         "[0, ∞)",
         "lower: the label is read with more certainty",
@@ -64,6 +72,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_usable_bits",
+        "semantic",
         "log loss of the train class shares − log loss of the probe, both on validation rows, in bits",
         "(−∞, H(Y)]; negative where the probe is worse than the class shares",
         _UP,
@@ -72,6 +81,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_usable_share",
+        "semantic",
         "usable bits / log loss of the train class shares",
         "(−∞, 1]",
         _UP,
@@ -80,6 +90,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_selectivity",
+        "semantic",
         "accuracy − accuracy of a probe with the same C on a control task: every word type has a class drawn at "
         "random by the class shares and a row has that of its rarest word",
         "[−1, 1]",
@@ -89,6 +100,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_conditional_bits",
+        "semantic",
         "I(Y; Z | BoW): log loss of a probe on the log odds of a bag-of-words probe − log loss of a probe on these and "
         "the vectors, on validation rows, in bits; the bag-of-words probe is fitted on one half of train, the two "
         "others on the other half",
@@ -99,6 +111,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_code_length",
+        "semantic",
         "bits per train row to send the labels given the vectors: blocks that end at 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, "
         "6.25, 12.5, 25, 50, 100 % of the rows, each coded by a probe fitted on those before",
         "[0, ∞)",
@@ -108,6 +121,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "semantic_compression",
+        "semantic",
         "log2(number of classes) / code length per row",
         "(0, ∞), 1 for no regularity",
         "higher: the label is read with fewer rows and more certainty",
@@ -116,6 +130,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "partial_spearman_gold",
+        "lexical",
         "partial Spearman correlation of cos(u, v) with the score (or with the label, 1: the same) given word overlap "
         "(Jaccard)",
         "[−1, 1]",
@@ -125,6 +140,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "partial_spearman_overlap",
+        "lexical",
         "partial Spearman correlation of cos(u, v) with word overlap (Jaccard) given the score or label",
         "[−1, 1]",
         "higher: similarity follows wording beyond meaning",
@@ -133,6 +149,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "sts_probe_spearman",
+        "semantic",
         "Spearman correlation of the score with a ridge regression on [u; v; |u−v|; u∗v]; fitted on train, "
         "penalty in {1, 10, 100, 1000} by R² in 3 folds",
         "[−1, 1]",
@@ -142,6 +159,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "sts_probe_pearson",
+        "semantic",
         "Pearson correlation of the same predictions",
         "[−1, 1]",
         _UP,
@@ -150,6 +168,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "sts_cosine_spearman",
+        "semantic",
         "Spearman correlation of the score with cos(u, v); nothing is fitted",
         "[−1, 1]",
         "higher: similarity of vectors follows similarity of meaning",
@@ -158,6 +177,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "sts_cosine_pearson",
+        "semantic",
         "Pearson correlation of the score with cos(u, v)",
         "[−1, 1]",
         "higher: similarity of vectors follows similarity of meaning",
@@ -166,6 +186,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "lexical_word_content_accuracy",
+        "lexical",
         "accuracy of telling which of K mid-frequency words (in at least 5 and at most 2 % of the train sentences, the "
         "K = 100 most frequent of these) a sentence holds, by linear discriminant analysis; sentences with exactly one",
         "[0, 1]",
@@ -175,6 +196,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "lexical_word_content_skill",
+        "lexical",
         "(accuracy − majority) / (1 − majority) of the word-content probe",
         "(−∞, 1]",
         _LEXICAL,
@@ -182,24 +204,27 @@ _ENTRIES: tuple[dict[str, str], ...] = (
         "Conneau et al. 2018; Wilks 2011",
     ),
     _entry(
-        "lexical_top_token_accuracy",
+        "lexical_top_word_accuracy",
+        "lexical",
         "accuracy of predicting the most frequent word of the sentence (the first on ties), the 100 most frequent "
         "classes with at least 5 train sentences, by linear discriminant analysis",
         "[0, 1]",
         _LEXICAL,
         _AFFINE,
-        "arXiv 2606.05173 (there cross-validated on validation)",
+        "arXiv 2606.05173, with words in place of its tokens (there cross-validated on validation)",
     ),
     _entry(
-        "lexical_top_token_skill",
-        "(accuracy − majority) / (1 − majority) of the top-token probe",
+        "lexical_top_word_skill",
+        "lexical",
+        "(accuracy − majority) / (1 − majority) of the top-word probe",
         "(−∞, 1]",
         _LEXICAL,
         _AFFINE,
-        "arXiv 2606.05173; Wilks 2011",
+        "arXiv 2606.05173, with words in place of its tokens; Wilks 2011",
     ),
     _entry(
         "lexical_bow_r2",
+        "lexical",
         "R² (targets weighted by variance) of a ridge regression from the vector to the counts of the 300 words that "
         "occur in most train sentences",
         "(−∞, 1]",
@@ -209,6 +234,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "lexical_length_spearman",
+        "lexical",
         "Spearman correlation of the number of words with a ridge regression from the vector to log(1 + number)",
         "[−1, 1]",
         "higher: sentence length is linearly readable",
@@ -217,6 +243,7 @@ _ENTRIES: tuple[dict[str, str], ...] = (
     ),
     _entry(
         "lexical_overlap_spearman",
+        "lexical",
         "Spearman correlation of the word overlap of a pair (Jaccard) with a ridge regression on [u; v; |u−v|; u∗v]",
         "[−1, 1]",
         _LEXICAL,
@@ -237,6 +264,7 @@ _SHARES = {
 _ENTRIES += tuple(
     _entry(
         f"{effect}_share",
+        "lexical",
         f"variance component of {effect.replace('_', ' × ')} ({what}) / sum of all seven components; three-way random-"
         "effects analysis of variance of the vectors within each block of the crossed design, both sums over blocks; "
         "interval over families",
@@ -250,6 +278,7 @@ _ENTRIES += tuple(
 _ENTRIES += (
     _entry(
         "triplet_accuracy",
+        "lexical",
         "share of triplets in which cos(anchor, same meaning in other words) > cos(anchor, other meaning of the same "
         "words), both others in the same frame; ties count a half",
         "[0, 1], 0.5 by chance, 0 for a bag of words",
@@ -259,6 +288,7 @@ _ENTRIES += (
     ),
     _entry(
         "triplet_margin",
+        "lexical",
         "mean over the same triplets of cos(anchor, same meaning in other words) − cos(anchor, other meaning of the "
         "same words)",
         "[−2, 2], negative for a bag of words",

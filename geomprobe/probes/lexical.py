@@ -62,7 +62,7 @@ class Targets:
     train_index: np.ndarray
     held_out_index: np.ndarray
     word_content: Labelled
-    top_token: Labelled
+    top_word: Labelled
     counts: tuple[np.ndarray, np.ndarray]
     lengths: tuple[np.ndarray, np.ndarray]
     length_features: tuple[np.ndarray, np.ndarray]
@@ -178,7 +178,7 @@ def _rows(
     train, held_out = vectors
     for metric, labelled in (
         ("lexical_word_content", target.word_content),
-        ("lexical_top_token", target.top_token),
+        ("lexical_top_word", target.top_word),
     ):
         size: dict[str, Any] = {"n": len(labelled.held_out), "d": d, "seed": seed}
         if not labelled.enough:

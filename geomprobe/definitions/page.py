@@ -1,14 +1,19 @@
-"""The definitions page, written from the registry: `python -m geomprobe.metrics.page > docs/definitions.md`."""
+"""The definitions page, written from the records: `python -m geomprobe.definitions.page > docs/definitions.md`."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from geomprobe import paper
+from geomprobe.definitions import FAMILIES, every_metric
 from geomprobe.metrics.cloud import EXACT_ROWS, SAMPLED_PAIRS, VIEWS
-from geomprobe.metrics.registry import REGISTRY, Metric
-from geomprobe.metrics.similarity import RSA_ROWS, SIMILARITIES, Similarity
+from geomprobe.metrics.registry import REGISTRY
+from geomprobe.metrics.similarity import RSA_ROWS
 
 INTRODUCTION = f"""# Definitions
 
-Written from the registry by `python -m geomprobe.metrics.page`; do not edit by hand.
+Every metric that can occur in results, by family (p-values are adjusted within a family, see
+[inference](inference.md)). Written from the records by `python -m geomprobe.definitions.page`; do not edit by hand.
 
 Rows x_i, i = 1…N, in D dimensions; x̄ their mean; Σ = (1/N) Σ (x_i−x̄)(x_i−x̄)ᵀ with eigenvalues λ_1 ≥ λ_2 ≥ …, of
 which min(N−1, D) are kept (min(N, D) where the matrix is not centred); σ_k = √λ_k; z_i = x_i/‖x_i‖; H(p) = −Σ p log p
@@ -42,46 +47,52 @@ No value is ever a silent NaN: where there is none, `status` says so and `note` 
 ## Views
 """
 
+SIMILARITY = (
+    "`geomprobe.metrics.similarity.similarity(x, y)`, with 95 % intervals for the expected value at this number of "
+    "rows ([inference](inference.md)), and a null distribution from random orders of y's rows. "
+    f"RSA reads a seeded sample of at most {RSA_ROWS:,} rows."
+)
+
 
 def definitions_page() -> str:
     """Return the page as Markdown."""
     lines = [INTRODUCTION, *(f"- **{name}**: {what}" for name, what in VIEWS.items())]
-    for family in dict.fromkeys(metric.family for metric in REGISTRY.values()):
-        lines += ["", f"## {family.capitalize()}"]
-        for metric in REGISTRY.values():
-            if metric.family == family:
-                lines += _metric(metric)
-    lines += ["", "## Similarity of two encoders or layers", ""]
-    lines += [
-        "`geomprobe.metrics.similarity.similarity(x, y)`, with 95 % intervals for the expected value at this number of "
-        "rows ([inference](inference.md)), and a null distribution from random orders of y's rows. "
-        f"RSA reads a seeded sample of at most {RSA_ROWS:,} rows.",
-    ]
-    for similarity in SIMILARITIES.values():
-        lines += _similarity(similarity)
+    entries = every_metric()
+    for family, about in FAMILIES.items():
+        lines += ["", f"## {family.capitalize()}", "", f"{about[0].upper()}{about[1:]}."]
+        if family == "similarity":
+            lines += ["", SIMILARITY]
+        for name, entry in entries.items():
+            if entry["family"] == family:
+                lines += _metric(name, entry)
     return "\n".join(lines) + "\n"
 
 
-def _metric(metric: Metric) -> list[str]:
-    lines = ["", f"### {metric.name}", "", metric.formula, ""]
-    lines += _contract(metric.range, metric.direction, metric.invariances, metric.source)
-    lines += [f"- needs: {metric.needs}", f"- views: {', '.join(metric.views)}"]
-    if not metric.default_views:
+def _metric(name: str, entry: dict[str, Any]) -> list[str]:
+    paper_only = name in paper.DEFINITIONS
+    lines = ["", f"### {name}", "", entry["formula"], ""]
+    lines += _contract(entry)
+    if "needs" in entry:
+        lines += [f"- needs: {entry['needs']}", f"- views: {', '.join(entry['views'])}"]
+    if name in REGISTRY and not REGISTRY[name].default_views:
         lines += ["- only where asked for by name"]
-    return lines + [f"- definition `{metric.name}:{name}`: {note}" for name, note in metric.variant_notes.items()]
+    variants = REGISTRY[name].variant_notes if name in REGISTRY else {}
+    lines += [f"- definition `{name}:{variant}`: {note}" for variant, note in variants.items()]
+    if paper_only:
+        lines += ["- under `--protocol paper` only"]
+    elif name in paper.FORMULAS:
+        lines += [f"- under `--protocol paper`: {paper.FORMULAS[name]}"]
+    return lines
 
 
-def _similarity(similarity: Similarity) -> list[str]:
-    lines = ["", f"### {similarity.name}", "", similarity.formula, ""]
-    return lines + _contract(similarity.range, similarity.direction, similarity.invariances, similarity.source)
-
-
-def _contract(range: str, direction: str, invariances: tuple[str, ...], source: str) -> list[str]:
+def _contract(entry: dict[str, Any]) -> list[str]:
+    unchanged = entry["invariances"]
+    unchanged = unchanged if isinstance(unchanged, str) else ", ".join(unchanged)
     return [
-        f"- range: {range}",
-        f"- {direction}",
-        f"- unchanged by: {', '.join(invariances) or 'nothing but row order'}",
-        f"- source: {source}",
+        f"- range: {entry['range']}",
+        f"- {entry['direction']}",
+        f"- unchanged by: {unchanged or 'nothing but row order'}",
+        f"- source: {entry['source']}",
     ]
 
 
