@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from geomprobe import earlier
 from geomprobe.common import InputError, atomic_path, hash_bytes, read_json, write_json, write_text
 
 SCHEMA_VERSION = 1
@@ -254,7 +255,7 @@ def read_results(folder: str | Path) -> Results:
     for model in (entry["name"] for entry in run.get("models", ())):
         if (log := folder / "training" / training_log(model)).is_file():
             training[model] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return Results(
+    results = Results(
         read_table(folder / "results.parquet", RESULT_COLUMNS),
         read_table(folder / "comparisons.parquet", COMPARISON_COLUMNS),
         read_table(folder / "curves.parquet", CURVE_COLUMNS),
@@ -267,3 +268,4 @@ def read_results(folder: str | Path) -> Results:
         # only where encoders were compared
         read_table(similarities, SIMILARITY_COLUMNS) if similarities.is_file() else table([], SIMILARITY_COLUMNS),
     )
+    return earlier.current(results)

@@ -15,9 +15,12 @@ from reports.formats import NAME_LIMIT, TEXT_LIMIT, clean, finite, short_names
 
 Row = dict[str, Any]
 NAMES = ("model", "task", "pooling", "view", "metric", "definition", "control", "a", "b", "curve", "probe")
-# Which part of the report a metric belongs to, by the first word of its name; all others are geometry.
-SEMANTIC = ("semantic", "sts")
-LEXICAL = ("lexical", "meaning", "words", "syntax", "triplet", "partial")
+# Which part of the report a family of metrics belongs to.
+PARTS = {
+    **dict.fromkeys(("spectrum", "hypersphere", "isotropy", "dimension", "pooling"), "geometry"),
+    "semantic": "semantic",
+    "lexical": "lexical",
+}
 POOLING_ORDER = ("mean", "max", "weighted", "attention", "cls", "last")
 METRIC_ORDER = (
     "uniformity", "uniformity_jensen", "uniformity_reference", "mean_cosine", "alignment", "class_alignment",
@@ -194,7 +197,12 @@ class Facts:
 
     def part(self, name: str) -> list[tuple[str, str]]:
         """Return the (metric, view) of one part: semantic, lexical or geometry."""
-        return [mv for mv in self.metrics if part_of(mv[0]) == name]
+        return [mv for mv in self.metrics if self.part_of(mv[0]) == name]
+
+    def part_of(self, metric: str) -> str:
+        """Return the part of the report that a metric belongs to, by the family in its definition."""
+        entry = self.definitions.get(metric)
+        return PARTS.get(entry.get("family"), "geometry") if isinstance(entry, dict) else "geometry"
 
     @cached_property
     def headline(self) -> list[tuple[str, str]]:
@@ -202,7 +210,8 @@ class Facts:
         wanted = [
             ("uniformity", "raw"), ("uniformity", "centred"), ("mean_cosine", "raw"), ("effective_rank", "raw"),
             ("alignment", "raw"), ("semantic_accuracy", ""), ("sts_cosine_spearman", ""), ("meaning_share", ""),
-            ("lexical_word_content_accuracy", ""), ("lexical_top_token_accuracy", ""),
+            ("lexical_word_content_accuracy", ""), ("lexical_top_word_accuracy", ""),
+            ("lexical_top_token_accuracy", ""),
         ]  # fmt: skip
         found = []
         for metric, view in wanted:
@@ -227,12 +236,6 @@ class Facts:
                 if not known:
                     seen[key] = entry
         return list(seen.values())
-
-
-def part_of(metric: str) -> str:
-    """Return the part of the report that a metric belongs to: semantic, lexical or geometry."""
-    first = metric.split("_")[0]
-    return "semantic" if first in SEMANTIC else "lexical" if first in LEXICAL else "geometry"
 
 
 def _place(name: str, order: Iterable[str]) -> int:

@@ -42,15 +42,19 @@ def downstream(facts: Facts) -> Section:
 
 
 WORDING = (
-    "lexical_word_content_skill", "lexical_bow_r2", "lexical_top_token_skill", "lexical_length_spearman",
-    "lexical_overlap_spearman", "lexical_word_content_accuracy", "lexical_top_token_accuracy",
+    "lexical_word_content_skill", "lexical_bow_r2", "lexical_top_word_skill", "lexical_top_token_skill",
+    "lexical_length_spearman", "lexical_overlap_spearman", "lexical_word_content_accuracy", "lexical_top_word_accuracy",
+    "lexical_top_token_accuracy",
 )  # fmt: skip
 BEYOND = (
     "semantic_skill", "semantic_usable_bits", "semantic_conditional_bits", "semantic_selectivity",
-    "partial_spearman_gold", "partial_spearman_overlap",
+    "partial_spearman_gold", "partial_spearman_overlap", "semantic_lexical_balance", "semantic_lexical_skill_gap",
 )  # fmt: skip
-CROSSED = ("meaning_share", "words_share", "syntax_share", "triplet_accuracy", "triplet_margin")
-"""What each part of the section shows first; the figures draw no more than six."""
+CROSSED = (
+    "meaning_share", "words_share", "syntax_share", "triplet_accuracy", "triplet_margin", "meaning_words_share",
+    "meaning_syntax_share", "words_syntax_share", "meaning_words_syntax_share",
+)  # fmt: skip
+"""What each part of the section holds, the first ones first; the figures draw no more than six."""
 
 
 def lexical(facts: Facts) -> Section:
@@ -64,7 +68,7 @@ def lexical(facts: Facts) -> Section:
             "lead": lead,
             "blocks": [text("No probe of wording was run.", "note")],
         }
-    crossed = [mv for mv in found if mv[0].split("_")[0] not in ("lexical", "partial")]
+    crossed = [mv for mv in found if mv[0] in CROSSED]
     beyond = [mv for mv in facts.metrics if mv[0] in BEYOND]
     wording = [mv for mv in found if mv not in crossed and mv not in beyond]
     parts = (

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from reports.facts import Facts, judgement, part_of
+from reports.facts import Facts, judgement
 from reports.formats import clean, words
 
 WORDS = {
@@ -51,7 +51,7 @@ def quality(facts: Facts, metric: str, code: str) -> str:
     good = {"higher": "higher", "larger": "higher", "lower": "lower", "smaller": "lower"}.get(
         direction(facts, metric).partition(":")[0]
     )
-    if part_of(metric) == "semantic" and code in ("higher", "lower") and good:
+    if facts.part_of(metric) == "semantic" and code in ("higher", "lower") and good:
         return "better" if good == code else "worse"
     return {"unclear": "no clear difference", "none": "no verdict"}.get(code, code)
 

@@ -247,6 +247,8 @@ def test_baselines_stand_beside_a_pair_and_are_no_side_of_it(make_results):
 def test_wording_meaning_and_the_crossed_design_stand_side_by_side(make_results):
     import pandas as pd
 
+    from geomprobe.definitions import every_metric
+
     results = make_results(**SMALL, intervals=True)
     names = ("semantic_conditional_bits", "meaning_share", "words_share", "triplet_accuracy", "partial_spearman_gold")
 
@@ -255,6 +257,7 @@ def test_wording_meaning_and_the_crossed_design_stand_side_by_side(make_results)
         return pd.concat([frame, *(like.assign(metric=name) for name in names)])
 
     results.results, results.comparisons = more(results.results), more(results.comparisons)
+    results.definitions |= {name: every_metric()[name] for name in names}
     results.results = pd.concat(
         [results.results, results.results[results.results["metric"] == "semantic_skill"].assign(control="control_task")]
     )
