@@ -438,7 +438,8 @@ def learned_tables(trained: Sequence[trained_pooling.TrainedPooling]) -> Tables:
     """Return what a pooling learned: its loss beside that of mean pooling, and its weights by position or token."""
     first = trained[0]
     losses = [each.loss for each in trained]
-    note = f"{first.n_train} rows fitted, {first.n_slice} rows to stop by; best epoch "
+    shared = ", which share sentences" if any(each.cut for each in trained) else ""
+    note = f"{first.n_train} rows fitted, {first.n_slice} rows to stop by{shared}; best epoch "
     note += ", ".join(f"{each.epochs} (seed {each.pooler.seed}: {each.loss:.4f})" for each in trained)
     row = {"metric": "trained_pooling_loss", "n": first.n_slice, "note": note}
     rows = [

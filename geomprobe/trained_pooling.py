@@ -31,9 +31,9 @@ from geomprobe.embedding import (
 from geomprobe.encoders import Encoder
 from geomprobe.pooling import TRAINABLE, Pooler
 from geomprobe.store import Store
-from geomprobe.tasks.base import Split, Task
+from geomprobe.tasks.base import Split, Task, sentence_groups
 
-VERSION = "1"  # part of the key under which results are kept: raised when the fitting changes
+VERSION = "2"  # part of the key under which results are kept: raised when the fitting changes
 MIN_ROWS = 40
 SLICE_SHARE = 0.1
 BATCH_ROWS = 128
@@ -77,6 +77,8 @@ class TrainedPooling:
         Passes until the best loss.
     n_train, n_slice : int
         Rows fitted on and rows of the slice.
+    cut : bool
+        Whether rows of the slice share sentences with rows fitted on: one group holds nearly all rows.
     learned : DataFrame
         Columns ``key`` (position from 0, or token), ``weight`` (its mean weight in units of the text's mean weight: 1
         is what mean pooling gives) and ``n`` (how many tokens the mean is over), for positions or tokens that occur at
@@ -90,6 +92,7 @@ class TrainedPooling:
     epochs: int
     n_train: int
     n_slice: int
+    cut: bool
     learned: pd.DataFrame
 
 
@@ -201,7 +204,7 @@ class TokenStates:
     ids: list[np.ndarray]
     sides: list[torch.Tensor]  # for each side of the rows: index of its text, (n_rows,) int64
     labels: np.ndarray
-    clusters: np.ndarray
+    groups: np.ndarray  # rows that share a sentence, directly or by a chain, have the same number
 
     def gather(self, texts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return padded states (batch, tokens, dim) and mask of the given texts."""
@@ -237,7 +240,7 @@ def _layers_in_memory(encoder: Encoder, split: Split, layers: Sequence[int]) -> 
                 rows.ids,
                 sides,
                 split.labels,
-                _clusters(sides, len(rows.ids)),
+                sentence_groups(split),
             )
 
 
@@ -266,31 +269,37 @@ def _collect(
     return flats
 
 
-def _clusters(sides: Sequence[torch.Tensor], n_texts: int) -> np.ndarray:
-    """Return the connected component of each row: rows that share a text, however far along, share a number."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def slice_rows(groups: np.ndarray, seed: int, share: float = SLICE_SHARE) -> np.ndarray:
+    """Return which rows stop the training: whole groups, about the given share of the rows.
 
-    first, second = sides[0].cpu().numpy(), sides[-1].cpu().numpy()
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(n_texts, n_texts))
-    return connected_components(links, directed=False)[1][first]
+    Parameters
+    ----------
+    groups : int64 ndarray of shape (n,)
+        Rows with the same number share a sentence (`tasks.base.sentence_groups`).
 
-
-def slice_rows(clusters: np.ndarray, seed: int, share: float = SLICE_SHARE) -> np.ndarray:
-    """Return a bool array: which rows stop the training; whole clusters, about the given share of the rows."""
-    wanted = max(1, round(share * len(clusters)))
-    chosen = np.zeros(len(clusters), bool)
-    order = np.random.default_rng(seed).permutation(len(clusters))
-    rows_of = pd.Series(np.arange(len(clusters))).groupby(clusters).indices
+    Returns
+    -------
+    bool ndarray of shape (n,)
+        Where every group is larger than the slice, one is cut: `cuts_a_group` tells.
+    """
+    wanted = max(1, round(share * len(groups)))
+    chosen = np.zeros(len(groups), bool)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    rows_of = pd.Series(np.arange(len(groups))).groupby(groups).indices
     for row in order:
-        members = rows_of[clusters[row]]
+        members = rows_of[groups[row]]
         if not chosen[row] and chosen.sum() + len(members) <= 1.5 * wanted:
             chosen[members] = True
         if chosen.sum() >= wanted:
             return chosen
-    if not chosen.any():  # one cluster holds nearly everything: it has to be cut
+    if not chosen.any():
         chosen[order[:wanted]] = True
     return chosen
+
+
+def cuts_a_group(groups: np.ndarray, chosen: np.ndarray) -> bool:
+    """Return whether a group of rows lies on both sides of the slice."""
+    return bool(np.intersect1d(groups[chosen], groups[~chosen]).size)
 
 
 # ---- fitting ---------------------------------------------------------------------------------------------------------
@@ -356,7 +365,7 @@ def _fit(
 ) -> list[TrainedPooling]:
     device = data.flat.device
     target, outputs = _target(data, task, device)
-    held_out = slice_rows(data.clusters, seed)
+    held_out = slice_rows(data.groups, seed)
     train_rows, slice_ = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     model = PooledProbes(
         names, seed, int(data.lengths.max()), outputs, len(data.sides) == 2, *_mean_and_spread(data, train_rows)
@@ -402,6 +411,7 @@ def _fit(
                 int(best_epoch[member]),
                 len(train_rows),
                 len(slice_),
+                cuts_a_group(data.groups, held_out),
                 learned_weights(data, pooler, encoder.tokenizer),
             )
         )
@@ -485,7 +495,7 @@ def learned_weights(data: TokenStates, pooler: Pooler, tokenizer: Any) -> pd.Dat
 
 def _pack(trained: TrainedPooling, encoder: Encoder) -> tuple[np.ndarray, dict[str, Any]]:
     assert trained.pooler.parameter is not None
-    numbers = {name: getattr(trained, name) for name in ("loss", "loss_mean", "epochs", "n_train", "n_slice")}
+    numbers = {name: getattr(trained, name) for name in ("loss", "loss_mean", "epochs", "n_train", "n_slice", "cut")}
     what = {"model": encoder.name, "model_hash": encoder.hash, "layer": trained.layer, "pooling": trained.pooler.name}
     learned = trained.learned.to_dict("list")
     return trained.pooler.parameter[None], {**what, "trained": numbers, "learned": learned}

@@ -55,8 +55,10 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of ids, texts and labels."""
-        return hash_bytes(*self.row_ids, "|", *self.first, "|", *(self.second or ()), "|", self.labels.tobytes())
+        """SHA-256 of ids, texts, labels and groups."""
+        groups = () if self.groups is None else ("|", self.groups.tobytes())
+        parts = (*self.row_ids, "|", *self.first, "|", *(self.second or ()), "|", self.labels.tobytes(), *groups)
+        return hash_bytes(*parts)
 
 
 @dataclass(frozen=True)

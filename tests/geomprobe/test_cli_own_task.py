@@ -194,7 +194,7 @@ def test_differences_of_wording_and_meaning_have_verdicts(app, model_folder, tmp
     assert done.exit_code == 0, done.output
     found = read_results(tmp_path / "r").comparisons.set_index(["metric", "view"])
     for metric in (
-        "lexical_top_token_accuracy",
+        "lexical_top_word_accuracy",
         "lexical_bow_r2",
         "lexical_length_spearman",
         "lexical_overlap_spearman",

@@ -352,7 +352,7 @@ def test_the_interval_of_a_paired_lexical_difference_covers():
         for z, z_held in zip(sides, held, strict=True):
             target = lexical_targets(task, 0)
             rows = lexical_rows(target, (z[target.train_index], z_held[target.held_out_index]), None, 0, words)
-            pair.append(next(r for r in rows if (r["metric"], r["control"]) == ("lexical_top_token_accuracy", None)))
+            pair.append(next(r for r in rows if (r["metric"], r["control"]) == ("lexical_top_word_accuracy", None)))
         moved = pair[1]["contributions"] - pair[0]["contributions"]
         found.append((pair[1]["value"] - pair[0]["value"], (moved**2).sum() ** 0.5))
     differences, errors = map(np.array, zip(*found, strict=True))

@@ -1,14 +1,17 @@
 """Trained poolings: they find what was planted, stop in time, repeat exactly, and leave validation rows alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from geomprobe.baselines import bag_of_words
 from geomprobe.common import InputError
 from geomprobe.embedding import embed_grid
+from geomprobe.paper import joined
 from geomprobe.store import Store
 from geomprobe.tasks.base import Split, Task
-from geomprobe.trained_pooling import slice_rows, train_poolers, why_untrainable
+from geomprobe.trained_pooling import _layers_in_memory, cuts_a_group, slice_rows, train_poolers, why_untrainable
 
 NOISE = [f"noise{i}" for i in range(60)]
 SIGNAL = ["yes", "no"]
@@ -136,16 +139,54 @@ def test_several_layers_of_a_transformer(model_folder):
 def test_the_slice_keeps_rows_that_share_a_text_together():
     rng = np.random.default_rng(0)
     for seed in range(20):
-        clusters = rng.integers(0, 60, 300)
-        chosen = slice_rows(clusters, seed)
+        groups = rng.integers(0, 60, 300)
+        chosen = slice_rows(groups, seed)
         assert 20 <= chosen.sum() <= 45
-        assert not set(clusters[chosen]) & set(clusters[~chosen])
-    assert slice_rows(np.zeros(50, int), 0).sum() == 5
+        assert not set(groups[chosen]) & set(groups[~chosen])
+        assert not cuts_a_group(groups, chosen)
+    one = np.zeros(50, int)
+    assert slice_rows(one, 0).sum() == 5
+    assert cuts_a_group(one, slice_rows(one, 0))
+
+
+def chains(n=200, length=4, seed=3):
+    """Pairs in chains: the second sentence of a pair is the first of the next; rows in random order."""
+    texts = by_word(n * (length + 1) // length, seed).first
+    starts = [chain * (length + 1) + i for chain in range(n // length) for i in range(length)]
+    pairs = [(texts[i], texts[i + 1]) for i in starts]
+    order = np.random.default_rng(seed).permutation(n)
+    first, second = zip(*(pairs[i] for i in order), strict=True)
+    return split("train", first, np.arange(n) % 2, second), order // length
+
+
+@pytest.mark.parametrize("pairs", ["separate", "joined"])
+def test_pairs_that_share_a_sentence_lie_on_one_side_of_the_slice(encoder, pairs):
+    rows, chain = chains()
+    task = task_of(rows)
+    task = joined(task) if pairs == "joined" else task
+    (data,) = _layers_in_memory(encoder, task.train, [0])
+    for seed in range(10):
+        chosen = slice_rows(data.groups, seed)
+        assert chosen.sum() == 20
+        assert not set(chain[chosen]) & set(chain[~chosen])
+    assert not train_poolers(encoder, task)[0, "attention"][0].cut
+
+
+@pytest.mark.parametrize("pairs", ["separate", "joined"])
+def test_pairs_that_all_hang_together_are_cut_and_it_is_said(encoder, pairs):
+    rows, _ = chains(length=200)
+    task = joined(task_of(rows)) if pairs == "joined" else task_of(rows)
+    assert train_poolers(encoder, task)[0, "attention"][0].cut
+
+
+def test_groups_are_part_of_what_a_split_is(encoder):
+    rows, chain = chains()
+    one = replace(rows, groups=chain)
+    assert one.fingerprint != rows.fingerprint != replace(rows, groups=chain[::-1].copy()).fingerprint
+    assert one.fingerprint == replace(rows, groups=chain.copy()).fingerprint
 
 
 def test_what_cannot_be_trained_on(encoder):
-    from dataclasses import replace
-
     few, rows = by_word(20), by_word(100)
     one = split("train", rows.first, np.zeros(100, np.int64))
     for train, reason in ((None, "no train split"), (few, "fewer than 40"), (one, "one label")):
