@@ -60,7 +60,8 @@ FORMULAS = {
     "semantic_lexical_balance": "task probe / token probe: semantic_accuracy (STS-B: sts_probe_spearman) / "
     "lexical_top_token_accuracy (token_target=word: lexical_top_word_accuracy)",
     "semantic_lexical_skill_gap": "semantic_skill (STS-B: sts_probe_spearman) − lexical_top_token_skill "
-    "(token_target=word: lexical_top_word_skill)",
+    "(token_target=word: lexical_top_word_skill; in the corrected column of an audit lexical_word_content_skill, or "
+    "lexical_top_word_skill where a task is too small)",
 }
 SOURCE = "arXiv 2606.05173 (2026), its analysis code"
 _COSINE = "rotation and scale of the vectors"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from geomprobe import comparison
+from geomprobe import comparison, definitions
 from geomprobe.audit import movement
 from geomprobe.audit.claims import CLAIMED, CLAIMS, GAP, SILENT, SOURCE, Claim, Number, overall, sentence, status
 from geomprobe.common import write_json
@@ -161,7 +161,9 @@ def audit_checkpoints(
                 numbers[place] = shift.on(aligned[place[1]][protocol.rows, protocol.pairs])
         return Measured(pd.concat(frames), numbers)
 
-    strict = Measured(with_gap(compared(strict_results, groups, grouped)), {})
+    strict_results.comparisons = with_gap(compared(strict_results, groups, grouped))
+    strict_results.definitions[GAP[0]] = definitions.every_metric()[GAP[0]]
+    strict = Measured(strict_results.comparisons, {})
     published = measured(paper, paper_results)
     for folder, results in (("strict", strict_results), ("paper", paper_results)):
         write_results(out / folder, results)
@@ -279,6 +281,7 @@ def _first(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any] | None:
 def _gap(task_probe: dict[str, Any], lexical: dict[str, Any]) -> dict[str, Any]:
     """Return the comparison of (task probe − lexical probe) from those of its parts."""
     line = {key: task_probe[key] for key in ("a", "b", "level", "task", "layer", "pooling")}
+    line |= {"definition": f"{task_probe['metric']} − {lexical['metric']}"}
     line |= {"view": GAP[1], "metric": GAP[0], "n": min(task_probe["n"], lexical["n"])}
     line |= {key: task_probe[key] - lexical[key] for key in ("value_a", "value_b", "diff")}
     if task_probe["se"] is None or lexical["se"] is None:

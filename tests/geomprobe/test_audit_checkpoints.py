@@ -13,6 +13,7 @@ from geomprobe.audit.checkpoints import SWITCHES, applies
 from geomprobe.audit.claims import CLAIMS, overall, status
 from geomprobe.cli.main import app
 from geomprobe.common import write_json
+from geomprobe.inference import intervals
 from geomprobe.results import read_results
 from reports.schema import view_schema
 
@@ -90,6 +91,17 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
     row = frame[(frame["metric"] == "effective_rank") & (frame["view"] == "raw") & (frame["pooling"] == "max")].iloc[0]
     line = spectrum["checkpoint"]
     assert (line["diff"], line["ci_low"], line["verdict"]) == (row["diff"], row["ci_low"], row["verdict"])
+    for family, part in frame.groupby("family"):  # the difference of skills is a claim of its family
+        expected = intervals.holm(part["p"].to_numpy(float, na_value=np.nan))
+        assert np.allclose(part["p_holm"].to_numpy(float, na_value=np.nan), expected, equal_nan=True), family
+    gap = frame[frame["metric"] == "semantic_lexical_skill_gap"]
+    assert set(gap["family"]) == {"lexical"}
+    assert set(gap["definition"]) <= {f"semantic_skill − lexical_{one}_skill" for one in ("word_content", "top_word")}
+    balance = document["claims"][3]["tasks"][0]["checkpoint"]
+    assert balance["verdict"] == gap[gap["pooling"] == "mean"].iloc[0]["verdict"]
+    switched = {s["name"]: s["metric"] for s in document["claims"][2]["tasks"][0]["switches"]}
+    words = {name for name, metric in switched.items() if metric.startswith("lexical_top_word")}
+    assert words == {"token_target=word"}
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the test extra")
     jsonschema.validate(json.loads((tmp_path / "audit" / "report.json").read_text(encoding="utf-8")), view_schema())
     lines = (tmp_path / "audit" / "claims.md").read_text(encoding="utf-8").splitlines()
