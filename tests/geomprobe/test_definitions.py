@@ -1,5 +1,6 @@
 """The records of the metrics: all that can occur in results, each in one family, and the pages that list them."""
 
+import importlib.util
 import json
 import re
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from geomprobe.baselines import bag_of_words
 from geomprobe.cli.main import app
 from geomprobe.common import InputError
-from geomprobe.comparison import add_comparisons
+from geomprobe.comparison import add_comparisons, adjusted
 from geomprobe.definitions import FAMILIES, UNTESTED, every_metric, families
 from geomprobe.definitions.page import definitions_page
 from geomprobe.grid import analyze
@@ -105,6 +106,20 @@ def test_p_values_are_adjusted_within_the_declared_family(analysed):
     crossed = compared[compared["metric"].isin(CROSSED)]
     assert len(crossed) == 7 * 2 + 2  # shares raw and centred, triplets
     assert set(crossed["family"]) == {"lexical"}
+
+
+def test_p_values_before_adjustment_come_back_from_what_a_folder_keeps(analysed):
+    """As docs/gallery/verdicts.py needs them, also where discordant examples decide."""
+    script = importlib.util.spec_from_file_location("verdicts", DOCS / "gallery" / "verdicts.py")
+    verdicts = importlib.util.module_from_spec(script)
+    script.loader.exec_module(verdicts)
+    results = analysed["strict"]
+    compared = results.comparisons
+    assert compared["ci_method"].str.contains("score interval").any()
+    again = adjusted(compared.assign(p_tost=verdicts.unadjusted(results, compared)))
+    pd.testing.assert_frame_equal(again, compared, rtol=1e-8, atol=1e-9)
+    with pytest.raises(SystemExit, match="cannot be adjusted anew"):
+        verdicts.unadjusted(results, compared.assign(margin=compared["margin"] * 1.5))
 
 
 def test_a_metric_without_a_record_is_refused_where_it_would_be_adjusted(analysed):
