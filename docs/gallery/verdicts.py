@@ -1,9 +1,9 @@
 """Make the verdicts of the kept comparisons anew, by the families of the code: `python docs/gallery/verdicts.py`.
 
 Everything comes from what the folders keep, and a second run changes nothing. p is kept. p_tost is kept adjusted, so it
-is made anew: from diff, se, margin and the degrees of freedom that the interval shows, or from the examples where a test
-of discordant examples decides. Adjusted within the families that the folder names, it must give what is kept. Pages are
-made by `geomprobe report` where the folder has curves; in others only names are replaced.
+is made anew: from diff, se, margin and the degrees of freedom that the interval shows, or from the examples where a
+test of discordant examples decides. Adjusted within the families that the folder names, it must give what is kept.
+Pages are made by `geomprobe report` where the folder has curves; in others only names are replaced.
 """
 
 from __future__ import annotations
