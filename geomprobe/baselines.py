@@ -101,13 +101,17 @@ def make_baseline(name: str, encoder: Encoder, texts: Sequence[str] = (), *, see
 
 
 def random_init(encoder: Encoder, *, seed: int = 0) -> Encoder:
-    """Return the encoder with weights drawn anew by its own architecture's rule."""
+    """Return the encoder with weights drawn anew by its own architecture's rule, of the modules after it as well."""
     state = torch.random.get_rng_state()
     try:
         torch.manual_seed(seed)
         if isinstance(encoder.model, WordTable):
             raise InputError(f"{encoder.name} has no architecture to initialise.")
         model = type(encoder.model)(copy.deepcopy(encoder.model.config))
+        head = copy.deepcopy(encoder.head)
+        for step in head.modules() if head is not None else ():
+            if isinstance(step, nn.Linear | nn.LayerNorm | nn.PReLU):
+                step.reset_parameters()
     finally:
         torch.random.set_rng_state(state)
     model.to(device=encoder.device, dtype=encoder.dtype).eval()
@@ -116,6 +120,7 @@ def random_init(encoder: Encoder, *, seed: int = 0) -> Encoder:
         name=f"random-init of {encoder.name}",
         taken="baseline",
         model=model,
+        head=head,
         pooling=None,
         notes=[*encoder.notes, f"{BASELINES['random-init']}, seed {seed}"],
     )

@@ -288,14 +288,17 @@ class Side:
 def copies(run: Mapping[str, Any]) -> set[tuple[str, str]]:
     """Return the (task, pooling) whose vectors are another's by definition: they would count evidence twice.
 
-    Untrained, `weighted` equals `mean` bit for bit.
+    Untrained, `weighted` equals `mean` bit for bit, and so does `model` where no model declares more.
     """
     entries = {entry["name"]: entry for entry in run.get("poolings", ())}
-    if "mean" not in entries or "weighted" not in entries:
+    if "mean" not in entries:
         return set()
     tasks = [entry["name"] for entry in run.get("tasks", ())]
+    own = {(task, "model") for task in tasks if entries.get("model", {}).get("equals") == "mean"}
+    if "weighted" not in entries:
+        return own
     untrained = tasks if entries["weighted"]["trained"] is False else entries["weighted"].get("untrained_on", {})
-    return {(task, "weighted") for task in untrained}
+    return own | {(task, "weighted") for task in untrained}
 
 
 def check_rows(sides: Sequence[Side]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 
 from geomprobe.common import InputError, UsageError, hash_bytes
 from geomprobe.encoders import Encoder, load_encoder
+from geomprobe.encoders.prompts import with_prompts
+from geomprobe.encoders.sentence_transformers import MEASURE
 from geomprobe.pooling import Pooler, make_pooler, pool
 from geomprobe.ranks import ALONE, Ranks
 from geomprobe.store import Store
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from geomprobe.moments import Moments
 
 Cell = tuple[int, str]  # layer, pooling
+OTHERS = "Other poolings (--pool mean) measure the token states of its transformer."
 Progress = Callable[[int, int], None]
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens per batch; others take OTHER_BATCH_TOKENS
@@ -109,10 +113,7 @@ def limited(encoder: Encoder, max_length: int | None) -> Encoder:
         return encoder
     if not 1 <= max_length <= encoder.max_length:
         raise UsageError(f"max_length {max_length} is not between 1 and the {encoder.max_length} of {encoder.name}.")
-    shorter = dataclasses.replace(encoder, max_length=max_length)
-    if "hash" in encoder.__dict__:
-        shorter.__dict__["hash"] = encoder.hash
-    return shorter
+    return dataclasses.replace(encoder, max_length=max_length)
 
 
 def token_budget(encoder: Encoder) -> int:
@@ -235,11 +236,64 @@ def make_cells(
     """
     widths = layer_widths(encoder)
     cells = {}
-    for layer in resolve_layers(encoder, layers):
-        for name in dict.fromkeys(poolings):
+    wanted = resolve_layers(encoder, layers)
+    for layer, name in product(wanted, dict.fromkeys(poolings)):
+        if has_cell(encoder, layer, name):
             given = (poolers or {}).get((layer, name))
             cells[layer, name] = given or make_pooler(name, widths[layer], seed=seed)
+        elif encoder.n_layers not in wanted:
+            raise UsageError(
+                f"The pooling 'model' belongs to the last layer; layer {layer} of {encoder.name} has none.",
+                "Add the last layer (-1), or take another pooling.",
+            )
+    own = (encoder.n_layers, "model")
+    if own in cells:
+        cells[own] = own_pooler(encoder)
     return cells
+
+
+def has_cell(encoder: Encoder, layer: int, pooling: str) -> bool:
+    """Return whether a pooling exists at a layer (0 to n_layers): the model's own one does at the last layer only."""
+    return pooling != "model" or layer == encoder.n_layers
+
+
+def own_pooler(encoder: Encoder) -> Pooler:
+    """Return the pooling of the model's own `encode`, for the prompt that the encoder puts before each text.
+
+    Raises
+    ------
+    InputError
+        It has a module that cannot be applied.
+    """
+    if encoder.refusal:
+        reason = f"{encoder.name}: pooling 'model' cannot be applied: {encoder.refusal}."
+        raise InputError(reason, f"{MEASURE}\n{OTHERS}")
+    head = encoder.head
+    if head is None:
+        return Pooler("model")
+    skip = 0 if head.include_prompt else encoder.prompt_length(encoder.prompt_under("model"))
+    return Pooler("model", head=None if head.plain and not skip else head, skip=skip)
+
+
+def by_prompt(encoder: Encoder, poolings: Sequence[str]) -> list[tuple[Encoder, list[str]]]:
+    """Return the encoder with each prompt that the poolings need, and the poolings under it.
+
+    The model's own pooling has the model's default prompt; the others have none unless one is given.
+    """
+    found: dict[str, list[str]] = {}
+    for name in dict.fromkeys(poolings):
+        found.setdefault(encoder.prompt_under(name), []).append(name)
+    if list(found) == [encoder.prompt or ""]:
+        return [(encoder, list(dict.fromkeys(poolings)))]
+    return [
+        (encoder if prompt == (encoder.prompt or "") else encoder.with_prompt(prompt, encoder.query_prompt), names)
+        for prompt, names in found.items()
+    ]
+
+
+def count_cut(encoder: Encoder, texts: Sequence[str], poolings: Sequence[str]) -> int:
+    """Return how many of the unique texts are cut to the encoder's length; the most under any of the prompts."""
+    return max(int(tokenize(one, texts).cut.sum()) for one, _ in by_prompt(encoder, poolings))
 
 
 def layer_widths(encoder: Encoder) -> list[int]:
@@ -295,6 +349,10 @@ def embed_grid(
     Poolings are computed in float32 whatever the precision of the forward pass. A text's vector does not depend on
     the other texts but for rounding (about 1e-6 relative in float32), for the batch that it falls into does.
     """
+    if len(parts := by_prompt(encoder, poolings)) > 1 or parts[0][0] is not encoder:
+        options = {"max_length": max_length, "poolers": poolers, "seed": seed, "store": store, "ranks": ranks}
+        grids = [embed_grid(one, texts, names, layers, progress=progress, **options) for one, names in parts]  # type: ignore[arg-type]
+        return merged(grids)
     if store is not None:
         _ = encoder.hash  # once, and not again for every shorter copy
     encoder = limited(encoder, max_length)
@@ -329,6 +387,18 @@ def embed_grid(
     )
 
 
+def merged(grids: Sequence[EmbeddingGrid]) -> EmbeddingGrid:
+    """Return the cells of grids of the same texts in one grid; tokens and cut texts are those of the longest texts."""
+    longest = max(grids, key=lambda grid: grid.n_tokens)
+    return replace(
+        longest,
+        vectors={cell: vectors for grid in grids for cell, vectors in grid.vectors.items()},
+        poolers={cell: pooler for grid in grids for cell, pooler in grid.poolers.items()},
+        n_truncated=max(grid.n_truncated for grid in grids),
+        reused=sum(grid.reused for grid in grids),
+    )
+
+
 def _compute(
     encoder: Encoder,
     rows: TokenRows,
@@ -346,7 +416,7 @@ def _compute(
         def reserve() -> None:
             widths = layer_widths(encoder)
             for cell, pooler in cells.items() if ranks.first else ():
-                shape = (n, widths[cell[0]])
+                shape = (n, pooler.width(widths[cell[0]]))
                 if store is None:
                     arrays[cell] = np.empty(shape, np.float32)
                 else:
@@ -390,6 +460,10 @@ def embed_moments(
     """
     from geomprobe.moments import Moments
 
+    if len(parts := by_prompt(encoder, poolings)) > 1 or parts[0][0] is not encoder:
+        options = {"max_length": max_length, "poolers": poolers, "seed": seed, "ranks": ranks, "progress": progress}
+        found = [embed_moments(one, texts, names, layers, **options) for one, names in parts]  # type: ignore[arg-type]
+        return {cell: state for each in found for cell, state in each.items()}
     encoder = limited(encoder, max_length)
     rows = tokenize(encoder, texts)
     cells = make_cells(encoder, poolings, layers, poolers=poolers, seed=seed)
@@ -414,6 +488,7 @@ def embed(
     pooling: str = "mean",
     layer: int = -1,
     max_length: int | None = None,
+    prompt: str | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Return one vector per text.
@@ -423,18 +498,28 @@ def embed(
     encoder : Encoder, or anything that `load_encoder` opens
     texts : sequence of str, length n_texts
     pooling : str
-        One of `geomprobe.pooling.POOLINGS`.
+        One of `geomprobe.pooling.POOLINGS`; "model" gives what the model's own `encode` gives.
     layer : int
         0 (embedding output) to n_layers; -1 is the last.
     max_length : int, optional
         Tokens per text; longer texts are cut.
+    prompt : str, optional
+        Name of one of the model's prompts, or what is put before each text. Default: the model's default prompt under
+        "model", none under other poolings.
     progress : callable, optional
         ``progress(done, total)`` in unique texts.
 
     Returns
     -------
     ndarray of shape (n_texts, dim), float32
+
+    Raises
+    ------
+    InputError
+        "model" of a sentence-transformers model with a module that cannot be applied.
     """
     opened = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+    if prompt is not None:
+        (opened,) = with_prompts([opened], prompt)
     grid = embed_grid(opened, texts, [pooling], [layer], max_length=max_length, progress=progress)
     return next(iter(grid.vectors.values()))

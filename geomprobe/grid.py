@@ -16,11 +16,22 @@ import numpy as np
 import pandas as pd
 
 import geomprobe
-from geomprobe import definitions, inference, metrics, paper, probes, provenance, similarities, trained_pooling
+from geomprobe import (
+    definitions,
+    inference,
+    metrics,
+    own_pooling,
+    paper,
+    probes,
+    provenance,
+    similarities,
+    trained_pooling,
+)
 from geomprobe.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
-from geomprobe.embedding import Cell, EmbeddingGrid, embed_grid, limited, resolve_layers, tokenize
+from geomprobe.embedding import Cell, EmbeddingGrid, count_cut, embed_grid, has_cell, limited, resolve_layers
 from geomprobe.encoders import Encoder, load_encoder
+from geomprobe.encoders.prompts import with_prompts
 from geomprobe.metrics import sample_size
 from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.semantic import labelled_rows, pair_features
@@ -64,9 +75,11 @@ CELL_ERRORS = (GeomprobeError, ValueError, RuntimeError, ArithmeticError)
 def analyze(
     models: Sequence[Any],
     tasks: Sequence[str | Task] = GLUE,
-    poolings: Sequence[str] = ("mean",),
+    poolings: Sequence[str] | None = None,
     layers: Sequence[int] | str = (-1,),
     *,
+    prompt: str | None = None,
+    query_prompt: str | None = None,
     baselines: Sequence[str] = (),
     data_dir: str | Path | None = None,
     limit: int | None = None,
@@ -87,10 +100,13 @@ def analyze(
     models : sequence of str, Path, model or Encoder
         Anything that `load_encoder` opens.
     tasks : sequence of str or Task
-    poolings : sequence of str
-        Names from `pooling.POOLINGS`.
+    poolings : sequence of str, optional
+        Names from `pooling.POOLINGS`. Default: "model" for all models if one of them declares more than the mean of the
+        token states (another pooling, Dense, Normalize, truncate_dim, a prompt), else "mean".
     layers : sequence of int, or "all"
-        0 is the embedding layer, -1 the last.
+        0 is the embedding layer, -1 the last. The pooling "model" is measured at the last one only.
+    prompt, query_prompt : str, optional
+        What is put before each text, and before the first text of each pair (see `encoders.prompts.with_prompts`).
     baselines : sequence of str
         Names from `baselines.BASELINES`: encoders that learned nothing or next to nothing, measured like the models.
         Those made of words take them from the train texts of all tasks, or the validation texts where there are none.
@@ -129,8 +145,7 @@ def analyze(
     if out is not None and ranks.first:
         check_folder(Path(out))
     kept = Path(cells) if cells is not None else Path(out) / "cells" if out is not None else None
-    poolings = list(dict.fromkeys(poolings))
-    for name in poolings:
+    for name in poolings or ():
         if name not in POOLINGS:
             raise unknown_name("pooling", name, list(POOLINGS))
     for name in baselines:
@@ -143,6 +158,9 @@ def analyze(
     if repeated := next((name for name in called if called.count(name) > 1), None):
         raise UsageError(f"A task is given twice: two are called {repeated!r}.", "Give each task a name of its own.")
     encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=device) for m in models]
+    encoders = with_prompts(encoders, prompt, query_prompt)
+    poolings, why = own_pooling.choose_poolings(encoders, poolings, layers, protocol)
+    own_pooling.check_prompts(loaded, protocol, poolings, prompt, query_prompt)
     encoders = [configured(e, protocol) for e in encoders]
     made = [(name, configured(e, protocol)) for name, e in baseline_encoders(encoders, baselines, loaded, seed)]
     one_layer = {id(e) for name, e in made if name != "random-init"}
@@ -154,7 +172,7 @@ def analyze(
     wanted = {id(e): resolve_layers(e, [-1]) if id(e) in one_layer else layers_of(e) for e in encoders}
     sizes = {len(task.geometry_rows.texts) for task in loaded}
     matched = min(sizes) if len(sizes) > 1 else None
-    every_text = [TaskTexts.of(task, matched) for task in loaded]
+    every_text = [TaskTexts.of(task, matched, asymmetric=query_prompt is not None) for task in loaded]
     grid = [(e, wanted[id(e)], texts) for e, texts in product(encoders, every_text)]
 
     untrained = {id(e) for _, e in made}
@@ -180,21 +198,28 @@ def analyze(
     alike = table([], SIMILARITY_COLUMNS)
     if similarity:
         named = {names[id(e)]: e for e in encoders if id(e) not in untrained}
-        pairs = similarities.pairs({n: sorted(wanted[id(e)]) for n, e in named.items()}, poolings, layers == "all")
+        depths = {n: sorted(wanted[id(e)]) for n, e in named.items()}
+        pairs = similarities.pairs(depths, [p for p in poolings if p != "model"], layers == "all")
+        if "model" in poolings:
+            pairs += similarities.pairs({n: [e.n_layers] for n, e in named.items()}, ["model"], maps=False)
         found = [measure_pairs(named, texts, pairs, protocol, seed, kept, ranks) for texts in every_text]
         alike = table(pd.concat(found, ignore_index=True), SIMILARITY_COLUMNS)
     tables = {kind: table(pd.concat(found, ignore_index=True), CELL_COLUMNS[kind]) for kind, found in frames.items()}
     used = sorted({*tables["results"]["metric"].dropna(), *alike["metric"].dropna()})
     runs = {names[id(e)]: (None, []) if id(e) in untrained else provenance.training_run(e.source) for e in encoders}
+    measured = [e for e in encoders if id(e) not in untrained]
     run = provenance.environment() | {
         "command": provenance.command_line(data_dir),
         "protocol": protocol.name,
         "seed": seed,
         "limit": limit,
-        "models": [model_entry(e, names[id(e)], *runs[names[id(e)]], data_dir) for e in encoders],
+        "models": [model_entry(e, names[id(e)], poolings, *runs[names[id(e)]], data_dir) for e in encoders],
         "baselines": {names[id(e)]: name for name, e in made},
-        "tasks": [task_entry(task, truncated[task.name]) for task in loaded],
-        "poolings": [pooling_entry(name, loaded, protocol, seed) for name in poolings],
+        "tasks": [task_entry(texts, truncated[texts.task.name]) for texts in every_text],
+        "poolings": [
+            pooling_entry(name, loaded, protocol, seed) | (own_pooling.facts(measured, why) if name == "model" else {})
+            for name in poolings
+        ],
         "layers": layers if isinstance(layers, str) else list(layers),
         "compared": None,
         "groups": None,
@@ -233,6 +258,9 @@ class TaskTexts:
         Row numbers of the sentences of each split.
     matched : int or None
         Rows of the smallest task, at which ranks are measured, too; None where all tasks have as many.
+    queries : bool ndarray of shape (n,) or None
+        Which texts are queries: the first sentences of pairs. A sentence that is first and second is there twice. None
+        where all texts are treated alike.
     """
 
     task: Task
@@ -241,21 +269,43 @@ class TaskTexts:
     train: tuple[np.ndarray, np.ndarray | None] | None
     validation: tuple[np.ndarray, np.ndarray | None]
     matched: int | None = None
+    queries: np.ndarray | None = None
 
     @classmethod
-    def of(cls, task: Task, matched: int | None = None) -> TaskTexts:
-        index: dict[str, int] = {}
+    def of(cls, task: Task, matched: int | None = None, *, asymmetric: bool = False) -> TaskTexts:
+        index: dict[tuple[str, bool], int] = {}
+        asymmetric = asymmetric and task.validation.second is not None
 
-        def rows(texts: Sequence[str]) -> np.ndarray:
-            return np.array([index.setdefault(text, len(index)) for text in texts], np.int64)
+        def rows(texts: Sequence[str], query: bool | Sequence[bool] = False) -> np.ndarray:
+            roles = [query] * len(texts) if isinstance(query, bool) else query
+            keys = zip(texts, roles, strict=True)
+            return np.array([index.setdefault(key, len(index)) for key in keys], np.int64)
 
         def sides(split: Split) -> tuple[np.ndarray, np.ndarray | None]:
-            return rows(split.first), None if split.second is None else rows(split.second)
+            return rows(split.first, asymmetric), None if split.second is None else rows(split.second)
 
-        geometry = rows(task.geometry_rows.texts)
+        # the role in which a sentence comes first, as geometry's rows are taken
+        role: dict[str, bool] = {}
+        for first, second in zip(task.validation.first, task.validation.second or (), strict=False):
+            role.setdefault(first, asymmetric)
+            role.setdefault(second, False)
+        geometry = rows(task.geometry_rows.texts, [role.get(text, False) for text in task.geometry_rows.texts])
         validation = sides(task.validation)
         train = None if task.train is None else sides(task.train)
-        return cls(task, list(index), geometry, train, validation, matched)
+        queries = np.array([query for _, query in index]) if asymmetric else None
+        return cls(task, [text for text, _ in index], geometry, train, validation, matched, queries)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the results has to know of the roles of the texts."""
+        if self.queries is None:
+            return []
+        split = self.task.validation
+        both = len(set(split.first) & set(split.second or ()))
+        note = "the first text of each pair is the query"
+        if both:
+            note += f"; {both} sentences are both: geometry takes each in the role in which it comes first"
+        return [note]
 
 
 def measure_task(
@@ -273,7 +323,7 @@ def measure_task(
 
     Ranks share the batches of the forward pass, then the cells.
     """
-    cells = list(product(layers, poolings))
+    cells = [cell for cell in product(layers, poolings) if has_cell(encoder, *cell)]
     keys = {cell: cell_key(encoder, texts, *cell, protocol, seed) for cell in cells}
     folders = {cell: kept / keys[cell] for cell in cells} if kept is not None and ranks.first else {}
     tables = ranks.broadcast({cell: found for cell in cells if (found := read_cell(folders.get(cell))) is not None})
@@ -304,7 +354,7 @@ def measure_task(
                 write_cell(folders[cell], tables[cell])
             progress(len(missing) + i, 2 * len(missing))
     else:
-        cut = int(tokenize(encoder, texts.texts).cut.sum())
+        cut = sum(count_cut(one, texts_of, poolings) for one, _, texts_of in in_roles(encoder, texts))
     return {kind: pd.concat([tables[cell][kind] for cell in cells]) for kind in CELL_COLUMNS}, cut
 
 
@@ -321,10 +371,10 @@ def embed_cells(
     where the same was asked before."""
     trained = train_poolings(encoder, texts.task, cells, protocol, seed, ranks)
 
-    def embed() -> EmbeddingGrid:
+    def embed_role(one: Encoder, some: list[str]) -> EmbeddingGrid:
         return embed_grid(
-            encoder,
-            texts.texts,
+            one,
+            some,
             sorted({pool for _, pool in cells}),
             sorted({layer for layer, _ in cells}),
             poolers={cell: found[0].pooler for cell, found in trained.items()},
@@ -334,7 +384,33 @@ def embed_cells(
             progress=lambda part, whole: progress(part, 2 * whole),
         )
 
+    def embed() -> EmbeddingGrid:
+        parts = [(places, embed_role(one, some)) for one, places, some in in_roles(encoder, texts)]
+        return parts[0][1] if len(parts) == 1 else in_places(parts)
+
     return ranks.agreed(embed), trained
+
+
+def in_roles(encoder: Encoder, texts: TaskTexts) -> list[tuple[Encoder, np.ndarray, list[str]]]:
+    """Return the encoder with the prompt of each role (document, query), and places and texts of that role."""
+    if texts.queries is None:
+        return [(encoder, np.arange(len(texts.texts)), texts.texts)]
+    asking = encoder.with_prompt(encoder.query_prompt, encoder.query_prompt)
+    roles = ((encoder, ~texts.queries), (asking, texts.queries))
+    places = [(one, np.flatnonzero(role)) for one, role in roles]
+    return [(one, at, [texts.texts[i] for i in at]) for one, at in places]
+
+
+def in_places(parts: Sequence[tuple[np.ndarray, EmbeddingGrid]]) -> EmbeddingGrid:
+    """Return one grid of several, each with its places among all texts."""
+    first, n = parts[0][1], sum(len(at) for at, _ in parts)
+    vectors = {}
+    for cell, found in first.vectors.items():
+        vectors[cell] = np.empty((n, found.shape[1]), np.float32)
+        for at, part in parts:
+            vectors[cell][at] = part.vectors[cell]
+    cut = sum(part.n_truncated for _, part in parts)
+    return replace(first, vectors=vectors, n_texts=n, n_unique=n, n_truncated=cut)
 
 
 def measure_pairs(
@@ -638,6 +714,10 @@ def stamp(tables: Tables, encoder: Encoder, task: Task, layer: int, pool: str, p
 
 def cell_key(encoder: Encoder, texts: TaskTexts, layer: int, pool: str, protocol: Protocol, seed: int) -> str:
     """Return the content key of a cell: equal for equal weights, texts and choices, whatever the files are called."""
+    prompts = (encoder.prompt_under(pool), encoder.query_prompt)
+    own = [repr(prompts)] if any(each is not None and each != "" for each in prompts) or pool == "model" else []
+    if pool == "model" and encoder.head is not None:
+        own.append(encoder.head.fingerprint)
     return hash_bytes(
         geomprobe.__version__,
         CELLS,
@@ -651,6 +731,7 @@ def cell_key(encoder: Encoder, texts: TaskTexts, layer: int, pool: str, protocol
         trained_pooling.VERSION if pool in TRAINABLE else "",
         repr(protocol),
         str(seed),
+        *own,
     )
 
 
@@ -699,9 +780,7 @@ def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
     if protocol.max_length is not None:
         encoder = limited(encoder, min(protocol.max_length, encoder.max_length))
     if protocol.padding == "visible" and not isinstance(encoder.model, WordTable):  # which sees no neighbours
-        weights = encoder.hash
         encoder = replace(encoder, unmasked_length=encoder.max_length)
-        encoder.__dict__["hash"] = weights
     return encoder
 
 
@@ -781,12 +860,14 @@ def pooling_entry(name: str, tasks: Sequence[Task], protocol: Protocol, seed: in
 def model_entry(
     encoder: Encoder,
     name: str,
+    poolings: Sequence[str],
     run: dict[str, Any] | None,
     log: Sequence[dict[str, Any]],
     data_dir: str | Path | None,
 ) -> dict[str, Any]:
     """Return what run.json says of a model; of its training, what the log shows to have happened."""
     entry = encoder.describe() | {"name": name, "objective": None, "training": None}
+    entry["notes"] += own_pooling.model_notes(encoder, poolings)
     entry.pop("path")
     if Path(encoder.source).exists():
         entry["source"] = provenance.public_path(encoder.source, data_dir)
@@ -801,8 +882,9 @@ def model_entry(
     return entry
 
 
-def task_entry(task: Task, truncated: dict[str, int]) -> dict[str, Any]:
+def task_entry(texts: TaskTexts, truncated: dict[str, int]) -> dict[str, Any]:
     """Return what run.json says of a task."""
+    task = texts.task
     return {
         "name": task.name,
         "source": task.source,
@@ -812,5 +894,5 @@ def task_entry(task: Task, truncated: dict[str, int]) -> dict[str, Any]:
         "geometry_rows": len(task.geometry_rows.texts),
         "row_ids_hash": task.geometry_rows.fingerprint,
         "truncated": truncated,
-        "notes": list(task.notes),
+        "notes": [*task.notes, *texts.notes],
     }

@@ -1,15 +1,19 @@
-"""Token states to sentence vectors: mean, max, weighted, attention, cls, last. Padding never counts."""
+"""Token states to sentence vectors: mean, max, weighted, attention, cls, last, the model's own. No padding counts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from geomprobe.common import hash_bytes, unknown_name
+
+if TYPE_CHECKING:
+    from geomprobe.encoders.head import Head
 
 POOLINGS = {
     "mean": "mean of the token states",
@@ -18,7 +22,10 @@ POOLINGS = {
     "attention": "mean with softmax weights from one query and key; untrained the query is random",
     "cls": "state of the first token",
     "last": "state of the last token",
+    "model": "what the model's own `encode` gives, at the last layer only; the mean for a plain transformer",
 }
+OF_STATES = tuple(name for name in POOLINGS if name != "model")
+"""Poolings of the token states of any layer."""
 TRAINABLE = ("weighted", "attention")
 
 
@@ -38,19 +45,31 @@ class Pooler:
         None for poolings without parameters; False for values at initialisation.
     seed : int or None
         The seed that drew or trained the parameter.
+    head : Head or None
+        ``model``: what the model does after its transformer; None is the mean.
+    skip : int
+        ``model``: tokens of the prompt, which the head may leave out.
     """
 
     name: str
     parameter: np.ndarray | None = None
     trained: bool | None = None
     seed: int | None = None
+    head: Head | None = None
+    skip: int = 0
 
     @cached_property
     def fingerprint(self) -> str:
-        """The name and, where there are parameters, their SHA-256: what vectors on disk are keyed by."""
+        """The name and, where there are parameters or a head, their SHA-256: what vectors on disk are keyed by."""
+        if self.head is not None:
+            return f"{self.name}-{hash_bytes(self.head.fingerprint, str(self.skip))}"
         if self.parameter is None:
             return self.name
         return f"{self.name}-{hash_bytes(np.ascontiguousarray(self.parameter, np.float32).tobytes())}"
+
+    def width(self, dim: int) -> int:
+        """Return the width of the vectors of token states of width `dim`."""
+        return dim if self.head is None else self.head.width(dim)
 
     @property
     def note(self) -> str:
@@ -113,7 +132,7 @@ def token_weights(pooler: Pooler, states: torch.Tensor, mask: torch.Tensor) -> t
 
     ``max`` has no such weights and is refused with ValueError.
     """
-    if pooler.name == "mean":
+    if pooler.name in ("mean", "model"):
         return mask.float()
     if pooler.name in ("cls", "last"):
         order = positions(mask)
@@ -140,15 +159,16 @@ def pool(states: torch.Tensor, mask: torch.Tensor, poolers: Sequence[Pooler]) ->
 
     Returns
     -------
-    list of Tensor of shape (batch, dim), float32
+    list of Tensor of shape (batch, dim), float32; under a head of its width
         In the order of ``poolers``.
     """
+    own = {i: p.head(states, mask, p.skip) for i, p in enumerate(poolers) if p.head is not None}
     states = states.float()
     padded = not bool(mask.all())
     if padded:
         states = states.masked_fill(~mask[..., None], 0.0)
-    vectors: list[torch.Tensor | None] = [None] * len(poolers)
-    linear = [i for i, pooler in enumerate(poolers) if pooler.name != "max"]
+    vectors: list[torch.Tensor | None] = [own.get(i) for i in range(len(poolers))]
+    linear = [i for i, pooler in enumerate(poolers) if pooler.name != "max" and i not in own]
     if linear:
         weights = torch.stack([token_weights(poolers[i], states, mask) for i in linear], 1)
         sums = torch.bmm(weights, states) / weights.sum(2, keepdim=True)

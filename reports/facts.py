@@ -21,7 +21,7 @@ PARTS = {
     "semantic": "semantic",
     "lexical": "lexical",
 }
-POOLING_ORDER = ("mean", "max", "weighted", "attention", "cls", "last")
+POOLING_ORDER = ("model", "mean", "max", "weighted", "attention", "cls", "last")
 METRIC_ORDER = (
     "uniformity", "uniformity_jensen", "uniformity_reference", "mean_cosine", "alignment", "class_alignment",
     "class_separation", "effective_rank", "rankme", "participation_ratio", "stable_rank", "rank_90", "rank_99",

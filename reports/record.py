@@ -110,6 +110,11 @@ def caveats(facts: Facts) -> Section:
         items += [f"{entry['name']}: {clean(n)}" for n in entry.get("notes") or []]
     for entry in facts.model_entries:
         items += [f"{entry['name']}: {clean(n)}" for n in entry.get("notes") or []]
+    items += [
+        f"Pooling {p['name']}: {clean(p.get('note'))}."
+        for p in facts.run.get("poolings") or []
+        if isinstance(p, dict) and p.get("name") == "model"
+    ]
     for failed in facts.failed():
         keys = ("model", "task", "layer", "pooling")
         place = " / ".join(f"{'layer ' * (k == 'layer')}{failed[k]}" for k in keys if failed.get(k) not in (None, ""))

@@ -62,6 +62,8 @@ def run_grid(
             tasks,
             options.poolings,
             options.layers,
+            prompt=options.prompt,
+            query_prompt=options.prompt_query,
             baselines=options.baselines,
             protocol=options.choices,
             data_dir=options.data,
@@ -82,6 +84,9 @@ def run_grid(
         output.note(f"model {entry['name']}: {entry['source']} ({entry['kind']}, {entry['device']}, {entry['dtype']})")
         for note in entry["notes"]:
             output.note(f"  {note}")
+    for entry in results.run["poolings"]:
+        if entry["name"] == "model":
+            output.note(f"pooling model: {entry['note']}")
     for entry in results.run["tasks"]:
         cut = {name: count for name, count in entry["truncated"].items() if count}
         if cut:

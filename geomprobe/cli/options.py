@@ -30,7 +30,25 @@ DataDir = Annotated[
     ),
 ]
 Pools = Annotated[
-    list[str] | None, typer.Option("--pool", help="mean, max, weighted, attention, cls, last or all. [default: mean]")
+    list[str] | None,
+    typer.Option(
+        "--pool",
+        help="mean, max, weighted, attention, cls, last, or all of these; model: what each model's own `encode` "
+        "gives, at the last layer. [default: model if one of the models declares more than the mean, else mean]",
+    ),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(
+        help="Put before each text, under every pooling: a name among the models' prompts, or the text itself; '' for "
+        "none. [default: the model's default prompt under --pool model, else none]"
+    ),
+]
+PromptQuery = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt-query", help="The same for the first text of each pair, the query; the second keeps --prompt."
+    ),
 ]
 Untrained = Annotated[
     bool, typer.Option("--untrained", help="Leave weighted and attention pooling at initialisation, do not train them.")
@@ -102,6 +120,8 @@ class GridOptions:
     """What is measured, on what and how: the options of `analyze` and `compare` (see `expanded`)."""
 
     pool: Pools = None
+    prompt: Prompt = None
+    prompt_query: PromptQuery = None
     untrained: Untrained = False
     task: Tasks = None
     text: Text = None
@@ -122,12 +142,14 @@ class GridOptions:
     out: Out = None
 
     @property
-    def poolings(self) -> list[str]:
-        """Names of poolings."""
-        from geomprobe.pooling import POOLINGS
+    def poolings(self) -> list[str] | None:
+        """Names of poolings; None where the models decide."""
+        from geomprobe.pooling import OF_STATES
 
-        chosen = split_list(self.pool) or ["mean"]
-        return list(POOLINGS) if "all" in chosen else chosen
+        chosen = split_list(self.pool)
+        if "all" in chosen:
+            chosen = [*OF_STATES, *(name for name in chosen if name != "all" and name not in OF_STATES)]
+        return chosen or None
 
     @property
     def task_names(self) -> list[str]:
@@ -189,8 +211,8 @@ class GridOptions:
     @property
     def asked(self) -> list[str]:
         """All that decides what a results folder holds, for its name; where the data lie and the device do not."""
-        lists = (self.poolings, self.task_names, self.layers, self.baselines, self.text or ())
-        words = (
+        lists = (self.poolings or (), self.task_names, self.layers, self.baselines, self.text or ())
+        words: tuple[Any, ...] = (
             self.label,
             self.row_id,
             self.split,
@@ -201,6 +223,8 @@ class GridOptions:
             self.seed,
             self.choices,
         )
+        if (self.prompt, self.prompt_query) != (None, None):
+            words = (*words, ("prompts", self.prompt, self.prompt_query))
         return [repr(each) for each in (*lists, *words)]
 
 

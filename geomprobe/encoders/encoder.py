@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from torch import nn
 
 from geomprobe.common import InputError, hash_bytes
 from geomprobe.encoders.forward import forward
+from geomprobe.encoders.head import Head
 from geomprobe.encoders.tokenizers import stand_in, tokenizer_hash
 from geomprobe.encoders.weights import UNUSED
 
@@ -66,6 +68,19 @@ class Encoder:
         The pooling that a sentence-transformers folder declares.
     lower_case : bool
         Whether texts are lower-cased before the tokenizer (a sentence-transformers setting).
+    head : Head or None
+        What a sentence-transformers model does with its token states: the pooling named `model`. None for a plain
+        transformer, whose `model` pooling is the mean.
+    refusal : str
+        Why the pooling named `model` cannot be applied; empty where it can.
+    prompts : mapping of str to str
+        The model's own prompts by name.
+    default_prompt : str
+        What the model's own `encode` puts before each text; applied under the pooling named `model`.
+    prompt : str or None
+        What is put before each text under every pooling, in place of the default; see `with_prompt`.
+    query_prompt : str or None
+        If set, what is put before the first text of a pair in place of the prompt.
     notes : list of str
         What a reader of the results has to know.
     """
@@ -85,6 +100,12 @@ class Encoder:
     revision: str | None = None
     pooling: str | None = None
     lower_case: bool = False
+    head: Head | None = None
+    refusal: str = ""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str = ""
+    prompt: str | None = None
+    query_prompt: str | None = None
     notes: list[str] = field(default_factory=list)
     _hashed: tuple[Any, str] | None = field(default=None, repr=False)
 
@@ -104,8 +125,44 @@ class Encoder:
         return sum(p.numel() for name, p in self.model.named_parameters() if not UNUSED.search(name))
 
     @property
+    def declares_more(self) -> bool:
+        """Whether the model's own `encode` gives something else than the mean of the token states of the text."""
+        return bool(self.refusal or self.default_prompt or (self.head is not None and not self.head.plain))
+
+    def prompt_under(self, pooling: str) -> str:
+        """Return what is put before each text under a pooling."""
+        if self.prompt is not None:
+            return self.prompt
+        return self.default_prompt if pooling == "model" else ""
+
+    def prompt_length(self, prompt: str) -> int:
+        """Return how many tokens a prompt takes, a special token at its end left out, as sentence-transformers does."""
+        if not prompt:
+            return 0
+        ids = dataclasses.replace(self, prompt=None)._tokenize([prompt])[0][0]
+        return len(ids) - int(int(ids[-1]) in getattr(self.tokenizer, "all_special_ids", ()))
+
+    def with_prompt(self, prompt: str | None, query_prompt: str | None = None) -> Encoder:
+        """Return the encoder with a prompt put before each text, and another before the first text of each pair."""
+        if (prompt, query_prompt) == (self.prompt, self.query_prompt):
+            return self
+        return dataclasses.replace(self, prompt=prompt, query_prompt=query_prompt)
+
+    @property
     def hash(self) -> str:
-        """SHA-256 of weights (as float32), config and tokenizer; a folder and the model loaded from it have the same.
+        """SHA-256 of what runs: weights (as float32), config, tokenizer, head and prompts.
+
+        A folder and the model loaded from it have the same. See `weights_hash` on models that change.
+        """
+        parts = [] if self.head is None or self.head.plain else ["head", self.head.fingerprint]
+        parts += ["default prompt", self.default_prompt] if self.default_prompt else []
+        parts += ["prompt", self.prompt] if self.prompt or (self.prompt == "" and self.default_prompt) else []
+        parts += ["query prompt", self.query_prompt] if self.query_prompt is not None else []
+        return hash_bytes(self.weights_hash, *parts) if parts else self.weights_hash
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the transformer alone: weights (as float32), config and tokenizer.
 
         Taken anew after the weights were changed in place, as by an optimiser; torch keeps no count of changes through
         ``.data``, so wrap the model anew after these.
@@ -164,7 +221,8 @@ class Encoder:
         return ids, np.concatenate([cut for _, cut in parts] or [np.zeros(0, bool)])
 
     def _tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        texts = [text.lower() for text in texts] if self.lower_case else list(texts)
+        texts = [self.prompt + text for text in texts] if self.prompt else list(texts)
+        texts = [text.lower() for text in texts] if self.lower_case else texts
         # Rust tokenizers refuse lone surrogates, which appear in badly decoded files.
         texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         options: dict[str, Any] = {

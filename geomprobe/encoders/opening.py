@@ -15,7 +15,7 @@ from geomprobe.encoders.adapters import merge_loaded
 from geomprobe.encoders.architecture import load_model, text_part
 from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
 from geomprobe.encoders.forward import forward
-from geomprobe.encoders.sentence_transformers import sentence_transformers_parts
+from geomprobe.encoders.sentence_transformers import Declared, lowercased, read_folder, read_loaded
 from geomprobe.encoders.tokenizers import load_tokenizer
 from geomprobe.encoders.weights import HINT, UNUSED
 
@@ -63,10 +63,14 @@ def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dt
         form = encoder.dtype if dtype == "auto" else DTYPES[dtype]
         if (where.type, form) != (encoder.device.type, encoder.dtype):
             encoder.model = copy.deepcopy(encoder.model).to(device=where, dtype=form)
+    elif not isinstance(source, (str, Path)):
+        raise _not_an_encoder(source)
     else:
         encoder = _open(str(source), tokenizer)
         encoder.model.to(device=_device(device), dtype=DTYPES.get(dtype, torch.float32))
         encoder.model.eval()
+    if encoder.head is not None:
+        encoder.head.to(device=encoder.device, dtype=encoder.dtype)
     _examine(encoder)
     return encoder
 
@@ -100,36 +104,47 @@ def _open(source: str, tokenizer: Any) -> Encoder:
         folder, commit = hub.snapshot(repo_id, kind="model", revision=revision or None, patterns=_HUB_FILES, hint=HINT)
         taken, name = "hub", repo_id.split("/")[-1]
     encoder = Encoder(name, source, taken, nn.Module(), None, path=folder, revision=commit)
-    inner, settings = sentence_transformers_parts(folder, encoder)
+    inner, declared = read_folder(folder, source)
     loaded = load_model(inner, source, taken)
     encoder.model = loaded.model
     encoder.notes += loaded.notes
     encoder.tokenizer = load_tokenizer(tokenizer if tokenizer is not None else loaded.tokenizer_folder)
-    encoder.max_length = _max_length(encoder.model, encoder.tokenizer, settings.get("max_seq_length"))
-    encoder.lower_case = bool(settings.get("do_lower_case"))
+    _settle(encoder, declared)
+    if declared.lower_case:
+        encoder.lower_case = not lowercased(encoder.tokenizer)
     return encoder
+
+
+def _settle(encoder: Encoder, declared: Declared) -> None:
+    """Give an encoder what its sentence-transformers modules declare; a plain transformer declares nothing."""
+    encoder.max_length = _max_length(encoder.model, encoder.tokenizer, declared.max_length)
+    encoder.lower_case = declared.lower_case
+    encoder.head, encoder.refusal, encoder.pooling = declared.head, declared.refusal, declared.pooling
+    encoder.prompts, encoder.default_prompt = declared.prompts, declared.default_prompt
+    encoder.notes += declared.notes
+
+
+def _not_an_encoder(source: Any) -> InputError:
+    """Return the error for an object that is neither a path, a hub id nor a model."""
+    kind = type(source).__name__
+    if callable(getattr(source, "tokenizer", None)) and isinstance(getattr(source, "model", None), nn.Module):
+        hint = "Give the model inside: geomprobe.load_encoder(pipeline.model, tokenizer=pipeline.tokenizer)"
+        return InputError(f"{kind} is a pipeline around a model, not a model.", hint)
+    if hasattr(source, "convert_ids_to_tokens") or hasattr(source, "token_to_id"):
+        hint = "Give the model as well: geomprobe.load_encoder(model, tokenizer=tokenizer)"
+        return InputError(f"{kind} is a tokenizer, not a model.", hint)
+    return InputError(
+        f"{kind} is neither a folder, a hub id nor a loaded model.",
+        "Embed the texts yourself and use geomprobe.measure(vectors).",
+    )
 
 
 def _wrap(model: Any, tokenizer: Any) -> Encoder:
     """Return an encoder around a loaded transformers or sentence-transformers model, which stays as it is."""
-    name, pooling = type(model).__name__, None
-    settings: dict[str, Any] = {}
-    encoder_notes: list[str] = []
-    if "SentenceTransformer" in [kind.__name__ for kind in type(model).__mro__]:
-        first = next(iter(model.children()))
-        if not hasattr(first, "auto_model"):
-            raise InputError(f"This sentence-transformers model begins with {type(first).__name__}: no token states.")
-        for module in list(model.children())[1:]:
-            if type(module).__name__ == "Pooling":
-                mode = getattr(module, "pooling_mode", None)
-                pooling = mode if isinstance(mode, str) else None
-            else:
-                encoder_notes.append(f"module {type(module).__name__} after the pooling is not applied")
-        if getattr(model, "default_prompt_name", None):
-            encoder_notes.append(f"prompt {model.default_prompt_name!r} is not put before the texts")
-        settings = {"max_seq_length": first.max_seq_length, "do_lower_case": getattr(first, "do_lower_case", False)}
-        tokenizer = first.tokenizer if tokenizer is None else tokenizer
-        model = first.auto_model
+    name, declared = type(model).__name__, Declared()
+    if (parts := read_loaded(model)) is not None:
+        model, inside, declared = parts
+        tokenizer = inside if tokenizer is None else tokenizer
     origin = getattr(model, "name_or_path", "") or ""
     if not hasattr(model, "config"):
         raise InputError(
@@ -148,11 +163,9 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
         "loaded model",
         part,
         load_tokenizer(tokenizer),
-        pooling=pooling,
-        lower_case=bool(settings.get("do_lower_case")),
-        notes=encoder_notes + adapter_notes + part_notes,
+        notes=adapter_notes + part_notes,
     )
-    encoder.max_length = _max_length(encoder.model, encoder.tokenizer, settings.get("max_seq_length"))
+    _settle(encoder, declared)
     return encoder
 
 
@@ -163,8 +176,8 @@ def _short_name(path: Path) -> str:
 
 
 def _max_length(model: nn.Module, tokenizer: Any, declared: int | None) -> int:
-    """Return the smallest of the limits that the tokenizer, the position table and sentence-transformers state."""
-    limits = [int(limit) for limit in (declared, getattr(tokenizer, "model_max_length", None)) if limit]
+    """Return the smaller of the limits that sentence-transformers, else the tokenizer, and the position table state."""
+    limits = [int(limit) for limit in (declared or getattr(tokenizer, "model_max_length", None),) if limit]
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             # RoBERTa-like tables begin behind the padding index

@@ -1,41 +1,382 @@
-"""Folders of sentence-transformers: the transformer inside, and what its other modules declare."""
+"""sentence-transformers models, from a folder or loaded: the transformer inside, and what their `encode` does besides.
+
+The package itself is not needed: modules.json, the modules' config.json and their safetensors say all of it.
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from geomprobe.common import InputError, read_json
-from geomprobe.encoders.encoder import Encoder
+from geomprobe.encoders.head import Dense, Head, LayerNorm, Normalize, pooling_modes
+
+MEASURE = "Embed the texts with the model itself, save the vectors and use: geomprobe measure VECTORS_FILE"
+_TRANSFORMER_CONFIGS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+# settings that decide how files are found or how fast things are, not what comes out
+_HARMLESS = {"attn_implementation", "cache_dir", "device_map", "local_files_only", "low_cpu_mem_usage", "revision"}
+_HARMLESS |= {"token", "trust_remote_code", "use_cache", "use_fast", "use_safetensors", "add_pooling_layer"}
+_HARMLESS |= {"padding_side", "model_max_length", "dtype", "torch_dtype", "code_revision"}
+# sentence-transformers leaves the prompt of these out of the pooling, whatever their config says
+_INSTRUCTORS = {f"hkunlp/instructor-{size}" for size in ("base", "large", "xl")}
+_OTHER_KINDS = {
+    "SparseEncoder": "gives one weight per vocabulary entry or latent feature, not a dense vector",
+    "CrossEncoder": "gives a score for a pair of texts, not a vector for a text",
+    "MultiVectorEncoder": "gives one vector per token, not one per text",
+}
 
 
-def sentence_transformers_parts(folder: Path, encoder: Encoder) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of the transformer inside a sentence-transformers folder, and its settings."""
-    modules: list[dict[str, Any]] = []
-    if (folder / "modules.json").is_file():
-        modules = read_json(folder / "modules.json")
-    inner = folder
-    if modules:
-        kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
-        if kinds[0] != "Transformer":
+@dataclass(frozen=True)
+class Declared:
+    """What a sentence-transformers model declares about its own `encode`.
+
+    Attributes
+    ----------
+    head : Head or None
+        What follows the transformer; None where it cannot be applied.
+    refusal : str
+        Why it cannot, naming the module or setting; empty where it can.
+    pooling : str or None
+        Names of the declared pooling modes, joined by "+".
+    prompts : mapping of name to text
+    default_prompt : str
+        Text that `encode` puts before each text unless told otherwise.
+    max_length : int or None
+        Tokens per text.
+    lower_case : bool
+    notes : tuple of str
+    """
+
+    head: Head | None = None
+    refusal: str = ""
+    pooling: str | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str = ""
+    max_length: int | None = None
+    lower_case: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def stages(self) -> str:
+        """What `encode` does, in order, in words."""
+        prompt = [f"prompt {self.default_prompt!r}"] if self.default_prompt else []
+        return "; ".join([*prompt, *(self.head.stages if self.head else [])])
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of a sentence-transformers model: its class, settings, weights and, of a loaded Dense, activation."""
+
+    path: str
+    config: Mapping[str, Any]
+    weights: Callable[[], Mapping[str, torch.Tensor]] = dict
+    activation: nn.Module | None = None
+
+    @property
+    def kind(self) -> str:
+        """Name of the class; with its package where that is not sentence-transformers."""
+        name = self.path.rsplit(".", 1)[-1]
+        return name if self.path.startswith("sentence_transformers.") else self.path
+
+
+def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
+    """Return the folder of the transformer inside a folder, and what the folder declares besides.
+
+    A folder without modules.json is a plain transformer, which declares nothing.
+
+    Raises
+    ------
+    InputError
+        A damaged file, or a model that gives no dense vectors of texts or holds no transformer.
+    """
+    top = _json_object(folder / "config_sentence_transformers.json")
+    model = _json_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if not (folder / "modules.json").is_file():
+        kind = top.get("model_type")
+        if kind == "CrossEncoder" or {"sentence_transformers", "sbert_ce_default_activation_function"} & set(model):
+            raise other_kind("CrossEncoder", source)
+        return folder, Declared()
+    listed = read_json(folder / "modules.json")
+    if not (isinstance(listed, list) and listed and all(isinstance(m, dict) and "type" in m for m in listed)):
+        raise InputError(f"{folder / 'modules.json'} is not a list of modules.", "Save the model again.")
+    places = [_inside(folder, str(module.get("path", ""))) for module in listed]
+    modules = [_stored(str(m["type"]), place) for m, place in zip(listed, places, strict=True)]
+    kind = _kind(str(top.get("model_type", "")), modules)
+    if kind in _OTHER_KINDS:
+        raise other_kind(kind, source)
+    if modules[0].path.rsplit(".", 1)[-1] != "Transformer":
+        raise no_transformer(source, modules)
+    if source.partition("@")[0] in _INSTRUCTORS:
+        modules = [replace(m, config={**m.config, "include_prompt": False}) for m in modules]
+    inner = places[0]
+    config = modules[0].config
+    declared = declare(modules, top, transformer_refusal(config))
+    processor = config.get("processor_kwargs") or config.get("tokenizer_args") or {}
+    stored = _json_object(inner / "config.json") if (inner / "config.json").is_file() else {}
+    asked = config.get("model_kwargs") or config.get("model_args") or {}
+    formats = [s.get(key) for s in (asked, stored) for key in ("dtype", "torch_dtype") if s.get(key)]
+    notes = declared.notes
+    if formats and str(formats[0]).removeprefix("torch.") not in ("float32", "auto"):
+        notes += (f"its own `encode` may run in {formats[0]}; here the weights are read as float32",)
+    limit = processor.get("model_max_length") or config.get("max_seq_length")
+    lower = bool(config.get("do_lower_case"))
+    return inner, replace(declared, max_length=limit, lower_case=lower, notes=notes)
+
+
+def read_loaded(model: nn.Module) -> tuple[Any, Any, Declared] | None:
+    """Return transformer, tokenizer and declarations of a loaded SentenceTransformer; None of any other model.
+
+    Raises
+    ------
+    InputError
+        A sentence-transformers model that gives no dense vectors of texts or holds no transformer.
+    """
+    names = [kind.__name__ for kind in type(model).__mro__ if kind.__module__.startswith("sentence_transformers.")]
+    for kind in _OTHER_KINDS:
+        if kind in names:
+            raise other_kind(kind, f"This {kind}")
+    if "SentenceTransformer" not in names:
+        return None
+    parts = list(model.children())
+    modules = [_loaded(part) for part in parts]
+    if not modules or modules[0].path.rsplit(".", 1)[-1] != "Transformer":
+        raise no_transformer("This sentence-transformers model", modules)
+    first: Any = parts[0]
+    if not isinstance(first.auto_model, nn.Module):
+        raise InputError(
+            f"This sentence-transformers model runs on {type(first.auto_model).__name__}, not on torch.",
+            "Load it with backend='torch'.",
+        )
+    top = {
+        "prompts": getattr(model, "prompts", None),
+        "default_prompt_name": getattr(model, "default_prompt_name", None),
+        "truncate_dim": getattr(model, "truncate_dim", None),
+    }
+    declared = declare(modules, top, transformer_refusal(modules[0].config))
+    # the tokenizer of a loaded model lower-cases by itself where that is a setting of the model
+    lower = bool(getattr(first, "do_lower_case", False)) and not getattr(first.tokenizer, "is_fast", False)
+    return first.auto_model, first.tokenizer, replace(declared, max_length=first.max_seq_length, lower_case=lower)
+
+
+def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> Declared:
+    """Return what the modules after the transformer and the model's settings declare."""
+    given = top.get("prompts") or {}
+    if not refusal and "." in modules[0].kind:
+        refusal = f"module {modules[0].kind} has code of its own"
+    prompts = {"query": "", "document": ""} | {str(name): str(text or "") for name, text in given.items()}
+    default = top.get("default_prompt_name")
+    head, pooling = None, None
+    try:
+        pooling = "+".join(
+            mode for module in modules[1:] if module.kind == "Pooling" for mode in pooling_modes(module.config)
+        )
+        if not refusal:
+            if default is not None and default not in prompts:
+                raise InputError(f"its default prompt {default!r} is none of its prompts {sorted(prompts)}")
+            head = make_head(modules[1:], top.get("truncate_dim"))
+    except InputError as error:
+        refusal = error.message
+    prompt = prompts.get(default, "") if default is not None else ""
+    declared = Declared(head, refusal, pooling or None, prompts, prompt)
+    if refusal:
+        kinds = ", ".join(module.kind for module in modules)
+        return replace(declared, notes=(f"its own `encode` ({kinds}) cannot be measured: {refusal}",))
+    if prompt or (head is not None and not head.plain):
+        return replace(declared, notes=(f"its own `encode`, the pooling 'model': {declared.stages}",))
+    return declared
+
+
+def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
+    """Return what the modules after the transformer do.
+
+    Raises
+    ------
+    InputError
+        Naming the module or the setting that cannot be applied.
+    """
+    if not modules or modules[0].kind != "Pooling":
+        named = modules[0].kind if modules else "nothing"
+        raise InputError(f"module {named} stands where a Pooling is needed" if modules else "it has no Pooling module")
+    if truncate_dim is not None and (isinstance(truncate_dim, bool) or not isinstance(truncate_dim, int)):
+        raise InputError(f"truncate_dim {truncate_dim!r} is not a whole number")
+    steps: list[nn.Module] = []
+    for module in modules[1:]:
+        if module.kind in ("Dense", "Normalize"):
+            for key in ("module_input_name", "module_output_name"):
+                if module.config.get(key) not in (None, "sentence_embedding"):
+                    raise InputError(f"module {module.kind} works on {module.config[key]}")
+        if module.kind == "Dense":
+            steps.append(_filled(Dense(_sized(module), _activation(module)), module))
+        elif module.kind == "LayerNorm":
+            steps.append(_filled(LayerNorm(_sized(module)), module))
+        elif module.kind == "Normalize":
+            steps.append(Normalize())
+        elif module.kind != "Dropout":  # which does nothing outside of training
+            raise InputError(f"module {module.kind} cannot be applied")
+    if not modules[0].config:
+        raise InputError("module Pooling has no config.json")
+    include = modules[0].config.get("include_prompt", True)
+    return Head(pooling_modes(modules[0].config), include_prompt=bool(include), steps=steps, truncate_dim=truncate_dim)
+
+
+def transformer_refusal(config: Mapping[str, Any]) -> str:
+    """Return why a Transformer module does not just give the last hidden states of a text; empty where it does."""
+    task = config.get("transformer_task", "feature-extraction")
+    if task != "feature-extraction":
+        return f"module Transformer has the task {task}"
+    modalities = config.get("modality_config")
+    if modalities is not None:
+        text = modalities.get("text") or {}
+        if "message" in modalities:
+            return "module Transformer renders texts through a chat template"
+        output = text.get("method_output_name")
+        plain = output in ("last_hidden_state", ["last_hidden_state"], ("last_hidden_state",))
+        if text.get("method") != "forward" or not plain or config.get("module_output_name") != "token_embeddings":
+            return f"module Transformer returns {output} of {text.get('method')}, not the last hidden states of a text"
+    for group in ("model_kwargs", "model_args", "processor_kwargs", "tokenizer_args", "config_kwargs", "config_args"):
+        unknown = sorted(set(config.get(group) or {}) - _HARMLESS)
+        if unknown:
+            return f"module Transformer sets {unknown[0]} ({group})"
+    changed = [f"{key}.{name}" for key, values in (config.get("processing_kwargs") or {}).items() for name in values]
+    if changed:
+        return f"module Transformer sets {changed[0]} (processing_kwargs)"
+    if config.get("tokenizer_name_or_path"):
+        return f"module Transformer takes its tokenizer from {config['tokenizer_name_or_path']}"
+    return ""
+
+
+def other_kind(kind: str, source: str) -> InputError:
+    """Return the error for a sentence-transformers model that gives no dense vectors of texts."""
+    name = source if kind in source else f"{source} is a {kind} of sentence-transformers: it"
+    return InputError(
+        f"{name} {_OTHER_KINDS[kind]}.",
+        "geomprobe measures encoders of texts. The token states of its transformer: "
+        "geomprobe.load_encoder(model[0].auto_model, tokenizer=model.tokenizer)",
+    )
+
+
+def no_transformer(source: str, modules: Sequence[Module]) -> InputError:
+    """Return the error for a model whose first module is not a transformer."""
+    kinds = [module.kind for module in modules]
+    if kinds and kinds[0] in ("Router", "Asym"):
+        why = "sends each text to one of several encoders by its task (query, document)"
+    else:
+        why = "has no transformer, so no token states"
+    return InputError(f"{source} (sentence-transformers: {', '.join(kinds)}) {why}.", MEASURE)
+
+
+def lowercased(tokenizer: Any) -> bool:
+    """Make a fast tokenizer lower-case texts, as sentence-transformers does; return whether it now does.
+
+    Its added tokens, such as [MASK], stay as they are.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        return False
+    from tokenizers import normalizers
+
+    backend = tokenizer.backend_tokenizer
+    probe = backend.normalizer.normalize_str("A") if backend.normalizer is not None else "A"
+    if probe.strip() != "a":
+        rest = [] if backend.normalizer is None else [backend.normalizer]
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])
+    return True
+
+
+def _kind(declared: str, modules: Sequence[Module]) -> str:
+    """Return the class of model: what the folder states, else what its modules show."""
+    if declared in _OTHER_KINDS:
+        return declared
+    names = {module.path.rsplit(".", 1)[-1] for module in modules}
+    if any(".sparse_encoder." in m.path for m in modules) or names & {"SpladePooling", "MLMTransformer"}:
+        return "SparseEncoder"
+    if any(".multi_vector_encoder." in m.path for m in modules):
+        return "MultiVectorEncoder"
+    if modules[0].config.get("transformer_task") == "sequence-classification":
+        return "CrossEncoder"
+    return "SentenceTransformer"
+
+
+def _stored(path: str, place: Path) -> Module:
+    """Return a module of a folder; its weights are read when they are asked for."""
+    config = _json_object(place / "config.json")
+    if path.rsplit(".", 1)[-1] == "Transformer":
+        named = (place / f"sentence_{name}_config.json" for name in _TRANSFORMER_CONFIGS)
+        config = next((found for file in named if (found := _json_object(file))), {})
+
+    def weights() -> Mapping[str, torch.Tensor]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        file = place / "model.safetensors"
+        if not file.is_file():
             raise InputError(
-                f"{encoder.source} (sentence-transformers: {', '.join(kinds)}) has no transformer, so no token states.",
-                "geomprobe measures transformers; embed with the model itself and use: geomprobe measure VECTORS_FILE",
+                f"module {path.rsplit('.', 1)[-1]} has no model.safetensors; a pytorch_model.bin, which can run code "
+                "when opened, is not read"
             )
-        inner = _inside(folder, modules[0].get("path", ""))
-        for kind, module in zip(kinds[1:], modules[1:], strict=True):
-            if kind == "Pooling":
-                encoder.pooling = _declared_pooling(_inside(folder, module.get("path", "")) / "config.json")
-            else:
-                encoder.notes.append(f"module {kind} after the pooling is not applied")
-    settings: dict[str, Any] = {}
-    if modules and (inner / "sentence_bert_config.json").is_file():
-        settings = read_json(inner / "sentence_bert_config.json")
-    if (folder / "config_sentence_transformers.json").is_file():
-        prompt = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
-        if prompt:
-            encoder.notes.append(f"prompt {prompt!r} is not put before the texts")
-    return inner, settings
+        try:
+            return load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"module {path.rsplit('.', 1)[-1]}: {file} is damaged: {error}") from None
+
+    return Module(path, config, weights)
+
+
+def _loaded(module: nn.Module) -> Module:
+    """Return a module of a loaded model."""
+    kind = type(module)
+    read = getattr(module, "get_config_dict", dict)
+    config = dict(read())
+    activation = None
+    if kind.__name__ == "Dense":
+        config["bias"] = getattr(getattr(module, "linear", None), "bias", None) is not None
+        given = getattr(module, "activation_function", None)
+        activation = copy.deepcopy(given) if isinstance(given, nn.Module) else None
+    return Module(f"{kind.__module__}.{kind.__qualname__}", config, module.state_dict, activation)
+
+
+def _activation(module: Module) -> nn.Module:
+    """Return the activation of a Dense, which is a class of torch.nn that is made without arguments."""
+    given = module.activation
+    if given is not None:
+        if type(given).__module__.startswith("torch.nn."):
+            return given
+        raise InputError(f"module Dense has the activation {type(given).__qualname__}, which is not one of torch.nn")
+    path = str(module.config.get("activation_function", "torch.nn.modules.activation.Tanh"))
+    found = getattr(nn, path.rsplit(".", 1)[-1], None) if path.startswith("torch.nn.") else None
+    try:
+        if isinstance(found, type) and issubclass(found, nn.Module) and not path.startswith("torch.nn.functional."):
+            return found()
+    except TypeError:  # needs arguments
+        pass
+    raise InputError(f"module Dense has the activation {path}, which is not one of torch.nn")
+
+
+def _sized(module: Module) -> Mapping[str, Any]:
+    """Return the settings of a module once the sizes in them are known to be whole numbers."""
+    for key in ("in_features", "out_features") if module.kind == "Dense" else ("dimension",):
+        value = module.config.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"module {module.kind} has the {key} {value!r}")
+    return module.config
+
+
+def _filled(step: nn.Module, module: Module) -> nn.Module:
+    """Return the step with the module's weights, all of them and no others."""
+    try:
+        step.load_state_dict({name: tensor.detach().float().cpu() for name, tensor in module.weights().items()})
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:200]
+        raise InputError(f"module {module.kind}: its weights do not fit its config: {text}") from None
+    bad = [name for name, tensor in step.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise InputError(f"module {module.kind}: its weights {bad[0]} hold NaN or infinity")
+    return step
 
 
 def _inside(folder: Path, part: str) -> Path:
@@ -46,12 +387,11 @@ def _inside(folder: Path, part: str) -> Path:
     return path
 
 
-def _declared_pooling(config: Path) -> str | None:
-    if not config.is_file():
-        return None
-    values = read_json(config)
-    if isinstance(values.get("pooling_mode"), str):
-        return values["pooling_mode"]
-    chosen = [key for key, value in values.items() if key.startswith("pooling_mode_") and value is True]
-    names = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max", "lasttoken": "last"}
-    return "+".join(names.get(key.removeprefix("pooling_mode_"), key) for key in chosen) or None
+def _json_object(file: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; an empty one where there is no file."""
+    if not file.is_file():
+        return {}
+    values = read_json(file)
+    if not isinstance(values, dict):
+        raise InputError(f"{file} does not hold a JSON object.", "Save the model again.")
+    return values

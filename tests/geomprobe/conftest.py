@@ -85,3 +85,28 @@ def model_folder(tmp_path_factory):
         return made[kind]
 
     return folder
+
+
+@pytest.fixture
+def built(model_folder):
+    """Return a function that makes a SentenceTransformer of a tiny model and the library's own modules."""
+    st = pytest.importorskip("sentence_transformers")
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+
+    def make(kind="bert", modes="mean", steps=(), *, include_prompt=True, lower=False, length=None, **options):
+        first = modules.Transformer(str(model_folder(kind)), max_seq_length=length, do_lower_case=lower)
+        pooling = modules.Pooling(16, pooling_mode=modes, include_prompt=include_prompt)
+        return st.SentenceTransformer(modules=[first, pooling, *steps], device="cpu", **options)
+
+    return make
+
+
+@pytest.fixture
+def matryoshka(built, tmp_path):
+    """Return a model with cls pooling, Dense, Normalize, a cut and a prompt, saved as the folder `m`."""
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+    torch.manual_seed(1)
+    options = {"prompts": {"query": "who saw ", "passage": "the bird : "}, "default_prompt_name": "query"}
+    model = built(modes="cls", steps=[modules.Dense(16, 8), modules.Normalize()], truncate_dim=4, **options)
+    model.save_pretrained(str(tmp_path / "m"))
+    return model

@@ -7,7 +7,7 @@ import torch
 from geomprobe.common import InputError, UsageError
 from geomprobe.embedding import batches, embed, embed_grid, embed_moments, resolve_layers
 from geomprobe.encoders import load_encoder
-from geomprobe.pooling import POOLINGS, Pooler
+from geomprobe.pooling import OF_STATES, POOLINGS, Pooler
 from geomprobe.store import Store
 
 TEXTS = [
@@ -24,7 +24,8 @@ TEXTS = [
 def test_every_cell_equals_the_text_encoded_alone(model_folder, kind):
     encoder = load_encoder(model_folder(kind))
     grid = embed_grid(encoder, TEXTS, POOLINGS, [0, 1, 2])
-    assert len(grid.vectors) == 3 * len(POOLINGS)
+    assert len(grid.vectors) == 3 * len(OF_STATES) + 1  # the model's own pooling belongs to the last layer
+    assert np.array_equal(grid.vectors[2, "model"], grid.vectors[2, "mean"])
     for row, text in enumerate(TEXTS):
         alone = embed_grid(encoder, [text], POOLINGS, [0, 1, 2])
         for cell, vectors in grid.vectors.items():

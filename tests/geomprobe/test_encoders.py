@@ -238,7 +238,9 @@ def test_old_sentence_transformers_folder_with_the_transformer_in_a_subfolder(mo
     listed[0]["path"] = "0_Transformer"
     (root / "modules.json").write_text(json.dumps(listed))
     shutil.copytree(model_folder("bert"), root / "0_Transformer")
-    assert load_encoder(root).hash == load_encoder(model_folder("bert")).hash
+    opened, plain = load_encoder(root), load_encoder(model_folder("bert"))
+    assert opened.weights_hash == plain.hash
+    assert opened.hash != plain.hash  # its own pooling is max
 
 
 def test_minilm_from_its_folder_and_loaded(minilm):
