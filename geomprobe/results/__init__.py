@@ -1,7 +1,8 @@
-"""The results folder: schema, reading, writing. A row a number, and never a number without its definition."""
+"""The results folder: reading and writing, both checked by `geomprobe.results.schema`. A row a number."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,142 +14,57 @@ import pandas as pd
 
 from geomprobe import earlier
 from geomprobe.common import InputError, atomic_path, hash_bytes, read_json, write_json, write_text
+from geomprobe.results.schema import (
+    COMPARISON_COLUMNS,
+    CURVE_COLUMNS,
+    CURVES,
+    EXAMPLE_COLUMNS,
+    INFLUENCE_COLUMNS,
+    RESULT_COLUMNS,
+    SCHEMA_VERSION,
+    SIMILARITY_COLUMNS,
+    STAGES,
+    STATUSES,
+    Claim,
+    Definition,
+    LayerMap,
+    ModelEntry,
+    PoolingEntry,
+    Run,
+    TaskEntry,
+    check_definitions,
+    check_record,
+    check_run,
+)
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "COMPARISON_COLUMNS",
+    "CURVES",
+    "CURVE_COLUMNS",
+    "EXAMPLE_COLUMNS",
+    "INFLUENCE_COLUMNS",
+    "RESULT_COLUMNS",
+    "SCHEMA_VERSION",
+    "SIMILARITY_COLUMNS",
+    "STAGES",
+    "STATUSES",
+    "Claim",
+    "Definition",
+    "LayerMap",
+    "ModelEntry",
+    "PoolingEntry",
+    "Results",
+    "Run",
+    "TaskEntry",
+    "count_failures",
+    "read_results",
+    "read_table",
+    "table",
+    "write_results",
+    "write_table",
+]
 
-# A row a number. `definition` names the variant where a metric has several; `control` is set on a probe's control.
-RESULT_COLUMNS: dict[str, str] = {
-    "model": "string",
-    "model_hash": "string",
-    "task": "string",
-    "task_hash": "string",
-    "split": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "view": "string",
-    "protocol": "string",
-    "metric": "string",
-    "definition": "string",
-    "value": "Float64",
-    "se": "Float64",
-    "ci_low": "Float64",
-    "ci_high": "Float64",
-    "ci_method": "string",
-    "n": "Int64",
-    "d": "Int64",
-    "seed": "Int64",
-    "control": "string",
-    "status": "string",
-    "note": "string",
-}
-
-# A row a difference, value(b) - value(a).
-COMPARISON_COLUMNS: dict[str, str] = {
-    "a": "string",
-    "b": "string",
-    "level": "string",
-    "task": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "view": "string",
-    "metric": "string",
-    "definition": "string",
-    "value_a": "Float64",
-    "value_b": "Float64",
-    "diff": "Float64",
-    "se": "Float64",
-    "ci_low": "Float64",
-    "ci_high": "Float64",
-    "ci_method": "string",
-    "p": "Float64",
-    "p_holm": "Float64",
-    "family": "string",
-    "margin": "Float64",
-    "p_tost": "Float64",
-    "mdd": "Float64",
-    "n": "Int64",
-    "verdict": "string",
-}
-
-# What figures are drawn from: points of a curve, in order. `curve` is one of CURVES.
-CURVE_COLUMNS: dict[str, str] = {
-    "model": "string",
-    "task": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "view": "string",
-    "curve": "string",
-    "x": "Float64",
-    "y": "Float64",
-    "label": "string",
-}
-# A curve NAME may come with NAME_low and NAME_high, its band: of rarefaction, a standard deviation between subsamples.
-CURVES = {
-    "spectrum": "x: rank k from 1; y: share of the variance, lambda_k / sum(lambda), centred",
-    "cosine_histogram": "x: bin centre of the cosine of two different rows, 100 bins over [-1, 1]; y: density",
-    "rarefaction_effective_rank": "x: rows; y: effective rank, mean over subsamples without replacement",
-    "rarefaction_rankme": "x: rows; y: RankMe, mean over subsamples without replacement",
-    "rarefaction_participation_ratio": "x: rows; y: participation ratio, mean over subsamples without replacement",
-    "pooling_position_weight": "x: token position from 0; y: mean trained weight there, 1 is that of mean pooling",
-    "pooling_token_weight": "x: rank from 1, heaviest first; y: mean trained weight of the token `label`, 1 is that of "
-    "mean pooling",
-}
-
-# Per-example scores of a probe, so that paired tests can be redone. Rows that share a sentence share a `cluster`.
-EXAMPLE_COLUMNS: dict[str, str] = {
-    "model": "string",
-    "task": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "probe": "string",
-    "row_id": "string",
-    "cluster": "Int64",
-    "label": "Float64",
-    "prediction": "Float64",
-    "log_loss": "Float64",
-}
-
-# How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list
-# with a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for. What has
-# no row here has no interval.
-INFLUENCE_COLUMNS: dict[str, str] = {
-    "model": "string",
-    "task": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "view": "string",
-    "metric": "string",
-    "definition": "string",
-    "contributions": "object",
-    "extra": "Float64",
-}
-
-# How alike two encoders or layers are on the same rows, with the interval as in RESULT_COLUMNS; `null_mean`, `null_sd`
-# and `p` are those of the permutation null, where one was drawn. At level "objective" a and b are groups: a mean over
-# pairs of seeds, and where a is b the most that a similarity of two groups can reach.
-SIMILARITY_COLUMNS: dict[str, str] = {
-    "a": "string",
-    "b": "string",
-    "level": "string",
-    "task": "string",
-    "pooling": "string",
-    "layer_a": "Int64",
-    "layer_b": "Int64",
-    "metric": "string",
-    "value": "Float64",
-    "se": "Float64",
-    "ci_low": "Float64",
-    "ci_high": "Float64",
-    "ci_method": "string",
-    "null_mean": "Float64",
-    "null_sd": "Float64",
-    "p": "Float64",
-    "n": "Int64",
-    "status": "string",
-    "note": "string",
-}
-
-STATUSES = ("ok", "failed", "not applicable", "needs rows")
+FAILED_PLACE = ["model", "task", "layer", "pooling"]
 
 
 def table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -168,9 +84,9 @@ class Results:
     results, comparisons, curves, examples, influences, similarities : DataFrame
         Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS,
         INFLUENCE_COLUMNS and SIMILARITY_COLUMNS.
-    definitions : dict
+    definitions : dict of str to Definition
         Metric name -> the registry's entry: formula, range, direction, invariances, source.
-    run : dict
+    run : Run
         Provenance: models, tasks, versions, hardware, command, wall time.
     training : dict
         Model name -> list of training log records (the lines of metrics.jsonl).
@@ -185,6 +101,39 @@ class Results:
     training: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     influences: pd.DataFrame = field(default_factory=lambda: table([], INFLUENCE_COLUMNS))
     similarities: pd.DataFrame = field(default_factory=lambda: table([], SIMILARITY_COLUMNS))
+
+    def check(self) -> None:
+        """Raise InputError where run, definitions, training logs or statuses are not what the schema declares."""
+        check_run(self.run)
+        check_definitions(self.definitions)
+        for model, records in self.training.items():
+            for i, record in enumerate(records, 1):
+                check_record(record, f"training/{training_log(model)}, line {i}")
+        for name in ("results", "similarities"):
+            check_statuses(getattr(self, name), f"{name}.parquet")
+
+
+def check_statuses(frame: pd.DataFrame, where: str) -> None:
+    """Raise InputError where a table has a status that there is none of."""
+    if unknown := sorted(set(frame["status"].dropna()) - set(STATUSES)):
+        raise InputError(f"{where}: status {unknown[0][:60]!r} is none of {', '.join(STATUSES)}.")
+
+
+def count_failures(results: pd.DataFrame, similarities: pd.DataFrame) -> int:
+    """Return how many cells failed, and pairs of sound cells whose similarity failed: `failed_cells` of run.json.
+
+    Parameters
+    ----------
+    results, similarities : DataFrame
+        With the columns of RESULT_COLUMNS and SIMILARITY_COLUMNS.
+    """
+    cells = results.loc[results["status"] == "failed", FAILED_PLACE].drop_duplicates()
+    broken = set(cells[["model", "task", "pooling"]].itertuples(index=False, name=None))
+    pairs = similarities.loc[similarities["status"] == "failed", ["a", "b", "task", "pooling"]].drop_duplicates()
+    return len(cells) + sum(
+        (a, task, pooling) not in broken and (b, task, pooling) not in broken
+        for a, b, task, pooling in pairs.itertuples(index=False, name=None)
+    )
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
@@ -210,9 +159,14 @@ def training_log(model: str) -> str:
 
 
 def write_results(folder: str | Path, results: Results) -> Path:
-    """Write a results folder; run.json comes last, so a folder without it is known to be incomplete."""
-    import json
+    """Write a results folder; run.json comes last, so a folder without it is known to be incomplete.
 
+    Raises
+    ------
+    InputError
+        The results are not what the schema declares (see `Results.check`); nothing is written then.
+    """
+    results.check()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # what was made from an earlier content of the folder would contradict the new one
@@ -236,9 +190,14 @@ def write_results(folder: str | Path, results: Results) -> Path:
 
 
 def read_results(folder: str | Path) -> Results:
-    """Read a results folder; raises InputError where it is missing, incomplete or damaged."""
-    import json
+    """Read a results folder.
 
+    Raises
+    ------
+    InputError
+        The folder is missing, incomplete or damaged, or something in it has another type than the schema declares; the
+        message names the file and the field.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", "Give a results folder, such as runs/analyze/NAME.")
@@ -247,25 +206,39 @@ def read_results(folder: str | Path) -> Results:
             f"{folder} holds no finished results (run.json is missing).",
             "Repeat the analyze or compare command that writes it; finished cells are reused.",
         )
-    run = read_json(folder / "run.json")
+    run = check_run(read_json(folder / "run.json"), str(folder / "run.json"))
     if (version := run.get("schema_version")) != SCHEMA_VERSION:
         raise InputError(f"{folder} has schema version {version}; this geomprobe reads {SCHEMA_VERSION}.")
     influences, similarities = folder / "influences.parquet", folder / "similarities.parquet"
     training: dict[str, list[dict[str, Any]]] = {}
-    for model in (entry["name"] for entry in run.get("models", ())):
-        if (log := folder / "training" / training_log(model)).is_file():
-            training[model] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    for entry in run.get("models", ()):
+        if (log := folder / "training" / training_log(entry["name"])).is_file():
+            training[entry["name"]] = read_log(log)
     results = Results(
         read_table(folder / "results.parquet", RESULT_COLUMNS),
         read_table(folder / "comparisons.parquet", COMPARISON_COLUMNS),
         read_table(folder / "curves.parquet", CURVE_COLUMNS),
         read_table(folder / "examples.parquet", EXAMPLE_COLUMNS),
-        read_json(folder / "definitions.json"),
-        run,
+        check_definitions(read_json(folder / "definitions.json"), str(folder / "definitions.json")),
+        dict(run),
         training,
         # left out where a folder is published: it is large, and only needed to compare anew
         read_table(influences, INFLUENCE_COLUMNS) if influences.is_file() else table([], INFLUENCE_COLUMNS),
         # only where encoders were compared
         read_table(similarities, SIMILARITY_COLUMNS) if similarities.is_file() else table([], SIMILARITY_COLUMNS),
     )
+    check_statuses(results.results, str(folder / "results.parquet"))
+    check_statuses(results.similarities, str(similarities))
     return earlier.current(results)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read a training log as `write_results` writes it; raises InputError with the line where it is damaged."""
+    records = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:  # JSON or UTF-8
+            raise InputError(f"{path}, line {number}: {error}.") from None
+        records.append(check_record(record, f"{path}, line {number}"))
+    return records

@@ -1,0 +1,382 @@
+"""The results folder's contract: columns of the tables, curves, statuses, and the records of run.json, all typed.
+
+Standard library only. What is written and what is read goes through the same checks (`check_run`, `check_definitions`,
+`check_record`), so that both sides may rely on the types: a key that is there has the type that is declared here. Keys
+that are not declared here are left alone.
+"""
+
+# no `from __future__ import annotations`: under it Python 3.11 does not see which keys of a TypedDict are NotRequired
+import math
+import types
+from typing import Any, Literal, NotRequired, TypedDict, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+
+from geomprobe.common import InputError
+
+SCHEMA_VERSION = 1
+
+# A row a number. `definition` names the variant where a metric has several; `control` is set on a probe's control.
+RESULT_COLUMNS: dict[str, str] = {
+    "model": "string",
+    "model_hash": "string",
+    "task": "string",
+    "task_hash": "string",
+    "split": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "view": "string",
+    "protocol": "string",
+    "metric": "string",
+    "definition": "string",
+    "value": "Float64",
+    "se": "Float64",
+    "ci_low": "Float64",
+    "ci_high": "Float64",
+    "ci_method": "string",
+    "n": "Int64",
+    "d": "Int64",
+    "seed": "Int64",
+    "control": "string",
+    "status": "string",
+    "note": "string",
+}
+
+# A row a difference, value(b) - value(a).
+COMPARISON_COLUMNS: dict[str, str] = {
+    "a": "string",
+    "b": "string",
+    "level": "string",
+    "task": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "view": "string",
+    "metric": "string",
+    "definition": "string",
+    "value_a": "Float64",
+    "value_b": "Float64",
+    "diff": "Float64",
+    "se": "Float64",
+    "ci_low": "Float64",
+    "ci_high": "Float64",
+    "ci_method": "string",
+    "p": "Float64",
+    "p_holm": "Float64",
+    "family": "string",
+    "margin": "Float64",
+    "p_tost": "Float64",
+    "mdd": "Float64",
+    "n": "Int64",
+    "verdict": "string",
+}
+
+# What figures are drawn from: points of a curve, in order. `curve` is one of CURVES.
+CURVE_COLUMNS: dict[str, str] = {
+    "model": "string",
+    "task": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "view": "string",
+    "curve": "string",
+    "x": "Float64",
+    "y": "Float64",
+    "label": "string",
+}
+# A curve NAME may come with NAME_low and NAME_high, its band: of rarefaction, a standard deviation between subsamples.
+CURVES = {
+    "spectrum": "x: rank k from 1; y: share of the variance, lambda_k / sum(lambda), centred",
+    "cosine_histogram": "x: bin centre of the cosine of two different rows, 100 bins over [-1, 1]; y: density",
+    "rarefaction_effective_rank": "x: rows; y: effective rank, mean over subsamples without replacement",
+    "rarefaction_rankme": "x: rows; y: RankMe, mean over subsamples without replacement",
+    "rarefaction_participation_ratio": "x: rows; y: participation ratio, mean over subsamples without replacement",
+    "pooling_position_weight": "x: token position from 0; y: mean trained weight there, 1 is that of mean pooling",
+    "pooling_token_weight": "x: rank from 1, heaviest first; y: mean trained weight of the token `label`, 1 is that of "
+    "mean pooling",
+}
+
+# Per-example scores of a probe, so that paired tests can be redone. Rows that share a sentence share a `cluster`.
+EXAMPLE_COLUMNS: dict[str, str] = {
+    "model": "string",
+    "task": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "probe": "string",
+    "row_id": "string",
+    "cluster": "Int64",
+    "label": "Float64",
+    "prediction": "Float64",
+    "log_loss": "Float64",
+}
+
+# How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list
+# with a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for. What has
+# no row here has no interval.
+INFLUENCE_COLUMNS: dict[str, str] = {
+    "model": "string",
+    "task": "string",
+    "layer": "Int64",
+    "pooling": "string",
+    "view": "string",
+    "metric": "string",
+    "definition": "string",
+    "contributions": "object",
+    "extra": "Float64",
+}
+
+# How alike two encoders or layers are on the same rows, with the interval as in RESULT_COLUMNS; `null_mean`, `null_sd`
+# and `p` are those of the permutation null, where one was drawn. At level "objective" a and b are groups: a mean over
+# pairs of seeds, and where a is b the most that a similarity of two groups can reach.
+SIMILARITY_COLUMNS: dict[str, str] = {
+    "a": "string",
+    "b": "string",
+    "level": "string",
+    "task": "string",
+    "pooling": "string",
+    "layer_a": "Int64",
+    "layer_b": "Int64",
+    "metric": "string",
+    "value": "Float64",
+    "se": "Float64",
+    "ci_low": "Float64",
+    "ci_high": "Float64",
+    "ci_method": "string",
+    "null_mean": "Float64",
+    "null_sd": "Float64",
+    "p": "Float64",
+    "n": "Int64",
+    "status": "string",
+    "note": "string",
+}
+
+Status = Literal["ok", "failed", "not applicable", "needs rows"]
+STATUSES: tuple[str, ...] = get_args(Status)
+"""ok; failed: a stage of a cell ended in an error; not applicable: undefined on these rows; needs rows: too few,
+or only moments. `note` says why."""
+
+STAGES = ("embedding", "geometry", "sample size", "probes", "published analysis", "similarity")
+"""What a row with status "failed" has as its metric: the part of the cell that failed. All numbers of the cell are gone
+where "embedding" or "published analysis" failed."""
+
+
+class Training(TypedDict):
+    """What a training log and the run.json of a checkpoint say of its training."""
+
+    steps: NotRequired[float | None]
+    tokens: NotRequired[float | None]
+    flops: NotRequired[float | None]
+    seed: NotRequired[int | None]
+    finished: NotRequired[bool | None]
+    corpus_fingerprint: NotRequired[str | None]
+    corpus_unigram_entropy: NotRequired[float | None]
+
+
+# "class" is a word of the language, so this one is not written as a class
+_Class = TypedDict("_Class", {"class": NotRequired[str]})
+
+
+class ModelEntry(_Class):
+    """A model that was measured; `hash` is of its weights and configuration."""
+
+    name: str
+    source: NotRequired[str]
+    taken: NotRequired[str]
+    revision: NotRequired[str | None]
+    kind: NotRequired[str]
+    hash: NotRequired[str]
+    dim: NotRequired[int]
+    n_layers: NotRequired[int]
+    parameters: NotRequired[int]
+    max_length: NotRequired[int | None]
+    dtype: NotRequired[str]
+    device: NotRequired[str]
+    tokenizer: NotRequired[str]
+    vocabulary: NotRequired[int]
+    declared_pooling: NotRequired[str | None]
+    notes: NotRequired[list[str]]
+    objective: NotRequired[str | None]
+    training: NotRequired[Training | None]
+
+
+class TaskEntry(TypedDict):
+    """A task; `truncated` counts, for each model, the texts that were cut to its longest input."""
+
+    name: str
+    source: NotRequired[str]
+    fingerprint: NotRequired[str]
+    rows: NotRequired[int]
+    train_rows: NotRequired[int]
+    geometry_rows: NotRequired[int]
+    row_ids_hash: NotRequired[str]
+    truncated: NotRequired[dict[str, int] | None]
+    notes: NotRequired[list[str]]
+
+
+class PoolingEntry(TypedDict):
+    """A pooling; `trained` is None for one without parameters, `untrained_on` maps tasks to the reason."""
+
+    name: str
+    trained: NotRequired[bool | None]
+    note: NotRequired[str]
+    untrained_on: NotRequired[dict[str, str]]
+
+
+class Claim(TypedDict):
+    """In how many cells each verdict on a metric holds, and the sentence that says so."""
+
+    metric: str
+    view: str
+    level: str
+    cells: int
+    counts: dict[str, int]
+    sentence: str
+
+
+class LayerMap(TypedDict):
+    """A similarity of each layer of a (rows) with each layer of b (columns)."""
+
+    metric: str
+    task: str
+    pooling: str
+    a: str
+    b: str
+    values: list[list[float | None]]
+    layers_a: NotRequired[list[int]]
+    layers_b: NotRequired[list[int]]
+
+
+class Run(TypedDict, total=False):
+    """run.json.
+
+    `baselines` maps models to the kind of baseline they are, `groups` groups of seeds to their models; `compared` holds
+    the two models of a comparison. `failed_cells` counts the failures: the cells (a model on a task at a layer under a
+    pooling) with a row of status "failed", and the pairs of sound cells whose similarity failed. The rows say which and
+    why. `verdict` replaces the sentence that a report makes of the verdicts' counts.
+    """
+
+    schema_version: int
+    created: str
+    geomprobe_version: str
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    command: str
+    protocol: str
+    seed: int
+    limit: int | None
+    models: list[ModelEntry]
+    baselines: dict[str, str]
+    tasks: list[TaskEntry]
+    poolings: list[PoolingEntry]
+    layers: str | list[int]
+    compared: list[str] | None
+    groups: dict[str, list[str]] | None
+    similarity: list[LayerMap]
+    processes: int
+    failed_cells: int
+    wall_seconds: float
+    claims: list[Claim]
+    verdict: str | None
+
+
+class Definition(TypedDict, total=False):
+    """An entry of definitions.json: what a metric is."""
+
+    name: str
+    title: str
+    formula: str
+    range: str
+    direction: str
+    source: str
+    family: str
+    invariances: str | list[str]
+    needs: str
+    views: list[str]
+    definitions: dict[str, str]
+
+
+def check_run(value: Any, where: str = "run.json") -> Run:
+    """Return the value, which is known to be a `Run` from here on.
+
+    Raises
+    ------
+    InputError
+        A key has another type than is declared here; the message names `where` and the key.
+    """
+    _check(value, Run, where, "")
+    return cast(Run, value)
+
+
+def check_definitions(value: Any, where: str = "definitions.json") -> dict[str, Definition]:
+    """Return the value, a mapping of metric to `Definition`; raises InputError as `check_run` does."""
+    _check(value, dict[str, Definition], where, "")
+    return cast(dict[str, Definition], value)
+
+
+def check_record(value: Any, where: str) -> dict[str, Any]:
+    """Return the value, a record of a training log; raises InputError as `check_run` does."""
+    _check(value, dict[str, Any], where, "")
+    return cast(dict[str, Any], value)
+
+
+WORDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def _check(value: Any, kind: Any, where: str, at: str) -> None:
+    """Raise InputError unless a value of JSON has the type; `at` is the path to it, such as ``models[0].name``."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return
+    if origin in (Union, types.UnionType):
+        # one alternative of a kind at most, so the errors inside the one that fits are the ones to tell
+        fitting = next((part for part in inner if _fits(value, part)), None)
+        if fitting is None:
+            raise _wrong(value, inner, where, at)
+        _check(value, fitting, where, at)
+        return
+    if not _fits(value, kind):
+        raise _wrong(value, (kind,), where, at)
+    if origin is list:
+        for i, item in enumerate(value):
+            _check(item, inner[0], where, f"{at}[{i}]")
+    elif origin is dict:
+        for key, item in value.items():
+            _check(item, inner[1], where, _inside(at, key))
+    elif is_typeddict(kind):
+        if missing := sorted(kind.__required_keys__ - value.keys()):
+            raise InputError(f"{where}: {_inside(at, missing[0])} is missing.", HINT)
+        for key, part in get_type_hints(kind).items():
+            if key in value:
+                _check(value[key], part, where, _inside(at, key))
+
+
+HINT = "Repeat the command that wrote the folder; finished cells are reused."
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a value is of a kind, whatever it holds inside."""
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, _outer(kind))
+
+
+def _outer(kind: Any) -> type:
+    return get_origin(kind) or (dict if is_typeddict(kind) else kind)
+
+
+def _inside(at: str, key: Any) -> str:
+    key = str(key) if len(str(key)) <= 60 else f"{str(key)[:59]}…"
+    return f"{at}.{key}" if at else key
+
+
+def _wrong(value: Any, kinds: tuple[Any, ...], where: str, at: str) -> InputError:
+    wanted = " or ".join(WORDS[_outer(kind)] for kind in kinds)
+    found = repr(value) if isinstance(value, str | int | float | None) else WORDS.get(type(value), type(value).__name__)
+    found = found if len(found) <= 60 else f"{found[:59]}…"
+    return InputError(f"{where}: {at or 'the document'} must be {wanted}, not {found}.", HINT)
