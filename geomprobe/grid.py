@@ -28,10 +28,11 @@ from geomprobe import (
     trained_pooling,
 )
 from geomprobe.baselines import BASELINES, WordTable, make_baseline
-from geomprobe.common import GeomprobeError, UsageError, atomic_path, hash_bytes, unknown_name
+from geomprobe.common import InputError, UsageError, atomic_path, hash_bytes, unknown_name
 from geomprobe.embedding import Cell, EmbeddingGrid, count_cut, embed_grid, has_cell, limited, resolve_layers
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.prompts import with_prompts
+from geomprobe.failures import CELL_ERRORS, Sides, check_finite, failed_row, reason
 from geomprobe.metrics import sample_size
 from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.semantic import labelled_rows, pair_features
@@ -44,6 +45,7 @@ from geomprobe.results import (
     RESULT_COLUMNS,
     SIMILARITY_COLUMNS,
     Results,
+    count_failures,
     read_table,
     table,
     write_results,
@@ -64,12 +66,9 @@ CELL_COLUMNS = {
 SIZE_DRAWS = 5
 RAREFIED = ("effective_rank", "rankme", "participation_ratio")
 """Metrics whose rarefaction curve is kept; the others that grow with the rows follow one of these."""
-CELLS = "5"
+CELLS = "6"
 """Raised where a change of the code changes numbers within a version, so that cells of before are not found."""
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
-
-# What a broken cell may raise. Anything else (a full disk, an interrupt) ends the run.
-CELL_ERRORS = (GeomprobeError, ValueError, RuntimeError, ArithmeticError)
 
 
 def analyze(
@@ -132,7 +131,7 @@ def analyze(
     Returns
     -------
     Results
-        A cell that failed is a row with status "failed" and the reason in `note`.
+        A stage of a cell that failed (`results.STAGES`) is a row with status "failed" and the reason in `note`.
 
     Raises
     ------
@@ -225,7 +224,7 @@ def analyze(
         "groups": None,
         "similarity": similarities.maps(alike),
         "processes": ranks.world,
-        "failed_cells": int((tables["results"]["status"] == "failed").sum()),
+        "failed_cells": count_failures(tables["results"], alike),
         "wall_seconds": round(time.perf_counter() - started, 1),
     }
     results = Results(
@@ -266,8 +265,8 @@ class TaskTexts:
     task: Task
     texts: list[str]
     geometry: np.ndarray
-    train: tuple[np.ndarray, np.ndarray | None] | None
-    validation: tuple[np.ndarray, np.ndarray | None]
+    train: Sides | None
+    validation: Sides
     matched: int | None = None
     queries: np.ndarray | None = None
 
@@ -281,7 +280,7 @@ class TaskTexts:
             keys = zip(texts, roles, strict=True)
             return np.array([index.setdefault(key, len(index)) for key in keys], np.int64)
 
-        def sides(split: Split) -> tuple[np.ndarray, np.ndarray | None]:
+        def sides(split: Split) -> Sides:
             return rows(split.first, asymmetric), None if split.second is None else rows(split.second)
 
         # the role in which a sentence comes first, as geometry's rows are taken
@@ -307,6 +306,16 @@ class TaskTexts:
             note += f"; {both} sentences are both: geometry takes each in the role in which it comes first"
         return [note]
 
+    @property
+    def scored(self) -> list[tuple[Split, Sides]]:
+        """The split that geometry and probes are measured on, with its sentences' places."""
+        return [(self.task.validation, self.validation)]
+
+    @property
+    def fitted(self) -> list[tuple[Split, Sides]]:
+        """The split that probes are fitted on, with its sentences' places, where there is one."""
+        return [] if self.task.train is None or self.train is None else [(self.task.train, self.train)]
+
 
 def measure_task(
     encoder: Encoder,
@@ -329,26 +338,22 @@ def measure_task(
     tables = ranks.broadcast({cell: found for cell in cells if (found := read_cell(folders.get(cell))) is not None})
     missing = [cell for cell in cells if cell not in tables]
     if missing:
-        vectors: dict[Cell, np.ndarray] = {}
-        trained: dict[Cell, list[trained_pooling.TrainedPooling]] = {}
-        cut, failure = 0, None
-        try:
-            embedded, trained = embed_cells(encoder, texts, missing, protocol, seed, ranks, progress)
-            vectors, cut = embedded.vectors, embedded.n_truncated
-        except CELL_ERRORS as error:
-            failure = error
+        embedded = embed_cells(encoder, texts, missing, protocol, seed, ranks, progress)
+        cut = embedded.n_truncated
 
-        def measured(of: np.ndarray | None) -> tuple[Tables, bool]:
-            if of is None:
-                return failed_cell("embedding", failure)
+        def send(cell: Cell) -> np.ndarray | str:
+            return embedded.failures.get(cell) or np.asarray(embedded.vectors[cell])
+
+        def measured(of: np.ndarray | str) -> tuple[Tables, bool]:
+            if isinstance(of, str):  # why there are no vectors
+                return failed_cell("embedding", of)
             if protocol.published:
                 return published_cell(encoder, texts, of, protocol.published, seed)
             return measure_cell(texts, of, seed)
 
-        done = ranks.in_turns(missing, lambda cell: np.asarray(vectors[cell]) if cell in vectors else None, measured)
-        for i, (cell, (part, whole)) in enumerate(done, 1):
-            if cell in trained:
-                part = joined(part, learned_tables(trained[cell]))
+        for i, (cell, (part, whole)) in enumerate(ranks.in_turns(missing, send, measured), 1):
+            if cell in embedded.trained:
+                part = joined(part, learned_tables(embedded.trained[cell]))
             tables[cell] = stamp(part, encoder, texts.task, *cell, protocol, seed)
             if folders and whole:
                 write_cell(folders[cell], tables[cell])
@@ -356,6 +361,28 @@ def measure_task(
     else:
         cut = sum(count_cut(one, texts_of, poolings) for one, _, texts_of in in_roles(encoder, texts))
     return {kind: pd.concat([tables[cell][kind] for cell in cells]) for kind in CELL_COLUMNS}, cut
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of all texts of a task, and the poolings that were trained for them.
+
+    Attributes
+    ----------
+    vectors : dict of Cell to ndarray of shape (n_texts, d)
+        Of the cells that did not fail.
+    trained : dict of Cell to list of TrainedPooling
+        One of each seed.
+    failures : dict of Cell to str
+        Why the cells have no vectors.
+    n_truncated : int
+        Texts that were cut to the encoder's longest input.
+    """
+
+    vectors: dict[Cell, np.ndarray]
+    trained: dict[Cell, list[trained_pooling.TrainedPooling]]
+    failures: dict[Cell, str]
+    n_truncated: int = 0
 
 
 def embed_cells(
@@ -366,17 +393,25 @@ def embed_cells(
     seed: int,
     ranks: Ranks,
     progress: Progress,
-) -> tuple[EmbeddingGrid, dict[Cell, list[trained_pooling.TrainedPooling]]]:
-    """Return the vectors of all texts of a task, and the poolings that were trained for them; all found in the store
-    where the same was asked before."""
-    trained = train_poolings(encoder, texts.task, cells, protocol, seed, ranks)
+) -> Embedded:
+    """Return the vectors of all texts of a task, found in the store where the same was asked before.
+
+    Where the poolings cannot be trained, the cells of the others are embedded all the same.
+    """
+    trained: dict[Cell, list[trained_pooling.TrainedPooling]] = {}
+    failures: dict[Cell, str] = {}
+    try:
+        trained = train_poolings(encoder, texts.task, cells, protocol, seed, ranks)
+    except CELL_ERRORS as error:
+        failures = {cell: reason(error) for cell in cells if cell[1] in TRAINABLE}
+    wanted = [cell for cell in cells if cell not in failures]
 
     def embed_role(one: Encoder, some: list[str]) -> EmbeddingGrid:
         return embed_grid(
             one,
             some,
-            sorted({pool for _, pool in cells}),
-            sorted({layer for layer, _ in cells}),
+            sorted({pool for _, pool in wanted}),
+            sorted({layer for layer, _ in wanted}),
             poolers={cell: found[0].pooler for cell, found in trained.items()},
             seed=query_seed(encoder, protocol, seed),
             store=Store(),
@@ -388,7 +423,13 @@ def embed_cells(
         parts = [(places, embed_role(one, some)) for one, places, some in in_roles(encoder, texts)]
         return parts[0][1] if len(parts) == 1 else in_places(parts)
 
-    return ranks.agreed(embed), trained
+    if not wanted:
+        return Embedded({}, {}, failures)
+    try:
+        found = ranks.agreed(embed)
+    except CELL_ERRORS as error:
+        return Embedded({}, {}, failures | dict.fromkeys(wanted, reason(error)))
+    return Embedded(found.vectors, trained, failures, found.n_truncated)
 
 
 def in_roles(encoder: Encoder, texts: TaskTexts) -> list[tuple[Encoder, np.ndarray, list[str]]]:
@@ -424,7 +465,7 @@ def measure_pairs(
 ) -> pd.DataFrame:
     """Return how alike the models of each pair are on a task's geometry rows; their vectors come from the store.
 
-    A pair with a model that could not be embedded has no rows: the model's cells say why.
+    A pair that failed, or with a model that did, is a row with status "failed".
     """
 
     def key(pair: similarities.Pair) -> str:
@@ -443,44 +484,47 @@ def measure_pairs(
             tables[pair] = read_table(place, SIMILARITY_COLUMNS).assign(a=pair.a, b=pair.b)
     tables = ranks.broadcast(tables)
     missing = [pair for pair in pairs if pair not in tables]
-    vectors: dict[str, dict[Cell, np.ndarray]] = {}
+    embedded: dict[str, Embedded] = {}
     for name, encoder in encoders.items():
         sides = [(pair, first) for pair in missing for first in (True, False) if name == (pair.a if first else pair.b)]
         cells = {cell for pair, first in sides for cell in pair.cells(first)}
         if cells:
-            try:
-                found, _ = embed_cells(encoder, texts, sorted(cells), protocol, seed, ranks, lambda *_: None)
-                vectors[name] = found.vectors
-            except CELL_ERRORS:
-                continue
+            embedded[name] = embed_cells(encoder, texts, sorted(cells), protocol, seed, ranks, lambda *_: None)
     read = similarities.sample(len(texts.geometry), seed)
     rows, clusters = texts.geometry[read], texts.task.geometry_rows.clusters[read]
 
-    def send(pair: similarities.Pair) -> Any:
-        if pair.a not in vectors or pair.b not in vectors:
-            return None
-        first, second = (
-            {layer: vectors[name][layer, pool][rows] for layer, pool in cells}
-            for name, cells in ((pair.a, pair.cells(True)), (pair.b, pair.cells(False)))
-        )
-        return pair, first, second
+    def side(name: str, cells: Sequence[Cell]) -> dict[int, np.ndarray]:
+        found = embedded[name]
+        for cell in cells:
+            if cell in found.failures:
+                raise InputError(f"{name}: {found.failures[cell]}")
+            try:
+                check_finite(found.vectors[cell], texts.scored)
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from None
+        return {layer: found.vectors[layer, pool][rows] for layer, pool in cells}
 
-    def work(sent: Any) -> tuple[pd.DataFrame | None, bool]:
-        if sent is None:
-            return None, False
+    def send(pair: similarities.Pair) -> Any:
+        try:
+            return pair, side(pair.a, pair.cells(True)), side(pair.b, pair.cells(False))
+        except InputError as error:
+            return pair, error.message, None
+
+    def work(sent: Any) -> tuple[pd.DataFrame, bool]:
         pair, first, second = sent
         try:
+            if isinstance(first, str):  # why there are no vectors
+                raise InputError(first)
             return similarities.pair_table(pair, first, second, clusters, len(texts.geometry), seed), True
         except CELL_ERRORS as error:
-            failed = failed_cell("similarity", error)[0]["results"]
+            failed = failed_row("similarity", reason(error))
             return failed.assign(a=pair.a, b=pair.b, level="checkpoint", pooling=pair.pooling), False
 
     for pair, (rows_of_pair, whole) in ranks.in_turns(missing, send, work):
-        if rows_of_pair is not None:
-            tables[pair] = rows_of_pair
+        tables[pair] = rows_of_pair
         if whole and places and ranks.first:
             write_table(places[pair], tables[pair])
-    frames = [tables[pair] for pair in pairs if pair in tables]
+    frames = [tables[pair] for pair in pairs]
     return table(pd.concat(frames).assign(task=texts.task.name) if frames else [], SIMILARITY_COLUMNS)
 
 
@@ -546,6 +590,10 @@ def joined(tables: Tables, more: Tables) -> Tables:
 def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tables, bool]:
     """Return the tables of one cell from the vectors of all texts, and whether nothing in it failed."""
     task, rows = texts.task, texts.task.geometry_rows
+    try:
+        check_finite(vectors, texts.scored)
+    except CELL_ERRORS as error:
+        return failed_cell("embedding", reason(error))
     tables: dict[str, list[pd.DataFrame]] = {kind: [] for kind in CELL_COLUMNS}
     whole = True
 
@@ -554,7 +602,7 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
         try:
             found = part()
         except CELL_ERRORS as error:
-            found, whole = failed_cell(stage, error)
+            found, whole = failed_cell(stage, reason(error))
         for kind, frame in found.items():
             tables[kind].append(frame)
 
@@ -570,6 +618,7 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
         }
 
     def probing() -> dict[str, pd.DataFrame]:
+        check_finite(vectors, texts.fitted)
         train = None if texts.train is None else pair_vectors(vectors, texts.train)
         found = probes.run_probes(task, train, pair_vectors(vectors, texts.validation), seed=seed)
         examples = pd.DataFrame(found.examples)
@@ -629,9 +678,10 @@ def published_cell(
 ) -> tuple[Tables, bool]:
     """Return the tables of one cell by the published formulas, and whether nothing in it failed."""
     try:
+        check_finite(vectors, [*texts.scored, *texts.fitted])
         measured = paper.measure_rows(published_rows(encoder, texts, vectors, choices), choices, seed)
     except CELL_ERRORS as error:
-        return failed_cell("published analysis", error)
+        return failed_cell("published analysis", reason(error))
     return {kind: measured.get(kind, table([], columns)) for kind, columns in CELL_COLUMNS.items()}, True
 
 
@@ -684,10 +734,9 @@ def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None
     return probes.PairVectors(vectors[first], None if second is None else vectors[second])
 
 
-def failed_cell(stage: str, error: BaseException | None) -> tuple[Tables, bool]:
-    """Return the row that stands for a stage (embedding, geometry, probes) that failed, and that it failed."""
-    note = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-    return {"results": pd.DataFrame([{"metric": stage, "status": "failed", "note": note}])}, False
+def failed_cell(stage: str, note: str) -> tuple[Tables, bool]:
+    """Return the table that stands for a stage that failed, and that it failed."""
+    return {"results": failed_row(stage, note)}, False
 
 
 def stamp(tables: Tables, encoder: Encoder, task: Task, layer: int, pool: str, protocol: Protocol, seed: int) -> Tables:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from geomprobe.results import Results, read_results
+from geomprobe.results import Definition, Results, Run, read_results
 from reports.formats import NAME_LIMIT, TEXT_LIMIT, clean, finite, short_names
 
 Row = dict[str, Any]
+PLACE = ("model", "task", "layer", "pooling")
 NAMES = ("model", "task", "pooling", "view", "metric", "definition", "control", "a", "b", "curve", "probe")
 # Which part of the report a family of metrics belongs to.
 PARTS = {
@@ -49,8 +50,8 @@ class Facts:
     rows: list[Row]
     comparisons: list[Row]
     curves: list[Row]
-    definitions: dict[str, Any]
-    run: dict[str, Any]
+    definitions: dict[str, Definition]
+    run: Run
     training: dict[str, list[Row]]
     models: list[str]
     tasks: list[str]
@@ -75,48 +76,40 @@ class Facts:
     @cached_property
     def model_entries(self) -> list[Row]:
         """The entries of run.json, one for each model, in order."""
-        known = {m.get("name"): m for m in self.run.get("models") or [] if isinstance(m, dict)}
-        return [known.get(name, {"name": name}) | {"name": name} for name in self.models]
+        known: dict[str, Row] = {m["name"]: {**m} for m in self.run.get("models", [])}
+        return [known.get(name, {"name": name}) for name in self.models]
 
     @cached_property
     def task_entries(self) -> list[Row]:
         """The entries of run.json, one for each task, in order."""
-        known = {t.get("name"): t for t in self.run.get("tasks") or [] if isinstance(t, dict)}
-        return [known.get(name, {"name": name}) | {"name": name} for name in self.tasks]
+        known: dict[str, Row] = {t["name"]: {**t} for t in self.run.get("tasks", [])}
+        return [known.get(name, {"name": name}) for name in self.tasks]
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:
         """Group name -> its models, where seeds were compared in groups."""
-        groups = self.run.get("groups")
-        return {str(g): list(m) for g, m in groups.items()} if isinstance(groups, dict) else {}
+        return self.run.get("groups") or {}
 
     @cached_property
     def level(self) -> str:
         """The level of the comparison that the report is about: objective where groups were compared."""
-        levels = {c["level"] for c in self.comparisons}
-        return "objective" if "objective" in levels else "checkpoint"
+        grouped = self.groups or any(c["level"] == "objective" for c in self.comparisons)
+        return "objective" if grouped else "checkpoint"
 
     @cached_property
     def pair(self) -> tuple[str, str] | None:
-        """The two sides of the comparison; differences are second minus first."""
+        """The two sides of the comparison, also of one in which no number could be compared; second minus first."""
         rows = [c for c in self.comparisons if c["level"] == self.level]
-        if not rows:
-            return None
-        asked = self.run.get("compared")
-        if (
-            self.level == "checkpoint"
-            and isinstance(asked, list)
-            and len(asked) == 2
-            and set(asked) <= set(self.models)
-        ):
+        asked = list(self.groups) if self.level == "objective" else self.run.get("compared") or []
+        if len(asked) == 2 and (self.level == "objective" or set(asked) <= set(self.models)):
             return asked[0], asked[1]
-        return rows[0]["a"], rows[0]["b"]
+        return (rows[0]["a"], rows[0]["b"]) if rows else None
 
     @cached_property
     def baselines(self) -> list[str]:
         """Models that learned nothing, measured to show where a figure then lies."""
-        named = self.run.get("baselines")
-        return [m for m in self.models if isinstance(named, dict) and m in named]
+        named = self.run.get("baselines", {})
+        return [m for m in self.models if m in named]
 
     @cached_property
     def own(self) -> list[str]:
@@ -149,7 +142,7 @@ class Facts:
     @cached_property
     def untrained(self) -> list[str]:
         """Poolings with parameters that were not trained."""
-        entries = {p.get("name"): p for p in self.run.get("poolings") or [] if isinstance(p, dict)}
+        entries = {p["name"]: p for p in self.run.get("poolings", [])}
         parametric = ("weighted", "attention")
         return [p for p in self.poolings if p in entries and p in parametric and entries[p].get("trained") is False]
 
@@ -192,7 +185,7 @@ class Facts:
     @cached_property
     def metrics(self) -> list[tuple[str, str]]:
         """(metric, view) of every number, in printing order."""
-        found = dict.fromkeys((row["metric"], row["view"]) for row in self.rows)
+        found = dict.fromkeys((row["metric"], row["view"]) for row in self.rows if row["status"] != "failed")
         return sorted(found, key=lambda mv: (_place(mv[0], METRIC_ORDER), mv[0], _place(mv[1], VIEW_ORDER), mv[1]))
 
     def part(self, name: str) -> list[tuple[str, str]]:
@@ -220,21 +213,37 @@ class Facts:
             found += [mv for mv in match if mv not in found]
         return found or [mv for mv in self.metrics if mv[0] not in REFERENCES][:4]
 
+    @cached_property
+    def failed_stages(self) -> dict[tuple, set[str]]:
+        """(model, task, layer, pooling) -> the stages that failed there (see `geomprobe.results.STAGES`)."""
+        found: dict[tuple, set[str]] = {}
+        for row in self.rows:
+            if row["status"] == "failed":
+                found.setdefault(tuple(row[k] for k in PLACE), set()).add(row["metric"])
+        return found
+
+    @cached_property
+    def measured_stages(self) -> dict[str, set[tuple[str, str]]]:
+        """Task -> (metric, view) of the numbers that some model, layer or pooling has there."""
+        found: dict[str, set[tuple[str, str]]] = {}
+        for row in self.rows:
+            if row["value"] is not None and not row["control"]:
+                found.setdefault(row["task"], set()).add((row["metric"], row["view"]))
+        return found
+
+    @cached_property
     def failed(self) -> list[Row]:
-        """Return one entry for each failed cell: model, task, layer, pooling, note."""
+        """An entry for each cell, and each pair of models, that failed: PLACE, stage and note of the first stage."""
         seen: dict[tuple, Row] = {}
         for row in self.rows:
             if row["status"] == "failed":
-                key = tuple(row[k] for k in ("model", "task", "layer", "pooling"))
-                seen.setdefault(
-                    key, dict(zip(("model", "task", "layer", "pooling"), key, strict=True)) | {"note": row["note"]}
-                )
-        for entry in self.run.get("failed_cells") or []:
-            if isinstance(entry, dict):
-                key = tuple(entry.get(k) for k in ("model", "task", "layer", "pooling"))
-                known = any(all(a in (None, b) for a, b in zip(key, other, strict=True)) for other in seen)
-                if not known:
-                    seen[key] = entry
+                key = tuple(row[k] for k in PLACE)
+                seen.setdefault(key, dict(zip(PLACE, key, strict=True)) | {"stage": row["metric"], "note": row["note"]})
+        for row in self.similarities:
+            if row["status"] == "failed":
+                pair = {"model": f"{row['a']} and {row['b']}", "task": row["task"], "layer": None}
+                entry = pair | {"pooling": row["pooling"], "stage": row["metric"], "note": row["note"]}
+                seen.setdefault(tuple(entry[k] for k in PLACE), entry)
         return list(seen.values())
 
 
@@ -267,6 +276,8 @@ def load(source: str | Path | Results) -> Facts:
     InputError
         The folder is missing, incomplete or damaged.
     """
+    if isinstance(source, Results):
+        source.check()
     results = source if isinstance(source, Results) else read_results(source)
     names = _display_names(results)
 
@@ -277,14 +288,10 @@ def load(source: str | Path | Results) -> Facts:
             for r in frame.itertuples(index=False, name=None)
         ]
 
-    run = _inert(results.run, names)
+    run: Run = _inert(results.run, names)
     records = rows(results.results)
-    models = _ordered(
-        [m.get("name") for m in run.get("models") or [] if isinstance(m, dict)], [r["model"] for r in records]
-    )
-    tasks = _ordered(
-        [t.get("name") for t in run.get("tasks") or [] if isinstance(t, dict)], [r["task"] for r in records]
-    )
+    models = _ordered([m["name"] for m in run.get("models", [])], [r["model"] for r in records])
+    tasks = _ordered([t["name"] for t in run.get("tasks", [])], [r["task"] for r in records])
     poolings = list(dict.fromkeys(r["pooling"] for r in records))
     return Facts(
         records,
@@ -292,7 +299,7 @@ def load(source: str | Path | Results) -> Facts:
         rows(results.curves),
         {names[k]: _inert(v, names) for k, v in results.definitions.items()},
         run,
-        {names[k]: [r for r in v if isinstance(r, dict)] for k, v in results.training.items()},
+        {names[k]: v for k, v in results.training.items()},
         models,
         tasks,
         sorted(poolings, key=lambda p: (_place(p, POOLING_ORDER), p)),
@@ -317,14 +324,14 @@ def _display_names(results: Results) -> _Names:
     names = _Names()
     run = results.run
     entries = {
-        "model": [m.get("name") for m in run.get("models") or [] if isinstance(m, dict)],
-        "task": [t.get("name") for t in run.get("tasks") or [] if isinstance(t, dict)],
+        "model": [m["name"] for m in run.get("models", [])],
+        "task": [t["name"] for t in run.get("tasks", [])],
     }
     for column in ("model", "task", "pooling", "metric", "view", "control"):
         seen = results.results[column].dropna().unique().tolist()
         every = dict.fromkeys([*(str(n) for n in entries.get(column, []) if n), *map(str, seen)])
         if column == "model":
-            every |= dict.fromkeys([*map(str, run.get("groups") or {}), *results.training])
+            every |= dict.fromkeys([*(run.get("groups") or {}), *results.training])
         names.update(short_names(every))
     return names
 

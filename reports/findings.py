@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal, TypedDict
 
 from reports.facts import Facts, Row, judgement
+from reports.failed import place, why
 from reports.formats import amount, count, listed, number, power, words
 
 Severity = Literal["issue", "tip", "passed", "not applicable"]
@@ -59,14 +60,15 @@ def _sides(facts: Facts) -> list[Row]:
 @rule("failed-cells")
 def failed_cells(facts: Facts) -> Finding | None:
     """Some cells could not be measured."""
-    failed = facts.failed()
+    failed = facts.failed
     if not failed:
         return _finding("failed-cells", "passed", "Every cell of the grid was measured.", "poolings")
     first = failed[0]
-    place = " / ".join(str(first[k]) for k in ("model", "task", "pooling") if first.get(k))
-    reason = str(first.get("note") or "no reason given").rstrip(".")
-    text = f"{len(failed)} cell{'s' * (len(failed) > 1)} could not be measured, the first one {place}: {reason}."
-    return _finding("failed-cells", "issue", text, "caveats", count(len(failed)))
+    said = "1 cell could" if len(failed) == 1 else f"{count(len(failed))} cells and similarities could"
+    if len(failed) > 1 and all(entry["layer"] is not None for entry in failed):
+        said = f"{count(len(failed))} cells could"
+    text = f"{said} not be measured{', first' if len(failed) > 1 else ':'} {place(first)}: {why(first)}."
+    return _finding("failed-cells", "issue", text, "poolings", count(len(failed)))
 
 
 @rule("no-intervals")
@@ -364,8 +366,7 @@ def unequal_n(facts: Facts) -> Finding | None:
 @rule("truncation")
 def truncation(facts: Facts) -> Finding | None:
     """Texts were cut to the longest input of a model."""
-    entries = facts.task_entries
-    known = [t for t in entries if isinstance(t.get("truncated"), dict)]
+    known = [t for t in facts.task_entries if t.get("truncated") is not None]
     if not known:
         return None
     cut = [(t["name"], m, n) for t in known for m, n in t["truncated"].items() if n]
@@ -388,9 +389,9 @@ def unequal_truncation(facts: Facts) -> Finding | None:
     names = [m["name"] for m in _sides(facts)]
     apart = []
     for task in facts.task_entries:
-        cut = task.get("truncated")
+        cut = task.get("truncated") or {}
         texts = (task.get("rows") or 0) + (task.get("train_rows") or 0)
-        known = [cut[name] for name in names if name in cut] if isinstance(cut, dict) else []
+        known = [cut[name] for name in names if name in cut]
         if len(known) > 1 and max(known) - min(known) > CUT_APART * texts:
             apart.append((task["name"], known))
     if not apart:

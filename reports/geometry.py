@@ -6,6 +6,7 @@ from typing import Any
 
 from reports.blocks import Block, Figure, Line, Section, Table, cell, figure, line, table, text
 from reports.facts import Facts, Row
+from reports.failed import HATCHED, absent
 from reports.formats import clean, count, finite, interval, listed, number, p_value, words
 from reports.tables import by_pooling, forest, legend, lettered, measured, sides, value_table
 from reports.wording import slug
@@ -89,6 +90,7 @@ def _decomposition(facts: Facts, pooling: str) -> Figure | None:
         "Jensen bound, which the mean vector alone sets; dashes mark vectors spread evenly over the sphere. Where the "
         "filled points of two models differ and the hollow ones do not, what differs is their mean vector."
     )
+    caption += absent(facts, pooling)
     where = listed([g["name"] for g in groups])
     who = listed(sides(facts))
     alt = f"Dumbbell plot, {pooling} pooling: raw and centred uniformity of {who} on {where}; see the table."
@@ -174,6 +176,7 @@ def _spectra(facts: Facts, pooling: str) -> Figure | None:
         folded=True,
     )
     caption = "Share of the variance carried by the k-th direction, both axes logarithmic. Flatter is more directions."
+    caption += absent(facts, pooling)
     where = listed([p["title"] for p in panels])
     alt = f"Spectra of {listed(facts.models)} on {where}, {pooling} pooling: share of variance against rank."
     data = {
@@ -218,7 +221,7 @@ def _other_curves(facts: Facts, pooling: str) -> list[Figure]:
         where = listed([p["title"] for p in panels])
         alt = f"Curves of {name} for {listed(facts.models)} on {where}, {pooling} pooling."
         data = {"panels": panels, "legend": legend(facts, facts.models), "x_label": x_label, "y_label": ""}
-        caption = f"{name[:1].upper()}{name[1:]}, with its band where there is one."
+        caption = f"{name[:1].upper()}{name[1:]}, with its band where there is one.{absent(facts, pooling)}"
         found.append(figure(slug("curve", kind, pooling), "curves", name, caption, alt, data, side))
     return found
 
@@ -251,11 +254,10 @@ def _band(bands: list[Any], task: str, model: str, n: int) -> dict[str, list[flo
 
 def similarity_table(facts: Facts) -> list[Table]:
     """Return how alike the models are at the deepest layer that was compared, beside what chance gives."""
-    rows = [
-        r for r in facts.similarities
-        if r["value"] is not None and r["null_mean"] is not None and r["a"] != r["b"] and r["level"] == facts.level
-    ]  # fmt: skip
-    if not rows:
+    pairs = [r for r in facts.similarities if r["a"] != r["b"] and r["level"] == facts.level]
+    rows = [r for r in pairs if r["value"] is not None and r["null_mean"] is not None]
+    failed = [r for r in pairs if r["status"] == "failed"]
+    if not rows and not failed:
         return []
     keys = ("task", "pooling", "layer_a", "layer_b", "metric")
     within = {
@@ -284,11 +286,17 @@ def similarity_table(facts: Facts) -> list[Table]:
                 r["pooling"],
             )
         )
+    for r in failed:
+        sides_of = (r["task"], r["pooling"], lettered(facts, r["a"]), lettered(facts, r["b"]))
+        rest = [cell("all"), cell("failed", tone="failed"), *[cell("–")] * (known + 2 * bool(within) + 3)]
+        lines.append(line([*map(cell, sides_of), *rest], r["task"], r["pooling"]))
     heads = [("task", False), ("pooling", False), ("of", False), ("and", False), ("similarity", False), ("value", True)]
     heads += [("95 % interval", True)] if known else []
     heads += [("seeds of the first", True), ("seeds of the second", True)] if within else []
     heads += [("by chance", True), ("p", True), ("n", True)]
     caption = "How alike the models are on the same rows, at the deepest layer. By chance: rows of one side shuffled."
+    if failed:
+        caption += HATCHED
     if within:
         caption += " Two seeds of one objective are as alike as two objectives can be."
     return [table("similarities", caption, heads, lines, folded=len(lines) > SIMILARITY_LINES)]
@@ -297,15 +305,15 @@ def similarity_table(facts: Facts) -> list[Table]:
 def similarity(facts: Facts) -> list[Figure]:
     """Return a map layers × layers for every entry of ``similarity`` in run.json (see docs/reports.md)."""
     found = []
-    for i, entry in enumerate(facts.run.get("similarity") or []):
-        if not isinstance(entry, dict) or not entry.get("values"):
+    for i, entry in enumerate(facts.run.get("similarity", [])):
+        if not entry["values"]:
             continue
         grid = [[finite(v) for v in row] for row in entry["values"]]
-        sizes = {"layers_a": len(grid), "layers_b": len(grid[0])}
-        down, across = ([f"layer {k}" for k in entry.get(key) or range(n)] for key, n in sizes.items())
-        a, b, name = entry.get("a", "A"), entry.get("b", "B"), words(entry.get("metric", "similarity"))
-        cells = [[{"value": v, "text": number(v, 2), "failed": v is None} for v in row] for row in grid]
-        where = f"{entry.get('task', '')}, {entry.get('pooling', '')} pooling"
+        sizes = ((entry.get("layers_a"), len(grid)), (entry.get("layers_b"), len(grid[0])))
+        down, across = ([f"layer {k}" for k in layers or range(n)] for layers, n in sizes)
+        a, b, name = entry["a"], entry["b"], words(entry["metric"])
+        cells = [[{"value": v, "text": number(v, 2), "failed": False} for v in row] for row in grid]
+        where = f"{entry['task']}, {entry['pooling']} pooling"
         panel = {"title": f"{b} across, {a} down", "series": None, "difference": False, "cells": cells}
         rows = [
             line([cell(layer), *(cell(str(c["text"]), finite(c["value"])) for c in row)])
@@ -360,6 +368,7 @@ def _histograms(facts: Facts, pooling: str) -> Figure | None:
     heads = [("task", False), ("model", False), ("lowest bin", True), ("fullest bin", True), ("highest bin", True)]
     side = table(slug("histograms", pooling, "table"), "Where the cosines lie (bin centres).", heads, rows, folded=True)
     caption = "Cosine of two different rows. A hump far from zero is a common direction that all vectors share."
+    caption += absent(facts, pooling)
     where = listed([p["title"] for p in panels])
     alt = f"Histograms of the cosine between rows for {listed(facts.models)} on {where}, {pooling} pooling."
     data = {

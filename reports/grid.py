@@ -6,6 +6,7 @@ from typing import Any
 
 from reports.blocks import Block, Figure, Line, Option, Section, cell, choice, figure, line, table, text
 from reports.facts import Facts, Row
+from reports.failed import HATCHED, absent, failed_table, missing
 from reports.formats import decimals, listed, number
 from reports.geometry import similarity, similarity_table
 from reports.tables import by_pooling, legend, lettered, measured, pooling_note, sides
@@ -19,7 +20,8 @@ def poolings(facts: Facts) -> Section:
         if plot := _heat(facts, metric, view):
             options.append({"name": title(facts, metric, view), "note": "", "blocks": [plot]})
     lead = "Does a conclusion hold whatever the pooling and the task?"
-    blocks: list[Block] = (
+    blocks: list[Block] = failed_table(facts)
+    blocks += (
         [text(f"Not trained: {listed([f'{p} ({pooling_note(facts, p)[13:]})' for p in facts.untrained])}.", "warning")]
         if facts.untrained
         else []
@@ -97,11 +99,13 @@ def _heat(facts: Facts, metric: str, view: str) -> Figure | None:
     )
     labels = [p + "*" * (p in facts.untrained) for p in facts.poolings]
     star = " * not trained." if facts.untrained else ""
-    hatched = " Hatched: the cell failed." if any(c["failed"] for p in panels for r in p["cells"] for c in r) else ""
+    every_cell = [c for p in panels for r in p["cells"] for c in r]
+    hatched = HATCHED if any(c["failed"] for c in every_cell) else ""
+    empty = " Empty: no such number." if any(c["value"] is None and not c["failed"] for c in every_cell) else ""
     caption = (
-        f"{sentence(meaning(facts, metric))}Blue: B is higher; red: B is lower.{star}{hatched}"
+        f"{sentence(meaning(facts, metric))}Blue: B is higher; red: B is lower.{star}{hatched}{empty}"
         if facts.pair
-        else f"{sentence(meaning(facts, metric))}{star}{hatched}"
+        else f"{sentence(meaning(facts, metric))}{star}{hatched}{empty}"
     )
     axes = f"poolings {listed(facts.poolings)} by tasks {listed(facts.tasks)}"
     alt = f"Heat map of {title(facts, metric, view)} for {listed(names)}: {axes}."
@@ -153,9 +157,13 @@ def _profile(facts: Facts, metric: str, view: str, pooling: str) -> Figure | Non
                         cell(lettered(facts, model)),
                         *(
                             cell(
-                                number(values[k]["value"], places) if k in values else "–",
-                                values[k]["value"] if k in values else None,
+                                number(values[k]["value"], places),
+                                values[k]["value"],
                             )
+                            if k in values
+                            else cell("failed", tone="failed")
+                            if missing(facts, model, task, pooling, metric, view, k)
+                            else cell("–")
                             for k in depths
                         ),
                     ],
@@ -183,7 +191,8 @@ def _profile(facts: Facts, metric: str, view: str, pooling: str) -> Figure | Non
         key,
         "profiles",
         name,
-        f"{name} by layer, {pooling} pooling; the band is the 95 % interval where there is one.",
+        f"{name} by layer, {pooling} pooling; the band is the 95 % interval where there is one."
+        + absent(facts, pooling),
         alt,
         data,
         side,

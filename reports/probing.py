@@ -6,6 +6,7 @@ from typing import Any
 
 from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
 from reports.facts import Facts
+from reports.failed import absent
 from reports.formats import listed, number
 from reports.tables import by_pooling, forest, legend, value_table
 from reports.wording import slug, title
@@ -135,6 +136,7 @@ def _controls(
     where = listed([r["name"] for r in panels[0]["rows"]])
     alt = f"Scores of {listed(facts.models)} on {where} beside the controls {listed(names)}, {pooling} pooling."
     caption = f"Scores beside their controls ({listed(names)}): only what lies beyond the controls is the encoder's."
+    caption += absent(facts, pooling)
     data = {"panels": panels, "legend": legend(facts, facts.models), "controls": names}
     return figure(
         slug("controls", id, pooling), "controls", f"{heading}, beside what needs no encoder", caption, alt, data, side

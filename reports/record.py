@@ -7,6 +7,7 @@ from typing import Any
 
 from reports.blocks import Block, Line, Section, cell, figure, line, table, text
 from reports.facts import Facts, judgement
+from reports.failed import place, why
 from reports.formats import NONE, clean, count, duration, finite, listed, number, power, words
 from reports.tables import legend, lettered, plain_table
 from reports.wording import flat, term
@@ -18,6 +19,7 @@ TRAINING_SKIP = ("step", "steps", "tokens", "flops", "eta_s", "time", "wall_seco
 
 
 TRAINING_POINTS = 120
+FAILED_ITEMS = 12
 TRAINING_PANELS = 18
 
 
@@ -98,11 +100,7 @@ def caveats(facts: Facts) -> Section:
             f"Rows: {listed(sizes)}. Ranks grow with the number of rows, so they compare models on one task, not tasks."
         )
     for entry in facts.task_entries:
-        cut = (
-            {m: n for m, n in (entry.get("truncated") or {}).items() if n}
-            if isinstance(entry.get("truncated"), dict)
-            else {}
-        )
+        cut = {m: n for m, n in (entry.get("truncated") or {}).items() if n}
         if cut:
             items.append(
                 f"{entry['name']}: " + listed([f"{count(n)} texts were cut for {m}" for m, n in cut.items()]) + "."
@@ -111,14 +109,12 @@ def caveats(facts: Facts) -> Section:
     for entry in facts.model_entries:
         items += [f"{entry['name']}: {clean(n)}" for n in entry.get("notes") or []]
     items += [
-        f"Pooling {p['name']}: {clean(p.get('note'))}."
-        for p in facts.run.get("poolings") or []
-        if isinstance(p, dict) and p.get("name") == "model"
+        f"Pooling {p['name']}: {clean(p.get('note'))}." for p in facts.run.get("poolings", []) if p["name"] == "model"
     ]
-    for failed in facts.failed():
-        keys = ("model", "task", "layer", "pooling")
-        place = " / ".join(f"{'layer ' * (k == 'layer')}{failed[k]}" for k in keys if failed.get(k) not in (None, ""))
-        items.append(f"Not measured: {place}: {(clean(failed.get('note')) or 'no reason given').rstrip('.')}.")
+    failed = facts.failed
+    items += [f"Not measured: {place(entry)}: {why(entry)}." for entry in failed[:FAILED_ITEMS]]
+    if len(failed) > FAILED_ITEMS:
+        items.append(f"Not measured: {count(len(failed) - FAILED_ITEMS)} more cells (section Pooling × task).")
     notes = dict.fromkeys((r["metric"], r["note"]) for r in facts.rows if r["note"] and r["status"] != "failed")
     items += [f"{words(m)}: {n}" for m, n in list(notes)[:12]]
     methods = sorted(
@@ -248,8 +244,7 @@ def glossary(facts: Facts) -> Section:
     items = []
     occurring = dict.fromkeys(m for m, _ in facts.metrics)
     for name in occurring:
-        entry = facts.definitions.get(name)
-        entry = entry if isinstance(entry, dict) else {}
+        entry = facts.definitions.get(name, {})
         found = {k: flat(entry.get(k) or "") for k in ("formula", "range", "direction", "source")}
         found["formula"] = found["formula"] or "not recorded"
         items.append({"id": term(name), "name": words(name)} | found)

@@ -6,6 +6,7 @@ from typing import Any
 
 from reports.blocks import Block, Figure, Line, Option, Table, cell, choice, figure, line, table
 from reports.facts import REFERENCES, Facts, Row, judgement
+from reports.failed import HATCHED, absent, missing
 from reports.formats import count, decimals, interval, listed, number, p_value
 from reports.wording import WORDS, slug, tally, term, title
 
@@ -30,15 +31,12 @@ def measured(facts: Facts, name: str, task: str, pooling: str, metric: str, view
     """Return a value at the deepest layer and whether its cell failed; a group's value comes from its comparison."""
     if facts.kind == "groups" and facts.pair and name in facts.pair:
         row = facts.difference(task, pooling, metric, view)
-        return (row["value_a" if name == facts.pair[0] else "value_b"] if row else None), False
+        value = row["value_a" if name == facts.pair[0] else "value_b"] if row else None
+        return value, value is None and missing(facts, name, task, pooling, metric, view)
     found = facts.cell(name, task, pooling, metric, view)
     if found is None:
-        return None, (name, task, pooling) in failed_cells(facts)
+        return None, missing(facts, name, task, pooling, metric, view)
     return found["value"], found["status"] == "failed"
-
-
-def failed_cells(facts: Facts) -> set[tuple[Any, Any, Any]]:
-    return {(f.get("model"), f.get("task"), f.get("pooling")) for f in facts.failed()}
 
 
 def by_pooling(facts: Facts, make: Any) -> list[Block]:
@@ -83,6 +81,8 @@ def value_table(
         heads = [h for i, h in enumerate(heads) if i not in drop]
         for made in rows:
             made["cells"] = [c for i, c in enumerate(made["cells"]) if i not in drop]
+    if any(c["tone"] == "failed" for made in rows for c in made["cells"]):
+        caption += HATCHED
     return table(id, caption, heads, rows, folded or len(rows) > LONG)
 
 
@@ -103,8 +103,9 @@ def _value_line(facts: Facts, names: list[str], task: str, metric: str, view: st
     n = next((m["n"] for m in own if m and m["n"]), row["n"] if row else None)
     if facts.pair:
         if row is None:
-            why = "reference" if metric in REFERENCES else "not compared"
-            cells += [cell("–"), cell(""), cell("–"), cell("–"), cell(why)]
+            broken = any(failed for _, failed in found)
+            why = "failed" if broken else "reference" if metric in REFERENCES else "not compared"
+            cells += [cell("–"), cell(""), cell("–"), cell("–"), cell(why, tone="failed" if broken else "")]
         else:
             code = judgement(row)
             cells += [
@@ -150,6 +151,7 @@ def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) 
         " with its 95 % interval; the grey band is the margin of equivalence." if with_interval
         else "; hollow points have no interval, so their distance from zero says nothing of certainty."
     )  # fmt: skip
+    caption += absent(facts, pooling)
     what = listed([p["title"] for p in panels])
     alt = f"Forest plot, {pooling} pooling: {facts.pair[1]} minus {facts.pair[0]}, {what} on {listed(facts.tasks)}."
     data = {"panels": panels, "x_label": "B − A"}
@@ -193,7 +195,9 @@ def ranking(facts: Facts) -> Table | None:
             for name, r in known:
                 shown = interval(r["ci_low"], r["ci_high"], places)
                 cells.append(cell(f"{name} {number(r['value'], places)} {shown}".strip()))
-            cells += [cell("–")] * (len(facts.models) - len(known))
+            broken = [n for n, r in found if not r and missing(facts, n, task, facts.pooling, metric, view)]
+            cells += [cell(f"{name} failed", tone="failed") for name in broken]
+            cells += [cell("–")] * (len(facts.models) - len(known) - len(broken))
             rows.append(line(cells, task))
     heads = [("metric", False), ("task", False), *((f"{i + 1}.", False) for i in range(len(facts.models)))]
     caption = (

@@ -172,9 +172,6 @@ def _model_lines(entry: dict[str, Any]) -> list[str]:
 
 
 def _verdict(facts: Facts) -> Verdict:
-    given = facts.run.get("verdict")
-    if isinstance(given, str):
-        given = {"sentence": given}
     scope = f"{_scope(facts)}; protocol {facts.run.get('protocol') or 'not recorded'}."
     if facts.pair:
         scope += " A cell is one task under one pooling, at the deepest layer."
@@ -195,8 +192,8 @@ def _verdict(facts: Facts) -> Verdict:
         )
     else:
         code, sentence = _decide(facts)
-    if isinstance(given, dict) and given.get("sentence"):
-        sentence = clean(given["sentence"])
+    if given := facts.run.get("verdict"):
+        sentence = clean(given)
     return {"code": code, "sentence": sentence, "scope": scope, "limits": limits}
 
 
@@ -206,6 +203,8 @@ def _decide(facts: Facts) -> tuple[Any, str]:
     a, b = facts.pair
     counts = {mv: wording.tally(facts, *mv) for mv in facts.headline}
     counts = {mv: c for mv, c in counts.items() if sum(c.values())}
+    if not counts and facts.failed:
+        return "no verdict", f"Nothing of {a} and {b} could be compared: cells of one or both failed."
     if not counts or all(c["none"] == sum(c.values()) for c in counts.values()):
         signs = []
         for metric, view in list(counts)[:4]:

@@ -42,8 +42,7 @@ def meaning(facts: Facts, metric: str) -> str:
 
 
 def direction(facts: Facts, metric: str) -> str:
-    entry = facts.definitions.get(metric)
-    return clean(entry.get("direction"), 140) if isinstance(entry, dict) else ""
+    return clean(facts.definitions.get(metric, {}).get("direction"), 140)
 
 
 def quality(facts: Facts, metric: str, code: str) -> str:

@@ -115,12 +115,20 @@ def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
         output.table(headline_rows(shown))
         output.result(document, "\n".join(f"{key}: {document[key]}" for key in ("results", *more)))
     failed = frame[frame["status"] == "failed"]
-    if len(failed):
-        for row in failed.head(5).itertuples():
-            output.warning(f"{row.model}, {row.task}, {row.pooling}: {row.metric} failed: {row.note}")
+    for row in failed.head(SHOWN).itertuples():
+        output.warning(f"{row.model}, {row.task}, layer {row.layer}, {row.pooling}: {row.metric} failed: {row.note}")
+    if len(failed) > SHOWN:
+        output.warning(f"{len(failed) - SHOWN} more failed; results.csv names them (status: failed)")
+    alike = results.similarities
+    broken = alike[(alike["status"] == "failed") & (len(failed) == 0)]  # else it follows from the cells
+    for row in broken.head(SHOWN).itertuples():
+        output.warning(f"{row.a} and {row.b}, {row.task}, {row.pooling}: similarity failed: {row.note}")
+    if results.run["failed_cells"]:
         raise typer.Exit(FAILED_CELLS)
 
 
+SHOWN = 5
+"""Most failures that the terminal names."""
 HEADLINE = ("effective_rank", "uniformity", "mean_cosine", "semantic_accuracy", "sts_probe_spearman", "meaning_share")
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import Json
 from geomprobe.cli.output import Output
 
@@ -20,15 +21,24 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open the report when it is written.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write report.html, report.pdf and report.json into a results folder, from what it holds."""
+    """Write report.html, report.pdf and report.json into a results folder, from what it holds.
+
+    Exits with 4 where the results hold cells that failed, as the command that measured them did.
+    """
     from geomprobe.cli.siblings import sibling
+    from geomprobe.common import read_json
 
     wanted = [name for name, asked in (("report.html", html), ("report.pdf", pdf)) if asked or not (html or pdf)]
     paths = sibling("reports").write_report(results_dir, *(results_dir / name for name in [*wanted, "report.json"]))
     document = {path.suffix[1:]: str(path) for path in paths}
-    Output(as_json).result(document, "\n".join(document[Path(name).suffix[1:]] for name in wanted))
+    output = Output(as_json)
+    output.result(document, "\n".join(document[Path(name).suffix[1:]] for name in wanted))
     if open_it:
         typer.launch(str(paths[0].resolve()))
+    audit = results_dir / "audit.json"
+    if failed := read_json(audit if audit.is_file() else results_dir / "run.json").get("failed_cells"):
+        output.warning(f"{failed} cell{'s' * (failed > 1)} failed; the report names them")
+        raise typer.Exit(FAILED_CELLS)
 
 
 def write_reports(output: Output, folder: Path) -> dict[str, str]:
