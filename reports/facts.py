@@ -98,8 +98,10 @@ class Facts:
 
     @cached_property
     def pair(self) -> tuple[str, str] | None:
-        """The two sides of the comparison, also of one in which no number could be compared; second minus first."""
+        """The two sides of the comparison, second minus first; also where no number could be compared for failures."""
         rows = [c for c in self.comparisons if c["level"] == self.level]
+        if not rows and not self.failed_cells:
+            return None
         asked = list(self.groups) if self.level == "objective" else self.run.get("compared") or []
         if len(asked) == 2 and (self.level == "objective" or set(asked) <= set(self.models)):
             return asked[0], asked[1]
@@ -231,6 +233,11 @@ class Facts:
                 found.setdefault(row["task"], set()).add((row["metric"], row["view"]))
         return found
 
+    @property
+    def failed_cells(self) -> list[Row]:
+        """The entries of `failed` that are cells, not pairs of models."""
+        return [entry for entry in self.failed if entry["layer"] is not None]
+
     @cached_property
     def failed(self) -> list[Row]:
         """An entry for each cell, and each pair of models, that failed: PLACE, stage and note of the first stage."""
@@ -241,7 +248,8 @@ class Facts:
                 seen.setdefault(key, dict(zip(PLACE, key, strict=True)) | {"stage": row["metric"], "note": row["note"]})
         for row in self.similarities:
             if row["status"] == "failed":
-                pair = {"model": f"{row['a']} and {row['b']}", "task": row["task"], "layer": None}
+                names = f"{row['a']} and {row['b']}" if row["a"] != row["b"] else f"layers of {row['a']}"
+                pair = {"model": names, "task": row["task"], "layer": None}
                 entry = pair | {"pooling": row["pooling"], "stage": row["metric"], "note": row["note"]}
                 seen.setdefault(tuple(entry[k] for k in PLACE), entry)
         return list(seen.values())

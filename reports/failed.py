@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.blocks import Block, cell, line, table, text
+from reports.blocks import Block, Text, cell, line, table, text
 from reports.facts import Facts, Row, part_of
 from reports.formats import NONE, clean, count, listed
 from reports.wording import slug
@@ -42,6 +42,14 @@ def missing(facts: Facts, name: str, task: str, pooling: str, metric: str, view:
     return False
 
 
+def how_many(facts: Facts) -> str:
+    """Return how many cells failed, and similarities, in words; empty without any."""
+    cells, pairs = len(facts.failed_cells), len(facts.failed) - len(facts.failed_cells)
+    parts = [f"{count(cells)} cell{'s' * (cells > 1)}"] if cells else []
+    parts += [f"{count(pairs)} {'similarity' if pairs == 1 else 'similarities'}"] if pairs else []
+    return listed(parts)
+
+
 def place(entry: Row) -> str:
     """Return the name of a failed cell: model / task / layer / pooling."""
     layer = "" if entry["layer"] is None else f"layer {entry['layer']}"
@@ -55,13 +63,26 @@ def why(entry: Row) -> str:
 
 def absent(facts: Facts, pooling: str) -> str:
     """Return the sentence of a caption that names the failed cells of a pooling, which no curve or point stands for."""
-    found = [f"{e['model']} on {e['task']}" for e in facts.failed if e["pooling"] == pooling]
+    found = [f"{e['model']} on {e['task']}" for e in facts.failed_cells if e["pooling"] == pooling]
     found = list(dict.fromkeys(found))
     if not found:
         return ""
     more = f" and {count(len(found) - NAMED)} more" if len(found) > NAMED else ""
     named = ", ".join(found[:NAMED]) + more if more else listed(found)
     return f" Failed, in part or whole: {named}."
+
+
+def _whose(facts: Facts, model: str) -> str:
+    """Return a model's name with the group of seeds that it is in, if any."""
+    group = next((name for name, members in facts.groups.items() if model in members), "")
+    return f"{model} (seed of {group})" if group else model
+
+
+def unmeasured(facts: Facts, what: str) -> Text:
+    """Return the paragraph of a section without numbers; `what` is a sentence for where no cell failed."""
+    if facts.failed_cells:
+        return text(f"No numbers: {how_many(facts)} failed (section Pooling × task).", "warning")
+    return text(what, "note")
 
 
 def failed_table(facts: Facts) -> list[Block]:
@@ -71,14 +92,14 @@ def failed_table(facts: Facts) -> list[Block]:
         return []
     rows = [
         line(
-            [cell(e["model"], tone="failed"), cell(e["task"]), cell(NONE if e["layer"] is None else str(e["layer"])),
-             cell(e["pooling"]), cell(e["stage"]), cell(why(e))],
+            [cell(_whose(facts, e["model"]), tone="failed"), cell(e["task"]),
+             cell(NONE if e["layer"] is None else str(e["layer"])), cell(e["pooling"]), cell(f"{e['stage']}: {why(e)}")],
             e["task"],
             e["pooling"],
         )
         for e in entries[:LISTED]
     ]  # fmt: skip
-    heads = [("failed", False), ("task", False), ("layer", False), ("pooling", False), ("stage", False), ("why", False)]
+    heads = [("failed", False), ("task", False), ("layer", False), ("pooling", False), ("why", False)]
     caption = "Cells that could not be measured. They are hatched in the maps and tables of this report."
     blocks: list[Block] = [table(slug("failed-cells", "table"), caption, heads, rows, folded=len(rows) > 20)]
     if len(entries) > LISTED:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, TypedDict
 
 from reports.facts import Facts, Row, judgement
-from reports.failed import place, why
+from reports.failed import how_many, place, why
 from reports.formats import amount, count, listed, number, power, words
 
 Severity = Literal["issue", "tip", "passed", "not applicable"]
@@ -64,10 +64,8 @@ def failed_cells(facts: Facts) -> Finding | None:
     if not failed:
         return _finding("failed-cells", "passed", "Every cell of the grid was measured.", "poolings")
     first = failed[0]
-    said = "1 cell could" if len(failed) == 1 else f"{count(len(failed))} cells and similarities could"
-    if len(failed) > 1 and all(entry["layer"] is not None for entry in failed):
-        said = f"{count(len(failed))} cells could"
-    text = f"{said} not be measured{', first' if len(failed) > 1 else ':'} {place(first)}: {why(first)}."
+    head = f"{how_many(facts)} could not be measured"
+    text = f"{head}{', first' if len(failed) > 1 else ':'} {place(first)}: {why(first)}."
     return _finding("failed-cells", "issue", text, "poolings", count(len(failed)))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import Block, Figure, Line, Section, Table, cell, figure, line, table, text
+from reports.blocks import Block, Figure, Line, Section, Table, cell, figure, line, table
 from reports.facts import Facts, Row
-from reports.failed import HATCHED, absent
+from reports.failed import HATCHED, absent, unmeasured
 from reports.formats import clean, count, finite, interval, listed, number, p_value, words
 from reports.tables import by_pooling, forest, legend, lettered, measured, sides, value_table
 from reports.wording import slug
@@ -55,7 +55,7 @@ def geometry(facts: Facts) -> Section:
     lead = (
         "How the embeddings fill their space: how many directions they use, and how evenly they spread over the sphere."
     )
-    blocks = by_pooling(facts, make) or [text("No geometry was measured.", "note")]
+    blocks = by_pooling(facts, make) or [unmeasured(facts, "No geometry was measured.")]
     return {"id": "geometry", "title": "Geometry", "lead": lead, "blocks": blocks}
 
 
@@ -297,6 +297,8 @@ def similarity_table(facts: Facts) -> list[Table]:
     caption = "How alike the models are on the same rows, at the deepest layer. By chance: rows of one side shuffled."
     if failed:
         caption += HATCHED
+    elif any(r["status"] == "failed" for r in facts.similarities):
+        caption += " Pairs with a seed that failed are left out of the means."
     if within:
         caption += " Two seeds of one objective are as alike as two objectives can be."
     return [table("similarities", caption, heads, lines, folded=len(lines) > SIMILARITY_LINES)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from reports.blocks import Block, Figure, Line, Option, Section, cell, choice, figure, line, table, text
 from reports.facts import Facts, Row
-from reports.failed import HATCHED, absent, failed_table, missing
+from reports.failed import HATCHED, absent, failed_table, missing, unmeasured
 from reports.formats import decimals, listed, number
 from reports.geometry import similarity, similarity_table
 from reports.tables import by_pooling, legend, lettered, measured, pooling_note, sides
@@ -33,7 +33,7 @@ def poolings(facts: Facts) -> Section:
         if len(options) > 1
         else options[0]["blocks"]
         if options
-        else [text("Nothing to map.", "note")]
+        else [unmeasured(facts, "Nothing to map.")]
     )
     return {"id": "poolings", "title": "Pooling × task", "lead": lead, "blocks": blocks}
 

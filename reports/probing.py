@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
+from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table
 from reports.facts import Facts
-from reports.failed import absent
+from reports.failed import absent, unmeasured
 from reports.formats import listed, number
 from reports.tables import by_pooling, forest, legend, value_table
 from reports.wording import slug, title
@@ -37,7 +37,7 @@ def downstream(facts: Facts) -> Section:
 
         blocks += by_pooling(facts, make)
     else:
-        blocks.append(text("No probe of the tasks' labels was run.", "note"))
+        blocks.append(unmeasured(facts, "No probe of the tasks' labels was run."))
     lead = "How well the labels of each task can be read from the embeddings, beside what needs no encoder at all."
     return {"id": "downstream", "title": "Downstream tasks", "lead": lead, "blocks": blocks}
 
@@ -67,7 +67,7 @@ def lexical(facts: Facts) -> Section:
             "id": "lexical",
             "title": "Lexical against semantic",
             "lead": lead,
-            "blocks": [text("No probe of wording was run.", "note")],
+            "blocks": [unmeasured(facts, "No probe of wording was run.")],
         }
     crossed = [mv for mv in found if mv[0] in CROSSED]
     beyond = [mv for mv in facts.metrics if mv[0] in BEYOND]

@@ -183,6 +183,9 @@ def _verdict(facts: Facts) -> Verdict:
         limits = "One checkpoint a side: this is about these two checkpoints, not about their objectives."
     else:
         limits = "Nothing is compared here, so nothing is claimed beyond the numbers."
+    if facts.failed_cells:
+        n = len(facts.failed_cells)
+        limits += f" {count(n)} cell{'s' * (n > 1)} failed and {'are' if n > 1 else 'is'} in no number here."
     if not facts.pair:
         code: Any = "description" if len(facts.own) == 1 else "ranking"
         sentence = (

@@ -222,11 +222,11 @@ class Claim(TypedDict):
     """In how many cells each verdict on a metric holds, and the sentence that says so."""
 
     metric: str
-    view: str
-    level: str
-    cells: int
-    counts: dict[str, int]
+    view: str | None
     sentence: str
+    level: NotRequired[str]
+    cells: NotRequired[int]
+    counts: NotRequired[dict[str, int]]
 
 
 class LayerMap(TypedDict):

@@ -1,4 +1,4 @@
-"""Made-up results, built once for the tests of reports."""
+"""Results for the tests of reports: made up, and measured on tiny encoders; each built once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,29 @@ from pathlib import Path
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("reports_synthetic", Path(__file__).with_name("synthetic.py"))
-assert _spec is not None
-assert _spec.loader is not None
-synthetic_module = importlib.util.module_from_spec(_spec)
-sys.modules["reports_synthetic"] = synthetic_module
-_spec.loader.exec_module(synthetic_module)
+
+def _module(name: str):
+    """Load a module of this folder under the name reports_NAME."""
+    spec = importlib.util.spec_from_file_location(f"reports_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[f"reports_{name}"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+synthetic_module = _module("synthetic")
+measured_module = _module("measured")
 
 
 @pytest.fixture(scope="session")
 def make_results():
     """The generator of made-up results."""
     return synthetic_module.make_results
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory):
+    """A function from a case of measured.CASES to its results folder, report included, and the exit code."""
+    return measured_module.maker(tmp_path_factory.mktemp("measured"))
