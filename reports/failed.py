@@ -93,7 +93,8 @@ def failed_table(facts: Facts) -> list[Block]:
     rows = [
         line(
             [cell(_whose(facts, e["model"]), tone="failed"), cell(e["task"]),
-             cell(NONE if e["layer"] is None else str(e["layer"])), cell(e["pooling"]), cell(f"{e['stage']}: {why(e)}")],
+             cell(NONE if e["layer"] is None else str(e["layer"])), cell(e["pooling"]),
+             cell(f"{e['stage']}: {why(e)}")],
             e["task"],
             e["pooling"],
         )

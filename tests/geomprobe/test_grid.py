@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import geomprobe as gp
 from geomprobe import grid
 from geomprobe.common import InputError, UsageError
 from geomprobe.metrics import sample_size
-from geomprobe.protocols import STRICT
+from geomprobe.protocols import PAPER, STRICT
 from geomprobe.results import read_results
 from geomprobe.tasks.base import Split, Task
 
@@ -116,6 +117,73 @@ def test_a_failed_cell_is_a_row_and_is_tried_again(model_folder, task, tmp_path,
     assert (broken.results["metric"] == "semantic_accuracy").any()
     monkeypatch.undo()
     assert gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / "r").run["failed_cells"] == 0
+
+
+def overflowing(model_folder, word, tmp_path):
+    """Return the folder of a tiny encoder that overflows on every text with a word; its weights are finite."""
+    encoder = gp.load_encoder(model_folder("bert"))
+    folder = tmp_path / f"overflow-{word}"
+    with torch.no_grad():
+        encoder.model.embeddings.word_embeddings.weight[encoder.tokenizer.convert_tokens_to_ids(word)] = 3e38
+    encoder.model.save_pretrained(folder)
+    encoder.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def with_word(task, word, train=(), validation=()):
+    """Return the task with a word added to some rows of its splits."""
+
+    def split(of, rows):
+        return replace(of, first=tuple(t + f" {word}" * (i in rows) for i, t in enumerate(of.first)))
+
+    return replace(task, train=split(task.train, train), validation=split(task.validation, validation))
+
+
+def failures(results):
+    rows = results.results[results.results["status"] == "failed"]
+    return rows[["pooling", "metric", "note"]].to_numpy().tolist()
+
+
+@pytest.mark.parametrize(("protocol", "stage"), [(STRICT, "embedding"), (PAPER, "published analysis")])
+def test_vectors_that_are_not_finite_fail_their_cell_and_name_their_rows(model_folder, task, tmp_path, protocol, stage):
+    broken = overflowing(model_folder, "who", tmp_path)
+    bad = with_word(task, "who", validation=[3, 7])
+    results = gp.analyze([broken], [bad], ["mean"], protocol=protocol)
+    note = "2 of 30 texts gave NaN or infinity: validation rows validation/3, validation/7"
+    assert failures(results) == [["mean", stage, note]]
+    assert results.run["failed_cells"] == 1
+    assert set(results.results["status"]) == {"failed"}
+    assert len(results.curves) == len(results.examples) == 0
+
+
+def test_texts_that_probes_alone_read_fail_the_probes_alone(model_folder, task, tmp_path):
+    broken = overflowing(model_folder, "who", tmp_path)
+    results = gp.analyze([broken], [with_word(task, "who", train=range(12))], ["mean"])
+    named = ", ".join(f"train/{i}" for i in range(10))
+    assert failures(results) == [["mean", "probes", f"12 of 40 texts gave NaN or infinity: train rows {named}, …"]]
+    sound = results.results[results.results["status"] == "ok"]
+    assert {"effective_rank", "uniformity"} <= set(sound["metric"])
+    assert not sound["metric"].str.startswith("semantic").any()
+    assert results.run["failed_cells"] == 1
+
+
+def test_a_pooling_that_cannot_be_trained_leaves_the_others(model_folder, task, tmp_path):
+    broken = overflowing(model_folder, "who", tmp_path)
+    bad = with_word(task, "who", train=range(40))
+    results = gp.analyze([broken], [bad], ["mean", "weighted"])
+    found = {(pooling, stage): note for pooling, stage, note in failures(results)}
+    assert {("mean", "probes")} == {key for key in found if key[0] == "mean"}
+    assert {stage for pooling, stage in found if pooling == "weighted"} == {"embedding"}
+    assert results.run["failed_cells"] == 2
+
+
+def test_a_stage_that_fails_leaves_the_other_stages(model_folder, task):
+    same = replace(task, validation=replace(task.validation, first=("the cat",) * 30))
+    results = gp.analyze([model_folder("bert")], [same], ["mean"])
+    assert failures(results)[0][1] == "geometry"
+    assert "at least two rows, not 1" in failures(results)[0][2]
+    assert results.run["failed_cells"] == 1
+    assert "semantic_accuracy" in set(results.results["metric"])
 
 
 def test_a_full_disk_ends_the_run(model_folder, task, tmp_path, monkeypatch):
