@@ -101,7 +101,8 @@ def _heat(facts: Facts, metric: str, view: str) -> Figure | None:
     star = " * not trained." if facts.untrained else ""
     every_cell = [c for p in panels for r in p["cells"] for c in r]
     hatched = HATCHED if any(c["failed"] for c in every_cell) else ""
-    empty = " Empty: no such number." if any(c["value"] is None and not c["failed"] for c in every_cell) else ""
+    none = "no group mean, or no such number" if facts.kind == "groups" else "no such number"
+    empty = f" Empty: {none}." if any(c["value"] is None and not c["failed"] for c in every_cell) else ""
     caption = (
         f"{sentence(meaning(facts, metric))}Blue: B is higher; red: B is lower.{star}{hatched}{empty}"
         if facts.pair

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def pages(make_results, tmp_path_factory):
-    """Paths of a small full report and of the hostile one."""
+def pages(make_results, measured, tmp_path_factory):
+    """Paths of a small full report, of the hostile one, and of a measured one with failed cells."""
     folder = tmp_path_factory.mktemp("pages")
     grid = {"tasks": ("sst2", "mrpc", "mnli"), "poolings": ("mean", "max", "attention"), "layers": (0, 2, 4)}
     report = make_results(intervals=True, failed=True, spectrum_points=32, **grid)
     [full] = write_report(report, folder / "full.html")
     [hostile] = write_report(hostile_results(), folder / "hostile.html")
-    return {"full": full, "hostile": hostile}
+    return {"full": full, "hostile": hostile, "failed": measured("failed cell")[0] / "report.html"}
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,22 @@ def test_no_sideways_scroll(full, width):
     for state in ("", "for (const d of document.querySelectorAll('details')) d.open = true;"):
         full.execute_script(state)
         assert full.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_failed_cells_are_hatched_and_nothing_overflows(full, pages, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    full.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    full.get(pages["failed"].as_uri())
+    assert full.get_log("browser") == []
+    full.execute_script("for (const d of document.querySelectorAll('details')) d.open = true;")
+    assert full.execute_script("return document.documentElement.scrollWidth") <= width
+    hatch = "return [...document.querySelectorAll('td.failed')].map((c) => getComputedStyle(c).backgroundImage)"
+    found = full.execute_script(hatch)
+    assert found
+    assert all("gradient" in image for image in found)
+    wide = "return [...document.querySelectorAll('caption')].every((c) => c.offsetWidth <= arguments[0])"
+    assert full.execute_script(wide, width)
 
 
 def test_dark_mode_and_print(full):
