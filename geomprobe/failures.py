@@ -42,10 +42,12 @@ def check_finite(vectors: np.ndarray, splits: Sequence[tuple[Split, Sides]]) -> 
     splits : sequence of (Split, (first, second))
         Which of the vectors each sentence of the split's rows has, as `geomprobe.grid.TaskTexts` keeps them.
     """
+    if not splits:  # a task without a train split, say
+        return
     used = np.unique(np.concatenate([side for _, sides in splits for side in sides if side is not None]))
     # a block at a time: the vectors may be mapped from a file
     blocks = [used[start : start + 8192] for start in range(0, len(used), 8192)]
-    bad = np.concatenate([rows[~np.isfinite(vectors[rows]).all(axis=1)] for rows in blocks] or [used])
+    bad = np.concatenate([used[:0], *(rows[~np.isfinite(vectors[rows]).all(axis=1)] for rows in blocks)])
     if not len(bad):
         return
     named = []
