@@ -196,8 +196,7 @@ class Facts:
 
     def part_of(self, metric: str) -> str:
         """Return the part of the report that a metric belongs to, by the family in its definition."""
-        entry = self.definitions.get(metric)
-        return PARTS.get(str(entry.get("family")), "geometry") if isinstance(entry, dict) else "geometry"
+        return PARTS.get(self.definitions.get(metric, {}).get("family", ""), "geometry")
 
     @cached_property
     def headline(self) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Text, cell, line, table, text
-from reports.facts import Facts, Row, part_of
+from reports.facts import Facts, Row
 from reports.formats import NONE, clean, count, listed
 from reports.wording import slug
 
@@ -14,11 +14,11 @@ NAMED = 3
 LISTED = 500
 
 
-def stage_of(metric: str) -> str:
+def stage_of(facts: Facts, metric: str) -> str:
     """Return the stage of a cell that a metric comes from, one of `geomprobe.results.STAGES`."""
     if metric.endswith("_n_matched"):
         return "sample size"
-    return "geometry" if part_of(metric) == "geometry" else "probes"
+    return "geometry" if facts.part_of(metric) == "geometry" else "probes"
 
 
 def missing(facts: Facts, name: str, task: str, pooling: str, metric: str, view: str, layer: int | None = None) -> bool:
@@ -31,9 +31,9 @@ def missing(facts: Facts, name: str, task: str, pooling: str, metric: str, view:
     layer : int, optional
         The deepest of the model by default.
     """
-    stage = stage_of(metric)
+    stage = stage_of(facts, metric)
     known = facts.measured_stages.get(task, set())
-    if known and (metric, view) not in known and any(stage_of(m) == stage for m, _ in known):
+    if known and (metric, view) not in known and any(stage_of(facts, m) == stage for m, _ in known):
         return False
     for model in facts.groups.get(name, [name]):
         at = facts.last_layer.get(model, 0) if layer is None else layer
