@@ -45,6 +45,7 @@ from geomprobe.results import (
     RESULT_COLUMNS,
     SIMILARITY_COLUMNS,
     Results,
+    check_run,
     count_failures,
     read_table,
     table,
@@ -921,11 +922,16 @@ def model_entry(
     if Path(encoder.source).exists():
         entry["source"] = provenance.public_path(encoder.source, data_dir)
     if run is not None:
-        entry["objective"] = run["config"].get("objective")
         last = log[-1] if log else {}
         entry["training"] = {"steps": last.get("step"), "tokens": last.get("tokens"), "flops": last.get("flops")}
         entry["training"] |= {"seed": run.get("seed"), "finished": run.get("finished")}
         entry["training"] |= {f"corpus_{key}": run["corpus"].get(key) for key in ("fingerprint", "unigram_entropy")}
+        entry["objective"] = run["config"].get("objective")
+        try:
+            check_run({"models": [entry]})
+        except InputError:  # the folder is of another program, or damaged; its weights are measured all the same
+            entry |= {"objective": None, "training": None}
+            entry["notes"] = [*entry["notes"], "what its run.json and log say of its training is not understood"]
         if not run.get("finished"):
             entry["notes"] = [*entry["notes"], "training had not finished"]
     return entry

@@ -56,6 +56,7 @@ __all__ = [
     "Results",
     "Run",
     "TaskEntry",
+    "check_run",
     "count_failures",
     "read_results",
     "read_table",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -184,6 +186,19 @@ def test_a_stage_that_fails_leaves_the_other_stages(model_folder, task):
     assert "at least two rows, not 1" in failures(results)[0][2]
     assert results.run["failed_cells"] == 1
     assert "semantic_accuracy" in set(results.results["metric"])
+
+
+@pytest.mark.parametrize(("run", "log"), [({"seed": "x"}, {}), ({"config": {"objective": 3}}, {}), ({}, {"step": [1]})])
+def test_a_run_json_of_another_program_is_no_obstacle(model_folder, task, tmp_path, run, log):
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder("bert"), folder)
+    whole = {"config": {}, "corpus": {}, "finished": True} | run
+    (folder / "run.json").write_text(json.dumps(whole), encoding="utf-8")
+    (folder / "metrics.jsonl").write_text(json.dumps(log) + "\n", encoding="utf-8")
+    gp.analyze([folder], [task], ["mean"], out=tmp_path / "r")
+    (entry,) = read_results(tmp_path / "r").run["models"]
+    assert entry["training"] is None
+    assert "what its run.json and log say of its training is not understood" in entry["notes"]
 
 
 def test_a_full_disk_ends_the_run(model_folder, task, tmp_path, monkeypatch):
