@@ -12,6 +12,8 @@ _HOME = {
     "load_encoder": "geomprobe.encoders",
     "embed": "geomprobe.embedding",
     "measure": "geomprobe.metrics",
+    "quantise": "geomprobe.storage",
+    "truncate": "geomprobe.storage",
     "Moments": "geomprobe.moments",
     "compare": "geomprobe.comparison",
     "analyze": "geomprobe.grid",

@@ -114,9 +114,42 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     check_rows([first, second])
     pairs = joined(first.rows, second.rows, (*CELL, *NUMBER))
     found = [paired(first, second, row) for row in pairs]
-    results.comparisons = decided(pairs, found, a, b, "checkpoint", margins)
+    own = decided(pairs, found, a, b, "checkpoint", margins)
+    of_variants = results.comparisons[results.comparisons["b"].isin(variants_of(results))]
+    results.comparisons = table(pd.concat([own, of_variants]), COMPARISON_COLUMNS)
     results.run["compared"] = [a, b]
-    results.run["claims"] = claims(results.comparisons)
+    results.run["claims"] = claims(own)
+    return results
+
+
+def variants_of(results: Results) -> dict[str, str]:
+    """Return the quantised and truncated variants of models, and the model that each is of."""
+    return {entry["name"]: entry["of"] for entry in results.run["models"] if entry.get("of")}
+
+
+def add_variants(results: Results, margins: Mapping[str, Margin] | None = None) -> Results:
+    """Add the paired differences of every quantised or truncated variant from its full vectors, variant minus full.
+
+    The p-values of all variants of a model are adjusted together: the claim is that storing its vectors so changes
+    nothing. Differences between models are adjusted apart, so they do not depend on the variants that were measured.
+
+    Parameters
+    ----------
+    results : Results
+    margins : mapping of metric to (size, relative), optional
+    """
+    named = variants_of(results)
+    added = [results.comparisons[~results.comparisons["b"].isin(named)]]
+    for of in dict.fromkeys(named.values()):
+        full, frames = Side(results, of), []
+        for name in (name for name, whose in named.items() if whose == of):
+            side = Side(results, name)
+            check_rows([full, side])
+            pairs = joined(full.rows, side.rows, (*CELL, *NUMBER))
+            found = [paired(full, side, row) for row in pairs]
+            frames.append(differences(pairs, found, of, name, "checkpoint", margins))
+        added.append(adjusted(table(pd.concat(frames), COMPARISON_COLUMNS)))
+    results.comparisons = table(pd.concat(added, ignore_index=True), COMPARISON_COLUMNS)
     return results
 
 
@@ -508,6 +541,18 @@ def decided(
     seeds: int | None = None,
 ) -> pd.DataFrame:
     """Return the comparison table: equivalence, detectable difference, and what `adjusted` adds."""
+    return adjusted(differences(pairs, found, a, b, level, margins), seeds=seeds)
+
+
+def differences(
+    pairs: Sequence[Row],
+    found: Sequence[Difference],
+    a: str,
+    b: str,
+    level: str,
+    margins: Mapping[str, Margin] | None,
+) -> pd.DataFrame:
+    """Return the comparison table before `adjusted`: equivalence and detectable difference."""
     rows = []
     for row, one in zip(pairs, found, strict=True):
         metric, value = str(row["metric"]), float(row["value_a"])
@@ -539,7 +584,7 @@ def decided(
                 "n": row.get("n_a", row.get("n", pd.NA)),
             }
         )
-    return adjusted(table(rows, COMPARISON_COLUMNS), seeds=seeds)
+    return table(rows, COMPARISON_COLUMNS)
 
 
 def adjusted(frame: pd.DataFrame, *, seeds: int | None = None, equivalence: bool = True) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from geomprobe import (
     provenance,
     similarities,
     trained_pooling,
+    variants,
 )
 from geomprobe.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.common import InputError, UsageError, atomic_path, hash_bytes, unknown_name
@@ -33,6 +34,7 @@ from geomprobe.embedding import Cell, EmbeddingGrid, count_cut, embed_grid, has_
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.prompts import with_prompts
 from geomprobe.failures import CELL_ERRORS, Sides, check_finite, failed_row, reason
+from geomprobe.inference.margins import Margin
 from geomprobe.metrics import sample_size
 from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.semantic import labelled_rows, pair_features
@@ -89,6 +91,9 @@ def analyze(
     protocol: Protocol = STRICT,
     seed: int = 0,
     similarity: bool = False,
+    precisions: Sequence[str] = (),
+    dims: Sequence[int] = (),
+    margins: Mapping[str, Margin] | None = None,
     complete: Callable[[Results], Any] | None = None,
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
@@ -122,6 +127,13 @@ def analyze(
         Folder of finished cells, which several results folders may share; ``out/cells`` by default.
     similarity : bool
         Also say how alike the models are, each two of them; with all layers, map their layers (see `similarities`).
+    precisions : sequence of {"float32", "int8", "binary"}
+    dims : sequence of int
+        Also measure the vectors of the models (not of baselines) quantised and truncated: each precision at the full
+        width and at each dim, as it is and renormalised (see `variants.plan`). Each variant is a model of its own,
+        after all others, with its paired differences from the full vectors in `comparisons`.
+    margins : mapping of metric to (size, relative), optional
+        Equivalence margins of these differences, in place of `inference.margins.MARGINS`.
     complete : callable, optional
         What to add to the results, such as comparisons, before they are written; called on the first rank.
     ranks : Ranks
@@ -137,11 +149,12 @@ def analyze(
     Raises
     ------
     UsageError
-        A name is unknown, or a task is given twice.
+        A name is unknown, a task is given twice, or no model has as many dimensions as one of `dims`.
     InputError
         A model or a task cannot be read.
     """
     started = time.perf_counter()
+    stored = variants.plan(precisions, dims)
     if out is not None and ranks.first:
         check_folder(Path(out))
     kept = Path(cells) if cells is not None else Path(out) / "cells" if out is not None else None
@@ -154,8 +167,8 @@ def analyze(
     loaded = [
         prepare(t if isinstance(t, Task) else load_task(t, data_dir=data_dir), protocol, limit, seed) for t in tasks
     ]
-    called = [task.name for task in loaded]
-    if repeated := next((name for name in called if called.count(name) > 1), None):
+    given = [task.name for task in loaded]
+    if repeated := next((name for name in given if given.count(name) > 1), None):
         raise UsageError(f"A task is given twice: two are called {repeated!r}.", "Give each task a name of its own.")
     encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=device) for m in models]
     encoders = with_prompts(encoders, prompt, query_prompt)
@@ -173,51 +186,62 @@ def analyze(
     sizes = {len(task.geometry_rows.texts) for task in loaded}
     matched = min(sizes) if len(sizes) > 1 else None
     every_text = [TaskTexts.of(task, matched, asymmetric=query_prompt is not None) for task in loaded]
-    grid = [(e, wanted[id(e)], texts) for e, texts in product(encoders, every_text)]
-
     untrained = {id(e) for _, e in made}
     names = unique_names(encoders)
-    total = sum(2 * len(texts.texts) for _, _, texts in grid)
+    own = {names[id(e)]: e for e in encoders if id(e) not in untrained}
+    if len(dims):
+        variants.check_widths(dims, widths({name: (e, wanted[id(e)]) for name, e in own.items()}, poolings))
+    called = variants.names(stored, list(own), list(names.values()))
+    # all full vectors first: the variants then find them in the store
+    measured = [(names[id(e)], e, variants.FULL) for e in encoders]
+    measured += [(name, own[of], variant) for (of, variant), name in called.items()]
+    grid = [(*each, texts) for each, texts in product(measured, every_text)]
+    total = sum(2 * len(texts.texts) for *_, texts in grid)
     done = 0
     frames: dict[str, list[pd.DataFrame]] = {kind: [] for kind in CELL_COLUMNS}
     truncated: dict[str, dict[str, int]] = {}
-    for encoder, cell_layers, texts in grid:
+    for name, encoder, variant, texts in grid:
 
         def advance(part: int, whole: int, base: int = done, size: int = 2 * len(texts.texts)) -> None:
             if progress:
                 progress(base + size * part // whole, total)
 
-        tables, cut = measure_task(encoder, texts, cell_layers, poolings, protocol, seed, kept, ranks, advance)
-        truncated.setdefault(texts.task.name, {})[names[id(encoder)]] = cut
+        tables, cut = measure_task(
+            encoder, texts, wanted[id(encoder)], poolings, protocol, seed, kept, ranks, advance, variant
+        )
+        if variant == variants.FULL:
+            truncated.setdefault(texts.task.name, {})[name] = cut
         for kind, frame in tables.items():
-            frames[kind].append(frame.assign(model=names[id(encoder)]))
+            frames[kind].append(frame.assign(model=name))
         done += 2 * len(texts.texts)
         if progress:
             progress(done, total)
 
     alike = table([], SIMILARITY_COLUMNS)
     if similarity:
-        named = {names[id(e)]: e for e in encoders if id(e) not in untrained}
-        depths = {n: sorted(wanted[id(e)]) for n, e in named.items()}
-        pairs = similarities.pairs(depths, [p for p in poolings if p != "model"], layers == "all")
-        if "model" in poolings:
-            pairs += similarities.pairs({n: [e.n_layers] for n, e in named.items()}, ["model"], maps=False)
-        found = [measure_pairs(named, texts, pairs, protocol, seed, kept, ranks) for texts in every_text]
+        depths = {name: sorted(wanted[id(e)]) for name, e in own.items()}
+        pairs = similarity_pairs(own, depths, list(called.items()), poolings, layers == "all")
+        sides = {name: (e, variant) for name, e, variant in measured if id(e) not in untrained}
+        found = [measure_pairs(sides, texts, pairs, protocol, seed, kept, ranks) for texts in every_text]
         alike = table(pd.concat(found, ignore_index=True), SIMILARITY_COLUMNS)
     tables = {kind: table(pd.concat(found, ignore_index=True), CELL_COLUMNS[kind]) for kind, found in frames.items()}
     used = sorted({*tables["results"]["metric"].dropna(), *alike["metric"].dropna()})
     runs = {names[id(e)]: (None, []) if id(e) in untrained else provenance.training_run(e.source) for e in encoders}
-    measured = [e for e in encoders if id(e) not in untrained]
+    entries = [model_entry(e, names[id(e)], poolings, *runs[names[id(e)]], data_dir) for e in encoders]
+    full = {entry["name"]: entry for entry in entries}
+    calibration = {texts.task.name: texts.calibrated_on for texts in every_text}
+    entries += [variants.entry(variant, full[of], name, calibration) for (of, variant), name in called.items()]
     run = provenance.environment() | {
         "command": provenance.command_line(data_dir),
         "protocol": protocol.name,
         "seed": seed,
         "limit": limit,
-        "models": [model_entry(e, names[id(e)], poolings, *runs[names[id(e)]], data_dir) for e in encoders],
+        "models": entries,
         "baselines": {names[id(e)]: name for name, e in made},
         "tasks": [task_entry(texts, truncated[texts.task.name]) for texts in every_text],
         "poolings": [
-            pooling_entry(name, loaded, protocol, seed) | (own_pooling.facts(measured, why) if name == "model" else {})
+            pooling_entry(name, loaded, protocol, seed)
+            | (own_pooling.facts(list(own.values()), why) if name == "model" else {})
             for name in poolings
         ],
         "layers": layers if isinstance(layers, str) else list(layers),
@@ -240,6 +264,10 @@ def analyze(
     )
     if complete is not None and ranks.first:
         complete(results)
+    if stored and ranks.first:
+        from geomprobe.comparison import add_variants
+
+        add_variants(results, margins)
     if out is not None and ranks.first:
         write_results(out, results)
     return results
@@ -270,6 +298,17 @@ class TaskTexts:
     validation: Sides
     matched: int | None = None
     queries: np.ndarray | None = None
+
+    @property
+    def calibration(self) -> np.ndarray:
+        """Row numbers of the texts that int8 ranges are taken from: those of train, all where there is no train."""
+        sides = [side for side in self.train or () if side is not None]
+        return np.unique(np.concatenate(sides)) if sides else np.arange(len(self.texts))
+
+    @property
+    def calibrated_on(self) -> str:
+        """The rows that int8 ranges are taken from, in words."""
+        return f"{len(self.calibration):,} {'measured' if self.train is None else 'train'} texts"
 
     @classmethod
     def of(cls, task: Task, matched: int | None = None, *, asymmetric: bool = False) -> TaskTexts:
@@ -328,13 +367,14 @@ def measure_task(
     kept: Path | None,
     ranks: Ranks,
     progress: Progress,
+    variant: variants.Variant = variants.FULL,
 ) -> tuple[Tables, int]:
     """Return the tables of a model's cells on one task, and how many texts were cut; one forward pass at most.
 
-    Ranks share the batches of the forward pass, then the cells.
+    Ranks share the batches of the forward pass, then the cells. A variant's vectors are made from the full ones.
     """
     cells = [cell for cell in product(layers, poolings) if has_cell(encoder, *cell)]
-    keys = {cell: cell_key(encoder, texts, *cell, protocol, seed) for cell in cells}
+    keys = {cell: variant.hash(cell_key(encoder, texts, *cell, protocol, seed)) for cell in cells}
     folders = {cell: kept / keys[cell] for cell in cells} if kept is not None and ranks.first else {}
     tables = ranks.broadcast({cell: found for cell in cells if (found := read_cell(folders.get(cell))) is not None})
     missing = [cell for cell in cells if cell not in tables]
@@ -348,14 +388,19 @@ def measure_task(
         def measured(of: np.ndarray | str) -> tuple[Tables, bool]:
             if isinstance(of, str):  # why there are no vectors
                 return failed_cell("embedding", of)
+            if variant == variants.FULL:
+                return measure_vectors(of)
+            return variant_cell(texts, of, variant, measure_vectors)
+
+        def measure_vectors(of: np.ndarray) -> tuple[Tables, bool]:
             if protocol.published:
                 return published_cell(encoder, texts, of, protocol.published, seed)
             return measure_cell(texts, of, seed)
 
         for i, (cell, (part, whole)) in enumerate(ranks.in_turns(missing, send, measured), 1):
-            if cell in embedded.trained:
+            if cell in embedded.trained and variant == variants.FULL:  # which it was trained on
                 part = joined(part, learned_tables(embedded.trained[cell]))
-            tables[cell] = stamp(part, encoder, texts.task, *cell, protocol, seed)
+            tables[cell] = stamp(part, variant.hash(encoder.hash), texts.task, *cell, protocol, seed)
             if folders and whole:
                 write_cell(folders[cell], tables[cell])
             progress(len(missing) + i, 2 * len(missing))
@@ -455,8 +500,60 @@ def in_places(parts: Sequence[tuple[np.ndarray, EmbeddingGrid]]) -> EmbeddingGri
     return replace(first, vectors=vectors, n_texts=n, n_unique=n, n_truncated=cut)
 
 
-def measure_pairs(
+def variant_cell(
+    texts: TaskTexts,
+    vectors: np.ndarray,
+    variant: variants.Variant,
+    measure: Callable[[np.ndarray], tuple[Tables, bool]],
+) -> tuple[Tables, bool]:
+    """Return the tables of one cell of a variant from the full vectors of all texts, and whether nothing failed."""
+    if (narrow := variants.too_narrow(variant, vectors.shape[1])) is not None:
+        return {"results": narrow}, True
+    try:
+        check_finite(vectors, texts.scored)
+        kept = variant.apply(vectors, texts.calibration)
+    except CELL_ERRORS as error:
+        return failed_cell("embedding", reason(error))
+    tables, whole = measure(kept)
+    repeated = variants.duplicates(kept[texts.geometry], vectors[texts.geometry])
+    found = joined(tables | {"results": table(tables["results"], RESULT_COLUMNS)}, {"results": repeated})
+    return found | {"results": variants.blanked(found["results"], variant)}, whole
+
+
+def similarity_pairs(
     encoders: Mapping[str, Encoder],
+    depths: Mapping[str, Sequence[int]],
+    variants_of: Sequence[tuple[tuple[str, variants.Variant], str]],
+    poolings: Sequence[str],
+    maps: bool,
+) -> list[similarities.Pair]:
+    """Return the pairs of models, and of each variant with its full vectors; `model` has the last layer only."""
+    states = [name for name in poolings if name != "model"]
+    last = {name: [encoder.n_layers] for name, encoder in encoders.items()}
+    rooms = [(depths, states, maps)] + ([(last, ["model"], False)] if "model" in poolings else [])
+    pairs = []
+    for layers, names, mapped in rooms:
+        pairs += similarities.pairs(layers, names, mapped)
+        for (of, _), name in variants_of:
+            pairs += similarities.variant_pairs(of, name, layers[of], names, mapped)
+    return pairs
+
+
+def widths(layers: Mapping[str, tuple[Encoder, Sequence[int]]], poolings: Sequence[str]) -> dict[str, int]:
+    """Return the largest width of each model's vectors over its layers and the poolings, seen by embedding a word.
+
+    A model that cannot be embedded is left out: its cells say why.
+    """
+    found = {}
+    for name, (encoder, wanted) in layers.items():
+        with contextlib.suppress(*CELL_ERRORS):
+            grid = embed_grid(encoder, ["a"], poolings, wanted)
+            found[name] = max(vectors.shape[1] for vectors in grid.vectors.values())
+    return found
+
+
+def measure_pairs(
+    models: Mapping[str, tuple[Encoder, variants.Variant]],
     texts: TaskTexts,
     pairs: Sequence[similarities.Pair],
     protocol: Protocol,
@@ -471,7 +568,7 @@ def measure_pairs(
 
     def key(pair: similarities.Pair) -> str:
         sides = [
-            cell_key(encoders[name], texts, *cell, protocol, seed)
+            models[name][1].hash(cell_key(models[name][0], texts, *cell, protocol, seed))
             for first, name in ((True, pair.a), (False, pair.b))
             for cell in pair.cells(first)
         ]
@@ -486,13 +583,19 @@ def measure_pairs(
     tables = ranks.broadcast(tables)
     missing = [pair for pair in pairs if pair not in tables]
     embedded: dict[str, Embedded] = {}
-    for name, encoder in encoders.items():
+    for name, (encoder, _) in models.items():
         sides = [(pair, first) for pair in missing for first in (True, False) if name == (pair.a if first else pair.b)]
         cells = {cell for pair, first in sides for cell in pair.cells(first)}
         if cells:
             embedded[name] = embed_cells(encoder, texts, sorted(cells), protocol, seed, ranks, lambda *_: None)
     read = similarities.sample(len(texts.geometry), seed)
     rows, clusters = texts.geometry[read], texts.task.geometry_rows.clusters[read]
+
+    def fits(pair: similarities.Pair) -> bool:
+        dim, found = models[pair.b][1].dim, embedded[pair.b].vectors
+        return all(dim is None or cell not in found or dim <= found[cell].shape[1] for cell in pair.cells(False))
+
+    missing = [pair for pair in missing if fits(pair)]  # the cells of the variant say why
 
     def side(name: str, cells: Sequence[Cell]) -> dict[int, np.ndarray]:
         found = embedded[name]
@@ -503,13 +606,16 @@ def measure_pairs(
                 check_finite(found.vectors[cell], texts.scored)
             except InputError as error:
                 raise InputError(f"{name}: {error}") from None
-        return {layer: found.vectors[layer, pool][rows] for layer, pool in cells}
+        stored = models[name][1]
+        return {layer: stored.apply(found.vectors[layer, pool], texts.calibration)[rows] for layer, pool in cells}
 
     def send(pair: similarities.Pair) -> Any:
         try:
             return pair, side(pair.a, pair.cells(True)), side(pair.b, pair.cells(False))
         except InputError as error:
             return pair, error.message, None
+        except CELL_ERRORS as error:  # a variant that cannot be made
+            return pair, reason(error), None
 
     def work(sent: Any) -> tuple[pd.DataFrame, bool]:
         pair, first, second = sent
@@ -525,7 +631,7 @@ def measure_pairs(
         tables[pair] = rows_of_pair
         if whole and places and ranks.first:
             write_table(places[pair], tables[pair])
-    frames = [tables[pair] for pair in pairs]
+    frames = [tables[pair] for pair in pairs if pair in tables]
     return table(pd.concat(frames).assign(task=texts.task.name) if frames else [], SIMILARITY_COLUMNS)
 
 
@@ -740,11 +846,11 @@ def failed_cell(stage: str, note: str) -> tuple[Tables, bool]:
     return {"results": failed_row(stage, note)}, False
 
 
-def stamp(tables: Tables, encoder: Encoder, task: Task, layer: int, pool: str, protocol: Protocol, seed: int) -> Tables:
+def stamp(tables: Tables, model_hash: str, task: Task, layer: int, pool: str, protocol: Protocol, seed: int) -> Tables:
     """Return the tables with the columns that say which cell their rows belong to."""
     where: dict[str, Any] = {"task": task.name, "layer": layer, "pooling": pool}
     full = where | {
-        "model_hash": encoder.hash,
+        "model_hash": model_hash,
         "task_hash": task.fingerprint,
         "split": "validation",
         "protocol": protocol.name,

@@ -66,6 +66,12 @@ def pairs(layers: Mapping[str, Sequence[int]], poolings: Sequence[str], maps: bo
     return found
 
 
+def variant_pairs(of: str, name: str, layers: Sequence[int], poolings: Sequence[str], maps: bool) -> list[Pair]:
+    """Return the pairs of a model's full vectors and a variant of them, at the layers that `pairs` scores."""
+    scored = tuple((layer, layer) for layer in (layers[-1:] if maps else layers))
+    return [Pair(of, name, pooling, scored, None) for pooling in poolings]
+
+
 def sample(n: int, seed: int) -> np.ndarray:
     """Return the rows that similarities of n rows read: all, or a seeded sample of ROWS, ascending."""
     return np.arange(n) if n <= ROWS else np.sort(np.random.default_rng(seed).choice(n, ROWS, replace=False))

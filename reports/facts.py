@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Facts:
         Rows of the tables of those names.
     models, tasks, poolings : list of str
         Display names.
+    variants : Facts or None
+        What the folder says of quantised and truncated vectors: kept apart, for the report is about the full ones.
     """
 
     rows: list[Row]
@@ -59,6 +61,7 @@ class Facts:
     n_examples: int = 0
     similarities: list[Row] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    variants: Facts | None = None
 
     @cached_property
     def last_layer(self) -> dict[str, int]:
@@ -241,7 +244,7 @@ class Facts:
     def failed(self) -> list[Row]:
         """An entry for each cell, and each pair of models, that failed: PLACE, stage and note of the first stage."""
         seen: dict[tuple, Row] = {}
-        for row in self.rows:
+        for row in [*self.rows, *(self.variants.rows if self.variants else ())]:
             if row["status"] == "failed":
                 key = tuple(row[k] for k in PLACE)
                 seen.setdefault(key, dict(zip(PLACE, key, strict=True)) | {"stage": row["metric"], "note": row["note"]})
@@ -300,7 +303,7 @@ def load(source: str | Path | Results) -> Facts:
     models = _ordered([m["name"] for m in run.get("models", [])], [r["model"] for r in records])
     tasks = _ordered([t["name"] for t in run.get("tasks", [])], [r["task"] for r in records])
     poolings = list(dict.fromkeys(r["pooling"] for r in records))
-    return Facts(
+    facts = Facts(
         records,
         rows(results.comparisons),
         rows(results.curves),
@@ -313,6 +316,31 @@ def load(source: str | Path | Results) -> Facts:
         len(results.examples),
         similarities=rows(results.similarities),
     )
+    return apart(facts)
+
+
+def apart(facts: Facts) -> Facts:
+    """Return the facts of the full vectors; those of their quantised and truncated variants are in `variants`."""
+    entries = [m for m in facts.run.get("models") or [] if isinstance(m, dict)]
+    stored = {m.get("name") for m in entries if m.get("of")}
+    if not stored:
+        return facts
+
+    def part(of_variants: bool) -> Facts:
+        def mine(rows: list[Row], name: str) -> list[Row]:
+            return [row for row in rows if (row[name] in stored) == of_variants]
+
+        return replace(
+            facts,
+            rows=mine(facts.rows, "model"),
+            comparisons=mine(facts.comparisons, "b"),
+            curves=mine(facts.curves, "model"),
+            similarities=mine(facts.similarities, "b"),
+            models=[name for name in facts.models if (name in stored) == of_variants],
+            run=facts.run | {"models": [m for m in entries if bool(m.get("of")) == of_variants]},
+        )
+
+    return replace(part(False), variants=part(True))
 
 
 def _ordered(first: list[Any], then: list[Any]) -> list[str]:

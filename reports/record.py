@@ -235,14 +235,16 @@ FILES = {
 def downloads(facts: Facts) -> Section:
     """The files behind the report."""
     items = [{"name": name, "text": what} for name, what in FILES.items() if name != "audit.json"]
-    lead = f"{count(len(facts.rows))} numbers, {count(len(facts.comparisons))} differences."
+    parts = [part for part in (facts, facts.variants) if part]
+    numbers, differences = sum(len(p.rows) for p in parts), sum(len(p.comparisons) for p in parts)
+    lead = f"{count(numbers)} numbers, {count(differences)} differences."
     return {"id": "downloads", "title": "Data", "lead": lead, "blocks": [{"type": "downloads", "items": items}]}
 
 
 def glossary(facts: Facts) -> Section:
     """Formula, range, direction and source of every metric that occurs."""
     items = []
-    occurring = dict.fromkeys(m for m, _ in facts.metrics)
+    occurring = dict.fromkeys(m for part in (facts, facts.variants) if part for m, _ in part.metrics)
     for name in occurring:
         entry = facts.definitions.get(name, {})
         found = {k: flat(entry.get(k) or "") for k in ("formula", "range", "direction", "source")}

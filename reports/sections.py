@@ -8,10 +8,14 @@ from reports.geometry import geometry
 from reports.grid import layers, poolings
 from reports.probing import downstream, lexical
 from reports.record import caveats, downloads, glossary, provenance, training
+from reports.variants import variants
 
 SECTIONS = (downstream, geometry, poolings, layers, lexical, training, caveats, provenance, downloads, glossary)
 
 
 def build(facts: Facts) -> list[Section]:
-    """Return all sections; one that has nothing to show says why."""
-    return [section(facts) for section in SECTIONS]
+    """Return all sections; one that has nothing to show says why. Variants have one where they were asked for."""
+    found = [section(facts) for section in SECTIONS]
+    if facts.variants:
+        found.insert(SECTIONS.index(training), variants(facts, facts.variants))
+    return found

@@ -15,6 +15,7 @@ from geomprobe.cli.output import Output
 from geomprobe.common import hash_bytes
 
 if TYPE_CHECKING:
+    from geomprobe.inference.margins import Margin
     from geomprobe.results import Results
     from geomprobe.tasks.base import Task
 
@@ -44,6 +45,7 @@ def run_grid(
     complete: Callable[[Results], Any] | None = None,
     cells: Path | None = None,
     asked: Sequence[str] = (),
+    margins: Mapping[str, Margin] | None = None,
 ) -> tuple[Results, Path]:
     """Run the grid that the options describe; return results and folder.
 
@@ -73,6 +75,9 @@ def run_grid(
             cells=cells,
             seed=options.seed,
             similarity=similarity,
+            precisions=options.precisions,
+            dims=options.dims,
+            margins=margins,
             complete=complete,
             ranks=ranks,
             progress=progress,
@@ -81,9 +86,17 @@ def run_grid(
         # the first rank has all results, and reports; all end as it does
         raise typer.Exit(FAILED_CELLS if results.run["failed_cells"] else 0)
     for entry in results.run["models"]:
+        if entry.get("of"):
+            continue
         output.note(f"model {entry['name']}: {entry['source']} ({entry['kind']}, {entry['device']}, {entry['dtype']})")
         for note in entry["notes"]:
             output.note(f"  {note}")
+        if stored := [each["variant"] for each in results.run["models"] if each.get("of") == entry["name"]]:
+            output.note(f"  its vectors also as: {', '.join(stored)}")
+    frame = results.results
+    narrow = frame[(frame["metric"] == "embedding") & (frame["status"] == "not applicable")]
+    for row in narrow.drop_duplicates(["model", "layer", "note"]).itertuples():
+        output.warning(f"{row.model}, layer {row.layer}: {row.note}")
     for entry in results.run["poolings"]:
         if entry["name"] == "model":
             output.note(f"pooling model: {entry['note']}")

@@ -78,7 +78,9 @@ def compare_models(
 
     paths = models or [path for members in groups.values() for path in members]
     asked = ["compare", *group_sizes(groups), repr(sorted((margins or {}).items()))]
-    results, folder = run_grid(output, paths, options, similarity=True, complete=differences, cells=cells, asked=asked)
+    results, folder = run_grid(
+        output, paths, options, similarity=True, complete=differences, cells=cells, asked=asked, margins=margins
+    )
     files = write_reports(output, folder)
     for claim in results.run["claims"]:
         output.note(claim["sentence"])

@@ -103,6 +103,21 @@ Positive = Annotated[
     str | None,
     typer.Option("--positive", help="Class, or least score, of a file task's pairs that mean the same."),
 ]
+Precisions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--precision",
+        help="float32,int8,binary: also measure quantised vectors, and how they differ from the full ones.",
+    ),
+]
+Dims = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dim",
+        help="64,128,…: also measure the first dimensions alone (Matryoshka), as they are and renormalised; with "
+        "--precision also in each precision.",
+    ),
+]
 Layers = Annotated[list[str] | None, typer.Option("--layer", help="last, all, or numbers from 0. [default: last]")]
 Limit = Annotated[int | None, typer.Option(help="Most rows of each split, the first ones, for a quick look.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to write. [default: runs/analyze/NAME]")]
@@ -132,6 +147,8 @@ class GridOptions:
     kind: Kind = "auto"
     positive: Positive = None
     layer: Layers = None
+    precision: Precisions = None
+    dim: Dims = None
     baseline: Baselines = None
     data: DataDir = None
     limit: Limit = None
@@ -201,6 +218,18 @@ class GridOptions:
         return split_list(self.baseline)
 
     @property
+    def precisions(self) -> list[str]:
+        """Names of precisions."""
+        return split_list(self.precision)
+
+    @property
+    def dims(self) -> list[int]:
+        """Numbers of leading dimensions."""
+        from geomprobe.variants import parse_dims
+
+        return parse_dims(split_list(self.dim))
+
+    @property
     def choices(self) -> Protocol:
         """The protocol with the choices that were replaced."""
         from geomprobe.protocols import choose
@@ -225,7 +254,8 @@ class GridOptions:
         )
         if (self.prompt, self.prompt_query) != (None, None):
             words = (*words, ("prompts", self.prompt, self.prompt_query))
-        return [repr(each) for each in (*lists, *words)]
+        stored = [self.precisions, self.dims] if self.precision or self.dim else []
+        return [repr(each) for each in (*lists, *words, *stored)]
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:

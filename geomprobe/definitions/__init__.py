@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from geomprobe import paper, trained_pooling
+from geomprobe import paper, trained_pooling, variants
 from geomprobe.metrics import registry, sample_size, similarity
 from geomprobe.probes.definitions import DEFINITIONS as PROBES
 from geomprobe.protocols import Protocol
@@ -76,5 +76,6 @@ def _records() -> dict[str, dict[str, Any]]:
         paper.DEFINITIONS,
         similarity.DEFINITIONS,
         trained_pooling.DEFINITIONS,
+        variants.DEFINITIONS,
     )
     return {name: dict(entry) for room in rooms for name, entry in room.items()}

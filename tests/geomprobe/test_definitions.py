@@ -39,7 +39,7 @@ def cut(name, rows, train):
 
 @pytest.fixture(scope="module")
 def analysed(tmp_path_factory):
-    """Results of two encoders on tasks of every shape: strict, and the published analysis of tokens and of words."""
+    """Results of two encoders on tasks of every shape, under every choice that has metrics of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEOMPROBE_CACHE", str(tmp_path_factory.mktemp("cache")))
         tasks = [
@@ -54,6 +54,7 @@ def analysed(tmp_path_factory):
         add_comparisons(strict, *(entry["name"] for entry in strict.run["models"]))
         return {
             "strict": strict,
+            "binary": analyze(encoders[:1], tasks[1:2], precisions=["binary"]),
             "pooling": analyze(
                 encoders[:1], tasks[1:2], poolings=["weighted"], protocol=replace(STRICT, pooling_seeds=1)
             ),
