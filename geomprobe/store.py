@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from geomprobe.common import GeomprobeError, InputError, atomic_path, cache_dir, hash_bytes, read_json, write_json
+from geomprobe.common.atomic import sweep
 
 FORMAT = "1"  # part of every key: raised when the meaning of stored vectors changes
 
@@ -118,9 +119,8 @@ class Store:
                 removed, freed = removed + 1, freed + entry.size
             else:
                 kept += entry.size
-        for left in self.folder.glob("??/.*.tmp"):  # of a process that was killed while it wrote
-            if left.stat().st_mtime < time.time() - 86400:
-                shutil.rmtree(left, ignore_errors=True)
+        for part in self.folder.glob("??"):
+            sweep(part)
         return removed, freed
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 
 from geomprobe.common import (
     InputError,
+    UsageError,
     atomic_path,
     hash_bytes,
     hash_file,
@@ -51,6 +54,78 @@ def test_atomic_folder_replaces_a_folder_whole(tmp_path):
             (temporary / name).write_text(name)
     assert [p.name for p in folder.iterdir()] == ["second"]
     assert leftovers(tmp_path) == []
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    target, link, dangling = tmp_path / "real" / "a.txt", tmp_path / "a.txt", tmp_path / "b.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    dangling.symlink_to(tmp_path / "real" / "b.txt")
+    write_text(link, "new")
+    write_text(dangling, "made")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert dangling.is_symlink()
+    assert (tmp_path / "real" / "b.txt").read_text() == "made"
+    assert leftovers(tmp_path) == leftovers(tmp_path / "real") == []
+
+
+def test_devices_and_pipes_are_refused_before_anything_is_written(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for target in (tmp_path / "pipe", tmp_path / "link", "/dev/null"):
+        with pytest.raises(UsageError, match="not a regular file"):
+            write_text(target, "text")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+def test_the_longest_name_that_the_system_allows_can_be_written(tmp_path):
+    path = tmp_path / ("x" * 251 + ".txt")
+    write_text(path, "text")
+    assert path.read_text() == "text"
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path):
+    with pytest.raises(OSError, match="denied") as caught, atomic_path(tmp_path / "a.txt") as temporary:
+        raise PermissionError(13, "denied", str(temporary))
+    assert caught.value.filename == str(tmp_path / "a.txt")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from geomprobe.common import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.mkdir()
+    (temporary / "new").touch()
+    if sys.argv[2] == "moved":  # the first of the two renames is done
+        os.rename(sys.argv[1], temporary.parent.parent / "old")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("moment", "kept"), [("writing", "old"), ("moved", "new")])
+def test_what_a_killed_writer_left_is_cleared_and_a_whole_version_remains(tmp_path, moment, kept):
+    cell = tmp_path / "cell"
+    cell.mkdir()
+    (cell / "old").touch()
+    subprocess.run([sys.executable, "-c", KILLED, str(cell), moment], check=False)
+    assert len(leftovers(tmp_path)) == 1
+    write_text(tmp_path / "other.txt", "text")
+    assert leftovers(tmp_path) == []
+    assert [p.name for p in cell.iterdir()] == [kept]
+
+
+def test_the_temporary_folder_of_a_living_writer_is_left_alone(tmp_path):
+    other = "import sys; from geomprobe.common import write_text; write_text(sys.argv[1], 'text')"
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        subprocess.run([sys.executable, "-c", other, str(tmp_path / "b.txt")], check=True)
+        assert temporary.read_text() == "half"
+    assert (tmp_path / "a.txt").read_text() == "half"
+    assert (tmp_path / "b.txt").read_text() == "text"
 
 
 def test_hash_bytes_keeps_parts_apart():

@@ -80,7 +80,7 @@ def test_listing_and_pruning(tmp_path):
 
 
 def test_pruning_clears_what_a_killed_process_left(tmp_path):
-    left = tmp_path / "ab" / ".abab.x.tmp"
+    left = tmp_path / "ab" / ".geomprobe-x.tmp"
     left.mkdir(parents=True)
     Store(tmp_path).prune()
     assert left.exists()  # it may still be written

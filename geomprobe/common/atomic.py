@@ -1,0 +1,133 @@
+"""Files and folders that are replaced whole or not at all, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from geomprobe.common.errors import UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+PREFIX, SUFFIX = ".geomprobe-", ".tmp"
+STALE_SECONDS = 86400  # where files cannot be locked, what is older was left by a process that died
+_swept: set[tuple[int, str]] = set()  # what this process has looked at
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path that replaces ``path`` (a file or a folder) only if the block ends well.
+
+    A symbolic link stays, and what it points to is replaced. A file replaces a file in one rename. A folder replaces a
+    folder by two renames: the old one is moved aside first and removed last, so at every moment one whole version lies
+    on the disk. What a killed process left in the same folder is finished or removed first.
+
+    Raises
+    ------
+    UsageError
+        ``path`` is something else, such as a device or a pipe.
+    OSError
+        Naming ``path``, never the temporary one.
+    """
+    path = final_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = os.getpid(), str(path.parent)
+    if place not in _swept:
+        _swept.add(place)
+        sweep(path.parent)
+    with _holder(path) as holder:
+        temporary = holder / "new" / path.name
+        try:
+            temporary.parent.mkdir()
+            yield temporary
+            if temporary.is_file():
+                with open(temporary, "rb") as handle:
+                    os.fsync(handle.fileno())
+            if temporary.is_dir() and path.is_dir():
+                os.rename(path, holder / "old")
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.filename is not None and str(error.filename).startswith(str(holder)):
+                raise _named(error, path) from None
+            raise
+
+
+@contextmanager
+def _holder(path: Path) -> Iterator[Path]:
+    """Yield a new folder next to ``path``, locked as long as the block runs so that no sweep takes it."""
+    while True:
+        try:
+            holder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=path.parent))
+            lock = open(holder / "lock", "w")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            raise _named(error, path) from None
+        with lock:
+            if not _locked(lock) or not (holder / "lock").exists():
+                continue  # a sweep came between making the folder and locking it
+            try:
+                yield holder
+            finally:
+                shutil.rmtree(holder, ignore_errors=True)
+            return
+
+
+def final_path(path: str | os.PathLike) -> Path:
+    """Return the path that writing to ``path`` changes: links followed; raises UsageError for devices and pipes."""
+    path = Path(path)
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UsageError(f"{path} is not a regular file, so it is not replaced.", "Choose another file with --out.")
+    return path
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that died left in a folder; a version that was whole and only not yet in place is put there."""
+    for holder in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        if not _abandoned(holder):
+            continue
+        if (holder / "old").exists():  # it died between the two renames
+            for new in (holder / "new").iterdir():
+                if not (folder / new.name).exists():
+                    os.rename(new, folder / new.name)
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _abandoned(holder: Path) -> bool:
+    """Return whether the process that made a holder has ended."""
+    try:
+        if fcntl is None or not (holder / "lock").exists():
+            return holder.stat().st_mtime < time.time() - STALE_SECONDS
+        with open(holder / "lock") as lock:
+            return _locked(lock)
+    except OSError:  # gone meanwhile
+        return False
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file until it is closed; return False where another process has it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """Return the error with the path that the user knows."""
+    return type(error)(error.errno, error.strerror, str(path))

@@ -1,0 +1,43 @@
+"""Errors that a user can act on."""
+
+from __future__ import annotations
+
+
+class GeomprobeError(Exception):
+    """An error that a user can act on; the command line prints it without a traceback.
+
+    Parameters
+    ----------
+    message : str
+        What went wrong and why, in one or two sentences.
+    hint : str, optional
+        What to do next, preferably a command.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(GeomprobeError):
+    """The request itself cannot be carried out: an unknown name, options that contradict each other."""
+
+    exit_code = 2
+
+
+class InputError(GeomprobeError):
+    """An input is missing, unreadable, damaged or empty."""
+
+    exit_code = 3
+
+
+def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
+    """Return the error for a name that is not in a list, with the nearest known names."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"Unknown {kind} {name!r}.{guess}", f"Known: {', '.join(sorted(known))}")

@@ -1,0 +1,47 @@
+"""JSON and text on disk, written whole or not at all; the cache folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from geomprobe.common.atomic import atomic_path
+from geomprobe.common.errors import InputError
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write ``text`` to ``path`` atomically as UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write ``value`` to ``path`` atomically as indented JSON; NaN and infinity are refused, for JSON has neither."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # a lone surrogate has no UTF-8; the backslash form is JSON's own escape for it
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read JSON from ``path``; raises InputError where it is missing or damaged."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from None
+
+
+def cache_dir() -> Path:
+    """Return the folder for caches: GEOMPROBE_CACHE, else XDG_CACHE_HOME/geomprobe, else ~/.cache/geomprobe."""
+    if chosen := os.environ.get("GEOMPROBE_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geomprobe"
