@@ -1,5 +1,19 @@
-"""`python -m geomprobe`: the same as the console command."""
+"""The command line's first lines: `python -m geomprobe` and the console command."""
 
-from geomprobe.cli.main import main
+from geomprobe.cli import process
 
-main()
+
+def main() -> None:
+    """Run the command line; nothing heavy is imported before signals and streams are in order."""
+    process.prepare()
+    from geomprobe.cli.main import app
+
+    process.raise_on_signals()
+    try:
+        app(prog_name="geomprobe")
+    finally:
+        process.leave_on_signals()
+
+
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from geomprobe.common import GeomprobeError, InputError, UsageError
+from geomprobe.common import GeomprobeError, InputError, Terminated, UsageError
 from pretrain import budget, checkpoint, masking, monitor, paper
 from pretrain.batches import row_indices
 from pretrain.config import PretrainConfig
@@ -148,7 +148,11 @@ def _train(
 
             last = step == steps
             # A stop must be agreed on by all ranks, and an exchange at every step would cost time.
-            stop = ranks.any(interrupted(), device) if ranks.world == 1 or step % config.log_every == 0 else False
+            stop = (
+                ranks.any(interrupted() is not None, device)
+                if ranks.world == 1 or step % config.log_every == 0
+                else False
+            )
             monitored = step % config.monitor_every == 0
             due = save.due(step, ranks)
             if step % config.log_every == 0 or monitored or due or last or stop:
@@ -182,7 +186,7 @@ def _train(
                 ranks.barrier()
                 if stop and not last:
                     text = f"Stopped at step {step} of {steps}; the state is saved. Go on with --resume."
-                    raise KeyboardInterrupt(text)
+                    raise (interrupted() or KeyboardInterrupt)(text)
                 mean.restart_clock()
     if ranks.first:  # outside the loop, so that a run killed after its last state ends here too
         checkpoint.export(out, objective, corpus)
@@ -534,13 +538,13 @@ class SaveRule:
 
 
 @contextlib.contextmanager
-def interruption() -> Iterator[Callable[[], bool]]:
-    """Yield a question: was the process asked to stop? A second Ctrl-C stops it at once."""
-    asked = False
+def interruption() -> Iterator[Callable[[], type[KeyboardInterrupt] | None]]:
+    """Yield a question: was the process asked to stop, and by what? A second Ctrl-C stops it at once."""
+    asked: type[KeyboardInterrupt] | None = None
 
     def ask(number: int, frame: Any) -> None:
         nonlocal asked
-        asked = True
+        asked = Terminated if number == signal.SIGTERM else KeyboardInterrupt
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:

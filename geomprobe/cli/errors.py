@@ -1,6 +1,7 @@
 """How an exception becomes a few lines and an exit code.
 
-0 ok, 1 internal error, 2 usage, 3 input not found or unreadable, 4 finished with failed cells, 130 interrupted.
+0 ok, 1 internal error, 2 usage, 3 input not found or unreadable, 4 finished with failed cells, 130 interrupted,
+143 terminated.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from typing import Any
 
 import typer
 
-from geomprobe.common import GeomprobeError
+from geomprobe.cli.process import INTERRUPTED, TERMINATED, settle
+from geomprobe.common import GeomprobeError, Terminated
 
 FAILED_CELLS = 4
-INTERRUPTED = 130
 
 
 def explain(error: BaseException) -> tuple[int, str, str | None]:
     """Return exit code, message and hint of an exception."""
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, str(error) or "Interrupted.", "Repeat the command to continue; what was finished is kept."
+        code, said = (TERMINATED, "Terminated.") if isinstance(error, Terminated) else (INTERRUPTED, "Interrupted.")
+        return code, str(error) or said, "Repeat the command to continue; what was finished is kept."
     if isinstance(error, GeomprobeError):
         return error.exit_code, error.message, error.hint
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -47,10 +49,11 @@ def guard(command: Callable[..., Any]) -> Callable[..., Any]:
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
+            settle()
             code, message, hint = explain(error)
             if code == 1 and os.environ.get("GEOMPROBE_DEBUG") == "1":
                 raise
-            print(f"error: {message}" if code != INTERRUPTED else message, file=sys.stderr)
+            print(f"error: {message}" if code not in (INTERRUPTED, TERMINATED) else message, file=sys.stderr)
             if hint:
                 print(f"  {hint}", file=sys.stderr)
             raise typer.Exit(code) from None

@@ -35,7 +35,7 @@ def root(
     """Measure and compare the representation geometry of text encoders.
 
     Results go to stdout, progress to stderr. Exit codes: 0 ok, 1 internal error, 2 usage, 3 input not found or
-    unreadable, 4 finished with failed cells, 130 interrupted.
+    unreadable, 4 finished with failed cells, 130 interrupted, 143 terminated.
     """
 
 
@@ -51,8 +51,3 @@ app.command("ls")(guard(ls.ls))
 app.command("doctor")(guard(doctor.doctor))
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(cache.app, name="cache")
-
-
-def main() -> None:
-    """Run the command line."""
-    app(prog_name="geomprobe")

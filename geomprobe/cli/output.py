@@ -32,7 +32,7 @@ class Output:
         if not self.results:
             return
         if self.as_json:
-            print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+            print(_json(document))
         elif text:
             print(text)
 
@@ -41,7 +41,7 @@ class Output:
         if not self.results:
             return
         if self.as_json:
-            print(json.dumps(list(rows), indent=2, ensure_ascii=False, allow_nan=False, default=str))
+            print(_json(list(rows)))
             return
         from rich import box
         from rich.console import Console
@@ -88,6 +88,12 @@ class Output:
         with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
             bar = bars.add_task(description, total=None)
             yield lambda done, total: bars.update(bar, completed=done, total=total or None)
+
+
+def _json(document: Any) -> str:
+    """Return JSON that standard output can carry: escaped where its encoding is not UTF-8."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(document, indent=2, ensure_ascii=not unicode, allow_nan=False, default=str)
 
 
 def _plain_progress(description: str) -> Progress:

@@ -26,7 +26,7 @@ from geomprobe.cli.output import Output
 from geomprobe.cli.siblings import sibling
 from geomprobe.common import GeomprobeError, InputError, UsageError, read_json, write_text
 
-DRIVER = "from geomprobe.cli.main import main; main()"
+DRIVER = "from geomprobe.__main__ import main; main()"
 
 
 @dataclass(frozen=True)

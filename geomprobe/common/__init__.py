@@ -1,7 +1,7 @@
 """What the three packages share once: errors, atomic writes, hashing. Standard library only."""
 
 from geomprobe.common.atomic import atomic_path
-from geomprobe.common.errors import GeomprobeError, InputError, UsageError, unknown_name
+from geomprobe.common.errors import GeomprobeError, InputError, Terminated, UsageError, unknown_name
 from geomprobe.common.files import cache_dir, read_json, write_bytes, write_json, write_text
 from geomprobe.common.hashing import hash_bytes, hash_file
 from geomprobe.common.processes import torchrun_place
@@ -9,6 +9,7 @@ from geomprobe.common.processes import torchrun_place
 __all__ = [
     "GeomprobeError",
     "InputError",
+    "Terminated",
     "UsageError",
     "atomic_path",
     "cache_dir",

@@ -96,7 +96,7 @@ def final_path(path: str | os.PathLike) -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that died left in a folder; a version that was whole and only not yet in place is put there."""
+    """Remove what dead writers left in a folder; a version that was whole but not yet in place is put there."""
     for holder in folder.glob(f"{PREFIX}*{SUFFIX}"):
         if not _abandoned(holder):
             continue

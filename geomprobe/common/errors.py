@@ -41,3 +41,7 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
     near = difflib.get_close_matches(name, known, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     return UsageError(f"Unknown {kind} {name!r}.{guess}", f"Known: {', '.join(sorted(known))}")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what was begun is saved and cleaned up as after Ctrl-C, and the exit code is 143."""

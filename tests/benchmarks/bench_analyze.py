@@ -248,7 +248,7 @@ def case_stream(a) -> dict:
 def case_command(a) -> dict:
     """A file through `geomprobe measure`, with the lines of progress that it printed."""
     watch = "import atexit, bench_analyze as b; atexit.register(lambda: print('VmHWM', b.peak_kb(), file=sys.stderr))"
-    call = f"import sys; {watch}; sys.argv[0] = 'geomprobe'; from geomprobe.cli.main import main; main()"
+    call = f"import sys; {watch}; sys.argv[0] = 'geomprobe'; from geomprobe.__main__ import main; main()"
     with tempfile.TemporaryDirectory() as folder:
         table, log = Path(folder) / "out.csv", Path(folder) / "log"
         command = [sys.executable, "-c", call, "measure", a.file, "--out", str(table)]

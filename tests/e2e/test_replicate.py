@@ -58,7 +58,7 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path):
     )
     (tmp_path / "recipe.toml").write_text(RECIPE)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "GEOMPROBE_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", "from geomprobe.cli.main import main; main()", "replicate", "recipe.toml"]
+    command = [sys.executable, "-c", "from geomprobe.__main__ import main; main()", "replicate", "recipe.toml"]
     command += ["--corpus", str(tmp_path / "text.jsonl"), "--out", "out", "--jobs", "2", "--json"]
 
     def run():

@@ -70,7 +70,7 @@ def test_the_command_gives_the_same_numbers_on_two_ranks_as_on_one(model_folder,
 
 BROKEN = """
 import os, sys
-from geomprobe.cli.main import main
+from geomprobe.__main__ import main
 import geomprobe.embedding as embedding
 import geomprobe.grid as grid
 embedding.BATCH_TOKENS["cpu"] = 256
@@ -204,7 +204,7 @@ def test_alone_nothing_is_exchanged():
 MEASURE = """
 import sys
 import geomprobe.metrics.cloud as cloud
-from geomprobe.cli.main import main
+from geomprobe.__main__ import main
 if {sampled}:
     cloud.EXACT_ROWS, cloud.SAMPLED_PAIRS = 100, 5000
 main()

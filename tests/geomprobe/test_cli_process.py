@@ -1,0 +1,132 @@
+"""The process around a command: signals, closed and narrow streams, warnings of libraries."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+GEOMPROBE = [sys.executable, "-m", "geomprobe"]
+
+
+def shell(command, **env):
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, env={**os.environ, "G": " ".join(GEOMPROBE), **env}, check=False
+    )
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    path = tmp_path / "v.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(300, 8)))
+    return path
+
+
+# The command itself is replaced by one that says when it runs, and waits: no test depends on how fast anything is.
+WAITING = """
+import sys, time
+from geomprobe.cli import main, process
+from geomprobe.cli.errors import guard
+from geomprobe import __main__
+
+@main.app.command("wait")
+@guard
+def wait(swallow: bool = False):
+    print("ready", flush=True)
+    process.AGAIN_SECONDS = 0.05
+    if swallow:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("swallowed", flush=True)
+    time.sleep(60)
+
+sys.argv = ["geomprobe", "wait", *sys.argv[1:]]
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
+)
+@pytest.mark.parametrize("swallow", [[], ["--swallow"]])
+def test_signals_end_a_command_in_words_even_where_a_library_swallows_them(number, code, said, swallow):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, *swallow], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert bool(swallow) == ("swallowed" in out)
+    assert err.startswith(said)
+    assert "Traceback" not in err
+
+
+IMPORTING = """
+import builtins, os, signal, sys
+from geomprobe import __main__
+real = builtins.__import__
+def slow(name, *args, **kwargs):
+    if name == "typer":
+        os.kill(os.getpid(), int(sys.argv[1]))
+    return real(name, *args, **kwargs)
+builtins.__import__ = slow
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_commands_are_imported_leaves_no_traceback(number, code):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING, str(int(number))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert done.stderr in ("Interrupted.\n", "Terminated.\n")
+
+
+def test_ignored_signals_stay_ignored():
+    done = shell("trap '' INT TERM; $G ls poolings")
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(vectors, closed):
+    out = vectors.parent / "out.csv"
+    done = shell(f"$G measure {vectors} --metric effective_rank --out {out} {closed}")
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert out.read_text().startswith("metric,definition,view,")
+
+
+def test_a_pipe_that_closes_early_is_no_error():
+    done = shell("$G ls metrics | head -n 1; exit ${PIPESTATUS[0]}")
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_text_that_the_terminal_cannot_show_does_not_end_a_command(tmp_path, encoding):
+    path = tmp_path / "vectors-δ.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(50, 4)))
+    for more in ("", "--json"):
+        done = shell(f"$G measure {path} --metric effective_rank {more}", PYTHONIOENCODING=encoding)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode(encoding))["n"] == 50
+
+
+def test_the_c_locale_does_not_end_a_command():
+    assert shell("$G ls metrics", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0").returncode == 0
+
+
+def test_a_warning_of_a_library_is_one_line_without_its_path():
+    code = "from geomprobe.cli import process; process.prepare(); import warnings; warnings.warn('two\\nlines')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "warning: two lines\n"
+    assert str(Path(sys.executable).parent) not in done.stderr
