@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from geomprobe.common import GeomprobeError, InputError
+from geomprobe.common import GeomprobeError, InputError, UsageError
 from geomprobe.tasks.base import Split
 
-# What a broken cell may raise. Anything else (a full disk, an interrupt) ends the run.
-CELL_ERRORS = (GeomprobeError, ValueError, RuntimeError, ArithmeticError)
+# What a broken cell may raise. Anything else (a full disk, a cache that cannot be written, an interrupt) ends the run.
+CELL_ERRORS = (InputError, UsageError, ValueError, RuntimeError, ArithmeticError)
 Sides = tuple[np.ndarray, np.ndarray | None]
 """Which of the vectors the first and the second sentence of each row of a split have."""
 NAMED = 10

@@ -29,7 +29,8 @@ from geomprobe import (
     variants,
 )
 from geomprobe.baselines import BASELINES, WordTable, make_baseline
-from geomprobe.common import InputError, UsageError, atomic_path, hash_bytes, unknown_name
+from geomprobe.cells import read_tables, write_tables
+from geomprobe.common import InputError, UsageError, hash_bytes, unknown_name
 from geomprobe.embedding import Cell, EmbeddingGrid, count_cut, embed_grid, has_cell, limited, resolve_layers
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.prompts import with_prompts
@@ -49,10 +50,8 @@ from geomprobe.results import (
     Results,
     check_run,
     count_failures,
-    read_table,
     table,
     write_results,
-    write_table,
 )
 from geomprobe.store import Store
 from geomprobe.tasks import load_task
@@ -376,7 +375,9 @@ def measure_task(
     cells = [cell for cell in product(layers, poolings) if has_cell(encoder, *cell)]
     keys = {cell: variant.hash(cell_key(encoder, texts, *cell, protocol, seed)) for cell in cells}
     folders = {cell: kept / keys[cell] for cell in cells} if kept is not None and ranks.first else {}
-    tables = ranks.broadcast({cell: found for cell in cells if (found := read_cell(folders.get(cell))) is not None})
+    tables = ranks.broadcast(
+        {cell: found for cell in cells if (found := read_tables(folders.get(cell), CELL_COLUMNS)) is not None}
+    )
     missing = [cell for cell in cells if cell not in tables]
     if missing:
         embedded = embed_cells(encoder, texts, missing, protocol, seed, ranks, progress)
@@ -402,7 +403,7 @@ def measure_task(
                 part = joined(part, learned_tables(embedded.trained[cell]))
             tables[cell] = stamp(part, variant.hash(encoder.hash), texts.task, *cell, protocol, seed)
             if folders and whole:
-                write_cell(folders[cell], tables[cell])
+                write_tables(folders[cell], tables[cell])
             progress(len(missing) + i, 2 * len(missing))
     else:
         cut = sum(count_cut(one, texts_of, poolings) for one, _, texts_of in in_roles(encoder, texts))
@@ -576,10 +577,10 @@ def measure_pairs(
         return hash_bytes("similarity", repr(choices), *sides)
 
     tables: dict[similarities.Pair, pd.DataFrame] = {}
-    places = {pair: kept / key(pair) / "similarities.parquet" for pair in pairs} if kept is not None else {}
+    places = {pair: kept / key(pair) for pair in pairs} if kept is not None else {}
     for pair, place in places.items() if ranks.first else ():
-        if place.is_file():  # whatever the models are called this time
-            tables[pair] = read_table(place, SIMILARITY_COLUMNS).assign(a=pair.a, b=pair.b)
+        if stored := read_tables(place, {"similarities": SIMILARITY_COLUMNS}):
+            tables[pair] = stored["similarities"].assign(a=pair.a, b=pair.b)  # whatever they are called this time
     tables = ranks.broadcast(tables)
     missing = [pair for pair in pairs if pair not in tables]
     embedded: dict[str, Embedded] = {}
@@ -630,7 +631,7 @@ def measure_pairs(
     for pair, (rows_of_pair, whole) in ranks.in_turns(missing, send, work):
         tables[pair] = rows_of_pair
         if whole and places and ranks.first:
-            write_table(places[pair], tables[pair])
+            write_tables(places[pair], {"similarities": tables[pair]})
     frames = [tables[pair] for pair in pairs if pair in tables]
     return table(pd.concat(frames).assign(task=texts.task.name) if frames else [], SIMILARITY_COLUMNS)
 
@@ -889,21 +890,6 @@ def cell_key(encoder: Encoder, texts: TaskTexts, layer: int, pool: str, protocol
         str(seed),
         *own,
     )
-
-
-def read_cell(folder: Path | None) -> Tables | None:
-    """Return the tables of a finished cell, or None."""
-    if folder is None or not all((folder / f"{kind}.parquet").is_file() for kind in CELL_COLUMNS):
-        return None  # not there, or of a version that kept less
-    return {kind: read_table(folder / f"{kind}.parquet", columns) for kind, columns in CELL_COLUMNS.items()}
-
-
-def write_cell(folder: Path, tables: Tables) -> None:
-    """Write a finished cell atomically."""
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        for kind, frame in tables.items():
-            write_table(temporary / f"{kind}.parquet", frame)
 
 
 def check_folder(folder: Path) -> None:

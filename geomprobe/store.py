@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from geomprobe.common import GeomprobeError, InputError, atomic_path, cache_dir, hash_bytes, read_json, write_json
+from geomprobe.common import (
+    GeomprobeError,
+    InputError,
+    atomic_path,
+    cache_dir,
+    hash_bytes,
+    hash_file,
+    read_json,
+    write_json,
+)
 from geomprobe.common.atomic import sweep
 
 FORMAT = "1"  # part of every key: raised when the meaning of stored vectors changes
@@ -52,14 +61,17 @@ class Store:
         return self.folder / key[:2] / key
 
     def get(self, key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
-        """Return the array (memory-mapped, read-only) and its description, or None where it is absent or damaged."""
+        """Return the array (memory-mapped, read-only) and its description.
+
+        None where it is absent, or no longer what was written: every byte is checked.
+        """
         place = self._place(key)
         try:
             meta = read_json(place / "meta.json")
+            if not isinstance(meta, dict) or hash_file(place / "vectors.npy") != meta.get("sha256"):
+                return None
             array = np.load(place / "vectors.npy", mmap_mode="r", allow_pickle=False)
         except (InputError, OSError, ValueError, EOFError):
-            return None
-        if list(array.shape) != meta.get("shape"):
             return None
         os.utime(place / "meta.json")
         return array, meta
@@ -82,7 +94,8 @@ class Store:
                 array = _reserve(temporary / "vectors.npy", shape)
                 yield array
                 array.flush()
-                write_json(temporary / "meta.json", {**meta, "shape": list(shape)})
+                sha256 = hash_file(temporary / "vectors.npy")
+                write_json(temporary / "meta.json", {**meta, "shape": list(shape), "sha256": sha256})
         except OSError as error:
             raise GeomprobeError(
                 f"Embeddings cannot be written to {self.folder}: {error.strerror or error}.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import torch
 
 import geomprobe as gp
 from geomprobe import grid
-from geomprobe.common import InputError, UsageError
+from geomprobe.common import GeomprobeError, InputError, UsageError
 from geomprobe.metrics import sample_size
 from geomprobe.protocols import PAPER, STRICT
 from geomprobe.results import read_results
@@ -205,10 +206,59 @@ def test_a_full_disk_ends_the_run(model_folder, task, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(grid, "write_cell", full)
+    monkeypatch.setattr(grid, "write_tables", full)
     with pytest.raises(OSError, match="No space"):
         gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / "r")
     assert not (tmp_path / "r" / "run.json").exists()
+
+
+def test_a_cache_that_cannot_be_written_ends_the_run_and_leaves_no_results(model_folder, task, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(GeomprobeError, match="cannot be written") as caught:
+        gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / "r")
+    assert "GEOMPROBE_CACHE" in caught.value.hint
+    assert not (tmp_path / "r" / "run.json").exists()
+
+
+def swap_float(path):
+    """Write the same shape in another type."""
+    np.save(path, np.load(path).astype(np.float16))
+
+
+def flip_byte(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def shorten(path):
+    frame = pd.read_parquet(path)
+    frame.head(len(frame) // 2).to_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [
+        ("cache/**/vectors.npy", swap_float),
+        ("cache/**/vectors.npy", flip_byte),
+        ("r/cells/*/results.parquet", shorten),
+        ("r/cells/*/results.parquet", flip_byte),
+        ("r/cells/*/hashes.json", lambda path: path.write_text("[1]")),
+        ("r/cells/*/examples.parquet", lambda path: path.unlink()),
+    ],
+)
+def test_what_was_changed_on_disk_is_made_again(model_folder, task, tmp_path, monkeypatch, pattern, damage):
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    ask = partial(gp.analyze, [model_folder("bert")], [task], ["mean"], out=tmp_path / "r")
+    before = ask().results
+    damaged = sorted(tmp_path.glob(pattern))
+    assert damaged
+    for path in damaged:
+        damage(path)
+    if pattern.startswith("cache"):
+        shutil.rmtree(tmp_path / "r")
+    pd.testing.assert_frame_equal(ask().results, before)
 
 
 def test_two_models_on_the_same_rows_and_their_report(model_folder, task, tmp_path):
