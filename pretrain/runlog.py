@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +141,15 @@ def _processor() -> str:
 
 
 def git_revision() -> str | None:
-    """Return the revision of the checkout that the code runs from, if it is one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """Return the commit of the checkout that this code runs from, with "-dirty" where its files were changed.
+
+    None for an installed package, also one inside a repository of the user's.
+    """
+    here = Path(__file__)
+    git = partial(subprocess.run, capture_output=True, text=True, check=True, timeout=5, cwd=here.parent)
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+        git(["git", "ls-files", "--error-unmatch", here.name])  # only where this very file is tracked
+        described = git(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])
     except (OSError, subprocess.SubprocessError):
         return None
+    return described.stdout.strip()
