@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
-import socket
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import typer
+from packaging.requirements import Requirement
 
 from geomprobe.cli.options import Json
 from geomprobe.cli.output import Output
 from geomprobe.common import GeomprobeError, cache_dir
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "sklearn", "pandas", "pyarrow",
-            "matplotlib", "seaborn", "jinja2")  # fmt: skip
-OPTIONAL = {
-    "datasets": "reads tasks and corpora from the hub",
-    "typst": "writes PDF reports",
-    "sentence_transformers": "opens loaded sentence-transformers models",
-}
+NETWORK_SECONDS = 3.0
 
 
 def doctor(as_json: Json = False) -> None:
@@ -46,17 +42,24 @@ def _check(name: str, test: Callable[[], tuple[str, str]]) -> dict[str, str]:
 
 
 def _packages() -> list[dict[str, str]]:
+    """Compare what is installed with what this version declares; nothing is imported."""
     rows = []
-    for package in (*PACKAGES, *OPTIONAL):
+    for wanted in map(Requirement, requires("geomprobe") or ()):
+        extra = str(wanted.marker).partition("extra == ")[2].strip("\"'")
+        if extra in ("test", "lint", "bench"):
+            continue
         try:
-            module = importlib.import_module(package)
-            state, detail = "ok", getattr(module, "__version__", "")
-        except ImportError as error:
-            if package in OPTIONAL:
-                state, detail = "absent", f"optional: {OPTIONAL[package]}"
-            else:
-                state, detail = "broken", f"{error}; pip install {package}"
-        rows.append({"check": package, "state": state, "detail": detail})
+            found = version(wanted.name)
+        except PackageNotFoundError:
+            state, detail = ("absent", f"optional: pip install 'geomprobe[{extra}]'") if extra else ("broken", "")
+            detail = detail or f"not installed; pip install '{wanted.name}{wanted.specifier}'"
+        else:
+            fits = wanted.specifier.contains(found, prereleases=True)
+            detail = (
+                found if fits else f"{found}, but {wanted.specifier} is needed; pip install --upgrade {wanted.name}"
+            )
+            state = "ok" if fits else "broken"
+        rows.append({"check": wanted.name, "state": state, "detail": detail})
     return rows
 
 
@@ -69,13 +72,16 @@ def _siblings() -> tuple[str, str]:
 
 
 def _device() -> tuple[str, str]:
-    import torch
-
-    if torch.cuda.is_available():
-        return "ok", f"cuda: {torch.cuda.get_device_name(0)}"
-    if torch.backends.mps.is_available():
-        return "ok", "mps"
-    return "ok", f"cpu, {torch.get_num_threads()} threads"
+    cores = f"{os.cpu_count()} cores"
+    try:
+        build = version("torch")
+    except PackageNotFoundError:
+        return "broken", "torch is not installed"
+    if not shutil.which("nvidia-smi"):
+        return "ok", f"{cores}, no NVIDIA driver"
+    if build.endswith("+cpu"):
+        return "low", f"{cores}; an NVIDIA driver is here, but torch {build} is built without CUDA"
+    return "ok", f"{cores}, NVIDIA driver found"
 
 
 def _cache() -> tuple[str, str]:
@@ -95,11 +101,20 @@ def _data() -> tuple[str, str]:
 
 
 def _hub() -> tuple[str, str]:
+    """Ask the hub that the environment names, through its proxies, unless it says to stay offline."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
+            return "absent", f"{name} is set: only what is cached is used"
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     try:
-        with socket.create_connection(("huggingface.co", 443), timeout=3):
-            return "ok", "huggingface.co answers"
-    except OSError as error:
-        return "absent", f"huggingface.co cannot be reached ({error}); local folders and --task controlled work"
+        urllib.request.urlopen(endpoint, timeout=NETWORK_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        if error.code >= 500 or error.code == 407:
+            return "absent", f"{endpoint} answers {error.code}; local folders and --task controlled work"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return "absent", f"{endpoint} cannot be reached ({reason}); local folders and --task controlled work"
+    return "ok", f"{endpoint} answers"
 
 
 CHECKS = {"own packages": _siblings, "device": _device, "cache": _cache, "data": _data, "hub": _hub}
