@@ -173,6 +173,8 @@ class GridOptions:
         """Names of tasks, and files."""
         from geomprobe.grid import GLUE
 
+        if self.task and not all(split_list([value]) for value in self.task):
+            raise UsageError("--task is empty.", "Leave it out for all GLUE tasks.")
         # a path that exists wins, so that it may hold a comma
         given = [
             each for value in self.task or () for each in ([value] if Path(value).exists() else split_list([value]))
@@ -190,8 +192,14 @@ class GridOptions:
             "positive": self.positive,
             "quotes": self.quotes,
         }
-        given = {key: value for key, value in columns.items() if value not in (None, [], "")}
+        given = {key: value for key, value in columns.items() if value not in (None, [])}
+        for key, value in given.items():
+            words = value if isinstance(value, list) else [value]
+            if any(isinstance(word, str) and not word.strip(" ,") for word in words):
+                raise UsageError(f"--{key.removeprefix('row_')} is empty.", "Leave it out for the default.")
         files = [name for name in self.task_names if is_file_task(name)]
+        if repeated := [name for name in files if files.count(name) > 1]:
+            raise UsageError(f"The task {repeated[0]} is given twice.")
         if given and not files:
             raise UsageError(
                 "--text, --label, --id, --split, --quotes, --kind and --positive describe tasks of your own.",

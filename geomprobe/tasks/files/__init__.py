@@ -17,8 +17,8 @@ import numpy as np
 from geomprobe.common import InputError, UsageError, unknown_name
 from geomprobe.tasks.base import Split, Task
 from geomprobe.tasks.files.columns import LABEL_NAMES, Columns, Rows, choose_columns, read_rows
-from geomprobe.tasks.files.labels import NUMBER, Labels, read_labels
-from geomprobe.tasks.files.layout import open_sources, roles_of
+from geomprobe.tasks.files.labels import MARKS, MISSING, NUMBER, Labels, read_labels
+from geomprobe.tasks.files.layout import Sources, open_sources, roles_of
 from geomprobe.tasks.files.tables import format_of, listed
 
 __all__ = ["is_file_task", "load_file"]
@@ -26,6 +26,8 @@ __all__ = ["is_file_task", "load_file"]
 VALIDATION_SHARE = 0.25
 MIN_TO_SPLIT = 40  # rows below which a single file is not split: every row is then looked at, and no probe is fitted
 NO_LABEL = "none"
+NO_TEXT = {*MISSING, "NA"} - set(MARKS)
+"""What writers put where there is no text; kept, for it may be one, and counted in a note."""
 KINDS = ("auto", "classification", "regression")
 
 
@@ -96,6 +98,7 @@ def load_file(
     sources = open_sources(path, split, quotes)
     columns = choose_columns(next(iter(sources.tables.values())), Columns(tuple(text), label, row_id, split_column))
     notes = list(sources.notes)
+    _check_label_everywhere(sources, columns)
     parts = {name: read_rows(table, columns) for name, table in sources.tables.items()}
     if set(parts) == {""}:
         if columns.split is not None:
@@ -125,6 +128,16 @@ def load_file(
         sources.source,
         (_summary(columns, labels, splits), *notes),
     )
+
+
+def _check_label_everywhere(sources: Sources, columns: Columns) -> None:
+    """Refuse a scored split without the labels of the training split, such as the test file of a competition."""
+    scored = sources.tables.get("validation")
+    if "train" in sources.tables and scored is not None and columns.label not in (None, *scored.names):
+        raise InputError(
+            f"{scored.where} has no column {columns.label!r}, which the training split has.",
+            "--split train takes the training rows alone and splits them.",
+        )
 
 
 def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> str:
@@ -183,6 +196,8 @@ def _whole(
             notes.append(f"{prefix}every text is a number")
         if empty:
             notes.append(f"{prefix}{empty} empty texts kept")
+        if no_text := Counter(text for text in (*kept[name].first, *kept[name].second) if text in NO_TEXT):
+            notes.append(f"{prefix}{no_text.total()} texts that may mean 'no text' kept: {listed(sorted(no_text))}")
     return kept, values
 
 
@@ -194,7 +209,7 @@ def _by_column(rows: Rows, column: str, asked: str | None, where: str, notes: li
     if scored is None:
         raise InputError(
             f"{where}: column {column!r} names no validation rows; it holds {listed(there, 6)}.",
-            "Expected validation, dev or test; or say which split is scored: --split NAME",
+            f"Say which is scored: --split NAME; or rename column {column!r} if it names no splits.",
         )
     taken = {"train": train, "validation": scored} if train is not None else {"validation": scored}
     if train is None and scored in ("train", "training"):

@@ -9,12 +9,12 @@ from typing import Any
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.tasks.files.labels import NUMBER, LabelColumn
-from geomprobe.tasks.files.tables import Table, listed
+from geomprobe.tasks.files.tables import TEXT_NAMES, Table, is_whole, listed
 
-TEXT_NAMES = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("text1", "text2"), ("sentence",), ("text",))
 LABEL_NAMES = ("label", "labels", "gold_label", "score")
 ID_NAMES = ("id", "idx", "row_id")
 SPLIT_NAME = "split"
+CUT_IN_TWO = "An emoji was cut in two when the file was written; correct or remove the row."
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def choose_columns(table: Table, asked: Columns) -> Columns:
     text = tuple(name for given in asked.text for name in _split_name(given, there))
     text = text or next((names for names in TEXT_NAMES if set(names) <= there), ())
     if not text:
-        headless = "The first line must name the columns; else: " if any(map(NUMBER.fullmatch, table.names)) else ""
+        odd = any(NUMBER.fullmatch(name) or len(name) > 40 or "\t" in name for name in table.names)
+        headless = "The first line must name the columns; else: " if odd else ""
         raise InputError(
             f"{table.where}: which column holds the text?",
             f"{headless}--text COLUMN; columns there: {listed(table.names)}",
@@ -119,10 +120,10 @@ def _checked(name: str, table: Table) -> str:
 
 
 def _are_ids(cells: Sequence[Any]) -> bool:
-    """Tell whether cells are words or whole numbers, all different."""
+    """Tell whether cells are words or whole numbers, all different, that can be written."""
     if not all(isinstance(cell, str | int) and not isinstance(cell, bool) and cell != "" for cell in cells):
         return False
-    return len(set(map(str, cells))) == len(cells)
+    return len(set(map(str, cells))) == len(cells) and all(map(is_whole, map(str, cells)))
 
 
 def read_rows(table: Table, columns: Columns) -> Rows:
@@ -157,14 +158,10 @@ def _texts(table: Table, name: str) -> list[str | None]:
             raise InputError(
                 f"{table.place(row)}: column {name!r} holds {type(cell).__name__}, not text.", "Choose another: --text"
             )
-        if not cell.isascii():
-            try:
-                cell.encode()
-            except UnicodeEncodeError:
-                raise InputError(
-                    f"{table.place(row)}: the text in column {name!r} holds half of a surrogate pair.",
-                    "An emoji was cut in two when the file was written; correct or remove the row.",
-                ) from None
+        if not is_whole(cell):
+            raise InputError(
+                f"{table.place(row)}: the text in column {name!r} holds half of a surrogate pair.", CUT_IN_TWO
+            )
         texts.append(cell)
     return texts
 
@@ -172,9 +169,14 @@ def _texts(table: Table, name: str) -> list[str | None]:
 def _ids(table: Table, name: str, cells: Sequence[Any]) -> list[str]:
     seen: dict[str, int] = {}
     for row, cell in enumerate(cells):
-        if not isinstance(cell, str | int) or cell == "":
+        if not isinstance(cell, str | int) or isinstance(cell, bool) or cell == "":
             held = "nothing" if cell is None or cell == "" else type(cell).__name__
-            raise InputError(f"{table.place(row)}: column {name!r} holds {held}, not a row id.")
+            raise InputError(
+                f"{table.place(row)}: column {name!r} holds {held}, not a row id.",
+                "Ids are words or whole numbers; leave --id out to use row numbers.",
+            )
+        if not is_whole(str(cell)):
+            raise InputError(f"{table.place(row)}: the id in column {name!r} holds half of a surrogate pair.", CUT_IN_TWO)
         if seen.setdefault(str(cell), row) != row:
             raise InputError(
                 f"{table.where}: row id {str(cell)!r} occurs more than once in column {name!r}.",

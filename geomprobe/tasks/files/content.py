@@ -14,6 +14,8 @@ from geomprobe.common import InputError
 
 Found = TypeVar("Found")
 HEAD = 64  # bytes that are looked at
+CONTROL = {*range(9), *range(14, 27), *range(28, 32)}
+"""Bytes that texts do not hold; binary files do, and UTF-16."""
 
 
 def _zstd(data: bytes) -> bytes:
@@ -50,6 +52,8 @@ MARKS = {  # byte-order marks, the longer ones first
     b"\xef\xbb\xbf": ("utf-8-sig", "UTF-8"),
 }
 
+UTF_16 = "Convert UTF-16: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
+
 
 def read_content(path: Path) -> tuple[bytes | None, str | None]:
     """Return a file's bytes, decompressed, and which Arrow format its first bytes show.
@@ -78,9 +82,23 @@ def read_content(path: Path) -> tuple[bytes | None, str | None]:
         raise InputError(f"{path} cannot be read: {str(error)[:200]}.") from None
     if not head:
         raise InputError(f"{path} is empty.")
+    _refuse_known(path, head)
+    return data, arrow
+
+
+def refuse_known(path: Path) -> None:
+    """Raise InputError where a file's first bytes show a format that holds no table of texts."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {str(error)[:200]}.") from None
+    _refuse_known(path, head)
+
+
+def _refuse_known(path: Path, head: bytes) -> None:
     if refused := _starting(head.lstrip() if head.lstrip()[:1] == b"<" else head, REFUSED):
         raise InputError(f"{path} is {refused[0]}.", refused[1])
-    return data, arrow
 
 
 def _starting(head: bytes, by_start: Mapping[bytes, Found]) -> Found | None:
@@ -99,6 +117,10 @@ def decode(data: bytes, path: Path) -> tuple[str, list[str]]:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
+        if name == "UTF-8" and not CONTROL.isdisjoint(data[:4096]):
+            raise InputError(
+                f"{path} holds control characters: a binary file, or UTF-16 without a byte-order mark.", UTF_16
+            ) from None
         line = data.count(b"\n", 0, error.start) + 1 if name == "UTF-8" else None
         at = f": line {line} holds the byte 0x{data[error.start]:02x}" if line else f": {error.reason}"
         raise InputError(
@@ -109,7 +131,7 @@ def decode(data: bytes, path: Path) -> tuple[str, list[str]]:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InputError(
             f"{path}, line {line}, holds a NUL character: a binary file, or UTF-16 without a byte-order mark.",
-            "Convert UTF-16: iconv -f UTF-16LE -t UTF-8 FILE > NEW",
+            UTF_16,
         )
     notes = [] if name == "UTF-8" else [f"decoded from {name}, by its byte-order mark"]
     if damaged := text.count("\ufffd"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ from dataclasses import dataclass, replace
 
 from geomprobe.common import InputError
 
+SEPARATOR = re.compile(r'"?sep=(?P<mark>[,;|])"?', re.IGNORECASE)
+"""The first line by which Excel tells the delimiter."""
 OTHER_DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}
 WRITE_QUOTED = "Quote the cells that hold delimiters or line breaks, or write the table as Parquet or JSON lines."
+DOUBLE_QUOTES = "Write quotes inside a quoted cell doubled (\"\"), not with a backslash."
 LINE_ENDS = "Give all lines one end: dos2unix FILE"
 WHICH = "Say which: --quotes (they enclose cells) or --no-quotes (they belong to the texts)."
 
@@ -75,7 +79,10 @@ def read_delimited(text: str, delimiter: str, where: str, quotes: bool | None) -
     if not lines:
         raise InputError(f"{where} is empty.")
     notes = []
-    if delimiter not in lines[0] and len(others := [mark for mark in OTHER_DELIMITERS if mark in lines[0]]) == 1:
+    if declared := SEPARATOR.fullmatch(lines[0]):
+        delimiter, lines[0] = declared["mark"], ""
+        at_end -= 1  # this blank line was none
+    elif delimiter not in lines[0] and len(others := [mark for mark in OTHER_DELIMITERS if mark in lines[0]]) == 1:
         notes.append(f"columns separated by {OTHER_DELIMITERS[others[0]]}, as the header shows")
         delimiter = others[0]
     if '"' not in text:
@@ -108,7 +115,13 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
     if plain.problem and quoted.problem:
         raise InputError(
             f"{where} has no consistent columns. Quotes as quotes: {quoted.problem}. As text: {plain.problem}.",
-            plain.hint,
+            DOUBLE_QUOTES if _has_backslashes(lines) else plain.hint,
+        )
+    if quoted.problem and (column := _quoted_column(plain)) is not None:
+        raise InputError(
+            f"{where}: most cells of column {column!r} are in quotes, but as quotes, {quoted.problem}.",
+            (DOUBLE_QUOTES if _has_backslashes(lines) else "Correct the line.")
+            + " Say --no-quotes if the quotes belong to the texts.",
         )
     if quoted.problem:
         return plain, [f"quotes read as text: as quotes, {quoted.problem}"]
@@ -133,6 +146,19 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
         f"({len(quoted.rows) - 1} rows), or as text ({len(plain.rows) - 1} rows).",
         WHICH,
     )
+
+
+def _quoted_column(plain: Reading) -> str | None:
+    """Return the first column of which most cells begin and end with a quote, which texts of their own seldom do."""
+    header, *rows = plain.rows
+    for name, cells in zip(header, zip(*rows, strict=True), strict=False):
+        if 2 * sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells) > len(cells):
+            return name
+    return None
+
+
+def _has_backslashes(lines: list[str]) -> bool:
+    return any('\\"' in line for line in lines)
 
 
 def _plain(lines: list[str], delimiter: str) -> Reading:

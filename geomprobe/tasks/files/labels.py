@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from geomprobe.common import InputError
-from geomprobe.tasks.files.tables import Table, listed
+from geomprobe.tasks.files.tables import Table, is_whole, listed
 
 Kind = Literal["classification", "regression"]
 Label = int | float | str
@@ -154,10 +154,8 @@ def _cell(column: LabelColumn, i: int) -> Label | bool | None:
 
 
 def _checked_word(column: LabelColumn, i: int, word: str) -> str:
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{column.place(i)}: column {column.name!r} holds half of a surrogate pair.") from None
+    if not is_whole(word):
+        raise InputError(f"{column.place(i)}: column {column.name!r} holds half of a surrogate pair.")
     return word
 
 
@@ -194,6 +192,11 @@ def _declared(columns: Mapping[str, LabelColumn]) -> tuple[str, ...]:
     if len(named) > 1:
         a, b = list(named)[:2]
         raise InputError(f"Two splits declare different classes: {listed(a)}; and {listed(b)}.")
+    for names, column in named.items():
+        if len(set(names)) < len(names):
+            raise InputError(
+                f"{column.table.where}: column {column.name!r} declares one name for two classes: {listed(names)}."
+            )
     return next(iter(named), ())
 
 
@@ -256,7 +259,7 @@ def _check_mixture(
     shown = listed([repr(word) for word in dict.fromkeys(words)], 3)
     raise InputError(
         f"{at}: column {column.name!r} holds {len(numbers)} numbers and {len(words)} cells that are not numbers "
-        f"({shown}), so these labels are no scores.",
+        f"({shown}): neither scores throughout nor plainly classes.",
         "Correct these cells or leave them empty (rows without a score are left out), or say --kind classification.",
     )
 
@@ -291,13 +294,17 @@ def _classes(
     commas = sum(isinstance(v, str) and DECIMAL_COMMA.fullmatch(v) is not None for v in labels)
     where = f"{column.table.where}: column {column.name!r}"
     if kind == "auto" and 2 * commas > len(labels):
-        raise InputError(f"{where} holds numbers with a decimal comma.", "Write 1.42, not 1,42.")
+        raise InputError(f"{where} holds numbers with a decimal comma.", "Write 1.42, not 1,42; and thousands without a comma.")
     few_rows = kind == "auto" and len(different) > MANY_CLASSES and 2 * len(different) > len(labels)
     if len(different) > MAX_CLASSES or few_rows:
-        most = f"at most {MAX_CLASSES}" + (f", and {MANY_CLASSES} where a class has one row or two" if few_rows else "")
+        most = f"at most {MAX_CLASSES}"
+        most += f", or {MANY_CLASSES} where a class has less than two rows on average" if few_rows else ""
+        words = any(isinstance(v, str) for v in different)
+        hint = "" if words else "Scores need --kind regression. "
+        hint += "If they are classes: --kind classification. " if len(different) <= MAX_CLASSES else ""
         raise InputError(
             f"{where}: {len(different)} different labels in {len(labels)} rows are too many for classes ({most}).",
-            "Scores need --kind regression; or choose another column by --label.",
+            hint + "Or choose another column: --label",
         )
     if len(different) > MANY_CLASSES and all(isinstance(v, int) for v in different):
         notes.append(f"{len(different)} whole numbers are taken as classes; --kind regression reads them as scores")

@@ -56,10 +56,14 @@ def open_sources(path: str | Path, split: str | None, quotes: bool | None) -> So
         like_hub = isinstance(path, str) and "/" in path and hub.is_repo_id(path)
         notes = ("read from the local folder; the hub was not asked",) if like_hub else ()
         return _open_folder(local, name, name, split, quotes, notes)
+    if local.exists():
+        raise InputError(f"{path} is neither a file nor a folder.", "Write what it gives to a file first.")
     return _open_hub(str(path), split, quotes)
 
 
 def _open_hub(path: str, split: str | None, quotes: bool | None) -> Sources:
+    if "://" in path:
+        raise InputError(f"{path} is an address, which is not opened.", "Download the file; or --task owner/name.")
     named, _, revision = path.partition("@")
     owner_and_name = "/".join(named.split("/")[:2])
     inside = named[len(owner_and_name) + 1 :].strip("/")

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from geomprobe.common import InputError
-from geomprobe.tasks.files.content import decode, read_content
+from geomprobe.tasks.files.content import decode, read_content, refuse_known
 from geomprobe.tasks.files.delimited import read_delimited
 
 FORMATS = {
@@ -26,6 +26,8 @@ FORMATS = {
     ".ndjson": "json",
 }
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+TEXT_NAMES = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("text1", "text2"), ("sentence",), ("text",))
+"""Names of columns of texts, the pairs first."""
 SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -114,6 +116,7 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
     """
     named = format_of(path)
     if named is None:
+        refuse_known(path)
         known = ", ".join(FORMATS)
         raise InputError(
             f"{path} is none of {known}.", "Rename it by what it holds; .gz, .bz2, .xz or .zst may follow."
@@ -153,9 +156,23 @@ def joined(tables: Sequence[Table], where: str) -> Table:
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """Return names with commas, long ones cut, the later ones counted."""
-    shown = [name if len(name) <= 40 else name[:39] + "…" for name in map(str, names[:most])]
+    """Return names with commas, control characters escaped, long names cut, the later ones counted."""
+    shown = [_printable(name if len(name) <= 40 else name[:39] + "…") for name in map(str, names[:most])]
     return ", ".join(shown) + (f", and {len(names) - most} more" if len(names) > most else "")
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(name: str) -> str:
+    """Return a name in which what steers a terminal, or cannot be written, stands as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _noted(table: Table, notes: Sequence[str]) -> Table:
@@ -178,18 +195,28 @@ def _read_arrow(path: Path, data: bytes | None, kind: str) -> Table:
             found = pyarrow.feather.read_table(source)
         else:
             found = pa.ipc.open_stream(source).read_all()
-        declared = json.loads((found.schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = declared.get("info", {}).get("features", {})
-        classes = {
-            name: tuple(map(str, feature["names"]))
-            for name, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
-        }
     except Exception as error:  # pyarrow raises many kinds; for the reader they mean one thing
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(f"{path} is damaged: {reason}.") from None
     names = tuple(name.strip() for name in found.column_names)
-    return Table(str(path), names, tuple(found.columns), found.num_rows, classes=classes)
+    classes, notes = _declared_classes((found.schema.metadata or {}).get(b"huggingface", b"{}"))
+    return Table(str(path), names, tuple(found.columns), found.num_rows, None, notes, classes)
+
+
+def _declared_classes(declaration: bytes) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return the names of classes by column, as `datasets` declares them, and a note where that cannot be read."""
+    try:
+        features = json.loads(declaration).get("info", {}).get("features", {})
+        classes = {
+            name: tuple(feature["names"])
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and isinstance(feature["names"], list)
+        }
+        if all(is_whole(each) for names in classes.values() for each in names):
+            return {name: names for name, names in classes.items() if names}, ()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        pass
+    return {}, ("the file's declaration of its columns cannot be read, so names of classes are not known",)
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------
@@ -198,18 +225,38 @@ def _read_arrow(path: Path, data: bytes | None, kind: str) -> Table:
 def _read_text(path: Path, text: str, kind: str, quotes: bool | None) -> Table:
     if kind == "json":
         return _read_json(path, text)
-    if kind == "txt":
-        lines = re.split("\r\n|\r|\n", text)
-        kept = [number for number, line in enumerate(lines, 1) if line.strip()]
-        if len(kept) == 1:
-            raise InputError(f"{path} holds one line only.", "A .txt file holds a text a line.")
-        blank = len(lines) - len(kept) - (not lines[-1])
-        notes = ("a text a line", *([f"{blank} blank lines skipped"] if blank else []))
-        return Table(str(path), ("text",), ([lines[number - 1] for number in kept],), len(kept), kept, notes)
+    lines = re.split("\r\n|\r|\n", text) if kind == "txt" else []
+    if kind == "txt" and not _has_columns(lines):
+        return _read_lines(path, lines)
     reading, said = read_delimited(text, "," if kind == "csv" else "\t", str(path), quotes)
+    if kind == "txt":
+        said.insert(0, "a table: most lines have as many tabs as the first")
     names = tuple(name.strip() for name in reading.rows[0])
     cells = [list(column) for column in zip(*reading.rows[1:], strict=True)] or [[] for _ in names]
     return Table(str(path), names, tuple(cells), len(reading.rows) - 1, reading.lines[1:], tuple(said))
+
+
+def _has_columns(lines: Sequence[str]) -> bool:
+    """Tell whether lines are a table with tabs, as many data sets and Excel write it to a .txt file."""
+    tabs = [line.count("\t") for line in lines if line.strip()]
+    return bool(tabs) and tabs[0] > 0 and 2 * tabs.count(tabs[0]) > len(tabs)
+
+
+def _read_lines(path: Path, lines: Sequence[str]) -> Table:
+    """Read a text a line; raises InputError for one line, or where the first names columns."""
+    kept = [number for number, line in enumerate(lines, 1) if line.strip()]
+    if len(kept) == 1:
+        raise InputError(f"{path} holds one line only.", "A .txt file holds a text a line.")
+    first = lines[kept[0] - 1].strip() if kept else ""
+    words = {word.strip().strip("'\"").lower() for word in re.split(r"[\t,;|]", first)}
+    if words & {name for names in TEXT_NAMES for name in names}:
+        raise InputError(
+            f"{path}: its first line, {listed([first])}, names columns, but a .txt file holds a text a line.",
+            "Rename a table .csv or .tsv; remove the line where a text a line is meant.",
+        )
+    blank = len(lines) - len(kept) - (not lines[-1])
+    notes = ("a text a line", *([f"{blank} blank lines skipped"] if blank else []))
+    return Table(str(path), ("text",), ([lines[number - 1] for number in kept],), len(kept), kept, notes)
 
 
 def _read_json(path: Path, text: str) -> Table:
@@ -246,6 +293,8 @@ def _read_json(path: Path, text: str) -> Table:
 
 
 def _json_columns(path: Path, columns: dict[str, Any]) -> Table:
+    if all(isinstance(row, dict) and name.isdecimal() for name, row in columns.items()):
+        raise InputError(f"{path} is an object of rows by number.", 'Write records: DataFrame.to_json(orient="records").')
     cells = [list(column.values()) if isinstance(column, dict) else column for column in columns.values()]
     keys = [list(column) for column in columns.values() if isinstance(column, dict)]
     if len({*map(len, cells)}) != 1 or any(key != keys[0] for key in keys):
