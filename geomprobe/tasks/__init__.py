@@ -11,6 +11,7 @@ from geomprobe.common import UsageError, unknown_name
 from geomprobe.tasks.base import GeometryRows, Split, Task
 from geomprobe.tasks.files import is_file_task as _means_a_file
 from geomprobe.tasks.files import load_file
+from geomprobe.tasks.files.layout import writable
 from geomprobe.tasks.glue import GLUE, load_glue
 
 __all__ = ["GeometryRows", "Split", "Task", "is_file_task", "load_file", "load_task", "task_names", "unique_names"]
@@ -50,7 +51,7 @@ def unique_names(tasks: Mapping[str, Task], taken: Sequence[str] = ()) -> dict[s
         for depth in range(1, len(folders) + 1):
             if not any(places[other].parent.parts[-depth:] == folders[-depth:] for other in alike):
                 break
-        label = "-".join([*folders[-depth:], task.name]) if alike else name
+        label = writable("-".join([*folders[-depth:], task.name])) if alike else name
         named[path] = replace(task, name=label)
     if len({task.name for task in named.values()}) < len(named):
         raise UsageError("Two tasks would have the same name.", "Rename one of the files.")

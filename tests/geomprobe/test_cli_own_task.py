@@ -222,3 +222,18 @@ def test_two_readings_end_in_exit_3_and_an_option_settles_it(app, model_folder, 
 def test_options_of_files_need_a_file(app, model_folder):
     done = run(app, "analyze", model_folder("bert"), "--task", "controlled", "--split", "test")
     assert (done.exit_code, "--task FILE" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--task", "--text", "--label", "--id", "--split", "--kind", "--positive"])
+def test_empty_options_are_refused(app, model_folder, tmp_path, option):
+    rows(20).to_csv(tmp_path / "my.csv", index=False)
+    for empty in ("", " ", ","):
+        done = run(app, "analyze", model_folder("bert"), "--task", "my.csv", option, empty)
+        assert (done.exit_code, f"{option} is empty" in done.output) == (2, True)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_task_given_twice_is_refused(app, model_folder, tmp_path):
+    rows(20).to_csv(tmp_path / "my.csv", index=False)
+    done = run(app, "analyze", model_folder("bert"), "--task", "my.csv,my.csv", "--text", "said", "--label", "mood")
+    assert (done.exit_code, "given twice" in done.output) == (2, True)

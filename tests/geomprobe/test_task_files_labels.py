@@ -215,3 +215,40 @@ def test_text_that_is_no_utf_8_inside_parquet(tmp_path):
     pa.parquet.write_table(pa.table({"text": damaged, "label": [0, 1]}), tmp_path / "t.parquet")
     with pytest.raises(InputError, match="column 'text' cannot be read"):
         load_file(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("declared", "names"),
+    [
+        ('{"info": {"features": {"label": {"_type": "ClassLabel", "names": ["x", "y"]}}}}', ("x", "y")),
+        ('{"info": null}', ("0", "1")),
+        ('{"info": {"features": []}}', ("0", "1")),
+        ('{"info": {"features": {"label": {"_type": "ClassLabel", "names": ["\\ud800", "y"]}}}}', ("0", "1")),
+        ("[" * 100_000, ("0", "1")),
+    ],
+)
+def test_a_damaged_declaration_of_classes_leaves_the_rows_readable(tmp_path, declared, names):
+    table = pa.table({"text": ["a", "b"], "label": [1, 0]}).replace_schema_metadata({"huggingface": declared})
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    task = load_file(tmp_path / "t.parquet")
+    assert task.label_names == names
+    assert any("declaration" in note for note in task.notes) == (names == ("0", "1"))
+
+
+def test_one_name_declared_for_two_classes_is_refused(tmp_path):
+    declared = '{"info": {"features": {"label": {"_type": "ClassLabel", "names": ["x", "x"]}}}}'
+    table = pa.table({"text": ["a", "b"], "label": [1, 0]}).replace_schema_metadata({"huggingface": declared})
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="one name for two classes: x, x"):
+        load_file(tmp_path / "t.parquet")
+
+
+def test_the_hint_for_too_many_classes_fits_the_labels(tmp_path):
+    for labels, hinted in (
+        ([f"word {i}" for i in range(21)], (False, True)),
+        (list(range(21)), (True, True)),
+        (list(range(201)) * 2, (True, False)),
+    ):
+        with pytest.raises(InputError, match="too many for classes") as error:
+            read(tmp_path, labels)
+        assert ("--kind regression" in error.value.hint, "--kind classification" in error.value.hint) == hinted

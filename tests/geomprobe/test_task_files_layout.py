@@ -1,5 +1,7 @@
 """Folders, saved data sets and data sets of the hub: which files make which split, and what is said about it."""
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -256,3 +258,36 @@ def test_ids_of_other_types(tmp_path):
     path.write_text('{"text": "a", "id": null}\n{"text": "b", "id": 2}\n')
     with pytest.raises(InputError, match="holds nothing, not a row id"):
         load_file(path, row_id="id")
+    path.write_text('{"text": "a", "id": "\\ud83d"}\n{"text": "b", "id": "x"}\n')
+    assert load_file(path).validation.row_ids == ("validation/0", "validation/1")
+    with pytest.raises(InputError, match="line 1: the id in column 'id' holds half of a surrogate pair"):
+        load_file(path, row_id="id")
+
+
+def test_a_test_file_without_labels_says_how_to_take_the_training_rows(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"the cat {i},{i % 2}\n" for i in range(60)))
+    (tmp_path / "test.csv").write_text("text\na\nb\n")
+    with pytest.raises(InputError, match=r"test\.csv has no column 'label', which the training split has") as error:
+        load_file(tmp_path)
+    assert "--split train" in error.value.hint
+    assert len(load_file(tmp_path, split="train").train) > 30
+
+
+def test_what_is_neither_file_nor_folder(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        load_file(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match="is an address"):
+        load_file("https://example.org/t.csv")
+
+
+def test_a_file_name_that_is_no_utf_8(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9")
+    paths = [os.fsdecode(os.fsencode(each) + b"/caf\xe9.csv") for each in (tmp_path, folder)]
+    os.mkdir(folder)
+    for path in paths:
+        Path(path).write_text("text,label\na,1\nb,0\n")
+    task = load_file(paths[0])
+    assert (task.name, task.source) == ("caf\ufffd", "caf\ufffd.csv")
+    named = unique_names({path: load_file(path) for path in paths})
+    assert [task.name for task in named.values()] == [f"{tmp_path.name}-caf\ufffd", "d\ufffd-caf\ufffd"]

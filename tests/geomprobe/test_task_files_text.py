@@ -87,6 +87,12 @@ def test_two_possible_readings_are_refused_and_an_option_decides(tmp_path, name,
         ("t.csv", "text,label,\na,1,\nc,0,\n", ["a", "c"]),
         ("t.txt", "a\n\nb c\r\nd", ["a", "b c", "d"]),
         ("t.csv", "\ufefftext,label\na,1\nc,0\n", ["a", "c"]),
+        ("t.csv", "sep=;\r\ntext;label\r\na, b;1\r\nc;0\r\n", ["a, b", "c"]),
+        ("t.csv", '"sep=,"\ntext,label\n"a, b",1\nc,0\n', ["a, b", "c"]),
+        ("t.txt", 'gold_label\tsentence1\tsentence2\n-\ta\tb\nx\tc\t"d\ny\te\tf\n', ["c", "e"]),
+        ("t.txt", "text\tlabel\r\na\t1\r\nc\t0\r\n".encode("utf-16"), ["a", "c"]),
+        ("t.txt", "a\tb\nc\nd\n", ["a\tb", "c", "d"]),
+        ("t.tsv", 'text\tlabel\n"a"\t1\nb\t0\n"c" d\t0\n', ['"a"', "b", '"c" d']),
     ],
 )
 def test_texts_are_read_as_written(tmp_path, name, content, texts):
@@ -112,6 +118,19 @@ def test_texts_are_read_as_written(tmp_path, name, content, texts):
         ("t.csv", "text,label\na,1\nGrüße,0\n".encode("cp1252"), "not UTF-8: line 3 holds the byte 0xfc"),
         ("t.jsonl", '{"text": "Grüße"}'.encode("latin-1"), "not UTF-8: line 1"),
         ("t.txt", "only one", "one line only"),
+        ("t.txt", "text\na\nb\n", "its first line, 'text', names columns"),
+        ("t.txt", "id,Sentence,label\n1,a,0\n2,b,1\n", "names columns"),
+        (
+            "t.csv",
+            'text,label\n"a \\"b\\" c",1\n"d",0\n',
+            "column 'text' are in quotes, but as quotes, line 2",
+        ),
+        ("t.tsv", 'text\tlabel\n"a"\t1\n"b"\t0\n"c\t0\n', "the quote at line 4 never closes"),
+        ("t.tsv", "# a comment\ntext\tlabel\na\t1\n", "line 2 has 2 cells, the header 1"),
+        ("t.csv", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "a binary file"),
+        ("t.xlsx", b"PK\x03\x04" + bytes(60), "a zip archive or an Excel workbook"),
+        ("t.pkl", b"\x80\x04\x95" + bytes(60), "pickle, which is never opened"),
+        ("t.json", '{"0": {"text": "a"}, "1": {"text": "b"}}', "an object of rows by number"),
         ("t.csv", "text,label\n", "no rows"),
         ("t.csv", "text\na, b\nc\n", "line 2 has 2 cells, the header 1"),
         ("t.csv", "a text,1\nanother,0\n", "which column holds the text"),
@@ -199,3 +218,23 @@ def test_a_text_file_has_geometry_only(tmp_path):
     task = load_file(put(tmp_path, "t.txt", "a\nb\n"))
     assert "a text a line" in task.notes
     assert any("probes of a label do not apply" in note for note in task.notes)
+
+
+def test_what_may_mean_no_text_is_counted(tmp_path):
+    task = load_file(put(tmp_path, "t.csv", "text,label\nNA,1\nnan,0\n?,0\nthe cat,1\n"))
+    assert "2 texts that may mean 'no text' kept: NA, nan" in task.notes
+    assert len(task.validation) == 4
+
+
+def test_backslashes_before_quotes_have_a_hint_of_their_own(tmp_path):
+    for cells in ('"a \\"b\\" c",1\n"d",0\n', '"a \\"b\\", c",1\n"d",0\n'):
+        with pytest.raises(InputError) as error:
+            load_file(put(tmp_path, "t.csv", "text,label\n" + cells))
+        assert "doubled" in error.value.hint
+
+
+def test_names_that_steer_a_terminal_are_escaped(tmp_path):
+    path = put(tmp_path, "t.jsonl", '{"a\\u001b[31m": 1, "\\ud800": 2, "b\\n": 3}\n')
+    with pytest.raises(InputError, match="which column") as error:
+        load_file(path)
+    assert error.value.hint.endswith("a\\x1b[31m, \\ud800, b")

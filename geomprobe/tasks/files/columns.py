@@ -176,7 +176,9 @@ def _ids(table: Table, name: str, cells: Sequence[Any]) -> list[str]:
                 "Ids are words or whole numbers; leave --id out to use row numbers.",
             )
         if not is_whole(str(cell)):
-            raise InputError(f"{table.place(row)}: the id in column {name!r} holds half of a surrogate pair.", CUT_IN_TWO)
+            raise InputError(
+                f"{table.place(row)}: the id in column {name!r} holds half of a surrogate pair.", CUT_IN_TWO
+            )
         if seen.setdefault(str(cell), row) != row:
             raise InputError(
                 f"{table.where}: row id {str(cell)!r} occurs more than once in column {name!r}.",

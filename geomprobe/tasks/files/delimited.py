@@ -15,7 +15,7 @@ SEPARATOR = re.compile(r'"?sep=(?P<mark>[,;|])"?', re.IGNORECASE)
 """The first line by which Excel tells the delimiter."""
 OTHER_DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}
 WRITE_QUOTED = "Quote the cells that hold delimiters or line breaks, or write the table as Parquet or JSON lines."
-DOUBLE_QUOTES = "Write quotes inside a quoted cell doubled (\"\"), not with a backslash."
+DOUBLE_QUOTES = 'Write quotes inside a quoted cell doubled (""), not with a backslash.'
 LINE_ENDS = "Give all lines one end: dos2unix FILE"
 WHICH = "Say which: --quotes (they enclose cells) or --no-quotes (they belong to the texts)."
 
@@ -250,6 +250,8 @@ def _csv_problem(said: str, start: int, line: int) -> str:
 def _advice(reading: Reading, width: int) -> str:
     """Return what probably happened to a file whose rows do not fit its header."""
     rows = reading.rows[1:]
+    if width == 1 and len({len(row) for row in rows}) == 1:
+        return "The first line must name the columns: remove a title or a comment above them."
     if width == 1:
         return "Quote the texts, or write them without a header to a .txt file, a text a line."
     if any(len(row) != width + 1 for row in rows):

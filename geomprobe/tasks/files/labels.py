@@ -294,7 +294,9 @@ def _classes(
     commas = sum(isinstance(v, str) and DECIMAL_COMMA.fullmatch(v) is not None for v in labels)
     where = f"{column.table.where}: column {column.name!r}"
     if kind == "auto" and 2 * commas > len(labels):
-        raise InputError(f"{where} holds numbers with a decimal comma.", "Write 1.42, not 1,42; and thousands without a comma.")
+        raise InputError(
+            f"{where} holds numbers with a decimal comma.", "Write 1.42, not 1,42; and thousands without a comma."
+        )
     few_rows = kind == "auto" and len(different) > MANY_CLASSES and 2 * len(different) > len(labels)
     if len(different) > MAX_CLASSES or few_rows:
         most = f"at most {MAX_CLASSES}"

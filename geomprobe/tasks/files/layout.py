@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,15 +51,20 @@ def open_sources(path: str | Path, split: str | None, quotes: bool | None) -> So
     local = Path(path)
     if local.is_file():
         table = read_table(local, quotes)
-        return Sources({"": table}, stem_of(local), local.name, table.notes)
+        return Sources({"": table}, writable(stem_of(local)), writable(local.name), table.notes)
     if local.is_dir():
-        name = local.resolve().name
+        name = writable(local.resolve().name)
         like_hub = isinstance(path, str) and "/" in path and hub.is_repo_id(path)
         notes = ("read from the local folder; the hub was not asked",) if like_hub else ()
         return _open_folder(local, name, name, split, quotes, notes)
     if local.exists():
         raise InputError(f"{path} is neither a file nor a folder.", "Write what it gives to a file first.")
     return _open_hub(str(path), split, quotes)
+
+
+def writable(name: str) -> str:
+    """Return a file's name with what is no UTF-8 in it replaced, since results and reports repeat it."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _open_hub(path: str, split: str | None, quotes: bool | None) -> Sources:

@@ -251,7 +251,7 @@ def _read_lines(path: Path, lines: Sequence[str]) -> Table:
     words = {word.strip().strip("'\"").lower() for word in re.split(r"[\t,;|]", first)}
     if words & {name for names in TEXT_NAMES for name in names}:
         raise InputError(
-            f"{path}: its first line, {listed([first])}, names columns, but a .txt file holds a text a line.",
+            f"{path}: its first line, {listed([repr(first)])}, names columns, but a .txt file holds a text a line.",
             "Rename a table .csv or .tsv; remove the line where a text a line is meant.",
         )
     blank = len(lines) - len(kept) - (not lines[-1])
@@ -294,7 +294,9 @@ def _read_json(path: Path, text: str) -> Table:
 
 def _json_columns(path: Path, columns: dict[str, Any]) -> Table:
     if all(isinstance(row, dict) and name.isdecimal() for name, row in columns.items()):
-        raise InputError(f"{path} is an object of rows by number.", 'Write records: DataFrame.to_json(orient="records").')
+        raise InputError(
+            f"{path} is an object of rows by number.", 'Write records: DataFrame.to_json(orient="records").'
+        )
     cells = [list(column.values()) if isinstance(column, dict) else column for column in columns.values()]
     keys = [list(column) for column in columns.values() if isinstance(column, dict)]
     if len({*map(len, cells)}) != 1 or any(key != keys[0] for key in keys):
