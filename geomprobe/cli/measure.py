@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geomprobe.cli.options import Json, Seed
+from geomprobe.cli.options import Json, Seed, file_to_write
 from geomprobe.cli.output import Output, split_list
-from geomprobe.common import InputError
+from geomprobe.common import InputError, UsageError
 
 if TYPE_CHECKING:
     from geomprobe.vectors import Rows, VectorFile
@@ -52,7 +52,9 @@ def measure(
         bool | None, typer.Option("--intervals/--no-intervals", help="[default: up to a million rows]")
     ] = None,
     seed: Seed = 0,
-    save_moments: Annotated[Path | None, typer.Option(help="Write the mergeable state to this file.")] = None,
+    save_moments: Annotated[
+        Path | None, typer.Option(help="Write the mergeable state to this .safetensors file.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the table to this .csv file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -67,13 +69,22 @@ def measure(
     from geomprobe.ranks import join
     from geomprobe.vectors import Reading, Rows, joined, read_files
 
+    names, views = split_list(metric) or None, split_list(view) or None
+    for option, given, items in (("--metric", metric, names), ("--view", view, views)):
+        if given and not items:
+            raise UsageError(f"{option} names nothing.", "Leave it out for the default.")
+    metrics.check_names(names or (), views or ())
+    out = out and file_to_write("--out", out, ".csv", files)
+    save_moments = save_moments and file_to_write("--save-moments", save_moments, ".safetensors", files)
+    if out and out == save_moments:
+        raise UsageError(f"--out and --save-moments are both {out}.", "Name two files.")
     read = read_files(files, Reading(columns, header, tensor))
     try:
         rows = Rows(joined(read))
     except ValueError as error:
         raise InputError(f"{files[0]}: {error}") from None
     wanted = rows.n <= INTERVAL_ROWS if intervals is None else intervals
-    output, names, views = Output(as_json), split_list(metric) or None, split_list(view) or None
+    output = Output(as_json)
     with join() as ranks, output.progress("reading", quiet=not ranks.first) as progress:
         if ranks.first:
             _say(output, rows, read)

@@ -18,7 +18,17 @@ from geomprobe.ranks import ALONE, Ranks
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
 from geomprobe.vectors import Rows
 
-__all__ = ["REGISTRY", "VIEWS", "cloud_of", "curves", "definitions", "measure", "measure_clouds", "reads_directions"]
+__all__ = [
+    "REGISTRY",
+    "VIEWS",
+    "check_names",
+    "cloud_of",
+    "curves",
+    "definitions",
+    "measure",
+    "measure_clouds",
+    "reads_directions",
+]
 
 MEASURE_COLUMNS = (
     "metric",
@@ -188,6 +198,14 @@ def reads_directions(metrics: Sequence[str] | None) -> bool:
     return names is None or any(metric(name.partition(":")[0]).of_directions for name in names)
 
 
+def check_names(metrics: Sequence[str], views: Sequence[str]) -> None:
+    """Raise UsageError where a metric, a definition ("name:definition") or a view is not known."""
+    _named(metrics)
+    for view in views:
+        if view not in VIEWS:
+            raise unknown_name("view", view, list(VIEWS))
+
+
 def _labels(labels: Any, n: int) -> np.ndarray | None:
     if labels is None:
         return None
@@ -218,8 +236,10 @@ def _chosen(metrics: Sequence[str] | None, cloud: Cloud) -> list[tuple[Metric, s
         given |= {"labels"} if cloud.labels is not None else set()
         given |= {"positives"} if cloud.positives is not None else set()
         return [(found, STANDARD) for found in REGISTRY.values() if found.needs in given and found.default_views]
-    if isinstance(metrics, str):
-        metrics = [metrics]
+    return _named([metrics] if isinstance(metrics, str) else metrics)
+
+
+def _named(metrics: Sequence[str]) -> list[tuple[Metric, str]]:
     chosen = []
     for name in metrics:
         name, _, definition = name.partition(":")
@@ -235,9 +255,7 @@ def _views(found: Metric, views: Sequence[str] | None, named: bool) -> list[str]
     if views is None:
         return list(found.default_views or found.views[:1])
     views = [views] if isinstance(views, str) else list(views)
-    for view in views:
-        if view not in VIEWS:
-            raise unknown_name("view", view, list(VIEWS))
+    check_names((), views)
     # a metric asked for by name answers in every view asked for, if only to say that it makes no sense there
     return views if named else [view for view in views if view in found.views]
 

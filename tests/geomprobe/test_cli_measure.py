@@ -1,6 +1,7 @@
 """`geomprobe measure` on files."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -113,3 +114,57 @@ def test_two_readings_are_refused_and_options_choose(app, tmp_path):
     np.save(tmp_path / "a.npy", table.to_numpy(np.int8))
     assert "packed bits" in run(app, tmp_path / "a.npy", "--no-intervals").stderr.lower()
     assert run(app, tmp_path / "a.npy", "--header").exit_code == 2
+
+
+def test_what_would_be_written_is_checked_before_anything_is_read(app, x, tmp_path):
+    vectors, table = tmp_path / "a.npy", tmp_path / "a.csv"
+    np.save(vectors, x)
+    pd.DataFrame(x).to_csv(table, index=False)
+    (tmp_path / "link.csv").symlink_to(table)
+    (tmp_path / "hard.csv").hardlink_to(table)
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "old.csv").write_text("mine")
+    before = {path: path.read_bytes() for path in (vectors, table)}
+    wanted = ["--metric", "effective_rank", "--view", "raw", "--no-intervals"]
+    for source, option, name in (
+        (vectors, "--out", "a.npy"),
+        (vectors, "--out", "b.npy"),
+        (vectors, "--out", "b.json"),
+        (table, "--out", "a.csv"),
+        (table, "--out", "../" + tmp_path.name + "/a.csv"),
+        (table, "--out", "link.csv"),
+        (table, "--out", "hard.csv"),
+        (vectors, "--out", "pipe.csv"),
+        (vectors, "--out", ""),
+        (vectors, "--out", "a.npy/b.csv"),
+        (vectors, "--save-moments", "a.npy"),
+        (vectors, "--save-moments", "m.npz"),
+    ):
+        result = run(app, source, option, tmp_path / name, *wanted)
+        assert result.exit_code == 2, (option, name, result.output)
+        assert result.stdout == ""
+        assert option in result.stderr
+        assert "rows of" not in result.stderr
+        assert {path: path.read_bytes() for path in before} == before
+    same = run(app, vectors, "--out", tmp_path / "m", "--save-moments", tmp_path / "m", *wanted)
+    assert same.exit_code == 2
+    (tmp_path / "to_old.csv").symlink_to(tmp_path / "old.csv")
+    long = tmp_path / f"{'x' * 250}.csv"
+    for path in (tmp_path / "to_old.csv", long):
+        assert run(app, vectors, "--out", path, *wanted).exit_code == 0
+        assert pd.read_csv(path)["metric"].tolist() == ["effective_rank"]
+    assert (tmp_path / "to_old.csv").is_symlink()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_names_are_checked_before_anything_is_read(app, tmp_path):
+    for option, name, said in (
+        ("--metric", "effective_rnk", "Did you mean 'effective_rank'"),
+        ("--metric", "effective_rank:nosuch", "definition"),
+        ("--metric", "", "names nothing"),
+        ("--view", "rw", "Did you mean 'raw'"),
+        ("--view", ",", "names nothing"),
+    ):
+        result = run(app, tmp_path / "missing.npy", option, name)
+        assert result.exit_code == 2, (option, name, result.output)
+        assert said in result.stderr
