@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 import tempfile
 import zipfile
@@ -16,7 +18,7 @@ import torch
 from geomprobe.common import InputError
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, id_column
 from geomprobe.vectors.shards import Bfloat16
-from geomprobe.vectors.source import Reading, VectorFile
+from geomprobe.vectors.source import Reading, VectorFile, brief, shortened
 
 SAFETENSORS = {
     "F16": np.float16,
@@ -50,8 +52,9 @@ def read_npz(path: Path, reading: Reading) -> VectorFile:
         shapes = {}
         for name in names:
             with archive.open(f"{name}.npy") as member:
-                shape, _, dtype = _npy_header(member, f"{name!r} in {path}")
-                shapes[name] = f"{dtype} {shape}" if len(shape) != 2 else ""
+                shape, _, dtype = _npy_header(member)
+                real = dtype.kind in "fiu" or _is_bfloat16(dtype)
+                shapes[name] = "" if real and len(shape) == 2 and 0 not in shape else f"{_said_type(dtype)} {shape}"
         name, out = _one_of(shapes, reading.tensor, path)
         with archive.open(f"{name}.npy") as member, tempfile.TemporaryFile() as file:
             shutil.copyfileobj(member, file)
@@ -71,13 +74,19 @@ def read_safetensors(path: Path, reading: Reading) -> VectorFile:
         length = int.from_bytes(handle.read(8), "little")
         entries = json.loads(handle.read(length))
     entries.pop("__metadata__", None)
-    shapes = {name: "" if len(e["shape"]) == 2 else f"{e['dtype']} {tuple(e['shape'])}" for name, e in entries.items()}
+    shapes = {
+        name: "" if len(e["shape"]) == 2 and e["dtype"] in SAFETENSORS else f"{e['dtype']} {tuple(e['shape'])}"
+        for name, e in entries.items()
+    }
     name, out = _one_of(shapes, reading.tensor, path)
     entry = entries[name]
     if entry["dtype"] not in SAFETENSORS:
         raise InputError(f"{name!r} in {path} is {entry['dtype']}.", f"Convert it to one of {', '.join(SAFETENSORS)}.")
-    if 0 in entry["shape"]:
-        raise InputError(f"{name!r} in {path} has shape {tuple(entry['shape'])}.", "It needs at least two vectors.")
+    if 0 in entry["shape"] or len(entry["shape"]) != 2:
+        raise InputError(
+            f"{name!r} in {path} has shape {tuple(entry['shape'])}: it is no matrix of vectors.",
+            "It needs two vectors or more, as rows: (n, d).",
+        )
     offset = 8 + length + entry["data_offsets"][0]
     matrix = np.memmap(path, SAFETENSORS[entry["dtype"]], "r", offset, tuple(entry["shape"]))
     return _checked(path, "safetensors", Bfloat16(matrix) if entry["dtype"] == "BF16" else matrix, (name,), out)
@@ -94,36 +103,46 @@ def bytes_warning(name: object, dtype: np.dtype) -> str:
 
 
 def _one_of(shapes: Mapping[str, str], tensor: str | None, path: Path) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return the name of the array to take and the others; `shapes` says what those are that are no matrix."""
+    """Return the name of the array to take and the others; `shapes` says what those are that are no matrix of numbers.
+
+    What is wrong with the only array, or with the one that was asked for, is left to the caller, who can say more.
+    """
     matrices = [name for name, wrong in shapes.items() if not wrong]
     if tensor is not None and tensor not in shapes:
-        raise InputError(f"{path} holds no array {tensor!r}.", f"It holds: {', '.join(list(shapes)[:8])}.")
-    if tensor is not None and shapes[tensor]:
-        raise InputError(f"{tensor!r} in {path} is {shapes[tensor]}, no matrix.", "Vectors are rows: (n, d).")
-    if tensor is None and len(matrices) != 1:
-        held = (
-            f"{len(matrices)} matrices: {', '.join(matrices[:8])}{', …' * (len(matrices) > 8)}"
-            if matrices
-            else "no matrix"
+        raise InputError(f"{path} holds no array {brief(tensor)!r}.", f"It holds: {shortened(list(shapes), 'arrays')}.")
+    if tensor is None and len(matrices) > 1:
+        raise InputError(
+            f"{path} holds {len(matrices)} matrices: {shortened(matrices, 'matrices')}.",
+            f"Say which with --tensor {brief(matrices[0])}, for one.",
         )
-        hint = (
-            f"Say which with --tensor {matrices[0]}, for one."
-            if matrices
-            else f"It holds: {_said(shapes)}. Vectors are rows: (n, d)."
-        )
-        raise InputError(f"{path} holds {held}.", hint)
-    taken = tensor or matrices[0]
+    if tensor is None and not matrices and len(shapes) != 1:
+        said = ", ".join(f"{brief(name, 40)} ({wrong})" for name, wrong in list(shapes.items())[:8]) or "nothing"
+        raise InputError(f"{path} holds no matrix.", f"It holds: {said}. Vectors are rows: (n, d).")
+    taken = tensor if tensor is not None else next(iter(matrices or shapes))
     return taken, tuple((name, wrong or "another matrix") for name, wrong in shapes.items() if name != taken)
 
 
-def _said(shapes: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} ({wrong})" for name, wrong in list(shapes.items())[:8]) or "nothing"
+def _is_bfloat16(dtype: np.dtype) -> bool:
+    """Return whether a type is bfloat16 as numpy writes it: words of two bytes without a type."""
+    return dtype.kind == "V" and dtype.itemsize == 2 and not dtype.names
 
 
-def _npy_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _said_type(dtype: np.dtype) -> str:
+    if dtype.hasobject:
+        return "Python objects"
+    return "a structured array" if dtype.names else str(dtype)
+
+
+def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
+    return shape, fortran, dtype
+
+
+def _mapped(file: Any, name: str) -> Any:
+    """Return the array of an open .npy file, mapped; words of two bytes without a type are bfloat16."""
+    shape, fortran, dtype = _npy_header(file)
     if dtype.hasobject:
         raise InputError(
             f"{name} holds Python objects, which are pickled; nothing is unpickled here.",
@@ -131,27 +150,14 @@ def _npy_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
         )
     if dtype.names:
         raise InputError(
-            f"{name} is a structured array with the fields {', '.join(dtype.names[:8])}.",
+            f"{name} is a structured array with the fields {shortened(dtype.names, 'fields')}.",
             "Save the vectors alone: np.save('vectors.npy', x['FIELD'])",
         )
-    return shape, fortran, dtype
-
-
-def _mapped(file: Any, name: str) -> Any:
-    """Return the array of an open .npy file, mapped; words of two bytes without a type are bfloat16."""
-    shape, fortran, dtype = _npy_header(file, name)
-    wrong = {
-        "c": "complex numbers: save .real, or both parts as columns",
-        "U": "text",
-        "S": "text",
-        "M": "dates",
-        "m": "durations",
-    }
-    if dtype.kind in wrong or (dtype.kind == "V" and dtype.itemsize != 2):
+    wrong = {"c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "durations"}
+    if dtype.kind in wrong or (dtype.kind == "V" and not _is_bfloat16(dtype)):
         what = wrong.get(dtype.kind, f"a type that numpy does not know ({dtype}: float8?)")
-        raise InputError(
-            f"{name} holds {what}, not real numbers.", "Save it as float32: np.save('vectors.npy', x.astype('float32'))"
-        )
+        real = "np.hstack([x.real, x.imag])" if dtype.kind == "c" else "x.astype('float32')"
+        raise InputError(f"{name} holds {what}, not real numbers.", f"Save numbers: np.save('vectors.npy', {real})")
     if dtype.kind == "b":
         raise InputError(
             f"{name} holds true and false (vectors must be real numbers, not bool).", "Save x.astype('float32')."
@@ -162,10 +168,19 @@ def _mapped(file: Any, name: str) -> Any:
             3: "States of tokens? Pool them first: np.save('vectors.npy', x.mean(axis=1))",
         }
         raise InputError(
-            f"{name} holds an array of shape {shape}; vectors are rows: (n, d).", hints.get(len(shape), "Reshape it.")
+            f"{name} holds an array of shape {shape}, no matrix; vectors are rows: (n, d).",
+            hints.get(len(shape), "Reshape it."),
         )
     if 0 in shape:
         raise InputError(f"{name} has shape {shape}: it holds no vectors.", "It needs at least two vectors.")
+    end = file.tell() + math.prod(shape) * dtype.itemsize
+    if (size := file.seek(0, os.SEEK_END)) != end:
+        why = "is cut off" if size < end else "holds more than one array, or was damaged"
+        raise InputError(
+            f"{name} {why}: its array of shape {shape} ends at byte {end}, the file at byte {size}.",
+            "Write it again; several arrays make several files.",
+        )
+    file.seek(end - math.prod(shape) * dtype.itemsize)
     array = np.memmap(file, np.uint16 if dtype.kind == "V" else dtype, "r", file.tell(), shape, "F" if fortran else "C")
     return Bfloat16(array) if dtype.kind == "V" else array
 

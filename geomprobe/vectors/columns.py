@@ -71,16 +71,22 @@ def choose(columns: Sequence[Column], named: bool, wanted: str | None, path: Pat
     InputError
         No column, or more than one reading; a taken column with a cell that is no number; one lone column of numbers.
     """
+    if not columns:
+        raise InputError(f"{path} has no columns.", "It needs at least two vectors.")
     if wanted is not None:
         taken = matching(columns, named, wanted, path)
     else:
         if decimal := next((column for column in columns if column.what == "decimal commas"), None):
             raise InputError(f"{path}: {decimal.fault}.", "Write 0.5, or choose other columns with --columns.")
         taken = _only_lists(columns, path)
+        _refuse_repeats(columns, taken, path)
         families = _families(columns) if named else []
         readings = [columns[j].name for j in taken] + [_pattern(columns, family) for family in families]
         if len(readings) > 1:
-            raise InputError(f"{path}: the vectors may be the columns {' or '.join(readings[:4])}.", _say(readings))
+            raise InputError(
+                f"{path}: the vectors may be the columns {' or '.join(brief(name) for name in readings[:4])}.",
+                _say(readings),
+            )
         if not taken:
             taken = families[0] if families else _all_numbers(columns, named, path)
     _refuse_repeats(columns, taken, path)
@@ -93,13 +99,11 @@ def choose(columns: Sequence[Column], named: bool, wanted: str | None, path: Pat
             )
         if columns[j].kind not in (*NUMBERS, *LISTS):
             raise InputError(
-                f"{path}: column {columns[j].name!r} holds {columns[j].what}, not numbers.", _listing(columns)
+                f"{path}: column {brief(columns[j].name)!r} holds {columns[j].what}, not numbers.", _listing(columns)
             )
     lists = [columns[j].name for j in taken if columns[j].kind in LISTS]
     if lists and len(taken) > 1:
-        raise InputError(
-            f"{path}: {' and '.join(lists[:3])} hold lists; one column of lists makes the vectors.", _say(lists)
-        )
+        raise InputError(f"{path}: {shortened(lists)} hold lists; one column of lists makes the vectors.", _say(lists))
     return taken
 
 
@@ -128,7 +132,7 @@ def matching(columns: Sequence[Column], named: bool, wanted: str, path: Path) ->
     for pattern in (pattern if pattern in names else pattern.strip() for pattern in patterns):
         here = {j for j, name in enumerate(names) if name == pattern or fnmatch.fnmatchcase(name, pattern)}
         if not here:
-            raise InputError(f"{path} has no column {pattern!r}.", f"It has: {shortened(names)}.")
+            raise InputError(f"{path} has no column {brief(pattern)!r}.", f"It has: {shortened(names)}.")
         found |= here
     return sorted(found)
 
@@ -147,9 +151,7 @@ def _only_lists(columns: Sequence[Column], path: Path) -> list[int]:
         return fractions
     whole = [columns[j].name for j, column in enumerate(columns) if column.kind == "whole list"]
     if whole:
-        raise InputError(
-            f"{path}: lists of whole numbers in {', '.join(whole[:3])}: token ids, or vectors?", _say(whole)
-        )
+        raise InputError(f"{path}: lists of whole numbers in {shortened(whole)}: token ids, or vectors?", _say(whole))
     return []
 
 
@@ -221,7 +223,8 @@ def _refuse_repeats(columns: Sequence[Column], taken: Sequence[int], path: Path)
     for j in taken:
         if columns[j].name in seen:
             raise InputError(
-                f"{path}: two columns are called {columns[j].name!r}.", "Rename one, or drop the repeated column."
+                f"{path}: two columns are called {brief(columns[j].name)!r}.",
+                "Rename one, or drop the repeated column.",
             )
         seen.add(columns[j].name)
 
@@ -234,10 +237,10 @@ def refuse_lone(columns: Sequence[Column], column: Column, path: Path) -> NoRetu
 
 
 def _say(names: Sequence[str]) -> str:
-    return "Say which: " + " or ".join(f"--columns {name!r}" for name in names[:4])
+    return "Say which: " + " or ".join(f"--columns {brief(name)!r}" for name in names[:4])
 
 
 def _listing(columns: Sequence[Column]) -> str:
-    shown = ", ".join(f"{brief(column.name) or 'no name'} ({column.what})" for column in columns[:8])
+    shown = ", ".join(f"{brief(column.name, 40) or 'no name'} ({column.what})" for column in columns[:8])
     more = f" and {len(columns) - 8} more" if len(columns) > 8 else ""
     return f"Columns: {shown}{more}. Say which with --columns PATTERN; vectors in text are read as lists, [0.1, 0.2]."

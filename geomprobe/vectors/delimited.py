@@ -11,11 +11,11 @@ from typing import BinaryIO
 import numpy as np
 
 from geomprobe.common import InputError
-from geomprobe.vectors.columns import Column, choose, left_out
+from geomprobe.vectors.columns import LISTS, Column, choose, left_out
 from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, Skipped, records, sniff
 from geomprobe.vectors.header import Below, has_header
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, without_indices
-from geomprobe.vectors.lists import looks_like_list, number, parse_list, shown
+from geomprobe.vectors.lists import is_whole_list, looks_like_list, number, parse_list, shown
 from geomprobe.vectors.source import Reading, VectorFile, brief, spooled, with_columns
 
 BATCH_CELLS = 2**18
@@ -30,16 +30,19 @@ class Facts:
     ----------
     n : int
         Records.
-    numbers, written_whole, empty, lists, nearly, decimal_commas : ndarray of int, shape (m,)
-        Cells that hold a number; of these, written without a point; cells that hold nothing, a list, [0.5 or 5%, 0,5.
+    numbers, written_whole, empty, lists, whole_lists, nearly, decimal_commas : ndarray of int, shape (m,)
+        Cells that hold a number; of these, written without a point; cells that hold nothing; a list; of these, of whole
+        numbers alone; cells that hold [0.5 or 5%; 0,5.
     faults : dict
         For a column, (row from 0, line, reason) of its first cell that holds no finite number.
     """
 
     def __init__(self, m: int):
         self.n = 0
-        self.counts = np.zeros((6, m), np.int64)
-        self.numbers, self.written_whole, self.empty, self.lists, self.nearly, self.decimal_commas = self.counts
+        self.counts = np.zeros((7, m), np.int64)
+        self.numbers, self.written_whole, self.empty, self.lists, self.whole_lists, self.nearly, self.decimal_commas = (
+            self.counts
+        )
         self.faults: dict[int, tuple[int, int, str]] = {}
 
     def add(self, lines: list[int], rows: list[list[str]]) -> np.ndarray:
@@ -75,6 +78,7 @@ class Facts:
                 self.empty[j] += not cell.strip()
                 self.nearly[j] += len(cell) < 64 and bool(NEARLY.fullmatch(cell))
                 self.lists[j] += looks_like_list(cell)
+                self.whole_lists[j] += is_whole_list(cell)
                 self.decimal_commas[j] += bool(DECIMAL_COMMA.fullmatch(cell))
         return values
 
@@ -103,6 +107,8 @@ class Facts:
         if self.nearly[j] == filled:
             return Column(name, "faulty", "numbers with signs around them", fault=fault)
         if self.lists[j] and self.lists[j] >= filled / 2:
+            if self.whole_lists[j] == self.lists[j]:
+                return Column(name, "whole list", "lists of whole numbers", fault=fault)
             return Column(name, "list", "lists", fault=fault)
         if self.numbers[j] >= filled / 2:
             return Column(name, "faulty", "numbers with faults", fault=fault)
@@ -144,7 +150,7 @@ def read_delimited(path: Path, reading: Reading) -> VectorFile:
         if dialect.counted:  # the first column holds the words, whatever they look like
             columns[0] = Column(names[0], "text", "words")
         taken = choose(columns, named, reading.columns, path)
-        if columns[taken[0]].kind == "list":
+        if columns[taken[0]].kind in LISTS:
             matrix = spooled(_lists(path, dialect, taken[0], names[taken[0]], named), path)
         else:
             matrix = with_columns(matrix, taken, path)
@@ -197,7 +203,7 @@ def _header(first: list[str], below: Facts, reading: Reading, dialect: Dialect, 
         return reading.header, "names in line 1, as asked" if reading.header else "no line of names, as asked"
     columns = [below.column(j, "", counts=False) for j in range(dialect.width)]
     kinds = [
-        Below(c.kind in ("whole", "fractions", "faulty"), c.kind == "list", bool(below.written_whole[j]))
+        Below(c.kind in ("whole", "fractions", "faulty"), c.kind in LISTS, bool(below.written_whole[j]))
         for j, c in enumerate(columns)
     ]
     return has_header(first, kinds, below.n, path)

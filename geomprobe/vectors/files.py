@@ -66,7 +66,8 @@ CONVERT = {
     "fastText model": "Use the text file next to it (.vec).",
     "Git LFS pointer": "git lfs pull",
     "Matrix Market": "np.save('vectors.npy', scipy.io.mmread('{name}').toarray())",
-    "JSON": "np.save('vectors.npy', np.array(json.load(open('{name}')))); or write one list a line (.jsonl)",
+    "JSON": "Write one list, or one object with a list, a line (.jsonl). A list of lists: "
+    "np.save('vectors.npy', np.array(json.load(open('{name}'))))",
     "HTML or XML": "Is it the page of an error? Download the file again.",
     "a zip archive": "Unpack it: unzip {name}",
 }

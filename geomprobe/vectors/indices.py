@@ -70,11 +70,11 @@ def without_indices(
     if counting and len(matrix) < SURE_ROWS:
         raise _either(columns, counting[0], f"counts the {len(matrix)} rows", named, path)
     kept = [j for j in range(len(columns)) if j not in counting]
-    marked = [replace(column, counts=j in counting) for j, column in enumerate(columns)]
+    marked = [replace(c, counts=True, what="counts the rows") if j in counting else c for j, c in enumerate(columns)]
     if not kept:
         raise InputError(f"{path}: every column of numbers counts the rows.", "--columns takes it all the same.")
     if len(kept) == 1:
-        refuse_lone(columns, columns[kept[0]], path)
+        refuse_lone(marked, marked[kept[0]], path)
     matrix = with_columns(matrix, kept, path)
     if (j := id_column(matrix)) is not None:
         raise _either(columns, kept[j], "holds another whole number in every row", named, path)

@@ -19,6 +19,12 @@ def looks_like_list(cell: str) -> bool:
     return bool(re.match(r"[+-]?\.?\d|nan|None|null|\.\.\.|$", body, re.IGNORECASE))
 
 
+def is_whole_list(cell: str) -> bool:
+    """Return whether a cell that looks like a list has whole numbers alone, as token ids are."""
+    found = LIST.fullmatch(cell.strip())
+    return bool(found and re.fullmatch(r"[-+\d,\s]+", found[1]))
+
+
 def parse_list(cell: str) -> np.ndarray:
     """Return the numbers of a list in text.
 

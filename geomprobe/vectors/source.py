@@ -83,16 +83,16 @@ class VectorFile:
         taken = f": {shortened(self.columns)}" if self.columns else ""
         found = [f"{self.path} ({self.format}){taken}"]
         if self.left_out:
-            named = ", ".join(f"{name} ({why})" for name, why in self.left_out[:SHOWN])
+            named = ", ".join(f"{brief(name, 40)} ({why})" for name, why in self.left_out[:SHOWN])
             more = f" and {len(self.left_out) - SHOWN} more" if len(self.left_out) > SHOWN else ""
             found.append(f"left out: {named}{more}")
         return [*found, *self.notes]
 
 
-def brief(name: str) -> str:
-    """Return a name as it stands in a message: at most 100 signs, in one line."""
+def brief(name: str, most: int = 100) -> str:
+    """Return a name as it stands in a message: in one line, of at most so many characters."""
     name = " ".join(name.split())
-    return name if len(name) <= 100 else f"{name[:99]}…"
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def shortened(names: Sequence[str], what: str = "columns") -> str:
@@ -105,7 +105,7 @@ def shortened(names: Sequence[str], what: str = "columns") -> str:
     >>> shortened([f"e{i}" for i in range(96)])
     'e0, e1, …, e95 (96 columns)'
     """
-    names = [brief(name) for name in names]
+    names = [brief(name, 40 if len(names) > 1 else 100) for name in names]
     if len(names) <= SHOWN:
         return ", ".join(names)
     return f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names)} {what})"

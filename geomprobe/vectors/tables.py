@@ -12,8 +12,8 @@ import numpy as np
 from geomprobe.common import InputError
 from geomprobe.vectors.columns import LISTS, Column, choose, left_out
 from geomprobe.vectors.indices import without_indices
-from geomprobe.vectors.lists import looks_like_list, parse_list
-from geomprobe.vectors.source import Reading, VectorFile, spooled
+from geomprobe.vectors.lists import is_whole_list, looks_like_list, parse_list
+from geomprobe.vectors.source import Reading, VectorFile, brief, spooled
 
 ROWS = 8192
 Batches = Callable[[list[str] | None], Iterator[Any]]
@@ -85,7 +85,9 @@ def _columns(schema: Any, batches: Batches) -> list[Column]:
                 return Column(field.name, "list", "lists of numbers")
             if types.is_integer(inner):
                 return Column(field.name, "whole list", "lists of whole numbers")
-            return Column(field.name, "other", f"lists of {inner}")
+            return Column(field.name, "other", f"lists of {brief(str(inner), 60)}")
+        if types.is_dictionary(kind):
+            return Column(field.name, "other", "categories")
         if types.is_null(kind):
             return Column(field.name, "empty", "empty")
         if _is_text(kind):
@@ -99,9 +101,15 @@ def _columns(schema: Any, batches: Batches) -> list[Column]:
         for j, column in enumerate(columns):
             if column.kind == "text" and schema.names.count(column.name) == 1:
                 cell = next((cell for cell in batch.column(column.name).to_pylist() if cell), "")
-                if looks_like_list(cell):
+                if is_whole_list(cell) and _all_whole(batches([column.name])):
+                    columns[j] = Column(column.name, "whole list", "lists of whole numbers, written as text")
+                elif looks_like_list(cell):
                     columns[j] = Column(column.name, "list", "lists written as text")
     return columns
+
+
+def _all_whole(batches: Iterator[Any]) -> bool:
+    return all(is_whole_list(cell) for batch in batches for cell in batch.column(0).to_pylist() if cell)
 
 
 def _is_text(kind: Any) -> bool:
@@ -190,6 +198,8 @@ def _where(path: Path, row: int, name: str) -> str:
 
 
 def _ragged(path: Path, row: int, name: str, found: int, first: int) -> InputError:
+    if not found:
+        return InputError(f"{_where(path, row, name)}: an empty list.", "Drop the row.")
     return InputError(
         f"{_where(path, row, name)} has {found} numbers, earlier rows {first}: lists differ in length.",
         "Drop the row, or pad it where it was written.",

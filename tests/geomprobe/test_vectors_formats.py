@@ -58,7 +58,11 @@ def test_arrays_that_are_no_vectors(tmp_path, x):
     refused(save(path, np.zeros((3, 2), "V1")), "float8")
     refused(save(path, x), "--columns", error=UsageError, columns="e*")
     path.write_bytes(save(path, x).read_bytes()[:-8])
-    refused(path, "cannot be read")
+    refused(path, "cut off")
+    save(path, x)
+    with open(path, "ab") as file:
+        np.save(file, x)
+    refused(path, "more than one array", "byte 928")
 
 
 @pytest.mark.parametrize("kind", ["V2", "<V2", "|V2"])
@@ -110,6 +114,16 @@ def test_archives(tmp_path, x, writer):
     refused(path, "no matrix", "(5,)")
     writer(path, a=np.array([None, {}], object))
     refused(path, "pickled")
+    other = {"names": np.array(["a", None] * 20, object), "mask": x > 0, "none": x[:0], "words": x.astype(str)}
+    writer(path, emb=x, **other)
+    for options in ({}, {"tensor": "emb"}):
+        np.testing.assert_array_equal(open_vectors([path], **options), x)
+    assert [name for name, _ in read(path).left_out] == ["names", "mask", "none", "words"]
+    refused(path, "pickled", tensor="names")
+    refused(path, "bool", tensor="mask")
+    refused(path, "no array 'mmm", tensor="m" * 5000)
+    writer(path, **{f"{'k' * 200}{i}": x for i in range(50)})
+    refused(path, "50 matrices")
     scipy.sparse.save_npz(path, scipy.sparse.csr_matrix(x))
     refused(path, "sparse", "toarray")
 
@@ -119,6 +133,9 @@ def test_tensors(tmp_path, x):
     save_file({"x": x, "ids": np.arange(40)}, path)
     assert read(path).left_out == (("ids", "I64 (40,)"),)
     refused(path, "no matrix", tensor="ids")
+    save_file({"x": x, "mask": x > 0}, path)
+    assert read(path).left_out == (("mask", "BOOL (40, 5)"),)
+    refused(path, "is BOOL", tensor="mask")
     save_file({"a": x, "b": 2 * x}, path)
     refused(path, "2 matrices", "--tensor")
     save_file({"a": np.zeros((2, 3, 4), np.float32)}, path)
@@ -151,6 +168,27 @@ def test_columns_of_lists(tmp_path, x, kind):
         np.testing.assert_array_equal(found.matrix, x)
         assert found.columns == ("embedding",)
         assert [name for name, _ in found.left_out] == ["id", "text", "tokens"]
+
+
+def test_lists_that_hold_no_vectors(tmp_path, x):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"ids": ["[101, 7]"] * 40}), path)
+    refused(path, "token ids", "--columns 'ids'")
+    assert open_vectors([path], columns="ids").shape == (40, 2)
+    pq.write_table(pa.table({"e": ["[1, 0]"] + ["[0.5, 0]"] * 39}), path)
+    assert open_vectors([path]).shape == (40, 2)
+    lists = pa.array([[], *x.tolist()])
+    pq.write_table(pa.table({"e": lists}), path)
+    refused(path, "row 0", "an empty list")
+    pq.write_table(pa.Table.from_arrays([lists, lists], ["e", "e"]), path)
+    refused(path, "two columns are called 'e'")
+    pq.write_table(pa.table({}), path)
+    refused(path, "no columns")
+    pq.write_table(pa.table({f"{'n' * 3000}{i}z": [0.5, i] for i in range(100)} | {"t": ["a", "b"]}), path)
+    refused(path, "and 93 more")
+    refused(path, "no column 'q", columns="q" * 5000)
+    pq.write_table(pa.table({"position": np.arange(40.0), "score": x[:, 0]}), path)
+    refused(path, "'score' is the only column", "position (counts the rows)")
 
 
 def test_columns_of_numbers(tmp_path, x):
