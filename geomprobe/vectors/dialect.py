@@ -43,12 +43,15 @@ class Dialect:
         Whether every line that starts with # is a comment; else it is one only where its number of cells is another.
     counted : tuple of (int, int), optional
         Vectors and dimensions, where the first line says both, as word2vec writes it.
+    unnamed : bool
+        Whether the first line names all columns but the first, as R's write.table does.
     """
 
     delimiter: str
     width: int
     comments: bool
     counted: tuple[int, int] | None = None
+    unnamed: bool = False
 
 
 @dataclass
@@ -134,7 +137,10 @@ def sniff(path: Path) -> Dialect:
     rows = _sample_rows(plain, delimiter)
     first_cells = [row[0] for row in rows[1:] if row]
     comments = bool(first_cells) and sum(map(_is_numeric, first_cells)) > len(first_cells) / 2
-    return Dialect(delimiter, width, comments, counted if delimiter == " " else None)
+    short = len(rows[0]) == width - 1 and not any(map(_is_numeric, rows[0]))
+    # names of rows are no fractions; a line that ends with a delimiter has a last cell that is empty
+    unnamed = short and all(row[-1].strip() and _may_name_a_row(row[0]) for row in rows[1:])
+    return Dialect(delimiter, width, comments, counted if delimiter == " " else None, unnamed)
 
 
 def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:
@@ -145,7 +151,7 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
     InputError
         A record with another number of cells than the first, or a quoted cell that holds whole lines.
     """
-    count_line = dialect.counted is not None
+    count_line, unnamed = dialect.counted is not None, dialect.unnamed
     with open_text(path) as text:
         rows = _split_records(text, dialect, skipped) if dialect.delimiter == " " else _csv_records(text, dialect, path)
         for line, cells in rows:
@@ -162,6 +168,8 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
             if count_line:
                 count_line = False
                 continue
+            if unnamed:
+                unnamed, cells = False, ["", *cells]
             if len(cells) != dialect.width:
                 raise InputError(
                     f"{path}: line {line} has {len(cells)} cell{'s' * (len(cells) != 1)}, others {dialect.width} "
@@ -201,7 +209,8 @@ def _split_records(text: TextIO, dialect: Dialect, skipped: Skipped) -> Iterator
         cells = _split(content)
         extra = len(cells) - dialect.width
         # words with spaces (GloVe's ". . ."): all but the last cells are the word, unless one of them may be a number
-        if extra > 0 and not any(map(_is_numeric, cells[1 : extra + 1])):
+        comment = dialect.comments and cells[0].startswith("#")
+        if extra > 0 and not comment and not any(map(_is_numeric, cells[1 : extra + 1])):
             cells = [" ".join(cells[: extra + 1]), *cells[extra + 1 :]]
             skipped.joined += 1
         yield line, cells
@@ -229,6 +238,10 @@ def _counted(lines: list[str]) -> tuple[int, int] | None:
         return None
     count, d = map(int, first)
     return (count, d) if d > 1 and len(_split(lines[1])) > d else None
+
+
+def _may_name_a_row(cell: str) -> bool:
+    return bool(cell.strip()) and (cell.strip().isdecimal() or not _is_numeric(cell))
 
 
 def _is_numeric(cell: str) -> bool:

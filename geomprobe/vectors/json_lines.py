@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geomprobe.common import InputError
-from geomprobe.vectors.columns import Column, choose, left_out
+from geomprobe.common import InputError, UsageError
+from geomprobe.vectors.columns import LISTS, NUMBERS, Column, choose, left_out
 from geomprobe.vectors.dialect import open_text
-from geomprobe.vectors.lists import looks_like_list, parse_list, shown
-from geomprobe.vectors.source import Reading, VectorFile, spooled
+from geomprobe.vectors.lists import is_whole_list, looks_like_list, parse_list, shown
+from geomprobe.vectors.source import Reading, VectorFile, brief, spooled
 
 ROWS = 1024
+OTHER = {dict: "an object", list: "a list of other things than numbers", type(None): "null", bool: "true or false"}
+"""What values are that hold no numbers."""
 
 
 def read_json_lines(path: Path, reading: Reading) -> VectorFile:
@@ -27,22 +30,31 @@ def read_json_lines(path: Path, reading: Reading) -> VectorFile:
     InputError
         A line that is no JSON or has no such list, lists of unequal length, objects with numbers but no list.
     """
-    _, first = next(_objects(path), (0, None))
-    if first is None:
+    found = next(_objects(path), None)
+    if found is None:
         raise InputError(f"{path} is empty.", "It needs at least two vectors.")
+    first = found[1]
     if isinstance(first, list):
+        if reading.columns is not None:
+            raise UsageError(f"--columns is not for {path}: its lines are lists without names.", "Leave it out.")
         return VectorFile(path, "JSON lines", spooled(_vectors(path, None), path))
     if not isinstance(first, dict):
         raise InputError(
-            f"{path}: line 1 holds neither a list nor an object.",
-            'A line is [0.1, 0.2] or {{"embedding": [0.1, 0.2]}}.',
+            f"{path}: line {found[0]} holds neither a list nor an object.",
+            'A line is [0.1, 0.2] or {"embedding": [0.1, 0.2]}.',
         )
-    columns = [_column(str(name), value) for name, value in first.items()]
-    lists = any(column.kind in ("list", "whole list") for column in columns)
-    if not lists:
+    columns = [_column(name, value) for name, value in first.items()]
+    for j, column in enumerate(columns):
+        if column.kind == "whole list" and not _all_whole(path, column.name):
+            columns[j] = replace(column, kind="list", what="lists of numbers")
+    if not any(column.kind in LISTS for column in columns):
+        held = ", ".join(f"{brief(column.name, 40)} ({column.what})" for column in columns[:8]) or "nothing"
+        numbers = sum(column.kind in NUMBERS for column in columns) > 1
         raise InputError(
-            f"{path} has no list of numbers in line 1; it has {', '.join(list(first)[:8])}.",
-            f"Numbers one by one: pandas.read_json('{path.name}', lines=True).to_parquet('vectors.parquet')",
+            f"{path} has no list of numbers in line {found[0]}; it has {held}.",
+            f"Numbers one by one: pandas.read_json('{path.name}', lines=True).to_parquet('vectors.parquet')"
+            if numbers
+            else 'Write each vector as a line: {"embedding": [0.1, 0.2]}.',
         )
     j = choose(columns, True, reading.columns, path)[0]
     matrix = spooled(_vectors(path, columns[j].name), path)
@@ -54,15 +66,31 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
         for line, content in enumerate(text, 1):
             if content.strip():
                 try:
-                    yield line, json.loads(content)
-                except (json.JSONDecodeError, RecursionError) as error:
+                    yield line, json.loads(content, object_pairs_hook=_without_repeats)
+                except (ValueError, RecursionError) as error:
                     with suppress(ValueError):  # as numpy prints it, without commas
                         yield line, parse_list(content).tolist()
                         continue
                     raise InputError(
-                        f"{path}, line {line} is no JSON: {error}.",
-                        f"One document for all? np.save('vectors.npy', np.array(json.load(open('{path.name}'))))",
+                        f"{path}, line {line} cannot be read as JSON: {str(error)[:200]}.",
+                        f"One document for all? np.save('vectors.npy', np.array(json.load(open('{path.name}'))))"
+                        if isinstance(error, json.JSONDecodeError)
+                        else "Repair or drop the line.",
                     ) from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"two fields are called {brief(next(name for name in names if names.count(name) > 1))!r}")
+    return found
+
+
+def _all_whole(path: Path, name: str) -> bool:
+    """Return whether all lists of a field hold whole numbers alone; a vector may, such as [1, 0, 0]."""
+    values = (found.get(name) for _, found in _objects(path) if isinstance(found, dict))
+    return all(isinstance(item, int) for value in values if isinstance(value, list) for item in value)
 
 
 def _column(name: str, value: Any) -> Column:
@@ -72,10 +100,10 @@ def _column(name: str, value: Any) -> Column:
             name, "whole list" if whole else "list", "lists of whole numbers" if whole else "lists of numbers"
         )
     if isinstance(value, str) and looks_like_list(value):
-        return Column(name, "list", "lists written as text")
+        return Column(name, "whole list" if is_whole_list(value) else "list", "lists written as text")
     if _is_number(value):
         return Column(name, "whole" if isinstance(value, int) else "fractions", "numbers")
-    return Column(name, "other", "text" if isinstance(value, str) else type(value).__name__)
+    return Column(name, "other", "text" if isinstance(value, str) else OTHER.get(type(value), type(value).__name__))
 
 
 def _is_number(value: Any) -> bool:
@@ -86,8 +114,14 @@ def _vectors(path: Path, name: str | None) -> Iterator[np.ndarray]:
     batch: list[np.ndarray] = []
     d = 0
     for row, (line, found) in enumerate(_objects(path)):
-        where = f"{path}: row {row}, counted from 0 (line {line})" + (f", field {name!r}" if name else "")
-        value = found.get(name) if isinstance(found, dict) and name else found
+        where = f"{path}: row {row}, counted from 0 (line {line})"
+        value = found
+        if name is not None:
+            if not isinstance(found, dict) or name not in found:
+                raise InputError(
+                    f"{where} has no field {brief(name)!r}: {shown(json.dumps(found))}.", "Repair or drop the line."
+                )
+            value, where = found[name], f"{where}, field {brief(name)!r}"
         if isinstance(value, str):
             try:
                 value = parse_list(value).tolist()
@@ -97,7 +131,10 @@ def _vectors(path: Path, name: str | None) -> Iterator[np.ndarray]:
             raise InputError(
                 f"{where} holds no list of numbers: {shown(json.dumps(value))}.", "Repair or drop the line."
             )
-        vector = np.array(value, np.float64)
+        try:
+            vector = np.array(value, np.float64)
+        except OverflowError:
+            raise InputError(f"{where} holds a number out of the range of float64.", "Drop the line.") from None
         d = d or len(vector)
         if len(vector) != d:
             raise InputError(

@@ -233,6 +233,31 @@ def test_faulty_lists(write, x):
     refused(write('a,b\n"[1.5, 2]","[3.5, 4]"\n"[1.5, 2]","[3.5, 4]"\n'), "--columns 'a'", "--columns 'b'")
 
 
+def test_lists_of_whole_numbers_may_be_token_ids(write):
+    refused(path := write("text,input_ids\n" + 'a,"[101, 7592, 102]"\n' * 9), "token ids", "--columns 'input_ids'")
+    assert open_vectors([path], columns="input_ids").shape == (9, 3)
+    assert open_vectors([write("id,e\n" + 'a,"[1, 0]"\n' * 9 + 'a,"[0.5, 0]"\n')]).shape == (10, 2)
+
+
+def test_names_without_one_for_the_names_of_the_rows(write, x):
+    """As R's write.table writes them."""
+    names, rows = '"a" "b" "c" "d" "e" "f"', [" ".join(map(repr, row)) for row in x.tolist()]
+    for first, last in (('"{}"', ""), ("doc{}", ""), ("{}", "# a remark\n")):
+        text = last + "\n".join([names, *(f"{first.format(i + 1)} {row}" for i, row in enumerate(rows))])
+        for written in (text, text.replace(" ", "\t"), text.replace(" ", ",")):
+            found = read(write(written if not last else text))
+            np.testing.assert_array_equal(found.matrix, x)
+            assert found.columns == tuple("abcdef")
+    # one name forgotten, or a delimiter at the end of each line: which column has none?
+    refused(write("a b c d e\n" + "\n".join(rows)), "line 1 has 5 cells")
+    refused(write("a,b\n" + "0.5,0.25,\n" * 9), "line 1 has 2 cells")
+
+
+def test_a_comment_is_no_word_with_spaces(write, x):
+    rows = [" ".join(map(repr, row)) for row in x.tolist()]
+    assert read(write("\n".join(["# a b c d e f", *rows]))).notes[1:] == ("1 line of comment (#) skipped",)
+
+
 def test_json_lines(write, x):
     rows = [{"id": i, "text": "a", "embedding": row} for i, row in enumerate(x.tolist())]
     found = read(write("\n".join(map(json.dumps, rows)), "v.jsonl"))
@@ -241,7 +266,16 @@ def test_json_lines(write, x):
     np.testing.assert_array_equal(open_vectors([write("\n".join(map(json.dumps, x.tolist())), "v.jsonl")]), x)
     np.testing.assert_array_equal(open_vectors([write("\n".join(str(row) for row in x.tolist()), "v.txt")]), x)
     refused(write('{"e": [0.5, 1]}\n{"e": [0.5]}\n', "v.jsonl"), "row 1", "differ in length")
-    refused(write('{"e": [0.5, 1]}\n{"f": [0.5]}\n', "v.jsonl"), "row 1", "'e'")
+    refused(write('{"e": [0.5, 1]}\n{"f": [0.5]}\n', "v.jsonl"), "row 1", "no field 'e'")
+    refused(write('{"e": [0.5, 1]}\n[0.5, 1]\n', "v.jsonl"), "row 1", "no field 'e'")
+    refused(write('{"e": [0.5, 1], "e": [2.5, 1]}\n', "v.jsonl"), "line 1", "two fields are called 'e'")
+    refused(write('{"e": null}\n{"e": [0.5, 1]}\n', "v.jsonl"), "line 1", "e (null)")
+    refused(write('{"data": [{"embedding": [0.5, 1]}]}\n', "v.json"), "data (a list of other things", "as a line")
+    refused(write(f"[0.5, 1{'0' * 400}]\n", "v.jsonl"), "row 0", "out of the range")
+    refused(write("0.5\n", "v.jsonl"), 'or {"embedding": [0.1, 0.2]}')
+    assert open_vectors([write('{"e": [1, 0]}\n{"e": [0.5, 1]}\n', "v.jsonl")]).shape == (2, 2)
+    with pytest.raises(UsageError, match="without names"):
+        open_vectors([write("[0.5, 1]\n" * 3, "v.jsonl")], columns="e")
     refused(write('{"e": [0.5, 1]}\n{"e": [0.5\n', "v.jsonl"), "line 2")
     refused(write('{"a": 1, "b": 0.5}\n', "v.jsonl"), "no list of numbers", "read_json")
     refused(write('{"input_ids": [1, 2]}\n', "v.jsonl"), "token ids")
