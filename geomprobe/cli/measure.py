@@ -82,7 +82,7 @@ def measure(
     try:
         rows = Rows(joined(read))
     except ValueError as error:
-        raise InputError(f"{files[0]}: {error}") from None
+        raise InputError(_in_its_file(error, read)) from None
     wanted = rows.n <= INTERVAL_ROWS if intervals is None else intervals
     output = Output(as_json)
     with join() as ranks, output.progress("reading", quiet=not ranks.first) as progress:
@@ -108,7 +108,7 @@ def measure(
                     measured = [(found, definition, whole.view(seen.name)) for found, definition, seen in measured]
                 frame, _ = with_intervals(frame, measured, None)
         except ValueError as error:
-            raise InputError(f"{files[0]}: {error}") from None
+            raise InputError(_in_its_file(error, read)) from None
     if share := cloud.state.duplicate_share:
         output.warning(f"{share:.2%} of the rows repeat an earlier one")
     if save_moments:
@@ -125,11 +125,29 @@ def measure(
     output.table(shown, ["metric", "view", *NUMBERS, "n", "status", "note"])
 
 
+def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
+    """Return what is wrong with the vectors, with the file it is in and its rows in that file."""
+    from geomprobe.vectors import NonFiniteError
+    from geomprobe.vectors.source import shortened
+
+    if not isinstance(error, NonFiniteError):
+        return f"{shortened([str(file.path) for file in read], 'files')}: {error}"
+    start, (first, *_) = 0, error.rows
+    file = read[0]
+    for file in read:
+        n = file.matrix.shape[0]
+        if first < start + n:
+            break
+        start += n
+    return f"{file.path}: {NonFiniteError([row - start for row in error.rows if row < start + n])}"
+
+
 def _say(output: Output, rows: Rows, read: Sequence[VectorFile]) -> None:
     """Print what was read: a file in full, of several the first ones."""
     from geomprobe.vectors.source import shortened
 
-    output.note(f"{rows.n:,} rows of {rows.d} numbers from {shortened([str(file.path) for file in read], 'files')}")
+    names = shortened([str(file.path) for file in read], "files")
+    output.note(f"{rows.n:,} row{'s' * (rows.n != 1)} of {rows.d} numbers from {names}")
     for file in read[:4]:
         for line in file.lines():
             output.note(f"  {line}")

@@ -168,3 +168,13 @@ def test_names_are_checked_before_anything_is_read(app, tmp_path):
         result = run(app, tmp_path / "missing.npy", option, name)
         assert result.exit_code == 2, (option, name, result.output)
         assert said in result.stderr
+
+
+def test_rows_that_are_not_finite_are_named_in_their_own_file(app, x, tmp_path):
+    bad = x.copy()
+    bad[[7, 9]] = np.inf
+    np.save(tmp_path / "a.npy", x)
+    np.save(tmp_path / "b.npy", bad)
+    result = run(app, *(tmp_path / f"{name}.npy" for name in "aba"))
+    assert result.exit_code == 3
+    assert f"{tmp_path / 'b.npy'}: 2 rows hold NaN or infinity: 7, 9" in result.stderr
