@@ -126,6 +126,8 @@ def sniff(path: Path) -> Dialect:
         cells = [cell for row in rows[1:] or rows for cell in row if len(row) == width]
         # one cell a line speaks for a delimiter only where it is a list
         score = sum(map(looks_like_list if width == 1 else _is_numeric, cells)) / len(cells)
+        if delimiter != " ":  # the numbers of a list speak for no delimiter; the list does
+            score += sum(any(map(_is_long_list, row)) for row in rows[1:] or rows) / len(rows)
         if (width > 1 or delimiter == ",") and (best is None or score > best[0]):
             best = score, delimiter, width
     if best is None:
@@ -238,6 +240,11 @@ def _counted(lines: list[str]) -> tuple[int, int] | None:
         return None
     count, d = map(int, first)
     return (count, d) if d > 1 and len(_split(lines[1])) > d else None
+
+
+def _is_long_list(cell: str) -> bool:
+    """Return whether a cell is a list of several numbers, which [1] in a text is not."""
+    return bool(re.search(r"\d[\s,]", cell)) and looks_like_list(cell)
 
 
 def _may_name_a_row(cell: str) -> bool:

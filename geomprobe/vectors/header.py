@@ -70,7 +70,12 @@ def has_header(first: Sequence[str], below: Sequence[Below], rows_below: int, pa
     values = [float(cell) for cell in numbers]
     rising = len(values) == len(cells) - len(words) - cells.count("") and all(map(float.is_integer, values))
     rising = rising and all(a < b for a, b in pairwise(values))
-    consecutive = rising and len(values) > 1 and values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1
+    consecutive = (
+        rising
+        and (len(values) > 1 or not first[0].strip())
+        and values[0] in (0, 1)
+        and values[-1] - values[0] == len(values) - 1
+    )
     written_whole = all(cell.lstrip("+-").isdecimal() for cell in numbers)
     # a first column of whole numbers may be an index, whose name is a number, too
     under = [column for cell, column in zip(first[1:], below[1:], strict=True) if column.numbers and _is_number(cell)]

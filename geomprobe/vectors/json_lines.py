@@ -37,7 +37,9 @@ def read_json_lines(path: Path, reading: Reading) -> VectorFile:
     if isinstance(first, list):
         if reading.columns is not None:
             raise UsageError(f"--columns is not for {path}: its lines are lists without names.", "Leave it out.")
-        return VectorFile(path, "JSON lines", spooled(_vectors(path, None), path))
+        matrix = spooled(_vectors(path, None), path)
+        whole = (f"{path} holds whole numbers alone: token ids? They were taken for vectors",)
+        return VectorFile(path, "JSON lines", matrix, warnings=whole if _all_whole(path, None) else ())
     if not isinstance(first, dict):
         raise InputError(
             f"{path}: line {found[0]} holds neither a list nor an object.",
@@ -46,7 +48,7 @@ def read_json_lines(path: Path, reading: Reading) -> VectorFile:
     columns = [_column(name, value) for name, value in first.items()]
     for j, column in enumerate(columns):
         if column.kind == "whole list" and not _all_whole(path, column.name):
-            columns[j] = replace(column, kind="list", what="lists of numbers")
+            columns[j] = replace(column, kind="list")
     if not any(column.kind in LISTS for column in columns):
         held = ", ".join(f"{brief(column.name, 40)} ({column.what})" for column in columns[:8]) or "nothing"
         numbers = sum(column.kind in NUMBERS for column in columns) > 1
@@ -74,8 +76,8 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
                     raise InputError(
                         f"{path}, line {line} cannot be read as JSON: {str(error)[:200]}.",
                         f"One document for all? np.save('vectors.npy', np.array(json.load(open('{path.name}'))))"
-                        if isinstance(error, json.JSONDecodeError)
-                        else "Repair or drop the line.",
+                        if isinstance(error, json.JSONDecodeError) and line == 1
+                        else "Repair or drop the line; the last one may be cut off.",
                     ) from None
 
 
@@ -87,10 +89,14 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _all_whole(path: Path, name: str) -> bool:
-    """Return whether all lists of a field hold whole numbers alone; a vector may, such as [1, 0, 0]."""
-    values = (found.get(name) for _, found in _objects(path) if isinstance(found, dict))
-    return all(isinstance(item, int) for value in values if isinstance(value, list) for item in value)
+def _all_whole(path: Path, name: str | None) -> bool:
+    """Return whether all lists, of a field or as lines, hold whole numbers alone; a vector may, such as [1, 0, 0]."""
+    values = (found.get(name) if isinstance(found, dict) and name is not None else found for _, found in _objects(path))
+    return all(
+        is_whole_list(value) if isinstance(value, str) else all(isinstance(item, int) for item in value)
+        for value in values
+        if isinstance(value, str | list)
+    )
 
 
 def _column(name: str, value: Any) -> Column:

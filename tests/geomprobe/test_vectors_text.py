@@ -220,6 +220,21 @@ def test_lists_in_a_column(write, x, kind):
     np.testing.assert_array_equal(open_vectors([path]), x)
 
 
+def test_many_commas_in_lists_are_no_delimiter(write):
+    x = np.random.default_rng(1).normal(size=(60, 96))
+    frame = pd.DataFrame({"text": [f'He said "no {i}' for i in range(60)], "embedding": list(map(str, x.tolist()))})
+    for sep in ("\t", "|", ";", ","):
+        found = read(write(frame.to_csv(index=False, sep=sep), "v.txt"))
+        np.testing.assert_array_equal(found.matrix, x)
+        assert found.columns == ("embedding",)
+
+
+def test_brackets_in_texts_are_no_lists(write, x):
+    for mark in ("[1]", "[1,2]", "[1, 2]"):
+        frame = pd.DataFrame(x).add_prefix("e").assign(text=[f"{mark} see {i}" for i in range(60)])
+        np.testing.assert_array_equal(open_vectors([write(frame.iloc[:, ::-1].to_csv(index=False))])[:, ::-1], x)
+
+
 def test_faulty_lists(write, x):
     def cells(*faults):
         return write("\n".join(["id,e", *(f'{i},"[0.5, 0.25]"' for i in range(5)), *(f'9,"{f}"' for f in faults)]))
@@ -272,6 +287,10 @@ def test_json_lines(write, x):
     refused(write('{"e": null}\n{"e": [0.5, 1]}\n', "v.jsonl"), "line 1", "e (null)")
     refused(write('{"data": [{"embedding": [0.5, 1]}]}\n', "v.json"), "data (a list of other things", "as a line")
     refused(write(f"[0.5, 1{'0' * 400}]\n", "v.jsonl"), "row 0", "out of the range")
+    refused(write('{"e": "[1, 0]"}\n' * 3, "v.jsonl"), "token ids")
+    assert open_vectors([write('{"e": "[1, 0]"}\n{"e": "[0.5, 1]"}\n', "v.jsonl")]).shape == (2, 2)
+    assert "token ids" in read(write("[1, 0]\n" * 3, "v.jsonl")).warnings[0]
+    assert read(write("[1, 0]\n[0.5, 0]\n", "v.jsonl")).warnings == ()
     refused(write("0.5\n", "v.jsonl"), 'or {"embedding": [0.1, 0.2]}')
     assert open_vectors([write('{"e": [1, 0]}\n{"e": [0.5, 1]}\n', "v.jsonl")]).shape == (2, 2)
     with pytest.raises(UsageError, match="without names"):
