@@ -222,7 +222,8 @@ def linearise(
         influence, gain = rows[:, i], 1.0
         if name in LEFT_OUT:
             whole = changes.sums[:, None]
-            left = (len(rows) - 1) * (LEFT_OUT[name](whole, kept) - LEFT_OUT[name](whole + change, kept))
+            with np.errstate(divide="ignore", invalid="ignore"):  # of two rows, nothing is left without one: NaN
+                left = (len(rows) - 1) * (LEFT_OUT[name](whole, kept) - LEFT_OUT[name](whole + change, kept))
             influence, gain = wider(influence, left - left.mean())
         found[name] = Linearised(influence, values, slope, gain)
     return found

@@ -178,3 +178,11 @@ def test_rows_that_are_not_finite_are_named_in_their_own_file(app, x, tmp_path):
     result = run(app, *(tmp_path / f"{name}.npy" for name in "aba"))
     assert result.exit_code == 3
     assert f"{tmp_path / 'b.npy'}: 2 rows hold NaN or infinity: 7, 9" in result.stderr
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_rows_give_no_warning_of_numpy(app, x, tmp_path):
+    np.save(tmp_path / "a.npy", x[:2, :6])
+    result = run(app, tmp_path / "a.npy", "--json")
+    assert result.exit_code == 0, result.output
+    assert {row["n"] for row in json.loads(result.stdout)["results"]} == {2}
