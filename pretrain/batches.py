@@ -43,6 +43,6 @@ def row_indices(seed: int, step: int, batch_rows: int, n_rows: int) -> np.ndarra
     out = np.empty(batch_rows, dtype=np.int64)
     for number in np.unique(passes):
         chosen = passes == number
-        key = int(_mix(np.array([seed * 1_000_003 + int(number) + 1], dtype=np.uint64))[0])
+        key = int(_mix(np.array([(seed * 1_000_003 + int(number) + 1) % 2**64], dtype=np.uint64))[0])
         out[chosen] = permute(position[chosen] % n_rows, n_rows, key)
     return out

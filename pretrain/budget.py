@@ -22,6 +22,7 @@ from pretrain.masking import block_sizes, context_length, masked_count
 
 MATCHES = ("flops", "tokens", "steps")
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kKmMgGbB]?)-(tokens|steps|minutes|flops)")
+_MOST = {"tokens": 1e16, "steps": 1e10, "minutes": 1e7, "flops": 1e28}  # beyond what any run was given
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
 
 
@@ -82,6 +83,8 @@ def check_budget(config: PretrainConfig) -> tuple[float, str]:
     if not match or not 0 < (amount := float(match[1]) * _UNITS[match[2].lower()]) < math.inf:
         hint = "Write for example 50M-tokens, 2000-steps, 30-minutes or 1e17-flops"
         raise UsageError(f"{config.budget!r} is no budget.", hint)
+    if amount > _MOST[match[3]]:
+        raise UsageError(f"The budget {config.budget} is over {_MOST[match[3]]:g} {match[3]}.", "Give a smaller one.")
     return amount, match[3]
 
 
@@ -120,7 +123,9 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """Return the run.json of a checkpoint folder."""
     path = Path(folder) / "run.json"
     run = read_json(path) if path.is_file() else {}
-    if "flops_per_step" not in run:  # the folders of other commands have a run.json of their own
+    numbers = [run.get(name) for name in MATCHES] if isinstance(run, dict) and "flops_per_step" in run else [None]
+    # the folders of other commands have a run.json of their own
+    if not all(isinstance(number, int | float) and 0 < number < math.inf for number in numbers):
         raise InputError(
             f"{folder} holds no run of geomprobe pretrain.", "Give a checkpoint folder that has a run.json."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
 import types
 import typing
@@ -20,6 +21,11 @@ OBJECTIVES = {
 }
 BALANCES = ("learned", "fixed", "ramp", "uncertainty", "gradnorm")
 PRESETS = Path(__file__).parent / "presets"
+# Beyond what any machine trains; a slip of the finger is refused before any work.
+MOST = dict.fromkeys(("hidden", "intermediate", "predictor_hidden"), 1 << 17)
+MOST |= dict.fromkeys(("layers", "heads", "predictor_layers", "predictor_heads"), 1 << 12)
+MOST["seed"] = 1 << 62  # what is derived from it fits into 64 bits, too
+MOST |= dict.fromkeys(("max_length", "row_length", "batch_rows", "accumulation", "eval_rows"), 1 << 22)
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,7 @@ def _coerce(key: str, value: Any, kind: type | types.UnionType) -> Any:
         value = int(value)
     if kind is str and isinstance(value, int | float | Path) and not isinstance(value, bool):
         value = str(value)
-    if type(value) is not kind:
+    if type(value) is not kind or (isinstance(value, float) and math.isinf(value)):
         raise UsageError(
             f"{key} must be {getattr(kind, '__name__', kind)}.", f"For example --set {key}={_example(key)}"
         )
@@ -212,6 +218,10 @@ def _check(config: PretrainConfig) -> None:
     for key in positive:
         if not getattr(config, key) > 0:
             raise UsageError(f"{key} must be above 0, not {getattr(config, key)}.")
+    for key, kind in typing.get_type_hints(PretrainConfig).items():
+        most = MOST.get(key, 2**63 - 1)
+        if kind is int and getattr(config, key) > most:
+            raise UsageError(f"{key} must be at most {most}, not {getattr(config, key):.6g}.")
     rules = {
         "hidden must be a multiple of heads": config.hidden % config.heads == 0,
         "predictor_hidden must be a multiple of predictor_heads": config.predictor_hidden % config.predictor_heads == 0,

@@ -89,12 +89,13 @@ def _train(
     budget.check_budget(config)
     if config.match:
         budget.read_run(config.match)
-    corpus = prepare_corpus(config, tell)
     config = settle(replace(config, out=str(out)), ranks)
     device = torch.device("cuda", ranks.local) if config.device == "cuda" else torch.device(config.device)
     resume = resume and (out / "run.json").is_file()
     if ranks.first:
         refuse_other_run(out, config, resume)
+    corpus = prepare_corpus(config, tell)
+    if ranks.first:
         checkpoint.remove_leftovers(out)
     ranks.barrier()
     tokens_per_step = config.batch_rows * config.row_length

@@ -9,6 +9,7 @@ import typer
 
 from geomprobe.cli.errors import guard
 from geomprobe.cli.output import Output
+from geomprobe.common import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Prepare text for pretraining.")
 
@@ -18,6 +19,13 @@ DOCUMENTS_HELP = (
     "and says so."
 )
 TEXT_HELP = "Column (parquet) or key (jsonl) of the texts."
+
+
+def refuse_empty(**options: object) -> None:
+    """Raise UsageError for an option with an empty value, as an unset variable of a shell script gives."""
+    for name, value in options.items():
+        if value == "":
+            raise UsageError(f"--{name.replace('_', '-')} is empty.", "Give a value, or leave it out.")
 
 
 @app.command()
@@ -31,11 +39,11 @@ def build(
         ),
     ],
     tokenizer: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="A folder, a hub id, or train:N. Default: train:8192 for docstrings, else bert-base-uncased."
         ),
-    ] = "",
+    ] = None,
     documents: Annotated[str, typer.Option(help=DOCUMENTS_HELP)] = "auto",
     text: Annotated[str, typer.Option(help=TEXT_HELP)] = "text",
     limit_tokens: Annotated[int, typer.Option(help="Stop after so many training tokens; 0 takes all.", min=0)] = 0,
@@ -45,11 +53,12 @@ def build(
     from geomprobe.cli.siblings import sibling
 
     build_corpus = sibling("pretrain.corpus").build_corpus
+    refuse_empty(tokenizer=tokenizer, documents=documents, text=text)
     output = Output(json)
     with output.progress("corpus") as bar:
         corpus = build_corpus(
             source,
-            tokenizer,
+            tokenizer or "",
             documents=documents,
             text=text,
             limit_tokens=limit_tokens,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geomprobe.cli.corpus import DOCUMENTS_HELP, TEXT_HELP
+from geomprobe.cli.corpus import DOCUMENTS_HELP, TEXT_HELP, refuse_empty
 from geomprobe.cli.output import Output, Progress
 
 
@@ -42,7 +42,7 @@ def pretrain(
     By masked language modelling (mlm), joint-embedding prediction (jepa), or both (hybrid).
     """
     from geomprobe.cli.siblings import sibling
-    from geomprobe.common import read_json
+    from geomprobe.common import UsageError, read_json
 
     load_config = sibling("pretrain.config").load_config
     train = sibling("pretrain.trainer").train
@@ -63,7 +63,12 @@ def pretrain(
         "seed": seed,
         "device": device,
     }
+    refuse_empty(**{"by" if name == "match_by" else name: value for name, value in flags.items()})
+    if budget and match:
+        raise UsageError("--budget and --match both say how long to train.", "Leave one out.")
     config = load_config(preset, flags, set_ or [])
+    if by and not config.match:
+        raise UsageError("--by says what to match, but no run to match is given.", "Give --match RUN, or leave it out.")
     with output.progress(f"pretrain {config.objective}") as bar:
         folder = train(config, resume=resume, progress=_Reporter(output, bar), on_monitor=_geometry)
     run = read_json(folder / "run.json")

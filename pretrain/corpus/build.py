@@ -65,21 +65,29 @@ def build_corpus(
     UsageError
         A finished corpus was made with other settings, or ``documents`` does not apply to the source.
     """
-    if (Path(source) / "corpus.json").is_file():
+    if os.path.isfile(os.path.join(source, "corpus.json")):  # False for a name that is too long
         corpus = open_corpus(Path(source))
         _refuse_other_settings(source, corpus, tokenizer=tokenizer, documents=documents, text=text)
+        if tell and limit_tokens and limit_tokens != corpus.info.get("asked", {}).get("limit_tokens"):
+            tell(
+                f"all {corpus.info['tokens']['train']:,} training tokens are used: {source} was built before, and a "
+                "limit of tokens applies when a corpus is built"
+            )
         return corpus
     tokenizer = tokenizer or DEFAULT_TOKENIZERS.get(source, "bert-base-uncased")
+    identity = tokenizer_identity(tokenizer)  # first: opening a source can take long
     where = open_source(source, documents, text, progress)
     tell = tell or (lambda note: None)
     for note in where.notes:  # before the work, which can be long
         tell(note)
-    identity = tokenizer_identity(tokenizer)
     key = hash_bytes(str(VERSION), where.name, where.identity, identity, str(limit_tokens))[:16]
     folder = (cache or cache_dir() / "corpora") / f"{slug(source)}-{key}"
     with _lock(folder):
         if not (folder / "corpus.json").is_file():
-            settings = {"tokenizer": tokenizer, "asked": {"documents": documents, "text": text}}
+            settings = {
+                "tokenizer": tokenizer,
+                "asked": {"documents": documents, "text": text, "limit_tokens": limit_tokens},
+            }
             _build(where, settings, folder, limit_tokens, progress)
     corpus = open_corpus(folder)
     for note in corpus.info["notes"]:

@@ -26,6 +26,13 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+OTHER_KINDS = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"%PDF": "PDF",
+    b"PAR1": "parquet",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 LFS_POINTER = "version https://git-lfs.github.com/spec/"
 
 
@@ -93,7 +100,7 @@ def choose_unit(files: Sequence[Path]) -> tuple[str, str]:
     least = 10 if paragraphs < 20 else 50 if len(files) < 20 else 1000
     unit = "lines" if lines >= least * paragraphs or paragraphs == 1 < lines else "paragraphs"
     part = " at the start" if left <= 0 else ""
-    return unit, f"{lines:,} lines in {paragraphs:,} paragraph{'s' * (paragraphs != 1)}{part}"
+    return unit, f"{lines:,} line{'s' * (lines != 1)} in {paragraphs:,} paragraph{'s' * (paragraphs != 1)}{part}"
 
 
 def _bytes(path: Path) -> BinaryIO:
@@ -103,9 +110,15 @@ def _bytes(path: Path) -> BinaryIO:
 
 
 def _open(path: Path) -> IO[str]:
-    """Open a text file as UTF-8, or in the encoding that its byte-order mark names."""
+    """Open a text file as UTF-8, or in the encoding that its byte-order mark names; refuse other kinds of files."""
     with _bytes(path) as raw:
         start = raw.read(4)
+    for mark, kind in OTHER_KINDS.items():
+        if start.startswith(mark):
+            within = "unpacks to a" if path.name.lower().endswith(".gz") else "is a"
+            raise InputError(
+                f"{path} {within} {kind} file, not text.", "Unpack or convert it, or give it its own ending."
+            )
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
     return io.TextIOWrapper(_bytes(path), encoding=encoding)
 
@@ -133,7 +146,10 @@ def _lines(path: Path, handle: IO[str], most: int = 0) -> Iterator[str]:
 
 def _undecodable(path: Path, error: UnicodeDecodeError) -> InputError:
     """Return the refusal of a file in another encoding, with the line and byte where it shows."""
-    hint = f"Convert it first, for example: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new.txt"
+    convert = "iconv -f WINDOWS-1252 -t UTF-8"
+    packed = path.name.lower().endswith(".gz")
+    command = f"gunzip -c {path.name} | {convert} > new.txt" if packed else f"{convert} {path.name} > new.txt"
+    hint = f"Convert it first, for example: {command}"
     if error.encoding.replace("_", "-") not in ("utf-8", "utf-8-sig"):
         return InputError(f"{path} starts with the mark of {error.encoding.upper()}, but is damaged: {error.reason}.")
     before = 0
@@ -175,7 +191,10 @@ def _read_jsonl(path: Path, column: str) -> Iterator[str | None]:
             except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict):
-                raise InputError(f"{path}:{number} is no JSON object with a {column!r}.")
+                raise InputError(
+                    f"{path}:{number} is no JSON object with a {column!r}.",
+                    f"JSON Lines has an object a line. Convert an array by: jq -c '.[]' {path.name} > new.jsonl",
+                )
             if column not in record:
                 raise missing_column(f"{path}:{number}", column, list(record))
             yield checked_text(record[column], f"{path}:{number}", column)
@@ -190,6 +209,8 @@ def _read_parquet(path: Path, column: str) -> Iterator[str | None]:
         schema = table.schema_arrow
         if column not in schema.names:
             raise missing_column(str(path), column, schema.names)
+        if schema.names.count(column) > 1:
+            raise InputError(f"{path} has {schema.names.count(column)} columns {column!r}.", "Rename all but one.")
         kind = schema.field(column).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
@@ -221,7 +242,8 @@ def missing_column(where: str, column: str, names: Sequence[str]) -> InputError:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(str, names[:12])) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    short = (name if len(name) <= 40 else f"{name[:40]}…" for name in names[:12])
+    return ", ".join(short) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def check_unit(documents: str) -> None:

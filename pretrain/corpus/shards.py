@@ -23,6 +23,14 @@ from pretrain.corpus.tokenizer import SPECIALS, vocabulary
 
 VERSION = 3
 SPLITS = ("train", "heldout")
+INFO: dict[str, type] = {  # what corpus.json must hold
+    **dict.fromkeys(("source", "tokenizer", "fingerprint"), str),
+    **dict.fromkeys(("special", "documents", "tokens"), dict),
+    "chunks": list,
+    "vocab_size": int,
+    "duplicates": int,
+    "unigram_entropy": float,
+}
 CHUNK_TOKENS = 1 << 23
 
 
@@ -92,6 +100,18 @@ def open_corpus(path: str | Path) -> Corpus:
     if not (path / "corpus.json").is_file():
         raise InputError(f"{path} holds no finished corpus.", "Build one with: geomprobe corpus build SOURCE")
     info = read_json(path / "corpus.json")
+    try:
+        return _open(path, info)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path / 'corpus.json'} is damaged: {type(error).__name__} {error}.", f"Remove {path} and build it again."
+        ) from None
+
+
+def _open(path: Path, info: dict[str, Any]) -> Corpus:
+    for key, expected in INFO.items():
+        if not isinstance(info[key], expected):
+            raise TypeError(f"{key} is no {expected.__name__}")
     streams: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     documents: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     for chunk in info["chunks"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,12 +61,14 @@ def open_source(name: str, documents: str = "auto", text: str = "text", progress
     InputError
         No such file or folder, or nothing readable in it.
     UsageError
-        ``documents`` is unknown, or the source has no plain-text file.
+        ``documents`` is unknown, the source has no plain-text file, or a name is empty.
     """
     check_unit(documents)
-    path = Path(name)
-    if path.exists():
-        return _open_local(path, documents, text)
+    for what, value in (("source", name), ("column of texts", text)):
+        if not value:
+            raise UsageError(f"The name of the {what} is empty.")
+    if os.path.exists(name):  # False for a name that is too long
+        return _open_local(Path(name), documents, text)
     if documents != "auto":
         raise UsageError(f"--documents is for .txt files; {name} is none.", "Leave it out.")
     if name == "docstrings":
@@ -76,7 +79,7 @@ def open_source(name: str, documents: str = "auto", text: str = "text", progress
         name = name.replace(name.partition("@")[0], hub)
     elif name.count("/") != 1 or name.startswith((".", "/", "~")) or name.lower().endswith(ENDINGS):
         raise InputError(
-            f"No file or folder {name}, and no known source of that name.",
+            f"No file or folder {name[:200]}, and no known source of that name.",
             "Known: docstrings, wikipedia, PATH, owner/dataset",
         )
     return Source(name, f"{name} {text}", functools.partial(read_hub, name, column=text))
@@ -92,7 +95,8 @@ def _open_local(path: Path, documents: str, text: str) -> Source:
         if documents == "auto":
             documents, found = choose_unit(plain)
             other = " or ".join(f"--documents {name}" for name in UNITS if name != documents)
-            notes.append(f"a document is {UNITS[documents]} ({found}); otherwise give {other}")
+            if not found.startswith("0 lines"):  # refused for that later
+                notes.append(f"a document is {UNITS[documents]} ({found}); otherwise give {other}")
         unit = UNITS[documents] if len(plain) == len(files.train) else f"a record or {UNITS[documents]}"
     elif documents != "auto":
         raise UsageError(f"--documents is for .txt files; {path} has none.", "Leave it out.")

@@ -12,11 +12,15 @@ from geomprobe.common import InputError
 from pretrain.corpus.files import ENDINGS, ending
 
 # As data sets on the hub are laid out: data/train-00000-of-00002.parquet, train/0000.parquet, test.jsonl.
-NAMES = {"test": {"test"}, "validation": {"validation", "valid", "val", "dev"}, "train": {"train"}}
+NAMES = {
+    "test": {"test", "testset", "devtest"},
+    "validation": {"validation", "valid", "val", "dev", "valset", "devset", "heldout", "holdout"},
+    "train": {"train", "trainset"},
+}
 # Also names of subjects (docs/testing/), so they count only where there is something to train on and something not to.
 ALSO = {
     "test": NAMES["test"] | {"testing", "eval", "evaluation"},
-    "validation": NAMES["validation"] | {"development", "heldout"},
+    "validation": NAMES["validation"] | {"development"},
     "train": NAMES["train"] | {"training"},
 }
 SHARD = re.compile(r"\d+|of|[0-9a-f]{12,}")  # what a shard's name holds apart from its split
@@ -51,6 +55,8 @@ def list_files(path: Path) -> Files:
         if not ending(path):
             raise InputError(f"{path} is not a text source.", f"Known endings: {', '.join(ENDINGS)}")
         return Files([path])
+    if not path.is_dir():
+        raise InputError(f"{path} is neither a file nor a folder.", "Write the text to a file first.")
     files, left_out = _walk(path)
     splits = _group(files, path, ALSO)
     if not (splits["train"] and (splits["test"] or splits["validation"])):
@@ -84,37 +90,38 @@ def _group(files: list[Path], root: Path, names: dict[str, set[str]]) -> dict[st
 
 
 def _families(paths: list[Path], names: dict[str, set[str]]) -> dict[Path, str]:
-    """Return the splits of files whose names differ in the word for it only, as ptb.train.txt and ptb.test.txt."""
+    """Return the splits of files where names differ in the word for it only.
+
+    The names are of files (ptb.train.txt and ptb.test.txt) or of folders above them (train_data and test_data).
+    """
     found: dict[tuple, dict[str, list[Path]]] = defaultdict(dict)
     for path in paths:
-        words = _words(path)
-        for place, word in enumerate(words):
-            for split in (split for split, known in names.items() if word in known):
-                rest = (path.parent, *words[:place], "", *words[place + 1 :])
-                found[rest].setdefault(split, []).append(path)
+        for depth, name in enumerate(path.parts):
+            words = _words(name)
+            for place, word in enumerate(words):
+                for split in (split for split, known in names.items() if word in known):
+                    rest = (path.parts[:depth], *words[:place], "", *words[place + 1 :])
+                    found[rest].setdefault(split, []).append(path)
     families = [family for family in found.values() if "train" in family and len(family) > 1]
-    return {path: split for family in families for split, members in family.items() for path in members}
+    # where names contradict each other, test wins over validation, and validation over train
+    return {path: split for split in reversed(names) for family in families for path in family.get(split, ())}
 
 
-def _words(path: Path) -> list[str]:
-    """Return the words of a file name without its ending and the numbers of a shard."""
-    name = path.name.lower()
-    return [
-        word.rstrip("0123456789")
-        for word in re.split(r"[-._ ]+", name.removesuffix(ending(path)))
-        if not SHARD.fullmatch(word)
-    ]
+def _words(name: str) -> list[str]:
+    """Return the words of the name of a file or folder, without its ending and the numbers of a shard."""
+    words = re.split(r"[-._ =]+", name.lower().removesuffix(ending(Path(name))))
+    return [word.rstrip("0123456789") for word in words if word and not SHARD.fullmatch(word)]
 
 
 def split_of(path: Path, names: dict[str, set[str]] = NAMES) -> str:
     """Return "train", "validation" or "test" where a path's folders or file name say so, else an empty string.
 
-    A folder says so by its whole name (``test/``, ``train2017/``; not ``training-notes/``), a file by what is left
-    without the numbers of its shard (``train-00000-of-00002``). Test wins over validation, and validation over train.
+    A folder or file says so by its whole name without numbers (``test/``, ``train2017/``, ``held-out/``,
+    ``train-00000-of-00002``; not ``training-notes/``). Test wins over validation, and validation over train.
     A file whose name starts with a word for validation or test (``dev-matched``, ``test.en``) is in that split, too.
     """
-    words = _words(path)
-    said = {*(folder.lower().rstrip("0123456789") for folder in path.parts[:-1]), *(words if len(words) == 1 else ())}
+    said = {"".join(_words(name)) for name in path.parts}
+    words = _words(path.name)
     for split, known in names.items():
         if said & known:
             return split
@@ -156,7 +163,8 @@ def _walk(root: Path) -> tuple[list[Path], Counter[str]]:
             else:
                 files.append(file)
     if other:
-        kinds = ", ".join(f"{kind} {n:,}" for kind, n in other.most_common(5)) + (", …" if len(other) > 5 else "")
+        often = sorted(other.items(), key=lambda item: (-item[1], item[0]))[:5]
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in often) + (", …" if len(other) > 5 else "")
         left_out[f"files with other endings, {kinds}"] = other.total()
     return sorted(files), +left_out
 

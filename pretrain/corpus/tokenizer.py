@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,11 +10,20 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from geomprobe.common import InputError, UsageError, hash_file
+from geomprobe.common import InputError, UsageError, hash_bytes, hash_file
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SPECIALS = ("pad", "cls", "sep", "mask")
-MOST_ENTRIES = 1 << 20  # of a table that is hardly used
+MOST_ENTRIES = 1 << 20  # to train, or of a table that is hardly used
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def train_tokenizer(texts: Callable[[], Iterator[str]], vocab_size: int) -> Tokenizer:
@@ -60,7 +70,9 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     if Path(name).exists():
-        if not any((Path(name) / file).is_file() for file in ("tokenizer.json", "vocab.txt", "tokenizer_config.json")):
+        if Path(name).is_file():
+            raise InputError(f"{name} is a file.", "Give the folder of the tokenizer.")
+        if not any((Path(name) / file).is_file() for file in (*VOCABULARIES, "tokenizer_config.json")):
             raise InputError(f"{name} holds no tokenizer.", "It should hold tokenizer.json.")
         revision = ""
     else:
@@ -105,13 +117,14 @@ def wrap_tokenizer(tokenizer: Tokenizer) -> Any:
 
 
 def tokenizer_identity(name: str) -> str:
-    """Return what identifies a tokenizer: the hash of its file, else its name; raises UsageError for a bad size."""
-    for file in ("tokenizer.json", "vocab.txt"):
-        if (Path(name) / file).is_file():
-            return hash_file(Path(name) / file)
-    if name.startswith("train:") and (not name[6:].isdigit() or int(name[6:]) < 64):
-        raise UsageError(f"{name!r} is no vocabulary size.", "Write for example --tokenizer train:8192 (at least 64)")
-    return name
+    """Return what identifies a tokenizer: the hash of its files, else its name; raises UsageError for a bad size."""
+    if name.startswith("train:"):
+        if not re.fullmatch("[0-9]{2,7}", name[6:]) or not 64 <= int(name[6:]) <= MOST_ENTRIES:
+            hint = f"Write for example --tokenizer train:8192 (64 to {MOST_ENTRIES:,}, without the commas)"
+            raise UsageError(f"{name[:40]!r} is no vocabulary size.", hint)
+        return name
+    files = [Path(name) / file for file in FILES if (Path(name) / file).is_file()]
+    return hash_bytes(*(f"{file.name} {hash_file(file)}" for file in files)) if files else name
 
 
 def vocabulary(ids: dict[str, int]) -> tuple[int, list[int]]:

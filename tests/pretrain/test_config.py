@@ -1,10 +1,13 @@
 """Settings: typed, checked, and every mistake named."""
 
 import pytest
+from typer.testing import CliRunner
 
-from geomprobe.common import UsageError
+from geomprobe.cli.main import app
+from geomprobe.common import InputError, UsageError
 from pretrain.budget import check_budget
 from pretrain.config import as_dict, load_config, make_config, preset_names
+from pretrain.trainer import train
 
 
 @pytest.mark.parametrize("preset", preset_names())
@@ -72,3 +75,54 @@ def test_budgets(text, value):
 def test_no_budgets(text):
     with pytest.raises(UsageError, match="is no budget"):
         check_budget(load_config("demo", {"budget": text}))
+
+
+@pytest.mark.parametrize("text", ["1e30-steps", "1e30-tokens", "1e30-minutes", "1e30-flops", "10000000001-steps"])
+def test_budgets_beyond_any_run(text):
+    with pytest.raises(UsageError, match="is over"):
+        check_budget(load_config("demo", {"budget": text}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budget", "5-steps", "--match", "run"], "--budget and --match both say how long"),
+        (["--by", "steps"], "no run to match is given"),
+        (["--device", "meta"], "'meta' is no device"),
+        (["--budget", "1e30-flops"], "over 1e+28 flops"),
+        (["--tokenizer", "train:1000000000"], "is no vocabulary size"),
+        *(([f"--{name}", ""], f"--{name} is empty") for name in ("out", "corpus", "tokenizer", "match", "by", "text")),
+        *((["--seed", str(seed)], "seed must be at most") for seed in (2**62 + 1, 2**64, 10**30)),
+    ],
+)
+def test_options_are_refused_before_any_work(tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["pretrain", "--preset", "demo", "--corpus", "docstrings", *options])
+    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "override", ["lr=Infinity", "lr=1e400", "layers=1000000000", "hidden=1e12", "batch_rows=1e12", "limit_tokens=1e30"]
+)
+def test_numbers_beyond_any_machine(override):
+    with pytest.raises(UsageError, match=r"must be (at most|float)"):
+        load_config("demo", {}, [override])
+
+
+def test_the_largest_seed_trains(tiny):
+    assert train(tiny(seed=2**62, budget="1-steps")).is_dir()
+
+
+@pytest.mark.parametrize("changes", [{"device": "meta"}, {"device": "cuda:99"}])
+def test_a_device_is_refused_before_the_corpus_is_opened(tiny, changes, tmp_path):
+    with pytest.raises(UsageError, match="is no device"):
+        train(tiny(corpus=str(tmp_path / "nosuch"), **changes))
+
+
+@pytest.mark.parametrize("run", ["[]", "{}", '{"flops_per_step": 1}', '{"flops_per_step": 1, "flops": NaN}'])
+def test_a_run_to_match_without_its_numbers(tiny, tmp_path, run):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text(run)
+    with pytest.raises(InputError, match="holds no run"):
+        train(tiny(match=str(tmp_path / "other")))

@@ -385,3 +385,120 @@ def test_the_command_says_how_the_text_was_read(tmp_path, write, monkeypatch):
     assert (done.exit_code, "'lines'" in done.stderr) == (2, True)
     done = CliRunner().invoke(app, ["corpus", "build", str(folder / "test" / "b.txt")])
     assert done.exit_code == 3
+
+
+# --- names, options and damage ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "held_out"),
+    [
+        (["train-clean-100/a.txt", "dev-clean/a.txt", "test-clean/a.txt"], 10, 20),
+        (["news-bydate-train/x/1.txt", "news-bydate-test/x/1.txt"], 10, None),
+        (["training_set/a.txt", "test_set/a.txt"], 10, None),
+        (["x/train_data/a.txt", "x/dev_data/b.txt"], 10, 20),
+        (["split=train/0.txt", "split=test/0.txt"], 10, None),
+        (["trainset.txt", "testset.txt"], 10, None),
+        (["train/a.txt", "held-out/a.txt"], 10, 20),
+        (["train-1/a.txt", "train-2/a.txt", "test-1/a.txt"], 30, None),
+        (["train_data/a.txt", "train_data/test.txt", "test_data/a_train.txt", "test_data/a_test.txt"], 10, None),
+        # not splits: nothing to train on next to it
+        (["test_data/a.txt", "b.txt"], 30, None),
+        (["train_data/a.txt", "other_data/a.txt"], 30, None),
+    ],
+)
+def test_splits_by_a_word_of_a_folders_name(write, tmp_path, names, train, held_out):
+    for place, name in enumerate(names):
+        folder = write(name, 10 * (place + 1), seed=place)
+    corpus = built(folder, tmp_path)
+    assert sum(counts(corpus)) == train + (held_out or 0)
+    assert held_out is None or counts(corpus)[1] == held_out
+
+
+def test_test_data_next_to_validation_is_not_trained_on(write, tmp_path):
+    write("dev/a.txt", 10)
+    with pytest.raises(InputError, match="nothing to train on: 1 test file and 1 validation file"):
+        built(write("devtest/a.txt", 20, seed=1), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"), [(gzip.compress(b"text"), "gzip"), (b"%PDF-1.4\n", "PDF"), (b"PAR1\x15", "parquet")]
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_other_kinds_of_files_named_as_text(tmp_path, data, kind, packed):
+    path = tmp_path / ("a.txt.gz" if packed else "a.txt")
+    path.write_bytes(gzip.compress(data) if packed else data)
+    with pytest.raises(InputError, match=f"{'unpacks to' if packed else 'is'} a {kind} file, not text"):
+        built(path, tmp_path)
+
+
+def test_the_hint_for_a_packed_file_in_another_encoding_unpacks_it(tmp_path):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress("schön\n".encode("latin-1")))
+    with pytest.raises(InputError, match="is not UTF-8") as caught:
+        built(tmp_path / "a.txt.gz", tmp_path)
+    assert "gunzip -c a.txt.gz | iconv" in caught.value.hint
+
+
+def test_two_columns_of_one_name(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["text", "text"]), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="has 2 columns 'text'"):
+        built(tmp_path / "a.parquet", tmp_path)
+
+
+def test_messages_stay_short(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"k" * 9000 + str(i): 1 for i in range(50)}))
+    with pytest.raises(InputError, match="38 more") as caught:
+        built(tmp_path / "a.jsonl", tmp_path)
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(InputError) as caught:
+        built("x" * 5000 + ".txt", tmp_path)
+    assert len(str(caught.value)) < 300
+
+
+def test_empty_names_pipes_and_empty_files(tmp_path):
+    import os
+
+    with pytest.raises(UsageError, match="source is empty"):
+        built("", tmp_path)
+    with pytest.raises(UsageError, match="column of texts is empty"):
+        built(tmp_path, tmp_path, text="")
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        built(tmp_path / "a.txt", tmp_path)
+    (tmp_path / "blank.txt").write_text("\n \n")
+    said = []
+    with pytest.raises(InputError, match="holds no text"):
+        built(tmp_path / "blank.txt", tmp_path, tell=said.append)
+    assert not said
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "5", "{}", '{"chunks": 3}', '"x"'])
+def test_a_damaged_description_of_a_corpus(tmp_path, content):
+    (tmp_path / "corpus.json").write_text(content)
+    with pytest.raises(InputError, match=r"corpus\.json is damaged"):
+        built(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["chunks", "tokens", "special", "vocab_size", "fingerprint"])
+@pytest.mark.parametrize("value", [None, [1], {"a": "b"}, "x"])
+def test_a_damaged_entry_of_a_corpus(tmp_path, write, key, value):
+    corpus = built(write("a.txt", 30), tmp_path)
+    good = corpus.info[key]
+    if type(value) is type(good):
+        value = 7
+    (corpus.path / "corpus.json").write_text(json.dumps(corpus.info | {key: value}))
+    with pytest.raises(InputError, match=r"corpus\.json is damaged"):
+        built(corpus.path, tmp_path)
+
+
+def test_a_limit_of_tokens_for_a_built_corpus_is_said_not_to_apply(tmp_path, write):
+    corpus = built(write("a.txt", 30), tmp_path)
+    said = []
+    build_corpus(str(corpus.path), limit_tokens=5, tell=said.append)
+    assert len(said) == 1
+    assert "a limit of tokens applies when a corpus is built" in said[0]
+    build_corpus(str(corpus.path), tell=said.append)
+    assert len(said) == 1

@@ -1,13 +1,14 @@
 """Tokenizers as people have them: ids with gaps, beyond two bytes, and special tokens that are missing or shared."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, UsageError
 from pretrain import masking
 from pretrain.corpus import build_corpus, load_tokenizer, wrap_tokenizer
 from pretrain.corpus.tokenizer import vocabulary
@@ -127,3 +128,32 @@ def test_unused_ids_are_never_inserted():
     masked, _ = masking.mask_tokens(ids, count=20, special=special, vocab_size=60, seed=0, step=0, unused=unused)
     inserted = set(np.unique(masked)) - {59}
     assert inserted == set(range(60)) - {0, 59} - set(unused)
+
+
+@pytest.mark.parametrize(
+    "size", ["", "0", "63", "1048577", "1000000000", "9" * 5000, "8k", "1e5", "-100", " 100", "²", "１００"]
+)
+def test_vocabularies_that_cannot_be_trained(tmp_path, size):
+    """Refused before the source is opened."""
+    with pytest.raises(UsageError, match="is no vocabulary size") as caught:
+        build_corpus(str(tmp_path / "nosuch.txt"), f"train:{size}")
+    assert len(str(caught.value)) < 200
+
+
+def test_every_file_of_a_tokenizer_counts(saved, texts, sentences, tmp_path):
+    """A mask token that moves in tokenizer_config.json makes another corpus."""
+    folder = Path(saved(with_gaps(sentences)))
+    first = build_corpus(str(texts), str(folder), cache=tmp_path / "cache")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["mask_token"] = "cat"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    second = build_corpus(str(texts), str(folder), cache=tmp_path / "cache")
+    assert second.path != first.path
+    assert second.special["mask"] != first.special["mask"]
+
+
+def test_the_file_of_a_tokenizer_is_not_its_folder(saved, texts, sentences, tmp_path):
+    folder = Path(saved(with_gaps(sentences)))
+    with pytest.raises(InputError, match="is a file") as caught:
+        build_corpus(str(texts), str(folder / "tokenizer.json"), cache=tmp_path / "cache")
+    assert "folder" in caught.value.hint
