@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
+from geomprobe.cli.corpus import refuse_empty
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, GridOptions, Json
 from geomprobe.cli.output import Output
@@ -68,8 +69,10 @@ def replicate(
     Finished trainings and cells are kept: the same command continues an interrupted one.
     """
     output = Output(as_json)
+    refuse_empty(corpus=corpus, tokenizer=tokenizer)
     plan = read_recipe(recipe)
     settings = plan.settings | {k: v for k, v in (("corpus", corpus), ("tokenizer", tokenizer)) if v}
+    check_settings(plan, settings)
     train_arms(output, plan, settings, out, jobs)
     training = training_records(plan, out)
     write_text(out / "training.csv", training_table(training))
@@ -113,7 +116,7 @@ def read_recipe(path: Path) -> Recipe:
             f"{path}: unknown {', '.join(sorted(unknown))}.", "Known: seeds, settings, arms, compare, audit"
         )
     seeds, arms = document.get("seeds", [0, 1, 2]), document.get("arms", {})
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UsageError(f"{path}: seeds is a list of whole numbers.")
     for name in ("settings", "arms", "compare", "audit"):
         if not isinstance(document.get(name, {}), dict):
@@ -207,11 +210,30 @@ def train_arms(output: Output, plan: Recipe, settings: dict[str, Any], out: Path
             raise
 
 
+def check_settings(plan: Recipe, settings: dict[str, Any]) -> None:
+    """Raise UsageError where an arm has settings that `geomprobe pretrain` refuses, before anything is trained."""
+    load_config, check_budget = sibling("pretrain.config").load_config, sibling("pretrain.budget").check_budget
+    for name, arm in plan.arms.items():
+        flags = pretrain_settings(settings | arm)
+        try:
+            check_budget(load_config(preset_of(settings | arm), flags | {"seed": max(plan.seeds)}))
+        except UsageError as error:
+            raise UsageError(f"arm {name}: {error.message}", error.hint) from None
+
+
+def pretrain_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that `geomprobe pretrain` has, too, without the preset."""
+    return {k: v for k, v in settings.items() if k not in ("match_arm", "jepa_weight_of", "preset")}
+
+
+def preset_of(settings: dict[str, Any]) -> str:
+    """Return the preset that settings name."""
+    return str(settings.get("preset", "small"))
+
+
 def prepare_corpus(output: Output, settings: dict[str, Any]) -> None:
     """Build the corpus that all trainings read."""
-    config = sibling("pretrain.config").load_config(
-        settings.get("preset", "small"), {k: v for k, v in settings.items() if k != "preset"}
-    )
+    config = sibling("pretrain.config").load_config(preset_of(settings), pretrain_settings(settings))
     with output.progress("preparing the corpus") as bar:
         sibling("pretrain.corpus").build_corpus(
             config.corpus,
@@ -226,13 +248,13 @@ def prepare_corpus(output: Output, settings: dict[str, Any]) -> None:
 
 def training_command(arm: dict[str, Any], settings: dict[str, Any], out: Path, name: str, seed: int) -> list[str]:
     """Return the command line of a training; it resumes where a state is at hand."""
-    chosen = {k: v for k, v in (settings | arm).items() if k not in ("match_arm", "jepa_weight_of", "preset")}
+    chosen = pretrain_settings(settings | arm)
     if "match_arm" in arm:
         chosen["match"] = str(run_folder(out, arm["match_arm"], seed))
     if "jepa_weight_of" in arm:
         chosen["jepa_weight"] = read_json(run_folder(out, arm["jepa_weight_of"], seed) / "run.json")["final"]["lambda"]
     folder = run_folder(out, name, seed)
-    command = [sys.executable, "-c", DRIVER, "pretrain", "--preset", str((settings | arm).get("preset", "small"))]
+    command = [sys.executable, "-c", DRIVER, "pretrain", "--preset", preset_of(settings | arm)]
     command += ["--seed", str(seed), "--out", str(folder)]
     for key, value in chosen.items():
         command += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]

@@ -31,6 +31,7 @@ INFO: dict[str, type] = {  # what corpus.json must hold
     "duplicates": int,
     "unigram_entropy": float,
 }
+LATER: dict[str, type] = {"notes": list, "asked": dict}  # corpora of the first versions have none
 CHUNK_TOKENS = 1 << 23
 
 
@@ -103,13 +104,12 @@ def open_corpus(path: str | Path) -> Corpus:
     try:
         return _open(path, info)
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path / 'corpus.json'} is damaged: {type(error).__name__} {error}.", f"Remove {path} and build it again."
-        ) from None
+        what = f"{path / 'corpus.json'} is damaged ({type(error).__name__}: {error})."
+        raise InputError(what, f"Remove {path} and build it again.") from None
 
 
 def _open(path: Path, info: dict[str, Any]) -> Corpus:
-    for key, expected in INFO.items():
+    for key, expected in (INFO | {key: kind for key, kind in LATER.items() if key in info}).items():
         if not isinstance(info[key], expected):
             raise TypeError(f"{key} is no {expected.__name__}")
     streams: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
@@ -129,6 +129,12 @@ def _open(path: Path, info: dict[str, Any]) -> Corpus:
                     f"{path} is damaged: chunk {chunk['number']} has the wrong length.",
                     f"Remove {path} and build it again.",
                 )
+    for found, key in ((streams, "tokens"), (documents, "documents")):
+        for split in SPLITS:
+            if sum(map(len, found[split])) != info[key][split]:
+                raise TypeError(f"the number of {key} in {split} is not that of its chunks")
+    if not all(isinstance(info["special"][kind], int) for kind in SPECIALS):
+        raise TypeError("an id of a special token is no number")
     return Corpus(path, streams, documents, info)
 
 

@@ -88,7 +88,10 @@ def load_tokenizer(name: str) -> Any:
             name, revision=revision or "main", trust_remote_code=False, use_fast=True
         )
     except Exception as error:  # the library raises many kinds here
-        raise InputError(f"Cannot open the tokenizer {name}: {str(error).splitlines()[0][:200]}") from None
+        raise InputError(
+            f"Cannot open the tokenizer {name}: {' '.join(str(error).split())[:200]}",
+            "A folder needs tokenizer.json and tokenizer_config.json, as save_pretrained of transformers writes them.",
+        ) from None
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(f"The tokenizer {name} has no fast form (tokenizer.json).")
     missing = [kind for kind in ("cls", "sep", "mask") if getattr(tokenizer, f"{kind}_token_id") is None]
@@ -97,7 +100,7 @@ def load_tokenizer(name: str) -> Any:
             f"The tokenizer {name} has no {', '.join(missing)} token.",
             "Use one made for masked language models, or train:8192",
         )
-    others = {tokenizer.unk_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id}
+    others = {getattr(tokenizer, f"{kind}_token_id") for kind in ("unk", "cls", "sep", "pad")}
     if tokenizer.mask_token_id in others:
         raise InputError(
             f"The mask token of the tokenizer {name}, {tokenizer.mask_token!r}, has the id of another special token.",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from geomprobe.cli.replicate import read_recipe, training_command
-from geomprobe.common import GeomprobeError
+from geomprobe.cli.replicate import check_settings, read_recipe, training_command
+from geomprobe.common import GeomprobeError, UsageError
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = """
@@ -104,6 +104,7 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path):
         ("seeds = [", "not TOML"),
         ("arm = 1", "unknown arm"),
         ("seeds = [-1]\n[arms.a]", "whole numbers"),
+        ("seeds = [true]\n[arms.a]", "whole numbers"),
         ("seeds = 3\n[arms.a]", "whole numbers"),
         ("seeds = [0]", "no arms"),
         ('[arms."../a"]', "names a folder"),
@@ -131,3 +132,20 @@ def test_the_documented_recipe_can_be_read(tmp_path):
     assert command[command.index("--preset") + 1] == "demo"
     assert "rows=padded" in command
     assert "--resume" not in command
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[arms.a]\n[arms.b]\nobjektive = "mlm"', "arm b: Unknown setting 'objektive'"),
+        ("seeds = [0, 18446744073709551616]\n[arms.a]", "arm a: seed must be at most"),
+        ('[settings]\nbudget = "1e30-steps"\n[arms.a]', "arm a: The budget 1e30-steps is over"),
+        ("[settings]\npreset = 5\n[arms.a]", "arm a: Unknown preset '5'"),
+        ("[arms.a]\nlr = [1]", "arm a: lr must be float"),
+    ],
+)
+def test_settings_of_every_arm_are_refused_before_any_training(tmp_path, text, message):
+    (tmp_path / "recipe.toml").write_text(text)
+    plan = read_recipe(tmp_path / "recipe.toml")
+    with pytest.raises(UsageError, match=message):
+        check_settings(plan, plan.settings)

@@ -106,6 +106,7 @@ def test_tokens_added_after_the_vocabulary(saved, texts, sentences, tmp_path):
         ({"cls_token": "[CLS]", "sep_token": "[SEP]"}, "has no mask token"),
         ({"eos_token": "[SEP]"}, "has no cls, sep, mask token"),
         ({"cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[UNK]"}, "id of another"),
+        ({"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[PAD]"}, "id of another"),
     ],
 )
 def test_tokenizers_without_what_pretraining_needs(saved, texts, sentences, tmp_path, names, message):
