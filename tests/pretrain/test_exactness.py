@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from geomprobe.common import InputError
-from pretrain import budget
+from geomprobe.common import InputError, UsageError
+from pretrain import budget, trainer
 from pretrain.config import as_dict, load_config
 from pretrain.trainer import train
 
@@ -196,7 +196,12 @@ def test_matched_runs(tiny, tmp_path, by):
         assert b["match"]["flops"] is False
 
 
-def test_a_budget_in_minutes_becomes_steps(tiny):
-    out = train(tiny(objective="mlm", budget="0.01-minutes"))
-    run = budget.read_run(out)
-    assert run["final"]["step"] == run["steps"] >= 1
+def test_a_budget_in_minutes_becomes_steps(tiny, corpus, monkeypatch):
+    """Whatever the speed: a step of 0.7 s, as on a busy machine, does not fit into 0.6 s."""
+    config = tiny(objective="mlm", budget="0.01-minutes")
+    assert trainer.time_step(config, corpus, torch.device("cpu")) > 0
+    with pytest.raises(UsageError, match="less than one step"):
+        budget.plan_steps(config, corpus.vocab_size, lambda: 0.7)
+    monkeypatch.setattr(trainer, "time_step", lambda *_: 0.11)
+    run = budget.read_run(train(config))
+    assert run["final"]["step"] == run["steps"] == 6
