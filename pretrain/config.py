@@ -184,6 +184,7 @@ def _check(config: PretrainConfig) -> None:
         "objective": OBJECTIVES,
         "documents": ("auto", "lines", "paragraphs", "files"),
         "balance": BALANCES,
+        "device": ("auto", "cpu", "cuda", "mps"),
         "precision": ("auto", "bf16", "fp32"),
         "compile": ("auto", "yes", "no"),
         "schedule": ("linear", "cosine"),

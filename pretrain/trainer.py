@@ -309,8 +309,6 @@ def settle(config: PretrainConfig, ranks: Ranks) -> PretrainConfig:
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if device not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"{device!r} is no device.", "Known: auto, cpu, cuda, mps")
     if (device == "cuda" and not torch.cuda.is_available()) or (
         device == "mps" and not torch.backends.mps.is_available()
     ):

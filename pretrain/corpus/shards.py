@@ -133,8 +133,8 @@ def _open(path: Path, info: dict[str, Any]) -> Corpus:
         for split in SPLITS:
             if sum(map(len, found[split])) != info[key][split]:
                 raise TypeError(f"the number of {key} in {split} is not that of its chunks")
-    if not all(isinstance(info["special"][kind], int) for kind in SPECIALS):
-        raise TypeError("an id of a special token is no number")
+    if not all(0 <= info["special"][kind] < info["vocab_size"] < 1 << 31 for kind in SPECIALS):
+        raise TypeError("an id of a special token is not below the number of entries")
     return Corpus(path, streams, documents, info)
 
 

@@ -483,7 +483,7 @@ def test_a_damaged_description_of_a_corpus(tmp_path, content):
 
 
 @pytest.mark.parametrize("key", ["chunks", "tokens", "documents", "special", "vocab_size", "notes", "asked"])
-@pytest.mark.parametrize("value", [None, [1], [], {"a": "b"}, "x"])
+@pytest.mark.parametrize("value", [None, [1], [], {"a": "b"}, "x", -1, 10**30])
 def test_a_damaged_entry_of_a_corpus(tmp_path, write, key, value):
     corpus = built(write("a.txt", 30), tmp_path)
     good = corpus.info[key]
