@@ -1035,6 +1035,7 @@ def task_entry(texts: TaskTexts, truncated: dict[str, int]) -> dict[str, Any]:
     return {
         "name": task.name,
         "source": task.source,
+        "revision": task.revision,
         "fingerprint": task.fingerprint,
         "rows": len(task.validation),
         "train_rows": 0 if task.train is None else len(task.train),

@@ -123,7 +123,8 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """Return the run.json of a checkpoint folder."""
     path = Path(folder) / "run.json"
     run = read_json(path) if path.is_file() else {}
-    numbers = [run.get(name) for name in MATCHES] if isinstance(run, dict) and "flops_per_step" in run else [None]
+    ours = isinstance(run, dict) and "flops_per_step" in run and isinstance(run.get("corpus"), dict)
+    numbers = [run.get(name) for name in MATCHES] if ours else [None]
     # the folders of other commands have a run.json of their own
     if not all(isinstance(number, int | float) and 0 < number < math.inf for number in numbers):
         raise InputError(

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from geomprobe.common import InputError, atomic_path, hash_file, read_json, write_json
+from geomprobe.common import InputError, atomic_path, hash_file, read_json, write_json, write_text
 from pretrain.corpus import Corpus
 from pretrain.objectives import Objective
 
@@ -25,6 +27,7 @@ MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
     {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
 ]
+IGNORED = "# not part of what is shared; `hf upload` and git leave these out\ntrainer/\n.*.tmp/\n"
 
 
 # --- export ----------------------------------------------------------------------------------------------------------
@@ -33,8 +36,12 @@ MODULES = [
 def export(out: Path, objective: Objective, corpus: Corpus) -> None:
     """Write the encoder to ``out`` and the target encoder to ``out/ema``, each a plain Hugging Face folder.
 
-    A `jepa` run has no trained head, so its encoder is written without one.
+    A `jepa` run has no trained head, so its encoder is written without one. A `.gitignore` keeps the training states
+    out of an upload; one that is there stays as it is.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / ".gitignore").exists():
+        write_text(out / ".gitignore", IGNORED)
     model = objective.model.model if objective.kind == "jepa" else objective.model
     _export_model(out, model, corpus)
     if objective.target is not None:
@@ -52,6 +59,7 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
             if (corpus.path / name).is_file():
                 shutil.copyfile(corpus.path / name, temporary / name)
         write_json(temporary / "modules.json", MODULES)
+        write_json(temporary / "config_sentence_transformers.json", _sentence_transformers_config())
         limits = {"max_seq_length": model.config.max_position_embeddings, "do_lower_case": False}
         write_json(temporary / "sentence_bert_config.json", limits)
         pooling = {"word_embedding_dimension": model.config.hidden_size, "pooling_mode_mean_tokens": True}
@@ -59,10 +67,27 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
             temporary / "1_Pooling" / "config.json",
             {**pooling, "pooling_mode_cls_token": False, "pooling_mode_max_tokens": False},
         )
+        _as_newly_created(temporary / "model.safetensors", temporary / "modules.json")
         (out / "1_Pooling").mkdir(exist_ok=True)
         files = sorted(file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
         for file in sorted(files, key=lambda file: file.suffix == ".safetensors"):
             os.replace(temporary / file, out / file)
+
+
+def _sentence_transformers_config() -> dict[str, Any]:
+    """Return what sentence-transformers keeps of a model as a whole, but its own version, which made nothing here."""
+    return {
+        "model_type": "SentenceTransformer",
+        "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},
+        "prompts": {},
+        "default_prompt_name": None,
+        "similarity_fn_name": "cosine",
+    }
+
+
+def _as_newly_created(file: Path, example: Path) -> None:
+    """Give a file the mode of another one, which `open` made: safetensors lets only the owner read what it writes."""
+    file.chmod(stat.S_IMODE(example.stat().st_mode))
 
 
 # --- exact state -----------------------------------------------------------------------------------------------------
@@ -85,6 +110,8 @@ def save_state(out: Path, step: int, objective: torch.nn.Module, optimizer: torc
         save_file(moments, temporary / "optimizer.safetensors")
         hashes = {name: hash_file(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
         write_json(temporary / "state.json", {"step": step, "files": hashes})
+        for name in hashes:
+            _as_newly_created(temporary / name, temporary / "state.json")
     states = _states(out)
     newest = states.index(folder)
     for other in states[:newest] + states[newest + keep :]:

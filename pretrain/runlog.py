@@ -35,12 +35,22 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
         raise UsageError(
             f"{out} already holds a run.", "Go on with it by --resume, or choose another folder with --out"
         )
-    before = read_json(out / "run.json")["config"]
+    before = read_run(out)["config"]
     changed = [key for key, value in as_dict(config).items() if key not in _FREE and before.get(key, value) != value]
     if changed:
         was = ", ".join(f"{key}={before[key]}" for key in changed)
         raise UsageError(
             f"{out} was started with other settings: {was}.", "Resume with the same settings, or choose another --out"
+        )
+
+
+def refuse_other_texts(out: Path, corpus: Corpus) -> None:
+    """Raise UsageError where the run in ``out`` was started on other texts than these."""
+    run = read_run(out)
+    if run["corpus"].get("fingerprint") != corpus.info["fingerprint"]:
+        raise UsageError(
+            f"{out} was started on other texts: {run['corpus'].get('source')} has changed since.",
+            "Bring the texts back to what they were, or choose another --out",
         )
 
 

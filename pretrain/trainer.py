@@ -29,7 +29,7 @@ from pretrain.corpus import Corpus, build_corpus
 from pretrain.encoder import build_encoder, build_predictor
 from pretrain.objectives import Batch, Objective
 from pretrain.ranks import Ranks, join
-from pretrain.runlog import MetricsLog, finish_run, refuse_other_run, start_run
+from pretrain.runlog import MetricsLog, finish_run, refuse_other_run, refuse_other_texts, start_run
 
 EVAL_SEED = 2**32  # masks of the held-out rows: the same in every run, so that runs can be compared
 MONITOR_ROWS = 64
@@ -94,8 +94,10 @@ def _train(
     resume = resume and (out / "run.json").is_file()
     if ranks.first:
         refuse_other_run(out, config, resume)
-    corpus = prepare_corpus(config, tell)
+    corpus = prepare_corpus(_as_started(config, out) if resume else config, tell)
     if ranks.first:
+        if resume:
+            refuse_other_texts(out, corpus)
         checkpoint.remove_leftovers(out)
     ranks.barrier()
     tokens_per_step = config.batch_rows * config.row_length
@@ -196,6 +198,18 @@ def _train(
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
+
+
+def _as_started(config: PretrainConfig, out: Path) -> PretrainConfig:
+    """Return the settings with the commits that a run in ``out`` was started with, for the hub may have moved on."""
+    if not (out / "run.json").is_file():
+        return config
+    made = budget.read_run(out)["corpus"]
+    asked = {"corpus": config.corpus, "tokenizer": config.tokenizer}
+    names = {"corpus": str(made.get("source")), "tokenizer": str(made.get("tokenizer"))}
+    local = {key for key, name in asked.items() if name and Path(name).exists()}
+    kept: dict[str, Any] = {key: name for key, name in names.items() if "@" in name and key not in local}
+    return replace(config, **kept)
 
 
 def prepare_corpus(config: PretrainConfig, tell: Callable[[Record], None]) -> Corpus:

@@ -200,6 +200,7 @@ class TaskEntry(TypedDict):
 
     name: str
     source: NotRequired[str]
+    revision: NotRequired[str | None]
     fingerprint: NotRequired[str]
     rows: NotRequired[int]
     train_rows: NotRequired[int]

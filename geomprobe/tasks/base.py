@@ -111,6 +111,10 @@ class Task:
         Pairs with at least this score mean the same (STS-B 4.0).
     source : str
         Where the rows come from, as printed in the report.
+    notes : tuple of str
+        What the user must know of the rows.
+    revision : str or None
+        Commit of a data set on the hub.
     """
 
     name: str
@@ -123,6 +127,7 @@ class Task:
     positive_score: float | None = None
     source: str = ""
     notes: tuple[str, ...] = field(default=())
+    revision: str | None = None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -54,7 +54,7 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
     InputError
         Files missing or damaged, columns missing, hub out of reach.
     """
-    kind = GLUE[name]
+    kind, commit = GLUE[name], None
     if data_dir is not None:
         folder, source = Path(data_dir) / "glue" / name, f"glue/{name}"
         if not folder.is_dir():
@@ -62,7 +62,7 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
                 f"{folder} does not exist.",
                 "--data takes a folder that holds glue/<task>/<split>.parquet; without it the tasks come from the hub.",
             )
-        files = {split: folder / f"{split}.parquet" for split in ("train", kind.validation)}
+        files = {split: [folder / f"{split}.parquet"] for split in ("train", kind.validation)}
     else:
         root, commit = hub.snapshot(
             REPOSITORY,
@@ -72,10 +72,10 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
             hint="Give a folder with glue/<task>/<split>.parquet by --data DIR, or use --task controlled (no data).",
         )
         source = f"{REPOSITORY}@{commit[:12]} ({name})"
-        files = {split: _shard(root / name, split) for split in ("train", kind.validation)}
+        files = {split: _shards(root / name, split) for split in ("train", kind.validation)}
     notes: list[str] = []
     validation = read_split(files[kind.validation], "validation", kind, notes)
-    train = read_split(files["train"], "train", kind, notes) if files["train"].is_file() else None
+    train = read_split(files["train"], "train", kind, notes) if files["train"][0].is_file() else None
     regression: Literal["classification", "regression"] = "classification" if kind.label_names else "regression"
     return Task(
         name,
@@ -88,24 +88,26 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
         kind.positive_score,
         source,
         tuple(notes),
+        commit,
     )
 
 
-def _shard(folder: Path, split: str) -> Path:
-    """Return the parquet file of a split in the hub's layout."""
-    found = sorted(folder.glob(f"{split}-*.parquet"))
-    return found[0] if found else folder / f"{split}.parquet"
+def _shards(folder: Path, split: str) -> list[Path]:
+    """Return the parquet files of a split in the hub's layout, in order."""
+    return sorted(folder.glob(f"{split}-*.parquet")) or [folder / f"{split}.parquet"]
 
 
-def read_split(path: Path, name: str, kind: GlueTask, notes: list[str]) -> Split:
-    """Return one split; rows without a label (-1) are left out, and a note says how many."""
+def read_split(paths: list[Path], name: str, kind: GlueTask, notes: list[str]) -> Split:
+    """Return one split from its files; rows without a label (-1) are left out, and a note says how many."""
+    path = paths[0]
     if not path.is_file():
         raise InputError(f"{path} does not exist.", "A task needs at least its validation split.")
     columns = [column for column in (kind.first, kind.second, "label", "idx") if column]
     try:
-        frame = pd.read_parquet(path)
+        frame = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     except Exception as error:  # pyarrow raises many kinds; for the reader they mean one thing
-        raise InputError(f"{path} is damaged or no parquet file: {str(error).splitlines()[0]}") from None
+        where = path if len(paths) == 1 else f"One of {path.parent}/{name}-*.parquet"
+        raise InputError(f"{where} is damaged or no parquet file: {str(error).splitlines()[0]}") from None
     if missing := set(columns) - {"idx"} - set(frame.columns):
         raise InputError(
             f"{path} has no column {', '.join(sorted(missing))}.",

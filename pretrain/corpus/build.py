@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from pretrain.corpus.held_out import MOST, Rule, plan_held_out
 from pretrain.corpus.hub import slug
 from pretrain.corpus.shards import VERSION, Corpus, Writer, document_hash, open_corpus
 from pretrain.corpus.sources import Progress, Source, open_source
-from pretrain.corpus.tokenizer import load_tokenizer, tokenizer_identity, train_tokenizer, wrap_tokenizer
+from pretrain.corpus.tokenizer import choose_tokenizer, load_tokenizer, train_tokenizer, wrap_tokenizer
 
 BATCH_DOCUMENTS = 512
 TRAINER_CHARACTERS = 50_000_000
@@ -75,23 +76,24 @@ def build_corpus(
             )
         return corpus
     tokenizer = tokenizer or DEFAULT_TOKENIZERS.get(source, "bert-base-uncased")
-    identity = tokenizer_identity(tokenizer)  # first: opening a source can take long
+    chosen = choose_tokenizer(tokenizer)  # first: opening a source can take long
     where = open_source(source, documents, text, progress)
     tell = tell or (lambda note: None)
-    for note in where.notes:  # before the work, which can be long
+    said = [*where.notes, *where.warnings, *chosen.warnings]
+    for note in said:  # before the work, which can be long
         tell(note)
-    key = hash_bytes(str(VERSION), where.name, where.identity, identity, str(limit_tokens))[:16]
-    folder = (cache or cache_dir() / "corpora") / f"{slug(source)}-{key}"
+    key = hash_bytes(str(VERSION), where.name, where.identity, chosen.identity, str(limit_tokens))[:16]
+    folder = (cache or cache_dir() / "corpora") / f"{slug(_unpinned(where.name))}-{key}"
     with _lock(folder):
         if not (folder / "corpus.json").is_file():
             settings = {
-                "tokenizer": tokenizer,
+                "tokenizer": chosen.name,
                 "asked": {"documents": documents, "text": text, "limit_tokens": limit_tokens},
             }
             _build(where, settings, folder, limit_tokens, progress)
     corpus = open_corpus(folder)
     for note in corpus.info["notes"]:
-        if note not in where.notes:
+        if note not in said:
             tell(note)
     return corpus
 
@@ -101,9 +103,15 @@ def _refuse_other_settings(source: str, corpus: Corpus, **asked: str) -> None:
     made = {"documents": "auto", "text": "text"} | corpus.info.get("asked", {})
     made["tokenizer"] = corpus.info.get("tokenizer")
     for name, value in asked.items():
-        if value not in ("", {"documents": "auto", "text": "text"}.get(name), made[name]):
+        same = value == made[name] or (name == "tokenizer" and value == _unpinned(str(made[name])))
+        if not same and value not in ("", {"documents": "auto", "text": "text"}.get(name)):
             of = f"the {name} {made[name]}" if name == "tokenizer" else f"--{name} {made[name]}"
             raise UsageError(f"{source} was made with {of}, not {value}.", "Leave it out.")
+
+
+def _unpinned(name: str) -> str:
+    """Return a hub id without its commit; any other name as it is."""
+    return re.sub("@[0-9a-f]{40}$", "", name)
 
 
 @contextlib.contextmanager

@@ -14,17 +14,20 @@ from pretrain.corpus.files import checked_text, missing_column
 
 HUB_SHARD = 1000  # documents
 HUB_SOURCES = {"wikipedia": "wikimedia/wikipedia", "wikimedia/wikipedia": "wikimedia/wikipedia"}
+HINT = "Give a local file or folder with --corpus PATH, or use --corpus docstrings, which needs no network."
 HUB_CONFIGS = {"wikimedia/wikipedia": "20231101.en"}
 
 
 def read_hub(name: str, start: int, column: str = "text") -> Iterator[str | None]:
     """Yield the train split's texts of a hub data set from document ``start`` on, over broken connections.
 
+    ``name`` is ``owner/name@commit``: without the commit, texts of different versions would be kept as one.
+
     What has come is kept in the cache, in shards of `HUB_SHARD` documents that also hold the stream's position after
     them: a document comes over the network once, whatever is interrupted and however often it is read.
     """
     key = hash_bytes(name) if column == "text" else hash_bytes(name, column)
-    folder = cache_dir() / "hub" / f"{slug(name)}-{key[:16]}"
+    folder = cache_dir() / "hub" / f"{slug(name.partition('@')[0])}-{key[:16]}"
     first = start // HUB_SHARD
     while first and not _hub_shard(folder, first - 1).is_file():
         first -= 1
@@ -48,12 +51,10 @@ def read_hub(name: str, start: int, column: str = "text") -> Iterator[str | None
 class _HubStream:
     """A hub data set's train split as it comes over the network, from a position that an earlier stream reached."""
 
-    HINT = "Give a local file or folder with --corpus PATH, or use --corpus docstrings, which needs no network."
-
     def __init__(self, name: str, position: dict[str, Any] | None, column: str):
         from pretrain.hub import require_hub
 
-        require_hub(self.HINT)
+        require_hub(HINT)
         self.name, self.position, self.column = name, position, column
         self.records: Iterator[dict[str, Any]] | None = None
 
@@ -87,7 +88,7 @@ class _HubStream:
                 return texts
             except (ValueError, FileNotFoundError) as error:  # no such data set, or a configuration must be chosen
                 reason = str(error).splitlines()[0][:200]
-                raise InputError(f"Cannot open {self.name} on the hub: {reason}", self.HINT) from None
+                raise InputError(f"Cannot open {self.name} on the hub: {reason}", HINT) from None
             except GeomprobeError:
                 raise
             except Exception as error:  # the HTTP clients under datasets change, and their errors have no common class

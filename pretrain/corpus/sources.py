@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geomprobe.common import InputError, UsageError, atomic_path, cache_dir, hash_bytes
 from pretrain.corpus.files import ENDINGS, UNITS, Reading, check_unit, choose_unit, is_plain, read_documents
-from pretrain.corpus.hub import HUB_SOURCES, read_hub
+from pretrain.corpus.hub import HINT, HUB_SOURCES, read_hub
 from pretrain.corpus.splits import list_files
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total); total 0 where it is not known
@@ -26,6 +26,7 @@ class Source:
     Attributes
     ----------
     name, identity : str
+        The name of a data set on the hub has the commit: ``owner/name@commit``.
     read : callable
         ``read(start)`` yields the documents from number ``start`` on, None for a record without text. Where there is a
         validation split, its documents come first.
@@ -35,6 +36,8 @@ class Source:
         What a document is, in words.
     notes : list of str
         What the user must know: how the text was read, and what was left out.
+    warnings : list of str
+        What the user must know of this moment, such as a hub out of reach; not kept with the corpus.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Source:
     validation: Callable[[], Iterator[str | None]] | None = None
     unit: str = "a record"
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def open_source(name: str, documents: str = "auto", text: str = "text", progress: Progress | None = None) -> Source:
@@ -82,7 +86,11 @@ def open_source(name: str, documents: str = "auto", text: str = "text", progress
             f"No file or folder {name[:200]}, and no known source of that name.",
             "Known: docstrings, wikipedia, PATH, owner/dataset",
         )
-    return Source(name, f"{name} {text}", functools.partial(read_hub, name, column=text))
+    from pretrain.hub import resolve
+
+    commit, warnings = resolve(name, "dataset", HINT)
+    pinned = f"{name.partition('@')[0]}@{commit}"
+    return Source(pinned, f"{pinned} {text}", functools.partial(read_hub, pinned, column=text), warnings=warnings)
 
 
 def _open_local(path: Path, documents: str, text: str) -> Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,16 @@ from geomprobe.common import InputError, UsageError, hash_bytes, hash_file
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SPECIALS = ("pad", "cls", "sep", "mask")
+HINT = "Give a local folder with --tokenizer PATH, or train one on the corpus: --tokenizer train:8192"
+HUB_FILES = [
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "config.json",
+    "*.model",
+]
 MOST_ENTRIES = 1 << 20  # to train, or of a table that is hardly used
 VOCABULARIES = (
     "tokenizer.json",
@@ -70,23 +81,18 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     if Path(name).exists():
-        if Path(name).is_file():
+        folder, hint = Path(name), "It should hold tokenizer.json."
+        if folder.is_file():
             raise InputError(f"{name} is a file.", "Give the folder of the tokenizer.")
-        if not any((Path(name) / file).is_file() for file in (*VOCABULARIES, "tokenizer_config.json")):
-            raise InputError(f"{name} holds no tokenizer.", "It should hold tokenizer.json.")
-        revision = ""
     else:
-        if name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise InputError(f"No tokenizer at {name}.", "Give a folder with tokenizer.json, a hub id, or train:8192")
-        name, _, revision = name.partition("@")
-        from pretrain.hub import is_cached, require_hub
+        from pretrain.hub import download
 
-        if not is_cached(name):
-            require_hub("Give a local folder with --tokenizer PATH, or train one on the corpus: --tokenizer train:8192")
+        repo_id, _, commit = choose_tokenizer(name).name.partition("@")
+        folder, hint = download(repo_id, commit, HUB_FILES, HINT), HINT
+    if not any((folder / file).is_file() for file in (*VOCABULARIES, "tokenizer_config.json")):
+        raise InputError(f"{name} holds no tokenizer.", hint)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision or "main", trust_remote_code=False, use_fast=True
-        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, use_fast=True, local_files_only=True)
     except Exception as error:  # the library raises many kinds here
         raise InputError(
             f"Cannot open the tokenizer {name}: {' '.join(str(error).split())[:200]}",
@@ -119,15 +125,51 @@ def wrap_tokenizer(tokenizer: Tokenizer) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-def tokenizer_identity(name: str) -> str:
-    """Return what identifies a tokenizer: the hash of its files, else its name; raises UsageError for a bad size."""
+@dataclass(frozen=True)
+class TokenizerChoice:
+    """What ``--tokenizer`` means.
+
+    Attributes
+    ----------
+    name : str
+        What `load_tokenizer` opens, or ``train:N``; a hub id with its commit.
+    identity : str
+        Changes when the tokenizer does: the hash of a folder's files, else the name.
+    warnings : list of str
+        What the user must know of this moment, such as a hub out of reach.
+    """
+
+    name: str
+    identity: str
+    warnings: list[str] = field(default_factory=list)
+
+
+def choose_tokenizer(name: str) -> TokenizerChoice:
+    """Return what a folder, hub id (``name@revision`` pins) or ``train:N`` means; a folder wins over a hub id.
+
+    Raises
+    ------
+    UsageError
+        A bad size after ``train:``.
+    InputError
+        Neither a folder nor on the hub, or the hub cannot be reached and the tokenizer is not in its local cache.
+    """
     if name.startswith("train:"):
         if not re.fullmatch("[0-9]{2,7}", name[6:]) or not 64 <= int(name[6:]) <= MOST_ENTRIES:
             hint = f"Write for example --tokenizer train:8192 (64 to {MOST_ENTRIES:,}, without the commas)"
             raise UsageError(f"{name[:40]!r} is no vocabulary size.", hint)
-        return name
-    files = [Path(name) / file for file in FILES if (Path(name) / file).is_file()]
-    return hash_bytes(*(f"{file.name} {hash_file(file)}" for file in files)) if files else name
+        return TokenizerChoice(name, name)
+    if Path(name).exists():
+        files = [Path(name) / file for file in FILES if (Path(name) / file).is_file()]
+        identity = hash_bytes(*(f"{file.name} {hash_file(file)}" for file in files)) if files else name
+        return TokenizerChoice(name, identity)
+    if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
+        raise InputError(f"No tokenizer at {name}.", "Give a folder with tokenizer.json, a hub id, or train:8192")
+    from pretrain.hub import resolve
+
+    commit, warnings = resolve(name, "model", HINT)
+    pinned = f"{name.partition('@')[0]}@{commit}"
+    return TokenizerChoice(pinned, pinned, warnings)
 
 
 def vocabulary(ids: dict[str, int]) -> tuple[int, list[int]]:

@@ -161,7 +161,8 @@ def test_a_data_set_on_the_hub(tmp_path, monkeypatch):
     task = load_task("owner/name@v1", text=["text"], label="label")
     assert sorted(hub.patterns) == sorted(shards)
     assert (task.name, task.source, files_of(task)) == ("name", f"owner/name@{'b' * 12}", ([shards[0]], [shards[1]]))
-    load_task("owner/name", split="train")
+    assert task.revision == "b" * 40
+    assert load_task("owner/name", split="train").revision == "a" * 40
     assert hub.patterns == shards[:1]
 
 

@@ -1,5 +1,7 @@
 """Tasks: GLUE from a folder, its errors, ids and fingerprints."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,6 +77,31 @@ def test_a_hub_that_does_not_answer_is_asked_once(dead_hub):
         load_task("sst2", data_dir=None)
     assert len([path for path in dead_hub if "glue" in path]) == 1
     assert "--data" in error.value.hint
+
+
+def test_glue_on_the_hub_is_read_at_one_commit_and_says_which(tmp_path, monkeypatch):
+    frame = pd.DataFrame({"sentence": ["good ", "bad", "fine"], "label": [1, 0, 1], "idx": [0, 1, 2]})
+    asked = []
+
+    def download(repo_id, *, revision, allow_patterns, **_):
+        asked.append((repo_id, revision))
+        folder = tmp_path / revision / "sst2"
+        folder.mkdir(parents=True, exist_ok=True)
+        words = frame["sentence"] + revision[0]
+        for number, rows in enumerate((frame[:2], frame[2:])):
+            rows.assign(sentence=words).to_parquet(folder / f"train-0000{number}-of-00002.parquet")
+        frame.assign(sentence=words).to_parquet(folder / "validation-00000-of-00001.parquet")
+        return str(tmp_path / revision)
+
+    found = {}
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    for commit in ("a" * 40, "b" * 40):
+        info = SimpleNamespace(sha=commit, siblings=[])
+        monkeypatch.setattr("huggingface_hub.HfApi.repo_info", lambda *a, info=info, **k: info)
+        found[commit] = load_task("sst2")
+        assert asked[-1] == ("nyu-mll/glue", commit)
+        assert (found[commit].revision, len(found[commit].train)) == (commit, 3)
+    assert len({task.fingerprint for task in found.values()}) == 2
 
 
 def test_names():

@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -231,6 +232,7 @@ def cut_hub(monkeypatch, tmp_path):
     naps, sent = [], []
     monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pretrain.hub, "require_hub", lambda hint: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", lambda *a, **k: SimpleNamespace(sha="a" * 40))
     monkeypatch.setattr(hub, "HUB_SHARD", 4)
     monkeypatch.setattr("pretrain.corpus.hub.time.sleep", naps.append)
 
@@ -249,7 +251,7 @@ class TransportError(Exception):
 def test_a_cut_connection_to_the_hub_goes_on_where_it_broke(tmp_path, cut_hub, sentences, error):
     texts = sentences(10)
     naps, sent = cut_hub(texts, 3, error)
-    assert list(hub.read_hub("someone/text", 0)) == texts
+    assert list(hub.read_hub(f"someone/text@{'a' * 40}", 0)) == texts
     assert naps == [1.0, 1.0, 1.0]
     assert sent == list(range(10))
     whole = tmp_path / "text.jsonl"

@@ -127,6 +127,7 @@ def load_file(
         positive_score,
         sources.source,
         (_summary(columns, labels, splits), *notes),
+        sources.revision,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from geomprobe import hub
@@ -32,12 +32,15 @@ class Sources:
     source : str
         Where the rows come from, for the report.
     notes : tuple of str
+    revision : str or None
+        Commit of a data set on the hub.
     """
 
     tables: Mapping[str, Table]
     name: str
     source: str
     notes: tuple[str, ...] = ()
+    revision: str | None = None
 
 
 def open_sources(path: str | Path, split: str | None, quotes: bool | None) -> Sources:
@@ -91,7 +94,8 @@ def _open_hub(path: str, split: str | None, quotes: bool | None) -> Sources:
         owner_and_name, kind="dataset", revision=revision or None, patterns=wanted, hint=HUB_HINT
     )
     source = f"{owner_and_name}@{commit[:12]}" + (f" ({inside})" if inside else "")
-    return _open_folder(root / inside, PurePosixPath(named).name, source, split, quotes, ())
+    found = _open_folder(root / inside, PurePosixPath(named).name, source, split, quotes, ())
+    return replace(found, revision=commit)
 
 
 def _open_folder(
