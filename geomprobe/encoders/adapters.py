@@ -18,11 +18,10 @@ from torch import nn
 from geomprobe import hub
 from geomprobe.common import InputError, read_json
 from geomprobe.encoders.quiet import quiet
-from geomprobe.encoders.weights import UNUSED, Tensors, read_tensors
+from geomprobe.encoders.weights import UNUSED, Tensors, model_files, read_tensors
 
 INSTALL = "pip install 'geomprobe[adapters]'"
 _WEIGHTS = "adapter_model.safetensors"
-_BASE_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 _VIRTUAL_TOKENS = re.compile(
     r"PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE"
 )  # kinds that put vectors of their own before a text
@@ -136,10 +135,15 @@ def merge_loaded(model: Any) -> tuple[Any, list[str]]:
             "Embed the texts yourself and use geomprobe.measure(vectors).",
         )
     inner = model.get_base_model() if wrapped else model
-    if not any(_is_adapted(module) for module in inner.modules()):
+    layers: list[Any] = [module for module in inner.modules() if _is_adapted(module)]
+    if not layers:
         return inner, []
-    kinds = sorted({str(getattr(config.peft_type, "value", config.peft_type)) for config in configs.values()})
-    note = f"adapter {', '.join(kinds) or 'of peft'} merged into a copy of the model"
+    active = {name for layer in layers if not layer.disable_adapters for name in layer.active_adapters}
+    types = [configs[name].peft_type for name in sorted(active) if name in configs]
+    kinds = ", ".join(dict.fromkeys(str(getattr(kind, "value", kind)) for kind in types))
+    note = f"adapter {kinds or 'of peft'} ({', '.join(sorted(active))}) merged into a copy of the model"
+    if not active:
+        note = "the model's adapter is switched off: its base model is measured"
     return merged(copy.deepcopy(inner), type(inner).__name__), [note]
 
 
@@ -225,7 +229,7 @@ def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
     if not hub.is_repo_id(name) or name.startswith("."):
         raise InputError(f"The base model {name!r} of the adapter in {folder} does not exist.", hint)
     try:
-        base, commit = hub.snapshot(name, kind="model", revision=revision or None, patterns=_BASE_FILES, hint=hint)
+        base, commit = hub.snapshot(name, kind="model", revision=revision or None, patterns=model_files, hint=hint)
     except InputError as error:
         raise InputError(f"The base model of the adapter in {folder}: {error.message}", error.hint) from None
     return base, f"the base model {name}@{commit}"

@@ -154,7 +154,9 @@ class Encoder:
 
         A folder and the model loaded from it have the same. See `weights_hash` on models that change.
         """
-        parts = [] if self.head is None or self.head.plain else ["head", self.head.fingerprint]
+        counted = self.head is None or self.head.include_prompt or not (self.prompt_under("model") or self.query_prompt)
+        parts = [] if self.head is None or (self.head.plain and counted) else ["head", self.head.fingerprint]
+        parts += ["lower case"] if self.lower_case else []
         parts += ["default prompt", self.default_prompt] if self.default_prompt else []
         parts += ["prompt", self.prompt] if self.prompt or (self.prompt == "" and self.default_prompt) else []
         parts += ["query prompt", self.query_prompt] if self.query_prompt is not None else []
@@ -236,6 +238,13 @@ class Encoder:
         cut = np.array([len(row) > limit for row in ids])
         if cut.any():
             long = np.flatnonzero(cut)
+            special = len(self.tokenizer("")["input_ids"])
+            if limit <= special:  # tokenizers then cut nothing, or everything
+                raise InputError(
+                    f"{self.name}: a limit of {limit} tokens has no room for text, since the tokenizer adds {special}.",
+                    f"The limit must be {special + 1} or more: max_seq_length of sentence-transformers, "
+                    "model_max_length of the tokenizer, or max_length.",
+                )
             options |= {"truncation": True, "max_length": limit}
             for i, row in zip(long, self.tokenizer([texts[i] for i in long], **options)["input_ids"], strict=True):
                 ids[i] = row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
 from geomprobe.encoders.forward import forward
 from geomprobe.encoders.sentence_transformers import Declared, lowercased, read_folder, read_loaded
 from geomprobe.encoders.tokenizers import load_tokenizer
-from geomprobe.encoders.weights import HINT, UNUSED
+from geomprobe.encoders.weights import HINT, UNUSED, model_files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.jinja"]
 
 
 def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dtype: str = "auto") -> Encoder:
@@ -101,7 +101,7 @@ def _open(source: str, tokenizer: Any) -> Encoder:
         repo_id, _, revision = source.partition("@")
         if not hub.is_repo_id(repo_id):
             raise InputError(f"{source} does not exist.", HINT)
-        folder, commit = hub.snapshot(repo_id, kind="model", revision=revision or None, patterns=_HUB_FILES, hint=HINT)
+        folder, commit = hub.snapshot(repo_id, kind="model", revision=revision or None, patterns=model_files, hint=HINT)
         taken, name = "hub", repo_id.split("/")[-1]
     encoder = Encoder(name, source, taken, nn.Module(), None, path=folder, revision=commit)
     inner, declared = read_folder(folder, source)
@@ -111,6 +111,7 @@ def _open(source: str, tokenizer: Any) -> Encoder:
     encoder.tokenizer = load_tokenizer(tokenizer if tokenizer is not None else loaded.tokenizer_folder)
     _settle(encoder, declared)
     if declared.lower_case:
+        encoder.tokenizer = copy.deepcopy(encoder.tokenizer)  # one that was handed over stays as it is
         encoder.lower_case = not lowercased(encoder.tokenizer)
     return encoder
 
@@ -156,6 +157,8 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
             raise InputError("A loaded model needs its tokenizer.", "load_encoder(model, tokenizer=tokenizer)")
         tokenizer = origin
     model, adapter_notes = merge_loaded(model)
+    if adapter_notes:  # what follows a copy must not change with the original either
+        declared = replace(declared, head=copy.deepcopy(declared.head))
     part, part_notes = text_part(model)
     encoder = Encoder(
         _short_name(Path(origin)) if origin else name,
@@ -197,7 +200,7 @@ def _examine(encoder: Encoder) -> None:
         raise InputError(
             f"{encoder.name}: {len(bad)} weights hold NaN or infinity, first {bad[0]}.",
             "The training diverged or the file is damaged; take an older checkpoint"
-            + (", or --dtype float32." if encoder.dtype == torch.float16 else "."),
+            + (", or dtype='float32'." if encoder.dtype == torch.float16 else "."),
         )
     ids = [i % vocabulary(encoder.model) for i in encoder.tokenizer("a b c d")["input_ids"]] or [0]
     ids = (ids * 3)[: max(3, min(len(ids), 8))]
@@ -235,7 +238,23 @@ def _examine(encoder: Encoder) -> None:
     elif moved(padded[-1][0, : len(ids)]) > exact * scale:
         encoder.padding_safe = False
         encoder.notes.append("padding changes this model's states: only texts of equal length share a batch")
+    if encoder.head is not None and (
+        not encoder.padding_safe or moved(_padded_by_encode(encoder, ids)) > exact * scale
+    ):
+        encoder.notes.append("where its own `encode` pads a text, it gives other vectors; here no text is padded so")
     _note_unknown_tokens(encoder)
+
+
+def _padded_by_encode(encoder: Encoder, ids: list[int]) -> torch.Tensor:
+    """Return the last states of a row of tokens as the model's own `encode` gives them beside a row twice as long."""
+    inputs, _ = encoder.inputs([ids, ids * 2])
+    left = getattr(encoder.tokenizer, "padding_side", "right") == "left"
+    for name in ("input_ids", "attention_mask") if left else ():
+        if name in inputs:
+            inputs[name][0] = inputs[name][0].roll(len(ids))
+    with encoder.evaluating():
+        output, _ = forward(encoder.model, inputs)
+    return output.last_hidden_state[0, len(ids) :] if left else output.last_hidden_state[0, : len(ids)]
 
 
 def _note_unknown_tokens(encoder: Encoder) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from geomprobe.common import InputError, read_json
 from geomprobe.encoders.head import Dense, Head, LayerNorm, Normalize, pooling_modes
+from geomprobe.encoders.settings import inside, read_object, read_settings, size
 
 MEASURE = "Embed the texts with the model itself, save the vectors and use: geomprobe measure VECTORS_FILE"
 _TRANSFORMER_CONFIGS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -25,6 +27,7 @@ _HARMLESS |= {"token", "trust_remote_code", "use_cache", "use_fast", "use_safete
 _HARMLESS |= {"padding_side", "model_max_length", "dtype", "torch_dtype", "code_revision"}
 # sentence-transformers leaves the prompt of these out of the pooling, whatever their config says
 _INSTRUCTORS = {f"hkunlp/instructor-{size}" for size in ("base", "large", "xl")}
+_WITHOUT_TRANSFORMER = ("StaticEmbedding", "WordEmbeddings", "BoW")
 _OTHER_KINDS = {
     "SparseEncoder": "gives one weight per vocabulary entry or latent feature, not a dense vector",
     "CrossEncoder": "gives a score for a pair of texts, not a vector for a text",
@@ -95,8 +98,8 @@ def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
     InputError
         A damaged file, or a model that gives no dense vectors of texts or holds no transformer.
     """
-    top = _json_object(folder / "config_sentence_transformers.json")
-    model = _json_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+    top = read_settings(folder / "config_sentence_transformers.json")
+    model = read_object(folder / "config.json")
     if not (folder / "modules.json").is_file():
         kind = top.get("model_type")
         if kind == "CrossEncoder" or {"sentence_transformers", "sbert_ce_default_activation_function"} & set(model):
@@ -105,25 +108,25 @@ def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
     listed = read_json(folder / "modules.json")
     if not (isinstance(listed, list) and listed and all(isinstance(m, dict) and "type" in m for m in listed)):
         raise InputError(f"{folder / 'modules.json'} is not a list of modules.", "Save the model again.")
-    places = [_inside(folder, str(module.get("path", ""))) for module in listed]
+    places = [inside(folder, module.get("path", ""), folder / "modules.json") for module in listed]
     modules = [_stored(str(m["type"]), place) for m, place in zip(listed, places, strict=True)]
     kind = _kind(str(top.get("model_type", "")), modules)
     if kind in _OTHER_KINDS:
         raise other_kind(kind, source)
     if modules[0].path.rsplit(".", 1)[-1] != "Transformer":
-        raise no_transformer(source, modules)
+        raise no_transformer(source, modules, places[0])
     if source.partition("@")[0] in _INSTRUCTORS:
         modules = [replace(m, config={**m.config, "include_prompt": False}) for m in modules]
     inner = places[0]
     config = modules[0].config
     declared = declare(modules, top, transformer_refusal(config))
     processor = config.get("processor_kwargs") or config.get("tokenizer_args") or {}
-    stored = _json_object(inner / "config.json") if (inner / "config.json").is_file() else {}
+    stored = read_object(inner / "config.json")
     asked = config.get("model_kwargs") or config.get("model_args") or {}
     formats = [s.get(key) for s in (asked, stored) for key in ("dtype", "torch_dtype") if s.get(key)]
     notes = declared.notes
     if formats and str(formats[0]).removeprefix("torch.") not in ("float32", "auto"):
-        notes += (f"its own `encode` may run in {formats[0]}; here the weights are read as float32",)
+        notes += (f"its own `encode` may run in {formats[0]}, the number format of its checkpoint",)
     limit = processor.get("model_max_length") or config.get("max_seq_length")
     lower = bool(config.get("do_lower_case"))
     return inner, replace(declared, max_length=limit, lower_case=lower, notes=notes)
@@ -203,8 +206,9 @@ def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
     if not modules or modules[0].kind != "Pooling":
         named = modules[0].kind if modules else "nothing"
         raise InputError(f"module {named} stands where a Pooling is needed" if modules else "it has no Pooling module")
-    if truncate_dim is not None and (isinstance(truncate_dim, bool) or not isinstance(truncate_dim, int)):
-        raise InputError(f"truncate_dim {truncate_dim!r} is not a whole number")
+    whole = isinstance(truncate_dim, int) and not isinstance(truncate_dim, bool)
+    if truncate_dim is not None and not (whole and truncate_dim >= 1):
+        raise InputError(f"truncate_dim {truncate_dim!r} is not a whole number of at least 1")
     steps: list[nn.Module] = []
     for module in modules[1:]:
         if module.kind in ("Dense", "Normalize"):
@@ -212,9 +216,10 @@ def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
                 if module.config.get(key) not in (None, "sentence_embedding"):
                     raise InputError(f"module {module.kind} works on {module.config[key]}")
         if module.kind == "Dense":
-            steps.append(_filled(Dense(_sized(module), _activation(module)), module))
+            activation = _activation(module)
+            steps.append(_filled(partial(Dense, module.config, activation), module))
         elif module.kind == "LayerNorm":
-            steps.append(_filled(LayerNorm(_sized(module)), module))
+            steps.append(_filled(partial(LayerNorm, module.config), module))
         elif module.kind == "Normalize":
             steps.append(Normalize())
         elif module.kind != "Dropout":  # which does nothing outside of training
@@ -261,14 +266,19 @@ def other_kind(kind: str, source: str) -> InputError:
     )
 
 
-def no_transformer(source: str, modules: Sequence[Module]) -> InputError:
-    """Return the error for a model whose first module is not a transformer."""
+def no_transformer(source: str, modules: Sequence[Module], place: Path | None = None) -> InputError:
+    """Return the error for a model whose first module is not a transformer; `place` is that module's folder."""
     kinds = [module.kind for module in modules]
+    hint = MEASURE
     if kinds and kinds[0] in ("Router", "Asym"):
         why = "sends each text to one of several encoders by its task (query, document)"
-    else:
+    elif not kinds or kinds[0] in _WITHOUT_TRANSFORMER:
         why = "has no transformer, so no token states"
-    return InputError(f"{source} (sentence-transformers: {', '.join(kinds)}) {why}.", MEASURE)
+    else:
+        why = f"begins with the module {kinds[0]}, which geomprobe cannot apply"
+        if place is not None and (place / "config.json").is_file():
+            hint = f"The model in it may be measured by itself: {place}. {MEASURE}"
+    return InputError(f"{source} (sentence-transformers: {', '.join(kinds)}) {why}.", hint)
 
 
 def lowercased(tokenizer: Any) -> bool:
@@ -304,10 +314,11 @@ def _kind(declared: str, modules: Sequence[Module]) -> str:
 
 def _stored(path: str, place: Path) -> Module:
     """Return a module of a folder; its weights are read when they are asked for."""
-    config = _json_object(place / "config.json")
-    if path.rsplit(".", 1)[-1] == "Transformer":
+    if path.rsplit(".", 1)[-1] == "Transformer":  # its config.json is the model's own
         named = (place / f"sentence_{name}_config.json" for name in _TRANSFORMER_CONFIGS)
-        config = next((found for file in named if (found := _json_object(file))), {})
+        config = next((found for file in named if (found := read_settings(file))), {})
+    else:
+        config = read_settings(place / "config.json")
 
     def weights() -> Mapping[str, torch.Tensor]:
         from safetensors import SafetensorError
@@ -320,7 +331,7 @@ def _stored(path: str, place: Path) -> Module:
                 "when opened, is not read"
             )
         try:
-            return load_file(file)
+            return {name: tensor.float() for name, tensor in load_file(file).items()}
         except (SafetensorError, OSError) as error:
             raise InputError(f"module {path.rsplit('.', 1)[-1]}: {file} is damaged: {error}") from None
 
@@ -357,19 +368,14 @@ def _activation(module: Module) -> nn.Module:
     raise InputError(f"module Dense has the activation {path}, which is not one of torch.nn")
 
 
-def _sized(module: Module) -> Mapping[str, Any]:
-    """Return the settings of a module once the sizes in them are known to be whole numbers."""
-    for key in ("in_features", "out_features") if module.kind == "Dense" else ("dimension",):
-        value = module.config.get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"module {module.kind} has the {key} {value!r}")
-    return module.config
-
-
-def _filled(step: nn.Module, module: Module) -> nn.Module:
-    """Return the step with the module's weights, all of them and no others."""
+def _filled(make: Callable[[], nn.Module], module: Module) -> nn.Module:
+    """Return a step with the module's weights, all of them and no others; those of a loaded module are shared."""
+    for name in ("in_features", "out_features") if module.kind == "Dense" else ("dimension",):
+        size(module.config, name, module.kind)
+    with torch.device("meta"):  # no memory for what the config claims
+        step = make()
     try:
-        step.load_state_dict({name: tensor.detach().float().cpu() for name, tensor in module.weights().items()})
+        step.load_state_dict({name: tensor.detach() for name, tensor in module.weights().items()}, assign=True)
     except RuntimeError as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(f"module {module.kind}: its weights do not fit its config: {text}") from None
@@ -377,21 +383,3 @@ def _filled(step: nn.Module, module: Module) -> nn.Module:
     if bad:
         raise InputError(f"module {module.kind}: its weights {bad[0]} hold NaN or infinity")
     return step
-
-
-def _inside(folder: Path, part: str) -> Path:
-    """Return a subfolder, refusing paths that lead out of the folder."""
-    path = folder / part
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{folder / 'modules.json'} points outside of its folder: {part!r}.")
-    return path
-
-
-def _json_object(file: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; an empty one where there is no file."""
-    if not file.is_file():
-        return {}
-    values = read_json(file)
-    if not isinstance(values, dict):
-        raise InputError(f"{file} does not hold a JSON object.", "Save the model again.")
-    return values

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path, PurePath
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import torch
@@ -18,6 +18,10 @@ Tensors = dict[str, torch.Tensor]
 
 # what training wraps around modules, anywhere in a name: torch.compile, FSDP, activation checkpointing
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_MODULE_FOLDER = re.compile(r"\d+_\w+")
+_SHARD = re.compile(r"model.*-of-\d+\.safetensors")
+_BESIDE_WEIGHTS = re.compile(r"\.(json|txt|model|spm|tiktoken|jinja|codes)$")  # configs and tokenizers
+_UNMERGED = re.compile(r"\.(base_layer|lora_[A-Za-z_]+|original_module|modules_to_save)\.")
 _NOT_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|scaler|rng_state")
 _REWRITE = "If you trust it: load it with transformers and write it anew with save_pretrained(FOLDER)."
 _EXPORTED = (
@@ -37,6 +41,25 @@ _FOREIGN = {  # file patterns: what they hold, what to do
         ".save_pretrained(NEW).",
     ),
 }
+
+
+def model_files(names: Sequence[str]) -> list[str]:
+    """Return which files of a hub repository a model is read from, not its exports nor checkpoints of its training.
+
+    A module of sentence-transformers lies in a subfolder named as it saves them: ``2_Dense``.
+    """
+    has_modules = "modules.json" in names
+    wanted = []
+    for name in names:
+        folder, file = str(PurePosixPath(name).parent), PurePosixPath(name).name
+        if folder != "." and not (has_modules and _MODULE_FOLDER.fullmatch(folder)):
+            continue
+        beside = "" if folder == "." else f"{folder}/"
+        single = f"{beside}model.safetensors" in names
+        weights = file in ("model.safetensors", "adapter_model.safetensors") or (not single and _SHARD.fullmatch(file))
+        if weights or _BESIDE_WEIGHTS.search(file):
+            wanted.append(name)
+    return wanted
 
 
 def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list[str]]:
@@ -72,11 +95,18 @@ def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list
                 "If that file is the whole model, rename it to model.safetensors.",
             )
         if hub:
-            raise InputError(f"{source} has no .safetensors weights on the hub; geomprobe reads safetensors.", _REWRITE)
+            raise InputError(f"{source} has no model.safetensors on the hub; geomprobe reads safetensors.", _REWRITE)
         raise InputError(f"{folder} has no weights: no .safetensors file in it.", HINT)
     tensors: Tensors = {}
     for file in files:
         tensors |= read_tensors(file)
+    if unmerged := [name for name in tensors if _UNMERGED.search(name)]:
+        raise InputError(
+            f"{folder}: the weights file holds the layers of an adapter, not merged into its base model: "
+            f"{', '.join(unmerged[:2])}, … ({len(unmerged)} names).",
+            "Merge it and save the whole model, or save the adapter with peft: "
+            "model.merge_and_unload().save_pretrained(FOLDER).",
+        )
     plain = {_unwrapped(name): tensor for name, tensor in tensors.items()}
     if plain.keys() != tensors.keys():
         found = [wrapper for wrapper in _WRAPPERS if any(wrapper in name for name in tensors)]
