@@ -204,7 +204,13 @@ def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
     if (folder / "config.json").is_file() and any(folder.glob("model*.safetensors")):
         return folder, "the base model in the same folder"
     name, revision = settings.get("base_model_name_or_path"), settings.get("revision")
-    if not isinstance(name, str) or not name:
+    if (
+        not isinstance(name, str)
+        or not name
+        or "\0" in name
+        or len(name) > 4095
+        or max(map(len, name.split("/"))) > 255
+    ):
         raise InputError(
             f"The adapter in {folder} does not say which base model it belongs to.",
             "Write its path or hub id as base_model_name_or_path into adapter_config.json.",

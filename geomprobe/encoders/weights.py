@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
 from geomprobe.common import InputError, read_json
+from geomprobe.encoders.settings import inside
 
 HINT = "Give a folder with config.json, model.safetensors and a tokenizer, or a hub id; offline, download it first."
 UNUSED = re.compile(r"(^|\.)pooler\.")  # the pooling head of BERT-like models: token states do not pass through it
@@ -137,12 +138,12 @@ def _shards(index: Path) -> list[Path]:
     """Return the files that an index names, each of them inside the index's folder and there."""
     content = read_json(index)
     places = content.get("weight_map") if isinstance(content, dict) else None
-    names = sorted(set(places.values())) if isinstance(places, dict) and places else []
-    if not names or not all(isinstance(name, str) for name in names):
+    given = list(places.values()) if isinstance(places, dict) else []
+    if not given or not all(isinstance(name, str) for name in given):
         raise InputError(f"{index} does not say which files hold the weights.", HINT)
+    names = sorted(set(given))
     for name in names:
-        if PurePath(name).is_absolute() or ".." in PurePath(name.replace("\\", "/")).parts:
-            raise InputError(f"{index} points outside of its folder: {name!r}.")
+        inside(index.parent, name, index)
     absent = [name for name in names if not (index.parent / name).is_file()]
     if absent:
         raise InputError(

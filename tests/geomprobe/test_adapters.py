@@ -242,3 +242,31 @@ def test_without_peft_an_adapter_is_refused_and_other_models_open_alike(model_fo
     out = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True, check=True).stdout
     refusal = "True True pip install 'geomprobe[adapters]'"
     assert out.splitlines() == [refusal, refusal, load_encoder(model_folder("bert")).hash]
+
+
+def test_a_weights_file_with_an_unmerged_adapter(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "m")
+    model = adapted(folder, peft.LoraConfig(**QUERY)).get_base_model()
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="adapter, not merged"):
+        load_encoder(folder)
+
+
+def test_the_note_names_the_adapters_that_are_on(model_folder):
+    model = adapted(model_folder("bert"), peft.LoraConfig(**QUERY))
+    model.add_adapter("two", peft.LoraConfig(**QUERY))
+    model.set_adapter("two")
+    assert any("LORA (two)" in note for note in load_encoder(model, tokenizer=model_folder("bert")).notes)
+    with model.disable_adapter():
+        notes = load_encoder(model, tokenizer=model_folder("bert")).notes
+    assert any("adapter is switched off" in note for note in notes)
+    assert not any("merged" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ["\0", "a" * 300, 1, ["a"]])
+def test_a_base_model_that_has_no_name(adapter, name):
+    values = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(values | {"base_model_name_or_path": name}))
+    with pytest.raises(InputError, match=r"adapter .* does not say which base model"):
+        load_encoder(adapter)

@@ -326,3 +326,101 @@ def test_a_head_reads_no_padding():
     torch.testing.assert_close(head(states.masked_fill(~mask[..., None], torch.nan), mask), full)
     torch.testing.assert_close(head(states[1:, :2], mask[1:, :2])[0], full[1])
     assert head.width(9) == 9 * len(MODES)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value"),
+    [
+        ("config_sentence_transformers.json", "prompts", [1]),
+        ("config_sentence_transformers.json", "prompts", {"query": 1}),
+        ("config_sentence_transformers.json", "default_prompt_name", ["query"]),
+        ("sentence_bert_config.json", "max_seq_length", "512"),
+        ("sentence_bert_config.json", "max_seq_length", 0),
+        ("sentence_bert_config.json", "modality_config", "text"),
+        ("sentence_bert_config.json", "processing_kwargs", {"text": 1}),
+        ("sentence_bert_config.json", "processor_kwargs", [1]),
+        ("1_Pooling/config.json", "pooling_mode", 3),
+        ("2_Dense/config.json", "bias", "yes"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_named(matryoshka, tmp_path, file, name, value):
+    edited(tmp_path / "m", file, **{name: value})
+    with pytest.raises(InputError, match=rf"{file}.*{name}"):
+        load_encoder(tmp_path / "m")
+
+
+@pytest.mark.parametrize("path", [None, 1, "/etc", "../m/2_Dense", "a" * 300, "\0"])
+def test_a_module_lies_inside_its_folder(matryoshka, tmp_path, path):
+    file = tmp_path / "m" / "modules.json"
+    listed = json.loads(file.read_text())
+    listed[2]["path"] = path
+    file.write_text(json.dumps(listed))
+    with pytest.raises(InputError, match=r"modules\.json"):
+        load_encoder(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("file", "setting"),
+    [("config_sentence_transformers.json", {"truncate_dim": n}) for n in (0, -1)]
+    + [("2_Dense/config.json", {"out_features": n}) for n in (10**9, 10**30)],
+)
+def test_sizes_that_cannot_be_are_refused_before_memory_is_taken(matryoshka, tmp_path, file, setting):
+    edited(tmp_path / "m", file, **setting)
+    with pytest.raises(InputError, match=r"truncate_dim|out_features|do not fit"):
+        embed(tmp_path / "m", TEXTS, pooling="model")
+
+
+def test_a_loaded_model_that_is_trained_on_is_measured_as_it_is_now(matryoshka):
+    encoder = load_encoder(matryoshka)
+    seen = {encoder.hash}
+    for changed in (matryoshka[2].linear.weight, next(matryoshka[0].auto_model.parameters())):
+        with torch.no_grad():
+            changed.mul_(-1.5)
+        seen.add(encoder.hash)
+        np.testing.assert_allclose(embed(encoder, TEXTS, pooling="model"), encoded(matryoshka), atol=1e-5)
+    assert len(seen) == 3
+
+
+def test_a_limit_without_room_for_text(model_folder, built, tmp_path):
+    built(length=2).save_pretrained(str(tmp_path / "saved"))
+    for source, options in ((tmp_path / "saved", {}), (model_folder("bert"), {"max_length": 1})):
+        with pytest.raises(InputError, match=r"no room .* adds 2"):
+            embed(source, TEXTS, **options)
+    assert embed(model_folder("bert"), TEXTS, max_length=3).shape == (len(TEXTS), 16)
+
+
+def test_whether_a_prompt_is_pooled_is_part_of_the_hash(built):
+    options = {"prompts": {"ask": "the "}, "default_prompt_name": "ask"}
+    hashes = [load_encoder(built(include_prompt=include, **options)).hash for include in (True, False)]
+    assert hashes[0] != hashes[1]
+    assert load_encoder(built(include_prompt=False)).hash == load_encoder(built()).hash
+
+
+def test_a_tokenizer_that_is_handed_over_stays_as_it_is(built, tmp_path):
+    from tokenizers import normalizers
+
+    model = built()
+    model.save_pretrained(str(tmp_path / "saved"))
+    edited(tmp_path / "saved", "sentence_bert_config.json", do_lower_case=True)
+    tokenizer = model.tokenizer
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    before = tokenizer.backend_tokenizer.to_str()
+    opened = load_encoder(tmp_path / "saved", tokenizer=tokenizer)
+    assert tokenizer.backend_tokenizer.to_str() == before
+    ids, _ = opened.tokenize(["The CAT", "the cat"])
+    np.testing.assert_array_equal(*ids)
+
+
+def test_padding_on_the_left_that_changes_states_is_said(built):
+    for kind, said in (("gpt2", True), ("llama", False), ("fnet", True), ("bert", False)):
+        notes = load_encoder(built(kind)).notes
+        assert any("pads a text" in note for note in notes) == said
+
+
+def test_a_first_module_that_is_not_read_is_named(model_folder, tmp_path):
+    shutil.copytree(model_folder("bert"), tmp_path / "0_CLIPModel")
+    listed = [{"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}]
+    (tmp_path / "modules.json").write_text(json.dumps(listed))
+    with pytest.raises(InputError, match="begins with the module CLIPModel") as error:
+        load_encoder(tmp_path)
+    assert str(tmp_path / "0_CLIPModel") in error.value.hint

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from geomprobe.common import InputError
 from geomprobe.encoders import load_encoder
+from geomprobe.encoders.weights import model_files
 
 
 @pytest.fixture
@@ -156,3 +157,29 @@ def test_quantised_weights_are_refused(folder, method):
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": method}}))
     with pytest.raises(InputError, match=rf"quantised.*{method}"):
         load_encoder(folder)
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "../m/model.safetensors", "a" * 400, "\0", ["b"], 1])
+def test_an_index_names_files_of_its_own_folder(model_folder, tmp_path, place):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": place}}))
+    with pytest.raises(InputError, match=r"index\.json"):
+        load_encoder(folder)
+
+
+def test_what_is_fetched_from_the_hub():
+    wanted = ["config.json", "tokenizer.json", "vocab.txt", "modules.json", "model.safetensors"]
+    wanted += ["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"]
+    junk = ["trainer/state.json", "ema/model.safetensors", "checkpoint-5/model.safetensors", "onnx/config.json"]
+    junk += ["openvino/openvino_tokenizer.json", "pytorch_model.bin", "model.fp16.safetensors", "README.md"]
+    assert model_files([*junk, *wanted]) == wanted
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    index = "model.safetensors.index.json"
+    assert model_files([*shards, index, "consolidated.safetensors"]) == [*shards, index]
+    assert model_files([*shards, "model.safetensors"]) == ["model.safetensors"]
+    assert model_files(["adapter_config.json", "adapter_model.safetensors", "run/adapter_model.safetensors"]) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    assert model_files(["config.json", "2_Dense/config.json"]) == ["config.json"]
