@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +31,7 @@ from geomprobe.cells import read_tables, write_tables
 from geomprobe.common import InputError, UsageError, hash_bytes, unknown_name
 from geomprobe.embedding import Cell, EmbeddingGrid, count_cut, embed_grid, has_cell, limited, resolve_layers
 from geomprobe.encoders import Encoder, load_encoder
+from geomprobe.encoders.opening import find_device
 from geomprobe.encoders.prompts import with_prompts
 from geomprobe.failures import CELL_ERRORS, Sides, check_finite, failed_row, reason
 from geomprobe.inference.margins import Margin
@@ -48,14 +47,16 @@ from geomprobe.results import (
     RESULT_COLUMNS,
     SIMILARITY_COLUMNS,
     Results,
+    check_folder,
     check_run,
     count_failures,
     table,
     write_results,
 )
 from geomprobe.store import Store
-from geomprobe.tasks import load_task
+from geomprobe.tasks import is_file_task, load_task, task_names
 from geomprobe.tasks.base import Split, Task, sentence_groups
+from geomprobe.tasks.controlled import SIZES
 
 Progress = Callable[[int, int], None]
 Tables = dict[str, pd.DataFrame]
@@ -154,15 +155,11 @@ def analyze(
     """
     started = time.perf_counter()
     stored = variants.plan(precisions, dims)
+    check_request(tasks, poolings, baselines, limit, device)
     if out is not None and ranks.first:
-        check_folder(Path(out))
+        named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
+        check_folder(Path(out), named)
     kept = Path(cells) if cells is not None else Path(out) / "cells" if out is not None else None
-    for name in poolings or ():
-        if name not in POOLINGS:
-            raise unknown_name("pooling", name, list(POOLINGS))
-    for name in baselines:
-        if name not in BASELINES:
-            raise unknown_name("baseline", name, list(BASELINES))
     loaded = [
         prepare(t if isinstance(t, Task) else load_task(t, data_dir=data_dir), protocol, limit, seed) for t in tasks
     ]
@@ -892,29 +889,34 @@ def cell_key(encoder: Encoder, texts: TaskTexts, layer: int, pool: str, protocol
     )
 
 
-def check_folder(folder: Path) -> None:
-    """Raise UsageError where results cannot be written into a folder, before anything is computed; leave no trace."""
-    made: list[Path] = []
-    try:
-        for part in (folder, *folder.parents):
-            if part.exists():
-                if not part.is_dir():
-                    raise UsageError(f"{part} is a file.", "Choose another folder with --out.")
-                break
-            made.append(part)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise  # another folder may be no help
-        raise UsageError(
-            f"{folder} cannot be written to: {error.strerror}.", "Choose another folder with --out."
-        ) from None
-    finally:
-        for part in made:
-            with contextlib.suppress(OSError):
-                part.rmdir()
+def check_request(
+    tasks: Sequence[str | Task],
+    poolings: Sequence[str] | None = None,
+    baselines: Sequence[str] = (),
+    limit: int | None = None,
+    device: str = "auto",
+) -> None:
+    """Raise UsageError for names and numbers that no analysis can be made of; nothing is read or computed."""
+    for name in poolings or ():
+        if name not in POOLINGS:
+            raise unknown_name("pooling", name, list(POOLINGS))
+    for name in baselines:
+        if name not in BASELINES:
+            raise unknown_name("baseline", name, list(BASELINES))
+    names = [task for task in tasks if isinstance(task, str)]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"A task is given twice: {repeated}.")
+    for name in names:
+        stem, colon, size = name.partition(":")
+        if is_file_task(name):
+            continue
+        if stem not in task_names() or (colon and stem in GLUE):
+            raise unknown_name("task", name, task_names())
+        if colon and size not in SIZES:
+            raise unknown_name(f"size of {stem}", size, list(SIZES))
+    if limit is not None and limit < 2:
+        raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")
+    find_device(device)
 
 
 def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
@@ -939,8 +941,6 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
         fits_on_train = protocol.published.probe_rows == "train" or protocol.train_poolings
         task = replace(task, train=keep[0] if fits_on_train else None, validation=keep[1])
     if limit is not None:
-        if limit < 2:
-            raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")
         task = replace(
             task,
             train=task.train and task.train.take(np.arange(min(limit, len(task.train)))),

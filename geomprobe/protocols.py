@@ -124,6 +124,8 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 NUMBERS = {"rows": 2, "max_length": 1, "uniformity_rows": 2, "max_train_rows": 2, "pooling_seeds": 1, "max_iter": 1}
 OPEN = ("rows", "max_length", "uniformity_rows")  # numbers that may also be "all"
+MOST = {"pooling_seeds": 100}
+LARGEST = 2**31 - 1  # of the others
 SWITCHES = ("centre", "train_poolings")
 CHOICES = (*WORDS, *NUMBERS, *SWITCHES)
 PREFIX = "protocol."
@@ -141,15 +143,21 @@ def choose(name: str, settings: Sequence[str] = ()) -> Protocol:
     Raises
     ------
     UsageError
-        An unknown name, choice or value; a choice of the published formulas under another protocol.
+        An unknown name, choice or value; a choice given twice; one of the published formulas under another protocol.
     """
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, list(PROTOCOLS))
     protocol = PROTOCOLS[name]
+    chosen: set[str] = set()
     for setting in settings:
         key, equals, word = (part.strip() for part in setting.partition("="))
         if not equals or not key.startswith(PREFIX):
-            raise UsageError(f"--set {setting!r} is not protocol.CHOICE=VALUE.", "For example protocol.pairs=separate")
+            raise UsageError(
+                f"--set {setting[:80]!r} is not protocol.CHOICE=VALUE.", "For example protocol.pairs=separate"
+            )
+        if key in chosen:
+            raise UsageError(f"--set {key} is given twice.")
+        chosen.add(key)
         protocol = switched(protocol, key.removeprefix(PREFIX), word)
     return protocol
 
@@ -169,15 +177,16 @@ def switched(protocol: Protocol, choice: str, word: str) -> Protocol:
 def _value(choice: str, word: str) -> Any:
     if choice in WORDS:
         if word not in WORDS[choice]:
-            raise UsageError(f"{choice}={word} is not known.", f"Known: {', '.join(WORDS[choice])}")
+            raise UsageError(f"{choice}={word[:80]} is not known.", f"Known: {', '.join(WORDS[choice])}")
         return int(word) if choice == "alignment_power" else word
     if choice in SWITCHES:
         if word not in ("yes", "no"):
-            raise UsageError(f"{choice}={word} is not known.", "Known: yes, no")
+            raise UsageError(f"{choice}={word[:80]} is not known.", "Known: yes, no")
         return word == "yes"
     if choice in OPEN and word == "all":
         return None
-    if not word.isdecimal() or int(word) < NUMBERS[choice]:
+    least, most = NUMBERS[choice], MOST.get(choice, LARGEST)
+    if not (word.isdecimal() and len(word) <= 20 and least <= int(word) <= most):
         also = " or all" if choice in OPEN else ""
-        raise UsageError(f"{choice} takes a whole number from {NUMBERS[choice]}{also}, not {word!r}.")
+        raise UsageError(f"{choice} takes a whole number from {least} to {most:,}{also}, not {word[:80]!r}.")
     return int(word)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import GridOptions, Json, expanded
+from geomprobe.cli.options import GridOptions, Json, Models, expanded
 from geomprobe.cli.output import Output
 from geomprobe.common import hash_bytes
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @expanded
 def analyze(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Folders or hub ids (name@revision pins).")],
+    models: Models,
     options: GridOptions,
     as_json: Json = False,
 ) -> None:
@@ -54,8 +54,9 @@ def run_grid(
     from geomprobe.grid import analyze as run
     from geomprobe.ranks import join
 
-    tasks = options.tasks
     folder = options.out or Path("runs/analyze") / folder_name(models, *asked, *options.asked)
+    options.check(models, folder)
+    tasks = options.tasks
     with join() as ranks, output.progress("measuring", quiet=not ranks.first) as progress:
         if ranks.first:
             say_tasks(output, tasks)

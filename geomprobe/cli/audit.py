@@ -11,23 +11,33 @@ import typer
 
 from geomprobe.cli.analyze import folder_name, group_sizes, say_tasks
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import DataDir, Device, GridOptions, Json, Limit, Seed, Tasks
+from geomprobe.cli.options import (
+    DataDir,
+    Device,
+    GridOptions,
+    Groups,
+    Json,
+    Limit,
+    Pair,
+    Seed,
+    Tasks,
+)
 from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
 from geomprobe.cli.siblings import sibling
-from geomprobe.common import UsageError, write_text
+from geomprobe.cli.values import PATH, two_sides
+from geomprobe.common import UsageError, check_output_file, write_text
 
 
 def audit(
-    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Folders or hub ids.")] = None,
-    group: Annotated[
-        list[str] | None, typer.Option(help="NAME=MODEL,MODEL,… twice: two groups of seeds in place of two models.")
-    ] = None,
+    models: Pair = None,
+    group: Groups = None,
     published: Annotated[
         Path | None,
         typer.Option(
+            **PATH,
             help="JSON file of published results, in place of models: an object of \"('task', 'model', 'pooling')\" or "
-            '"task/model/pooling" to numbers and spectra.'
+            '"task/model/pooling" to numbers and spectra.',
         ),
     ] = None,
     task: Tasks = None,
@@ -37,7 +47,11 @@ def audit(
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder to write [default: runs/audit/NAME]; with --published a .json file."),
+        typer.Option(
+            "--out",
+            **PATH,
+            help="Folder to write [default: runs/audit/NAME]; with --published a .json file.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -54,18 +68,14 @@ def audit(
     if (os.environ.get("WORLD_SIZE") or "1") != "1":
         raise UsageError("audit runs in one process.", "Start it without torchrun.")
     if published is not None:
-        if models or group:
-            raise UsageError("--published takes no models.", "Give either a file or two models.")
+        if models or group or task or limit:
+            raise UsageError(
+                "--published takes no models, --task or --limit: no model is measured.",
+                "Give either a file or two models.",
+            )
         audit_file(output, published, out)
         return
-    from geomprobe.cli.compare import parse_groups
-
-    groups = parse_groups(group or [])
-    if bool(models) == bool(groups) or len(models or groups) != 2:
-        raise UsageError(
-            "audit takes two models, two groups of seeds, or a file of published numbers.",
-            "geomprobe audit MODEL_A MODEL_B, --group mlm=a,b,c --group hybrid=d,e,f, or --published FILE",
-        )
+    groups = two_sides(models or [], group or [], "audit")
     options = GridOptions(task=task, data=data, limit=limit, device=device, seed=seed, out=out)
     audit_models(output, models or [], groups, options)
 
@@ -79,13 +89,12 @@ def audit_models(
 ) -> None:
     """Audit two models or two groups, write the report, print the claims; the protocols are its own."""
     from geomprobe.audit.checkpoints import audit_checkpoints
-    from geomprobe.grid import check_folder
 
     claims = sibling("reports.claims")  # refused before anything is measured where it is shadowed
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]
     folder = options.out or Path("runs/audit") / folder_name(paths, *group_sizes(groups), *options.asked)
-    check_folder(folder)
+    options.check(paths, folder)
     tasks = options.tasks
     say_tasks(output, tasks)
     document = audit_checkpoints(
@@ -118,6 +127,8 @@ def audit_file(output: Output, published: Path, out: Path | None) -> None:
     from geomprobe.audit import audit_published, read_published
     from geomprobe.common import write_json
 
+    if out:
+        check_output_file(out, [".json"], [published])
     cells = read_published(published)
     findings = audit_published(cells)
     document = {"file": published.name, "cells": len(cells), "findings": [asdict(finding) for finding in findings]}

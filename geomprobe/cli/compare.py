@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geomprobe.cli.analyze import finish, group_sizes, run_grid
-from geomprobe.cli.options import GridOptions, Json, expanded
+from geomprobe.cli.options import GridOptions, Groups, Json, Pair, expanded
 from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
 from geomprobe.cli.siblings import sibling
-from geomprobe.common import UsageError
+from geomprobe.cli.values import TEXT, two_sides
 
 if TYPE_CHECKING:
     from geomprobe.inference.margins import Margin
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @expanded
 def compare(
-    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Folders or hub ids.")] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=MODEL,MODEL,… twice: compare two groups of seeds in place of two models."),
-    ] = None,
+    models: Pair = None,
+    group: Groups = None,
     margin: Annotated[
         list[str] | None,
-        typer.Option(help="METRIC=0.05 or METRIC=5%: differences within it count as none; repeatable."),
+        typer.Option(
+            **TEXT,
+            help="METRIC=0.05 or METRIC=5%: differences within it count as none; repeatable.",
+        ),
     ] = None,
     *,
     options: GridOptions,
@@ -43,12 +43,7 @@ def compare(
     """
     from geomprobe.inference.margins import parse_margins
 
-    groups = parse_groups(group or [])
-    if bool(models) == bool(groups) or len(models or groups) != 2:
-        raise UsageError(
-            "compare takes two models, or two groups of seeds.",
-            "geomprobe compare MODEL_A MODEL_B, or --group hybrid=a,b,c --group mlm=d,e,f",
-        )
+    groups = two_sides(models or [], group or [], "compare")
     compare_models(Output(as_json), models or [], groups, options, parse_margins(margin or []))
 
 
@@ -85,15 +80,3 @@ def compare_models(
     for claim in results.run["claims"]:
         output.note(claim["sentence"])
     finish(output, results, folder, **files)
-
-
-def parse_groups(texts: list[str]) -> dict[str, list[str]]:
-    """Return group name -> models from ``NAME=MODEL,MODEL,…``."""
-    groups: dict[str, list[str]] = {}
-    for text in texts:
-        name, equals, members = text.partition("=")
-        found = [member.strip() for member in members.split(",") if member.strip()]
-        if not equals or not name.strip() or not found or name.strip() in groups:
-            raise UsageError(f"--group {text!r} is not NAME=MODEL,MODEL,…", "For example --group hybrid=run1,run2,run3")
-        groups[name.strip()] = found
-    return groups

@@ -12,13 +12,14 @@ import typer
 from geomprobe.cli import compare, pretrain
 from geomprobe.cli.options import GridOptions, Json, Seed
 from geomprobe.cli.output import Output
+from geomprobe.cli.values import PATH
 from geomprobe.common import UsageError, read_json
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the two checkpoints, the results and the report.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(**PATH, help="Folder for the two checkpoints, the results and the report.")
+    ] = Path("runs/demo"),
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -27,7 +28,11 @@ def demo(
     Trains a hybrid and an MLM encoder on the docstrings of installed packages, compares them on the controlled task
     and writes the report in HTML and PDF.
     """
+    from geomprobe.results import check_folder
+
     output = Output(as_json)
+    for folder in (out, out / "report"):
+        check_folder(folder)
     for objective in ("mlm", "hybrid"):
         folder = out / objective
         if _finished(folder, seed):

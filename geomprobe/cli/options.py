@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,19 +14,38 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from geomprobe.cli.output import split_list
-from geomprobe.common import UsageError
+from geomprobe.cli.values import LIST, PATH, TEXT, filled, split_paths
+from geomprobe.common import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from geomprobe.protocols import Protocol
     from geomprobe.tasks.base import Task
 
+KINDS = ("auto", "classification", "regression")
+LARGEST_SEED = 2**32 - 1
+"""The largest that all random generators take."""
+
+
+Models = Annotated[
+    list[str], typer.Argument(metavar="MODEL...", help="Folders or hub ids (name@revision pins).", parser=filled)
+]
+Pair = Annotated[list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Folders or hub ids.", parser=filled)]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        **TEXT,
+        help="NAME=MODEL,MODEL,… twice: two groups of seeds in place of two models.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and no bars.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+Device = Annotated[str, typer.Option(**TEXT, help="auto, cpu, cuda, cuda:N or mps.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything that is drawn.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data",
+        **PATH,
         envvar="GEOMPROBE_DATA",
         help="Folder of glue/<task>/<split>.parquet; without it tasks come from the Hugging Face hub.",
     ),
@@ -34,6 +54,7 @@ Pools = Annotated[
     list[str] | None,
     typer.Option(
         "--pool",
+        **LIST,
         help="mean, max, weighted, attention, cls, last, or all of these; model: what each model's own `encode` "
         "gives, at the last layer. [default: model if one of the models declares more than the mean, else mean]",
     ),
@@ -58,18 +79,20 @@ Tasks = Annotated[
     list[str] | None,
     typer.Option(
         "--task",
+        **TEXT,
         help="sst2, mrpc, mnli, cola, stsb, controlled; or your own: a file (.csv, .tsv, .jsonl, .json, .txt, "
         ".parquet, .arrow), a folder of splits, or owner/name on the hub (@revision pins). [default: all GLUE tasks]",
     ),
 ]
 Baselines = Annotated[
     list[str] | None,
-    typer.Option("--baseline", help="Measure beside the models: random-init, static, bow, tfidf."),
+    typer.Option("--baseline", **LIST, help="Measure beside the models: random-init, static, bow, tfidf."),
 ]
 Text = Annotated[
     list[str] | None,
     typer.Option(
         "--text",
+        **TEXT,
         help="Column of your own task: the sentence; twice for the two of a pair. [default: sentence1 and sentence2, "
         "premise and hypothesis, text1 and text2, sentence, or text]",
     ),
@@ -78,6 +101,7 @@ Label = Annotated[
     str | None,
     typer.Option(
         "--label",
+        **TEXT,
         help="Column of your own task: the class or the score. [default: label, labels, gold_label or score; "
         "without one the task has texts only]",
     ),
@@ -86,6 +110,7 @@ SplitName = Annotated[
     str | None,
     typer.Option(
         "--split",
+        **TEXT,
         help="Split of your own task that is scored; train: these rows alone, split by a hash. "
         "[default: validation, dev or test]",
     ),
@@ -98,16 +123,24 @@ Quotes = Annotated[
         "be read in two ways is refused]",
     ),
 ]
-RowId = Annotated[str | None, typer.Option("--id", help="Column of a file task: unique row ids.")]
-Kind = Annotated[str, typer.Option("--kind", help="Labels of a file task: auto, classification or regression.")]
+RowId = Annotated[str | None, typer.Option("--id", **TEXT, help="Column of a file task: unique row ids.")]
+Kind = Annotated[
+    str,
+    typer.Option("--kind", **TEXT, help="Labels of a file task: auto, classification or regression."),
+]
 Positive = Annotated[
     str | None,
-    typer.Option("--positive", help="Class, or least score, of a file task's pairs that mean the same."),
+    typer.Option(
+        "--positive",
+        **TEXT,
+        help="Class, or least score, of a file task's pairs that mean the same.",
+    ),
 ]
 Precisions = Annotated[
     list[str] | None,
     typer.Option(
         "--precision",
+        **LIST,
         help="float32,int8,binary: also measure quantised vectors, and how they differ from the full ones.",
     ),
 ]
@@ -115,19 +148,35 @@ Dims = Annotated[
     list[str] | None,
     typer.Option(
         "--dim",
+        **LIST,
         help="64,128,…: also measure the first dimensions alone (Matryoshka), as they are and renormalised; with "
         "--precision also in each precision.",
     ),
 ]
-Layers = Annotated[list[str] | None, typer.Option("--layer", help="last, all, or numbers from 0. [default: last]")]
-Limit = Annotated[int | None, typer.Option(help="Most rows of each split, the first ones, for a quick look.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder to write. [default: runs/analyze/NAME]")]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option("--layer", **LIST, help="last, all, or numbers from 0. [default: last]"),
+]
+Limit = Annotated[int | None, typer.Option(min=2, help="Most rows of each split, the first ones, for a quick look.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", **PATH, help="Folder to write. [default: runs/analyze/NAME]"),
+]
 ProtocolName = Annotated[
-    str, typer.Option("--protocol", help="strict, or paper: the published analysis, choice by choice (docs/audit.md).")
+    str,
+    typer.Option(
+        "--protocol",
+        **TEXT,
+        help="strict, or paper: the published analysis, choice by choice (docs/audit.md).",
+    ),
 ]
 Choices = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Replace one choice of the protocol, such as protocol.pairs=separate; repeatable."),
+    typer.Option(
+        "--set",
+        **TEXT,
+        help="Replace one choice of the protocol, such as protocol.pairs=separate; repeatable.",
+    ),
 ]
 
 
@@ -174,13 +223,7 @@ class GridOptions:
         """Names of tasks, and files."""
         from geomprobe.grid import GLUE
 
-        if self.task and not all(split_list([value]) for value in self.task):
-            raise UsageError("--task is empty.", "Leave it out for all GLUE tasks.")
-        # a path that exists wins, so that it may hold a comma
-        given = [
-            each for value in self.task or () for each in ([value] if Path(value).exists() else split_list([value]))
-        ]
-        return given or list(GLUE)
+        return [each for value in self.task or () for each in split_paths(value, "--task")] or list(GLUE)
 
     @property
     def tasks(self) -> list[str | Task]:
@@ -194,10 +237,6 @@ class GridOptions:
             "quotes": self.quotes,
         }
         given = {key: value for key, value in columns.items() if value not in (None, [])}
-        for key, value in given.items():
-            words = value if isinstance(value, list) else [value]
-            if any(isinstance(word, str) and not word.strip(" ,") for word in words):
-                raise UsageError(f"--{key.removeprefix('row_')} is empty.", "Leave it out for the default.")
         files = [name for name in self.task_names if is_file_task(name)]
         if repeated := [name for name in files if files.count(name) > 1]:
             raise UsageError(f"The task {repeated[0]} is given twice.")
@@ -216,10 +255,11 @@ class GridOptions:
         words = split_list(self.layer) or ["last"]
         if "all" in words:
             return "all"
-        try:
-            return [-1 if word == "last" else int(word) for word in words]
-        except ValueError:
-            raise UsageError(f"--layer takes last, all or numbers, not {','.join(words)!r}.") from None
+        if wrong := [word for word in words if not re.fullmatch("last|-?[0-9]{1,9}", word)]:
+            raise UsageError(
+                f"--layer takes last, all or numbers, not {wrong[0][:80]!r}.", "For example --layer 0,last"
+            )
+        return [-1 if word == "last" else int(word) for word in words]
 
     @property
     def baselines(self) -> list[str]:
@@ -245,6 +285,30 @@ class GridOptions:
 
         protocol = choose(self.protocol, self.set_ or ())
         return replace(protocol, train_poolings=False) if self.untrained else protocol
+
+    def check(self, models: Sequence[str], folder: Path) -> None:
+        """Refuse what cannot be carried out, before anything is read, downloaded, computed or written.
+
+        Raises
+        ------
+        UsageError
+            An option has a value that it cannot have, or results must not be written into the folder.
+        InputError
+            A model is neither a folder nor written as a hub id.
+        """
+        from geomprobe import variants
+        from geomprobe.encoders.opening import check_source
+        from geomprobe.grid import check_request
+        from geomprobe.results import check_folder
+
+        if self.kind not in KINDS:
+            raise unknown_name("kind", self.kind, list(KINDS))
+        _ = self.choices, self.layers  # raise for what they do not know
+        variants.plan(self.precisions, self.dims)
+        check_request(self.task_names, self.poolings, self.baselines, self.limit, self.device)
+        check_folder(folder, [*models, *self.task_names, *([self.data] if self.data else [])])
+        for model in models:
+            check_source(model)
 
     @property
     def asked(self) -> list[str]:

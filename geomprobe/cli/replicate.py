@@ -25,6 +25,7 @@ from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, GridOptions, Json
 from geomprobe.cli.output import Output
 from geomprobe.cli.siblings import sibling
+from geomprobe.cli.values import PATH, TEXT
 from geomprobe.common import GeomprobeError, InputError, UsageError, read_json, write_text
 
 DRIVER = "from geomprobe.__main__ import main; main()"
@@ -56,10 +57,12 @@ class Recipe:
 
 
 def replicate(
-    recipe: Annotated[Path, typer.Argument(help="TOML file; docs/replication.md describes it.")],
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints and comparisons.")] = Path("runs/replication"),
-    corpus: Annotated[str | None, typer.Option(help="Corpus in place of the recipe's.")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="Tokenizer in place of the recipe's.")] = None,
+    recipe: Annotated[Path, typer.Argument(**PATH, help="TOML file; docs/replication.md describes it.")],
+    out: Annotated[Path, typer.Option(**PATH, help="Folder for checkpoints and comparisons.")] = Path(
+        "runs/replication"
+    ),
+    corpus: Annotated[str | None, typer.Option(**TEXT, help="Corpus in place of the recipe's.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(**TEXT, help="Tokenizer in place of the recipe's.")] = None,
     data: DataDir = None,
     jobs: Annotated[int, typer.Option(help="Trainings at a time; they share the processor's cores.", min=1)] = 1,
     as_json: Json = False,

@@ -10,10 +10,11 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import Json
 from geomprobe.cli.output import Output
+from geomprobe.cli.values import PATH
 
 
 def report(
-    results_dir: Annotated[Path, typer.Argument(help="A results folder, as analyze and compare write it.")],
+    results_dir: Annotated[Path, typer.Argument(**PATH, help="A results folder, as analyze and compare write it.")],
     html: Annotated[
         bool, typer.Option("--html", help="Write report.html (both formats unless one is asked for).")
     ] = False,

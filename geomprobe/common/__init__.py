@@ -4,6 +4,7 @@ from geomprobe.common.atomic import atomic_path
 from geomprobe.common.errors import GeomprobeError, InputError, Terminated, UsageError, unknown_name
 from geomprobe.common.files import cache_dir, read_json, write_bytes, write_json, write_text
 from geomprobe.common.hashing import hash_bytes, hash_file
+from geomprobe.common.outputs import check_output_file, check_output_folder
 from geomprobe.common.processes import torchrun_place
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "UsageError",
     "atomic_path",
     "cache_dir",
+    "check_output_file",
+    "check_output_folder",
     "hash_bytes",
     "hash_file",
     "read_json",

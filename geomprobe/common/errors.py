@@ -40,7 +40,8 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
 
     near = difflib.get_close_matches(name, known, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
-    return UsageError(f"Unknown {kind} {name!r}.{guess}", f"Known: {', '.join(sorted(known))}")
+    shown = name if len(name) <= 80 else f"{name[:80]}…"
+    return UsageError(f"Unknown {kind} {shown!r}.{guess}", f"Known: {', '.join(sorted(known))}")
 
 
 class Terminated(KeyboardInterrupt):

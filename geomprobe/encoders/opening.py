@@ -59,7 +59,7 @@ def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dt
         raise unknown_name("dtype", dtype, ["auto", *DTYPES])
     if isinstance(source, nn.Module):
         encoder = _wrap(source, tokenizer)
-        where = encoder.device if device == "auto" else _device(device)
+        where = encoder.device if device == "auto" else find_device(device)
         form = encoder.dtype if dtype == "auto" else DTYPES[dtype]
         if (where.type, form) != (encoder.device.type, encoder.dtype):
             encoder.model = copy.deepcopy(encoder.model).to(device=where, dtype=form)
@@ -67,7 +67,7 @@ def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dt
         raise _not_an_encoder(source)
     else:
         encoder = _open(str(source), tokenizer)
-        encoder.model.to(device=_device(device), dtype=DTYPES.get(dtype, torch.float32))
+        encoder.model.to(device=find_device(device), dtype=DTYPES.get(dtype, torch.float32))
         encoder.model.eval()
     if encoder.head is not None:
         encoder.head.to(device=encoder.device, dtype=encoder.dtype)
@@ -75,32 +75,39 @@ def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dt
     return encoder
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """Return the device of a name, "auto" for the best there is; raises UsageError where it cannot compute."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"Device {name!r} cannot be used: {str(error).splitlines()[0]}", "Try --device auto."
-        ) from None
+        torch.ones(1, device=device).item()  # meta holds no numbers
+    except (RuntimeError, AssertionError, ImportError) as error:
+        why = str(error).splitlines()[0][:200]
+        raise UsageError(f"Device {name[:50]!r} cannot be used: {why}", "Try --device auto.") from None
     return device
 
 
-def _open(source: str, tokenizer: Any) -> Encoder:
-    """Find the folder that a string means, and load model and tokenizer from it on the CPU as float32."""
+def check_source(source: str) -> None:
+    """Raise InputError for a string that is neither a folder nor written as a hub id; nothing is read or asked."""
     path = Path(source).expanduser()
     if path.exists():
         if not path.is_dir():
             raise InputError(f"{source} is a file, not a model folder.", HINT)
+    elif not hub.is_repo_id(source.partition("@")[0]):
+        raise InputError(f"{source} does not exist.", HINT)
+
+
+def _open(source: str, tokenizer: Any) -> Encoder:
+    """Find the folder that a string means, and load model and tokenizer from it on the CPU as float32."""
+    check_source(source)
+    path = Path(source).expanduser()
+    if path.exists():
         folder, commit, taken, name = path, None, "path", _short_name(path)
     else:
         repo_id, _, revision = source.partition("@")
-        if not hub.is_repo_id(repo_id):
-            raise InputError(f"{source} does not exist.", HINT)
         folder, commit = hub.snapshot(repo_id, kind="model", revision=revision or None, patterns=model_files, hint=HINT)
         taken, name = "hub", repo_id.split("/")[-1]
     encoder = Encoder(name, source, taken, nn.Module(), None, path=folder, revision=commit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from geomprobe.common import UsageError
+from geomprobe.common import UsageError, unknown_name
 
 Margin = tuple[float, bool]
 """A number, and whether it is a share of the value of A."""
@@ -76,17 +76,26 @@ def parse_margins(texts: list[str]) -> dict[str, Margin]:
     Raises
     ------
     UsageError
-        A text is something else, or a margin is not positive.
+        A text is something else, no metric has that name, a margin is given twice or is not positive.
     """
-    found = {}
+    from geomprobe.definitions import every_metric
+
+    known, found = every_metric() if texts else {}, {}
     for text in texts:
-        metric, _, number = text.partition("=")
-        relative = number.strip().endswith("%")
+        metric, _, number = (part.strip() for part in text.partition("="))
+        relative = number.endswith("%")
         try:
-            size = float(number.strip().rstrip("%")) / (100 if relative else 1)
+            size = float(number.removesuffix("%")) / (100 if relative else 1)
         except ValueError:
             size = 0.0
-        if not metric.strip() or not 0 < size < float("inf"):
-            raise UsageError(f"{text!r} is not a margin.", "Write METRIC=0.05, or METRIC=5% for a share of A's value.")
-        found[metric.strip()] = (size, relative)
+        if not metric or not 0 < size < float("inf"):
+            raise UsageError(
+                f"{text[:80]!r} is not a margin: a positive number is needed.",
+                "Write METRIC=0.05, or METRIC=5% for a share of A's value.",
+            )
+        if metric not in known:
+            raise unknown_name("metric", metric, list(known))
+        if metric in found:
+            raise UsageError(f"The margin of {metric} is given twice.")
+        found[metric] = (size, relative)
     return found

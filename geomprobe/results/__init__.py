@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 
 from geomprobe import earlier
 from geomprobe.common import InputError, atomic_path, hash_bytes, read_json, write_json, write_text
+from geomprobe.results.place import check_content, check_folder, models_of
 from geomprobe.results.schema import (
     COMPARISON_COLUMNS,
     CURVE_COLUMNS,
@@ -56,6 +56,7 @@ __all__ = [
     "Results",
     "Run",
     "TaskEntry",
+    "check_folder",
     "check_run",
     "count_failures",
     "read_results",
@@ -166,14 +167,19 @@ def write_results(folder: str | Path, results: Results) -> Path:
     ------
     InputError
         The results are not what the schema declares (see `Results.check`); nothing is written then.
+    UsageError
+        The folder holds a model, or files of other origin that would be replaced.
     """
     results.check()
     folder = Path(folder)
+    check_content(folder)
+    earlier_models = models_of(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # what was made from an earlier content of the folder would contradict the new one
     for stale in ("run.json", "report.html", "report.pdf", "report.json"):
         (folder / stale).unlink(missing_ok=True)
-    shutil.rmtree(folder / "training", ignore_errors=True)
+    for name in [entry["name"] for entry in results.run["models"]] + earlier_models:
+        (folder / "training" / training_log(name)).unlink(missing_ok=True)
     write_table(folder / "results.parquet", results.results)
     with atomic_path(folder / "results.csv") as temporary:
         results.results.to_csv(temporary, index=False)

@@ -229,7 +229,7 @@ def test_empty_options_are_refused(app, model_folder, tmp_path, option):
     rows(20).to_csv(tmp_path / "my.csv", index=False)
     for empty in ("", " ", ","):
         done = run(app, "analyze", model_folder("bert"), "--task", "my.csv", option, empty)
-        assert (done.exit_code, f"{option} is empty" in done.output) == (2, True)
+        assert (done.exit_code, f"{option}'" in done.output, "is empty" in done.output) == (2, True, True)
     assert not (tmp_path / "runs").exists()
 
 

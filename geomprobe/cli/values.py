@@ -1,0 +1,102 @@
+"""The text of options and arguments: what it means, and what is refused before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from geomprobe.common import UsageError
+
+
+def filled(text: str) -> str:
+    """Return the text of an option that must not be empty."""
+    if not text.strip():
+        raise typer.BadParameter("the text is empty; give a value, or leave the option out.")
+    return text
+
+
+def listed(text: str) -> str:
+    """Return the text of a list with commas, none of whose items is empty."""
+    if not all(item.strip() for item in text.split(",")):
+        raise typer.BadParameter(f"an item of {text[:80]!r} is empty; give names with commas, or leave the option out.")
+    return text
+
+
+def place(text: str) -> Path:
+    """Return the path that an option names."""
+    return Path(filled(text))
+
+
+# How typer reads an option: TEXT must not be empty, LIST has commas, PATH is a path.
+TEXT: dict[str, Any] = {"metavar": "TEXT", "parser": filled}
+LIST: dict[str, Any] = {"metavar": "TEXT", "parser": listed}
+PATH: dict[str, Any] = {"metavar": "PATH", "parser": place}
+
+
+def split_paths(text: str, option: str) -> list[str]:
+    """Return the items of a list with commas; a comma inside the path of something that exists separates nothing.
+
+    Raises
+    ------
+    UsageError
+        An item is empty, or the text can be read in two ways: several paths exist, and also one with the commas.
+    """
+    parts = text.split(",")
+    found: list[str] = []
+    while parts:
+        ends = [end for end in range(1, len(parts) + 1) if _exists(",".join(parts[:end]))]
+        end = max(ends, default=1)
+        if end > 1 and all(_exists(part) for part in parts[:end]):
+            raise UsageError(
+                f"{option}: {','.join(parts[:end])!r} exists, and so do {' and '.join(map(repr, parts[:end]))}.",
+                "Say which is meant: rename it, or put ./ before the path with commas.",
+            )
+        found.append(",".join(parts[:end]).strip())
+        parts = parts[end:]
+    if not all(found):
+        raise UsageError(f"{option}: an item of {text[:80]!r} is empty.", "Give names with commas between them.")
+    return found
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path.strip()) and Path(path).exists()
+    except OSError:  # no path, such as one that is too long
+        return False
+
+
+def parse_groups(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Return group name -> models from ``NAME=MODEL,MODEL,…``; raises UsageError for other texts and repeats."""
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, members = (part.strip() for part in text.partition("="))
+        if not equals or not name or not members:
+            raise UsageError(f"--group {text[:80]!r} is not NAME=MODEL,MODEL,…", "For example --group hybrid=run1,run2")
+        if name in groups:
+            raise UsageError(f"--group {name!r} is given twice.", "Give each group a name of its own.")
+        groups[name] = split_paths(members, "--group")
+    return groups
+
+
+def two_sides(models: Sequence[str], texts: Sequence[str], command: str) -> dict[str, list[str]]:
+    """Return the two groups, empty where there are two models.
+
+    Raises
+    ------
+    UsageError
+        There are other than two models or two groups, or a model is in the groups twice.
+    """
+    groups = parse_groups(texts)
+    if bool(models) == bool(groups) or len(models or groups) != 2:
+        raise UsageError(
+            f"{command} takes two models, or two groups of seeds.",
+            f"geomprobe {command} MODEL_A MODEL_B, or --group hybrid=a,b,c --group mlm=d,e,f",
+        )
+    where = [(str(Path(m).resolve()) if _exists(m) else m, m) for members in groups.values() for m in members]
+    seen = [real for real, _ in where]
+    if twice := [model for real, model in where if seen.count(real) > 1]:
+        raise UsageError(f"A model is in the groups twice: {twice[0]}.", "Each seed is a model of its own.")
+    return groups

@@ -1,0 +1,105 @@
+"""Where output may go: decided before anything is computed, so that nothing is lost and no work is in vain."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from geomprobe.common.atomic import final_path
+from geomprobe.common.errors import UsageError
+
+
+def check_output_file(
+    path: str | os.PathLike, endings: Sequence[str], inputs: Iterable[str | os.PathLike] = (), option: str = "--out"
+) -> None:
+    """Refuse a file that must not or cannot be written; leave no trace.
+
+    Parameters
+    ----------
+    path : path
+    endings : sequence of str
+        Such as ".csv". The file, and what it points to where it is a link, end in one of them.
+    inputs : iterable of path
+        What the command reads.
+    option : str
+        What the messages call it.
+
+    Raises
+    ------
+    UsageError
+        Another ending; a folder, a device or a pipe; one of the inputs; a folder around it that cannot be written to.
+    """
+    path, hint = Path(path), f"Choose another file with {option}."
+    final = _final(path, hint)
+    for each in dict.fromkeys((path, final)):
+        if each.suffix.lower() not in endings:
+            raise UsageError(f"{option} {each} does not end in {' or '.join(endings)}.", hint)
+    if final.is_dir():
+        raise UsageError(f"{option} {path} is a folder.", hint)
+    _check_inputs(path, inputs, option, hint)
+    if final.exists() and not os.access(final, os.W_OK):
+        raise UsageError(f"{option} {path} cannot be written to: it is read-only.", hint)
+    _try(final.parent, option, hint)
+
+
+def check_output_folder(
+    folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] = (), option: str = "--out"
+) -> None:
+    """Refuse a folder that must not or cannot be written into; leave no trace.
+
+    Raises
+    ------
+    UsageError
+        A file, a device or a pipe; one of the inputs; a folder that cannot be made or written to.
+    """
+    folder, hint = Path(folder), f"Choose another folder with {option}."
+    _final(folder, hint)
+    _check_inputs(folder, inputs, option, hint)
+    _try(folder, option, hint)
+
+
+def _final(path: Path, hint: str) -> Path:
+    """Return the path behind links; raise UsageError for what is neither a file nor a folder."""
+    try:
+        return final_path(path)
+    except UsageError as error:
+        raise UsageError(error.message, hint) from None
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise UsageError(f"{path} cannot be written to: {error.strerror}.", hint) from None
+
+
+def _check_inputs(path: Path, inputs: Iterable[str | os.PathLike], option: str, hint: str) -> None:
+    """Refuse a path that leads to one of the inputs, under whatever name."""
+    if not path.exists():
+        return
+    for each in inputs:
+        with contextlib.suppress(OSError):  # what is no path leads nowhere
+            if os.path.samefile(path, each):
+                raise UsageError(f"{option} {path} is an input of this command; it would be written over.", hint)
+
+
+def _try(folder: Path, option: str, hint: str) -> None:
+    """Raise UsageError where no file can be made in a folder; what is made to find out is removed."""
+    made: list[Path] = []
+    try:
+        for part in (folder, *folder.parents):
+            if part.exists():
+                if not part.is_dir():
+                    raise UsageError(f"{option}: {part} is a file.", hint)
+                break
+            made.append(part)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # another folder may be no help
+        raise UsageError(f"{option}: {folder} cannot be written to: {error.strerror}.", hint) from None
+    finally:
+        for part in made:
+            with contextlib.suppress(OSError):
+                part.rmdir()

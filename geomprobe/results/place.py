@@ -1,0 +1,77 @@
+"""Folders that results may be written into: new ones, and those that hold results already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from geomprobe.common import InputError, UsageError, check_output_folder, read_json
+
+WRITTEN = (
+    "run.json", "results.parquet", "results.csv", "comparisons.parquet", "curves.parquet", "examples.parquet",
+    "influences.parquet", "similarities.parquet", "definitions.json", "training", "report.html", "report.pdf",
+    "report.json", "audit.json", "claims.md",
+)  # fmt: skip
+MODEL_FILES = (
+    "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "modules.json",
+    "adapter_config.json", "tokenizer.json",
+)  # fmt: skip
+
+
+def check_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] = ()) -> None:
+    """Raise UsageError where results must not or cannot be written into a folder; leave no trace.
+
+    A folder is refused that is an input, holds a model, or holds files of other origin that results would replace.
+    Other files in it are no hindrance; they stay.
+    """
+    check_output_folder(folder, inputs)
+    check_content(Path(folder))
+
+
+def check_content(folder: Path) -> None:
+    """Raise UsageError where a folder holds a model, or files of other origin that results would replace."""
+    if found := next((name for name in MODEL_FILES if (folder / name).exists()), None):
+        raise UsageError(f"{folder} holds a model ({found}); results are not mixed with it.", HINT)
+    taken = [name for name in WRITTEN if os.path.lexists(folder / name)]
+    if taken and not _holds_results(folder):
+        raise UsageError(f"{folder} holds files of other origin that would be replaced: {', '.join(taken)}.", HINT)
+
+
+HINT = "Choose another folder with --out."
+
+
+def _holds_results(folder: Path) -> bool:
+    """Return whether a folder was written by an analysis, perhaps one that was interrupted."""
+    if any("schema_version" in _content(folder / name) for name in ("run.json", "audit.json")):
+        return True
+    cells = folder / "cells"
+    if cells.is_dir() and any(cells.iterdir()):
+        return True
+    table = folder / "results.parquet"
+    if not table.is_file():
+        return False
+    import pyarrow.parquet as pq
+
+    from geomprobe.results.schema import RESULT_COLUMNS
+
+    try:
+        return {"model", "task", "metric", "value"} <= set(RESULT_COLUMNS) & set(pq.read_schema(table).names)
+    except (OSError, ValueError):
+        return False
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        found = read_json(path)
+    except (InputError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def models_of(folder: Path) -> list[str]:
+    """Return the names of the models that a folder holds results of, as far as they can be read."""
+    entries = _content(folder / "run.json").get("models")
+    named = [entry.get("name") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return [name for name in named if isinstance(name, str)]
