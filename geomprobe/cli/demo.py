@@ -17,9 +17,9 @@ from geomprobe.common import UsageError, read_json
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option(**PATH, help="Folder for the two checkpoints, the results and the report.")
-    ] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(**PATH, help="Folder of the checkpoints, the results and the report.")] = Path(
+        "runs/demo"
+    ),
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:

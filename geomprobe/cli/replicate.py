@@ -22,11 +22,11 @@ import typer
 
 from geomprobe.cli.corpus import refuse_empty
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import DataDir, GridOptions, Json
+from geomprobe.cli.options import LARGEST_SEED, DataDir, GridOptions, Json
 from geomprobe.cli.output import Output
 from geomprobe.cli.siblings import sibling
 from geomprobe.cli.values import PATH, TEXT
-from geomprobe.common import GeomprobeError, InputError, UsageError, read_json, write_text
+from geomprobe.common import GeomprobeError, InputError, UsageError, check_output_folder, read_json, write_text
 
 DRIVER = "from geomprobe.__main__ import main; main()"
 
@@ -75,7 +75,7 @@ def replicate(
     refuse_empty(corpus=corpus, tokenizer=tokenizer)
     plan = read_recipe(recipe)
     settings = plan.settings | {k: v for k, v in (("corpus", corpus), ("tokenizer", tokenizer)) if v}
-    check_settings(plan, settings)
+    check_plan(recipe, plan, settings, out)
     train_arms(output, plan, settings, out, jobs)
     training = training_records(plan, out)
     write_text(out / "training.csv", training_table(training))
@@ -103,9 +103,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises
     ------
     InputError
-        The file cannot be read or is not TOML.
-    UsageError
-        It does not say what a recipe must say, or says something unknown.
+        The file cannot be read, is not TOML, does not say what a recipe must say, or says something unknown.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -115,25 +113,29 @@ def read_recipe(path: Path) -> Recipe:
         raise InputError(f"{path} is not TOML: {error}") from None
     unknown = set(document) - {"seeds", "settings", "arms", "compare", "audit"}
     if unknown:
-        raise UsageError(
+        raise InputError(
             f"{path}: unknown {', '.join(sorted(unknown))}.", "Known: seeds, settings, arms, compare, audit"
         )
     seeds, arms = document.get("seeds", [0, 1, 2]), document.get("arms", {})
-    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise UsageError(f"{path}: seeds is a list of whole numbers.")
+    if not (
+        isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed <= LARGEST_SEED for seed in seeds)
+    ):
+        raise InputError(f"{path}: seeds is a list of whole numbers from 0 to {LARGEST_SEED}.")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"{path}: a seed is given twice.", "Each seed is a training of its own.")
     for name in ("settings", "arms", "compare", "audit"):
         if not isinstance(document.get(name, {}), dict):
-            raise UsageError(f"{path}: {name} is a table.", f"[{name}]")
+            raise InputError(f"{path}: {name} is a table.", f"[{name}]")
     if not arms or not all(isinstance(arm, dict) for arm in arms.values()):
-        raise UsageError(f"{path}: no arms.", 'For example [arms.mlm] with objective = "mlm"')
+        raise InputError(f"{path}: no arms.", 'For example [arms.mlm] with objective = "mlm"')
     known: list[str] = []
     for name in (*arms, *document.get("compare", {}), *document.get("audit", {})):
         if not re.fullmatch(r"\w[\w.-]*", name):
-            raise UsageError(f"{path}: {name!r} names a folder: letters, digits, '_', '.' and '-'.")
+            raise InputError(f"{path}: {name!r} names a folder: letters, digits, '_', '.' and '-'.")
     for name, arm in arms.items():
         for other in needs(arm):
             if other not in known:
-                raise UsageError(f"{path}: arm {name} names {other}, which does not stand before it.")
+                raise InputError(f"{path}: arm {name} names {other}, which does not stand before it.")
         known.append(name)
     taken = [*known, "training.csv", "training.svg", "summary.md", "cells"]
     for kind, takes in (("compare", ("groups", "task", "pool")), ("audit", ("groups", "task"))):
@@ -141,12 +143,43 @@ def read_recipe(path: Path) -> Recipe:
             groups = comparison.get("groups") if isinstance(comparison, dict) else None
             two = isinstance(groups, list) and len(groups) == 2 and all(group in known for group in groups)
             if not two or set(comparison) - set(takes):
-                raise UsageError(f"{path}: {kind}.{name} takes {', '.join(takes)}; groups are two arms.")
+                raise InputError(f"{path}: {kind}.{name} takes {', '.join(takes)}; groups are two arms.")
+            for key in ("task", "pool"):
+                words = comparison.get(key, [])
+                if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
+                    raise InputError(f"{path}: {kind}.{name}: {key} is a list of names.")
             if name in taken:
-                raise UsageError(f"{path}: {name} names two things in the same folder.")
+                raise InputError(f"{path}: {name} names two things in the same folder.")
             taken.append(name)
     settings, comparisons, audits = (document.get(key, {}) for key in ("settings", "compare", "audit"))
     return Recipe(list(seeds), settings, arms, comparisons, audits)
+
+
+def check_plan(path: Path, plan: Recipe, settings: dict[str, Any], out: Path) -> None:
+    """Refuse, before anything is trained, what would be refused after it.
+
+    Raises
+    ------
+    InputError
+        An arm or a comparison of the recipe says something that `pretrain`, `compare` or `audit` does not take.
+    UsageError
+        The folder must not or cannot be written into.
+    """
+    from geomprobe.grid import check_request
+    from geomprobe.results import check_folder
+
+    check_output_folder(out, [path])
+    try:
+        check_settings(plan, settings)
+    except UsageError as error:
+        raise InputError(f"{path}: {error.message}", error.hint) from None
+    for name, comparison in (plan.comparisons | plan.audits).items():
+        options = GridOptions(pool=comparison.get("pool"), task=comparison.get("task"))
+        try:
+            check_request(options.task_names, options.poolings)
+        except UsageError as error:
+            raise InputError(f"{path}: {name}: {error.message}", error.hint) from None
+        check_folder(out / name)
 
 
 def needs(arm: dict[str, Any]) -> list[str]:

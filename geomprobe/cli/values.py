@@ -25,9 +25,9 @@ def listed(text: str) -> str:
     return text
 
 
-def place(text: str) -> Path:
-    """Return the path that an option names."""
-    return Path(filled(text))
+def place(text: str | Path) -> Path:
+    """Return the path that an option names; typer hands over the default, a path, too."""
+    return Path(filled(str(text)))
 
 
 # How typer reads an option: TEXT must not be empty, LIST has commas, PATH is a path.
@@ -52,7 +52,7 @@ def split_paths(text: str, option: str) -> list[str]:
         if end > 1 and all(_exists(part) for part in parts[:end]):
             raise UsageError(
                 f"{option}: {','.join(parts[:end])!r} exists, and so do {' and '.join(map(repr, parts[:end]))}.",
-                "Say which is meant: rename it, or put ./ before the path with commas.",
+                "Rename the one with commas.",
             )
         found.append(",".join(parts[:end]).strip())
         parts = parts[end:]
