@@ -108,7 +108,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{path} cannot be read: {error.strerror}.", "docs/replication.md shows a recipe.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     unknown = set(document) - {"seeds", "settings", "arms", "compare", "audit"}

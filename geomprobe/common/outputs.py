@@ -58,6 +58,8 @@ def check_output_folder(
     """
     folder, hint = Path(folder), f"Choose another folder with {option}."
     _final(folder, hint)
+    if folder.is_symlink() and not folder.exists():
+        raise UsageError(f"{option} {folder} is a link to nothing.", hint)
     _check_inputs(folder, inputs, option, hint)
     _try(folder, option, hint)
 

@@ -86,7 +86,9 @@ def find_device(name: str) -> torch.device:
         torch.ones(1, device=device).item()  # meta holds no numbers
     except (RuntimeError, AssertionError, ImportError) as error:
         why = str(error).splitlines()[0][:200]
-        raise UsageError(f"Device {name[:50]!r} cannot be used: {why}", "Try --device auto.") from None
+        raise UsageError(
+            f"Device {name[:50]!r} cannot be used: {why}", "Known: auto, cpu, cuda, cuda:N, mps."
+        ) from None
     return device
 
 
