@@ -23,8 +23,8 @@ GRID = [
     "--set=protocol.pooling_seeds=1000000", "--set=protocol.train_poolings=maybe", "--set=protocol.centre=yes",
     "--protocol=", "--protocol=nosuch", "--limit=0", "--limit=1", "--limit=-5", "--limit=1e30", "--seed=-1",
     "--seed=18446744073709551616", "--seed=4294967296", "--seed=x", "--device=", "--device=meta", "--device=banana",
-    "--device=cuda:99", "--device=cuda:x", "--kind=", "--kind=banana", "--label=", "--positive=", "--text=", "--id=", "--split=",
-    "--data=", "--out=", "--out=file", "--out=file/below", "--out=/dev/null", "--out=pipe", "--out=model",
+    "--device=cuda:99", "--device=cuda:x", "--kind=", "--kind=banana", "--label=", "--positive=", "--text=", "--id=",
+    "--split=", "--data=", "--out=", "--out=file", "--out=file/below", "--out=/dev/null", "--out=pipe", "--out=model",
     "--out=link-to-model", "--out=broken", "--out=" + "x" * 300, "--out=foreign",
 ]  # fmt: skip
 TWO = "--task=controlled model other"
