@@ -13,7 +13,7 @@ from geomprobe.common import UsageError
 
 def filled(text: str) -> str:
     """Return the text of an option that must not be empty."""
-    if not text.strip():
+    if not text.strip(" ,\t\n"):
         raise typer.BadParameter("the text is empty; give a value, or leave the option out.")
     return text
 
