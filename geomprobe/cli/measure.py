@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geomprobe.cli.options import Json, Seed, file_to_write
+from geomprobe.cli.options import Json, Seed
 from geomprobe.cli.output import Output, split_list
 from geomprobe.common import InputError, UsageError
+from geomprobe.common.outputs import check_output_file
 
 if TYPE_CHECKING:
     from geomprobe.vectors import Rows, VectorFile
@@ -74,9 +75,11 @@ def measure(
         if given and not items:
             raise UsageError(f"{option} names nothing.", "Leave it out for the default.")
     metrics.check_names(names or (), views or ())
-    out = out and file_to_write("--out", out, ".csv", files)
-    save_moments = save_moments and file_to_write("--save-moments", save_moments, ".safetensors", files)
-    if out and out == save_moments:
+    if out:
+        check_output_file(out, [".csv", ""], files)
+    if save_moments:
+        check_output_file(save_moments, [".safetensors", ""], files, "--save-moments")
+    if out and save_moments and out.resolve() == save_moments.resolve():
         raise UsageError(f"--out and --save-moments are both {out}.", "Name two files.")
     read = read_files(files, Reading(columns, header, tensor))
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -353,25 +352,3 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
     taking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     taking.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return taking
-
-
-def file_to_write(option: str, path: Path, ending: str, inputs: Sequence[Path]) -> Path:
-    """Return the file that an option writes, links followed.
-
-    Raises
-    ------
-    UsageError
-        The name has another ending; the path is no regular file, one of the inputs, or lies in no folder that can be
-        written to.
-    """
-    if path.suffix.lower() not in (ending, ""):
-        raise UsageError(f"{option} {path}: it writes {ending}.", f"{option} {path.stem}{ending}, for one.")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{option} {path} is {'a folder' if path.is_dir() else 'a device'}, no file.", "Name a file.")
-    path = path.resolve()
-    if source := next((file for file in inputs if file.exists() and path.exists() and file.samefile(path)), None):
-        raise UsageError(f"{option} {path} would replace {source}, which is read.", "Name another file.")
-    folder = next(parent for parent in path.parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"{option} {path}: {folder} is no folder that can be written to.", "Choose another folder.")
-    return path
