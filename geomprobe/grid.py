@@ -36,6 +36,7 @@ from geomprobe.encoders.prompts import with_prompts
 from geomprobe.failures import CELL_ERRORS, Sides, check_finite, failed_row, reason
 from geomprobe.inference.margins import Margin
 from geomprobe.metrics import sample_size
+from geomprobe.metrics.cloud import TooFewRows, too_few
 from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.probes.semantic import labelled_rows, pair_features
 from geomprobe.protocols import STRICT, Protocol, Published
@@ -69,7 +70,7 @@ CELL_COLUMNS = {
 SIZE_DRAWS = 5
 RAREFIED = ("effective_rank", "rankme", "participation_ratio")
 """Metrics whose rarefaction curve is kept; the others that grow with the rows follow one of these."""
-CELLS = "6"
+CELLS = "7"
 """Raised where a change of the code changes numbers within a version, so that cells of before are not found."""
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
 
@@ -713,6 +714,8 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
 
     def geometry() -> dict[str, pd.DataFrame]:
         Z = vectors[texts.geometry]
+        if len(Z) < 2:
+            return {"results": metrics.unmeasured(*Z.shape, labels=rows.labels, positives=rows.positives)}
         found, influences = inference.measure(
             Z, labels=rows.labels, positives=rows.positives, clusters=rows.clusters, seed=seed
         )
@@ -745,6 +748,13 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
 def size_tables(vectors: np.ndarray, matched: int | None, seed: int) -> dict[str, pd.DataFrame]:
     """Return how ranks grow with the number of rows, as curves, and their values at the rows of the smallest task."""
     n = len(vectors)
+    if min(n, matched or n) < 2:
+        note = too_few(n, 2) if n < 2 else "1 row of the smallest task; at least 2 are needed"
+        few = {"definition": "standard", "view": "raw", "n": min(n, matched or n), "d": vectors.shape[1]}
+        few |= {"status": TooFewRows.status, "note": note}
+        names = sample_size.MATCHED if matched else ()
+        none = {"results": pd.DataFrame([{"metric": f"{name}_n_matched"} | few for name in names])}
+        return none if n < 2 else none | {"curves": size_tables(vectors, None, seed)["curves"]}
     sizes = {int(size) for size in np.geomspace(max(2, n // 32), n, 5).round()} | ({matched} if matched else set())
     curve = sample_size.rarefaction(vectors, sizes=sorted(sizes), draws=SIZE_DRAWS, seed=seed)
     at = curve[curve["n"] == matched] if matched else curve.head(0)

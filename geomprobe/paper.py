@@ -18,6 +18,7 @@ import numpy as np
 
 from geomprobe import inference
 from geomprobe.inference import intervals, probe_tests
+from geomprobe.metrics.cloud import TooFewRows, too_few
 from geomprobe.protocols import Published
 from geomprobe.results import INFLUENCE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.tasks.base import Task, sentence_groups
@@ -31,6 +32,7 @@ TOKEN_FOLDS, TASK_FOLDS = 3, 5
 SCORE_EDGES = (1, 2, 3, 4)  # STS-B scores become five classes for alignment and class distances
 BLOCK = 1024
 NO_TRAIN = "the task has no train split"
+TOO_FEW = TooFewRows.status
 
 _TOP = (
     "mean over 3 folds of the validation rows of the accuracy for the most frequent {0} of a row ({1} of at least 5 "
@@ -404,7 +406,13 @@ class Sheet:
     ) -> None:
         """Add a number; `moved` is how much each cluster of rows moves it, float64 (g,)."""
         if not np.isfinite(value):
-            self.missing(metric, n, note or "undefined on these rows")
+            few = n < 3  # which leave nothing to compare, whatever they hold
+            self.missing(
+                metric,
+                n,
+                too_few(n, 3) if few else note or "undefined on these rows",
+                TOO_FEW if few else "not applicable",
+            )
             return
         row = self.place | {"metric": metric, "n": n, "note": note, "status": "ok", "value": value}
         row["ci_method"] = "no valid interval: none is derived for this formula"
@@ -421,9 +429,9 @@ class Sheet:
             self.moved[metric] = value, moved
         self.rows.append(row)
 
-    def missing(self, metric: str, n: int, reason: str) -> None:
+    def missing(self, metric: str, n: int, reason: str, status: str = "not applicable") -> None:
         """Add the row that stands where a number could not be computed."""
-        self.rows.append(self.place | {"metric": metric, "n": n, "status": "not applicable", "note": reason})
+        self.rows.append(self.place | {"metric": metric, "n": n, "status": status, "note": reason})
 
 
 def measure_rows(rows: Rows, choices: Published, seed: int) -> dict[str, Any]:
@@ -451,6 +459,10 @@ def _geometry(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published
     Z = np.asarray(rows.Z, np.float64)
     n, d = Z.shape
     spectral = ("effective_rank", "stable_rank", "rank_90")
+    if n < 2:
+        for metric in (*spectral, "spectral_entropy", "uniformity"):
+            sheet.missing(metric, n, too_few(n, 2), TOO_FEW)
+        return
     moved = _influences(Z, spectral, "raw", clusters)
     sigma = singular_values(Z)
     if sigma[0] > 0:
@@ -461,7 +473,15 @@ def _geometry(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published
         sheet.add("rank_90", rank_90(sigma), n, **moved["rank_90"])
     else:
         for metric in (*spectral, "spectral_entropy"):
-            sheet.missing(metric, n, "all rows are equal")
+            sheet.missing(
+                metric,
+                n,
+                *(
+                    ("2 rows that are equal; at least 2 different rows are needed", TOO_FEW)
+                    if n == 2
+                    else ("all rows are equal",)
+                ),
+            )
     z = directions(Z, choices.centre)
     sample = uniformity_sample(n, choices.uniformity_rows, seed)
     view = "centred" if choices.centre else "raw"  # the mean that is removed is an estimate, too
@@ -533,7 +553,8 @@ def _token_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Publis
         use = frequent(rows.targets)
     y = rows.targets[use]
     if len(np.unique(y if train is None else train[1])) < 2 or not len(y):
-        sheet.missing(f"{stem}_accuracy", len(y), f"fewer than two {choices.token_target}s lead at least five rows")
+        words = f"2 {choices.token_target}s that each lead at least 5 rows are needed"
+        sheet.missing(f"{stem}_accuracy", len(y), f"{len(rows.targets):,} rows; {words}", TOO_FEW)
         return
     probed = _probed(rows.Z[use], y, train, TOKEN_FOLDS, choices, seed)
     _scored(sheet, stem, y, probed, clusters[use], choices)
@@ -547,11 +568,14 @@ def _task_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Publish
         sheet.missing(name, len(y), NO_TRAIN)
         return
     if choices.probe_rows == "train" and train is not None and len(np.unique(train[1])) < 2:
-        sheet.missing(name, len(y), "the train split holds one label only")
+        sheet.missing(name, len(y), f"{len(train[1]):,} train rows of 1 label; at least 2 labels are needed", TOO_FEW)
         return
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2 or (not scores and counts.max() < TASK_FOLDS) or len(y) < TASK_FOLDS:
-        sheet.missing(name, len(y), "too few rows or classes for five folds")
+        have = f"{len(y):,} row{'' if len(y) == 1 else 's'} of {len(classes)} label{'' if len(classes) == 1 else 's'}"
+        of_a_class = "" if scores else f", {TASK_FOLDS} of them of one class,"
+        needed = f"{TASK_FOLDS} rows{of_a_class} and 2 labels are needed for {TASK_FOLDS} folds"
+        sheet.missing(name, len(y), f"{have}; at least {needed}", TOO_FEW)
         return
     probed = _probed(rows.X, y, train, TASK_FOLDS, choices, seed)
     if scores:

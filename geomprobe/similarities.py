@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geomprobe.metrics.similarity import similarity, similarity_map
+from geomprobe.metrics.cloud import TooFewRows, too_few
+from geomprobe.metrics.similarity import SIMILARITIES, similarity, similarity_map
 from geomprobe.results import SIMILARITY_COLUMNS, table
 
 ROWS = 2000
@@ -101,14 +102,24 @@ def pair_table(
     """
     where = {"a": pair.a, "b": pair.b, "level": "checkpoint", "pooling": pair.pooling}
     frames = []
+    few = {"n": n, "status": TooFewRows.status, "note": too_few(n, 2)}
     for layer_a, layer_b in pair.scored:
+        if n < 2:
+            frames += [
+                pd.DataFrame([{"layer_a": layer_a, "layer_b": layer_b, "metric": name} | few for name in SIMILARITIES])
+            ]
+            continue
         found = similarity(first[layer_a], second[layer_b], clusters=clusters, permutations=PERMUTATIONS, seed=seed)
         frames.append(found.assign(layer_a=layer_a, layer_b=layer_b))
-    if pair.mapped:
+    if pair.mapped and n < 2:
+        layers = ((a, b) for a, b in product(*pair.mapped) if (a, b) not in pair.scored)
+        frames.append(pd.DataFrame([{"layer_a": a, "layer_b": b, "metric": MAP} | few for a, b in layers]))
+    elif pair.mapped:
+        without = {"status": TooFewRows.status, "note": too_few(n, 4)} if n < 4 else {"status": "not applicable"}
         values = similarity_map([first[k] for k in pair.mapped[0]], [second[k] for k in pair.mapped[1]], MAP)
         rows = [
             {"layer_a": a, "layer_b": b, "metric": MAP, "n": len(first[a])}
-            | ({"value": v, "status": "ok"} if np.isfinite(v) else {"status": "not applicable"})
+            | ({"value": v, "status": "ok"} if np.isfinite(v) else without)
             for (a, b), v in zip(product(*pair.mapped), values.flat, strict=True)
             if (a, b) not in pair.scored
         ]

@@ -261,6 +261,19 @@ def few_rows(facts: Facts) -> Finding | None:
     return _finding("few-rows", "issue", text, "geometry", f"n = {count(n)}, d = {count(d)}")
 
 
+@rule("too-few-rows")
+def too_few_rows(facts: Facts) -> Finding | None:
+    """Numbers that would exist with more rows."""
+    variants = facts.variants.rows if facts.variants else ()
+    few = [r for r in (*facts.rows, *variants, *facts.similarities) if r["status"] == "too few rows"]
+    if not few:
+        return None
+    first = few[0]
+    text = f"Too few rows for some numbers on {listed(list(dict.fromkeys(r['task'] for r in few)))}"
+    text += f", first {words(first['metric'])}: {why(first)}."
+    return _finding("too-few-rows", "issue", text, "provenance", f"{count(len(few))} numbers")
+
+
 @rule("rank-at-bound")
 def rank_at_bound(facts: Facts) -> Finding | None:
     """A rank is close to the largest that so many rows of so many numbers can have."""

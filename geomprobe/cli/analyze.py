@@ -128,6 +128,11 @@ def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
     else:
         output.table(headline_rows(shown))
         output.result(document, "\n".join(f"{key}: {document[key]}" for key in ("results", *more)))
+    few = [part[part["status"] == "too few rows"] for part in (frame, results.similarities)]
+    if n := sum(map(len, few)):
+        first = next(row for part in few for row in part.itertuples())
+        had = "number had" if n == 1 else "numbers had"
+        output.note(f"{n:,} {had} too few rows, first {first.metric} on {first.task}: {first.note}")
     failed = frame[frame["status"] == "failed"]
     for row in failed.head(SHOWN).itertuples():
         output.warning(f"{row.model}, {row.task}, layer {row.layer}, {row.pooling}: {row.metric} failed: {row.note}")

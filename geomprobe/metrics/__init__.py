@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from geomprobe.common import unknown_name
-from geomprobe.metrics.cloud import VIEWS, Cloud, NeedsRows, NotApplicable, moments_of
+from geomprobe.metrics.cloud import VIEWS, Cloud, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
 from geomprobe.metrics.pairs import cosine_histogram
 from geomprobe.metrics.registry import REGISTRY, STANDARD, Metric, Value, definitions, metric
 from geomprobe.moments import Moments
@@ -87,7 +87,7 @@ def measure(
     -------
     DataFrame
         Columns MEASURE_COLUMNS with the types of `geomprobe.results.RESULT_COLUMNS`, a row per metric and view.
-        Where a metric has no value, `status` is "not applicable" or "needs rows" and `note` says why.
+        Where a metric has no value, `status` is "not applicable", "too few rows" or "needs rows" and `note` says why.
 
     Raises
     ------
@@ -105,6 +105,21 @@ def measure(
 
         frame, _ = with_intervals(frame, measured, clusters)
     return frame
+
+
+def unmeasured(n: int, d: int, *, labels: Any = None, positives: Any = None) -> pd.DataFrame:
+    """Return the frame of `measure` for n < 2 rows: each metric and view with the status "too few rows"."""
+    given = {"moments", "rows"} | ({"labels"} if labels is not None else set())
+    given |= {"positives"} if positives is not None and len(positives) else set()
+    rows = [
+        {"metric": found.name, "definition": STANDARD, "view": view, "n": n, "d": d}
+        | {"status": TooFewRows.status, "note": too_few(n, 2)}
+        for found in REGISTRY.values()
+        if found.needs in given
+        for view in found.default_views
+    ]
+    frame = pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
+    return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS})
 
 
 def measure_clouds(
@@ -185,7 +200,7 @@ def cloud_of(
             state = moments_of(rows, ranks, directions=directions)
     n = state.n if rows is None else rows.n
     if n < 2:
-        raise ValueError(f"geometry needs at least two rows, not {n}")
+        raise TooFewRows(f"geometry needs at least two rows, not {n}")
     if clusters is not None and np.shape(clusters) != (n,):
         raise ValueError(f"clusters must have shape ({n},), not {np.shape(clusters)}")
     wanted = influences and rows is not None
@@ -271,7 +286,7 @@ def _row(found: Metric, definition: str, cloud: Cloud) -> dict[str, Any]:
     try:
         value = _value(found, definition, cloud)
     except NotApplicable as reason:
-        return {**row, "status": "not applicable", "note": str(reason)}
+        return {**row, "status": reason.status, "note": str(reason)}
     except NeedsRows:
         return {**row, "status": "needs rows", "note": "only moments are at hand, and this metric reads the rows"}
     if not np.isfinite(value.value):

@@ -29,6 +29,24 @@ SAMPLED_PAIRS = 2**20
 class NotApplicable(Exception):
     """The metric has no value for these vectors; the message says why."""
 
+    status = "not applicable"
+
+
+class TooFewRows(NotApplicable, ValueError):
+    """There are too few rows; the message says how many there are and how many are needed."""
+
+    status = "too few rows"
+
+
+def undefined(n: int, needed: int, reason: str) -> NotApplicable:
+    """Return the exception for a value that n rows do not have: `TooFewRows` where n is below what any rows need."""
+    return TooFewRows(too_few(n, needed)) if n < needed else NotApplicable(reason)
+
+
+def too_few(n: int, needed: int) -> str:
+    """Return the note of a number that had n rows and needs more."""
+    return f"{n:,} row{'' if n == 1 else 's'}; at least {needed:,} are needed"
+
 
 class NeedsRows(Exception):
     """The metric reads the rows themselves, and only their moments are at hand."""
@@ -174,7 +192,7 @@ class Cloud:
     def spectrum(self) -> Spectrum:
         """The centred spectrum."""
         if self.constant:
-            raise NotApplicable("all rows are equal up to rounding, so there is no spread")
+            raise self._without_spread()
         return self._resolved("covariance", min(self.n - 1, self.d))
 
     @cached_property
@@ -270,6 +288,11 @@ class Cloud:
         n = self.direction_sums[0]
         self._require_two(n)
         return (n * float((self.direction_second_moment**2).sum()) - 1) / (n - 1)
+
+    def _without_spread(self) -> NotApplicable:
+        if self.n == 2:
+            return TooFewRows("2 rows that are equal; at least 2 different rows are needed")
+        return NotApplicable("all rows are equal up to rounding, so there is no spread")
 
     def _require_near_and_far(self) -> None:
         """Raise NotApplicable where no row is nearer than another, so that rounding would choose the neighbours."""
@@ -373,7 +396,7 @@ class Cloud:
             x = self.take(sample)
             w = unit_rows(x[x.abs().amax(1) > 0]) - self.pilot
         if len(w) <= k:
-            raise NotApplicable(f"{len(w)} rows with a direction; {k} neighbours of each need more")
+            raise undefined(self.n, k + 1, f"{len(w)} rows with a direction; {k} neighbours of each need more")
         return self._gathered(nearest(w, k, self.ranks.share(len(w)))[1])
 
     def _gathered(self, part: torch.Tensor) -> torch.Tensor:
@@ -395,7 +418,7 @@ class Cloud:
         x = (x / largest if largest > 0 else x).to(self.rows.work)  # type: ignore[union-attr]
         kept = np.sort(np.unique(row_hashes(x), return_index=True)[1])
         if len(kept) <= k + 1:
-            raise NotApplicable(f"{len(kept)} different rows; {k} neighbours of each need more")
+            raise undefined(self.n, k + 2, f"{len(kept)} different rows; {k} neighbours of each need more")
         points = x[torch.from_numpy(kept).to(x.device)]
         squared, near = (self._gathered(part).cpu().numpy() for part in nearest(points, k, self.ranks.share(len(kept))))
         apart = squared[:, 0] > 0
@@ -435,7 +458,7 @@ class View(Cloud):
             return self.base.spectrum
         if self.name == "standardised":
             if self.base.constant:
-                raise NotApplicable("all rows are equal up to rounding, so there is no spread")
+                raise self._without_spread()
             keep = min(self.n - 1, self.d)
             spectrum = spectrum_of(self._correlation(self.state), keep)
             if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.base.exact_state is not self.state:
@@ -455,11 +478,13 @@ class View(Cloud):
 
     def _require_rest(self) -> None:
         if not (self.base.spectrum.values[self.leading :] > 0).any():
-            raise NotApplicable(f"nothing is left after removing {self.leading} principal components")
+            needed = self.leading + 2 if self.d > self.leading else 0
+            raise undefined(self.n, needed, f"nothing is left after removing {self.leading} principal components")
 
     def _require_near_and_far(self) -> None:
         if self.name == "whitened" and int(self.spectrum.values.sum()) == self.n - 1:
-            raise NotApplicable(f"whitened, {self.n} rows of rank {self.n - 1} are all equally far apart")
+            reason = f"whitened, {self.n} rows of rank {self.n - 1} are all equally far apart"
+            raise undefined(self.n, self.d + 2, reason)
 
     @cached_property
     def direction_sums(self) -> tuple[int, np.ndarray, float]:

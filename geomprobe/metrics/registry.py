@@ -13,7 +13,17 @@ from scipy.sparse.csgraph import connected_components
 
 from geomprobe.common import unknown_name
 from geomprobe.metrics import dimension, hypersphere, isotropy, spectrum
-from geomprobe.metrics.cloud import EXACT_ROWS, VIEWS, Cloud, NotApplicable, added, spectrum_of
+from geomprobe.metrics.cloud import (
+    EXACT_ROWS,
+    VIEWS,
+    Cloud,
+    NotApplicable,
+    TooFewRows,
+    added,
+    spectrum_of,
+    too_few,
+    undefined,
+)
 from geomprobe.moments import Moments
 from geomprobe.vectors import unit_rows
 
@@ -165,20 +175,28 @@ def _noted(cloud: Cloud, value: float, n: int | None = None) -> Value:
     return Value(value, n, _UNRESOLVED if unresolved else None)
 
 
+def _few_values(cloud: Cloud, needed: int, reason: str) -> NotApplicable:
+    """Return the exception for a spectrum of too few eigenvalues: n rows have n - 1 at most, d dimensions d."""
+    needed += cloud.leading if cloud.name == "all-but-top-k" else 0
+    return undefined(cloud.n, needed + 1 if cloud.d >= needed else 0, reason)
+
+
 def _spectral_entropy(cloud: Cloud, largest: int | None = None) -> Value:
     """Entropy of the variance shares over its maximum, log of `largest` (default: the number of eigenvalues)."""
     values = cloud.spectrum.values
     largest = largest or len(values)
     if largest < 2:
-        raise NotApplicable("one eigenvalue only, so its entropy has no scale (log 1 = 0)")
+        raise _few_values(cloud, 2, "one eigenvalue only, so its entropy has no scale (log 1 = 0)")
     return _noted(cloud, spectrum.spectral_entropy(values, largest))
 
 
 def _alpha_req(cloud: Cloud, first: int = spectrum.ALPHA_RANGE[0], last: int = spectrum.ALPHA_RANGE[1]) -> Value:
     try:
         return _noted(cloud, spectrum.alpha_req(cloud.spectrum.values, first, last))
+    except NotApplicable:
+        raise
     except ValueError as error:
-        raise NotApplicable(str(error)) from None
+        raise _few_values(cloud, first + 2, str(error)) from None
 
 
 def _rankme(cloud: Cloud) -> Value:
@@ -301,6 +319,8 @@ def lidar_objects(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     links = coo_array((np.ones(len(first)), (first, second)), shape=(len(used), len(used)))
     objects, member = connected_components(links, directed=False)
     if objects < 2:
+        if len(cloud.positives) < 2:
+            raise TooFewRows("1 positive pair; at least 2 that share no row are needed")
         raise NotApplicable("the positive pairs make one object only")
     x = cloud.take(used).cpu().numpy()
     means = np.zeros((objects, cloud.d))
@@ -433,7 +453,7 @@ def class_sums(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _class_alignment(cloud: Cloud) -> Value:
     counts, sums, squares = class_sums(cloud)
     if not (counts > 1).any():
-        raise NotApplicable("no class has two rows")
+        raise TooFewRows(f"{len(counts)} rows of {len(counts)} classes; at least 2 rows of a class are needed")
     return Value(hypersphere.class_alignment(counts, sums, squares), int(counts.sum()))
 
 
@@ -642,7 +662,7 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
 
 def _unbiased_participation_ratio(cloud: Cloud) -> Value:
     if cloud.n < 4:
-        raise NotApplicable("the unbiased estimates need four rows")
+        raise TooFewRows(too_few(cloud.n, 4))
     state = cloud.state
     if cloud.name not in ("raw", "centred"):
         state = Moments("float64")
@@ -685,7 +705,7 @@ def _uniformity_with_itself(cloud: Cloud) -> Value:
 def _pooled_class_alignment(cloud: Cloud) -> Value:
     counts, sums, squares = class_sums(cloud)
     if not (counts > 1).any():
-        raise NotApplicable("no class has two rows")
+        raise TooFewRows(f"{len(counts)} rows of {len(counts)} classes; at least 2 rows of a class are needed")
     pairs = counts * (counts - 1) / 2
     within = counts * squares - (sums**2).sum(1)  # Σ over pairs i<j of ‖w_i − w_j‖²
     return Value(float(within.sum() / pairs.sum()), int(counts.sum()))

@@ -14,7 +14,7 @@ import torch
 from scipy.stats import rankdata
 
 from geomprobe.common import unknown_name
-from geomprobe.metrics.cloud import NotApplicable
+from geomprobe.metrics.cloud import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.pairs import nearest
 from geomprobe.moments import Moments
 from geomprobe.vectors import Rows, unit_rows
@@ -57,7 +57,7 @@ class Side:
     def centred(self) -> torch.Tensor:
         """Centred and scaled to Frobenius norm 1, float64 of shape (n, d)."""
         if self.constant:
-            raise NotApplicable("all rows of one side are equal up to rounding")
+            raise undefined(self.n, 3, "all rows of one side are equal up to rounding")
         y = self.x - self.x.mean(0)
         y = y / y.abs().max()
         return y / torch.linalg.vector_norm(y)
@@ -91,7 +91,7 @@ class Side:
     def ranked(self) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers of the `reach` nearest directions, nearest first, and cosines with them, shape (n, reach)."""
         if self.n <= NEIGHBOURS:
-            raise NotApplicable(f"{NEIGHBOURS} neighbours need more than {NEIGHBOURS} rows")
+            raise TooFewRows(too_few(self.n, NEIGHBOURS + 1))
         distances, rows = nearest(self.z - self.z.mean(0), min(self.reach, self.n - 1))
         apart = distances[:, NEIGHBOURS - 1 : NEIGHBOURS + 1].sqrt().diff(dim=1)
         # rounding of the rows moves a distance by about eps/(4√d), for it falls on all coordinates
@@ -195,7 +195,7 @@ def linear_cka_unbiased(a: Side, b: Side) -> float:
     """Return CKA with unbiased HSIC estimates (Song et al. 2012; Nguyen et al. 2021, ICLR): signed, 0 on average for
     independent data at any n and d; n >= 4."""
     if a.n < 4:
-        raise NotApplicable("the unbiased estimate needs four rows")
+        raise TooFewRows(too_few(a.n, 4))
     cross = float((a.cross(b) ** 2).sum())
     own_a, own_b = _hsic(a.self_product, a.square, a.square), _hsic(b.self_product, b.square, b.square)
     # sums of squares in exact arithmetic; zero where all distances between rows are equal
@@ -268,7 +268,7 @@ def rsa_spearman(a: Side, b: Side) -> float:
     Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience 2, with cosine dissimilarity.
     """
     if not a.rank_square or not b.rank_square:
-        raise NotApplicable("all pairs of one side have the same cosine")
+        raise undefined(a.n, 3, "all pairs of one side have the same cosine")
     return float(np.vdot(a.ranks, b.ranks) / np.sqrt(a.rank_square * b.rank_square))
 
 
@@ -410,7 +410,7 @@ def similarity(
     if a.n != b.n:
         raise ValueError(f"both sides must have the same rows: {a.n} and {b.n}")
     if a.n < 2:
-        raise ValueError(f"similarity needs at least two rows, not {a.n}")
+        raise TooFewRows(f"similarity needs at least two rows, not {a.n}")
     together = [name for name in chosen if name != "rsa_spearman" or a.n <= RSA_ROWS]
     if clusters is not None and len(clusters) != a.n:
         raise ValueError(f"clusters must have a value a row: {len(clusters)} for {a.n} rows")
@@ -446,7 +446,7 @@ def _rows(
             rows[name]["value"] = SIMILARITIES[name].compute(a, b)
             nulls[name] = []
         except NotApplicable as reason:
-            rows[name] |= {"status": "not applicable", "note": str(reason)}
+            rows[name] |= {"status": reason.status, "note": str(reason)}
     for _ in range(permutations):
         other = b.taken(rng.permutation(b.n))
         for name, null in nulls.items():

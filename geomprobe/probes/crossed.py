@@ -208,6 +208,6 @@ def crossed_rows(task: Task, validation: PairVectors, seed: int) -> list[dict[st
         return []
     design = _design(task)
     if design is None:
-        reason = "no family of the crossed design is complete: use all rows"
+        reason = f"{len(task.validation):,} rows with no complete family of the crossed design; use all rows"
         return [missing_row("meaning_share", reason, n=len(task.validation), d=validation.d, seed=seed)]
     return [*_rows(stack(validation), design, None, seed, validation.d), *_baseline_rows(task, seed, validation.d)]

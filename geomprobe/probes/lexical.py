@@ -20,6 +20,7 @@ from geomprobe.probes.rows import (
     stack,
     train_split,
     unique_sentences,
+    without_train,
 )
 from geomprobe.probes.scores import classification_rows, on_rows
 from geomprobe.probes.semantic import pair_features
@@ -183,7 +184,9 @@ def _rows(
         size: dict[str, Any] = {"n": len(labelled.held_out), "d": d, "seed": seed}
         if not labelled.enough:
             if control is None:
-                yield missing_row(f"{metric}_accuracy", "fewer than two words occur often enough", **size)
+                few = f"{len(train):,} train and {len(held_out):,} held-out sentences"
+                few += "; 2 words are needed that are frequent enough"
+                yield missing_row(f"{metric}_accuracy", few, **size)
             continue
         rows, held_out_rows = labelled.train_rows, labelled.held_out_rows
         classified = discriminate(
@@ -208,7 +211,10 @@ def _rows(
             continue
         if y.size == 0 or len(y) < 2 or len(y_held_out) < 2 or np.ptp(y_held_out) == 0:
             if control is None:
-                yield missing_row(metric, "the words or lengths of these sentences do not vary", **size)
+                few = min(len(y), len(y_held_out)) < 2
+                there = f"{len(y):,} train and {len(y_held_out):,} held-out sentences; at least 2 of each are needed"
+                reason = there if few else "the words or lengths of these sentences do not vary"
+                yield missing_row(metric, reason, **size, status="too few rows" if few else "not applicable")
             continue
         scored = regress(train, y, held_out, y_held_out, target.folds)
         y, p, clusters = scored.labels, scored.predictions, target.clusters
@@ -232,8 +238,7 @@ def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors
     """Return the rows of all lexical probes with their controls, over the unique sentences of a task."""
     if train is None or task.train is None:
         size = {"n": len(task.validation), "d": validation.d, "seed": seed}
-        reason = "the task has no train split"
-        return [missing_row("lexical_word_content_accuracy", reason, **size, status="not applicable")]
+        return [missing_row("lexical_word_content_accuracy", *without_train(task), **size)]
     target = targets(task, seed)
     vectors = stack(train)[target.train_index], stack(validation)[target.held_out_index]
     rows = [*_rows(target, vectors, None, seed, validation.d), *_control_rows(task, seed, validation.d)]

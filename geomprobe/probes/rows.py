@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from geomprobe.metrics.cloud import too_few
 from geomprobe.tasks.base import Split, Task
 
 
@@ -41,6 +42,10 @@ class PairVectors:
         return int(self.first.shape[1])
 
 
+NO_TRAIN = "the task has no train split"
+CONSTANT = "undefined on these rows (one side is constant)"
+
+
 def result_row(
     metric: str,
     value: float,
@@ -55,7 +60,8 @@ def result_row(
 ) -> dict[str, Any]:
     """Return a row with keys of `geomprobe.results.RESULT_COLUMNS`; a value that is not finite becomes null."""
     if status == "ok" and not math.isfinite(value):
-        status, note = "not applicable", note or "undefined on these rows (one side is constant)"
+        # two rows have a line through them, whatever they hold
+        status, note = ("too few rows", too_few(n, 3)) if n < 3 else ("not applicable", note or CONSTANT)
     return {
         "split": "validation",
         "view": "raw",
@@ -94,10 +100,15 @@ def example_rows(
 
 
 def missing_row(
-    metric: str, reason: str, *, n: int, d: int | None, seed: int, status: str = "needs rows"
+    metric: str, reason: str, status: str = "too few rows", *, n: int, d: int | None, seed: int
 ) -> dict[str, Any]:
     """Return the row that stands where a probe could not be fitted; a failed cell is never left out."""
     return result_row(metric, float("nan"), n=n, d=d, seed=seed, status=status, note=reason)
+
+
+def without_train(task: Task) -> tuple[str, str]:
+    """Return why a task has no train split, and the status of what is fitted on one."""
+    return (task.unsplit, "too few rows") if task.unsplit else (NO_TRAIN, "not applicable")
 
 
 def train_split(task: Task) -> Split:

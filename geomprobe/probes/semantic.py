@@ -27,6 +27,7 @@ from geomprobe.probes.rows import (
     once_per_task,
     result_row,
     train_split,
+    without_train,
 )
 from geomprobe.probes.scores import classification_rows, correlation_rows, on_rows, partial_spearman
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
@@ -85,9 +86,11 @@ def semantic_probe(
         return [missing_row(main, "no validation row has a label", **size, status="not applicable")], []
     rows, examples = _similarity(task, validation, size)
     if train is None or task.train is None:
-        rows.append(missing_row(main, "the task has no train split", **size, status="not applicable"))
+        rows.append(missing_row(main, *without_train(task), **size))
     elif len(np.unique(task.train.labels)) < 2:
-        rows.append(missing_row(main, "the labelled train rows hold fewer than two different labels", **size))
+        few = task.kind == "regression" or len(task.label_names) > 1 or len(task.train) < 2
+        status = "too few rows" if few else "not applicable"  # more rows would hold that one class, too
+        rows.append(missing_row(main, _labels_note(task.train), status, **size))
     else:
         probe = _classification if task.kind == "classification" else _regression
         found = probe(task, train, validation, seed, size)
@@ -95,6 +98,12 @@ def semantic_probe(
     for row in rows:
         row["note"] = "; ".join(part for part in (row["note"], note) if part)
     return rows, examples
+
+
+def _labels_note(train: Split) -> str:
+    n, labels = len(train), len(np.unique(train.labels))
+    kinds = f"{labels} different label{'' if labels == 1 else 's'}"
+    return f"{n:,} labelled train row{'' if n == 1 else 's'} with {kinds}; at least 2 labels are needed"
 
 
 def _with_labels(
@@ -219,7 +228,11 @@ def _selectivity(
     """Yield the accuracy on the control task, by a probe with the same C, and by how much the real one exceeds it."""
     y, y_held_out = _control_labels(task, seed)
     if len(np.unique(y)) < 2:
-        yield missing_row("semantic_selectivity", "the control task has one class only", **size)
+        yield missing_row(
+            "semantic_selectivity",
+            f"{len(x):,} train rows, all of one class of the control task; at least 2 are needed",
+            **size,
+        )
         return
     model = classifier(x).set_params(fit__C=probe.model.named_steps["fit"].C).fit(x, y)
     control = predict(model, x_held_out, y_held_out)
@@ -238,7 +251,11 @@ def _beyond_words(
     """Yield I(Y; Z | BoW): how many bits the vectors add to what the bag of words says."""
     half = _bow_half(task, seed)
     if half is None:
-        yield missing_row("semantic_conditional_bits", "too few train rows for two halves", **size)
+        yield missing_row(
+            "semantic_conditional_bits",
+            f"{len(train_split(task)):,} train rows; two halves that hold the same labels are needed",
+            **size,
+        )
         return
     y, y_held_out = train_split(task).labels[half.rows], task.validation.labels
     joint = information.given_bow(half.odds, x[half.rows], y, x_held_out, y_held_out, half.folds)

@@ -146,10 +146,10 @@ SIMILARITY_COLUMNS: dict[str, str] = {
     "note": "string",
 }
 
-Status = Literal["ok", "failed", "not applicable", "needs rows"]
+Status = Literal["ok", "failed", "not applicable", "needs rows", "too few rows"]
 STATUSES: tuple[str, ...] = get_args(Status)
-"""ok; failed: a stage of a cell ended in an error; not applicable: undefined on these rows; needs rows: too few,
-or only moments. `note` says why."""
+"""ok; failed: a stage of a cell ended in an error; not applicable: undefined on these rows; needs rows: only moments
+are there; too few rows: more rows of the same kind would give a number. `note` says why."""
 
 STAGES = ("embedding", "geometry", "sample size", "probes", "published analysis", "similarity")
 """What a row with status "failed" has as its metric: the part of the cell that failed. All numbers of the cell are gone

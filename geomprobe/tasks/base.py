@@ -112,9 +112,11 @@ class Task:
     source : str
         Where the rows come from, as printed in the report.
     notes : tuple of str
-        What the user must know of the rows.
+        What was decided or left out when the rows were read.
     revision : str or None
         Commit of a data set on the hub.
+    unsplit : str
+        How many rows there are, and how many are needed for a train split, where they are too few for one.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Task:
     source: str = ""
     notes: tuple[str, ...] = field(default=())
     revision: str | None = None
+    unsplit: str = ""
 
     @cached_property
     def fingerprint(self) -> str:

@@ -127,7 +127,7 @@ def test_every_number_has_its_definition(compared):
         assert entry["formula"]
         assert entry["source"]
     assert set(frame["pooling"]) == {"mean", "max", "weighted", "attention", "cls", "last"}
-    assert set(frame["status"]) <= {"ok", "not applicable", "needs rows"}
+    assert set(frame["status"]) <= {"ok", "not applicable", "too few rows"}
     probes = frame[frame["metric"] == "semantic_accuracy"]
     assert {"majority"} <= set(probes["control"].dropna())
 

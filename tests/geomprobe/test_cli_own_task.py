@@ -145,15 +145,15 @@ STRANGE += [f"{text} {i}" for i in range(10) for text in STRANGE[1:]]
 @pytest.mark.parametrize(
     ("frame", "status"),
     [
-        (rows().assign(mood="same"), "needs rows"),
-        (rows(3), "not applicable"),  # too few to split, so there is nothing to fit on
+        (rows().assign(mood="same"), "not applicable"),
+        (rows(3), "too few rows"),  # too few to split, so there is nothing to fit on
         (pd.DataFrame({"said": STRANGE, "mood": list("ab") * 28}), "ok"),
     ],
     ids=["one class", "three rows", "empty, other scripts, 10,000 words"],
 )
 def test_awkward_rows_are_measured(app, model_folder, tmp_path, frame, status):
     results = measured(app, model_folder, frame, tmp_path, "--label", "mood")
-    assert set(results.results["status"]) <= {"ok", "needs rows", "not applicable"}
+    assert set(results.results["status"]) <= {"ok", "too few rows", "not applicable"}
     assert number(results, "semantic_accuracy")["status"] == status
 
 

@@ -161,9 +161,9 @@ class TestEverySimilarity:
             row = one(x, other, name)
             if name in ("mutual_knn", "cknna"):
                 assert row["status"] == "not applicable", row
-            assert row["status"] == "not applicable" or np.isfinite(row["value"])
+            assert row["status"] in ("not applicable", "too few rows") or np.isfinite(row["value"])
         two = one(x[:2], x[:2] + 1, name)
-        assert two["status"] == "not applicable" or np.isfinite(two["value"])
+        assert two["status"] == "too few rows" or np.isfinite(two["value"])
 
 
 def test_independent_data_has_no_unbiased_similarity():

@@ -157,7 +157,10 @@ def test_what_has_no_value_is_a_row_that_says_why():
     for name in ("effective_rank", "spectral_entropy", "stable_rank", "rank_90"):
         assert equal.loc[name, ["status", "note"]].tolist() == ["not applicable", "all rows are equal"]
     two = measured(np.eye(2), np.array([0, 1]), Published(entropy_bound="N-1", parts=("geometry",)))
-    assert two.loc["spectral_entropy", "status"] == "not applicable"
+    assert two.loc["spectral_entropy", ["status", "note"]].tolist() == [
+        "too few rows",
+        "2 rows; at least 3 are needed",
+    ]
     assert two.loc["effective_rank", "value"] == pytest.approx(1)
     Z, rare = cloud(20, 4, 0), (np.arange(20) == 7).astype(np.int64)
     alone = measured(Z, rare, Published(parts=("task", "token"), probe_rows="train"))

@@ -137,5 +137,5 @@ def test_a_limit_on_rows_gives_a_row_that_says_so(task):
     rng = np.random.default_rng(0)
     vectors = [PairVectors(*(rng.standard_normal((len(s), 8)) for _ in "uv")) for s in (few.train, few.validation)]
     (row,) = [row for row in run_probes(few, *vectors).rows if row["metric"] == "meaning_share"]
-    assert row["status"] == "needs rows"
+    assert row["status"] == "too few rows"
     assert row["value"] is None

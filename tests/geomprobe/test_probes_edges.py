@@ -79,7 +79,7 @@ def test_no_label_at_all():
 
 def test_one_class_only_in_train():
     frame = run(task_of(80, 40, labels=lambda name, n, y: np.zeros(n, int)))
-    assert status(frame, "semantic_accuracy") == "needs rows"
+    assert status(frame, "semantic_accuracy") == "too few rows"
 
 
 def test_a_class_that_train_never_saw():
@@ -89,7 +89,7 @@ def test_a_class_that_train_never_saw():
 
 def test_scores_all_equal():
     frame = run(task_of(80, 40, kind="regression", pairs=True, labels=lambda name, n, y: np.full(n, 2.5)))
-    assert status(frame, "sts_probe_spearman") == "needs rows"
+    assert status(frame, "sts_probe_spearman") == "too few rows"
     assert status(frame, "sts_cosine_spearman") == "not applicable"
 
 

@@ -143,7 +143,7 @@ def test_a_status_that_there_is_none_of_is_refused(folder, tmp_path):
     frame.to_parquet(folder / "results.parquet")
     with pytest.raises(InputError, match=r"results\.parquet: status 'broken'"):
         read_results(folder)
-    assert STATUSES == ("ok", "failed", "not applicable", "needs rows")
+    assert STATUSES == ("ok", "failed", "not applicable", "needs rows", "too few rows")
 
 
 @pytest.mark.parametrize("path", sorted(GALLERY.rglob("run.json")), ids=lambda p: p.parent.name)

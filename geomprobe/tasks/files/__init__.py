@@ -108,8 +108,11 @@ def load_file(
     labels = _labels(parts, kind)
     notes += labels.notes
     parts, values = _whole(parts, labels, columns, sources.source, notes)
+    unsplit = ""
     if set(parts) == {""}:
         parts, values = _by_hash(parts[""], values[""], notes)
+        if "train" not in parts and (n := len(parts["validation"].first)) < MIN_TO_SPLIT:
+            unsplit = f"{n} row{'' if n == 1 else 's'}; at least {MIN_TO_SPLIT} are needed for a train split"
     splits = {name: _split(name, rows, values[name], labels.kind) for name, rows in parts.items()}
     positive_label, positive_score = _positive(positive, labels.kind, labels.names, pairs=len(columns.text) == 2)
     if columns.label is None:
@@ -128,6 +131,7 @@ def load_file(
         sources.source,
         (_summary(columns, labels, splits), *notes),
         sources.revision,
+        unsplit,
     )
 
 
