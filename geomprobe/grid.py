@@ -771,6 +771,11 @@ def size_tables(vectors: np.ndarray, matched: int | None, seed: int) -> dict[str
         }
         for row in at.itertuples()
     ]
+    if matched and matched < 3:  # which have one eigenvalue
+        few = {"definition": "standard", "view": "raw", "n": matched, "d": vectors.shape[1]}
+        few |= {"status": TooFewRows.status, "note": too_few(matched, 3)}
+        without = [name for name in sample_size.MATCHED if name not in set(at["metric"])]
+        rows += [{"metric": f"{name}_n_matched"} | few for name in without]
     drawn = curve[curve["metric"].isin(RAREFIED)]
     spread = drawn["sd"].astype(float).fillna(0.0)
     bands = [("", 0.0 * spread), ("_low", -spread), ("_high", spread)]

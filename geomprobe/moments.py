@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
 import numpy as np
 import torch
 
-from geomprobe.common import InputError, atomic_path
+from geomprobe.common import InputError, atomic_path, machine_bytes, refuse_beyond_memory
 from geomprobe.vectors import NonFiniteError, Rows, full_precision, gram
 
 SKETCH_SIZE = 2**16
@@ -104,6 +105,8 @@ class Moments:
 
         Raises
         ------
+        InputError
+            Where the state of so many dimensions needs more memory than there is (see `state_bytes`).
         ValueError
             Where rows are not finite (with their numbers, counted from the first row that the state ever saw), the
             dimension differs from that of earlier rows, or magnitudes lie beyond 1e70 (or all below 1e-70).
@@ -111,6 +114,8 @@ class Moments:
         rows = block if isinstance(block, Rows) else Rows(block)
         if self.n and rows.d != self.d:
             raise ValueError(f"rows have {rows.d} dimensions, earlier rows had {self.d}")
+        if not self.n:
+            check_memory(rows.d, self.directions)
         fresh = Moments(self.precision, self.directions)
         with full_precision():
             for start, part in rows.blocks():
@@ -203,6 +208,20 @@ class Moments:
 
 def _copy(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def state_bytes(d: int, directions: bool = True) -> int:
+    """Return the bytes that making a state of d dimensions needs at least: its d × d matrices, and those of a block."""
+    return 2 * 8 * d**2 * (2 if directions else 1)
+
+
+def check_memory(d: int, directions: bool = True, limit: int | None = None) -> None:
+    """Raise InputError where a state of d dimensions needs more than `limit` bytes (default: what the machine has)."""
+    limit = machine_bytes() if limit is None else limit
+    if limit is not None and state_bytes(d, directions) > limit:
+        fits = math.isqrt(limit // state_bytes(1, directions))
+        hint = f"Measure fewer dimensions, at most {fits:,}: every metric is taken from the D × D moments."
+        refuse_beyond_memory(state_bytes(d, directions), f"The moments of {d:,} dimensions", hint, limit)
 
 
 def _shifted(state: Moments, shift: np.ndarray) -> tuple[np.ndarray, float]:

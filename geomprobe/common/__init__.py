@@ -4,6 +4,7 @@ from geomprobe.common.atomic import atomic_path
 from geomprobe.common.errors import GeomprobeError, InputError, Terminated, UsageError, unknown_name
 from geomprobe.common.files import cache_dir, read_json, write_bytes, write_json, write_text
 from geomprobe.common.hashing import hash_bytes, hash_file
+from geomprobe.common.memory import gigabytes, machine_bytes, refuse_beyond_memory
 from geomprobe.common.outputs import check_output_file, check_output_folder
 from geomprobe.common.processes import torchrun_place
 
@@ -16,9 +17,12 @@ __all__ = [
     "cache_dir",
     "check_output_file",
     "check_output_folder",
+    "gigabytes",
     "hash_bytes",
     "hash_file",
+    "machine_bytes",
     "read_json",
+    "refuse_beyond_memory",
     "torchrun_place",
     "unknown_name",
     "write_bytes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from geomprobe.common import InputError, read_json
+from geomprobe.common import InputError, read_json, refuse_beyond_memory
 from geomprobe.encoders.adapters import apply_adapter, find_adapter
 from geomprobe.encoders.quiet import quiet
 from geomprobe.encoders.weights import (
@@ -25,6 +26,7 @@ from geomprobe.encoders.weights import (
 )
 
 _ENCODER_OF_TWO = "an encoder-decoder: its encoder is measured, the decoder is not used"
+MOST_LAYERS = 100  # made without a question: fewer weights are an incomplete file, whose missing ones are named
 _TEXT_PARTS = ("text_model", "language_model", "text_encoder")  # of models that see, hear or read
 
 
@@ -122,9 +124,11 @@ def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]
     values = read_json(folder / "config.json")
     refuse_quantised(values if isinstance(values, dict) else {}, source)
     tensors, notes = read_weights(folder, source, hub=hub)
+    refuse_more_layers_than_weights(values, len(tensors), folder)
     try:
         with quiet():
             bare, config = _bare(folder)
+            refuse_large(bare, folder)
             model, missing, errors = _filled(type(bare), config, tensors)
     except InputError:
         raise
@@ -145,6 +149,29 @@ def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]
     if errors:
         raise InputError(f"{folder}: {str(errors)[:300]}", "The weights file does not belong to config.json.")
     return model, notes
+
+
+LAYERS = re.compile(r"(num_|n_)?(hidden_|encoder_|decoder_)?layers?")
+
+
+def refuse_more_layers_than_weights(values: Any, tensors: int, folder: Path) -> None:
+    """Raise InputError where a config asks for more layers than there are weights, before any layer is made."""
+    if not isinstance(values, dict) or "num_hidden_groups" in values:  # whose layers share their weights (ALBERT)
+        return
+    parts = [values, *(part for part in values.values() if isinstance(part, dict))]
+    for key, layers in ((key, value) for part in parts for key, value in part.items() if LAYERS.fullmatch(key)):
+        if isinstance(layers, int) and layers > max(tensors, MOST_LAYERS):
+            raise InputError(
+                f"{folder / 'config.json'}: {key} is {layers:,}, but the weights hold {tensors:,} tensors.",
+                "The weights file does not belong to config.json.",
+            )
+
+
+def refuse_large(bare: nn.Module, folder: Path, limit: int | None = None) -> None:
+    """Raise InputError where the weights of a model made without memory need more than `limit` bytes in float32."""
+    needed = 4 * sum(weights.numel() for weights in bare.parameters())
+    hint = "Check the sizes in config.json, or measure this model on a machine that can hold it."
+    refuse_beyond_memory(needed, f"{folder / 'config.json'}: the weights", hint, limit)
 
 
 def _bare(folder: Path) -> tuple[Any, Any]:

@@ -45,7 +45,8 @@ def too_few(frame):
 @pytest.mark.parametrize("equal", [False, True])
 @pytest.mark.parametrize(("n_train", "n"), [(0, 1), (1, 1), (1, 2), (2, 2), (3, 2), (5, 4)])
 def test_no_number_of_rows_fails_a_cell(n_train, n, equal, pairs):
-    texts = TaskTexts.of(task(n_train, n, equal=equal, pairs=pairs), matched=n)
+    few = task(n_train, n, equal=equal, pairs=pairs)
+    texts = TaskTexts.of(few, matched=len(few.geometry_rows.texts))
     vectors = np.random.default_rng(0).normal(size=(len(texts.texts), 6)).astype(np.float32)
     tables, whole = measure_cell(texts, vectors, 0)
     few = too_few(tables["results"])
@@ -115,11 +116,10 @@ def test_one_family_of_the_crossed_design(model_folder):
 
 
 def test_the_report_has_one_finding(model_folder):
-    from reports.facts import Facts
-    from reports.findings import findings
+    from reports.view import build_view
 
     results = gp.analyze([model_folder("bert")], [replace(task(2, 2), name="tiny")], ["mean"])
-    found = [f for f in findings(Facts(results)) if f["code"] == "too-few-rows"]
+    found = [f for f in build_view(results)["findings"] if f["code"] == "too-few-rows"]
     assert len(found) == 1
     assert "tiny" in found[0]["sentence"]
     assert found[0]["number"] == f"{len(too_few(results.results))} numbers"
