@@ -19,11 +19,18 @@ from reports.formats import size
 
 TEMPLATES = Path(__file__).parent / "templates"
 LIMIT = 2_000_000  # bytes of the whole page
+LIST_OF_FILES = 4000  # bytes that are kept for the names of the files
+MOST_ROWS = (400, 200, 100, 50, 20, 5)
+"""Rows a table, tried one after the other, of a page that is too large without figures."""
+NO_FIGURE = Markup(
+    "<p>This figure is left out, for the page would be larger than 2 MB. Its numbers are in the tables and in the "
+    "results folder, and report.pdf has it.</p>"
+)
 MARKS = {"issue": "!", "tip": "→", "passed": "✓", "not applicable": "–"}
 MIME = {".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip", ".json": "application/json"}
 
 
-def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[str, bytes]) -> str:
+def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[str, bytes], limit: int = LIMIT) -> str:
     """Return the page.
 
     Parameters
@@ -33,7 +40,9 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
     svg : mapping
         Figure id -> SVG, from `render_figures`.
     files : mapping
-        File name -> content: what the page offers for download, the first ones first, as far as 2 MB allow.
+        File name -> content: what the page offers for download, the first ones first, as far as the limit allows.
+    limit : int
+        Bytes of the whole page. Where it is larger, the largest figures are left out, then rows of tables.
     """
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment = Environment(
@@ -53,9 +62,51 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
         "script_hash": f"sha256-{digest}",
         "marks": MARKS,
     }
-    room = LIMIT - len(template.render(files={}, left_out=[], **common).encode()) - 4000
-    links, left_out = _links(files, room)
+
+    def room() -> int:
+        return limit - len(template.render(files={}, left_out=[], **common).encode()) - LIST_OF_FILES
+
+    left = room()
+    if left < 0:
+        common["figures"] = without_largest(common["figures"], -left)
+        left = room()
+    for most in MOST_ROWS if left < 0 else ():
+        common["view"] = shortened(view, most)
+        if (left := room()) >= 0:
+            break
+    links, left_out = _links(files, left)
     return template.render(files=links, left_out=left_out, **common)
+
+
+def without_largest(drawn: Mapping[str, Markup], excess: int) -> dict[str, Markup]:
+    """Return the figures of a page with as many of the largest replaced by a sentence as make up `excess` bytes."""
+    kept = dict(drawn)
+    for name in sorted(drawn, key=lambda name: len(drawn[name].encode()), reverse=True):
+        if excess <= 0:
+            break
+        excess -= len(drawn[name].encode()) - len(NO_FIGURE.encode())
+        kept[name] = NO_FIGURE
+    return kept
+
+
+def shortened(view: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Return the view model with at most so many rows a table; captions count those that were left out."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, list):
+            return [short(item) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        found = {key: short(item) for key, item in value.items() if key != "data"} | (
+            {"data": value["data"]} if "data" in value else {}
+        )
+        if "columns" in value and len(value.get("rows", ())) > most:
+            gone = len(value["rows"]) - most
+            note = f" {gone:,} more rows are left out of this page; report.json and the results folder have them."
+            found |= {"rows": value["rows"][:most], "caption": value["caption"] + note}
+        return found
+
+    return short(view)
 
 
 def render_figures(view: Mapping[str, Any]) -> dict[str, str]:

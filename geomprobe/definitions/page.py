@@ -41,6 +41,7 @@ sampling standard error; neighbour metrics read a seeded sample of {EXACT_ROWS:,
 | no variance beside the first k components | all metrics in the view all-but-top-k: `not applicable` |
 | rows of rank N − 1 (N ≤ D + 1), whitened | equally far apart: hubness_skew, intrinsic_dimension: `not applicable` |
 | moments without rows | metrics that read rows: `needs rows` |
+| too few rows | `too few rows`, with the rows there and the rows needed |
 
 No value is ever a silent NaN: where there is none, `status` says so and `note` says why.
 

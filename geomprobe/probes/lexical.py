@@ -211,10 +211,10 @@ def _rows(
             continue
         if y.size == 0 or len(y) < 2 or len(y_held_out) < 2 or np.ptp(y_held_out) == 0:
             if control is None:
-                few = min(len(y), len(y_held_out)) < 2
+                short = min(len(y), len(y_held_out)) < 2
                 there = f"{len(y):,} train and {len(y_held_out):,} held-out sentences; at least 2 of each are needed"
-                reason = there if few else "the words or lengths of these sentences do not vary"
-                yield missing_row(metric, reason, **size, status="too few rows" if few else "not applicable")
+                reason = there if short else "the words or lengths of these sentences do not vary"
+                yield missing_row(metric, reason, "too few rows" if short else "not applicable", **size)
             continue
         scored = regress(train, y, held_out, y_held_out, target.folds)
         y, p, clusters = scored.labels, scored.predictions, target.clusters
@@ -237,7 +237,7 @@ def _examples(probe: str, target: Targets, rows: np.ndarray, classified: Classif
 def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors, seed: int) -> list[dict[str, Any]]:
     """Return the rows of all lexical probes with their controls, over the unique sentences of a task."""
     if train is None or task.train is None:
-        size = {"n": len(task.validation), "d": validation.d, "seed": seed}
+        size: dict[str, Any] = {"n": len(task.validation), "d": validation.d, "seed": seed}
         return [missing_row("lexical_word_content_accuracy", *without_train(task), **size)]
     target = targets(task, seed)
     vectors = stack(train)[target.train_index], stack(validation)[target.held_out_index]
