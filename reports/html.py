@@ -54,7 +54,7 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
     template = environment.get_template("report.html.j2")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     styles = _Styles()
-    common = {
+    common: dict[str, Any] = {
         "view": view,
         "figures": {name: Markup(styles(text)) for name, text in svg.items()},
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")) + styles,
