@@ -104,6 +104,12 @@ CASES = {
         None: lambda make: make(**SMALL),
         "issue": lambda make: edited(make(**SMALL), "task == 'sst2'", n=100),
     },
+    "too-few-rows": {
+        None: lambda make: make(**SMALL),
+        "issue": lambda make: edited(
+            make(**SMALL), "task == 'sst2'", status="too few rows", value=None, note="1 row; at least 2 are needed"
+        ),
+    },
     "rank-at-bound": {
         None: lambda make: make(**SMALL),
         "tip": lambda make: edited(make(**SMALL), "metric == 'rankme' and task == 'sst2'", value=0.96 * 256),
