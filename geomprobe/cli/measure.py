@@ -10,8 +10,7 @@ import typer
 
 from geomprobe.cli.options import Json, Seed
 from geomprobe.cli.output import Output, split_list
-from geomprobe.common import InputError, UsageError
-from geomprobe.common.outputs import check_output_file
+from geomprobe.common import InputError, UsageError, check_output_file
 
 if TYPE_CHECKING:
     from geomprobe.vectors import Rows, VectorFile
