@@ -141,7 +141,7 @@ def test_texts_are_read_as_written(tmp_path, name, content, texts):
         ("t.csv", b"\x80\x04\x95" + bytes(60), "pickle, which is never opened"),
         ("t.parquet", b"version https://git-lfs.github.com/spec/v1\noid", "pointer of Git LFS"),
         ("t.jsonl", b"\n<!DOCTYPE html><html>", "a web page"),
-        ("t.csv.gz", gzip.compress(b"text,label\na,1\n")[:-6], "cannot be read"),
+        ("t.csv.gz", gzip.compress(b"text,label\na,1\n", mtime=0)[:-6], "cannot be read"),
         ("t.dat", "text,label\na,1\n", "is none of"),
         ("t.jsonl", '{"text": "a"}\n{"text": "b"\n', "line 3, is not JSON"),
         ("t.jsonl", '{"text": "a"}\n[1]\n', "line 2, holds list, not a record"),

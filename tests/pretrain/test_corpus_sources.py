@@ -422,7 +422,7 @@ def test_test_data_next_to_validation_is_not_trained_on(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("data", "kind"), [(gzip.compress(b"text"), "gzip"), (b"%PDF-1.4\n", "PDF"), (b"PAR1\x15", "parquet")]
+    ("data", "kind"), [(gzip.compress(b"text", mtime=0), "gzip"), (b"%PDF-1.4\n", "PDF"), (b"PAR1\x15", "parquet")]
 )
 @pytest.mark.parametrize("packed", [False, True])
 def test_other_kinds_of_files_named_as_text(tmp_path, data, kind, packed):
