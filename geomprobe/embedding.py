@@ -107,13 +107,11 @@ def tokenize(encoder: Encoder, texts: Sequence[str], max_length: int | None = No
 
 def limited(encoder: Encoder, max_length: int | None) -> Encoder:
     """Return the encoder, with a shorter limit where one is asked for."""
-    import dataclasses
-
     if max_length is None or max_length == encoder.max_length:
         return encoder
     if not 1 <= max_length <= encoder.max_length:
         raise UsageError(f"max_length {max_length} is not between 1 and the {encoder.max_length} of {encoder.name}.")
-    return dataclasses.replace(encoder, max_length=max_length)
+    return replace(encoder, max_length=max_length)
 
 
 def token_budget(encoder: Encoder) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, first_line
 
 TIMEOUT = 5.0  # seconds for the one question asked before any download
 
@@ -91,5 +91,5 @@ def snapshot(
             f"The {kind} {named!r} is not on this machine and the hub cannot be reached ({reason}).", hint
         ) from None
     except Exception as error:
-        raise InputError(f"{named!r} could not be downloaded: {str(error).splitlines()[0]}", hint) from None
+        raise InputError(f"{named!r} could not be downloaded: {first_line(error)}", hint) from None
     return Path(folder), commit or Path(folder).name

@@ -97,7 +97,7 @@ def _records(log: Path) -> Iterator[dict[str, Any]]:
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []:
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             yield {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from geomprobe.common import GeomprobeError, torchrun_place
+from geomprobe.common import GeomprobeError, first_line, torchrun_place
 from geomprobe.vectors import TILE, Rows, full_precision, unit_rows
 
 T = TypeVar("T")
@@ -241,7 +241,7 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch's own kinds of it, for a lost connection
-        raise ConnectionError(str(error).splitlines()[0][:200]) from None
+        raise ConnectionError(first_line(error)) from None
 
 
 @contextlib.contextmanager

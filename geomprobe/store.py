@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -73,7 +74,8 @@ class Store:
             array = np.load(place / "vectors.npy", mmap_mode="r", allow_pickle=False)
         except (InputError, OSError, ValueError, EOFError):
             return None
-        os.utime(place / "meta.json")
+        with contextlib.suppress(OSError):  # another user's cache
+            os.utime(place / "meta.json")
         return array, meta
 
     @contextmanager

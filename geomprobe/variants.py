@@ -116,7 +116,7 @@ def plan(precisions: Sequence[str] = (), dims: Sequence[int] = ()) -> list[Varia
 def parse_dims(words: Sequence[str]) -> list[int]:
     """Return the numbers of dimensions that are written in an option; raises UsageError for other words."""
     if wrong := [word for word in words if not re.fullmatch("0*[1-9][0-9]{0,17}", word)]:
-        raise UsageError(f"--dim takes whole numbers from 1, not {wrong[0]!r}.", "For example --dim 64,128")
+        raise UsageError(f"--dim takes whole numbers from 1, not {wrong[0][:80]!r}.", "For example --dim 64,128")
     return [int(word) for word in words]
 
 

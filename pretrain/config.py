@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 import tomllib
 import types
 import typing
@@ -159,10 +160,10 @@ def _coerce(key: str, value: Any, kind: type | types.UnionType) -> Any:
     if isinstance(value, str) and kind is not str:
         try:
             value = json.loads(value.lower() if kind is bool else value.replace("_", ""))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             value = None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) <= sys.float_info.max else math.inf  # refused below
     if kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     if kind is str and isinstance(value, int | float | Path) and not isinstance(value, bool):
@@ -222,7 +223,7 @@ def _check(config: PretrainConfig) -> None:
     for key, kind in typing.get_type_hints(PretrainConfig).items():
         most = MOST.get(key, 2**63 - 1)
         if kind is int and getattr(config, key) > most:
-            raise UsageError(f"{key} must be at most {most}, not {getattr(config, key):.6g}.")
+            raise UsageError(f"{key} must be at most {most}, not {str(getattr(config, key))[:20]}.")
     rules = {
         "hidden must be a multiple of heads": config.hidden % config.heads == 0,
         "predictor_hidden must be a multiple of predictor_heads": config.predictor_hidden % config.predictor_heads == 0,

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlparse
 
-from geomprobe.common import InputError, cache_dir, hash_bytes, read_json, write_json
+from geomprobe.common import InputError, cache_dir, first_line, hash_bytes, read_json, write_json
 
 TIMEOUT_S = 3.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -102,7 +102,7 @@ def download(repo_id: str, commit: str, patterns: list[str], hint: str) -> Path:
     try:
         return Path(snapshot_download(repo_id, revision=commit, allow_patterns=patterns, etag_timeout=TIMEOUT_S))
     except Exception as error:  # the HTTP clients under the library change, and their errors have no common class
-        reason = str(error).splitlines()[0][:200]
+        reason = first_line(error)
         raise InputError(f"{repo_id}@{commit} could not be downloaded: {reason}", hint) from None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from geomprobe.common import GeomprobeError, torchrun_place
+from geomprobe.common import GeomprobeError, first_line, torchrun_place
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def join() -> Iterator[Ranks]:
     try:
         yield ranks
     except RuntimeError as error:  # torch's own kinds of it, for a lost connection
-        message = f"Rank {ranks.rank} of {world} lost the others: {str(error).splitlines()[0][:200]}"
+        message = f"Rank {ranks.rank} of {world} lost the others: {first_line(error)}"
         raise GeomprobeError(message, "One of them ended. Start the same command again with --resume.") from None
     finally:
         with contextlib.suppress(Exception):

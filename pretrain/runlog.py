@@ -102,8 +102,9 @@ class MetricsLog:
         self.path = path if write else None
         lines = []
         if step and path.is_file():
-            for text in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):  # a killed process can leave half a line
+            for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                # a killed process can leave half a line
+                with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
                     if json.loads(text)["step"] <= step:
                         lines.append(text)
         if write:

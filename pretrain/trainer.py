@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from geomprobe.common import GeomprobeError, InputError, Terminated, UsageError
+from geomprobe.common import GeomprobeError, InputError, Terminated, UsageError, first_line
 from pretrain import budget, checkpoint, masking, monitor, paper
 from pretrain.batches import row_indices
 from pretrain.config import PretrainConfig
@@ -410,7 +410,7 @@ def compile_forward(
         with autocast(config, batch.ids.device):
             objective(batch)["loss"].backward()
     except Exception as error:  # what a compiler can raise has no common class
-        warn(f"compilation failed, running uncompiled: {str(error).strip().splitlines()[0][:200]}")
+        warn(f"compilation failed, running uncompiled: {first_line(error)}")
         objective._compiled_call_impl = None
     objective.zero_grad(set_to_none=True)
     return objective
@@ -561,7 +561,8 @@ def interruption() -> Iterator[Callable[[], type[KeyboardInterrupt] | None]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
-        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]  # nohup
+        previous = {number: signal.signal(number, ask) for number in heard}
     except ValueError:  # not in the main thread: whoever owns it decides
         previous = {}
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import tempfile
@@ -111,7 +112,7 @@ def _hub() -> tuple[str, str]:
     except urllib.error.HTTPError as error:
         if error.code >= 500 or error.code == 407:
             return "absent", f"{endpoint} answers {error.code}; local folders and --task controlled work"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         return "absent", f"{endpoint} cannot be reached ({reason}); local folders and --task controlled work"
     return "ok", f"{endpoint} answers"

@@ -26,6 +26,7 @@ def prepare() -> None:
 
 def leave_on_signals() -> None:
     """End the process at once on SIGINT and SIGTERM: before a command starts and after it ended."""
+    settle()
     _handle(_leave)
 
 

@@ -109,8 +109,8 @@ def read_recipe(path: Path) -> Recipe:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", "docs/replication.md shows a recipe.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
+        raise InputError(f"{path} is not TOML: {str(error)[:200]}") from None
     unknown = set(document) - {"seeds", "settings", "arms", "compare", "audit"}
     if unknown:
         raise InputError(
@@ -128,6 +128,14 @@ def read_recipe(path: Path) -> Recipe:
             raise InputError(f"{path}: {name} is a table.", f"[{name}]")
     if not arms or not all(isinstance(arm, dict) for arm in arms.values()):
         raise InputError(f"{path}: no arms.", 'For example [arms.mlm] with objective = "mlm"')
+    for where, table in (
+        ("settings", document.get("settings", {})),
+        *((f"arm {name}", arm) for name, arm in arms.items()),
+    ):
+        if wrong := sorted({"seed", "out"} & set(table)):
+            raise InputError(
+                f"{path}: {where} sets {wrong[0]}, which each training has of its own.", "seeds = [0, 1, 2]"
+            )
     known: list[str] = []
     for name in (*arms, *document.get("compare", {}), *document.get("audit", {})):
         if not re.fullmatch(r"\w[\w.-]*", name):
@@ -142,6 +150,7 @@ def read_recipe(path: Path) -> Recipe:
         for name, comparison in document.get(kind, {}).items():
             groups = comparison.get("groups") if isinstance(comparison, dict) else None
             two = isinstance(groups, list) and len(groups) == 2 and all(group in known for group in groups)
+            two = two and len(set(groups or ())) == 2
             if not two or set(comparison) - set(takes):
                 raise InputError(f"{path}: {kind}.{name} takes {', '.join(takes)}; groups are two arms.")
             for key in ("task", "pool"):
@@ -249,10 +258,15 @@ def train_arms(output: Output, plan: Recipe, settings: dict[str, Any], out: Path
 def check_settings(plan: Recipe, settings: dict[str, Any]) -> None:
     """Raise UsageError where an arm has settings that `geomprobe pretrain` refuses, before anything is trained."""
     load_config, check_budget = sibling("pretrain.config").load_config, sibling("pretrain.budget").check_budget
+    objectives: dict[str, str] = {}
     for name, arm in plan.arms.items():
         flags = pretrain_settings(settings | arm)
         try:
-            check_budget(load_config(preset_of(settings | arm), flags | {"seed": max(plan.seeds)}))
+            config = load_config(preset_of(settings | arm), flags | {"seed": max(plan.seeds)})
+            check_budget(config)
+            objectives[name] = config.objective
+            if (other := arm.get("jepa_weight_of")) and objectives[other] != "hybrid":
+                raise UsageError(f"{other} is no hybrid arm, so it ends with no λ.", "jepa_weight_of = a hybrid arm")
         except UsageError as error:
             raise UsageError(f"arm {name}: {error.message}", error.hint) from None
 
@@ -299,7 +313,8 @@ def training_command(arm: dict[str, Any], settings: dict[str, Any], out: Path, n
 
 def is_finished(folder: Path) -> bool:
     """Return whether a training came to its end."""
-    return (folder / "run.json").is_file() and bool(read_json(folder / "run.json").get("finished"))
+    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else None
+    return isinstance(run, dict) and bool(run.get("finished"))
 
 
 LOGGED = (

@@ -47,9 +47,9 @@ def split_paths(text: str, option: str) -> list[str]:
     parts = text.split(",")
     found: list[str] = []
     while parts:
-        ends = [end for end in range(1, len(parts) + 1) if _exists(",".join(parts[:end]))]
+        ends = [end for end in range(1, len(parts) + 1) if _exists(",".join(parts[:end]).strip())]
         end = max(ends, default=1)
-        if end > 1 and all(_exists(part) for part in parts[:end]):
+        if end > 1 and all(_exists(part.strip()) for part in parts[:end]):
             raise UsageError(
                 f"{option}: {','.join(parts[:end])!r} exists, and so do {' and '.join(map(repr, parts[:end]))}.",
                 "Rename the one with commas.",

@@ -1,7 +1,7 @@
 """What the three packages share once: errors, atomic writes, hashing. Standard library only."""
 
 from geomprobe.common.atomic import atomic_path
-from geomprobe.common.errors import GeomprobeError, InputError, Terminated, UsageError, unknown_name
+from geomprobe.common.errors import GeomprobeError, InputError, Terminated, UsageError, first_line, unknown_name
 from geomprobe.common.files import cache_dir, read_json, write_bytes, write_json, write_text
 from geomprobe.common.hashing import hash_bytes, hash_file
 from geomprobe.common.memory import gigabytes, machine_bytes, refuse_beyond_memory
@@ -17,6 +17,7 @@ __all__ = [
     "cache_dir",
     "check_output_file",
     "check_output_folder",
+    "first_line",
     "gigabytes",
     "hash_bytes",
     "hash_file",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -50,16 +52,34 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         try:
             temporary.parent.mkdir()
             yield temporary
-            if temporary.is_file():
-                with open(temporary, "rb") as handle:
+            if temporary.is_dir():
+                _replace_folder(path, temporary, holder / "old")
+            else:
+                with open(temporary, "r+b") as handle:  # Windows syncs only what is open for writing
                     os.fsync(handle.fileno())
-            if temporary.is_dir() and path.is_dir():
-                os.rename(path, holder / "old")
-            os.replace(temporary, path)
+                os.replace(temporary, path)
         except OSError as error:
             if error.filename is not None and str(error.filename).startswith(str(holder)):
                 raise _named(error, path) from None
             raise
+
+
+def _replace_folder(path: Path, new: Path, old: Path) -> None:
+    """Put a folder at ``path``; what was there is at ``old`` then, or back at ``path`` where this did not end well."""
+    while True:
+        try:
+            with contextlib.suppress(FileNotFoundError):  # another process is between its two renames
+                if path.is_dir():
+                    os.rename(path, old)
+            os.rename(new, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(old, ignore_errors=True)  # another process was first: now its version is the old one
+        finally:
+            if old.exists() and not path.exists():
+                os.rename(old, path)
 
 
 @contextmanager
@@ -68,11 +88,16 @@ def _holder(path: Path) -> Iterator[Path]:
     while True:
         try:
             holder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=path.parent))
+        except OSError as error:
+            raise _named(error, path) from None
+        try:
             lock = open(holder / "lock", "w")  # noqa: SIM115 (closed below)
+        except FileNotFoundError:
+            continue  # a sweep came between
         except OSError as error:
             raise _named(error, path) from None
         with lock:
-            if not _locked(lock) or not (holder / "lock").exists():
+            if _locked(lock) is False or not (holder / "lock").exists():
                 continue  # a sweep came between making the folder and locking it
             try:
                 yield holder
@@ -98,33 +123,31 @@ def final_path(path: str | os.PathLike) -> Path:
 def sweep(folder: Path) -> None:
     """Remove what dead writers left in a folder; a version that was whole but not yet in place is put there."""
     for holder in folder.glob(f"{PREFIX}*{SUFFIX}"):
-        if not _abandoned(holder):
-            continue
-        if (holder / "old").exists():  # it died between the two renames
-            for new in (holder / "new").iterdir():
-                if not (folder / new.name).exists():
-                    os.rename(new, folder / new.name)
-        shutil.rmtree(holder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            recent = holder.stat().st_mtime > time.time() - STALE_SECONDS
+            if recent and not (holder / "lock").exists():
+                continue  # its writer is about to lock it
+            with open(holder / "lock", "a") as lock:  # locked to the end, so that its writer cannot begin meanwhile
+                locked = _locked(lock)
+                if locked is False or (locked is None and recent):
+                    continue
+                if (holder / "old").exists():  # it died between the two renames
+                    for new in (holder / "new").iterdir():
+                        if not (folder / new.name).exists():
+                            os.rename(new, folder / new.name)
+                shutil.rmtree(holder, ignore_errors=True)
 
 
-def _abandoned(holder: Path) -> bool:
-    """Return whether the process that made a holder has ended."""
+def _locked(file: IO[str]) -> bool | None:
+    """Lock a file until it is closed; False where another process has it, None where files cannot be locked."""
+    if fcntl is None:
+        return None
     try:
-        if fcntl is None or not (holder / "lock").exists():
-            return holder.stat().st_mtime < time.time() - STALE_SECONDS
-        with open(holder / "lock") as lock:
-            return _locked(lock)
-    except OSError:  # gone meanwhile
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-
-
-def _locked(file: IO[str]) -> bool:
-    """Lock a file until it is closed; return False where another process has it."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+    except OSError:  # some network file systems have no locks
+        return None
     return True
 
 

@@ -46,3 +46,8 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: what was begun is saved and cleaned up as after Ctrl-C, and the exit code is 143."""
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """Return the first line of an error's text, its kind where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:most]

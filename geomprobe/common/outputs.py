@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from geomprobe.common.atomic import final_path
+from geomprobe.common.atomic import PREFIX, SUFFIX, final_path
 from geomprobe.common.errors import UsageError
 
 
@@ -37,7 +37,8 @@ def check_output_file(
     final = _final(path, hint)
     for each in dict.fromkeys((path, final)):
         if each.suffix.lower() not in endings:
-            raise UsageError(f"{option} {each} does not end in {' or '.join(endings)}.", hint)
+            named = " or ".join(ending or "no ending" for ending in endings)
+            raise UsageError(f"{option} {each} ends in {each.suffix or 'no ending'}, not in {named}.", hint)
     if final.is_dir():
         raise UsageError(f"{option} {path} is a folder.", hint)
     _check_inputs(path, inputs, option, hint)
@@ -86,22 +87,15 @@ def _check_inputs(path: Path, inputs: Iterable[str | os.PathLike], option: str, 
 
 def _try(folder: Path, option: str, hint: str) -> None:
     """Raise UsageError where no file can be made in a folder; what is made to find out is removed."""
-    made: list[Path] = []
-    try:
-        for part in (folder, *folder.parents):
-            if part.exists():
-                if not part.is_dir():
-                    raise UsageError(f"{option}: {part} is a file.", hint)
-                break
-            made.append(part)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+    part = next(part for part in (folder, *folder.parents) if part.exists())
+    if not part.is_dir():
+        raise UsageError(f"{option}: {part} is a file.", hint)
+    try:  # in a folder of its own: another process may be looking at the same place
+        with tempfile.TemporaryDirectory(prefix=PREFIX, suffix=SUFFIX, dir=part) as trial:
+            (Path(trial) / folder.relative_to(part)).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=trial):
+                pass
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # another folder may be no help
         raise UsageError(f"{option}: {folder} cannot be written to: {error.strerror}.", hint) from None
-    finally:
-        for part in made:
-            with contextlib.suppress(OSError):
-                part.rmdir()

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from geomprobe import hub
-from geomprobe.common import InputError, read_json
+from geomprobe.common import InputError, first_line, read_json
 from geomprobe.encoders.quiet import quiet
 from geomprobe.encoders.weights import UNUSED, Tensors, model_files, read_tensors
 
@@ -114,7 +114,7 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
     except InputError:
         raise
     except Exception as error:  # peft raises ValueError, KeyError, TypeError, RuntimeError alike
-        text = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        text = first_line(error)
         raise InputError(
             f"The adapter in {adapter.folder} ({adapter.kind}) cannot be applied to {type(model).__name__}: {text}",
             "Does it belong to this base model? " + _MERGE_YOURSELF,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from geomprobe.common import InputError, read_json, refuse_beyond_memory
+from geomprobe.common import InputError, first_line, read_json, refuse_beyond_memory
 from geomprobe.encoders.adapters import apply_adapter, find_adapter
 from geomprobe.encoders.quiet import quiet
 from geomprobe.encoders.weights import (
@@ -237,7 +237,7 @@ def _otherwise(
 
 def _why_not_loaded(folder: Path, error: Exception) -> tuple[str, str]:
     """Return message and hint for a folder that transformers could not load."""
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = first_line(error)
     if "trust_remote_code" in str(error):
         return (
             f"{folder} needs code of its own, which geomprobe never runs.",

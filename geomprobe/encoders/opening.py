@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from geomprobe import hub
-from geomprobe.common import InputError, UsageError, unknown_name
+from geomprobe.common import InputError, UsageError, first_line, unknown_name
 from geomprobe.encoders.adapters import merge_loaded
 from geomprobe.encoders.architecture import load_model, text_part
 from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
@@ -85,7 +86,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).item()  # meta holds no numbers
     except (RuntimeError, AssertionError, ImportError) as error:
-        why = str(error).splitlines()[0][:200]
+        why = first_line(error)
         raise UsageError(
             f"Device {name[:50]!r} cannot be used: {why}", "Known: auto, cpu, cuda, cuda:N, mps."
         ) from None
@@ -94,7 +95,7 @@ def find_device(name: str) -> torch.device:
 
 def check_source(source: str) -> None:
     """Raise InputError for a string that is neither a folder nor written as a hub id; nothing is read or asked."""
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.exists():
         if not path.is_dir():
             raise InputError(f"{source} is a file, not a model folder.", HINT)
@@ -105,7 +106,7 @@ def check_source(source: str) -> None:
 def _open(source: str, tokenizer: Any) -> Encoder:
     """Find the folder that a string means, and load model and tokenizer from it on the CPU as float32."""
     check_source(source)
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.exists():
         folder, commit, taken, name = path, None, "path", _short_name(path)
     else:
@@ -223,7 +224,7 @@ def _examine(encoder: Encoder) -> None:
     except InputError:
         raise
     except Exception as error:
-        text = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+        text = first_line(error)
         raise InputError(
             f"{encoder.name} ({type(encoder.model).__name__}) does not run on text alone: "
             f"{type(error).__name__}: {text}",

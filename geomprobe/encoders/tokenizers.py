@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import InputError, hash_bytes
+from geomprobe.common import InputError, first_line, hash_bytes
 from geomprobe.encoders.quiet import quiet
 
 _SAVE = "Save it beside the model with tokenizer.save_pretrained(FOLDER)."
@@ -36,7 +36,7 @@ def load_tokenizer(source: Any) -> Any:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             tokenizer("a")
     except Exception as error:  # tokenizers and transformers each raise their own kinds
-        text = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        text = first_line(error)
         package = re.search(r"requires the (\w+) library|install (?:the )?`?([\w-]+)`? to use", str(error))
         name = (package[1] or package[2]).lower() if package else ""
         raise InputError(

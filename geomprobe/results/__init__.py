@@ -245,7 +245,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             record = json.loads(line)
-        except ValueError as error:  # JSON or UTF-8
+        except (ValueError, RecursionError) as error:  # JSON or UTF-8
             raise InputError(f"{path}, line {number}: {error}.") from None
         records.append(check_record(record, f"{path}, line {number}"))
     return records

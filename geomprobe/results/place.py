@@ -46,18 +46,15 @@ def _holds_results(folder: Path) -> bool:
     """Return whether a folder was written by an analysis, perhaps one that was interrupted."""
     if any("schema_version" in _content(folder / name) for name in ("run.json", "audit.json")):
         return True
-    cells = folder / "cells"
-    if cells.is_dir() and any(cells.iterdir()):
+    if any((folder / "cells").glob("*/*.parquet")):
         return True
     table = folder / "results.parquet"
     if not table.is_file():
         return False
     import pyarrow.parquet as pq
 
-    from geomprobe.results.schema import RESULT_COLUMNS
-
     try:
-        return {"model", "task", "metric", "value"} <= set(RESULT_COLUMNS) & set(pq.read_schema(table).names)
+        return {"model", "task", "metric", "value"} <= set(pq.read_schema(table).names)
     except (OSError, ValueError):
         return False
 
@@ -65,7 +62,7 @@ def _holds_results(folder: Path) -> bool:
 def _content(path: Path) -> dict[str, Any]:
     try:
         found = read_json(path)
-    except (InputError, RecursionError):
+    except InputError:
         return {}
     return found if isinstance(found, dict) else {}
 

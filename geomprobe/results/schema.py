@@ -6,7 +6,7 @@ that are not declared here are left alone.
 """
 
 # no `from __future__ import annotations`: under it Python 3.11 does not see which keys of a TypedDict are NotRequired
-import math
+import sys
 import types
 from typing import Any, Literal, NotRequired, TypedDict, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -193,6 +193,11 @@ class ModelEntry(_Class):
     notes: NotRequired[list[str]]
     objective: NotRequired[str | None]
     training: NotRequired[Training | None]
+    of: NotRequired[str]
+    variant: NotRequired[str]
+    precision: NotRequired[str]
+    renormalised: NotRequired[bool]
+    calibration: NotRequired[dict[str, str] | None]
 
 
 class TaskEntry(TypedDict):
@@ -217,6 +222,7 @@ class PoolingEntry(TypedDict):
     trained: NotRequired[bool | None]
     note: NotRequired[str]
     untrained_on: NotRequired[dict[str, str]]
+    equals: NotRequired[str]
 
 
 class Claim(TypedDict):
@@ -301,6 +307,9 @@ def check_run(value: Any, where: str = "run.json") -> Run:
         A key has another type than is declared here; the message names `where` and the key.
     """
     _check(value, Run, where, "")
+    for i, found in enumerate(value.get("similarity", ())):
+        if len({len(row) for row in found["values"]}) > 1:
+            raise InputError(f"{where}: similarity[{i}].values has rows of several lengths.", HINT)
     return cast(Run, value)
 
 
@@ -361,7 +370,8 @@ HINT = "Repeat the command that wrote the folder; finished cells are reused."
 def _fits(value: Any, kind: Any) -> bool:
     """Return whether a value is of a kind, whatever it holds inside."""
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and abs(value) <= sys.float_info.max  # false for NaN, and for whole numbers beyond float64
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, _outer(kind))

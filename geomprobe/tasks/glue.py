@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from geomprobe import hub
-from geomprobe.common import InputError
+from geomprobe.common import InputError, first_line
 from geomprobe.tasks.base import Split, Task
 
 REPOSITORY = "nyu-mll/glue"
@@ -107,7 +107,7 @@ def read_split(paths: list[Path], name: str, kind: GlueTask, notes: list[str]) -
         frame = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     except Exception as error:  # pyarrow raises many kinds; for the reader they mean one thing
         where = path if len(paths) == 1 else f"One of {path.parent}/{name}-*.parquet"
-        raise InputError(f"{where} is damaged or no parquet file: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{where} is damaged or no parquet file: {first_line(error)}") from None
     if missing := set(columns) - {"idx"} - set(frame.columns):
         raise InputError(
             f"{path} has no column {', '.join(sorted(missing))}.",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import UsageError, cache_dir, hash_bytes, hash_file, write_json
+from pretrain.corpus.files import check_unit
 from pretrain.corpus.held_out import MOST, Rule, plan_held_out
 from pretrain.corpus.hub import slug
 from pretrain.corpus.shards import VERSION, Corpus, Writer, document_hash, open_corpus
@@ -76,6 +77,7 @@ def build_corpus(
             )
         return corpus
     tokenizer = tokenizer or DEFAULT_TOKENIZERS.get(source, "bert-base-uncased")
+    check_unit(documents)
     chosen = choose_tokenizer(tokenizer)  # first: opening a source can take long
     where = open_source(source, documents, text, progress)
     tell = tell or (lambda note: None)

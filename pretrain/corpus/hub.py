@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import GeomprobeError, InputError, UsageError, atomic_path, cache_dir, hash_bytes
+from geomprobe.common import GeomprobeError, InputError, UsageError, atomic_path, cache_dir, first_line, hash_bytes
 from pretrain.corpus.files import checked_text, missing_column
 
 HUB_SHARD = 1000  # documents
@@ -87,7 +87,7 @@ class _HubStream:
                 self.position = self.data.state_dict()
                 return texts
             except (ValueError, FileNotFoundError) as error:  # no such data set, or a configuration must be chosen
-                reason = str(error).splitlines()[0][:200]
+                reason = first_line(error)
                 raise InputError(f"Cannot open {self.name} on the hub: {reason}", HINT) from None
             except GeomprobeError:
                 raise

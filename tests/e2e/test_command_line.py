@@ -274,7 +274,7 @@ def test_full_disk(checkpoints, corpus, tmp_path, cache):
 INTERRUPTED = """
 import os, signal
 from pretrain import runlog
-from geomprobe.cli.main import main
+from geomprobe.__main__ import main
 
 write = runlog.MetricsLog.write
 def write_and_interrupt(log, line):

@@ -40,7 +40,7 @@ def test_the_command_line_imports_nothing_heavy(arguments):
     heavy = {"numpy", "torch", "pandas", "matplotlib", "scipy", "sklearn", "transformers", "pyarrow", "datasets"}
     code = (
         f"import atexit, sys; atexit.register(lambda: print('heavy:', sorted({heavy} & set(sys.modules))));"
-        "from geomprobe.cli.main import main; main()"
+        "from geomprobe.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "heavy: []"

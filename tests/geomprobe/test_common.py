@@ -118,6 +118,50 @@ def test_what_a_killed_writer_left_is_cleared_and_a_whole_version_remains(tmp_pa
     assert [p.name for p in cell.iterdir()] == [kept]
 
 
+def test_an_interrupt_between_the_renames_keeps_the_old_folder(tmp_path, monkeypatch):
+    def make(text):
+        with atomic_path(tmp_path / "cell") as temporary:
+            temporary.mkdir()
+            (temporary / "a").write_text(text)
+
+    make("old")
+    real, calls = os.rename, []
+
+    def rename(a, b):
+        calls.append(a)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(a, b)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        make("new")
+    assert (tmp_path / "cell" / "a").read_text() == "old"
+    assert leftovers(tmp_path) == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from geomprobe.common import atomic_path
+from geomprobe.common.atomic import sweep
+for number in range(60):
+    sweep(Path(sys.argv[1]).parent)
+    with atomic_path(sys.argv[1]) as temporary:
+        temporary.mkdir()
+        for name in "ab":
+            (temporary / name).write_text(sys.argv[2])
+"""
+
+
+def test_several_processes_may_write_one_folder_and_each_version_is_whole(tmp_path):
+    cell = tmp_path / "cell"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(cell), str(i)]) for i in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert len({(cell / name).read_text() for name in "ab"}) == 1
+    assert leftovers(tmp_path) == []
+
+
 def test_the_temporary_folder_of_a_living_writer_is_left_alone(tmp_path):
     other = "import sys; from geomprobe.common import write_text; write_text(sys.argv[1], 'text')"
     with atomic_path(tmp_path / "a.txt") as temporary:

@@ -180,6 +180,7 @@ NOT_AT = {  # what has no value there, and must say so
         "hubness_skew",
     },
 }
+NARROW = ("alpha_req", "alpha_req:reptrix")  # more rows would not mend it: the cloud has too few dimensions
 
 
 def names():
@@ -206,7 +207,7 @@ def test_raw(name, kind, dtype, tolerance):
     x = cloud(kind, dtype)
     row = found(x, name)
     if name in NOT_AT.get(kind, ()):
-        assert row["status"] == "not applicable"
+        assert row["status"] == ("not applicable" if name in NARROW else "too few rows")
         return
     if name.startswith("rogue") and cosines(x.astype(np.float64)).mean() <= 0:
         assert row["status"] == "not applicable"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, first_line
 from geomprobe.tasks.files.content import decode, read_content, refuse_known
 from geomprobe.tasks.files.delimited import read_delimited
 
@@ -71,7 +71,7 @@ class Table:
         try:
             return column.to_pylist()
         except Exception as error:  # bytes that are no UTF-8, times out of range, lengths that do not fit
-            reason = str(error).splitlines()[0][:200]
+            reason = first_line(error)
             raise InputError(f"{self.where}: column {name!r} cannot be read: {reason}.") from None
 
     def place(self, row: int) -> str:
