@@ -13,9 +13,10 @@ EXTRAS ?= test,lint
 demo: .venv/installed
 	$(BIN)/geomprobe demo
 
-# Two workers with one thread each; a file's tests stay together, so that what they share is made once.
+# Two workers with one thread each; a file's tests stay together, so that what they share is made once, and files are
+# taken in their order: the longest (tests/e2e) is not left to the end.
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow --timeout 7200
