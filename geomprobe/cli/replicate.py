@@ -20,7 +20,6 @@ from typing import Annotated, Any
 
 import typer
 
-from geomprobe.cli.corpus import refuse_empty
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import LARGEST_SEED, DataDir, GridOptions, Json
 from geomprobe.cli.output import Output
@@ -72,7 +71,6 @@ def replicate(
     Finished trainings and cells are kept: the same command continues an interrupted one.
     """
     output = Output(as_json)
-    refuse_empty(corpus=corpus, tokenizer=tokenizer)
     plan = read_recipe(recipe)
     settings = plan.settings | {k: v for k, v in (("corpus", corpus), ("tokenizer", tokenizer)) if v}
     check_plan(recipe, plan, settings, out)

@@ -18,7 +18,7 @@ def filled(text: str) -> str:
     return text
 
 
-def listed(text: str) -> str:
+def filled_items(text: str) -> str:
     """Return the text of a list with commas, none of whose items is empty."""
     if not all(item.strip() for item in text.split(",")):
         raise typer.BadParameter(f"an item of {text[:80]!r} is empty; give names with commas, or leave the option out.")
@@ -32,7 +32,7 @@ def place(text: str | Path) -> Path:
 
 # How typer reads an option: TEXT must not be empty, LIST has commas, PATH is a path.
 TEXT: dict[str, Any] = {"metavar": "TEXT", "parser": filled}
-LIST: dict[str, Any] = {"metavar": "TEXT", "parser": listed}
+LIST: dict[str, Any] = {"metavar": "TEXT", "parser": filled_items}
 PATH: dict[str, Any] = {"metavar": "PATH", "parser": place}
 
 
