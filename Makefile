@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= test,lint
 
-.PHONY: demo test test-slow lint bench-analyze bench-pretrain calibrate clean
+.PHONY: demo test test-slow fuzz lint bench-analyze bench-pretrain calibrate clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -20,6 +20,10 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow --timeout 7200
+
+# An hour of damaged files and odd options, with fresh seeds: FUZZ="--minutes 5" for less.
+fuzz: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py $(FUZZ)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
