@@ -28,7 +28,8 @@ COMMANDS = {
     "untrained": "analyze plain-0 --task small.jsonl --pool weighted,attention,max,cls,last --untrained --layer 0,last",
     "controlled": "analyze plain-0 --task controlled --limit 48",
     "baselines": "analyze plain-0 --task small.jsonl --baseline random-init,static,bow,tfidf",
-    "own-pairs": "compare plain-0 shifted-0 --task own.csv --text left --text right --label score --positive 4 --id key",
+    "own-pairs": "compare plain-0 shifted-0 --task own.csv --text left --text right "
+    "--label score --positive 4 --id key",
     "own-labels": "analyze plain-0 --task reviews.jsonl --seed 3",
     "few-rows": "analyze plain-0 --task few.jsonl --layer all",
     "failed": "compare plain-0 broken --task small.jsonl --layer all",

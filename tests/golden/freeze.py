@@ -1,7 +1,7 @@
 """What is frozen of a case: tables and documents as text, numbers apart from sentences.
 
-A number is written by `repr`, which gives the same float64 back. Sentences (notes, methods of intervals, findings) will be
-rewritten on purpose; in a table of numbers a sentence is a mark (#1, #2, … by first occurrence), and the file of
+A number is written by `repr`, which gives the same float64 back. Sentences (notes, methods of intervals, findings) will
+be rewritten on purpose; in a table of numbers a sentence is a mark (#1, #2, … by first occurrence), and the file of
 sentences says what the marks stand for.
 """
 
@@ -102,7 +102,7 @@ class Frozen:
         self.numbers[f"{name}.txt"] = "".join(lines)
 
     def report(self, document: Any) -> None:
-        """Freeze report.json: all numbers, and the sentences outside tables and figures (their cells show the numbers)."""
+        """Freeze report.json: all numbers, and the sentences outside tables and figures."""
         lines = []
         for path, value in leaves(document):
             if isinstance(value, str):
