@@ -3,8 +3,8 @@
 The net under changes that mean to change no number. Numbers and sentences are two tests, since sentences are rewritten
 on purpose. Intended: `python tests/golden/make.py`, and read the differences in review.
 
-With the versions and the processor that the goldens were made with, numbers are compared bit for bit; elsewhere, columns and
-keys are, and the test is skipped with what differs.
+With the versions and the processor that the goldens were made with, numbers are compared bit for bit; elsewhere,
+columns and keys are, and the test is skipped with what differs.
 """
 
 from __future__ import annotations
