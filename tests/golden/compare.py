@@ -62,7 +62,7 @@ def rows_of(text: str) -> tuple[list[str], dict[str, Row]]:
     lines = list(csv.reader(text.splitlines()))
     start = next(i for i, line in enumerate(lines) if line[0] == "columns")
     head = [",".join(line) for line in lines[: start + 1]]
-    fixed = {line[1]: line[2] for line in lines[start + 1 :] if line[0] == "every row"}
+    fixed = {line[1]: line[2] for line in lines[start + 1 :] if line[:1] == ["every row"]}
     names, *cells = lines[start + 1 + len(fixed) :]
     rows: dict[str, Row] = {}
     seen: Counter[str] = Counter()
