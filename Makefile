@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= test,lint
 
-.PHONY: demo test test-slow fuzz lint bench-analyze bench-pretrain calibrate clean
+.PHONY: demo test test-all test-slow fuzz lint bench-analyze bench-pretrain calibrate clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -15,9 +15,17 @@ demo: .venv/installed
 
 # Two workers with one thread each; a file's tests stay together, so that what they share is made once, and files are
 # taken in their order: the longest (tests/e2e) is not left to the end.
-test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# Every behaviour once, every kind of run end to end.
+test: .venv/installed
+	$(PYTEST) -m "not slow and not thorough"
+
+# The same with what is marked thorough: fresh draws of every interval, all sizes and combinations.
+test-all: .venv/installed
+	$(PYTEST) -m "not slow"
+
+# What takes minutes each, and nothing else.
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow --timeout 7200
 

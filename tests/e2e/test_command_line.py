@@ -1,4 +1,8 @@
-"""The whole way through the real command: text in, two checkpoints, geometry, a report out; and what goes wrong."""
+"""The whole way through the command: text in, two checkpoints, geometry, a report out; and what goes wrong.
+
+`run` starts the real command, once for every kind of end. `inside` takes the same words in this process, which need
+not import everything again: all else that is asserted here is the same either way.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
+
+from geomprobe.cli.main import app
 
 GEOMPROBE = Path(sys.executable).parent / "geomprobe"
 WORDS = ["time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state"]
@@ -29,6 +37,21 @@ def run(command, cwd, cache, check=True, **env):
     if check:
         assert done.returncode == 0, done.stderr
     return done
+
+
+@pytest.fixture
+def inside(monkeypatch, cache):
+    """A function that takes the same as `run` without starting a process."""
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(cache))
+
+    def invoke(command, cwd, check=True, **env):
+        monkeypatch.chdir(cwd)
+        done = CliRunner().invoke(app, shlex.split(command), env=env)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        assert not check or done.exit_code == 0, done.output
+        return SimpleNamespace(returncode=done.exit_code, stdout=done.stdout, stderr=done.stderr)
+
+    return invoke
 
 
 def fails(done, code, *said):
@@ -68,7 +91,7 @@ TINY = (
     "--preset demo --tokenizer train:512 --set hidden=32 --set heads=2 --set intermediate=32 "
     "--set row_length=32 --set batch_rows=8 --set compile=no"
 )
-COMPARE = "compare mlm hybrid --task controlled --pool all --limit 80 --out results"
+COMPARE = "compare mlm hybrid --task controlled --pool mean,attention --limit 60 --out results"
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +117,8 @@ def test_help_lists_the_commands(tmp_path, cache):
 
 
 @pytest.mark.parametrize("kind", ["tasks", "metrics", "poolings", "objectives", "presets"])
-def test_ls_prints_json(tmp_path, cache, kind):
-    rows = json.loads(run(f"ls {kind} --json", tmp_path, cache).stdout)
+def test_ls_prints_json(tmp_path, inside, kind):
+    rows = json.loads(inside(f"ls {kind} --json", tmp_path).stdout)
     assert len(rows) >= 3
 
 
@@ -126,7 +149,7 @@ def test_every_number_has_its_definition(compared):
     for entry in definitions.values():
         assert entry["formula"]
         assert entry["source"]
-    assert set(frame["pooling"]) == {"mean", "max", "weighted", "attention", "cls", "last"}
+    assert set(frame["pooling"]) == {"mean", "attention"}
     assert set(frame["status"]) <= {"ok", "not applicable", "too few rows"}
     probes = frame[frame["metric"] == "semantic_accuracy"]
     assert {"majority"} <= set(probes["control"].dropna())
@@ -146,31 +169,41 @@ def test_differences_are_b_minus_a_without_a_verdict_that_has_no_interval(compar
     assert frame.loc[without, "ci_method"].str.startswith("score interval").all()
 
 
-def test_same_command_again_reuses_every_cell(compared, checkpoints, cache):
+def test_same_command_again_reuses_every_cell(compared, checkpoints, inside):
     import pandas as pd
 
     before = pd.read_parquet(compared / "results.parquet")
     stamps = {p: p.stat().st_mtime_ns for p in (compared / "cells").rglob("*.parquet")}
-    run(COMPARE, checkpoints, cache)
+    inside(COMPARE, checkpoints)
     assert {p: p.stat().st_mtime_ns for p in (compared / "cells").rglob("*.parquet")} == stamps
     pd.testing.assert_frame_equal(pd.read_parquet(compared / "results.parquet"), before)
 
 
-def test_report_is_rebuilt_from_the_folder_alone(compared, tmp_path, cache):
+def test_report_is_rebuilt_from_the_folder_alone(compared, tmp_path, inside):
     copy = tmp_path / "copy"
     shutil.copytree(compared, copy, ignore=shutil.ignore_patterns("cells", "report.*"))
-    run(f"report {copy} --html --pdf", tmp_path, cache)
+    inside(f"report {copy} --html --pdf", tmp_path)
     assert (copy / "report.html").read_bytes() == (compared / "report.html").read_bytes()
     assert (copy / "report.pdf").read_bytes() == (compared / "report.pdf").read_bytes()
 
 
-def test_analyze_json_is_one_document(checkpoints, cache, tmp_path):
-    done = run(f"analyze {checkpoints / 'mlm'} --task controlled --limit 40 --out r --json", tmp_path, cache)
+def test_analyze_json_is_one_document(checkpoints, inside, tmp_path):
+    done = inside(f"analyze {checkpoints / 'mlm'} --task controlled --limit 40 --out r --json", tmp_path)
     assert json.loads(done.stdout)["failed_cells"] == 0
 
 
-def test_real_sentence_transformer(minilm, tmp_path, cache):
-    run(f"analyze {minilm} --pool max --task controlled --limit 60 --out r", tmp_path, cache)
+@pytest.mark.thorough
+def test_all_poolings(checkpoints, inside, tmp_path):
+    import pandas as pd
+
+    inside(f"analyze {checkpoints / 'hybrid'} --pool all --task controlled --limit 80 --out r", tmp_path)
+    frame = pd.read_parquet(tmp_path / "r" / "results.parquet")
+    assert set(frame["pooling"]) == {"mean", "max", "weighted", "attention", "cls", "last"}
+    assert set(frame["status"]) <= {"ok", "not applicable", "too few rows"}
+
+
+def test_real_sentence_transformer(minilm, tmp_path, inside):
+    inside(f"analyze {minilm} --pool max --task controlled --limit 30 --out r", tmp_path)
     run_json = json.loads((tmp_path / "r" / "run.json").read_text())
     assert run_json["models"][0]["dim"] == 384
 
@@ -183,20 +216,20 @@ def test_missing_model_folder(tmp_path, cache):
     assert not (tmp_path / "runs").exists()
 
 
-def test_no_hub(tmp_path, cache):
-    done = run("analyze some-org/some-model --task controlled", tmp_path, cache, check=False)
+def test_no_hub(tmp_path, inside):
+    done = inside("analyze some-org/some-model --task controlled", tmp_path, check=False)
     fails(done, 3, "some-org/some-model", "hub")
     assert not (tmp_path / "runs").exists()
 
 
-def test_tasks_without_data_and_hub(checkpoints, tmp_path, cache):
+def test_tasks_without_data_and_hub(checkpoints, tmp_path, inside):
     model = checkpoints / "mlm"
-    done = run(f"analyze {model}", tmp_path, cache, check=False, GEOMPROBE_DATA="")
+    done = inside(f"analyze {model}", tmp_path, check=False, GEOMPROBE_DATA="")
     fails(done, 3, "hub", "--data|controlled")
-    fails(run(f"analyze {model} --data nowhere", tmp_path, cache, check=False), 3, "nowhere")
+    fails(inside(f"analyze {model} --data nowhere", tmp_path, check=False), 3, "nowhere")
 
 
-def test_unknown_names(checkpoints, tmp_path, cache):
+def test_unknown_names(checkpoints, tmp_path, cache, inside):
     model = checkpoints / "mlm"
     wrong = {
         f"analyze {model} --pool meen --task controlled": "'mean'",
@@ -210,49 +243,49 @@ def test_unknown_names(checkpoints, tmp_path, cache):
         "ls poolngs": "'poolings'",
     }
     for command, said in wrong.items():
-        fails(run(command, tmp_path, cache, check=False), 2, said)
+        fails(inside(command, tmp_path, check=False), 2, said)
+    fails(run("ls poolngs", tmp_path, cache, check=False), 2, "'poolings'")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_weights(checkpoints, tmp_path, cache):
+def test_damaged_weights(checkpoints, tmp_path, inside):
     broken = tmp_path / "broken"
     shutil.copytree(checkpoints / "mlm", broken)
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    done = run("analyze broken --task controlled --out r", tmp_path, cache, check=False)
+    done = inside("analyze broken --task controlled --out r", tmp_path, check=False)
     fails(done, 3, "model.safetensors", "damaged|incomplete")
     assert not (tmp_path / "r").exists()
 
 
-def test_corpora_that_are_none(tmp_path, cache):
+def test_corpora_that_are_none(tmp_path, inside):
     (tmp_path / "empty").mkdir()
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a.txt").write_text("A single document of a few words.")
     for corpus in ("absent", "empty", "one"):
-        done = run(f"pretrain --corpus ./{corpus} --out ckpt {TINY}", tmp_path, cache, check=False)
+        done = inside(f"pretrain --corpus ./{corpus} --out ckpt {TINY}", tmp_path, check=False)
         fails(done, 3, corpus)
         assert not (tmp_path / "ckpt").exists()
 
 
-def test_a_file_called_pretrain_in_the_current_folder(corpus, tmp_path, cache):
+def test_a_file_called_pretrain_in_the_current_folder(tmp_path, cache):
     for name in ("pretrain", "reports"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong file ran')\n")
-    command = f"pretrain --objective mlm --corpus {corpus} --out ckpt --budget 2-steps {TINY}"
-    run(command, tmp_path, cache)
-    done = run(command, tmp_path, cache, check=False, PYTHONPATH=str(tmp_path))
+    run("ls objectives", tmp_path, cache)  # imports pretrain
+    done = run("pretrain --out ckpt", tmp_path, cache, check=False, PYTHONPATH=str(tmp_path))
     fails(done, 1, r"pretrain\.py", "Rename")
     assert "wrong file" not in done.stderr + done.stdout
 
 
-def test_unfinished_and_foreign_folders_make_no_report(tmp_path, cache):
+def test_unfinished_and_foreign_folders_make_no_report(tmp_path, inside):
     (tmp_path / "r").mkdir()
-    fails(run("report r", tmp_path, cache, check=False), 3, "run.json")
-    fails(run("report absent", tmp_path, cache, check=False), 3, "absent")
+    fails(inside("report r", tmp_path, check=False), 3, "run.json")
+    fails(inside("report absent", tmp_path, check=False), 3, "absent")
     assert list((tmp_path / "r").iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_full_disk(checkpoints, corpus, tmp_path, cache):
+def test_full_disk(checkpoints, corpus, tmp_path, inside):
     """On a file system of 1 MB the commands say that the disk is full and leave nothing that looks finished."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -260,11 +293,11 @@ def test_full_disk(checkpoints, corpus, tmp_path, cache):
         pytest.skip("a small file system cannot be mounted here")
     try:
         train = f"pretrain --objective mlm --corpus {corpus} --out disk/ckpt --budget 2-steps {TINY} --set hidden=256"
-        fails(run(train, tmp_path, cache, check=False), 1, "disk is full|No space")
+        fails(inside(train, tmp_path, check=False), 1, "disk is full|No space")
         assert not (disk / "ckpt" / "model.safetensors").exists()
         (disk / "filler").write_bytes(b"0" * 900_000)
         measure = f"analyze {checkpoints / 'mlm'} --task controlled --limit 60 --out disk/r"
-        fails(run(measure, tmp_path, cache, check=False), 1, "disk is full|No space")
+        fails(inside(measure, tmp_path, check=False), 1, "disk is full|No space")
         assert not (disk / "r" / "run.json").exists()
     finally:
         subprocess.run(["umount", str(disk)], check=False)
@@ -286,7 +319,7 @@ main()
 """
 
 
-def test_an_interrupted_training_exits_with_130_and_goes_on(tmp_path, corpus, cache):
+def test_an_interrupted_training_exits_with_130_and_goes_on(tmp_path, corpus, cache, inside):
     command = f"pretrain --objective mlm --corpus {corpus} --out run --budget 60-steps {TINY} --set log_every=1"
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, *shlex.split(command)],
@@ -298,6 +331,6 @@ def test_an_interrupted_training_exits_with_130_and_goes_on(tmp_path, corpus, ca
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     assert "Stopped at step 7 of 60; the state is saved. Go on with --resume" in done.stderr
-    again = run(f"{command} --resume", tmp_path, cache)
+    again = inside(f"{command} --resume", tmp_path)
     assert "run" in again.stdout
     assert json.loads((tmp_path / "run" / "run.json").read_text())["finished"]

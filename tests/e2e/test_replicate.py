@@ -2,13 +2,12 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from geomprobe.cli.main import app
 from geomprobe.cli.replicate import check_settings, read_recipe, training_command
 from geomprobe.common import GeomprobeError, UsageError
 
@@ -39,14 +38,14 @@ balance = "fixed"
 jepa_weight_of = "hybrid"
 [compare.seeds]
 groups = ["mlm", "hybrid"]
-task = ["controlled"]
+task = ["rows.csv"]
 [compare.balance]
 groups = ["hybrid", "fixed"]
-task = ["controlled"]
+task = ["rows.csv"]
 """
 
 
-def test_a_recipe_is_trained_and_compared_once(tmp_path):
+def test_a_recipe_is_trained_and_compared_once(tmp_path, monkeypatch):
     import random
 
     rng = random.Random(0)
@@ -56,16 +55,15 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path):
             json.dumps({"text": f"{i} " + " ".join(rng.choice(words) for _ in range(60))}) + "\n" for i in range(200)
         )
     )
+    rows = "".join(f"{' '.join(rng.choice(words) for _ in range(6))},{'ab'[i % 2]}\n" for i in range(60))
+    (tmp_path / "rows.csv").write_text(f"sentence,label\n{rows}")
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "GEOMPROBE_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", "from geomprobe.__main__ import main; main()", "replicate", "recipe.toml"]
-    command += ["--corpus", str(tmp_path / "text.jsonl"), "--out", "out", "--jobs", "2", "--json"]
-
-    def run():
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-
-    first = run()
-    assert first.returncode == 0, first.stderr[-2000:]
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))  # trainings are processes
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    command = ["replicate", "recipe.toml", "--corpus", "text.jsonl", "--out", "out", "--jobs", "2", "--json"]
+    first = CliRunner().invoke(app, command)
+    assert first.exit_code == 0, first.output[-2000:]
     out = tmp_path / "out"
     runs = {(arm, seed): json.loads((out / arm / f"seed-{seed}" / "run.json").read_text())
             for arm in ("hybrid", "mlm", "fixed") for seed in (0, 1)}  # fmt: skip
@@ -92,8 +90,8 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path):
     (out / "mlm" / "seed-1" / "run.json").unlink()
     for path in sorted((out / "mlm" / "seed-1").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    second = run()
-    assert second.returncode == 0, second.stderr[-2000:]
+    second = CliRunner().invoke(app, command)
+    assert second.exit_code == 0, second.output[-2000:]
     assert "5 of 6 trainings are finished" in second.stderr
     assert (out / "fixed" / "seed-1" / "model.safetensors").stat().st_mtime_ns == before
 

@@ -56,6 +56,12 @@ def checkpoints(model_folder, tmp_path_factory):
     return made
 
 
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A folder that several audits of the same checkpoints share, so that no cell is measured twice."""
+    return tmp_path_factory.mktemp("audited") / "audit"
+
+
 def run(*arguments):
     done = CliRunner().invoke(app, ["audit", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -67,11 +73,11 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path_factory.getbasetemp() / "audit-cache"))
 
 
-def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
-    command = (checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(tmp_path / "audit"))
+def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
+    command = (checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
     document = json.loads(run(*command, "--json").stdout)
     assert [claim["name"] for claim in document["claims"]] == [claim.name for claim in CLAIMS]
-    assert json.loads((tmp_path / "audit" / "audit.json").read_text())["claims"] == document["claims"]
+    assert json.loads((out / "audit.json").read_text())["claims"] == document["claims"]
     uniformity, spectrum = document["claims"][0]["tasks"][0], document["claims"][1]["tasks"][0]
     assert uniformity["published"]["diff"] == pytest.approx(-0.1342 + 0.0531)
     assert {s["name"] for s in uniformity["switches"]} == {"pairs=separate", "padding=hidden", "centre=yes"}
@@ -87,7 +93,7 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
     assert (largest["moved"], largest["moved_low"]) == (by["moved"], by["moved_low"])
     assert uniformity["objective"] is None
     assert uniformity["beside"]["view"] == "centred"
-    frame = read_results(tmp_path / "audit" / "strict").comparisons  # the corrected column is that of compare
+    frame = read_results(out / "strict").comparisons  # the corrected column is that of compare
     row = frame[(frame["metric"] == "effective_rank") & (frame["view"] == "raw") & (frame["pooling"] == "max")].iloc[0]
     line = spectrum["checkpoint"]
     assert (line["diff"], line["ci_low"], line["verdict"]) == (row["diff"], row["ci_low"], row["verdict"])
@@ -103,19 +109,19 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
     words = {name for name, metric in switched.items() if metric.startswith("lexical_top_word")}
     assert words == {"token_target=word"}
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the test extra")
-    jsonschema.validate(json.loads((tmp_path / "audit" / "report.json").read_text(encoding="utf-8")), view_schema())
-    lines = (tmp_path / "audit" / "claims.md").read_text(encoding="utf-8").splitlines()
+    jsonschema.validate(json.loads((out / "report.json").read_text(encoding="utf-8")), view_schema())
+    lines = (out / "claims.md").read_text(encoding="utf-8").splitlines()
     assert sum(line.startswith("- ") for line in lines) == 5
     assert sum(line.startswith("| ") for line in lines) == 6
-    page = (tmp_path / "audit" / "report.html").read_text(encoding="utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
     for claim in CLAIMS:
         assert claim.statement in page
     assert not re.search(r'(src|href)="https?:', page)
-    assert (tmp_path / "audit" / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
 
-    done = CliRunner().invoke(app, ["report", str(tmp_path / "audit"), "--html"], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["report", str(out), "--html"], catch_exceptions=False)
     assert done.exit_code == 0  # again, from audit.json alone
-    assert (tmp_path / "audit" / "report.html").read_text(encoding="utf-8") == page
+    assert (out / "report.html").read_text(encoding="utf-8") == page
 
     from geomprobe import grid
 
@@ -124,12 +130,10 @@ def test_two_checkpoints(checkpoints, pairs, tmp_path, monkeypatch):
     assert again["claims"] == document["claims"]
 
 
-def test_groups_have_both_levels(checkpoints, pairs, tmp_path):
+def test_groups_have_both_levels(checkpoints, pairs, out):
     groups = [f"mlm={','.join(checkpoints[:3])}", f"hybrid={','.join(checkpoints[3:])}"]
-    done = run(
-        "--group", groups[0], "--group", groups[1], "--task", "mrpc", "--data", str(pairs), "--out", str(tmp_path)
-    )
-    document = json.loads((tmp_path / "audit.json").read_text())
+    done = run("--group", groups[0], "--group", groups[1], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
+    document = json.loads((out / "audit.json").read_text())
     assert document["level"] == "objective"
     for claim in document["claims"]:
         assert set(claim["verdicts"]) == {"checkpoint", "objective"}
@@ -146,14 +150,13 @@ def test_groups_have_both_levels(checkpoints, pairs, tmp_path):
         assert np.mean(of_seeds) == pytest.approx(switch["moved"])
 
 
-def test_a_choice_that_changes_nothing_moves_exactly_0(checkpoints, pairs, tmp_path, monkeypatch):
+def test_a_choice_that_changes_nothing_moves_exactly_0(checkpoints, pairs, out, monkeypatch):
     from geomprobe.audit import checkpoints as audit
 
     same = audit.Switch("padding", "visible", ("geometry", "task", "token"), "nothing")
     monkeypatch.setattr(audit, "SWITCHES", (same,))
-    out = str(tmp_path / "audit")
-    run(checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", out)
-    for claim in json.loads((tmp_path / "audit" / "audit.json").read_text())["claims"]:
+    run(checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
+    for claim in json.loads((out / "audit.json").read_text())["claims"]:
         (line,) = claim["tasks"]
         (switch,) = line["switches"]
         assert switch["moved"] == switch["moved_low"] == switch["moved_high"] == 0

@@ -44,6 +44,11 @@ def test_options_reach_the_grid(monkeypatch):
     assert (seen["protocol"].name, seen["device"], seen["out"]) == ("paper, pairs=separate", "cpu", Path("o"))
 
 
+def test_all_poolings_are_those_of_states_and_what_is_named_beside():
+    assert GridOptions(pool=["all"]).poolings == ["mean", "max", "weighted", "attention", "cls", "last"]
+    assert GridOptions(pool=["cls,all", "model"]).poolings[6:] == ["model"]
+
+
 @pytest.mark.parametrize(
     "other",
     [

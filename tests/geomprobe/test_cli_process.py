@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 GEOMPROBE = [sys.executable, "-m", "geomprobe"]
+THOROUGH = functools.partial(pytest.param, marks=pytest.mark.thorough)
 
 
 def shell(command, **env):
@@ -101,7 +103,7 @@ def test_ignored_signals_stay_ignored():
     assert (done.returncode, done.stdout) == (0, b"on\n")
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [THOROUGH("<&-"), ">&-", THOROUGH("2>&-"), "<&- >&- 2>&-"])
 def test_closed_streams_do_no_harm(vectors, closed):
     out = vectors.parent / "out.csv"
     done = shell(f"$G measure {vectors} --metric effective_rank --out {out} {closed}")
@@ -116,7 +118,7 @@ def test_a_pipe_that_closes_early_is_no_error():
     assert b"Exception ignored" not in done.stderr
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", THOROUGH("latin-1"), THOROUGH("utf-8")])
 def test_text_that_the_terminal_cannot_show_does_not_end_a_command(tmp_path, encoding):
     path = tmp_path / "vectors-δ.npy"
     np.save(path, np.random.default_rng(0).normal(size=(50, 4)))

@@ -120,6 +120,7 @@ def fresh_samples() -> dict[tuple[str, str], tuple[float, float, float]]:
     return spread
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("metric", "view"), DRAWN)
 def test_standard_error_is_the_spread_of_fresh_samples(metric, view, fresh_samples):
     spread, error, jackknife = fresh_samples[(metric, view)]
@@ -199,6 +200,21 @@ def test_twonn_influence_is_what_leaving_a_ratio_out_says(discard):
     assert found.std() == pytest.approx(left.std(), rel=0.15)
 
 
+def test_the_intrinsic_dimension_says_how_its_error_was_found():
+    Z, pairs_of_rows = np.random.default_rng(0).normal(size=(300, 12)), np.arange(300) // 2
+    methods = [
+        measure(Z, metrics=["intrinsic_dimension"]),
+        measure(Z, metrics=["intrinsic_dimension"], clusters=pairs_of_rows),
+        measure(Z, metrics=["intrinsic_dimension:mle"]),
+    ]
+    assert [found["ci_method"].item() for found in methods] == [
+        "influence function",
+        "influence function, 150 clusters, conservative",
+        "delete-a-shard jackknife, conservative",
+    ]
+
+
+@pytest.mark.thorough
 def test_standard_error_of_the_intrinsic_dimension_is_the_spread_of_fresh_samples():
     """The jackknife's is almost twice as large, so that where it is all there is the interval is labelled."""
     values, errors = [], []
@@ -213,10 +229,9 @@ def test_standard_error_of_the_intrinsic_dimension_is_the_spread_of_fresh_sample
     compute = REGISTRY["intrinsic_dimension"].variants["standard"]
     rows = shards.jackknife(cloud, lambda c: compute(c).value, shards.shards(np.arange(300), 0), rows=True)
     assert np.sqrt((rows**2).sum()) / 300 > 1.3 * spread
-    other = measure(Z, metrics=["intrinsic_dimension:mle"]).iloc[0]
-    assert other["ci_method"] == "delete-a-shard jackknife, conservative"
 
 
+@pytest.mark.thorough
 def test_the_intrinsic_dimension_counts_clusters_and_neighbours_and_says_so():
     """What neighbours share is no less where rows are declared to go together: without it, 0.87 of the spread."""
     values, errors = [], []
@@ -284,24 +299,30 @@ def test_objects_that_share_a_cluster_through_any_row_count_as_one():
     assert chained["se"] != pytest.approx(measure(Z, metrics=["lidar"], positives=positives).iloc[0]["se"], rel=0.02)
 
 
-def test_small_classes_have_no_interval_and_others_have_the_right_one():
+CLASSES = ["class_alignment", "class_separation"]
+
+
+def test_small_classes_have_no_interval():
     """A mean taken from few rows hides how far they vary: of classes of two rows all influences are zero."""
     rng = np.random.default_rng(0)
-    metrics = ["class_alignment", "class_separation"]
     for labels, clusters in (
         (np.arange(40) // 2, None),
         (np.r_[np.arange(150) % 3, 3], None),
         (np.arange(40) // 2,) * 2,
     ):
         Z = rng.normal(size=(len(labels), 6)) + 1
-        found = measure(Z, metrics=metrics, labels=labels, clusters=clusters).set_index("metric")
+        found = measure(Z, metrics=CLASSES, labels=labels, clusters=clusters).set_index("metric")
         refused = found["ci_method"] == "no valid interval: a class has fewer than 8 independent rows"
         assert refused["class_separation"]
         assert refused["class_alignment"] == (len(labels) == 40)  # a class of one row has no pairs
-    drawn = []
+
+
+@pytest.mark.thorough
+def test_classes_of_ten_rows_have_the_right_interval():
+    rng, drawn = np.random.default_rng(0), []
     for _ in range(150):
         Z = rng.normal(size=(80, 6)) + 3 * np.random.default_rng(1).normal(size=(8, 6))[np.arange(80) % 8]
-        drawn.append(measure(Z, metrics=metrics, labels=np.arange(80) % 8))
+        drawn.append(measure(Z, metrics=CLASSES, labels=np.arange(80) % 8))
     for k in (0, 1):
         values, errors = (
             np.array([frame[c].to_numpy(float, na_value=np.nan)[k] for frame in drawn]) for c in ("value", "se")
@@ -404,7 +425,9 @@ def test_what_has_no_valid_interval_says_so():
     assert "constant" in constant["ci_method"]
 
 
-@pytest.mark.parametrize(("n", "d"), [(200, 32), (200, 128), (1000, 32)])
+@pytest.mark.parametrize(
+    ("n", "d"), [(200, 32), *(pytest.param(n, d, marks=pytest.mark.thorough) for n, d in ((200, 128), (1000, 32)))]
+)
 def test_heavy_tails_are_refused_where_lengths_count(n, d):
     """Rows t with 5 degrees of freedom: nearly every draw, however regular it looks, and no draw of normal rows."""
     given, labelled = {"normal": 0, "heavy": 0}, 0
@@ -597,6 +620,7 @@ def powers(n: int, draws: int, mix: float = 0.8, shift: float = 0.12) -> tuple[f
     return float(paired), float(unpaired)
 
 
+@pytest.mark.thorough
 def test_the_paired_test_has_the_power_of_the_unpaired_one_on_fewer_rows():
     draws, n = 60, 250
     paired, same_rows = powers(n, draws)

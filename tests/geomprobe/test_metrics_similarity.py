@@ -258,6 +258,7 @@ class TestIntervals:
             "delete-a-shard jackknife, 100 clusters, conservative"
         )
 
+    @pytest.mark.thorough
     def test_standard_errors_are_the_spread_of_fresh_samples(self):
         """No smaller than it for any, and not much larger but for the similarities of neighbours, which say so."""
         drawn = []

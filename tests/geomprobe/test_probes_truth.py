@@ -328,6 +328,7 @@ def test_every_probe_with_an_interval_can_be_compared():
     assert all("contributions" not in row for row in result.rows)
 
 
+@pytest.mark.thorough
 def test_the_interval_of_a_paired_lexical_difference_covers():
     """Fresh held-out sentences: their spread of the difference is what the contributions of one draw say."""
     rng = np.random.default_rng(3)

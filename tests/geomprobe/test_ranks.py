@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import geomprobe as gp
 import geomprobe.metrics.cloud as cloud
+from geomprobe.cli.main import app
 from geomprobe.embedding import embed_moments
 from geomprobe.metrics import cloud_of
 from geomprobe.moments import Moments
@@ -22,24 +24,19 @@ from geomprobe.results import read_results
 BIN = Path(sys.executable).parent
 
 
-def launched(folder, *command, check=True):
-    """Run a command on the CPU, with a store of its own for each program."""
-    cache = folder / f"cache-{Path(command[0]).name}"
+def torchrun(folder, *command, processes=2, check=True):
+    """Run a command in several processes on the CPU, with a store of their own."""
+    options = ["--no-python", "--standalone", f"--nproc-per-node={processes}"]
+    cache = {"GEOMPROBE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        list(map(str, command)),
+        list(map(str, [BIN / "torchrun", *options, *command])),
         cwd=folder,
-        env=os.environ | {"GEOMPROBE_CACHE": str(cache), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env=os.environ | cache,
         capture_output=True,
         text=True,
     )
     assert not check or done.returncode == 0, done.stderr
     return done
-
-
-def torchrun(folder, *command, processes=2, check=True):
-    """Run a command in several processes."""
-    options = ["--no-python", "--standalone", f"--nproc-per-node={processes}"]
-    return launched(folder, BIN / "torchrun", *options, *command, check=check)
 
 
 def same_numbers(one, many, keys):
@@ -54,9 +51,11 @@ def same_numbers(one, many, keys):
 KEYS = ["model", "task", "layer", "pooling", "view", "metric", "definition", "control"]
 
 
-def test_the_command_gives_the_same_numbers_on_two_ranks_as_on_one(model_folder, tmp_path):
-    command = f"analyze {model_folder('bert')} --task controlled --limit 150 --pool mean,max,attention --device cpu"
-    launched(tmp_path, BIN / "geomprobe", *command.split(), "--out", "one")
+def test_the_command_gives_the_same_numbers_on_two_ranks_as_on_one(model_folder, tmp_path, monkeypatch):
+    command = f"analyze {model_folder('bert')} --task controlled --limit 80 --pool mean,max,attention --device cpu"
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache-alone"))
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, [*command.split(), "--out", "one"]).exit_code == 0
     done = torchrun(tmp_path, BIN / "geomprobe", *command.split(), "--out", "two")
     one, two = (read_results(tmp_path / name) for name in ("one", "two"))
     assert (one.run["processes"], two.run["processes"]) == (1, 2)
@@ -213,7 +212,7 @@ EXACT = ["--view", "raw,centred,standardised,all-but-top-k,whitened"]
 SAMPLED = ["--no-intervals"]
 
 
-@pytest.mark.parametrize("options", [EXACT, SAMPLED])
+@pytest.mark.parametrize("options", [EXACT, pytest.param(SAMPLED, marks=pytest.mark.thorough)])
 def test_measure_gives_the_same_numbers_on_two_ranks_as_on_one(tmp_path, options, monkeypatch):
     Z = np.vstack([clouds()["spread"], np.zeros((1, 24))])
     np.save(tmp_path / "a.npy", Z[:150])
@@ -234,6 +233,7 @@ def test_measure_gives_the_same_numbers_on_two_ranks_as_on_one(tmp_path, options
     same_state(Moments.load(tmp_path / "two.safetensors"), Moments().update(Z), options)
 
 
+@pytest.mark.thorough
 def test_a_row_that_is_not_finite_is_named_by_all_ranks(tmp_path):
     Z = clouds()["spread"].copy()
     Z[650, 3] = np.inf  # in the share of the second rank
@@ -242,5 +242,8 @@ def test_a_row_that_is_not_finite_is_named_by_all_ranks(tmp_path):
     assert "bad.npy: 1 row holds NaN or infinity: 650" in done.stderr
     assert "rank 1 of 2: NonFiniteError: 1 row holds NaN or infinity: 650" in done.stderr
     assert "Internal error" not in done.stderr
+
+
+def test_rows_fewer_than_processes_are_refused():
     with pytest.raises(ValueError, match="2 rows cannot be shared by 3 processes"):
         cloud_of(np.eye(2), ranks=Ranks(0, 3))

@@ -52,6 +52,7 @@ def same_weights(a, b):
         assert all(torch.equal(x[key], y[key]) for key in x), name
 
 
+@pytest.mark.thorough
 def test_three_kills(tiny, tmp_path):
     config = tiny(objective="hybrid", budget="60-steps", save_every="3", log_every=1, eval_every=60)
     whole, (killed,) = kill(config, tmp_path, "3")
@@ -107,7 +108,7 @@ def test_all_states_damaged(tiny):
         train(config, resume=True)
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [pytest.param(1, marks=pytest.mark.thorough), 2])
 def test_two_ranks_equal_one(tiny, tmp_path, parts):
     """Two processes with half of each batch give the losses of one with all of it, up to the order of sums."""
     settings = {"objective": "hybrid", "log_every": 1, "budget": "8-steps", "save_every": "8", "eval_every": 8}

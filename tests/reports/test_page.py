@@ -69,11 +69,19 @@ def test_a_figure_is_the_same_every_time_and_keeps_text_as_text():
     assert "<metadata>" not in first
 
 
-def test_the_largest_report_is_small_and_draws_each_figure_once(make_results, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "attention")},
+        pytest.param({"layers": tuple(range(7))}, marks=pytest.mark.thorough),
+    ],
+    ids=["small", "largest"],
+)
+def test_a_report_is_small_and_draws_each_figure_once(grid, make_results, tmp_path, monkeypatch):
     """Two models, five tasks, four poolings, seven layers: under 2 MB, and HTML and PDF share their figures."""
     from reports import write_report
 
-    folder = write_results(tmp_path / "results", make_results(intervals=True, failed=True, layers=tuple(range(7))))
+    folder = write_results(tmp_path / "results", make_results(intervals=True, failed=True, **grid))
     drawn = []
     for kind, draw in figures.DRAW.items():
         monkeypatch.setitem(figures.DRAW, kind, lambda data, draw=draw: (drawn.append(data), draw(data))[1])
