@@ -14,7 +14,7 @@ demo: .venv/installed
 	$(BIN)/geomprobe demo
 
 # Two workers with one thread each; a file's tests stay together, so that what they share is made once, and files are
-# taken in their order: the longest (tests/e2e) is not left to the end.
+# taken in the order of tests/conftest.py: none that takes long is left to the end.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Every behaviour once, every kind of run end to end.

@@ -18,6 +18,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+LONGEST = ("e2e", "reports", "pretrain")
+"""Folders of files that take long: they go first, so that no worker is left alone with one at the end of a run."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Take the tests of the folders that take long first, in their order, and all others after them."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder with real data: GEOMPROBE_DATA, else shared/data beside the checkout; skips where there is none."""
