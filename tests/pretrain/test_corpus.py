@@ -11,7 +11,6 @@ from geomprobe.common import InputError, UsageError
 from pretrain import docstrings, paper
 from pretrain.corpus import (
     SPECIAL_TOKENS,
-    build,
     build_corpus,
     hub,
     load_tokenizer,
@@ -100,11 +99,16 @@ def test_an_interrupted_build_goes_on(tmp_path, monkeypatch, stop_after, sentenc
     assert parts.info["duplicates"] == 200
 
 
-def test_built_once(tmp_path, monkeypatch, sentences):
+def test_built_once(tmp_path, sentences):
     file = write_jsonl(tmp_path / "a.jsonl", sentences(50))
     first = build_corpus(file, "train:100", cache=tmp_path / "c")
-    monkeypatch.setattr(build, "_build", lambda *a: pytest.fail("built again"))
+
+    def written():
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "c").rglob("*") if path.suffix != ".lock"}
+
+    before = written()
     assert build_corpus(file, "train:100", cache=tmp_path / "c").path == first.path
+    assert written() == before
     assert build_corpus(str(first.path)).info["fingerprint"] == first.info["fingerprint"]
     assert build_corpus(str(first.path), "train:100").path == first.path
     with pytest.raises(UsageError, match="made with the tokenizer train:100"):
