@@ -130,7 +130,12 @@ def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     assert again["claims"] == document["claims"]
 
 
-def test_groups_have_both_levels(checkpoints, pairs, out):
+def test_groups_have_both_levels(checkpoints, pairs, out, monkeypatch):
+    """With the choices that move geometry: what the others move is seen at one level above."""
+    from geomprobe.audit import checkpoints as audit
+
+    geometry = tuple(one for one in SWITCHES if one.choice in ("pairs", "padding", "centre"))
+    monkeypatch.setattr(audit, "SWITCHES", geometry)
     groups = [f"mlm={','.join(checkpoints[:3])}", f"hybrid={','.join(checkpoints[3:])}"]
     done = run("--group", groups[0], "--group", groups[1], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
     document = json.loads((out / "audit.json").read_text())
@@ -139,6 +144,7 @@ def test_groups_have_both_levels(checkpoints, pairs, out):
         assert set(claim["verdicts"]) == {"checkpoint", "objective"}
         assert claim["verdicts"]["objective"]["sentence"] in " ".join(done.stdout.split("\n"))
     line = document["claims"][0]["tasks"][0]
+    assert len(line["switches"]) == 3
     assert line["objective"]["ci_low"] < line["objective"]["diff"] < line["objective"]["ci_high"]
     assert len(line["checkpoints"]) == 3
     assert line["paper"]["method"].startswith("seeds and rows")

@@ -212,7 +212,8 @@ EXACT = ["--view", "raw,centred,standardised,all-but-top-k,whitened"]
 SAMPLED = ["--no-intervals"]
 
 
-@pytest.mark.parametrize("options", [EXACT, pytest.param(SAMPLED, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("options", [EXACT, SAMPLED])
 def test_measure_gives_the_same_numbers_on_two_ranks_as_on_one(tmp_path, options, monkeypatch):
     Z = np.vstack([clouds()["spread"], np.zeros((1, 24))])
     np.save(tmp_path / "a.npy", Z[:150])

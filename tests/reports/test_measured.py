@@ -16,7 +16,9 @@ from reports.findings import ORDER, RULES, findings
 from reports.html import walk
 from reports.schema import view_schema
 
-FAILED = [case for case in CASES if case not in SOUND]
+THOROUGH = ("both sides", "many", "published")
+EVERY = [pytest.param(case, marks=pytest.mark.thorough) if case in THOROUGH else case for case in CASES]
+FAILED = [case for case in EVERY if case not in SOUND]
 STRANGE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\u202a-\u202e]"
 
 
@@ -29,7 +31,7 @@ def failed_names(folder):
     return set(rows.loc[rows["status"] == "failed", "model"])
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EVERY)
 def test_both_reports_are_written_and_the_exit_code_says_whether_cells_failed(measured, case):
     folder, code = measured(case)
     assert code == (0 if case in SOUND else 4)
@@ -42,7 +44,7 @@ def test_both_reports_are_written_and_the_exit_code_says_whether_cells_failed(me
     assert (len(failed) > 0) == (case not in SOUND)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EVERY)
 def test_the_view_meets_its_schema_and_every_rule_speaks(measured, case):
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the test extra")
     folder, _ = measured(case)
@@ -114,12 +116,21 @@ def test_a_group_with_a_failed_seed_has_no_number_there_and_says_whose_it_is(mea
     assert "Pairs with a seed that failed are left out of the means." in page
 
 
-def test_a_comparison_of_nothing_is_still_one_of_two_models(measured):
-    for case, title in (("one side", "worse against good"), ("both sides", "bad against worse")):
-        view = build_view(measured(case)[0])
-        assert (view["kind"], view["title"]) == ("pair", title)
-        assert view["verdict"]["code"] == "no verdict"
-        assert view["verdict"]["sentence"].startswith("Nothing of ")
+@pytest.mark.parametrize(
+    ("case", "title"),
+    [
+        ("one side", "worse against good"),
+        pytest.param("both sides", "bad against worse", marks=pytest.mark.thorough),
+    ],
+)
+def test_a_comparison_of_nothing_is_still_one_of_two_models(measured, case, title):
+    view = build_view(measured(case)[0])
+    assert (view["kind"], view["title"]) == ("pair", title)
+    assert view["verdict"]["code"] == "no verdict"
+    assert view["verdict"]["sentence"].startswith("Nothing of ")
+
+
+def test_an_analysis_of_nothing_is_still_one_of_a_model(measured):
     assert build_view(measured("only cell")[0])["kind"] == "single"
 
 
@@ -144,11 +155,8 @@ def test_links_have_targets(measured, case):
     assert {link[1:] for link in re.findall(r'<a [^>]*?href="(#[^"]+)"', page)} <= {*ids, "main"}
 
 
-THOROUGH = pytest.mark.thorough
-
-
 @pytest.mark.parametrize(
-    "case", [pytest.param("pair", marks=THOROUGH), "failed cell", pytest.param("seeds", marks=THOROUGH)]
+    "case", ["failed cell", *(pytest.param(case, marks=pytest.mark.thorough) for case in ("pair", "seeds"))]
 )
 def test_the_same_folder_gives_the_same_bytes(measured, case, tmp_path):
     folder, _ = measured(case)
