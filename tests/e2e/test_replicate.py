@@ -80,7 +80,8 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path, monkeypatch, seeds):
     summary = (out / "summary.md").read_text()
     assert "## seeds" in summary
     assert "## balance" in summary
-    assert f"fixed − hybrid, at the level of {'objectives' if len(seeds) > 1 else 'checkpoints'}" in summary
+    sides = "fixed − hybrid, at the level of objectives"
+    assert (sides if len(seeds) > 1 else "fixed/seed-0 − hybrid/seed-0, at the level of checkpoints") in summary
     assert (out / "training.svg").read_text().startswith("<svg ")
     assert json.loads(first.stdout)["comparisons"] == ["out/seeds", "out/balance"]  # one document, not one a part
     assert (out / "seeds" / "report.html").is_file()

@@ -24,7 +24,7 @@ tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
 
 CASES = {
-    "pair": "compare good other --task=clean.csv --pool=mean,max --layer=all",
+    "pair": "compare good other --task=clean.csv --layer=all",
     "failed cell": "compare good bad --task=some.csv,clean.csv --pool=mean,max --layer=0,2",
     "one side": "compare good worse --task=clean.csv",
     "both sides": "compare worse bad --task=some.csv",
