@@ -130,12 +130,7 @@ def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     assert again["claims"] == document["claims"]
 
 
-def test_groups_have_both_levels(checkpoints, pairs, out, monkeypatch):
-    """With the choices that move geometry: what the others move is seen at one level above."""
-    from geomprobe.audit import checkpoints as audit
-
-    geometry = tuple(one for one in SWITCHES if one.choice in ("pairs", "padding", "centre"))
-    monkeypatch.setattr(audit, "SWITCHES", geometry)
+def test_groups_have_both_levels(checkpoints, pairs, out):
     groups = [f"mlm={','.join(checkpoints[:3])}", f"hybrid={','.join(checkpoints[3:])}"]
     done = run("--group", groups[0], "--group", groups[1], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
     document = json.loads((out / "audit.json").read_text())

@@ -96,6 +96,7 @@ def test_a_rank_that_ends_ends_the_job(model_folder, tmp_path):
     assert "Internal error" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_broken_forward_pass_on_one_rank_is_a_failed_cell_for_all(model_folder, tmp_path):
     done = broken(model_folder("bert"), tmp_path, "embedding.pool", "RuntimeError('out of memory')")
     row = read_results(tmp_path / "broken").results.iloc[0]

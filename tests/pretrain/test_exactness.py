@@ -149,6 +149,7 @@ except GeomprobeError as error:
 """
 
 
+@pytest.mark.thorough
 def test_a_rank_that_dies_ends_the_job_and_leaves_a_state_to_go_on_from(tiny, tmp_path):
     settings = {"objective": "mlm", "log_every": 1, "budget": "8-steps", "save_every": "2", "eval_every": 8}
     one = train(tiny(**settings, out=str(tmp_path / "one")))
