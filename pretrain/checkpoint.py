@@ -27,6 +27,8 @@ MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
     {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
 ]
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PARTS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")  # the encoder, its MLM head
 IGNORED = "# not part of what is shared; `hf upload` and git leave these out\ntrainer/\n.*.tmp/\n"
 
 
@@ -36,8 +38,8 @@ IGNORED = "# not part of what is shared; `hf upload` and git leave these out\ntr
 def export(out: Path, objective: Objective, corpus: Corpus) -> None:
     """Write the encoder to ``out`` and the target encoder to ``out/ema``, each a plain Hugging Face folder.
 
-    A `jepa` run has no trained head, so its encoder is written without one. A `.gitignore` keeps the training states
-    out of an upload; one that is there stays as it is.
+    A `jepa` run has no trained head, so its encoder is written without one; other heads get a file of their own. A
+    `.gitignore` keeps the training states out of an upload; one that is there stays as it is.
     """
     out.mkdir(parents=True, exist_ok=True)
     if not (out / ".gitignore").exists():
@@ -60,18 +62,41 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
                 shutil.copyfile(corpus.path / name, temporary / name)
         write_json(temporary / "modules.json", MODULES)
         write_json(temporary / "config_sentence_transformers.json", _sentence_transformers_config())
-        limits = {"max_seq_length": model.config.max_position_embeddings, "do_lower_case": False}
-        write_json(temporary / "sentence_bert_config.json", limits)
+        transformer = {"max_seq_length": model.config.max_position_embeddings, "do_lower_case": False}
+        if model.base_model is not model:
+            _move_head(temporary, f"{model.base_model_prefix}.")
+            transformer["config_args"] = {"transformers_weights": PARTS[0]}
+        write_json(temporary / "sentence_bert_config.json", transformer)
         pooling = {"word_embedding_dimension": model.config.hidden_size, "pooling_mode_mean_tokens": True}
         write_json(
             temporary / "1_Pooling" / "config.json",
             {**pooling, "pooling_mode_cls_token": False, "pooling_mode_max_tokens": False},
         )
-        _as_newly_created(temporary / "model.safetensors", temporary / "modules.json")
+        for file in temporary.glob("*.safetensors"):
+            _as_newly_created(file, temporary / "modules.json")
         (out / "1_Pooling").mkdir(exist_ok=True)
         files = sorted(file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
         for file in sorted(files, key=lambda file: file.suffix == ".safetensors"):
             os.replace(temporary / file, out / file)
+    if Path(WHOLE) not in files:
+        (out / WHOLE).unlink(missing_ok=True)  # of an earlier version, before the head had its own file
+
+
+def _move_head(folder: Path, prefix: str) -> None:
+    """Move the weights outside the encoder, whose names begin with ``prefix``, into a file of their own.
+
+    transformers reports the weights in a file that a model has no place for. The index names both files, and is what
+    config.json asks for; sentence-transformers, which wants the encoder alone, is sent to the first.
+    """
+    weights = load_file(folder / WHOLE)
+    (folder / WHOLE).unlink()
+    places = {name: PARTS[not name.startswith(prefix)] for name in weights}
+    for part in PARTS:
+        save_file({n: w for n, w in weights.items() if places[n] == part}, folder / part, metadata={"format": "pt"})
+    size = sum(w.numel() * w.element_size() for w in weights.values())
+    write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
+    # as every loader would do by itself; only a setting that is there can be overruled
+    write_json(folder / "config.json", read_json(folder / "config.json") | {"transformers_weights": INDEX})
 
 
 def _sentence_transformers_config() -> dict[str, Any]:

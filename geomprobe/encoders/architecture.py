@@ -134,7 +134,8 @@ def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]
         raise
     except Exception as error:  # torch and transformers each raise their own kinds
         raise InputError(*_why_not_loaded(folder, error)) from None
-    if "decoder" in {name.split(".")[0] for name in tensors} and not hasattr(model, "decoder"):
+    # layers: the last map of a masked language model is called decoder too, but has only weight and bias
+    if any(re.match(r"decoder\.\w+\.", name) for name in tensors) and not hasattr(model, "decoder"):
         notes.append(_ENCODER_OF_TWO)
     if missing:
         with quiet():

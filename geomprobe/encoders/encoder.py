@@ -28,6 +28,7 @@ DEFAULT_LENGTH = 512  # where neither the tokenizer nor the model states a limit
 # what a config says that token states do not depend on
 _VOLATILE = {"_name_or_path", "name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
 _VOLATILE |= {"use_cache", "output_hidden_states", "output_attentions", "return_dict", "id2label", "label2id"}
+_VOLATILE |= {"transformers_weights"}  # names of files
 
 
 @dataclass(eq=False)

@@ -18,6 +18,7 @@ from torch import nn
 from geomprobe.common import InputError, read_json
 from geomprobe.encoders.head import Dense, Head, LayerNorm, Normalize, pooling_modes
 from geomprobe.encoders.settings import inside, read_object, read_settings, size
+from geomprobe.encoders.weights import weight_files
 
 MEASURE = "Embed the texts with the model itself, save the vectors and use: geomprobe measure VECTORS_FILE"
 _TRANSFORMER_CONFIGS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -118,7 +119,7 @@ def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
     if source.partition("@")[0] in _INSTRUCTORS:
         modules = [replace(m, config={**m.config, "include_prompt": False}) for m in modules]
     inner = places[0]
-    config = modules[0].config
+    config = _without_own_weights(modules[0].config, inner)
     declared = declare(modules, top, transformer_refusal(config))
     processor = config.get("processor_kwargs") or config.get("tokenizer_args") or {}
     stored = read_object(inner / "config.json")
@@ -228,6 +229,20 @@ def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
         raise InputError("module Pooling has no config.json")
     include = modules[0].config.get("include_prompt", True)
     return Head(pooling_modes(modules[0].config), include_prompt=bool(include), steps=steps, truncate_dim=truncate_dim)
+
+
+def _without_own_weights(config: Mapping[str, Any], inner: Path) -> Mapping[str, Any]:
+    """Return the settings of a Transformer without the name of a file that the folder's weights are read from anyway.
+
+    A folder with an MLM head in a file of its own names the encoder's so.
+    """
+    read = [file.relative_to(inner).as_posix() for file in weight_files(inner)]
+    kept = {
+        group: {name: each for name, each in config[group].items() if name != "transformers_weights" or each not in read}
+        for group in ("config_kwargs", "config_args")
+        if config.get(group)
+    }
+    return {**config, **kept}
 
 
 def transformer_refusal(config: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ UNUSED = re.compile(r"(^|\.)pooler\.")  # the pooling head of BERT-like models: 
 
 Tensors = dict[str, torch.Tensor]
 
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 # what training wraps around modules, anywhere in a name: torch.compile, FSDP, activation checkpointing
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _MODULE_FOLDER = re.compile(r"\d+_\w+")
@@ -79,15 +80,11 @@ def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list
     InputError
         No safetensors, a damaged or missing file, an index that leads out of the folder.
     """
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    files = weight_files(folder)
     notes = []
-    if single.is_file():
-        files = [single]
-        if index.is_file():
-            notes.append(f"{single.name} was read; the files that {index.name} names were not")
-    elif index.is_file():
-        files = _shards(index)
-    else:
+    if files == [folder / _SINGLE] and (folder / _INDEX).is_file():
+        notes.append(f"{_SINGLE} was read; the files that {_INDEX} names were not")
+    if not files:
         refuse_foreign_formats(folder, source)
         others = sorted(file.name for file in folder.glob("*.safetensors"))
         if others:
@@ -118,6 +115,19 @@ def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list
             )
         notes.append(f"{' and '.join(found)} was taken out of the names in the weights file")
     return plain, notes
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that hold a folder's weights, none where there are none.
+
+    Raises
+    ------
+    InputError
+        A damaged index, or one that leads out of the folder or names a missing file.
+    """
+    if (folder / _SINGLE).is_file():
+        return [folder / _SINGLE]
+    return _shards(folder / _INDEX) if (folder / _INDEX).is_file() else []
 
 
 def read_tensors(file: Path) -> Tensors:

@@ -246,10 +246,10 @@ def test_unknown_names(checkpoints, tmp_path, cache):
 def test_damaged_weights(checkpoints, tmp_path, cache):
     broken = tmp_path / "broken"
     shutil.copytree(checkpoints / "mlm", broken)
-    weights = broken / "model.safetensors"
+    weights = broken / "model-00001-of-00002.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     done = inside("analyze broken --task controlled --out r", tmp_path, cache, check=False)
-    fails(done, 3, "model.safetensors", "damaged|incomplete")
+    fails(done, 3, weights.name, "damaged|incomplete")
     assert not (tmp_path / "r").exists()
 
 
@@ -289,7 +289,7 @@ def test_full_disk(checkpoints, corpus, tmp_path, cache):
     try:
         train = f"pretrain --objective mlm --corpus {corpus} --out disk/ckpt --budget 2-steps {TINY} --set hidden=256"
         fails(inside(train, tmp_path, cache, check=False), 1, "disk is full|No space")
-        assert not (disk / "ckpt" / "model.safetensors").exists()
+        assert not list((disk / "ckpt").glob("*.safetensors"))
         (disk / "filler").write_bytes(b"0" * 900_000)
         measure = f"analyze {checkpoints / 'mlm'} --task controlled --limit 60 --out disk/r"
         fails(inside(measure, tmp_path, cache, check=False), 1, "disk is full|No space")

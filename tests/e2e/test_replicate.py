@@ -90,12 +90,12 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path, monkeypatch, seeds):
 
     # the same command again trains nothing; what is missing is trained alone
     kept, lost = (out / arm / f"seed-{seeds[-1]}" for arm in ("fixed", "mlm"))
-    before = (kept / "model.safetensors").stat().st_mtime_ns
+    before = (kept / "model-00001-of-00002.safetensors").stat().st_mtime_ns
     shutil.rmtree(lost)
     second = CliRunner().invoke(app, command)
     assert second.exit_code == 0, second.output[-2000:]
     assert f"{len(runs) - 1} of {len(runs)} trainings are finished" in second.stderr
-    assert (kept / "model.safetensors").stat().st_mtime_ns == before
+    assert (kept / "model-00001-of-00002.safetensors").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(

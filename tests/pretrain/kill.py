@@ -17,14 +17,16 @@ from pathlib import Path
 from pretrain import checkpoint, trainer
 from pretrain.config import make_config
 
-# A function, and the call of it (from 0) at which the process dies. Four states are saved.
+# A function, and the call of it (from 0) at which the process dies. Four states are saved, each with two files of
+# weights, and as many exports, with two as well.
 MOMENTS = {
-    "weights-half-written": ("save_file", 4),
-    "optimizer-half-written": ("save_file", 5),
+    "weights-half-written": ("save_file", 8),
+    "optimizer-half-written": ("save_file", 9),
     "not-renamed": ("hash_file", 5),
     "before-pruning": ("_states", 2),
     "export": ("export", 1),
-    "last-state": ("save_file", 7),
+    "export-half-written": ("save_file", 11),
+    "last-state": ("save_file", 13),
     "last-export": ("export", 3),
     "end-of-the-run": ("finish_run", 0),
 }
