@@ -8,9 +8,8 @@ import socket
 from pathlib import Path
 from urllib.parse import urlparse
 
-from geomprobe.common import InputError, cache_dir, first_line, hash_bytes, read_json, write_json
+from geomprobe.common import InputError, cache_dir, hash_bytes, hub, read_json, write_json
 
-TIMEOUT_S = 3.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -26,7 +25,7 @@ def require_hub(hint: str) -> None:
     address = urlparse(proxy or endpoint)
     try:
         socket.create_connection(
-            (address.hostname or "", address.port or (80 if address.scheme == "http" else 443)), TIMEOUT_S
+            (address.hostname or "", address.port or (80 if address.scheme == "http" else 443)), hub.TIMEOUT_S
         ).close()
     except OSError as error:
         raise InputError(f"The Hugging Face hub ({endpoint}) cannot be reached: {error}", hint) from None
@@ -58,52 +57,23 @@ def resolve(name: str, kind: str, hint: str) -> tuple[str, list[str]]:
     InputError
         There is no such repository or revision, or the hub cannot be reached and never named a commit.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
     repo_id, _, revision = name.partition("@")
     if _COMMIT.fullmatch(revision):
         return revision, []
     file = cache_dir() / "hub" / "commits" / f"{hash_bytes(kind, name)[:16]}.json"
     before = _commit_in(file)
-    try:
-        commit = str(HfApi().repo_info(repo_id, repo_type=kind, revision=revision or None, timeout=TIMEOUT_S).sha)
-    except GatedRepoError:
-        raise InputError(f"The {kind} {name} on the hub needs permission.", "Ask for it there; log in.") from None
-    except RevisionNotFoundError:
-        raise InputError(f"The {kind} {repo_id} has no revision {revision!r} on the hub.", hint) from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise InputError(f"{name} is neither an existing path nor a {kind} on the hub.", hint) from None
-    except Exception as error:  # offline mode, no name resolution, timeout, a proxy's answer: all mean "not reachable"
+    info, reason = hub.ask(repo_id, kind=kind, revision=revision or None, hint=hint)
+    if info is None:
         known = before or _cached_commit(repo_id, kind, revision or "main")
         if known is None:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            raise InputError(
-                f"The {kind} {name} is not on this machine and the hub cannot be reached ({reason}).", hint
-            ) from None
+            raise hub.not_here(name, kind, reason, hint)
         return known, [f"the hub cannot be reached; {repo_id} is taken as last seen, at commit {known}"]
+    commit = str(info.sha)
     if commit == before:
         return commit, []
     write_json(file, {"name": name, "kind": kind, "commit": commit})
     moved = f"{repo_id} has changed on the hub: now {commit}; for what was read before, give {repo_id}@{before}"
     return commit, [moved] if before else []
-
-
-def download(repo_id: str, commit: str, patterns: list[str], hint: str) -> Path:
-    """Return a local folder with the files of a model's commit that match the patterns.
-
-    Raises
-    ------
-    InputError
-        The hub cannot be reached and its local cache has no such commit.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repo_id, revision=commit, allow_patterns=patterns, etag_timeout=TIMEOUT_S))
-    except Exception as error:  # the HTTP clients under the library change, and their errors have no common class
-        reason = first_line(error)
-        raise InputError(f"{repo_id}@{commit} could not be downloaded: {reason}", hint) from None
 
 
 def _commit_in(file: Path) -> str | None:

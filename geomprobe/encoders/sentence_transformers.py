@@ -237,11 +237,8 @@ def _without_own_weights(config: Mapping[str, Any], inner: Path) -> Mapping[str,
     A folder with an MLM head in a file of its own names the encoder's so.
     """
     read = [file.relative_to(inner).as_posix() for file in weight_files(inner)]
-    kept = {
-        group: {name: each for name, each in config[group].items() if name != "transformers_weights" or each not in read}
-        for group in ("config_kwargs", "config_args")
-        if config.get(group)
-    }
+    groups = [group for group in ("config_kwargs", "config_args") if config.get(group)]
+    kept = {g: {k: v for k, v in config[g].items() if k != "transformers_weights" or v not in read} for g in groups}
     return {**config, **kept}
 
 

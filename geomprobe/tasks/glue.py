@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from geomprobe import hub
-from geomprobe.common import InputError, first_line
+from geomprobe.common import InputError, first_line, hub
 from geomprobe.tasks.base import Split, Task
 
 REPOSITORY = "nyu-mll/glue"

@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from geomprobe.common import InputError, UsageError, hash_bytes, hash_file
+from geomprobe.common import InputError, UsageError, hash_bytes, hash_file, hub
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SPECIALS = ("pad", "cls", "sep", "mask")
@@ -85,10 +85,9 @@ def load_tokenizer(name: str) -> Any:
         if folder.is_file():
             raise InputError(f"{name} is a file.", "Give the folder of the tokenizer.")
     else:
-        from pretrain.hub import download
-
         repo_id, _, commit = choose_tokenizer(name).name.partition("@")
-        folder, hint = download(repo_id, commit, HUB_FILES, HINT), HINT
+        hint = HINT
+        folder = hub.download(repo_id, kind="model", revision=commit, patterns=HUB_FILES, hint=hint)
     if not any((folder / file).is_file() for file in (*VOCABULARIES, "tokenizer_config.json")):
         raise InputError(f"{name} holds no tokenizer.", hint)
     try:

@@ -1,8 +1,6 @@
 """What the hub means by a name is settled once: the commit is read, is part of the cache's key, and is recorded."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -11,79 +9,27 @@ from geomprobe.common import InputError, UsageError
 from pretrain.corpus import build_corpus
 from pretrain.hub import resolve
 from pretrain.trainer import train
+from tests.hub import Repository
 
 OLD, NEW = "a" * 40, "b" * 40
 
 
-class Repository(BaseHTTPRequestHandler):
-    """A repository of the hub as requests see it: its commit, and the files of each commit."""
-
-    def do_GET(self):
-        server, path = self.server, self.path.partition("?")[0]
-        server.asked.append(path)
-        if path.startswith("/api/"):
-            revision = path.partition("/revision/")[2] or "main"  # of `repo_info`; "/tree/" lists a commit
-            commit = server.refs.get(revision, revision if revision in server.files else None)
-            if commit is None:
-                return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
-            if "/tree/" in path:
-                files = server.files[path.partition("/tree/")[2]].items()
-                entries = [{"type": "file", "path": name, "size": len(d), "oid": "0" * 40} for name, d in files]
-                return self.answer(200, json.dumps(entries).encode())
-            siblings = [{"rfilename": name} for name in server.files.get(commit, {})]
-            return self.answer(200, json.dumps({"id": "me/it", "sha": commit, "siblings": siblings}).encode())
-        _, _, place = path.partition("/resolve/")
-        revision, _, name = place.partition("/")
-        commit = server.refs.get(revision, revision)
-        data = server.files.get(commit, {}).get(name)
-        if data is None:
-            return self.answer(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
-        return self.answer(200, data, {"ETag": f'"{hash(data)}"', "X-Repo-Commit": commit})
-
-    do_HEAD = do_GET
-
-    def answer(self, status, data, headers=()):
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(data)), **dict(headers)}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(data)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
-    from huggingface_hub import close_session, constants
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Repository)
-    server.refs, server.files, server.asked = {"main": OLD}, {}, []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    close_session()
-    yield server
-    server.shutdown()
-    server.server_close()
-    close_session()
+def it(hub):
+    """The model and data set me/it on the hub."""
+    hub.repositories["me/it"] = hub.repositories["datasets/me/it"] = Repository({"main": OLD})
+    return hub.repositories["me/it"]
 
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])
-def test_a_name_means_a_commit(hub, kind, monkeypatch):
-    hub.refs |= {"v1": "c" * 40}
+def test_a_name_means_a_commit(hub, it, kind, monkeypatch):
+    it.refs |= {"v1": "c" * 40}
     assert resolve("me/it", kind, "") == (OLD, [])
     assert resolve("me/it@v1", kind, "") == ("c" * 40, [])
     asked = len(hub.asked)
     assert resolve(f"me/it@{NEW}", kind, "") == (NEW, [])
     assert len(hub.asked) == asked  # a commit asks nothing
-    hub.refs["main"] = NEW
+    it.refs["main"] = NEW
     commit, notes = resolve("me/it", kind, "")
     assert commit == NEW
     assert f"me/it@{OLD}" in notes[0]
@@ -100,24 +46,24 @@ def test_a_name_means_a_commit(hub, kind, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"commit": 7}', '{"commit": "main"}', "[" * 50])
-def test_a_damaged_record_of_a_commit_is_no_record(hub, tmp_path, text):
+def test_a_damaged_record_of_a_commit_is_no_record(it, tmp_path, text):
     resolve("me/it", "model", "")
     (file,) = (tmp_path / "cache" / "hub" / "commits").iterdir()
     file.write_text(text)
     assert resolve("me/it", "model", "") == (OLD, [])
 
 
-def test_a_tokenizer_that_changes_on_the_hub_makes_another_corpus(hub, tmp_path, sentences, monkeypatch):
+def test_a_tokenizer_that_changes_on_the_hub_makes_another_corpus(it, tmp_path, sentences, monkeypatch):
     text = tmp_path / "a.jsonl"
     text.write_text("".join(json.dumps({"text": each}) + "\n" for each in sentences(60)))
     for commit, size in ((OLD, 90), (NEW, 120)):
         made = build_corpus(str(text), f"train:{size}", cache=tmp_path / "made").path
         names = ("tokenizer.json", "tokenizer_config.json")
-        hub.files[commit] = {name: (made / name).read_bytes() for name in names}
+        it.files[commit] = {name: (made / name).read_bytes() for name in names}
     old = build_corpus(str(text), "me/it", cache=tmp_path / "c")
     assert old.info["tokenizer"] == f"me/it@{OLD}"
     assert build_corpus(str(text), "me/it", cache=tmp_path / "c").path == old.path
-    hub.refs["main"] = NEW
+    it.refs["main"] = NEW
     said = []
     new = build_corpus(str(text), "me/it", cache=tmp_path / "c", tell=said.append)
     assert (new.info["tokenizer"], new.vocab_size > old.vocab_size) == (f"me/it@{NEW}", True)
@@ -132,7 +78,7 @@ def test_a_tokenizer_that_changes_on_the_hub_makes_another_corpus(hub, tmp_path,
 
 
 @pytest.fixture
-def texts_by_commit(hub, monkeypatch, sentences):
+def texts_by_commit(monkeypatch, sentences):
     """A data set on the hub with other texts in each commit."""
     import datasets
 
@@ -152,10 +98,10 @@ def texts_by_commit(hub, monkeypatch, sentences):
     return SimpleNamespace(texts=texts, asked=asked)
 
 
-def test_a_data_set_that_changes_on_the_hub_makes_another_corpus(hub, texts_by_commit, tmp_path):
+def test_a_data_set_that_changes_on_the_hub_makes_another_corpus(it, texts_by_commit, tmp_path):
     old = build_corpus("me/it", "train:100", cache=tmp_path / "c")
     assert (old.info["source"], texts_by_commit.asked) == (f"me/it@{OLD}", [OLD])
-    hub.refs["main"] = NEW
+    it.refs["main"] = NEW
     new = build_corpus("me/it", "train:100", cache=tmp_path / "c")
     assert (new.info["source"], texts_by_commit.asked) == (f"me/it@{NEW}", [OLD, NEW])
     assert new.info["fingerprint"] != old.info["fingerprint"]
@@ -164,12 +110,12 @@ def test_a_data_set_that_changes_on_the_hub_makes_another_corpus(hub, texts_by_c
     assert old.path.name.startswith("it-")
 
 
-def test_a_resumed_run_stays_at_its_commit(hub, texts_by_commit, tiny):
+def test_a_resumed_run_stays_at_its_commit(it, texts_by_commit, tiny):
     config = tiny(corpus="me/it", tokenizer="train:100", budget="4-steps")
     out = train(config)
     run = json.loads((out / "run.json").read_text())
     assert run["corpus"]["source"] == f"me/it@{OLD}"
-    hub.refs["main"] = NEW
+    it.refs["main"] = NEW
     train(config, resume=True)
     assert json.loads((out / "run.json").read_text())["corpus"] == run["corpus"]
 

@@ -1,88 +1,169 @@
 """A checkpoint folder as others get it: what an upload sends, who can read it, what sentence-transformers takes."""
 
-import fnmatch
 import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+import geomprobe as gp
+from geomprobe.cli.main import app
 from pretrain.trainer import train
 
-
-class Hub(BaseHTTPRequestHandler):
-    """A stand-in of the hub that takes commits, and honours a .gitignore that is sent along, as the hub does."""
-
-    def do_GET(self):
-        self.answer({"id": "me/run", "siblings": [], "sha": "a" * 40, "oid": "a" * 40})
-
-    def do_POST(self):
-        lengths = iter(lambda: int(self.rfile.readline(), 16), 0)
-        if "Content-Length" in self.headers:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-        else:
-            body = b"".join((self.rfile.read(n), self.rfile.readline())[0] for n in lengths)
-        if "/preupload/" in self.path:
-            asked = json.loads(body)
-            ignored = [line for line in asked.get("gitIgnore", "").splitlines() if not line.startswith("#")]
-            self.answer({"files": [mode(file["path"], ignored) for file in asked["files"]]})
-        elif "/commit/" in self.path:
-            entries = [json.loads(line) for line in body.splitlines()]
-            self.server.sent += [entry["value"]["path"] for entry in entries if entry["key"] == "file"]
-            self.answer({"commitUrl": "https://huggingface.co/me/run/commit/" + "a" * 40, "commitOid": "a" * 40})
-        else:
-            self.answer({"url": "https://huggingface.co/me/run", "id": "me/run", "name": "me/run"})
-
-    def answer(self, value):
-        data = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args):
-        pass
+WORDS = "the a cat dog bird sees hears finds likes red blue small old house tree river".split()  # noqa: SIM905
+MODEL = {
+    "1_Pooling/config.json",
+    "config.json",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
+HEAD_APART = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"}
+TEXTS = ["the cat sees a bird", "old"]
 
 
-def mode(path, ignored):
-    """Return the hub's answer for a file; of the .gitignore language only names of folders are understood."""
-    folders = path.split("/")[:-1]
-    out = any(fnmatch.fnmatch(folder, line.rstrip("/")) for folder in folders for line in ignored)
-    return {"path": path, "uploadMode": "regular", "shouldIgnore": out, "oid": None}
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # it is on this machine
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.sent = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_an_upload_leaves_the_training_states_out(tiny, hub):
+def upload(hub, folder):
+    """Upload a folder as `hf upload` does, and return the commit."""
     from huggingface_hub import HfApi
 
+    api = HfApi(endpoint=hub.endpoint, token="hf_none")
+    api.create_repo("me/run", exist_ok=True)
+    return api.upload_folder(repo_id="me/run", folder_path=folder).oid
+
+
+def vectors(source, **arguments):
+    """Return what sentence-transformers makes of two texts."""
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(source), device="cpu", **arguments).encode(TEXTS)
+
+
+def test_a_checkpoint_travels_over_the_hub(tiny, hub, tmp_path, monkeypatch):
+    """The training states stay at home; what arrives gives the same vectors, and an earlier commit is still there."""
     out = train(tiny(objective="hybrid"))
     (out / ".left.tmp").mkdir()
     (out / ".left.tmp" / "model.safetensors").write_bytes(b"half")
-    api = HfApi(endpoint=f"http://127.0.0.1:{hub.server_port}", token="hf_none")
-    api.upload_folder(repo_id="me/run", folder_path=out)
-    model = {
-        "1_Pooling/config.json",
-        "config.json",
-        "config_sentence_transformers.json",
-        "model.safetensors",
-        "modules.json",
-        "sentence_bert_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-    }
-    assert set(hub.sent) == {".gitignore", "metrics.jsonl", "run.json"} | model | {f"ema/{name}" for name in model}
+    first = upload(hub, out)
+    files = hub.repositories["me/run"].files[first]
+    ema = {f"ema/{name}" for name in (*MODEL, "model.safetensors")}
+    assert set(files) == {".gitignore", "metrics.jsonl", "run.json"} | MODEL | HEAD_APART | ema
+    assert set(hub.large.values()) == {data for name, data in files.items() if name.endswith(".safetensors")}
+
+    later = train(tiny(objective="hybrid", seed=1, out=str(tmp_path / "later")))
+    second = upload(hub, later)
+    for commit, folder in ((first, out), (second, later), (None, later)):
+        assert np.array_equal(vectors("me/run", revision=commit), vectors(folder))
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "another"))
+    done = CliRunner().invoke(
+        app, ["analyze", f"me/run@{first}", "--task", "controlled:small", "--limit", "40", "--out", str(tmp_path / "r")]
+    )
+    assert done.exit_code == 0, done.output
+    (record,) = json.loads((tmp_path / "r" / "run.json").read_text())["models"]
+    assert (record["hash"], record["revision"]) == (gp.load_encoder(out).hash, first)
+    fetched = {str(file.relative_to(file.parents[0])) for file in (tmp_path / "another").rglob(f"{first}/*.*")}
+    assert not fetched & {"metrics.jsonl", ".gitignore"}
+
+
+@pytest.mark.parametrize("objective", ["mlm", "hybrid", "jepa"])
+def test_sentence_transformers_says_nothing(tiny, objective):
+    """In a process of its own, at the default verbosity and with all warnings of Python."""
+    out = train(tiny(objective=objective, budget="2-steps"))
+    code = "import sys; from sentence_transformers import SentenceTransformer as S; S(sys.argv[1], device='cpu')"
+    environment = os.environ | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-W", "always::UserWarning", "-c", code, str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    said = [line for line in done.stderr.splitlines() if "Loading weights" not in line]
+    assert (done.returncode, done.stdout, said) == (0, "", [])
+
+
+def test_what_others_save_of_a_checkpoint_is_whole(tiny, tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoModelForMaskedLM
+
+    out = train(tiny(objective="mlm", tied_head=False, budget="2-steps"))
+    SentenceTransformer(str(out), device="cpu").save_pretrained(str(tmp_path / "st"))
+    assert np.array_equal(vectors(tmp_path / "st"), vectors(out))
+    model = AutoModelForMaskedLM.from_pretrained(out)
+    model.save_pretrained(tmp_path / "mlm")
+    saved = AutoModelForMaskedLM.from_pretrained(tmp_path / "mlm").state_dict()
+    assert all(torch.equal(saved[name], value) for name, value in model.state_dict().items())
+    opened = gp.load_encoder(out)
+    assert (opened.refusal, opened.pooling, opened.notes) == ("", "mean", [])
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read_and_continued(tiny):
+    """Its head was in one file with the encoder, which must not outlive an export."""
+    config = tiny(objective="mlm", budget="4-steps")
+    out = train(config)
+    new, before = gp.load_encoder(out).hash, vectors(out)
+    whole = {name: value for file in sorted(out.glob("model-*")) for name, value in load_file(file).items()}
+    for file in (*out.glob("model-*"), out / "model.safetensors.index.json"):
+        file.unlink()
+    save_file(whole, out / "model.safetensors", metadata={"format": "pt"})
+    settings = json.loads((out / "config.json").read_text())
+    del settings["transformers_weights"]
+    (out / "config.json").write_text(json.dumps(settings))
+    (out / "sentence_bert_config.json").write_text('{"max_seq_length": 64, "do_lower_case": false}')
+    assert gp.load_encoder(out).hash == new
+    assert np.array_equal(vectors(out), before)
+    train(config, resume=True)
+    assert not (out / "model.safetensors").exists()
+    assert gp.load_encoder(out).hash == new
+
+
+def test_mteb_tells_two_checkpoints_apart(tiny, tmp_path):
+    """By the lines of docs/pretraining.md: no file in a folder gives mteb a name."""
+    mteb = pytest.importorskip("mteb", reason="mteb is not installed")
+    from sentence_transformers import SentenceTransformer
+
+    found = {}
+    for seed in (0, 1):
+        folder = train(tiny(objective="mlm", budget="2-steps", seed=seed, out=str(tmp_path / f"seed{seed}")))
+        model = SentenceTransformer(str(folder), device="cpu")
+        model.model_card_data.model_name = "me/mlm"
+        model.model_card_data.base_model_revision = gp.load_encoder(folder).hash
+        result = mteb.evaluate(model, pair_task(mteb), cache=mteb.ResultCache(tmp_path / "mteb"), co2_tracker=False)
+        found[seed] = result.model_name, result.model_revision, result.task_results[0].scores["test"][0]["main_score"]
+    assert found[0][0] == found[1][0] == "me/mlm"
+    assert found[0][1] != found[1][1]
+    assert found[0][2] != found[1][2]
+    assert len(list((tmp_path / "mteb").rglob("Pairs.json"))) == 2
+
+
+def pair_task(mteb):
+    """Return a task of mteb whose data are here: how alike two texts are, as their words say."""
+    from datasets import Dataset, DatasetDict
+    from mteb.abstasks.sts import AbsTaskSTS
+
+    pairs = [(" ".join(WORDS[i : i + 6]), " ".join(WORDS[j : j + 6])) for i in range(8) for j in range(8)]
+    scores = [len(set(a.split()) & set(b.split())) for a, b in pairs]
+
+    class Pairs(AbsTaskSTS):
+        metadata = mteb.TaskMetadata(
+            name="Pairs",
+            description="Word overlap.",
+            dataset={"path": "me/pairs", "revision": "1"},
+            type="STS",
+            category="t2t",
+            modalities=["text"],
+            eval_splits=["test"],
+            eval_langs=["eng-Latn"],
+            main_score="cosine_spearman",
+        )
+
+        def load_data(self, **_):
+            columns = {"sentence1": [a for a, _ in pairs], "sentence2": [b for _, b in pairs], "score": scores}
+            self.dataset, self.data_loaded = DatasetDict(test=Dataset.from_dict(columns)), True
+
+    return Pairs()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")

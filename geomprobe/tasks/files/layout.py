@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from geomprobe import hub
-from geomprobe.common import InputError, read_json
+from geomprobe.common import InputError, hub, read_json
 from geomprobe.tasks.files.tables import FORMATS, Table, format_of, joined, listed, read_table, stem_of
 
 TRAIN = ("train", "training")

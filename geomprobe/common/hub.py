@@ -1,0 +1,158 @@
+"""Repositories on the Hugging Face hub: found within seconds, pinned to a commit, or refused with what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from geomprobe.common.errors import InputError, first_line
+
+TIMEOUT_S = 5.0  # for the one question asked before any download
+
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_AGAIN = "Run the same command again: whole files that have come are kept."
+
+
+def is_repo_id(name: str) -> bool:
+    """Tell whether a string has the form of a hub id: ``name`` or ``owner/name``."""
+    return _REPO_ID.fullmatch(name) is not None and ".." not in name and "--" not in name
+
+
+def ask(repo_id: str, *, kind: str, revision: str | None, hint: str) -> tuple[Any, str]:
+    """Return what the hub says of a repository, or None and the reason where it does not answer.
+
+    Parameters
+    ----------
+    repo_id : str
+    kind : {"model", "dataset"}
+    revision : str or None
+        Branch, tag or commit; None for the main branch.
+    hint : str
+        What to do instead, for the error message.
+
+    Raises
+    ------
+    InputError
+        There is no such repository or revision, or it needs permission.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    named = f"{repo_id}@{revision}" if revision else repo_id
+    try:
+        return HfApi().repo_info(repo_id, repo_type=kind, revision=revision, timeout=TIMEOUT_S), ""
+    except GatedRepoError:
+        raise _gated(named, kind) from None
+    except RevisionNotFoundError:
+        raise InputError(f"The {kind} {repo_id!r} has no revision {revision!r} on the hub.", hint) from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise InputError(
+            f"{named!r} is neither an existing path nor a {kind} on the hub that you may read.",
+            f"If it is private: hf auth login. {hint}",
+        ) from None
+    except Exception as error:  # offline mode, no name resolution, timeout, a proxy's answer: all mean "not reachable"
+        return None, _reason(error)
+
+
+def download(
+    repo_id: str, *, kind: str, revision: str | None, patterns: list[str], hint: str, unreachable: str = ""
+) -> Path:
+    """Return a local folder with the files of a repository that match the patterns.
+
+    Where the hub is ``unreachable`` for a reason, only its local cache is read.
+
+    Raises
+    ------
+    InputError
+        The download failed, or the hub cannot be reached and its local cache does not hold the repository.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+
+    named = f"{repo_id}@{revision}" if revision else repo_id
+    try:
+        return Path(
+            snapshot_download(
+                repo_id,
+                repo_type=kind,
+                revision=revision,
+                allow_patterns=patterns,
+                local_files_only=bool(unreachable),
+            )
+        )
+    except GatedRepoError:  # the files of a gated repository, which anyone may look at
+        raise _gated(named, kind) from None
+    except LocalEntryNotFoundError as error:
+        reason = unreachable or _reason(error.__cause__ or error)
+        raise not_here(named, kind, reason, hint) from None
+    except Exception as error:  # the HTTP clients under the library change, and their errors have no common class
+        text = f"{named!r} could not be downloaded: {_reason(error) if _status(error) else first_line(error)}"
+        raise InputError(text, _AGAIN if _status(error) in (None, 429) else hint) from None
+
+
+def not_here(named: str, kind: str, reason: str, hint: str) -> InputError:
+    """Return the error for a repository that neither the hub nor its local cache gives."""
+    return InputError(f"The {kind} {named!r} is not on this machine and the hub cannot be reached ({reason}).", hint)
+
+
+def snapshot(
+    repo_id: str,
+    *,
+    kind: str,
+    revision: str | None,
+    patterns: list[str] | Callable[[Sequence[str]], list[str]],
+    hint: str,
+) -> tuple[Path, str]:
+    """Return a local folder with the files of a hub repository that match the patterns, and their commit.
+
+    The hub is asked once, with a timeout, which commit is meant. If it does not answer, the local cache of the hub
+    is used where it holds the repository; nothing else ever takes its place.
+
+    Parameters
+    ----------
+    repo_id : str
+    kind : {"model", "dataset"}
+    revision : str or None
+        Branch, tag or commit; None for the main branch.
+    patterns : list of str, or callable
+        Which files, such as ``*.json``; or what chooses them from the names of all files.
+    hint : str
+        What to do instead, for the error message.
+
+    Returns
+    -------
+    folder : Path
+    commit : str
+        The commit, 40 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        Where the repository does not exist, or the hub cannot be reached and nothing is cached.
+    """
+    info, reason = ask(repo_id, kind=kind, revision=revision, hint=hint)
+    commit = info.sha if info else None
+    if callable(patterns):  # where the hub does not answer, all that is cached
+        patterns = patterns([file.rfilename for file in info.siblings or ()]) if info else ["*"]
+    folder = download(repo_id, kind=kind, revision=commit or revision, patterns=patterns, hint=hint, unreachable=reason)
+    return folder, commit or folder.name
+
+
+def _gated(named: str, kind: str) -> InputError:
+    return InputError(f"The {kind} {named!r} on the hub needs permission.", "Ask for it there, then: hf auth login")
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the status of the answer that an error is about, None where no answer came."""
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _reason(error: BaseException) -> str:
+    """Return why the hub gave nothing, in a line."""
+    if _status(error) == 429:
+        return "it takes no more requests for now: 429; wait some minutes, with a login it takes more: hf auth login"
+    if _status(error) == 401:
+        return "it refuses your login: 401; renew it: hf auth login"
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -1,0 +1,182 @@
+"""A stand-in of the Hugging Face hub on this machine, which the real client libraries talk to over loopback.
+
+It holds repositories with branches and commits, takes uploads, and fails on demand. Tests get it as the fixture `hub`:
+
+    hub.repositories["me/run"] = Repository({"main": OLD}, {OLD: {"config.json": b"{}"}})   "datasets/me/it" for data
+    hub.faults["config.json"] = 429          an answer with this status wherever the path holds the text, or CUT
+    hub.asked                                what was asked for, in order
+"""
+
+import base64
+import fnmatch
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+CUT = "cut"  # half of a file, then the connection is closed
+CODES = {401: "RepoNotFound", 403: "GatedRepo"}  # as the hub answers without a login
+
+
+@dataclass
+class Repository:
+    """Branches and tags by name, and the files of each commit."""
+
+    refs: dict[str, str] = field(default_factory=lambda: {"main": "0" * 40})
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+    def commit(self, revision: str) -> str | None:
+        """Return the commit of a branch, tag or commit."""
+        return self.refs.get(revision, revision if revision in self.files else None)
+
+
+class Hub(ThreadingHTTPServer):
+    """The server, with all that tests set and look at."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Request)
+        self.repositories: dict[str, Repository] = {}
+        self.faults: dict[str, int | str] = {}
+        self.asked: list[str] = []
+        self.large: dict[str, bytes] = {}  # by SHA-256, as large files are sent
+        self.endpoint = f"http://127.0.0.1:{self.server_port}"
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request: information, files, or a step of an upload."""
+
+    server: Hub
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0].strip("/").replace("%2F", "/")
+        self.server.asked.append(path)
+        fault = next((fault for text, fault in self.server.faults.items() if text in path), None)
+        if isinstance(fault, int):
+            self.answer(fault, b"", {"X-Error-Code": CODES[fault]} if fault in CODES else {"RateLimit": '"x";r=0;t=0'})
+        elif path.startswith("api/"):
+            self.information(path.removeprefix("api/").removeprefix("models/"))
+        else:
+            self.file(path, cut=fault == CUT)
+
+    do_HEAD = do_GET
+
+    def information(self, path: str) -> None:
+        """Answer what a repository is, or which files a commit has."""
+        name, _, rest = _split(path)
+        repository = self.server.repositories.get(name)
+        if repository is None:
+            return self.answer(401, b"", {"X-Error-Code": "RepoNotFound"})  # what an unknown user is told
+        what, _, revision = rest.partition("/")
+        commit = repository.commit(revision or "main")
+        if commit is None:
+            return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
+        files = repository.files.get(commit, {})
+        if what == "tree":
+            entries = [{"type": "file", "path": name, "size": len(d), "oid": "0" * 40} for name, d in files.items()]
+            return self.answer(200, entries)
+        siblings = [{"rfilename": name} for name in files]
+        return self.answer(200, {"id": name.removeprefix("datasets/"), "sha": commit, "siblings": siblings})
+
+    def file(self, path: str, *, cut: bool) -> None:
+        """Answer a file of a commit."""
+        name, _, rest = _split(path)
+        revision, _, file = rest.removeprefix("resolve/").partition("/")
+        repository = self.server.repositories.get(name, Repository({}))
+        commit = repository.commit(revision)
+        data = repository.files.get(commit or "", {}).get(file)
+        if data is None:
+            return self.answer(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit or ""})
+        headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": str(commit)}
+        return self.answer(200, data, headers, sent=len(data) // 2 if cut else None)
+
+    def do_POST(self) -> None:
+        path = self.path.partition("?")[0].strip("/")
+        if "Content-Length" in self.headers:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+        else:
+            lengths = iter(lambda: int(self.rfile.readline(), 16), 0)
+            body = b"".join((self.rfile.read(n), self.rfile.readline())[0] for n in lengths)
+        if path == "api/repos/create":
+            name = "/".join(filter(None, (json.loads(body).get("organization") or "me", json.loads(body)["name"])))
+            self.server.repositories.setdefault(name, Repository())
+            self.answer(200, {"url": f"{self.server.endpoint}/{name}", "id": name, "name": name})
+        elif "/preupload/" in path:
+            asked = json.loads(body)
+            ignored = [line for line in asked.get("gitIgnore", "").splitlines() if not line.startswith("#")]
+            self.answer(200, {"files": [_mode(file["path"], ignored) for file in asked["files"]]})
+        elif path.endswith("/objects/batch"):
+            places = [
+                {**it, "actions": {"upload": {"href": f"{self.server.endpoint}/lfs/{it['oid']}"}}}
+                for it in json.loads(body)["objects"]
+            ]
+            self.answer(200, {"transfer": "basic", "objects": places})
+        elif "/commit/" in path:
+            self.commit(_split(path.removeprefix("api/models/"))[0], [json.loads(line) for line in body.splitlines()])
+        else:
+            self.answer(404, b"")
+
+    def do_PUT(self) -> None:
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.large[hashlib.sha256(data).hexdigest()] = data
+        self.answer(200, b"")
+
+    def commit(self, name: str, entries: list[dict]) -> None:
+        """Add a commit to the main branch."""
+        repository = self.server.repositories[name]
+        files = dict(repository.files.get(repository.refs["main"], {}))
+        for entry in entries:
+            value = entry["value"]
+            if entry["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif entry["key"] == "lfsFile":
+                files[value["path"]] = self.server.large[value["oid"]]
+        commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+        repository.files[commit], repository.refs["main"] = files, commit
+        self.answer(200, {"commitUrl": f"{self.server.endpoint}/{name}/commit/{commit}", "commitOid": commit})
+
+    def answer(
+        self, status: int, value: object, headers: dict[str, str] | None = None, sent: int | None = None
+    ) -> None:
+        """Answer bytes, or a value as JSON; of them only so many where the connection is cut."""
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        for key, text in {
+            "Content-Length": str(len(data)),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }.items():
+            self.send_header(key, text)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data[:sent])
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def _split(path: str) -> tuple[str, str, str]:
+    """Return a repository's name and what follows it in a path."""
+    parts = path.split("/")
+    n = 3 if parts[0] == "datasets" else 2
+    return "/".join(parts[:n]), "/", "/".join(parts[n:])
+
+
+def _mode(path: str, ignored: list[str]) -> dict[str, object]:
+    """Return how a file is to be sent; of the .gitignore language only names of folders are understood."""
+    out = any(fnmatch.fnmatch(folder, line.rstrip("/")) for folder in path.split("/")[:-1] for line in ignored)
+    mode = "lfs" if path.endswith(".safetensors") else "regular"
+    return {"path": path, "uploadMode": mode, "shouldIgnore": out, "oid": None}
+
+
+@contextmanager
+def serving() -> Iterator[Hub]:
+    """Run a stand-in until the end of the block."""
+    with Hub() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
