@@ -1,6 +1,7 @@
 """A stand-in of the Hugging Face hub on this machine, which the real client libraries talk to over loopback.
 
-It holds repositories with branches and commits, takes uploads, and fails on demand. Tests get it as the fixture `hub`:
+It holds repositories with branches and commits, takes uploads (large files as small ones) and fails on demand.
+Tests get it as the fixture `hub`:
 
     hub.repositories["me/run"] = Repository({"main": OLD}, {OLD: {"config.json": b"{}"}})   "datasets/me/it" for data
     hub.faults["config.json"] = 429          an answer with this status wherever the path holds the text, or CUT
@@ -43,7 +44,6 @@ class Hub(ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.faults: dict[str, int | str] = {}
         self.asked: list[str] = []
-        self.large: dict[str, bytes] = {}  # by SHA-256, as large files are sent
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -109,32 +109,18 @@ class Request(BaseHTTPRequestHandler):
             asked = json.loads(body)
             ignored = [line for line in asked.get("gitIgnore", "").splitlines() if not line.startswith("#")]
             self.answer(200, {"files": [_mode(file["path"], ignored) for file in asked["files"]]})
-        elif path.endswith("/objects/batch"):
-            places = [
-                {**it, "actions": {"upload": {"href": f"{self.server.endpoint}/lfs/{it['oid']}"}}}
-                for it in json.loads(body)["objects"]
-            ]
-            self.answer(200, {"transfer": "basic", "objects": places})
         elif "/commit/" in path:
             self.commit(_split(path.removeprefix("api/models/"))[0], [json.loads(line) for line in body.splitlines()])
         else:
             self.answer(404, b"")
-
-    def do_PUT(self) -> None:
-        data = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.large[hashlib.sha256(data).hexdigest()] = data
-        self.answer(200, b"")
 
     def commit(self, name: str, entries: list[dict]) -> None:
         """Add a commit to the main branch."""
         repository = self.server.repositories[name]
         files = dict(repository.files.get(repository.refs["main"], {}))
         for entry in entries:
-            value = entry["value"]
             if entry["key"] == "file":
-                files[value["path"]] = base64.b64decode(value["content"])
-            elif entry["key"] == "lfsFile":
-                files[value["path"]] = self.server.large[value["oid"]]
+                files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
         commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
         repository.files[commit], repository.refs["main"] = files, commit
         self.answer(200, {"commitUrl": f"{self.server.endpoint}/{name}/commit/{commit}", "commitOid": commit})
@@ -169,8 +155,7 @@ def _split(path: str) -> tuple[str, str, str]:
 def _mode(path: str, ignored: list[str]) -> dict[str, object]:
     """Return how a file is to be sent; of the .gitignore language only names of folders are understood."""
     out = any(fnmatch.fnmatch(folder, line.rstrip("/")) for folder in path.split("/")[:-1] for line in ignored)
-    mode = "lfs" if path.endswith(".safetensors") else "regular"
-    return {"path": path, "uploadMode": mode, "shouldIgnore": out, "oid": None}
+    return {"path": path, "uploadMode": "regular", "shouldIgnore": out, "oid": None}
 
 
 @contextmanager

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common.errors import InputError, first_line
+from geomprobe.common.errors import InputError
+from geomprobe.common.files import write_text
 
 TIMEOUT_S = 5.0  # for the one question asked before any download
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_AGAIN = "Run the same command again: whole files that have come are kept."
 
 
 def is_repo_id(name: str) -> bool:
@@ -85,11 +86,11 @@ def download(
     except GatedRepoError:  # the files of a gated repository, which anyone may look at
         raise _gated(named, kind) from None
     except LocalEntryNotFoundError as error:
-        reason = unreachable or _reason(error.__cause__ or error)
-        raise not_here(named, kind, reason, hint) from None
+        if unreachable:
+            raise not_here(named, kind, unreachable, hint) from None
+        raise _broken_off(named, error.__cause__ or error) from None
     except Exception as error:  # the HTTP clients under the library change, and their errors have no common class
-        text = f"{named!r} could not be downloaded: {_reason(error) if _status(error) else first_line(error)}"
-        raise InputError(text, _AGAIN if _status(error) in (None, 429) else hint) from None
+        raise _broken_off(named, error) from None
 
 
 def not_here(named: str, kind: str, reason: str, hint: str) -> InputError:
@@ -137,7 +138,27 @@ def snapshot(
     if callable(patterns):  # where the hub does not answer, all that is cached
         patterns = patterns([file.rfilename for file in info.siblings or ()]) if info else ["*"]
     folder = download(repo_id, kind=kind, revision=commit or revision, patterns=patterns, hint=hint, unreachable=reason)
+    if commit:
+        _remember(folder, revision or "main", commit)
     return folder, commit or folder.name
+
+
+def _remember(folder: Path, revision: str, commit: str) -> None:
+    """Note in the hub's cache what a branch means, as its own client does where it is not given the commit.
+
+    Without that the cache does not find the download by the branch's name while the hub is out of reach.
+    """
+    ref = folder.parents[1] / "refs" / revision
+    if folder.parent.name == "snapshots" and revision != commit and ".." not in revision:
+        with contextlib.suppress(OSError):  # a cache that is shared, and read alone
+            write_text(ref, commit)
+
+
+def _broken_off(named: str, error: BaseException) -> InputError:
+    return InputError(
+        f"{named!r} could not be downloaded: {_reason(error)}.",
+        "Run the same command again: whole files that have come are kept.",
+    )
 
 
 def _gated(named: str, kind: str) -> InputError:
