@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 CUT = "cut"  # half of a file, then the connection is closed
 CODES = {401: "RepoNotFound", 403: "GatedRepo"}  # as the hub answers without a login
@@ -53,7 +54,7 @@ class Request(BaseHTTPRequestHandler):
     server: Hub
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0].strip("/").replace("%2F", "/")
+        path = self.path.partition("?")[0].strip("/")
         self.server.asked.append(path)
         fault = next((fault for text, fault in self.server.faults.items() if text in path), None)
         if isinstance(fault, int):
@@ -71,13 +72,17 @@ class Request(BaseHTTPRequestHandler):
         repository = self.server.repositories.get(name)
         if repository is None:
             return self.answer(401, b"", {"X-Error-Code": "RepoNotFound"})  # what an unknown user is told
-        what, _, revision = rest.partition("/")
+        what, _, place = rest.partition("/")
+        revision, _, folder = map(unquote, place.partition("/"))
         commit = repository.commit(revision or "main")
         if commit is None:
             return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
         files = repository.files.get(commit, {})
+        if what == "tree" and folder and not any(name.startswith(f"{folder}/") for name in files):
+            return self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
         if what == "tree":
-            entries = [{"type": "file", "path": name, "size": len(d), "oid": "0" * 40} for name, d in files.items()]
+            inside = {name: data for name, data in files.items() if name.startswith(folder)}
+            entries = [{"type": "file", "path": name, "size": len(d), "oid": "0" * 40} for name, d in inside.items()]
             return self.answer(200, entries)
         siblings = [{"rfilename": name} for name in files]
         return self.answer(200, {"id": name.removeprefix("datasets/"), "sha": commit, "siblings": siblings})
@@ -85,7 +90,7 @@ class Request(BaseHTTPRequestHandler):
     def file(self, path: str, *, cut: bool) -> None:
         """Answer a file of a commit."""
         name, _, rest = _split(path)
-        revision, _, file = rest.removeprefix("resolve/").partition("/")
+        revision, _, file = map(unquote, rest.removeprefix("resolve/").partition("/"))
         repository = self.server.repositories.get(name, Repository({}))
         commit = repository.commit(revision)
         data = repository.files.get(commit or "", {}).get(file)

@@ -45,32 +45,6 @@ def vectors(source, **arguments):
     return SentenceTransformer(str(source), device="cpu", **arguments).encode(TEXTS)
 
 
-def test_a_checkpoint_travels_over_the_hub(tiny, hub, tmp_path, monkeypatch):
-    """The training states stay at home; what arrives gives the same vectors, and an earlier commit is still there."""
-    out = train(tiny(objective="hybrid"))
-    (out / ".left.tmp").mkdir()
-    (out / ".left.tmp" / "model.safetensors").write_bytes(b"half")
-    first = upload(hub, out)
-    files = hub.repositories["me/run"].files[first]
-    ema = {f"ema/{name}" for name in (*MODEL, "model.safetensors")}
-    assert set(files) == {".gitignore", "metrics.jsonl", "run.json"} | MODEL | HEAD_APART | ema
-
-    later = train(tiny(objective="hybrid", seed=1, out=str(tmp_path / "later")))
-    upload(hub, later)
-    for commit, folder in ((first, out), (None, later)):
-        assert np.array_equal(vectors("me/run", revision=commit), vectors(folder))
-
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "another"))
-    done = CliRunner().invoke(
-        app, ["analyze", f"me/run@{first}", "--task", "controlled:small", "--limit", "40", "--out", str(tmp_path / "r")]
-    )
-    assert done.exit_code == 0, done.output
-    (record,) = json.loads((tmp_path / "r" / "run.json").read_text())["models"]
-    assert (record["hash"], record["revision"]) == (gp.load_encoder(out).hash, first)
-    fetched = {str(file.relative_to(file.parents[0])) for file in (tmp_path / "another").rglob(f"{first}/*.*")}
-    assert not fetched & {"metrics.jsonl", ".gitignore"}
-
-
 @pytest.fixture
 def said():
     """What transformers, sentence-transformers and the hub's client log, and warnings of users, from here on."""
@@ -86,6 +60,35 @@ def said():
         yield records
     for logger in loggers:
         logger.removeHandler(handler)
+
+
+def test_a_checkpoint_travels_over_the_hub(tiny, hub, tmp_path, monkeypatch, said):
+    """The training states stay at home; what arrives gives the same vectors, and an earlier commit is still there."""
+    out = train(tiny(objective="hybrid"))
+    (out / ".left.tmp").mkdir()
+    (out / ".left.tmp" / "model.safetensors").write_bytes(b"half")
+    first = upload(hub, out)
+    files = hub.repositories["me/run"].files[first]
+    ema = {f"ema/{name}" for name in (*MODEL, "model.safetensors")}
+    assert set(files) == {".gitignore", "metrics.jsonl", "run.json"} | MODEL | HEAD_APART | ema
+
+    later = train(tiny(objective="hybrid", seed=1, out=str(tmp_path / "later")))
+    upload(hub, later)
+    said.clear()
+    for commit, folder in ((first, out), (None, later)):
+        assert np.array_equal(vectors("me/run", revision=commit), vectors(folder))
+    assert said == []
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "another"))
+    done = CliRunner().invoke(
+        app, ["analyze", f"me/run@{first}", "--task", "controlled:small", "--limit", "40", "--out", str(tmp_path / "r")]
+    )
+    assert done.exit_code == 0, done.output
+    (record,) = json.loads((tmp_path / "r" / "run.json").read_text())["models"]
+    assert (record["hash"], record["revision"]) == (gp.load_encoder(out).hash, first)
+    (snapshot,) = (tmp_path / "another").rglob(first)
+    fetched = {file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file()}
+    assert fetched == MODEL | HEAD_APART | {"run.json"}
 
 
 def test_sentence_transformers_says_nothing(tiny, tmp_path, said):
