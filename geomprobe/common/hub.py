@@ -136,7 +136,7 @@ def snapshot(
     info, reason = ask(repo_id, kind=kind, revision=revision, hint=hint)
     commit = info.sha if info else None
     if callable(patterns):  # where the hub does not answer, all that is cached
-        patterns = patterns([file.rfilename for file in info.siblings or ()]) if info else ["*"]
+        patterns = patterns([file.rfilename for file in getattr(info, "siblings", None) or ()]) if info else ["*"]
     folder = download(repo_id, kind=kind, revision=commit or revision, patterns=patterns, hint=hint, unreachable=reason)
     if commit:
         _remember(folder, revision or "main", commit)
@@ -173,7 +173,7 @@ def _status(error: BaseException) -> int | None:
 def _reason(error: BaseException) -> str:
     """Return why the hub gave nothing, in a line."""
     if _status(error) == 429:
-        return "it takes no more requests for now: 429; wait some minutes, with a login it takes more: hf auth login"
+        return "too many requests for now: 429; wait some minutes, or log in for more of them: hf auth login"
     if _status(error) == 401:
-        return "it refuses your login: 401; renew it: hf auth login"
+        return "login refused: 401; renew it: hf auth login"
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -113,6 +113,9 @@ def test_what_others_save_of_a_checkpoint_is_whole(tiny, tmp_path):
     assert all(torch.equal(saved[name], value) for name, value in model.state_dict().items())
     opened = gp.load_encoder(out)
     assert (opened.refusal, opened.pooling, opened.notes) == ("", "mean", [])
+    settings = (out / "sentence_bert_config.json").read_text()
+    (out / "sentence_bert_config.json").write_text(settings.replace("model-00001", "another"))
+    assert "transformers_weights" in gp.load_encoder(out).refusal
 
 
 def test_a_checkpoint_of_an_earlier_version_is_read_and_continued(tiny, said):
