@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from geomprobe.common import InputError, atomic_path, hash_file, read_json, write_json
+from geomprobe.common.atomic import sweep_once
 from geomprobe.results import read_table, write_table
 
 HASHES = "hashes.json"
@@ -26,6 +27,7 @@ def read_tables(folder: Path | None, columns: Mapping[str, Mapping[str, str]]) -
     """Return the tables of a folder, or None where any is absent or not the one that was written: measure it again."""
     if folder is None:
         return None
+    sweep_once(folder.parent)
     try:
         hashes = read_json(folder / HASHES)
         if not isinstance(hashes, dict):

@@ -25,7 +25,7 @@ from geomprobe.common import (
     read_json,
     write_json,
 )
-from geomprobe.common.atomic import sweep
+from geomprobe.common.atomic import sweep, sweep_once
 
 FORMAT = "1"  # part of every key: raised when the meaning of stored vectors changes
 
@@ -67,6 +67,7 @@ class Store:
         None where it is absent, or no longer what was written: every byte is checked.
         """
         place = self._place(key)
+        sweep_once(place.parent)
         try:
             meta = read_json(place / "meta.json")
             if not isinstance(meta, dict) or hash_file(place / "vectors.npy") != meta.get("sha256"):

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from geomprobe.common import InputError, atomic_path, hash_file, read_json, write_json, write_text
+from geomprobe.common.atomic import temporary_folder
 from pretrain.corpus import Corpus
 from pretrain.objectives import Objective
 
@@ -53,8 +53,8 @@ def export(out: Path, objective: Objective, corpus: Corpus) -> None:
 def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
     """Write one model folder; each file is replaced in one rename, the weights last."""
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export.", suffix=".tmp", dir=out) as holder:
-        temporary = Path(holder) / "model"
+    with temporary_folder(out) as holder:
+        temporary = holder / "model"
         transformers_logging.disable_progress_bar()
         model.save_pretrained(temporary)
         for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):

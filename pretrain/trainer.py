@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from geomprobe.common import GeomprobeError, InputError, Terminated, UsageError, first_line
+from geomprobe.common import GeomprobeError, InputError, Terminated, UsageError, first_line, hold_folder
 from pretrain import budget, checkpoint, masking, monitor, paper
 from pretrain.batches import row_indices
 from pretrain.config import PretrainConfig
@@ -72,14 +72,15 @@ def train(
         After Ctrl-C or SIGTERM, once the state is saved.
     """
     keep_memory()
-    with join() as ranks:
+    with join() as ranks, contextlib.ExitStack() as held:
         tell = progress if progress and ranks.first else lambda record: None
-        return _train(config, ranks, resume, tell, on_monitor)
+        return _train(config, ranks, held, resume, tell, on_monitor)
 
 
 def _train(
     config: PretrainConfig,
     ranks: Ranks,
+    held: contextlib.ExitStack,
     resume: bool,
     tell: Callable[[Record], None],
     on_monitor: Callable[[Record], Record] | None,
@@ -94,6 +95,7 @@ def _train(
     resume = resume and (out / "run.json").is_file()
     if ranks.first:
         refuse_other_run(out, config, resume)
+        held.enter_context(hold_folder(out))
     corpus = prepare_corpus(_as_started(config, out) if resume else config, tell)
     if ranks.first:
         if resume:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -37,24 +35,21 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
         hint = "pip install typst; the HTML report needs no more than is there."
         raise GeomprobeError("The PDF is made with the package typst, which is not installed.", hint) from None
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copy(TEMPLATES / "report.typ", folder / "report.typ")
-        (folder / "report.json").write_text(dumps(view), encoding="utf-8")
-        numbers = {f["id"]: i for i, f in enumerate(f for f in walk(view) if f["type"] == "figure")}
-        for figure, i in numbers.items():
-            (folder / f"{i}.svg").write_text(_printable(svg[figure]), encoding="utf-8")
-        printed = _printable(json.dumps({**view, "figures": numbers}, ensure_ascii=False))
-        (folder / "view.json").write_text(printed, encoding="utf-8")
-        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-        return typst.compile(
-            str(folder / "report.typ"),
-            root=str(folder),
-            font_paths=[str(fonts)],
-            ignore_system_fonts=True,
-            pdf_standards=["ua-1"],
-            timestamp=0,
-        )
+    numbers = {f["id"]: str(i) for i, f in enumerate(f for f in walk(view) if f["type"] == "figure")}
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return typst.compile(
+        (TEMPLATES / "report.typ").read_bytes(),
+        # in memory: a process that is killed leaves no file
+        sys_inputs={
+            "view": _printable(json.dumps({**view, "figures": numbers}, ensure_ascii=False)),
+            "report": dumps(view),
+            **{number: _printable(svg[figure]) for figure, number in numbers.items()},
+        },
+        font_paths=[str(fonts)],
+        ignore_system_fonts=True,
+        pdf_standards=["ua-1"],
+        timestamp=0,
+    )
 
 
 @cache

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import GridOptions, Json, Models, expanded
 from geomprobe.cli.output import Output
-from geomprobe.common import hash_bytes
+from geomprobe.common import hash_bytes, hold_folder, torchrun_place
 
 if TYPE_CHECKING:
     from geomprobe.inference.margins import Margin
@@ -33,9 +34,11 @@ def analyze(
     Finished cells are kept in the folder; the same command continues an interrupted run.
     """
     output = Output(as_json)
-    finish(output, *run_grid(output, models, options))
+    with run_grid(output, models, options) as (results, folder):
+        finish(output, results, folder)
 
 
+@contextmanager
 def run_grid(
     output: Output,
     models: Sequence[str],
@@ -46,8 +49,8 @@ def run_grid(
     cells: Path | None = None,
     asked: Sequence[str] = (),
     margins: Mapping[str, Margin] | None = None,
-) -> tuple[Results, Path]:
-    """Run the grid that the options describe; return results and folder.
+) -> Iterator[tuple[Results, Path]]:
+    """Run the grid that the options describe; yield results and folder, which is held as long as the block runs.
 
     `asked` is what else a default folder is named by; the rest is as `grid.analyze` takes it.
     """
@@ -57,35 +60,42 @@ def run_grid(
     folder = options.out or Path("runs/analyze") / folder_name(models, *asked, *options.asked)
     options.check(models, folder)
     tasks = options.tasks
-    with join() as ranks, output.progress("measuring", quiet=not ranks.first) as progress:
-        if ranks.first:
-            say_tasks(output, tasks)
-        results = run(
-            models,
-            tasks,
-            options.poolings,
-            options.layers,
-            prompt=options.prompt,
-            query_prompt=options.prompt_query,
-            baselines=options.baselines,
-            protocol=options.choices,
-            data_dir=options.data,
-            limit=options.limit,
-            device=options.device,
-            out=folder,
-            cells=cells,
-            seed=options.seed,
-            similarity=similarity,
-            precisions=options.precisions,
-            dims=options.dims,
-            margins=margins,
-            complete=complete,
-            ranks=ranks,
-            progress=progress,
-        )
-    if not ranks.first:
-        # the first rank has all results, and reports; all end as it does
-        raise typer.Exit(FAILED_CELLS if results.run["failed_cells"] else 0)
+    with hold_folder(folder) if torchrun_place()[0] == 0 else nullcontext():
+        with join() as ranks, output.progress("measuring", quiet=not ranks.first) as progress:
+            if ranks.first:
+                say_tasks(output, tasks)
+            results = run(
+                models,
+                tasks,
+                options.poolings,
+                options.layers,
+                prompt=options.prompt,
+                query_prompt=options.prompt_query,
+                baselines=options.baselines,
+                protocol=options.choices,
+                data_dir=options.data,
+                limit=options.limit,
+                device=options.device,
+                out=folder,
+                cells=cells,
+                seed=options.seed,
+                similarity=similarity,
+                precisions=options.precisions,
+                dims=options.dims,
+                margins=margins,
+                complete=complete,
+                ranks=ranks,
+                progress=progress,
+            )
+        if not ranks.first:
+            # the first rank has all results, and reports; all end as it does
+            raise typer.Exit(FAILED_CELLS if results.run["failed_cells"] else 0)
+        say_models(output, results)
+        yield results, folder
+
+
+def say_models(output: Output, results: Results) -> None:
+    """Say which models were measured, and what a reader of the results has to know of them."""
     for entry in results.run["models"]:
         if entry.get("of"):
             continue
@@ -105,7 +115,6 @@ def run_grid(
         cut = {name: count for name, count in entry["truncated"].items() if count}
         if cut:
             output.warning(f"{entry['name']}: texts cut to the model's length: {cut}")
-    return results, folder
 
 
 def say_tasks(output: Output, tasks: Sequence[str | Task]) -> None:

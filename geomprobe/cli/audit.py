@@ -26,7 +26,7 @@ from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
 from geomprobe.cli.siblings import sibling
 from geomprobe.cli.values import PATH, two_sides
-from geomprobe.common import UsageError, check_output_file, write_text
+from geomprobe.common import UsageError, check_output_file, hold_folder, write_text
 
 
 def audit(
@@ -97,20 +97,21 @@ def audit_models(
     options.check(paths, folder)
     tasks = options.tasks
     say_tasks(output, tasks)
-    document = audit_checkpoints(
-        sides,
-        tasks,
-        grouped=bool(groups),
-        data_dir=options.data,
-        limit=options.limit,
-        device=options.device,
-        seed=options.seed,
-        out=folder,
-        cells=cells,
-        bars=output.progress,
-    )
-    write_text(folder / "claims.md", claims.claims_page(document))
-    files = {"results": str(folder), "audit": str(folder / "audit.json"), **write_reports(output, folder)}
+    with hold_folder(folder):
+        document = audit_checkpoints(
+            sides,
+            tasks,
+            grouped=bool(groups),
+            data_dir=options.data,
+            limit=options.limit,
+            device=options.device,
+            seed=options.seed,
+            out=folder,
+            cells=cells,
+            bars=output.progress,
+        )
+        write_text(folder / "claims.md", claims.claims_page(document))
+        files = {"results": str(folder), "audit": str(folder / "audit.json"), **write_reports(output, folder)}
     if output.as_json:
         output.result(document | {"files": files})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -73,10 +73,9 @@ def compare_models(
 
     paths = models or [path for members in groups.values() for path in members]
     asked = ["compare", *group_sizes(groups), repr(sorted((margins or {}).items()))]
-    results, folder = run_grid(
-        output, paths, options, similarity=True, complete=differences, cells=cells, asked=asked, margins=margins
-    )
-    files = write_reports(output, folder)
-    for claim in results.run["claims"]:
-        output.note(claim["sentence"])
-    finish(output, results, folder, **files)
+    more: dict[str, Any] = {"complete": differences, "cells": cells, "asked": asked, "margins": margins}
+    with run_grid(output, paths, options, similarity=True, **more) as (results, folder):
+        files = write_reports(output, folder)
+        for claim in results.run["claims"]:
+            output.note(claim["sentence"])
+        finish(output, results, folder, **files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -27,10 +28,11 @@ def report(
     Exits with 4 where the results hold cells that failed, as the command that measured them did.
     """
     from geomprobe.cli.siblings import sibling
-    from geomprobe.common import read_json
+    from geomprobe.common import hold_folder, read_json
 
     wanted = [name for name, asked in (("report.html", html), ("report.pdf", pdf)) if asked or not (html or pdf)]
-    paths = sibling("reports").write_report(results_dir, *(results_dir / name for name in [*wanted, "report.json"]))
+    with hold_folder(results_dir) if results_dir.is_dir() else nullcontext():
+        paths = sibling("reports").write_report(results_dir, *(results_dir / name for name in [*wanted, "report.json"]))
     document = {path.suffix[1:]: str(path) for path in paths}
     output = Output(as_json)
     output.result(document, "\n".join(document[Path(name).suffix[1:]] for name in wanted))

@@ -5,7 +5,7 @@ from geomprobe.common.errors import GeomprobeError, InputError, Terminated, Usag
 from geomprobe.common.files import cache_dir, read_json, write_bytes, write_json, write_text
 from geomprobe.common.hashing import hash_bytes, hash_file
 from geomprobe.common.memory import gigabytes, machine_bytes, refuse_beyond_memory
-from geomprobe.common.outputs import check_output_file, check_output_folder
+from geomprobe.common.outputs import check_output_file, check_output_folder, hold_folder
 from geomprobe.common.processes import torchrun_place
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "gigabytes",
     "hash_bytes",
     "hash_file",
+    "hold_folder",
     "machine_bytes",
     "read_json",
     "refuse_beyond_memory",

@@ -43,11 +43,11 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = final_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    place = os.getpid(), str(path.parent)
-    if place not in _swept:
-        _swept.add(place)
-        sweep(path.parent)
-    with _holder(path) as holder:
+    with contextlib.ExitStack() as stack:
+        try:
+            holder = stack.enter_context(temporary_folder(path.parent))
+        except OSError as error:
+            raise _named(error, path) from None
         temporary = holder / "new" / path.name
         try:
             temporary.parent.mkdir()
@@ -83,19 +83,21 @@ def _replace_folder(path: Path, new: Path, old: Path) -> None:
 
 
 @contextmanager
-def _holder(path: Path) -> Iterator[Path]:
-    """Yield a new folder next to ``path``, locked as long as the block runs so that no sweep takes it."""
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in ``parent`` that is removed at the end, or by the next process that writes or reads there.
+
+    It is locked as long as the block runs, so that no sweep takes it.
+    """
+    sweep_once(parent)
     while True:
-        try:
-            holder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=path.parent))
-        except OSError as error:
-            raise _named(error, path) from None
+        holder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=parent))
         try:
             lock = open(holder / "lock", "w")  # noqa: SIM115 (closed below)
         except FileNotFoundError:
             continue  # a sweep came between
-        except OSError as error:
-            raise _named(error, path) from None
+        except OSError:
+            holder.rmdir()
+            raise
         with lock:
             if _locked(lock) is False or not (holder / "lock").exists():
                 continue  # a sweep came between making the folder and locking it
@@ -120,14 +122,21 @@ def final_path(path: str | os.PathLike) -> Path:
     return path
 
 
+def sweep_once(folder: Path) -> None:
+    """Sweep a folder that this process did not look at before: where a run writes, and where it finds all finished."""
+    place = os.getpid(), str(folder)
+    if place not in _swept:
+        _swept.add(place)
+        sweep(folder)
+
+
 def sweep(folder: Path) -> None:
     """Remove what dead writers left in a folder; a version that was whole but not yet in place is put there."""
     for holder in folder.glob(f"{PREFIX}*{SUFFIX}"):
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
             recent = holder.stat().st_mtime > time.time() - STALE_SECONDS
-            if recent and not (holder / "lock").exists():
-                continue  # its writer is about to lock it
-            with open(holder / "lock", "a") as lock:  # locked to the end, so that its writer cannot begin meanwhile
+            # made where it is missing, for a writer that died before; one that lives finds it locked and makes another
+            with open(holder / "lock", "a") as lock:
                 locked = _locked(lock)
                 if locked is False or (locked is None and recent):
                     continue

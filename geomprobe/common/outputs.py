@@ -6,11 +6,12 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from geomprobe.common.atomic import PREFIX, SUFFIX, final_path
-from geomprobe.common.errors import UsageError
+from geomprobe.common.atomic import fcntl, final_path, temporary_folder
+from geomprobe.common.errors import GeomprobeError, UsageError
 
 
 def check_output_file(
@@ -91,11 +92,66 @@ def _try(folder: Path, option: str, hint: str) -> None:
     if not part.is_dir():
         raise UsageError(f"{option}: {part} is a file.", hint)
     try:  # in a folder of its own: another process may be looking at the same place
-        with tempfile.TemporaryDirectory(prefix=PREFIX, suffix=SUFFIX, dir=part) as trial:
-            (Path(trial) / folder.relative_to(part)).mkdir(parents=True, exist_ok=True)
+        with temporary_folder(part) as trial:
+            (trial / "new" / folder.relative_to(part)).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=trial):
                 pass
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # another folder may be no help
         raise UsageError(f"{option}: {folder} cannot be written to: {error.strerror}.", hint) from None
+
+
+_held: set[str] = set()
+
+
+@contextmanager
+def hold_folder(folder: str | os.PathLike) -> Iterator[None]:
+    """Keep other processes from writing into a folder while the block runs; within a process it may be nested.
+
+    A folder that is not there is made, and removed at the end where nothing was written into it.
+
+    Raises
+    ------
+    GeomprobeError
+        Another process has it.
+    """
+    folder = Path(os.path.realpath(folder))
+    if fcntl is None or str(folder) in _held:
+        yield
+        return
+    made = [part for part in (folder, *folder.parents) if not part.exists()]
+    opened = _locked_folder(folder)
+    _held.add(str(folder))
+    try:
+        yield
+    finally:
+        _held.discard(str(folder))
+        with contextlib.suppress(OSError):  # not empty
+            for part in made:
+                part.rmdir()
+        os.close(opened)
+
+
+def _locked_folder(folder: Path) -> int:
+    """Make, open and lock a folder; the lock goes with the process, however it ends."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            opened = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # removed by the one that had it
+            continue
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(opened)
+            raise GeomprobeError(
+                f"{folder} is in use: another process writes into it.",
+                "Repeat the command when that one has ended, or choose another folder with --out.",
+            ) from None
+        except OSError:  # a file system without locks
+            return opened
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(folder), os.fstat(opened)):
+                return opened
+        os.close(opened)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import UsageError, cache_dir, hash_bytes, hash_file, write_json
+from geomprobe.common.atomic import temporary_folder
 from pretrain.corpus.files import check_unit
 from pretrain.corpus.held_out import MOST, Rule, plan_held_out
 from pretrain.corpus.hub import slug
@@ -197,7 +198,7 @@ def _notes(info: dict[str, Any], split: bool) -> list[str]:
 
 def _prepare_tokenizer(name: str, source: Source, held_out: Rule, part: Path, progress: Progress | None) -> Any:
     """Load the tokenizer, or train it on what is not held out; either way it is saved with the corpus."""
-    if (part / "tokenizer.json").is_file() and (part / "tokenizer_config.json").is_file():
+    if (part / "tokenizer.json").is_file():
         return load_tokenizer(str(part))
     if name.startswith("train:"):
         if progress:
@@ -206,7 +207,11 @@ def _prepare_tokenizer(name: str, source: Source, held_out: Rule, part: Path, pr
     else:
         tokenizer = load_tokenizer(name)
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
-    tokenizer.save_pretrained(part)
+    with temporary_folder(part) as holder:
+        tokenizer.save_pretrained(holder / "new")
+        # tokenizer.json last: where it is, all of them are
+        for file in sorted((holder / "new").iterdir(), key=lambda file: file.name == "tokenizer.json"):
+            os.replace(file, part / file.name)
     return tokenizer
 
 

@@ -183,12 +183,14 @@ class Writer:
             if not (self.part / f"chunk-{number:05d}.json").is_file():
                 return
             chunk = read_json(self.part / f"chunk-{number:05d}.json")
+            seen = self.part / f"seen-{number:05d}.npy"
             files = {self.part / name: digest for name, digest in chunk["files"].items()}
+            files[seen] = chunk.pop("seen", "")
             if any(not file.is_file() or hash_file(file) != digest for file, digest in files.items()):
                 return  # from here on it is made again
             self.chunks.append(chunk)
             self.consumed, self.duplicates, self.empty = chunk["consumed"], chunk["duplicates"], chunk["empty"]
-            hashes = np.load(self.part / f"seen-{number:05d}.npy", allow_pickle=False)
+            hashes = np.load(seen, allow_pickle=False)
             self.seen.update(hashes.astype(str).tolist())
             for split in SPLITS:
                 self.tokens[split] += chunk[split]["tokens"]
@@ -234,7 +236,8 @@ class Writer:
             "empty": self.empty,
             "files": {},
         }
-        np.save(self.part / f"seen-{number:05d}.npy", np.array(self.fresh, dtype="S32"))
+        seen = self.part / f"seen-{number:05d}.npy"
+        np.save(seen, np.array(self.fresh, dtype="S32"))
         for split in SPLITS:
             documents = self.pending[split]
             ids = np.concatenate(documents) if documents else np.empty(0, dtype=self.dtype)
@@ -246,7 +249,7 @@ class Writer:
                 chunk["files"][name] = hash_file(self.part / name)
             if split == "train":
                 self._count(ids)
-        write_json(self.part / f"chunk-{number:05d}.json", chunk)
+        write_json(self.part / f"chunk-{number:05d}.json", chunk | {"seen": hash_file(seen)})
         self.chunks.append(chunk)
         self._empty()
 

@@ -161,8 +161,8 @@ def test_all_ranks_end_as_the_first_does(monkeypatch, tmp_path):
     monkeypatch.setattr("geomprobe.grid.analyze", lambda *a, **k: results)
     for failed, code in ((1, 4), (0, 0)):
         results.run["failed_cells"] = failed
-        with pytest.raises(typer.Exit) as end:
-            run_grid(Output(), ["m"], GridOptions(out=tmp_path))
+        with pytest.raises(typer.Exit) as end, run_grid(Output(), ["m"], GridOptions(out=tmp_path)):
+            pass
         assert end.value.exit_code == code
 
 

@@ -10,11 +10,13 @@ import sys
 import pytest
 
 from geomprobe.common import (
+    GeomprobeError,
     InputError,
     UsageError,
     atomic_path,
     hash_bytes,
     hash_file,
+    hold_folder,
     read_json,
     unknown_name,
     write_json,
@@ -170,6 +172,39 @@ def test_the_temporary_folder_of_a_living_writer_is_left_alone(tmp_path):
         assert temporary.read_text() == "half"
     assert (tmp_path / "a.txt").read_text() == "half"
     assert (tmp_path / "b.txt").read_text() == "text"
+
+
+def test_what_died_before_its_lock_is_cleared_at_once(tmp_path):
+    (tmp_path / ".geomprobe-x.tmp" / "new").mkdir(parents=True)
+    write_text(tmp_path / "a.txt", "text")
+    assert leftovers(tmp_path) == []
+
+
+HOLDER = """
+import sys
+from geomprobe.common import hold_folder
+with hold_folder(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_is_held_by_one_process(tmp_path):
+    folder = tmp_path / "a" / "b"
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(GeomprobeError, match="in use"), hold_folder(folder):
+        pass
+    other.kill()
+    other.wait()
+    with hold_folder(folder), hold_folder(folder):
+        (folder / "kept").touch()
+    assert (folder / "kept").exists()
+    with hold_folder(tmp_path / "c" / "d"):
+        assert (tmp_path / "c" / "d").is_dir()
+    assert not (tmp_path / "c").exists()  # nothing was written
 
 
 def test_hash_bytes_keeps_parts_apart():

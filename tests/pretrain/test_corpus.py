@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,7 +150,25 @@ def test_a_large_vocabulary_takes_four_bytes_and_a_small_one_two(tmp_path, corpu
     assert corpus.streams["train"][0].dtype == np.uint16
 
 
-def test_a_chunk_that_lost_a_file_is_made_again(tmp_path, monkeypatch, sentences):
+def test_a_tokenizer_that_was_half_written_is_made_again(tmp_path, monkeypatch, sentences):
+    file = write_jsonl(tmp_path / "a.jsonl", sentences(300))
+    whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
+
+    def half(self, folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name in ("tokenizer_config.json", "tokenizer.json"):
+            (Path(folder) / name).write_text("{")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("transformers.PreTrainedTokenizerFast.save_pretrained", half)
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(file, "train:120", cache=tmp_path / "parts")
+    assert build_corpus(file, "train:120", cache=tmp_path / "parts").info["fingerprint"] == whole.info["fingerprint"]
+
+
+@pytest.mark.parametrize("lost", ["train-00001.ids.npy", "seen-00000.npy", "seen-00001.npy", "chunk-00000.json"])
+def test_a_chunk_that_lost_a_file_is_made_again(tmp_path, monkeypatch, sentences, lost):
     monkeypatch.setattr(shards, "CHUNK_TOKENS", 5000)
     file = write_jsonl(tmp_path / "a.jsonl", sentences(1500))
     whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
@@ -158,7 +177,7 @@ def test_a_chunk_that_lost_a_file_is_made_again(tmp_path, monkeypatch, sentences
     with pytest.raises(KeyboardInterrupt):
         build_corpus(file, "train:120", cache=tmp_path / "parts")
     (part,) = (tmp_path / "parts").glob("*.part")
-    (part / "train-00001.ids.npy").unlink()
+    (part / lost).unlink()
     monkeypatch.setattr(shards.Writer, "finish", finish)
     assert build_corpus(file, "train:120", cache=tmp_path / "parts").info["fingerprint"] == whole.info["fingerprint"]
 
