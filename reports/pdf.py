@@ -37,8 +37,9 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
 
     numbers = {f["id"]: str(i) for i, f in enumerate(f for f in walk(view) if f["type"] == "figure")}
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    template: Any = (TEMPLATES / "report.typ").read_bytes()  # whose declared type may not differ from the fonts'
     return typst.compile(
-        (TEMPLATES / "report.typ").read_bytes(),
+        template,
         # in memory: a process that is killed leaves no file
         sys_inputs={
             "view": _printable(json.dumps({**view, "figures": numbers}, ensure_ascii=False)),
