@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -22,6 +23,8 @@ def prepare() -> None:
     _open_streams()
     warnings.showwarning = _show_warning
     leave_on_signals()
+    # registered first, so called last: the results are out, and Python is about to put its own defaults back
+    atexit.register(_handle, signal.SIG_IGN)
 
 
 def leave_on_signals() -> None:
@@ -43,7 +46,7 @@ def settle() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+def _handle(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and background jobs ignore them
             signal.signal(number, handler)

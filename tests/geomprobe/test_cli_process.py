@@ -94,6 +94,23 @@ def test_a_signal_while_the_commands_are_imported_leaves_no_traceback(number, co
     assert done.stderr in ("Interrupted.\n", "Terminated.\n")
 
 
+LATE = """
+import os, sys
+from geomprobe.cli import process
+process.prepare()
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid(), number=int(sys.argv[1])):
+        kill(pid, number)
+late = Late()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_python_takes_itself_down_changes_nothing(number):
+    done = subprocess.run([sys.executable, "-c", LATE, str(int(number))], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ignored_signals_stay_ignored():
     code = (
         "import os, signal\nfrom geomprobe.cli import process\nprocess.prepare(); process.raise_on_signals()\n"
