@@ -8,7 +8,6 @@ def main() -> None:
     process.prepare()
     from geomprobe.cli.main import app
 
-    process.raise_on_signals()
     try:
         app(prog_name="geomprobe")
     finally:

@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 
+from geomprobe.cli import process
 from geomprobe.cli.process import INTERRUPTED, TERMINATED, settle
 from geomprobe.common import GeomprobeError, Terminated
 
@@ -45,6 +46,8 @@ def guard(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
+            if process.prepared:  # not where a test or a program calls a command
+                process.raise_on_signals()
             command(*args, **kwargs)
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise

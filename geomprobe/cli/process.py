@@ -17,9 +17,13 @@ INTERRUPTED, TERMINATED = 130, 143
 AGAIN_SECONDS = 5.0
 """An interrupt that a library swallowed is raised again after so long."""
 
+prepared = False
+
 
 def prepare() -> None:
     """Set signals, streams and warnings; called once, before the commands are imported."""
+    global prepared
+    prepared = True
     _open_streams()
     warnings.showwarning = _show_warning
     leave_on_signals()
