@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import sys
 import tomllib
 import types
@@ -124,7 +125,7 @@ def load_config(
         Unknown preset, unknown key, a value of the wrong type or outside its range.
     """
     path = Path(preset) if preset.endswith(".toml") else PRESETS / f"{preset}.toml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # False for a name that is too long
         raise unknown_name("preset", preset, preset_names())
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import Block, Figure, Line, Option, Table, cell, choice, figure, line, table
+from reports.blocks import Block, Figure, Line, Option, Table, Text, cell, choice, figure, line, table
 from reports.facts import REFERENCES, Facts, Row, judgement
-from reports.failed import HATCHED, absent, missing
+from reports.failed import HATCHED, absent, missing, unmeasured
 from reports.formats import count, decimals, interval, listed, number, p_value
 from reports.wording import WORDS, slug, tally, term, title
 
@@ -58,8 +58,11 @@ def pooling_note(facts: Facts, pooling: str) -> str:
 
 def value_table(
     facts: Facts, id: str, caption: str, metrics: list[tuple[str, str]], pooling: str, folded: bool = False
-) -> Table:
-    """Return tasks × metrics with the value of each model and, for a pair, difference, interval, verdict and n."""
+) -> Table | Text:
+    """Return tasks × metrics with the value of each model and, for a pair, difference, interval, verdict and n.
+
+    A paragraph that says why where no cell has a number.
+    """
     names = sides(facts)
     heads = [("task", False), ("metric", False), *((lettered(facts, n), True) for n in names)]
     if facts.pair:
@@ -76,6 +79,8 @@ def value_table(
         for metric, view in metrics:
             if made := _value_line(facts, names, task, metric, view, pooling):
                 rows.append(made)
+    if not rows:
+        return unmeasured(facts, "No number of these was measured.")
     if facts.pair and not any(r["ci_low"] is not None for r in facts.by_difference.values()):
         drop = {heads.index((name, True)) for name in WITH_INTERVALS}
         heads = [h for i, h in enumerate(heads) if i not in drop]

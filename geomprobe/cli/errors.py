@@ -17,7 +17,7 @@ import typer
 
 from geomprobe.cli import process
 from geomprobe.cli.process import INTERRUPTED, TERMINATED, settle
-from geomprobe.common import GeomprobeError, Terminated
+from geomprobe.common import GeomprobeError, Terminated, shortened
 
 FAILED_CELLS = 4
 
@@ -56,9 +56,10 @@ def guard(command: Callable[..., Any]) -> Callable[..., Any]:
             code, message, hint = explain(error)
             if code == 1 and os.environ.get("GEOMPROBE_DEBUG") == "1":
                 raise
+            message = shortened(message)
             print(f"error: {message}" if code not in (INTERRUPTED, TERMINATED) else message, file=sys.stderr)
             if hint:
-                print(f"  {hint}", file=sys.stderr)
+                print(f"  {shortened(hint)}", file=sys.stderr)
             raise typer.Exit(code) from None
 
     return guarded

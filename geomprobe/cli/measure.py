@@ -10,6 +10,7 @@ import typer
 
 from geomprobe.cli.options import Json, Seed
 from geomprobe.cli.output import Output, split_list
+from geomprobe.cli.values import LIST, PATH, TEXT
 from geomprobe.common import InputError, UsageError, check_output_file
 
 if TYPE_CHECKING:
@@ -28,19 +29,20 @@ def measure(
         ),
     ],
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="Names, or NAME:DEFINITION. [default: all]")
+        list[str] | None, typer.Option("--metric", **LIST, help="Names, or NAME:DEFINITION. [default: all]")
     ] = None,
     view: Annotated[
         list[str] | None,
         typer.Option(
-            "--view", help="raw, centred, standardised, all-but-top-k, whitened. [default: each metric's own]"
+            "--view", **LIST, help="raw, centred, standardised, all-but-top-k, whitened. [default: each metric's own]"
         ),
     ] = None,
-    tensor: Annotated[str | None, typer.Option(help="Which array of a .npz or .safetensors file.")] = None,
+    tensor: Annotated[str | None, typer.Option(**TEXT, help="Which array of a .npz or .safetensors file.")] = None,
     columns: Annotated[
         str | None,
         typer.Option(
-            help="Columns of a table: a name, a pattern ('e*'), several with commas; without names, numbers ('2-')."
+            **TEXT,
+            help="Columns of a table: a name, a pattern ('e*'), several with commas; without names, numbers ('2-').",
         ),
     ] = None,
     header: Annotated[
@@ -53,9 +55,9 @@ def measure(
     ] = None,
     seed: Seed = 0,
     save_moments: Annotated[
-        Path | None, typer.Option(help="Write the mergeable state to this .safetensors file.")
+        Path | None, typer.Option(**PATH, help="Write the mergeable state to this .safetensors file.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the table to this .csv file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", **PATH, help="Write the table to this .csv file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the geometry of vectors made elsewhere.
@@ -69,10 +71,7 @@ def measure(
     from geomprobe.ranks import join
     from geomprobe.vectors import Reading, Rows, joined, read_files
 
-    names, views = split_list(metric) or None, split_list(view) or None
-    for option, given, items in (("--metric", metric, names), ("--view", view, views)):
-        if given and not items:
-            raise UsageError(f"{option} names nothing.", "Leave it out for the default.")
+    names, views = (list(dict.fromkeys(split_list(each))) or None for each in (metric, view))
     metrics.check_names(names or (), views or ())
     if out:
         check_output_file(out, [".csv", ""], files)
@@ -149,7 +148,7 @@ def _say(output: Output, rows: Rows, read: Sequence[VectorFile]) -> None:
     from geomprobe.vectors.source import shortened
 
     names = shortened([str(file.path) for file in read], "files")
-    output.note(f"{rows.n:,} row{'s' * (rows.n != 1)} of {rows.d} numbers from {names}")
+    output.note(f"{rows.n:,} row{'s' * (rows.n != 1)} of {rows.d} number{'s' * (rows.d != 1)} from {names}")
     for file in read[:4]:
         for line in file.lines():
             output.note(f"  {line}")

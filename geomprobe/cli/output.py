@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from geomprobe.common import shortened
+
 Progress = Callable[[int, int], None]
 
 
@@ -59,11 +61,11 @@ class Output:
 
     def note(self, text: str) -> None:
         """Print a line about what is being done (stderr)."""
-        print(text, file=sys.stderr, flush=True)
+        print(shortened(text), file=sys.stderr, flush=True)
 
     def warning(self, text: str) -> None:
         """Print a warning (stderr)."""
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        print(f"warning: {shortened(text)}", file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(self, description: str, quiet: bool = False) -> Iterator[Progress]:

@@ -87,7 +87,7 @@ def two_sides(models: Sequence[str], texts: Sequence[str], command: str) -> dict
     Raises
     ------
     UsageError
-        There are other than two models or two groups, or a model is in the groups twice.
+        There are other than two models or two groups, or a model is named twice.
     """
     groups = parse_groups(texts)
     if bool(models) == bool(groups) or len(models or groups) != 2:
@@ -95,8 +95,12 @@ def two_sides(models: Sequence[str], texts: Sequence[str], command: str) -> dict
             f"{command} takes two models, or two groups of seeds.",
             f"geomprobe {command} MODEL_A MODEL_B, or --group hybrid=a,b,c --group mlm=d,e,f",
         )
-    where = [(str(Path(m).resolve()) if _exists(m) else m, m) for members in groups.values() for m in members]
-    seen = [real for real, _ in where]
-    if twice := [model for real, model in where if seen.count(real) > 1]:
-        raise UsageError(f"A model is in the groups twice: {twice[0]}.", "Each seed is a model of its own.")
+    refuse_repeats(models or [m for members in groups.values() for m in members])
     return groups
+
+
+def refuse_repeats(models: Sequence[str]) -> None:
+    """Raise UsageError where two names lead to the same model: nothing differs, and no seed counts twice."""
+    real = [str(Path(m).resolve()) if _exists(m) else m for m in models]
+    if twice := [model for model, where in zip(models, real, strict=True) if real.count(where) > 1]:
+        raise UsageError(f"A model is given twice: {twice[0]}.", "Name each model, or each seed, once.")

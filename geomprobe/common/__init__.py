@@ -1,8 +1,16 @@
 """What the three packages share once: errors, atomic writes, hashing. Standard library only."""
 
 from geomprobe.common.atomic import atomic_path
-from geomprobe.common.errors import GeomprobeError, InputError, Terminated, UsageError, first_line, unknown_name
-from geomprobe.common.files import cache_dir, read_json, write_bytes, write_json, write_text
+from geomprobe.common.errors import (
+    GeomprobeError,
+    InputError,
+    Terminated,
+    UsageError,
+    first_line,
+    shortened,
+    unknown_name,
+)
+from geomprobe.common.files import bounded_lines, cache_dir, read_json, write_bytes, write_json, write_text
 from geomprobe.common.hashing import hash_bytes, hash_file
 from geomprobe.common.memory import gigabytes, machine_bytes, refuse_beyond_memory
 from geomprobe.common.outputs import check_output_file, check_output_folder, hold_folder
@@ -14,6 +22,7 @@ __all__ = [
     "Terminated",
     "UsageError",
     "atomic_path",
+    "bounded_lines",
     "cache_dir",
     "check_output_file",
     "check_output_folder",
@@ -25,6 +34,7 @@ __all__ = [
     "machine_bytes",
     "read_json",
     "refuse_beyond_memory",
+    "shortened",
     "torchrun_place",
     "unknown_name",
     "write_bytes",

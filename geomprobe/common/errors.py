@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+LONGEST_WORD = 300
+LONGEST_TEXT = 3000
+
 
 class GeomprobeError(Exception):
     """An error that a user can act on; the command line prints it without a traceback.
@@ -42,6 +47,15 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
     guess = f" Did you mean {near[0]!r}?" if near else ""
     shown = name if len(name) <= 80 else f"{name[:80]}…"
     return UsageError(f"Unknown {kind} {shown!r}.{guess}", f"Known: {', '.join(sorted(known))}")
+
+
+def shortened(text: str) -> str:
+    """Return a message without the middle of what is too long for one, such as a model's name of 5,000 characters."""
+
+    def cut(text: str, most: int) -> str:
+        return text if len(text) <= most else f"{text[: most - 60]}… ({len(text):,} characters) …{text[-20:]}"
+
+    return cut(re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: cut(word[0], LONGEST_WORD), text), LONGEST_TEXT)
 
 
 class Terminated(KeyboardInterrupt):

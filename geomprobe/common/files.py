@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from geomprobe.common.atomic import atomic_path
 from geomprobe.common.errors import InputError
@@ -38,6 +39,20 @@ def read_json(path: str | os.PathLike) -> Any:
         raise InputError(f"{path} does not exist.") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number too long
         raise InputError(f"{path} cannot be read as JSON: {error}") from None
+
+
+LONGEST_LINE = 1 << 27
+
+
+def bounded_lines(handle: IO[str], path: str | os.PathLike) -> Iterator[str]:
+    """Yield the lines of a text file; raises InputError for one that no memory may hold.
+
+    A few megabytes of a packed file can unpack to a line of a hundred gigabytes.
+    """
+    for number, line in enumerate(iter(lambda: handle.readline(LONGEST_LINE), ""), start=1):
+        if len(line) == LONGEST_LINE:
+            raise InputError(f"{path}, line {number}, is longer than {LONGEST_LINE:,} characters.")
+        yield line
 
 
 def cache_dir() -> Path:

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, bounded_lines
 from geomprobe.vectors.lists import looks_like_list, number, shown
 
 BOMS = (
@@ -75,7 +74,7 @@ class Skipped:
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path) -> Iterator[Iterator[str]]:
     """Open a text file, gzipped or not: UTF-8, or what its byte-order mark says."""
     encoding = "utf-8"
     with ExitStack() as stack:
@@ -85,7 +84,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
             with opener(path, "rb") as raw:
                 head = raw.read(4)
             encoding = next((name for mark, name in BOMS if head.startswith(mark)), encoding)
-            yield stack.enter_context(opener(path, "rt", encoding=encoding, newline=""))
+            yield bounded_lines(stack.enter_context(opener(path, "rt", encoding=encoding, newline="")), path)
         except UnicodeError as error:
             reason = getattr(error, "reason", str(error))
             raise InputError(
@@ -181,7 +180,7 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
             yield line, cells
 
 
-def _csv_records(text: TextIO, dialect: Dialect, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _csv_records(text: Iterator[str], dialect: Dialect, path: Path) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
     reader, before = csv.reader(text, delimiter=dialect.delimiter, strict=True), 0
     try:
@@ -206,7 +205,7 @@ def _csv_records(text: TextIO, dialect: Dialect, path: Path) -> Iterator[tuple[i
         ) from None
 
 
-def _split_records(text: TextIO, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:
+def _split_records(text: Iterator[str], dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:
     for line, content in enumerate(text, 1):
         cells = _split(content)
         extra = len(cells) - dialect.width

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from geomprobe.common import InputError, unknown_name
+from geomprobe.common import InputError, bounded_lines, unknown_name
+from geomprobe.common.files import LONGEST_LINE
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".txt", ".txt.gz")
 UNITS = {"lines": "a line", "paragraphs": "a paragraph between blank lines", "files": "a file"}
@@ -128,7 +129,7 @@ def _lines(path: Path, handle: IO[str], most: int = 0) -> Iterator[str]:
     left = most
     number = 0
     try:
-        for number, line in enumerate(handle, start=1):
+        for number, line in enumerate(bounded_lines(handle, path), start=1):
             if "\0" in line:
                 raise InputError(
                     f"{path}:{number} holds a NUL byte, so it is no UTF-8 text.",
@@ -154,7 +155,7 @@ def _undecodable(path: Path, error: UnicodeDecodeError) -> InputError:
         return InputError(f"{path} starts with the mark of {error.encoding.upper()}, but is damaged: {error.reason}.")
     before = 0
     with _bytes(path) as raw:
-        for number, line in enumerate(raw, start=1):
+        for number, line in enumerate(iter(lambda: raw.readline(LONGEST_LINE), b""), start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as found:

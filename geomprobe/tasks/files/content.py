@@ -8,9 +8,9 @@ import lzma
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, BinaryIO, TypeVar
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, gigabytes, machine_bytes
 
 Found = TypeVar("Found")
 HEAD = 64  # bytes that are looked at
@@ -18,19 +18,21 @@ CONTROL = {*range(9), *range(14, 27), *range(28, 32)}
 """Bytes that texts do not hold; binary files do, and UTF-16."""
 
 
-def _zstd(data: bytes) -> bytes:
+def _zstd(packed: BinaryIO) -> Any:
     import pyarrow as pa
 
-    with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
-        return stream.read()
+    return pa.input_stream(pa.PythonFile(packed), compression="zstd")
 
 
-COMPRESSED: dict[bytes, Callable[[bytes], bytes]] = {
-    b"\x1f\x8b": gzip.decompress,
-    b"BZh": bz2.decompress,
-    b"\xfd7zXZ\x00": lzma.decompress,
+COMPRESSED: dict[bytes, Callable[[BinaryIO], Any]] = {
+    b"\x1f\x8b": lambda packed: gzip.GzipFile(fileobj=packed),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
     b"\x28\xb5\x2f\xfd": _zstd,
 }
+"""What unpacks a file, by its first bytes."""
+COPIES = 8
+"""How often the bytes of a text file lie in memory while it is read, about: bytes, text, cells, rows."""
 ARROW = {b"PAR1": "parquet", b"ARROW1": "arrow", b"FEA1": "arrow", b"\xff\xff\xff\xff": "arrow stream"}
 """First bytes of the formats that pyarrow reads."""
 REFUSED = {
@@ -73,11 +75,18 @@ def read_content(path: Path) -> tuple[bytes | None, str | None]:
         with open(path, "rb") as file:
             head = file.read(HEAD)
             unpack, arrow = _starting(head, COMPRESSED), _starting(head, ARROW)
-            data = None if arrow else head + file.read()
-        if unpack is not None and data is not None:
-            data = unpack(data)
-            head = data[:HEAD]
-            arrow = _starting(head, ARROW)
+            most = (machine_bytes() or 1 << 62) // COPIES
+            file.seek(0)
+            if unpack is not None:
+                with unpack(file) as unpacked:
+                    data = unpacked.read(most + 1)
+                head = data[:HEAD]
+                arrow = _starting(head, ARROW)
+            else:
+                data = None if arrow else file.read(most + 1)
+        if data is not None and len(data) > most:
+            what = "unpacks to more than" if unpack else "has more than"
+            raise InputError(f"{path} {what} {gigabytes(most)}, too much for this machine.", "Split the file.")
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {str(error)[:200]}.") from None
     if not head:
