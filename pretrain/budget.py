@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from geomprobe.common import InputError, UsageError, read_json
+from geomprobe.common import InputError, UsageError, read_json, refuse_beyond_memory
 from pretrain import paper
 from pretrain.config import PretrainConfig
 from pretrain.masking import block_sizes, context_length, masked_count
@@ -117,6 +117,22 @@ def plan_steps(config: PretrainConfig, vocab_size: int, seconds_per_step: Callab
     if steps < 1:
         raise UsageError(f"The budget of {amount:g} {unit} is less than one step of {tokens:,} tokens.")
     return math.ceil(steps)
+
+
+def refuse_beyond_device(config: PretrainConfig, world: int) -> None:
+    """Raise InputError where a run needs more memory than its device has, counted from below: embeddings left out.
+
+    A weight needs 16 bytes (itself, its gradient and two moments), one of the target encoder 4; of each layer's states
+    only the output is counted, in 2 bytes.
+    """
+    d = config.hidden
+    weights = config.layers * (4 * d * d + 3 * d * config.intermediate)
+    rows = config.batch_rows // config.accumulation // world
+    states = 2 * rows * config.row_length * d * config.layers
+    needed = (16 if config.objective == "mlm" else 20) * weights + states
+    there = torch.cuda.get_device_properties(0).total_memory if config.device == "cuda" else None
+    hint = "Lower --set layers, hidden or intermediate; for the rows, raise accumulation."
+    refuse_beyond_memory(needed, "The weights, the optimizer and a batch", hint, there)
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:

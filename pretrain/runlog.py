@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from geomprobe.common import UsageError, read_json, write_json, write_text
+from geomprobe.common import UsageError, check_output_folder, read_json, write_json, write_text
 from pretrain.budget import read_run
 from pretrain.config import PretrainConfig, as_dict
 from pretrain.corpus import Corpus
@@ -27,6 +27,7 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
     """Raise UsageError where ``out`` holds a run that this one would overwrite or contradict."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file.", "Choose a folder with --out")
+    check_output_folder(out)
     if not (out / "run.json").is_file():
         if out.is_dir() and any(out.iterdir()) and not resume:
             raise UsageError(f"{out} is not empty.", "Choose another folder with --out")

@@ -91,6 +91,7 @@ def _train(
     if config.match:
         budget.read_run(config.match)
     config = settle(replace(config, out=str(out)), ranks)
+    budget.refuse_beyond_device(config, ranks.world)
     device = torch.device("cuda", ranks.local) if config.device == "cuda" else torch.device(config.device)
     resume = resume and (out / "run.json").is_file()
     if ranks.first:
@@ -172,6 +173,7 @@ def _train(
                 refuse_non_finite(line, out)
                 if ranks.first and (step % config.eval_every == 0 or last):
                     line |= held_out_loss(config, objective, data, device)
+                    refuse_non_finite(line, out)
                     line["unigram_entropy"] = corpus.info["unigram_entropy"]
                 if ranks.first and monitored:
                     with autocast(config, device):
@@ -521,7 +523,8 @@ def peak_memory() -> float:
 
 def refuse_non_finite(line: Record, out: Path) -> None:
     """Raise GeomprobeError where a loss or the gradient is not finite."""
-    bad = [name for name in ("loss", "mlm", "jepa", "grad_norm") if name in line and not math.isfinite(line[name])]
+    names = ("loss", "mlm", "jepa", "grad_norm", "held_out_mlm", "held_out_jepa")
+    bad = [name for name in names if name in line and not math.isfinite(line[name])]
     if bad:
         raise GeomprobeError(
             f"{bad[0]} is not finite by step {line['step']}; the last good state in {out} is kept.",

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import geomprobe
 from geomprobe.cli import analyze, audit, cache, compare, corpus, demo, doctor, ls, measure, pretrain, replicate, report
 from geomprobe.cli.errors import guard
+from geomprobe.common import shortened
+
+
+class ShortMessages(TyperGroup):
+    """A group of commands whose errors of usage repeat no word of thousands of characters."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        with _shortened_errors():
+            return super().make_context(*args, **more)
+
+    def invoke(self, *args: Any, **more: Any) -> Any:
+        with _shortened_errors():
+            return super().invoke(*args, **more)
+
+
+@contextlib.contextmanager
+def _shortened_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = shortened(message)  # type: ignore[attr-defined]
+        raise
+
 
 app = typer.Typer(
     name="geomprobe",
+    cls=ShortMessages,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

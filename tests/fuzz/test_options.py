@@ -18,7 +18,7 @@ import fuzz_encoders as encoders
 import pytest
 import typer
 from fuzz_contract import examples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from geomprobe.cli.main import app
@@ -333,6 +333,7 @@ def test_what_is_accepted_is_what_is_measured(chosen, data, obeys, stage):
     joined=st.booleans(),
 )
 @examples(6)
+@example(metrics=["uniformity"], views=["raw", "raw"], joined=False)
 def test_measure_gives_what_was_named(metrics, views, joined, obeys, stage):
     given_ = {"--metric": metrics, "--view": views}
     words = [

@@ -161,9 +161,9 @@ def test_names_are_checked_before_anything_is_read(app, tmp_path):
     for option, name, said in (
         ("--metric", "effective_rnk", "Did you mean 'effective_rank'"),
         ("--metric", "effective_rank:nosuch", "definition"),
-        ("--metric", "", "names nothing"),
+        ("--metric", "", "empty"),
         ("--view", "rw", "Did you mean 'raw'"),
-        ("--view", ",", "names nothing"),
+        ("--view", ",", "empty"),
     ):
         result = run(app, tmp_path / "missing.npy", option, name)
         assert result.exit_code == 2, (option, name, result.output)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
 from geomprobe.cli.values import parse_groups, split_paths, two_sides
-from geomprobe.common import UsageError, check_output_file
+from geomprobe.common import UsageError, check_output_file, shortened
 from geomprobe.results import check_folder
 
 GRID = [
@@ -27,6 +27,7 @@ GRID = [
     "--split=", "--data=", "--out=", "--out=file", "--out=file/below", "--out=/dev/null", "--out=pipe", "--out=model",
     "--out=link-to-model", "--out=broken", "--out=" + "x" * 300, "--out=foreign",
 ]  # fmt: skip
+LONG = "n" * 5000
 TWO = "--task=controlled model other"
 REFUSED = {
     **{f"analyze {TWO} {option}": 2 for option in GRID if not option.startswith("--task")},
@@ -49,6 +50,11 @@ REFUSED = {
     "compare --group==model --group=b=other": 2,
     "compare --group=a=model,,other --group=b=third": 2,
     "compare --group= --group=b=other": 2,
+    "compare model model": 2,
+    "compare model ./model": 2,
+    "compare model link-to-model": 2,
+    "analyze --task=controlled model other link-to-model": 2,
+    "audit --task=controlled model model": 2,
     "compare --task=controlled model no/such/model": 3,
     "compare --task=controlled model file": 3,
     f"audit {TWO} --device=meta": 2,
@@ -88,6 +94,26 @@ REFUSED = {
     "replicate recipe.toml --out=file": 2,
     "replicate recipe.toml --corpus=": 2,
     "replicate recipe.toml --tokenizer=": 2,
+    "measure file --out=": 2,
+    "measure file --save-moments=": 2,
+    "measure file --columns=": 2,
+    "measure file --tensor=": 2,
+    "measure file --metric=uniformity,,rankme": 2,
+    **{f"{line}{LONG}": code for line, code in {
+        "analyze --task=controlled ": 3, "analyze model --task=": 3, "analyze model --task=controlled --out=": 2,
+        "compare --group=b=model --group=a=": 3, "measure ": 3, "measure file --out=": 2, "report ": 3,
+        "corpus info ": 3, "corpus build ": 3, "corpus build file --tokenizer=": 3,
+        "pretrain --preset=": 2, "pretrain --budget=": 2,
+        "pretrain --save-every=": 2, "pretrain --set=": 2, "pretrain --match=": 3, "replicate ": 3,
+        "audit --published=": 3, "audit model ": 3,
+    }.items()},
+    f"measure file --seed={LONG}": 2,
+    f"measure file --{LONG}": 2,
+    f"ls tasks {LONG}": 2,
+    f"{LONG}": 2,
+    "pretrain --corpus=file --tokenizer=train:300 --out=loop": 2,
+    "pretrain --corpus=file --tokenizer=train:300 --set=hidden=131072 --set=layers=4096": 3,
+    "pretrain --corpus=file --tokenizer=train:300 --set=batch_rows=4194304 --set=layers=4096": 3,
     "replicate recipe.toml --out=new": 3,  # an arm that pretrain does not take
 }  # fmt: skip
 
@@ -106,11 +132,20 @@ def home(tmp_path, monkeypatch) -> Path:
     Path("recipe.toml").write_text('[arms.a]\nobjective = "banana"\n')
     Path("link-to-model").symlink_to("model")
     Path("broken").symlink_to("nothing")
+    Path("loop").symlink_to("loop")
     Path("link.json").symlink_to("numbers.json")
     Path("to-file.json").symlink_to("file")
     os.link("numbers.json", "hard.json")
     os.mkfifo("pipe")
     return tmp_path
+
+
+def test_messages_are_short():
+    assert shortened("no model: a b") == "no model: a b"
+    said = shortened(f"{'n' * 5000}/config.json is missing in {'m' * 299}")
+    assert said.endswith("n/config.json is missing in " + "m" * 299)
+    assert "… (5,012 characters) …" in said
+    assert len(shortened("word " * 10_000)) <= 3000
 
 
 def listing(folder: Path) -> dict[str, bytes | None]:
