@@ -109,10 +109,16 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def final_path(path: str | os.PathLike) -> Path:
-    """Return the path that writing to ``path`` changes: links followed; raises UsageError for devices and pipes."""
+    """Return the path that writing to ``path`` changes: links followed.
+
+    Raises UsageError for devices and pipes, and for a link to a file of another kind: ``report.pdf`` -> ``task.csv``.
+    """
     path = Path(path)
     if path.is_symlink():
-        path = Path(os.path.realpath(path))
+        link, path = path, Path(os.path.realpath(path))
+        endings = {each.suffix.lower() for each in (link, path)} - {""}
+        if len(endings) > 1 and path.is_file():
+            raise UsageError(f"{link} is a link to {path}, a file of another kind.", "Remove the link.")
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, UsageError, check_output_folder, read_json
+from geomprobe.common.atomic import final_path
 
 WRITTEN = (
     "run.json", "results.parquet", "results.csv", "comparisons.parquet", "curves.parquet", "examples.parquet",
@@ -34,6 +35,8 @@ def check_content(folder: Path) -> None:
     """Raise UsageError where a folder holds a model, or files of other origin that results would replace."""
     if found := next((name for name in MODEL_FILES if (folder / name).exists()), None):
         raise UsageError(f"{folder} holds a model ({found}); results are not mixed with it.", HINT)
+    for name in WRITTEN:
+        final_path(folder / name)  # raises for a link to a file of another kind
     taken = [name for name in WRITTEN if os.path.lexists(folder / name)]
     if taken and not _holds_results(folder):
         raise UsageError(f"{folder} holds files of other origin that would be replaced: {', '.join(taken)}.", HINT)

@@ -199,6 +199,22 @@ def test_results_do_not_replace_files_of_other_origin(tmp_path, name):
     assert (tmp_path / name).read_text() == "[1]"
 
 
+def test_results_do_not_replace_what_a_link_among_them_leads_to(tmp_path, monkeypatch):
+    from geomprobe.common import write_text
+
+    monkeypatch.chdir(tmp_path)
+    Path("r").mkdir()
+    Path("task.csv").write_text("my own")
+    Path("r/report.pdf").symlink_to("../task.csv")
+    with pytest.raises(UsageError, match=r"link to .*task\.csv"):
+        check_folder("r")
+    with pytest.raises(UsageError, match=r"link to .*task\.csv"):
+        write_text("r/report.pdf", "a page")
+    done = CliRunner().invoke(app, ["report", "r"])
+    assert done.exit_code in (2, 3), done.output
+    assert Path("task.csv").read_text() == "my own"
+
+
 def test_an_output_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("v.npy").touch()
