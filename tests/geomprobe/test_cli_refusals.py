@@ -211,7 +211,7 @@ def test_results_do_not_replace_what_a_link_among_them_leads_to(tmp_path, monkey
     with pytest.raises(UsageError, match=r"link to .*task\.csv"):
         write_text("r/report.pdf", "a page")
     done = CliRunner().invoke(app, ["report", "r"])
-    assert done.exit_code in (2, 3), done.output
+    assert done.exit_code == 2, done.output
     assert Path("task.csv").read_text() == "my own"
 
 
@@ -225,7 +225,7 @@ def test_an_output_file(tmp_path, monkeypatch):
         check_output_file(fine, [".csv"], ["v.npy"])
     assert not Path("new").exists()
     for wrong in ("v.npy", "to-vectors.csv", "new.txt", ".", "v.npy/x.csv"):
-        with pytest.raises(UsageError, match="--save"):
+        with pytest.raises(UsageError, match="--save|another kind"):
             check_output_file(wrong, [".csv"], ["v.npy"], "--save")
 
 
