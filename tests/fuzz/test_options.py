@@ -112,7 +112,7 @@ def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 COMMANDS = dict(commands(typer.main.get_command(app)))
-COST = {"audit": 25, "compare": 6, "analyze": 2, "pretrain": 2, "report": 2}
+COST = {"audit": 25, "compare": 6, "analyze": 2, "pretrain": 2, "report": 3}
 """How many times fewer examples a command gets, by how long it takes."""
 
 
@@ -268,7 +268,7 @@ def try_line(obeys, folder: Path, line: list[str]) -> int:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_any_options(name, obeys, stage):
-    @examples(24 // COST.get(name, 1) or 1, COST.get(name, 1))
+    @examples(18 // COST.get(name, 1) or 1, COST.get(name, 1))
     @given(words(name))
     def any_options(line: list[str]) -> None:
         try_line(obeys, stage(), line)
@@ -301,7 +301,7 @@ GRID = {
 
 
 @given(chosen=st.fixed_dictionaries({}, optional=GRID), data=st.data())
-@examples(3, cost=6)
+@examples(2, cost=6)
 def test_what_is_accepted_is_what_is_measured(chosen, data, obeys, stage):
     """Layers and poolings are those that were named, each once; the order in which options stand changes no number."""
     import pandas as pd
@@ -351,7 +351,7 @@ def test_measure_gives_what_was_named(metrics, views, joined, obeys, stage):
 @given(
     text=st.text(st.characters(codec="utf-8"), max_size=60), key=st.sampled_from(["seeds", "corpus", "arms.a.lr", ""])
 )
-@examples(40)
+@examples(20)
 def test_any_recipe(text, key, obeys, stage):
     folder = stage()
     value = json.dumps(text)  # a JSON string is a TOML string

@@ -225,7 +225,7 @@ def test_an_output_file(tmp_path, monkeypatch):
         check_output_file(fine, [".csv"], ["v.npy"])
     assert not Path("new").exists()
     for wrong in ("v.npy", "to-vectors.csv", "new.txt", ".", "v.npy/x.csv"):
-        with pytest.raises(UsageError, match="--save|another kind"):
+        with pytest.raises(UsageError, match=r"--save|another kind"):
             check_output_file(wrong, [".csv"], ["v.npy"], "--save")
 
 
