@@ -33,6 +33,7 @@ def _module(name: str, path: Path):
 
 
 sys.modules["fuzz_contract"] = sys.modules[__name__]  # what is in this file, for the tests beside it
+_module("damage", Path(__file__).with_name("damage.py"))
 _module("encoders", Path(__file__).parents[1] / "geomprobe" / "conftest.py")
 
 SECONDS = 300
