@@ -136,16 +136,33 @@ def refuse_beyond_device(config: PretrainConfig, world: int) -> None:
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
-    """Return the run.json of a checkpoint folder."""
+    """Return the run.json of a checkpoint folder.
+
+    Raises
+    ------
+    InputError
+        There is none, it is of another command, or its numbers contradict each other.
+    """
     path = Path(folder) / "run.json"
     run = read_json(path) if path.is_file() else {}
-    ours = isinstance(run, dict) and "flops_per_step" in run and isinstance(run.get("corpus"), dict)
-    numbers = [run.get(name) for name in MATCHES] if ours else [None]
     # the folders of other commands have a run.json of their own
-    if not all(isinstance(number, int | float) and 0 < number < math.inf for number in numbers):
+    ours = isinstance(run, dict) and all(
+        isinstance(run.get(key), dict) for key in ("flops_per_step", "corpus", "config")
+    )
+    if not ours:
         raise InputError(
             f"{folder} holds no run of geomprobe pretrain.", "Give a checkpoint folder that has a run.json."
         )
+    try:
+        a_step = run["config"]["batch_rows"] * run["config"]["row_length"], run["flops_per_step"]["total"]
+        sound = all(run["steps"] >= 1 and type(run[key]) in (int, float) for key in MATCHES)
+        sound = sound and run["tokens"] == run["steps"] * a_step[0]
+        sound = sound and math.isclose(run["flops"], run["steps"] * a_step[1], rel_tol=1e-6)
+        sound = sound and 0 < run["flops"] < math.inf and isinstance(run["corpus"]["fingerprint"], str)
+    except (KeyError, TypeError, OverflowError):
+        sound = False
+    if not sound:
+        raise InputError(f"{path} is damaged: its steps, tokens and FLOPs do not fit its settings.", "Train anew.")
     return run
 
 

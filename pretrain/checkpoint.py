@@ -23,6 +23,7 @@ from pretrain.corpus import Corpus
 from pretrain.objectives import Objective
 
 _STEP = re.compile(r"step-(\d+)")
+STATE_FILES = ("model.safetensors", "optimizer.safetensors")
 MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
     {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
@@ -133,7 +134,7 @@ def save_state(out: Path, step: int, objective: torch.nn.Module, optimizer: torc
             for key, value in entry.items()
         }
         save_file(moments, temporary / "optimizer.safetensors")
-        hashes = {name: hash_file(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
+        hashes = {name: hash_file(temporary / name) for name in STATE_FILES}
         write_json(temporary / "state.json", {"step": step, "files": hashes})
         for name in hashes:
             _as_newly_created(temporary / name, temporary / "state.json")
@@ -161,12 +162,14 @@ def load_state(
     for folder in states:
         try:
             record = read_json(folder / "state.json")
-            for name, digest in record["files"].items():
-                if hash_file(folder / name) != digest:
+            if folder.name != f"step-{record['step']}":
+                raise InputError(f"{folder / 'state.json'} is not of this step.")
+            for name in STATE_FILES:
+                if hash_file(folder / name) != record["files"][name]:
                     raise InputError(f"{folder / name} does not match its recorded hash.")
             weights = load_file(folder / "model.safetensors")
             moments = load_file(folder / "optimizer.safetensors")
-        except (InputError, OSError, KeyError, TypeError, SafetensorError) as error:
+        except (InputError, OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             warn(f"{folder} is damaged and is passed over: {error}")
             continue
         missing, unexpected = objective.load_state_dict(weights, strict=False)

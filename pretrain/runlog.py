@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -101,16 +102,18 @@ class MetricsLog:
 
     def __init__(self, path: Path, step: int, write: bool = True):
         self.path = path if write else None
+        self.last: dict[str, Any] = {"step": step}
         lines = []
         if step and path.is_file():
             for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 # a killed process can leave half a line
-                with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
-                    if json.loads(text)["step"] <= step:
+                with contextlib.suppress(ValueError, OverflowError, RecursionError, KeyError, TypeError):
+                    record = json.loads(text)
+                    if record["step"] <= step and _numbers(record):
                         lines.append(text)
+                        self.last = record
         if write:
             write_text(path, "".join(f"{text}\n" for text in lines))
-        self.last: dict[str, Any] = json.loads(lines[-1]) if lines else {}
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one record."""
@@ -118,6 +121,13 @@ class MetricsLog:
         if self.path:
             with open(self.path, "a", encoding="utf-8") as handle:
                 handle.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def _numbers(record: Any) -> bool:
+    """Tell whether a record is an object of finite numbers, as every line of `metrics.jsonl` is."""
+    return isinstance(record, dict) and all(
+        isinstance(value, int | float) and math.isfinite(value) for value in record.values()
+    )
 
 
 def versions() -> dict[str, str]:

@@ -25,7 +25,7 @@ from geomprobe.common import GeomprobeError, InputError, Terminated, UsageError,
 from pretrain import budget, checkpoint, masking, monitor, paper
 from pretrain.batches import row_indices
 from pretrain.config import PretrainConfig
-from pretrain.corpus import Corpus, build_corpus
+from pretrain.corpus import Corpus, build_corpus, refuse_damaged
 from pretrain.encoder import build_encoder, build_predictor
 from pretrain.objectives import Batch, Objective
 from pretrain.ranks import Ranks, join
@@ -99,6 +99,7 @@ def _train(
         held.enter_context(hold_folder(out))
     corpus = prepare_corpus(_as_started(config, out) if resume else config, tell)
     if ranks.first:
+        refuse_damaged(corpus)
         if resume:
             refuse_other_texts(out, corpus)
         checkpoint.remove_leftovers(out)

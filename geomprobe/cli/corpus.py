@@ -77,12 +77,11 @@ def info(
 ) -> None:
     """Say what a prepared corpus holds."""
     from geomprobe.cli.siblings import sibling
-    from geomprobe.common import InputError
 
     corpora = sibling("pretrain.corpus")
     corpus = corpora.open_corpus(folder)
-    if verify and (bad := corpora.verify_corpus(corpus)):
-        raise InputError(f"{folder} is damaged: {', '.join(bad)}.", f"Remove {folder} and build it again.")
+    if verify:
+        corpora.refuse_damaged(corpus)
     output = Output(json)
     for note in corpus.info.get("notes", []):
         output.note(note)

@@ -129,7 +129,7 @@ def _duration(seconds: float) -> str:
 
 def _summary(folder: str, final: dict[str, Any]) -> str:
     text = f"{folder}\n{_losses(final)}"
-    if "held_out_mlm" in final:
+    if "held_out_mlm" in final and "unigram_entropy" in final:
         gain = final["unigram_entropy"] - final["held_out_mlm"]
         text += f"\nunigram entropy of the corpus {final['unigram_entropy']:.3f} nat: {gain:.3f} nat above that loss"
     return text

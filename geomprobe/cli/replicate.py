@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 import subprocess
@@ -300,7 +299,7 @@ def training_command(arm: dict[str, Any], settings: dict[str, Any], out: Path, n
     if "match_arm" in arm:
         chosen["match"] = str(run_folder(out, arm["match_arm"], seed))
     if "jepa_weight_of" in arm:
-        chosen["jepa_weight"] = read_json(run_folder(out, arm["jepa_weight_of"], seed) / "run.json")["final"]["lambda"]
+        chosen["jepa_weight"] = final_lambda(run_folder(out, arm["jepa_weight_of"], seed))
     folder = run_folder(out, name, seed)
     command = [sys.executable, "-c", DRIVER, "pretrain", "--preset", preset_of(settings | arm)]
     command += ["--seed", str(seed), "--out", str(folder)]
@@ -309,12 +308,23 @@ def training_command(arm: dict[str, Any], settings: dict[str, Any], out: Path, n
     return [*command, "--resume"] if (folder / "run.json").is_file() else command
 
 
+def final_lambda(folder: Path) -> float:
+    """Return the λ that a training ended with."""
+    run = read_json(folder / "run.json")
+    final = run.get("final") if isinstance(run, dict) else None
+    weight = final.get("lambda") if isinstance(final, dict) else None
+    if not isinstance(weight, int | float):
+        raise InputError(f"{folder / 'run.json'} does not say with which λ the training ended.", "Train this arm anew.")
+    return float(weight)
+
+
 def is_finished(folder: Path) -> bool:
     """Return whether a training came to its end."""
     run = read_json(folder / "run.json") if (folder / "run.json").is_file() else None
     return isinstance(run, dict) and bool(run.get("finished"))
 
 
+STEPS = ("step", "tokens", "flops")
 LOGGED = (
     "held_out_mlm", "unigram_entropy", "held_out_jepa", "skill_mean", "skill_context", "lambda", "gradient_mlm",
     "gradient_jepa", "uniformity_raw", "uniformity_centred", "mean_cosine_raw", "effective_rank_centred",
@@ -323,12 +333,16 @@ LOGGED = (
 
 def training_records(plan: Recipe, out: Path) -> list[dict[str, Any]]:
     """Return what every training was given and the geometry along it: a record per monitored step."""
+    from geomprobe.results import read_log
+
     found = []
     for arm in plan.arms:
         for seed in plan.seeds:
-            log = (run_folder(out, arm, seed) / "metrics.jsonl").read_text(encoding="utf-8")
-            for line in log.splitlines():
-                record = json.loads(line)
+            log = run_folder(out, arm, seed) / "metrics.jsonl"
+            for number, record in enumerate(read_log(log), 1):
+                logged = [value for key, value in record.items() if key in (*STEPS, *LOGGED)]
+                if not set(STEPS) <= set(record) or not all(type(value) in (int, float) for value in logged):
+                    raise InputError(f"{log}, line {number}, is no record of a training.", "Train this arm anew.")
                 if "uniformity_raw" in record or "held_out_mlm" in record or "held_out_jepa" in record:
                     found.append({"arm": arm, "seed": seed} | record)
     return found
@@ -337,7 +351,7 @@ def training_records(plan: Recipe, out: Path) -> list[dict[str, Any]]:
 def training_table(records: Sequence[dict[str, Any]]) -> str:
     """Return the records as csv."""
     text = io.StringIO()
-    table = csv.DictWriter(text, ["arm", "seed", "step", "tokens", "flops", *LOGGED], extrasaction="ignore")
+    table = csv.DictWriter(text, ["arm", "seed", *STEPS, *LOGGED], extrasaction="ignore")
     table.writeheader()
     table.writerows(records)
     return text.getvalue()

@@ -59,6 +59,7 @@ __all__ = [
     "check_folder",
     "check_run",
     "count_failures",
+    "read_log",
     "read_results",
     "read_table",
     "table",

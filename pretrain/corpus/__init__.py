@@ -1,7 +1,7 @@
 """Text to token shards: sources, splits, the held-out part, tokenizers, and the memory-mapped corpus."""
 
 from pretrain.corpus.build import build_corpus
-from pretrain.corpus.shards import Corpus, open_corpus, unigram_entropy, verify_corpus
+from pretrain.corpus.shards import Corpus, open_corpus, refuse_damaged, unigram_entropy, verify_corpus
 from pretrain.corpus.sources import Source, open_source
 from pretrain.corpus.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer, wrap_tokenizer
 
@@ -13,6 +13,7 @@ __all__ = [
     "load_tokenizer",
     "open_corpus",
     "open_source",
+    "refuse_damaged",
     "train_tokenizer",
     "unigram_entropy",
     "verify_corpus",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from geomprobe.common import InputError, hash_bytes, hash_file, read_json, write_json
+from geomprobe.common import InputError, first_line, hash_bytes, hash_file, read_json, write_json
 from pretrain.corpus.tokenizer import SPECIALS, vocabulary
 
 VERSION = 3
@@ -103,7 +103,7 @@ def open_corpus(path: str | Path) -> Corpus:
     info = read_json(path / "corpus.json")
     try:
         return _open(path, info)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         what = f"{path / 'corpus.json'} is damaged ({type(error).__name__}: {error})."
         raise InputError(what, f"Remove {path} and build it again.") from None
 
@@ -119,11 +119,10 @@ def _open(path: Path, info: dict[str, Any]) -> Corpus:
             for kind, out in (("ids", streams), ("starts", documents)):
                 file = path / f"{split}-{chunk['number']:05d}.{kind}.npy"
                 try:
-                    out[split].append(np.load(file, mmap_mode="r", allow_pickle=False))
-                except (OSError, ValueError) as error:
-                    raise InputError(
-                        f"{file} is missing or damaged: {error}", f"Remove {path} and build it again."
-                    ) from None
+                    out[split].append(_array(file))
+                except Exception as error:  # numpy lets out whatever its parsers of a header raise
+                    what = f"{file} is missing or damaged: {first_line(error)}"
+                    raise InputError(what, f"Remove {path} and build it again.") from None
             if len(streams[split][-1]) != chunk[split]["tokens"]:
                 raise InputError(
                     f"{path} is damaged: chunk {chunk['number']} has the wrong length.",
@@ -133,9 +132,30 @@ def _open(path: Path, info: dict[str, Any]) -> Corpus:
         for split in SPLITS:
             if sum(map(len, found[split])) != info[key][split]:
                 raise TypeError(f"the number of {key} in {split} is not that of its chunks")
-    if not all(0 <= info["special"][kind] < info["vocab_size"] < 1 << 31 for kind in SPECIALS):
-        raise TypeError("an id of a special token is not below the number of entries")
+    for kind in SPECIALS:
+        if type(info["special"][kind]) is not int or not 0 <= info["special"][kind] < info["vocab_size"] < 1 << 31:
+            raise TypeError("an id of a special token is not below the number of entries")
+    if not 0 <= info["unigram_entropy"] < math.inf:
+        raise ValueError("unigram_entropy is no entropy")
+    if (
+        fingerprint({name: digest for chunk in info["chunks"] for name, digest in chunk["files"].items()})
+        != (info["fingerprint"])
+    ):
+        raise ValueError("the fingerprint is not that of its files")
     return Corpus(path, streams, documents, info)
+
+
+def _array(file: Path) -> np.ndarray:
+    """Map an array of ids or offsets; raises ValueError for any other array."""
+    array = np.load(file, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind != "u":
+        raise ValueError("it is no list of whole numbers")
+    return array
+
+
+def fingerprint(files: dict[str, str]) -> str:
+    """Return the hash by which a corpus is known, of its files' names and hashes."""
+    return hash_bytes(*(f"{name} {digest}" for name, digest in sorted(files.items())))
 
 
 def verify_corpus(corpus: Corpus) -> list[str]:
@@ -146,6 +166,12 @@ def verify_corpus(corpus: Corpus) -> list[str]:
         for name, digest in chunk["files"].items()
         if hash_file(corpus.path / name) != digest
     ]
+
+
+def refuse_damaged(corpus: Corpus) -> None:
+    """Raise InputError where a file's content does not match its recorded hash."""
+    if bad := verify_corpus(corpus):
+        raise InputError(f"{corpus.path} is damaged: {', '.join(bad)}.", f"Remove {corpus.path} and build it again.")
 
 
 def document_hash(text: str) -> str:
@@ -180,20 +206,20 @@ class Writer:
     def _restore(self) -> None:
         """Take up the chunks that an interrupted build finished."""
         for number in itertools.count():
-            if not (self.part / f"chunk-{number:05d}.json").is_file():
-                return
-            chunk = read_json(self.part / f"chunk-{number:05d}.json")
-            seen = self.part / f"seen-{number:05d}.npy"
-            files = {self.part / name: digest for name, digest in chunk["files"].items()}
-            files[seen] = chunk.pop("seen", "")
-            if any(not file.is_file() or hash_file(file) != digest for file, digest in files.items()):
+            try:
+                chunk = read_json(self.part / f"chunk-{number:05d}.json")
+                files = {**chunk["files"], f"seen-{number:05d}.npy": chunk.pop("seen")}
+                if chunk["number"] != number or any(hash_file(self.part / name) != files[name] for name in files):
+                    return
+                counts = chunk["consumed"], chunk["duplicates"], chunk["empty"]
+                tokens = {split: self.tokens[split] + chunk[split]["tokens"] for split in SPLITS}
+            except (InputError, OSError, KeyError, TypeError, AttributeError):
                 return  # from here on it is made again
             self.chunks.append(chunk)
-            self.consumed, self.duplicates, self.empty = chunk["consumed"], chunk["duplicates"], chunk["empty"]
-            hashes = np.load(seen, allow_pickle=False)
+            self.consumed, self.duplicates, self.empty = counts
+            self.tokens = tokens
+            hashes = np.load(self.part / f"seen-{number:05d}.npy", allow_pickle=False)
             self.seen.update(hashes.astype(str).tolist())
-            for split in SPLITS:
-                self.tokens[split] += chunk[split]["tokens"]
             self._count(np.load(self.part / f"train-{number:05d}.ids.npy", mmap_mode="r", allow_pickle=False))
 
     def _count(self, ids: np.ndarray) -> None:
@@ -272,7 +298,7 @@ class Writer:
             "empty": self.empty,
             "tokens": self.tokens,
             "unigram_entropy": unigram_entropy(self.counts, list(self.special.values())),
-            "fingerprint": hash_bytes(*(f"{name} {digest}" for name, digest in sorted(files.items()))),
+            "fingerprint": fingerprint(files),
             "chunks": self.chunks,
         }
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from typer.testing import CliRunner
 
 EXAMPLES = int(os.environ.get("GEOMPROBE_EXAMPLES", "0"))
@@ -61,9 +61,14 @@ def _stop(*_: object) -> None:
 
 
 def examples(few: int, cost: int = 1) -> settings:
-    """Hypothesis' settings for a property: `few` examples by default, GEOMPROBE_EXAMPLES / cost in `make fuzz`."""
+    """Hypothesis' settings for a property: `few` examples by default, GEOMPROBE_EXAMPLES / cost in `make fuzz`.
+
+    What is drawn is small already and a command takes a second, so nothing is shrunk.
+    """
     checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-    return settings(max_examples=EXAMPLES // cost or few, deadline=None, suppress_health_check=checks, database=None)
+    phases = [Phase.explicit, Phase.generate]
+    number = EXAMPLES // cost or few
+    return settings(max_examples=number, deadline=None, suppress_health_check=checks, database=None, phases=phases)
 
 
 def snapshot(folder: Path) -> dict[str, str]:

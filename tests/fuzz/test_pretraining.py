@@ -148,7 +148,8 @@ def test_damaged_corpora(obeys, trained, tmp_path, data):
     folder = copy(trained, tmp_path, "c")
     name = damage_one(data, folder / "c", files_of(folder / "c"))
     code = obeys("corpus", "info", "c", "--verify", folder=folder)
-    if name.endswith(".npy") and (folder / "c" / name).read_bytes() != (trained / "c" / name).read_bytes():
+    now = folder / "c" / name
+    if name.endswith(".npy") and not (now.is_file() and now.read_bytes() == (trained / "c" / name).read_bytes()):
         assert code == 3, f"{name} was changed and not found"
     read_or_refused(open_corpus, folder / "c")
 
