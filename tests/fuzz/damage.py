@@ -111,12 +111,21 @@ def damaged_bytes(draw: Callable[..., Any], content: bytes, head: int = 200) -> 
     }[how]
 
 
+def is_json(content: bytes) -> bool:
+    """Tell whether a file is not damaged yet: one may be drawn twice."""
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 @st.composite
 def damaged_file(draw: Callable[..., Any], content: bytes, name: str = ".json") -> bytes | None:
     """A file's content, damaged; None where there is no file."""
     if draw(st.integers(0, 19)) == 0:
         return None
-    if name.endswith(".json") and draw(st.integers(0, 4)):
+    if name.endswith(".json") and is_json(content) and draw(st.integers(0, 4)):
         return draw(damaged_json(content.decode())).encode("utf-8", "surrogatepass")
     if name.endswith(".jsonl") and draw(st.integers(0, 4)):
         lines = content.decode().splitlines()

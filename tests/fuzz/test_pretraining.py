@@ -8,6 +8,7 @@ import random
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
-from geomprobe.cli.replicate import check_plan, read_recipe
+from geomprobe.cli.replicate import Recipe, check_plan, read_recipe, training_records
+from geomprobe.common import InputError
 from pretrain.config import load_config
 from pretrain.corpus import open_corpus
 
@@ -171,6 +173,65 @@ def test_damaged_runs_are_resumed_or_refused(obeys, trained, tmp_path, data):
     damage_one(data, folder / "r", names)
     how = data.draw(st.sampled_from([["--resume"], ["--match=r", "--out=s"]]))
     obeys("pretrain", "--preset=p.toml", *how, folder=folder, may_change=("r",))
+
+
+def change_json(path: Path, **values) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+IDS, INFO, RUN, STATE = "c/train-00000.ids.npy", "c/corpus.json", "r/run.json", "r/trainer/step-*/state.json"
+DAMAGE = {
+    "an empty array": (IDS, lambda path: path.write_bytes(b"")),
+    "brackets in a header": (IDS, lambda path: path.write_bytes(b"\x93NUMPY\1\0v\0{'a'" + b"[" * 200)),
+    "a changed byte": (IDS, lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\x7f")),
+    "another dtype": (IDS, lambda path: np.save(path, np.load(path).astype(np.float32))),
+    "a chunk's number": (INFO, lambda path: path.write_text(path.read_text().replace('r": 0', 'r": "0"'))),
+    "an entropy": (INFO, lambda path: change_json(path, unigram_entropy=float("nan"))),
+    "a fingerprint": (INFO, lambda path: change_json(path, fingerprint="0" * 64)),
+    "no settings": (RUN, lambda path: change_json(path, config=None)),
+    "more steps": (RUN, lambda path: change_json(path, steps=3)),
+    "too large a number": (RUN, lambda path: change_json(path, flops=10**400)),
+    "no FLOPs": (RUN, lambda path: change_json(path, flops_per_step=[])),
+    "no fingerprint": (RUN, lambda path: change_json(path, corpus={})),
+    "unchecked files": (STATE, lambda path: change_json(path, files={})),
+    "another step": (STATE, lambda path: change_json(path, step=1000)),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damage_is_refused(obeys, trained, tmp_path, case):
+    """What was once believed, or ended in an internal error."""
+    folder = copy(trained, tmp_path, "c", "p.toml", "r")
+    pattern, change = DAMAGE[case]
+    for path in folder.glob(pattern):
+        change(path)
+    assert obeys("pretrain", "--preset=p.toml", "--resume", folder=folder, may_change=("r",)) == 3
+
+
+@pytest.mark.parametrize("lines", [None, b"", b"[]", b'{"step": 2, "held_out_mlm": "x"}', b'{"step": 2, "lr": 1e999}'])
+def test_a_finished_run_without_its_log_ends_again(obeys, trained, tmp_path, lines):
+    """metrics.jsonl is a record for readers: what is no line of it is left out."""
+    folder = copy(trained, tmp_path, "c", "p.toml", "r")
+    (folder / "r" / "metrics.jsonl").unlink()
+    if lines is not None:
+        (folder / "r" / "metrics.jsonl").write_bytes(lines)
+    assert obeys("pretrain", "--preset=p.toml", "--resume", folder=folder, may_change=("r",)) == 0
+
+
+def test_logs_of_trainings_are_checked(tmp_path):
+    """A line of metrics.jsonl that is none is named with its file, when a recipe's arms are compared."""
+    plan = Recipe([0], {}, {"mlm": {"objective": "mlm"}}, {}, {})
+    log = tmp_path / "mlm" / "seed-0" / "metrics.jsonl"
+    log.parent.mkdir(parents=True)
+    for line in (
+        "nonsense",
+        "[]",
+        '{"step": 1, "held_out_mlm": 2}',
+        '{"step": 1, "tokens": 2, "flops": "x", "lambda": 2}',
+    ):
+        log.write_text(line)
+        with pytest.raises(InputError, match="line 1"):
+            training_records(plan, tmp_path)
 
 
 @examples(25)

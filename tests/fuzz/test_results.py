@@ -39,7 +39,8 @@ PUBLISHED = {
     )
 }
 FILES = ["run.json", "run.json", "definitions.json", "results.parquet", "comparisons.parquet", "curves.parquet",
-         "examples.parquet", "influences.parquet", "similarities.parquet", "report.json", "training/m.jsonl"]  # fmt: skip
+         "examples.parquet", "influences.parquet", "similarities.parquet", "report.json",
+         "training/m.jsonl"]  # fmt: skip
 ANY = [
     None,
     "",

@@ -167,8 +167,20 @@ def test_a_tokenizer_that_was_half_written_is_made_again(tmp_path, monkeypatch, 
     assert build_corpus(file, "train:120", cache=tmp_path / "parts").info["fingerprint"] == whole.info["fingerprint"]
 
 
-@pytest.mark.parametrize("lost", ["train-00001.ids.npy", "seen-00000.npy", "seen-00001.npy", "chunk-00000.json"])
-def test_a_chunk_that_lost_a_file_is_made_again(tmp_path, monkeypatch, sentences, lost):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train-00001.ids.npy", None),
+        ("seen-00000.npy", None),
+        ("seen-00001.npy", None),
+        ("chunk-00000.json", None),
+        ("seen-00001.npy", b""),
+        ("chunk-00001.json", b"[]"),
+        ("chunk-00000.json", b"{"),
+        ("chunk-00000.json", b'{"files": {}, "seen": 0, "number": 0}'),
+    ],
+)
+def test_a_damaged_chunk_is_made_again(tmp_path, monkeypatch, sentences, name, content):
     monkeypatch.setattr(shards, "CHUNK_TOKENS", 5000)
     file = write_jsonl(tmp_path / "a.jsonl", sentences(1500))
     whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
@@ -177,7 +189,7 @@ def test_a_chunk_that_lost_a_file_is_made_again(tmp_path, monkeypatch, sentences
     with pytest.raises(KeyboardInterrupt):
         build_corpus(file, "train:120", cache=tmp_path / "parts")
     (part,) = (tmp_path / "parts").glob("*.part")
-    (part / lost).unlink()
+    (part / name).unlink() if content is None else (part / name).write_bytes(content)
     monkeypatch.setattr(shards.Writer, "finish", finish)
     assert build_corpus(file, "train:120", cache=tmp_path / "parts").info["fingerprint"] == whole.info["fingerprint"]
 
