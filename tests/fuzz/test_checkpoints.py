@@ -56,6 +56,16 @@ ADAPTER = {
 }  # fmt: skip
 
 
+RUN = {
+    "config": {"objective": "mlm", "batch_rows": 4, "row_length": 16, "corpus": "c", "balance": "learned", "layers": 2},
+    "corpus": {"source": "t.txt", "fingerprint": "ab" * 32, "tokenizer": "train:64", "tokens": {"train": 9}},
+    "flops_per_step": {"total": 10.0}, "steps": 3, "tokens": 192, "flops": 30.0, "seed": 0, "finished": True,
+    "versions": {"torch": "2"}, "hardware": {"device": "cpu"}, "git_revision": None,
+    "final": {"step": 3, "lambda": 0.5},
+}  # fmt: skip
+KINDS = ["base", "shards", "sentence", "adapter", "trained"]
+
+
 def write_json(path: Path, value) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=1))
@@ -63,7 +73,7 @@ def write_json(path: Path, value) -> None:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory) -> Path:
-    """A folder with a checkpoint of each kind that is read: `base`, `shards`, `sentence` and `adapter`."""
+    """A folder with a checkpoint of each kind that is read: `base`, `shards`, `sentence`, `adapter`, `trained`."""
     here = tmp_path_factory.mktemp("fuzz-checkpoints")
     model = tiny_model("bert")
     model.save_pretrained(here / "base")
@@ -98,6 +108,10 @@ def folders(tmp_path_factory) -> Path:
         for side, shape in (("A", (2, 16)), ("B", (16, 2)))
     }
     save_file(lora, here / "adapter" / "adapter_model.safetensors", metadata={"format": "pt"})
+    shutil.copytree(here / "base", here / "trained")
+    write_json(here / "trained" / "run.json", RUN)
+    lines = [json.dumps({"step": i, "tokens": 64 * i, "held_out_mlm": 4.0, "lambda": 0.5}) for i in (1, 2, 3)]
+    (here / "trained" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     (here / "t.csv").write_text("sentence\n" + "\n".join(TEXTS) + "\n")
     return here
 
@@ -115,7 +129,7 @@ def opened_and_run(folder: Path) -> None:
     assert all(layer.shape[:2] == mask.shape for layer in states)
 
 
-@pytest.mark.parametrize("kind", ["base", "shards", "sentence", "adapter"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_whole_folders_are_read(obeys, folders, kind):
     assert obeys("analyze", kind, "--task=t.csv", "--out=o", folder=fresh_copy(folders, folders.parent)) == 0
 
@@ -125,17 +139,27 @@ def test_whole_folders_are_read(obeys, folders, kind):
 def test_damaged_folders(obeys, folders, tmp_path, data):
     """One file of a checkpoint damaged: it is measured or refused."""
     folder = fresh_copy(folders, tmp_path)
-    kind = data.draw(st.sampled_from(["base", "shards", "sentence", "adapter"]))
+    kind = data.draw(st.sampled_from(KINDS))
     damage_one(data, folder / kind, files_of(folder / kind))
     pooling = data.draw(st.sampled_from(["", "--pool=mean", "--pool=cls,last"]))
     obeys("analyze", kind, "--task=t.csv", "--out=o", *filter(None, [pooling]), folder=folder)
+
+
+@examples(2)
+@given(data=st.data())
+def test_reports_of_damaged_training_logs(obeys, folders, tmp_path, data):
+    """What a damaged run.json or metrics.jsonl says of a training is measured, written and reported, or refused."""
+    folder = fresh_copy(folders, tmp_path)
+    damage_one(data, folder / "trained", ["run.json", "metrics.jsonl"])
+    if obeys("analyze", "trained", "--task=t.csv", "--out=o", folder=folder) == 0:
+        assert obeys("report", "o", "--html", folder=folder) == 0
 
 
 @examples(15)
 @given(data=st.data())
 def test_damaged_folders_at_the_door(folders, tmp_path, data):
     folder = fresh_copy(folders, tmp_path)
-    kind = data.draw(st.sampled_from(["base", "shards", "sentence", "adapter"]))
+    kind = data.draw(st.sampled_from(KINDS))
     damage_one(data, folder / kind, files_of(folder / kind))
     read_or_refused(opened_and_run, folder / kind)
     shutil.rmtree(folder)
