@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import UsageError, unknown_name
+from geomprobe.common import UsageError, first_line, unknown_name
 
 OBJECTIVES = {
     "mlm": "predict masked tokens",
@@ -129,8 +129,8 @@ def load_config(
         raise unknown_name("preset", preset, preset_names())
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
+        raise UsageError(f"{path} is not valid TOML: {first_line(error)}") from None
     values |= {"preset": path.stem} | {key: value for key, value in (flags or {}).items() if value is not None}
     for item in overrides or []:
         key, equals, text = item.partition("=")

@@ -15,7 +15,7 @@ import pytest
 from fuzz_contract import examples
 from fuzz_damage import KINDS_OF_FILE, damage_one, damaged_bytes, damaged_json, fresh_copy, read_or_refused
 from fuzz_encoders import WORDS
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -236,6 +236,7 @@ def test_logs_of_trainings_are_checked(tmp_path):
 
 @examples(25)
 @given(content=damaged_toml(toml(PRESET)))
+@example(content=b"heads = " + b"[" * 5000)
 def test_damaged_presets(tmp_path, content):
     path = fresh_copy(None, tmp_path) / "p.toml"
     path.write_bytes(content)
@@ -244,6 +245,7 @@ def test_damaged_presets(tmp_path, content):
 
 @examples(25)
 @given(content=damaged_toml(toml(RECIPE)))
+@example(content=toml(RECIPE | {"settings": {"preset": 10**400}}).encode())
 def test_damaged_recipes(tmp_path, content):
     """A recipe that is refused is refused before anything is trained."""
     path = fresh_copy(None, tmp_path) / "recipe.toml"
