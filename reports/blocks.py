@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from reports.drawn import limited
+
 
 class Cell(TypedDict):
     """A table cell: what is printed, what it is sorted by, a tone that never stands alone, and the id it links to."""
@@ -143,9 +145,10 @@ def text(content: str, tone: str = "plain") -> Text:
 def figure(
     id: str, kind: str, title: str, caption: str, alt: str, data: dict[str, Any], figure_table: Table | None = None
 ) -> Figure:
-    """Return a figure block."""
-    return {"type": "figure", "id": id, "kind": kind, "title": title, "caption": caption, "alt": alt, "data": data,
-            "table": figure_table}  # fmt: skip
+    """Return a figure block; of much data the first part is drawn, and the caption counts the rest."""
+    data, cut = limited(kind, data)
+    return {"type": "figure", "id": id, "kind": kind, "title": title, "caption": caption + cut, "alt": alt,
+            "data": data, "table": figure_table}  # fmt: skip
 
 
 def choice(axis: str, options: list[Option]) -> Choice:

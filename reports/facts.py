@@ -89,6 +89,15 @@ class Facts:
         return [known.get(name, {"name": name}) for name in self.tasks]
 
     @cached_property
+    def task_hashes(self) -> dict[str, set[str]]:
+        """Task -> the fingerprints of its data that occur: more than one where models saw different rows."""
+        found: dict[str, set[str]] = {}
+        for row in self.rows:
+            if row["task_hash"]:
+                found.setdefault(row["task"], set()).add(row["task_hash"])
+        return found
+
+    @cached_property
     def groups(self) -> dict[str, list[str]]:
         """Group name -> its models, where seeds were compared in groups."""
         return self.run.get("groups") or {}

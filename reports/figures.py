@@ -41,6 +41,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 7.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # else each title is measured against the ticks, a fifth of the time of drawing
     "axes.labelsize": 7,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": GRID,
@@ -359,10 +360,10 @@ def _cell(axis: Axes, x: int, y: int, cell: Mapping[str, Any], norm: Normalize, 
             "hatch": "////" if failed else None,
             "linewidth": 0.5,
         }
-        axis.add_patch(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor="none", **look))
+        axis.add_artist(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor="none", **look))
         return
     face = cmap(norm(cell["value"]))
-    axis.add_patch(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor=face, linewidth=0))
+    axis.add_artist(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor=face, linewidth=0))
     if width >= 0.055 * len(cell["text"]):  # else the number is in the table alone
         ink = "#000001" if luminance(face[:3]) > 0.18 else "#fffffd"
         axis.text(x + 0.5, y + 0.53, cell["text"], ha="center", va="center", fontsize=5.8, color=ink)

@@ -90,8 +90,7 @@ def same_rows(facts: Facts) -> Finding | None:
     """Both models saw the same rows."""
     if len(facts.models) < 2:
         return None
-    hashes = {t: {r["task_hash"] for r in facts.rows if r["task"] == t and r["task_hash"]} for t in facts.tasks}
-    if unequal := [t for t, h in hashes.items() if len(h) > 1]:
+    if unequal := [t for t in facts.tasks if len(facts.task_hashes.get(t, ())) > 1]:
         return _finding("same-rows", "issue", f"The models saw different rows of {listed(unequal)}.", "provenance")
     return _finding("same-rows", "passed", "All models saw the same rows of every task.", "provenance")
 

@@ -11,6 +11,7 @@ from typing import Any
 NONE = "–"
 NAME_LIMIT = 48
 TEXT_LIMIT = 600
+MOST_NAMES = 20  # of a list in a sentence
 # Characters that reorder what stands around them; a name that holds one could make a sentence say something else.
 BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -159,5 +160,7 @@ def words(name: Any) -> str:
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:
-    """Return items as a list in words: a, b and c."""
+    """Return items as a list in words: a, b and c; past `MOST_NAMES` the rest is counted."""
+    if len(items) > MOST_NAMES:
+        return f"{', '.join(items[:MOST_NAMES])} {last} {len(items) - MOST_NAMES:,} more"
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""

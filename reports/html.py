@@ -20,11 +20,12 @@ from reports.formats import size
 TEMPLATES = Path(__file__).parent / "templates"
 LIMIT = 2_000_000  # bytes of the whole page
 LIST_OF_FILES = 4000  # bytes that are kept for the names of the files
-MOST_ROWS = (400, 200, 100, 50, 20, 5)
-"""Rows a table, tried one after the other, of a page that is too large without figures."""
+ROWS_BESIDE_FIGURES = (400, 100, 25)
+"""Rows a table, tried one after the other, of a page that is too large: its figures say more than its last rows."""
+ROWS_ALONE = (10, 5)
+"""Rows a table of a page that is too large without its figures."""
 NO_FIGURE = Markup(
-    "<p>This figure is left out, for the page would be larger than 2 MB. Its numbers are in the tables and in the "
-    "results folder, and report.pdf has it.</p>"
+    "<p>This figure is left out, for the page would be larger than 2 MB. Its numbers are in the results folder.</p>"
 )
 MARKS = {"issue": "!", "tip": "→", "passed": "✓", "not applicable": "–"}
 MIME = {".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip", ".json": "application/json"}
@@ -67,10 +68,14 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
         return limit - len(template.render(files={}, left_out=[], **common).encode()) - LIST_OF_FILES
 
     left = room()
+    for most in ROWS_BESIDE_FIGURES if left < 0 else ():
+        common["view"] = shortened(view, most)
+        if (left := room()) >= 0:
+            break
     if left < 0:
-        common["figures"] = without_largest(common["figures"], -left)
+        common["figures"] = without_largest(common["figures"], -left, foreground(view))
         left = room()
-    for most in MOST_ROWS if left < 0 else ():
+    for most in ROWS_ALONE if left < 0 else ():
         common["view"] = shortened(view, most)
         if (left := room()) >= 0:
             break
@@ -78,10 +83,13 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
     return template.render(files=links, left_out=left_out, **common)
 
 
-def without_largest(drawn: Mapping[str, Markup], excess: int) -> dict[str, Markup]:
-    """Return the figures of a page with as many of the largest replaced by a sentence as make up `excess` bytes."""
+def without_largest(drawn: Mapping[str, Markup], excess: int, kept_longest: set[str]) -> dict[str, Markup]:
+    """Return the figures of a page with as many replaced by a sentence as make up `excess` bytes.
+
+    The largest are left out first, and those that stand in the foreground last.
+    """
     kept = dict(drawn)
-    for name in sorted(drawn, key=lambda name: len(drawn[name].encode()), reverse=True):
+    for name in sorted(drawn, key=lambda name: (name in kept_longest, -len(drawn[name].encode()))):
         if excess <= 0:
             break
         excess -= len(drawn[name].encode()) - len(NO_FIGURE.encode())
@@ -102,7 +110,7 @@ def shortened(view: Mapping[str, Any], most: int) -> dict[str, Any]:
         )
         if "columns" in value and len(value.get("rows", ())) > most:
             gone = len(value["rows"]) - most
-            note = f" {gone:,} more rows are left out of this page; report.json and the results folder have them."
+            note = f" {gone:,} more rows are left out here; report.json and the results folder have them."
             found |= {"rows": value["rows"][:most], "caption": value["caption"] + note}
         return found
 
@@ -114,17 +122,22 @@ def render_figures(view: Mapping[str, Any]) -> dict[str, str]:
     return {f["id"]: figures.render(f["kind"], f["data"]) for f in walk(view) if f["type"] == "figure"}
 
 
-def walk(view: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield every block of the view model, those inside choices too."""
+def walk(view: Mapping[str, Any], foreground: bool = False) -> Iterator[Mapping[str, Any]]:
+    """Yield every block of the view model, those inside choices too, or of these only the ones that stand open."""
 
     def inner(blocks: list[Any]) -> Iterator[Mapping[str, Any]]:
         for block in blocks:
             yield block
-            for option in block.get("options", ()):
+            for option in block.get("options", ())[: 1 if foreground else None]:
                 yield from inner(option["blocks"])
 
     for section in view["sections"]:
         yield from inner(section["blocks"])
+
+
+def foreground(view: Mapping[str, Any]) -> set[str]:
+    """Return the ids of the figures that are seen before anything is opened."""
+    return {block["id"] for block in walk(view, foreground=True) if block["type"] == "figure"}
 
 
 def _links(files: Mapping[str, bytes], room: int) -> tuple[dict[str, dict[str, Any]], list[dict[str, str]]]:

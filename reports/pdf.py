@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError
-from reports.html import TEMPLATES, dumps, walk
+from reports.formats import size
+from reports.html import LIMIT, TEMPLATES, dumps, shortened, walk
+
+MOST_ROWS = (400, 100, 25)
+"""Rows a table, tried one after the other while the document is too large."""
 
 
 def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
     """Return the document (PDF/UA-1); the same view gives the same bytes.
+
+    Where it is too large, its longest tables are cut, and say how many rows they leave out. The view model is attached
+    unless that takes half of what a report may have.
 
     Parameters
     ----------
@@ -38,19 +46,24 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
     numbers = {f["id"]: str(i) for i, f in enumerate(f for f in walk(view) if f["type"] == "figure")}
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     template: Any = (TEMPLATES / "report.typ").read_bytes()  # whose declared type may not differ from the fonts'
-    return typst.compile(
-        template,
-        # in memory: a process that is killed leaves no file
-        sys_inputs={
-            "view": _printable(json.dumps({**view, "figures": numbers}, ensure_ascii=False)),
-            "report": dumps(view),
-            **{number: _printable(svg[figure]) for figure, number in numbers.items()},
-        },
-        font_paths=[str(fonts)],
-        ignore_system_fonts=True,
-        pdf_standards=["ua-1"],
-        timestamp=0,
-    )
+    data = dumps(view)
+    attached = len(zlib.compress(data.encode())) <= LIMIT / 2
+    extra = {"figures": numbers, "attached": attached, "json_size": size(len(data.encode()))}
+    inputs = {number: _printable(svg[figure]) for figure, number in numbers.items()}
+    inputs["report"] = data if attached else ""
+    for most in MOST_ROWS:
+        document: bytes = typst.compile(
+            template,
+            # in memory: a process that is killed leaves no file
+            sys_inputs=inputs | {"view": _printable(json.dumps(shortened(view, most) | extra, ensure_ascii=False))},
+            font_paths=[str(fonts)],
+            ignore_system_fonts=True,
+            pdf_standards=["ua-1"],
+            timestamp=0,
+        )
+        if len(document) <= LIMIT:
+            break
+    return document
 
 
 @cache
@@ -64,5 +77,5 @@ def _covered() -> frozenset[int]:
 
 def _printable(text: str) -> str:
     """Return the text with every character that the font lacks as U+FFFD."""
-    covered = _covered()
-    return "".join(c if ord(c) in covered or c in "\n\t" else "\ufffd" for c in text)
+    lacking = {ord(c) for c in set(text) - {"\n", "\t"}} - _covered()
+    return text.translate(dict.fromkeys(lacking, "\ufffd")) if lacking else text

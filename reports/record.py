@@ -213,7 +213,7 @@ def _sizes(facts: Facts) -> str:
 
 
 def _same_rows(facts: Facts) -> bool:
-    return all(len({r["task_hash"] for r in facts.rows if r["task"] == t and r["task_hash"]}) <= 1 for t in facts.tasks)
+    return all(len(hashes) <= 1 for hashes in facts.task_hashes.values())
 
 
 SHOWN_ELSEWHERE = (
