@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from geomprobe.vectors import Rows, VectorFile
 
 INTERVAL_ROWS = 1_000_000
+LONG_ROWS = 100_000  # past which all pairs take more than some minutes
 
 
 def measure(
@@ -68,6 +69,7 @@ def measure(
     from geomprobe import metrics
     from geomprobe.common import write_text
     from geomprobe.inference import with_intervals
+    from geomprobe.metrics.cloud import SAMPLED_PAIRS
     from geomprobe.ranks import join
     from geomprobe.vectors import Reading, Rows, joined, read_files
 
@@ -91,6 +93,11 @@ def measure(
             _say(output, rows, read)
             if intervals is None and not wanted:
                 output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
+            if exact and rows.n > LONG_ROWS:
+                pairs = rows.n * (rows.n - 1) // 2
+                output.note(
+                    f"--exact reads {pairs:,} pairs, several times over; without it {SAMPLED_PAIRS:,} are sampled"
+                )
             if ranks.world > 1:
                 alone = "; the first alone computes standard errors" if wanted else ""
                 output.note(f"{ranks.world} processes share the rows{alone}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,15 +100,31 @@ def _json(document: Any) -> str:
 
 
 def _plain_progress(description: str) -> Progress:
-    last, of = -1, 0
+    last, before, of, began = -1, 0, 0, time.monotonic()
 
     def report(done: int, total: int) -> None:
-        nonlocal last, of
-        if total != of:  # another stage
-            last, of = -1, total
+        nonlocal last, before, of, began
+        now = time.monotonic()
+        if total != of or done < before:  # another stage, or another pass
+            last, of, began = -1, total, now if done < before else began
+        before = done
         tenth = 10 * done // total if total else 0
         if tenth > last:
             last = tenth
-            print(f"{description}: {done}/{total or '?'}", file=sys.stderr, flush=True)
+            left = f", {duration((now - began) * (total - done) / done)} left" if now - began >= 10 and done else ""
+            print(f"{description}: {done}/{total or '?'}{left if done < total else ''}", file=sys.stderr, flush=True)
 
     return report
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time, roughly.
+
+    Examples
+    --------
+    >>> duration(42.3), duration(600), duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

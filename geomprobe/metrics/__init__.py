@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from geomprobe.common import unknown_name
+from geomprobe.common import refuse_beyond_memory, unknown_name
 from geomprobe.metrics.cloud import VIEWS, Cloud, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
 from geomprobe.metrics.pairs import cosine_histogram
 from geomprobe.metrics.registry import REGISTRY, STANDARD, Metric, Value, definitions, metric
@@ -45,6 +45,7 @@ MEASURE_COLUMNS = (
     "note",
 )
 BINS = 100
+NEIGHBOURS = 20  # the most that a metric asks for
 
 
 def measure(
@@ -193,6 +194,9 @@ def cloud_of(
         state, rows = data, None
     else:
         rows = data if isinstance(data, Rows) else Rows(data)
+        if exact:
+            needed, hint = exact_bytes(rows), "Leave exact out: past 20,000 rows pairs are then sampled."
+            refuse_beyond_memory(needed, f"All pairs of {rows.n:,} rows", hint)
         if rows.n >= 2:
             if rows.n < ranks.world:
                 raise ValueError(f"{rows.n} rows cannot be shared by {ranks.world} processes")
@@ -205,6 +209,11 @@ def cloud_of(
         raise ValueError(f"clusters must have shape ({n},), not {np.shape(clusters)}")
     wanted = influences and rows is not None
     return Cloud(state, rows, _labels(labels, n), _positives(positives, n), seed, exact, wanted, ranks)
+
+
+def exact_bytes(rows: Rows) -> int:
+    """Return the bytes that reading all pairs needs at least: all directions at once, and 20 neighbours of each."""
+    return rows.n * (rows.d * rows.work.itemsize + NEIGHBOURS * 16)
 
 
 def reads_directions(metrics: Sequence[str] | None) -> bool:

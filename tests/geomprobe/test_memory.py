@@ -81,3 +81,10 @@ def test_a_model_larger_than_the_limit(tmp_path):
     refuse_large(model, tmp_path, limit=400)
     with pytest.raises(InputError, match=r"4e-07 GB|config.json: the weights need"):
         refuse_large(model, tmp_path, limit=399)
+
+
+def test_all_pairs_of_rows_that_memory_does_not_hold_are_refused():
+    rows = np.broadcast_to(np.float32(1), (10**12, 64))
+    with pytest.raises(InputError, match=r"All pairs of 1,000,000,000,000 rows need 576,000 GB of memory") as refused:
+        gp.measure(rows, exact=True)
+    assert "sampled" in refused.value.hint

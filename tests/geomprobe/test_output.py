@@ -26,6 +26,23 @@ def test_every_stage_of_a_pretraining_shows_its_progress(capsys):
     ]
 
 
+def test_every_pass_shows_its_progress_and_what_is_left(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 20))
+    monkeypatch.setattr("geomprobe.cli.output.time.monotonic", lambda: next(clock))
+    with Output().progress("reading") as bar:
+        for _ in range(2):
+            for done in (1, 5, 10):
+                bar(done, 10)
+    assert capsys.readouterr().err.splitlines() == [
+        "reading: 1/10, 3 min left",
+        "reading: 5/10, 40 s left",
+        "reading: 10/10",
+        "reading: 1/10",
+        "reading: 5/10, 20 s left",
+        "reading: 10/10",
+    ]
+
+
 def test_json_has_no_progress(capsys):
     with Output(as_json=True).progress("pretrain mlm") as bar:
         bar(1, 2)
