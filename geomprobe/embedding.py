@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from geomprobe.common import InputError, UsageError, hash_bytes
+from geomprobe.common import InputError, UsageError, hash_bytes, refuse_beyond_memory
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.prompts import with_prompts
 from geomprobe.encoders.sentence_transformers import MEASURE
@@ -413,8 +413,13 @@ def _compute(
 
         def reserve() -> None:
             widths = layer_widths(encoder)
-            for cell, pooler in cells.items() if ranks.first else ():
-                shape = (n, pooler.width(widths[cell[0]]))
+            shapes = {cell: (n, pooler.width(widths[cell[0]])) for cell, pooler in cells.items() if ranks.first}
+            if store is None:
+                needed = sum(4 * rows * width for rows, width in shapes.values())
+                what = f"The vectors of {n:,} texts under {len(shapes):,} layers and poolings"
+                refuse_beyond_memory(needed, what, "Take fewer texts (--limit), layers or poolings.")
+            for cell, shape in shapes.items():
+                pooler = cells[cell]
                 if store is None:
                     arrays[cell] = np.empty(shape, np.float32)
                 else:
