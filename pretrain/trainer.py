@@ -7,7 +7,6 @@ import ctypes
 import itertools
 import math
 import re
-import resource
 import signal
 import sys
 import time
@@ -502,10 +501,11 @@ class Averages:
         """Return the means over steps and ranks with the speed, and start anew."""
         values = ranks.mean(list(self.sums.values()))
         seconds = time.perf_counter() - self.started
-        record = {name: value / self.steps for name, value in zip(self.sums, values, strict=True)}
+        record: Record = {name: value / self.steps for name, value in zip(self.sums, values, strict=True)}
         record["tokens_per_s"] = round(self.steps * tokens_per_step / seconds, 1)
         record["data_wait"] = round(self.waited / seconds, 4)
-        record["peak_memory_gb"] = round(peak_memory() / 1e9, 3)
+        peak = peak_memory()
+        record["peak_memory_gb"] = None if peak is None else round(peak / 1e9, 3)
         self.__init__()  # type: ignore[misc]
         return record
 
@@ -515,10 +515,14 @@ class Averages:
             self.started = time.perf_counter()
 
 
-def peak_memory() -> float:
-    """Return the largest memory of the process so far in bytes: the GPU's where there is one."""
+def peak_memory() -> float | None:
+    """Return the largest memory of the process so far in bytes, the GPU's where there is one; None where unknown."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import os
 import platform
 import subprocess
@@ -93,7 +94,7 @@ def measure_case(args: argparse.Namespace) -> dict[str, Any]:
         "peak_flops": peak,
         "share_of_peak": flops / middle / peak,
         "data_wait": waited / middle,
-        "peak_memory_gb": trainer.peak_memory() / 1e9,
+        "peak_memory_gb": (trainer.peak_memory() or math.nan) / 1e9,
         "warm_up_s": warm,
         "precision": config.precision,
         "rows": config.batch_rows,
