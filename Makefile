@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= test,lint
 
-.PHONY: demo test test-all test-slow fuzz lint bench-analyze bench-pretrain calibrate clean
+.PHONY: demo test test-all test-slow fuzz check-lowest check-newest lint bench-analyze bench-pretrain calibrate clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -32,6 +32,15 @@ test-slow: .venv/installed
 # An hour of damaged files and odd options, with fresh seeds: FUZZ="--minutes 5" for less.
 fuzz: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py $(FUZZ)
+
+# Every command once, in a new environment: build/lowest has each dependency at the lower bound that pyproject.toml
+# declares, build/newest at its newest release. Both download torch; PYTHON=python3.13 takes another Python.
+check-lowest: CONSTRAINTS = -c build/lower-bounds.txt
+check-lowest check-newest: check-%:
+	$(PYTHON) -m venv --clear build/$*
+	$(PYTHON) tests/environments/lower_bounds.py > build/lower-bounds.txt
+	build/$*/bin/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) ".[sentence-transformers,adapters]"
+	build/$*/bin/python tests/environments/check.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .
