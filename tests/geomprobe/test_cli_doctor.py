@@ -82,3 +82,17 @@ def test_a_version_below_the_declared_one_is_broken(monkeypatch):
     assert ">=99" in rows["numpy"]["detail"]
     assert rows["nosuchpackage"]["state"] == "broken"
     assert set(rows) == {"numpy", "nosuchpackage"}
+
+
+def test_the_bounds_it_compares_with_are_those_of_the_installed_metadata(tmp_path):
+    """A package named geomprobe with other bounds, first on the path: no copied list takes part."""
+    info = tmp_path / "geomprobe-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: geomprobe\nVersion: 9.9\nRequires-Dist: packaging>=9999\n", encoding="utf-8"
+    )
+    rows, code = doctor(PYTHONPATH=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert code == 1
+    assert rows["packaging"]["state"] == "broken"
+    assert ">=9999 is needed" in rows["packaging"]["detail"]
+    assert "torch" not in rows
