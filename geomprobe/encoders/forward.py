@@ -54,8 +54,12 @@ def _generator(device: torch.device) -> torch.Generator:
 
 
 def _snapshot(module: nn.Module) -> _Snapshot:
-    """Return a module's public attributes and its tables; names with an underscore are bookkeeping, such as hooks."""
-    values = {name: value for name, value in module.__dict__.items() if name[0] != "_"}
+    """Return a module's public attributes and its tables.
+
+    Names with an underscore are bookkeeping, such as hooks, and so is `forward`, which transformers 5.1 wraps for the
+    time of a pass.
+    """
+    values = {name: value for name, value in module.__dict__.items() if name[0] != "_" and name != "forward"}
     return module, values, {name: dict(module.__dict__[name]) for name in _TABLES}
 
 
