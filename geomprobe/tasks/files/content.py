@@ -86,7 +86,10 @@ def read_content(path: Path) -> tuple[bytes | None, str | None]:
                 data = None if arrow else file.read(most + 1)
         if data is not None and len(data) > most:
             what = "unpacks to more than" if unpack else "has more than"
-            raise InputError(f"{path} {what} {gigabytes(most)}, too much for this machine.", "Keep fewer rows in it, such as: head -n 100001 FILE > NEW.")
+            raise InputError(
+                f"{path} {what} {gigabytes(most)}, too much for this machine.",
+                "Keep fewer rows in it, such as: head -n 100001 FILE > NEW.",
+            )
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {str(error)[:200]}.") from None
     if not head:
