@@ -267,6 +267,8 @@ def join() -> Iterator[Ranks]:
     dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield ranks
+        with _talking():
+            dist.barrier()  # a rank that leaves while others still talk to it may be aborted by gloo
     except ConnectionError as error:
         message = f"Rank {rank} of {world} lost the others: {error}"
         raise GeomprobeError(

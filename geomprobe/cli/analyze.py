@@ -13,6 +13,7 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import GridOptions, Json, Models, expanded
 from geomprobe.cli.output import Output
+from geomprobe.cli.values import refuse_repeats
 from geomprobe.common import hash_bytes, hold_folder, torchrun_place
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def analyze(
 
     Finished cells are kept in the folder; the same command continues an interrupted run.
     """
+    refuse_repeats(models)
     output = Output(as_json)
     with run_grid(output, models, options) as (results, folder):
         finish(output, results, folder)

@@ -72,6 +72,8 @@ def compare_models(
         results.similarities = with_groups(results.similarities, members)
 
     paths = models or [path for members in groups.values() for path in members]
+    if len(models) == 2 and Path(models[0]).resolve() == Path(models[1]).resolve():
+        output.note("both are the same model: a check of the method")
     asked = ["compare", *group_sizes(groups), repr(sorted((margins or {}).items()))]
     more: dict[str, Any] = {"complete": differences, "cells": cells, "asked": asked, "margins": margins}
     with run_grid(output, paths, options, similarity=True, **more) as (results, folder):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from geomprobe.cli.output import split_list
-from geomprobe.cli.values import LIST, PATH, TEXT, filled, refuse_repeats, split_paths
+from geomprobe.cli.values import LIST, PATH, TEXT, filled, split_paths
 from geomprobe.common import UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -306,7 +306,6 @@ class GridOptions:
         variants.plan(self.precisions, self.dims)
         check_request(self.task_names, self.poolings, self.baselines, self.limit, self.device)
         check_folder(folder, [*models, *self.task_names, *([self.data] if self.data else [])])
-        refuse_repeats(models)
         for model in models:
             check_source(model)
 

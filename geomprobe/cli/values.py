@@ -87,7 +87,7 @@ def two_sides(models: Sequence[str], texts: Sequence[str], command: str) -> dict
     Raises
     ------
     UsageError
-        There are other than two models or two groups, or a model is named twice.
+        There are other than two models or two groups, or a model is named twice in groups.
     """
     groups = parse_groups(texts)
     if bool(models) == bool(groups) or len(models or groups) != 2:
@@ -95,7 +95,7 @@ def two_sides(models: Sequence[str], texts: Sequence[str], command: str) -> dict
             f"{command} takes two models, or two groups of seeds.",
             f"geomprobe {command} MODEL_A MODEL_B, or --group hybrid=a,b,c --group mlm=d,e,f",
         )
-    refuse_repeats(models or [m for members in groups.values() for m in members])
+    refuse_repeats([m for members in groups.values() for m in members])
     return groups
 
 

@@ -13,7 +13,6 @@ import geomprobe as gp
 from geomprobe.common import InputError, machine_bytes, refuse_beyond_memory
 from geomprobe.encoders.architecture import refuse_large
 from geomprobe.moments import check_memory, state_bytes
-from geomprobe.tasks import load_task
 
 
 def test_the_machine_has_some_memory():
@@ -93,15 +92,6 @@ def test_all_pairs_of_rows_that_memory_does_not_hold_are_refused():
 
 def shrink(monkeypatch):
     monkeypatch.setattr("geomprobe.common.memory.machine_bytes", lambda: 1000)
-
-
-def test_a_task_file_that_memory_does_not_hold_is_refused_unread(monkeypatch, tmp_path):
-    shrink(monkeypatch)
-    path = tmp_path / "task.csv"
-    path.write_text("text,label\n" + "a sentence,1\n" * 30)
-    with pytest.raises(InputError, match=r"The rows of .*task\.csv need 1.6e-06 GB of memory") as refused:
-        load_task(str(path))
-    assert "--limit acts once it is read" in refused.value.hint
 
 
 def test_vectors_that_memory_does_not_hold_are_refused_before_the_first_forward_pass(monkeypatch, model_folder):
