@@ -10,16 +10,16 @@ __version__ = "0.1.0"
 # Loaded on first use, so that `geomprobe --help` and `geomprobe.common` pull in nothing heavy.
 _HOME = {
     "load_encoder": "geomprobe.encoders",
-    "embed": "geomprobe.embedding",
+    "embed": "geomprobe.embedding.embed",
     "measure": "geomprobe.metrics",
-    "quantise": "geomprobe.storage",
-    "truncate": "geomprobe.storage",
-    "Moments": "geomprobe.moments",
-    "compare": "geomprobe.comparison",
-    "analyze": "geomprobe.grid",
+    "quantise": "geomprobe.vectors.storage",
+    "truncate": "geomprobe.vectors.storage",
+    "Moments": "geomprobe.vectors.moments",
+    "compare": "geomprobe.comparison.table",
+    "analyze": "geomprobe.analysis.grid",
     "read_results": "geomprobe.results",
     "write_results": "geomprobe.results",
-    "write_report": "reports",
+    "write_report": "geomprobe.reports",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from geomprobe.common import InputError, UsageError, read_json, refuse_beyond_memory
-from pretrain import paper
-from pretrain.config import PretrainConfig
-from pretrain.masking import block_sizes, context_length, masked_count
+from geomprobe.pretrain import paper
+from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.masking import block_sizes, context_length, masked_count
 
 MATCHES = ("flops", "tokens", "steps")
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kKmMgGbB]?)-(tokens|steps|minutes|flops)")

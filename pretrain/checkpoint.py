@@ -19,8 +19,8 @@ from transformers.utils import logging as transformers_logging
 
 from geomprobe.common import InputError, atomic_path, hash_file, read_json, write_json, write_text
 from geomprobe.common.atomic import temporary_folder
-from pretrain.corpus import Corpus
-from pretrain.objectives import Objective
+from geomprobe.pretrain.corpus import Corpus
+from geomprobe.pretrain.objectives import Objective
 
 _STEP = re.compile(r"step-(\d+)")
 STATE_FILES = ("model.safetensors", "optimizer.safetensors")

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM, ModernBertModel
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
-from pretrain.config import PretrainConfig
+from geomprobe.pretrain.config import PretrainConfig
 
 
 def encoder_config(config: PretrainConfig, vocab_size: int, special: dict[str, int]) -> ModernBertConfig:

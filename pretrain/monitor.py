@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from pretrain.encoder import encode
-from pretrain.objectives import Batch, Objective, jepa_loss
+from geomprobe.pretrain.encoder import encode
+from geomprobe.pretrain.objectives import Batch, Objective, jepa_loss
 
 GRADIENT_ROWS = 8  # gradient norms are taken on these rows of the held-out batch
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import ModernBertForMaskedLM
 
-from pretrain.config import PretrainConfig
-from pretrain.encoder import Predictor, encode
+from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.encoder import Predictor, encode
 
 
 class Batch(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pretrain.corpus import Corpus
-from pretrain.masking import Blocks, generator
+from geomprobe.pretrain.corpus import Corpus
+from geomprobe.pretrain.masking import Blocks, generator
 
 CONTEXT = (0.65, 0.85)  # of the row
 TARGET = (0.10, 0.25)

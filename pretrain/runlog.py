@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from geomprobe.common import UsageError, check_output_folder, read_json, write_json, write_text
-from pretrain.budget import read_run
-from pretrain.config import PretrainConfig, as_dict
-from pretrain.corpus import Corpus
+from geomprobe.pretrain.budget import read_run
+from geomprobe.pretrain.config import PretrainConfig, as_dict
+from geomprobe.pretrain.corpus import Corpus
 
 # These may differ between a run and its resumption: they change no weight.
 _FREE = {"out", "save_every", "keep", "log_every", "eval_every", "eval_rows", "monitor_every", "device"}

@@ -21,14 +21,14 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from geomprobe.common import GeomprobeError, InputError, Terminated, UsageError, first_line, hold_folder
-from pretrain import budget, checkpoint, masking, monitor, paper
-from pretrain.batches import row_indices
-from pretrain.config import PretrainConfig
-from pretrain.corpus import Corpus, build_corpus, refuse_damaged
-from pretrain.encoder import build_encoder, build_predictor
-from pretrain.objectives import Batch, Objective
-from pretrain.ranks import Ranks, join
-from pretrain.runlog import MetricsLog, finish_run, refuse_other_run, refuse_other_texts, start_run
+from geomprobe.pretrain import budget, checkpoint, masking, monitor, paper
+from geomprobe.pretrain.batches import row_indices
+from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.corpus import Corpus, build_corpus, refuse_damaged
+from geomprobe.pretrain.encoder import build_encoder, build_predictor
+from geomprobe.pretrain.objectives import Batch, Objective
+from geomprobe.pretrain.ranks import Ranks, join
+from geomprobe.pretrain.runlog import MetricsLog, finish_run, refuse_other_run, refuse_other_texts, start_run
 
 EVAL_SEED = 2**32  # masks of the held-out rows: the same in every run, so that runs can be compared
 MONITOR_ROWS = 64

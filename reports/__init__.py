@@ -13,14 +13,14 @@ __all__ = ["build_view", "write_report"]
 
 
 def build_view(source: str | Path | Results) -> dict[str, Any]:
-    """Return the view model of a results folder or of results in memory (see `reports.view.build_view`)."""
-    from reports.view import build_view
+    """Return the view model of a results folder or of results in memory (see `geomprobe.reports.view.build_view`)."""
+    from geomprobe.reports.view import build_view
 
     return build_view(source)
 
 
 def write_report(source: str | Path | Results, *paths: str | Path) -> list[Path]:
-    """Write a report to each path, HTML, PDF or JSON by its suffix (see `reports.write.write_report`)."""
-    from reports.write import write_report
+    """Write a report to each path, HTML, PDF or JSON by its suffix (see `geomprobe.reports.write.write_report`)."""
+    from geomprobe.reports.write import write_report
 
     return write_report(source, *paths)

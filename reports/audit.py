@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, read_json
-from reports.blocks import Block, Section, cell, figure, line, table, text
-from reports.facts import judgement
-from reports.findings import SHOWN, Finding
-from reports.formats import NONE, clean, decimals, interval, listed, number
+from geomprobe.reports.blocks import Block, Section, cell, figure, line, table, text
+from geomprobe.reports.facts import judgement
+from geomprobe.reports.findings import SHOWN, Finding
+from geomprobe.reports.formats import NONE, clean, decimals, interval, listed, number
 
 FILE = "audit.json"
 SCHEMA_VERSION = 2

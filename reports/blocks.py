@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-from reports.drawn import limited
+from geomprobe.reports.drawn import limited
 
 
 class Cell(TypedDict):

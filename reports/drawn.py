@@ -20,7 +20,7 @@ def limited(kind: str, data: Data) -> tuple[Data, str]:
     Parameters
     ----------
     kind : str
-        A key of `reports.figures.DRAW`.
+        A key of `geomprobe.reports.figures.DRAW`.
     data : dict
         Of that kind of figure.
     """

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from geomprobe.reports.formats import NAME_LIMIT, TEXT_LIMIT, clean, finite, short_names
 from geomprobe.results import Definition, Results, Run, read_results
-from reports.formats import NAME_LIMIT, TEXT_LIMIT, clean, finite, short_names
 
 Row = dict[str, Any]
 PLACE = ("model", "task", "layer", "pooling")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reports.blocks import Block, Text, cell, line, table, text
-from reports.facts import Facts, Row
-from reports.formats import NONE, clean, count, listed
-from reports.wording import slug
+from geomprobe.reports.blocks import Block, Text, cell, line, table, text
+from geomprobe.reports.facts import Facts, Row
+from geomprobe.reports.formats import NONE, clean, count, listed
+from geomprobe.reports.wording import slug
 
 WHOLE = {"embedding", "published analysis"}
 """Stages without which a cell has no number at all."""

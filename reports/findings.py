@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypedDict
 
-from reports.facts import Facts, Row, judgement
-from reports.failed import how_many, place, why
-from reports.formats import amount, count, listed, number, power, words
+from geomprobe.reports.facts import Facts, Row, judgement
+from geomprobe.reports.failed import how_many, place, why
+from geomprobe.reports.formats import amount, count, listed, number, power, words
 
 Severity = Literal["issue", "tip", "passed", "not applicable"]
 ORDER = ("issue", "tip", "passed", "not applicable")

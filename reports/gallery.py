@@ -1,4 +1,4 @@
-"""Pictures of a report for the documentation: `python -m reports.gallery RESULTS_DIR OUT_DIR` (chromium, poppler)."""
+"""Pictures of a report for the docs: `python -m geomprobe.reports.gallery RESULTS_DIR OUT_DIR` (chromium, poppler)."""
 
 from __future__ import annotations
 

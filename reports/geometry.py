@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import Block, Figure, Line, Section, Table, cell, figure, line, table
-from reports.facts import Facts, Row
-from reports.failed import HATCHED, absent, unmeasured
-from reports.formats import clean, count, finite, interval, listed, number, p_value, words
-from reports.tables import by_pooling, forest, legend, lettered, measured, sides, value_table
-from reports.wording import slug
+from geomprobe.reports.blocks import Block, Figure, Line, Section, Table, cell, figure, line, table
+from geomprobe.reports.facts import Facts, Row
+from geomprobe.reports.failed import HATCHED, absent, unmeasured
+from geomprobe.reports.formats import clean, count, finite, interval, listed, number, p_value, words
+from geomprobe.reports.tables import by_pooling, forest, legend, lettered, measured, sides, value_table
+from geomprobe.reports.wording import slug
 
 DECOMPOSITION = {
     "raw": ("uniformity", "raw"),

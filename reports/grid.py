@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import Block, Figure, Line, Option, Section, cell, choice, figure, line, table, text
-from reports.facts import Facts, Row
-from reports.failed import HATCHED, absent, failed_table, missing, unmeasured
-from reports.formats import decimals, listed, number
-from reports.geometry import similarity, similarity_table
-from reports.tables import by_pooling, legend, lettered, measured, pooling_note, sides
-from reports.wording import WORDS, meaning, sentence, signs, slug, tally, title
+from geomprobe.reports.blocks import Block, Figure, Line, Option, Section, cell, choice, figure, line, table, text
+from geomprobe.reports.facts import Facts, Row
+from geomprobe.reports.failed import HATCHED, absent, failed_table, missing, unmeasured
+from geomprobe.reports.formats import decimals, listed, number
+from geomprobe.reports.geometry import similarity, similarity_table
+from geomprobe.reports.tables import by_pooling, legend, lettered, measured, pooling_note, sides
+from geomprobe.reports.wording import WORDS, meaning, sentence, signs, slug, tally, title
 
 
 def poolings(facts: Facts) -> Section:

@@ -14,8 +14,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from reports import figures
-from reports.formats import size
+from geomprobe.reports import figures
+from geomprobe.reports.formats import size
 
 TEMPLATES = Path(__file__).parent / "templates"
 LIMIT = 2_000_000  # bytes of the whole page

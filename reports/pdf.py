@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError
-from reports.formats import size
-from reports.html import LIMIT, TEMPLATES, dumps, shortened, walk
+from geomprobe.reports.formats import size
+from geomprobe.reports.html import LIMIT, TEMPLATES, dumps, shortened, walk
 
 MOST_ROWS = (400, 100, 25)
 """Rows a table, tried one after the other while the document is too large."""
@@ -28,7 +28,7 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
     view : mapping
         The view model.
     svg : mapping
-        Figure id -> SVG, from `reports.html.render_figures`.
+        Figure id -> SVG, from `geomprobe.reports.html.render_figures`.
 
     Raises
     ------

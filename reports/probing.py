@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import Block, Figure, Line, Section, cell, figure, line, table
-from reports.facts import Facts
-from reports.failed import absent, unmeasured
-from reports.formats import listed, number
-from reports.tables import by_pooling, forest, legend, value_table
-from reports.wording import slug, title
+from geomprobe.reports.blocks import Block, Figure, Line, Section, cell, figure, line, table
+from geomprobe.reports.facts import Facts
+from geomprobe.reports.failed import absent, unmeasured
+from geomprobe.reports.formats import listed, number
+from geomprobe.reports.tables import by_pooling, forest, legend, value_table
+from geomprobe.reports.wording import slug, title
 
 
 def downstream(facts: Facts) -> Section:

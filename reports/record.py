@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reports.blocks import Block, Line, Section, cell, figure, line, table, text
-from reports.facts import Facts, judgement
-from reports.failed import place, why
-from reports.formats import NONE, clean, count, duration, finite, listed, number, power, words
-from reports.tables import legend, lettered, plain_table
-from reports.wording import flat, term
+from geomprobe.reports.blocks import Block, Line, Section, cell, figure, line, table, text
+from geomprobe.reports.facts import Facts, judgement
+from geomprobe.reports.failed import place, why
+from geomprobe.reports.formats import NONE, clean, count, duration, finite, listed, number, power, words
+from geomprobe.reports.tables import legend, lettered, plain_table
+from geomprobe.reports.wording import flat, term
 
 TRAINING_ORDER = ("loss", "mlm_loss", "jepa_loss", "held_out_loss", "lambda", "lr", "tokens_per_s", "grad_norm")
 

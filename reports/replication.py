@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import read_json
-from reports import audit, figures
-from reports.facts import Facts, Row, judgement, load
-from reports.formats import NONE, clean, decimals, finite, interval, markdown, markdown_table, number, power
-from reports.wording import title
+from geomprobe.reports import audit, figures
+from geomprobe.reports.facts import Facts, Row, judgement, load
+from geomprobe.reports.formats import NONE, clean, decimals, finite, interval, markdown, markdown_table, number, power
+from geomprobe.reports.wording import title
 
 MARKS = {"higher": "▲", "lower": "▼", "equivalent": "=", "unclear": "?", "none": NONE}
 LEGEND = (

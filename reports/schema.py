@@ -1,4 +1,4 @@
-"""The JSON Schema of the view model, read from its types; `python -m reports.schema` writes the copy kept here."""
+"""The JSON Schema of the view model, read from its types; `python -m geomprobe.reports.schema` writes the copy here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN: dict[Any, dict[str, Any]] = {
 
 def view_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of report.json."""
-    from reports.view import VIEW_VERSION, View
+    from geomprobe.reports.view import VIEW_VERSION, View
 
     kinds: dict[str, Any] = {}
     root = _schema(View, kinds)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from reports.blocks import Section
-from reports.facts import Facts
-from reports.geometry import geometry
-from reports.grid import layers, poolings
-from reports.probing import downstream, lexical
-from reports.record import caveats, downloads, glossary, provenance, training
-from reports.variants import variants
+from geomprobe.reports.blocks import Section
+from geomprobe.reports.facts import Facts
+from geomprobe.reports.geometry import geometry
+from geomprobe.reports.grid import layers, poolings
+from geomprobe.reports.probing import downstream, lexical
+from geomprobe.reports.record import caveats, downloads, glossary, provenance, training
+from geomprobe.reports.variants import variants
 
 SECTIONS = (downstream, geometry, poolings, layers, lexical, training, caveats, provenance, downloads, glossary)
 

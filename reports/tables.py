@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.blocks import Block, Figure, Line, Option, Table, Text, cell, choice, figure, line, table
-from reports.facts import REFERENCES, Facts, Row, judgement
-from reports.failed import HATCHED, absent, missing, unmeasured
-from reports.formats import count, decimals, interval, listed, number, p_value
-from reports.wording import WORDS, slug, tally, term, title
+from geomprobe.reports.blocks import Block, Figure, Line, Option, Table, Text, cell, choice, figure, line, table
+from geomprobe.reports.facts import REFERENCES, Facts, Row, judgement
+from geomprobe.reports.failed import HATCHED, absent, missing, unmeasured
+from geomprobe.reports.formats import count, decimals, interval, listed, number, p_value
+from geomprobe.reports.wording import WORDS, slug, tally, term, title
 
 WITH_INTERVALS = ("95 % interval", "p (Holm)", "detectable")  # detectable: the smallest difference this n would find
 LONG = 40  # rows past which a table is folded

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
-from reports.blocks import Block, Cell, Line, Section, cell, line, table, text
-from reports.facts import Facts, Row, judgement
-from reports.formats import clean, count, decimals, interval, listed, number, p_value
-from reports.tables import LONG, half_width
-from reports.wording import WORDS, term, title
+from geomprobe.reports.blocks import Block, Cell, Line, Section, cell, line, table, text
+from geomprobe.reports.facts import Facts, Row, judgement
+from geomprobe.reports.formats import clean, count, decimals, interval, listed, number, p_value
+from geomprobe.reports.tables import LONG, half_width
+from geomprobe.reports.wording import WORDS, term, title
 
 DUPLICATES = ("duplicate_share", "raw")
 MOST_LINES = 400

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+from geomprobe.reports import audit, sections, tables, wording
+from geomprobe.reports.blocks import Block, Section, Table
+from geomprobe.reports.facts import Facts, judgement, load
+from geomprobe.reports.findings import SHOWN, Finding, findings
+from geomprobe.reports.formats import amount, clean, count, decimals, interval, listed, number, power, words
 from geomprobe.results import Results
-from reports import audit, sections, tables, wording
-from reports.blocks import Block, Section, Table
-from reports.facts import Facts, judgement, load
-from reports.findings import SHOWN, Finding, findings
-from reports.formats import amount, clean, count, decimals, interval, listed, number, power, words
 
 VIEW_VERSION = 1
 

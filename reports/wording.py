@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from typing import Any
 
-from reports.facts import Facts, judgement
-from reports.formats import clean, words
+from geomprobe.reports.facts import Facts, judgement
+from geomprobe.reports.formats import clean, words
 
 WORDS = {
     "higher": "▲ higher",

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import UsageError, write_bytes
+from geomprobe.reports.html import dumps, render_figures, render_html
+from geomprobe.reports.record import FILES
+from geomprobe.reports.view import build_view
 from geomprobe.results import Results, write_results
-from reports.html import dumps, render_figures, render_html
-from reports.record import FILES
-from reports.view import build_view
 
 Maker = Callable[[Mapping[str, Any], Mapping[str, str], Mapping[str, bytes]], bytes]
 
@@ -62,7 +62,7 @@ def data_files(source: str | Path | Results) -> dict[str, bytes]:
 
 
 def _pdf(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[str, bytes]) -> bytes:
-    from reports.pdf import render_pdf
+    from geomprobe.reports.pdf import render_pdf
 
     return render_pdf(view, svg)
 

@@ -17,14 +17,15 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from geomprobe import comparison, earlier
 from geomprobe.common import read_json, write_json
+from geomprobe.comparison import table as comparison
 from geomprobe.inference import intervals
 from geomprobe.results import (
     COMPARISON_COLUMNS,
     EXAMPLE_COLUMNS,
     RESULT_COLUMNS,
     Results,
+    earlier,
     read_results,
     read_table,
     table,
@@ -142,7 +143,9 @@ if __name__ == "__main__":
         print(renew(path.parent))
         if (path.parent / "curves.parquet").is_file():
             subprocess.run([sys.executable, "-m", "geomprobe", "report", str(path.parent)], check=True)
-            subprocess.run([sys.executable, "-m", "reports.gallery", str(path.parent), str(path.parent)], check=True)
+            subprocess.run(
+                [sys.executable, "-m", "geomprobe.reports.gallery", str(path.parent), str(path.parent)], check=True
+            )
             (path.parent / "wide.png").replace(path.parent / "report.png")
             (path.parent / "report.json").unlink()  # `geomprobe report` makes it
         else:

@@ -24,7 +24,6 @@ from geomprobe.cli.options import (
 )
 from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
-from geomprobe.cli.siblings import sibling
 from geomprobe.cli.values import PATH, two_sides
 from geomprobe.common import UsageError, check_output_file, hold_folder, write_text
 
@@ -88,9 +87,9 @@ def audit_models(
     cells: Path | None = None,
 ) -> None:
     """Audit two models or two groups, write the report, print the claims; the protocols are its own."""
-    from geomprobe.audit.checkpoints import audit_checkpoints
+    from geomprobe.predict_reconstruct.checkpoints import audit_checkpoints
+    from geomprobe.reports import claims
 
-    claims = sibling("reports.claims")  # refused before anything is measured where it is shadowed
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]
     folder = options.out or Path("runs/audit") / folder_name(paths, *group_sizes(groups), *options.asked)
@@ -125,8 +124,8 @@ def audit_models(
 
 def audit_file(output: Output, published: Path, out: Path | None) -> None:
     """Audit a file of published numbers."""
-    from geomprobe.audit import audit_published, read_published
     from geomprobe.common import write_json
+    from geomprobe.predict_reconstruct import audit_published, read_published
 
     if out:
         check_output_file(out, [".json"], [published])

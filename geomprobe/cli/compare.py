@@ -12,7 +12,6 @@ from geomprobe.cli.analyze import finish, group_sizes, run_grid
 from geomprobe.cli.options import GridOptions, Groups, Json, Pair, expanded
 from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
-from geomprobe.cli.siblings import sibling
 from geomprobe.cli.values import TEXT, two_sides
 
 if TYPE_CHECKING:
@@ -56,10 +55,8 @@ def compare_models(
     cells: Path | None = None,
 ) -> None:
     """Measure two models, or two groups, as the options say; write differences and report."""
-    from geomprobe.comparison import add_comparisons, compare_groups
-    from geomprobe.similarities import with_groups
-
-    sibling("reports")  # refused before anything is measured where it is shadowed
+    from geomprobe.analysis.similarities import with_groups
+    from geomprobe.comparison.table import add_comparisons, compare_groups
 
     def differences(results: Results) -> None:
         names = [entry["name"] for entry in results.run["models"]]

@@ -50,9 +50,8 @@ def build(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Tokenise a source once, into shards that training reads from disk."""
-    from geomprobe.cli.siblings import sibling
+    from geomprobe.pretrain.corpus import build_corpus
 
-    build_corpus = sibling("pretrain.corpus").build_corpus
     refuse_empty(tokenizer=tokenizer, documents=documents, text=text)
     output = Output(json)
     with output.progress("corpus") as bar:
@@ -76,12 +75,11 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say what a prepared corpus holds."""
-    from geomprobe.cli.siblings import sibling
+    from geomprobe.pretrain.corpus import open_corpus, refuse_damaged
 
-    corpora = sibling("pretrain.corpus")
-    corpus = corpora.open_corpus(folder)
+    corpus = open_corpus(folder)
     if verify:
-        corpora.refuse_damaged(corpus)
+        refuse_damaged(corpus)
     output = Output(json)
     for note in corpus.info.get("notes", []):
         output.note(note)

@@ -64,14 +64,6 @@ def _packages() -> list[dict[str, str]]:
     return rows
 
 
-def _siblings() -> tuple[str, str]:
-    from geomprobe.cli.siblings import sibling
-
-    sibling("pretrain")
-    sibling("reports")
-    return "ok", "pretrain and reports are the ones that belong to geomprobe"
-
-
 def _device() -> tuple[str, str]:
     cores = f"{os.cpu_count()} cores"
     try:
@@ -118,4 +110,4 @@ def _hub() -> tuple[str, str]:
     return "ok", f"{endpoint} answers"
 
 
-CHECKS = {"own packages": _siblings, "device": _device, "cache": _cache, "data": _data, "hub": _hub}
+CHECKS = {"device": _device, "cache": _cache, "data": _data, "hub": _hub}

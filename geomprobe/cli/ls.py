@@ -24,21 +24,20 @@ def ls(
 
 
 def _rows(kind: str) -> list[dict[str, str]]:
-    from geomprobe.cli.siblings import sibling
-
     if kind == "tasks":
         from geomprobe.tasks import task_names
 
         return [{"task": name} for name in task_names()]
     if kind == "metrics":
-        from geomprobe.definitions import every_metric
+        from geomprobe.analysis.definitions import every_metric
 
         return [_metric(name, entry) for name, entry in every_metric().items()]
     if kind == "poolings":
-        from geomprobe.pooling import POOLINGS
+        from geomprobe.embedding.pooling import POOLINGS
 
         return [{"pooling": name, "about": about} for name, about in POOLINGS.items()]
-    config = sibling("pretrain.config")
+    from geomprobe.pretrain import config
+
     if kind == "objectives":
         return [{"objective": name, "about": about} for name, about in config.OBJECTIVES.items()]
     return [{"preset": name, "about": _preset(config.load_config(name))} for name in config.preset_names()]

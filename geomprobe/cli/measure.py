@@ -68,9 +68,9 @@ def measure(
     """
     from geomprobe import metrics
     from geomprobe.common import write_text
+    from geomprobe.distributed import join
     from geomprobe.inference import with_intervals
     from geomprobe.metrics.cloud import SAMPLED_PAIRS
-    from geomprobe.ranks import join
     from geomprobe.vectors import Reading, Rows, joined, read_files
 
     names, views = (list(dict.fromkeys(split_list(each))) or None for each in (metric, view))

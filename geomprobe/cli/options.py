@@ -17,7 +17,7 @@ from geomprobe.cli.values import LIST, PATH, TEXT, filled, split_paths
 from geomprobe.common import UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from geomprobe.protocols import Protocol
+    from geomprobe.analysis.protocols import Protocol
     from geomprobe.tasks.base import Task
 
 KINDS = ("auto", "classification", "regression")
@@ -210,7 +210,7 @@ class GridOptions:
     @property
     def poolings(self) -> list[str] | None:
         """Names of poolings; None where the models decide."""
-        from geomprobe.pooling import OF_STATES
+        from geomprobe.embedding.pooling import OF_STATES
 
         chosen = split_list(self.pool)
         if "all" in chosen:
@@ -220,7 +220,7 @@ class GridOptions:
     @property
     def task_names(self) -> list[str]:
         """Names of tasks, and files."""
-        from geomprobe.grid import GLUE
+        from geomprobe.analysis.grid import GLUE
 
         return [each for value in self.task or () for each in split_paths(value, "--task")] or list(GLUE)
 
@@ -273,14 +273,14 @@ class GridOptions:
     @property
     def dims(self) -> list[int]:
         """Numbers of leading dimensions."""
-        from geomprobe.variants import parse_dims
+        from geomprobe.analysis.variants import parse_dims
 
         return parse_dims(split_list(self.dim))
 
     @property
     def choices(self) -> Protocol:
         """The protocol with the choices that were replaced."""
-        from geomprobe.protocols import choose
+        from geomprobe.analysis.protocols import choose
 
         protocol = choose(self.protocol, self.set_ or ())
         return replace(protocol, train_poolings=False) if self.untrained else protocol
@@ -295,9 +295,9 @@ class GridOptions:
         InputError
             A model is neither a folder nor written as a hub id.
         """
-        from geomprobe import variants
+        from geomprobe.analysis import variants
+        from geomprobe.analysis.grid import check_request
         from geomprobe.encoders.opening import check_source
-        from geomprobe.grid import check_request
         from geomprobe.results import check_folder
 
         if self.kind not in KINDS:

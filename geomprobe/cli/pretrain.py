@@ -41,11 +41,9 @@ def pretrain(
 
     By masked language modelling (mlm), joint-embedding prediction (jepa), or both (hybrid).
     """
-    from geomprobe.cli.siblings import sibling
     from geomprobe.common import UsageError, read_json
-
-    load_config = sibling("pretrain.config").load_config
-    train = sibling("pretrain.trainer").train
+    from geomprobe.pretrain.config import load_config
+    from geomprobe.pretrain.trainer import train
 
     output = Output(json)
     flags = {

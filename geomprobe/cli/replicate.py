@@ -22,7 +22,6 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import LARGEST_SEED, DataDir, GridOptions, Json
 from geomprobe.cli.output import Output
-from geomprobe.cli.siblings import sibling
 from geomprobe.cli.values import PATH, TEXT
 from geomprobe.common import GeomprobeError, InputError, UsageError, check_output_folder, read_json, write_text
 
@@ -171,7 +170,7 @@ def check_plan(path: Path, plan: Recipe, settings: dict[str, Any], out: Path) ->
     UsageError
         The folder must not or cannot be written into.
     """
-    from geomprobe.grid import check_request
+    from geomprobe.analysis.grid import check_request
     from geomprobe.results import check_folder
 
     check_output_folder(out, [path])
@@ -254,7 +253,9 @@ def train_arms(output: Output, plan: Recipe, settings: dict[str, Any], out: Path
 
 def check_settings(plan: Recipe, settings: dict[str, Any]) -> None:
     """Raise UsageError where an arm has settings that `geomprobe pretrain` refuses, before anything is trained."""
-    load_config, check_budget = sibling("pretrain.config").load_config, sibling("pretrain.budget").check_budget
+    from geomprobe.pretrain.budget import check_budget
+    from geomprobe.pretrain.config import load_config
+
     objectives: dict[str, str] = {}
     for name, arm in plan.arms.items():
         flags = pretrain_settings(settings | arm)
@@ -280,9 +281,12 @@ def preset_of(settings: dict[str, Any]) -> str:
 
 def prepare_corpus(output: Output, settings: dict[str, Any]) -> None:
     """Build the corpus that all trainings read."""
-    config = sibling("pretrain.config").load_config(preset_of(settings), pretrain_settings(settings))
+    from geomprobe.pretrain.config import load_config
+    from geomprobe.pretrain.corpus import build_corpus
+
+    config = load_config(preset_of(settings), pretrain_settings(settings))
     with output.progress("preparing the corpus") as bar:
-        sibling("pretrain.corpus").build_corpus(
+        build_corpus(
             config.corpus,
             config.tokenizer,
             documents=config.documents,
@@ -359,7 +363,8 @@ def training_table(records: Sequence[dict[str, Any]]) -> str:
 
 def write_summary(plan: Recipe, training: Sequence[dict[str, Any]], out: Path) -> Path:
     """Write the overview, summary.md, and its picture, training.svg."""
-    replication = sibling("reports.replication")
+    from geomprobe.reports import replication
+
     write_text(out / "training.svg", replication.training_figure(training))
     comparisons, audits = ({name: out / name for name in parts} for parts in (plan.comparisons, plan.audits))
     write_text(out / "summary.md", replication.summary(training, comparisons, audits))

@@ -28,16 +28,16 @@ def report(
 
     Exits with 4 where the results hold cells that failed, as the command that measured them did.
     """
-    from geomprobe.cli.siblings import sibling
     from geomprobe.common import hold_folder, read_json
     from geomprobe.common.atomic import final_path
+    from geomprobe.reports import write_report
 
     wanted = [name for name, asked in (("report.html", html), ("report.pdf", pdf)) if asked or not (html or pdf)]
     for name in wanted:
         if os.path.islink(results_dir / name):  # False for a name that is too long
             final_path(results_dir / name)  # raises for a link to a file of another kind
     with hold_folder(results_dir) if results_dir.is_dir() else nullcontext():
-        paths = sibling("reports").write_report(results_dir, *(results_dir / name for name in [*wanted, "report.json"]))
+        paths = write_report(results_dir, *(results_dir / name for name in [*wanted, "report.json"]))
     document = {path.suffix[1:]: str(path) for path in paths}
     output = Output(as_json)
     output.result(document, "\n".join(document[Path(name).suffix[1:]] for name in wanted))
@@ -51,9 +51,9 @@ def report(
 
 def write_reports(output: Output, folder: Path) -> dict[str, str]:
     """Write report.html, report.pdf and report.json into a folder of results; return where the two pages lie."""
-    from geomprobe.cli.siblings import sibling
+    from geomprobe.reports import write_report
 
     output.note("writing the report")
     html, pdf = folder / "report.html", folder / "report.pdf"
-    sibling("reports").write_report(folder, html, pdf, folder / "report.json")
+    write_report(folder, html, pdf, folder / "report.json")
     return {"html": str(html), "pdf": str(pdf)}

@@ -78,7 +78,7 @@ def parse_margins(texts: list[str]) -> dict[str, Margin]:
     UsageError
         A text is something else, no metric has that name, a margin is given twice or is not positive.
     """
-    from geomprobe.definitions import every_metric
+    from geomprobe.analysis.definitions import every_metric
 
     known, found = every_metric() if texts else {}, {}
     for text in texts:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from geomprobe.metrics.cloud import Cloud, NotApplicable
-from geomprobe.moments import Moments
 from geomprobe.vectors import Rows
+from geomprobe.vectors.moments import Moments
 
 SHARDS = 20
 

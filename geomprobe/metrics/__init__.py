@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 
 from geomprobe.common import refuse_beyond_memory, unknown_name
+from geomprobe.distributed import ALONE, Ranks
 from geomprobe.metrics.cloud import VIEWS, Cloud, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
 from geomprobe.metrics.pairs import cosine_histogram
 from geomprobe.metrics.registry import REGISTRY, STANDARD, Metric, Value, definitions, metric
-from geomprobe.moments import Moments
-from geomprobe.ranks import ALONE, Ranks
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
 from geomprobe.vectors import Rows
+from geomprobe.vectors.moments import Moments
 
 __all__ = [
     "REGISTRY",

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from geomprobe.distributed import ALONE, Ranks, kernel_log_mean
 from geomprobe.metrics.pairs import KernelMeans, Sampled, control_variates, kernel_means, nearest
-from geomprobe.moments import Moments, row_hashes
-from geomprobe.ranks import ALONE, Ranks, kernel_log_mean
 from geomprobe.vectors import Rows, block_rows, full_precision, gram, unit_rows
+from geomprobe.vectors.moments import Moments, row_hashes
 
 VIEWS = {
     "raw": "the vectors as they are",

@@ -24,8 +24,8 @@ from geomprobe.metrics.cloud import (
     too_few,
     undefined,
 )
-from geomprobe.moments import Moments
 from geomprobe.vectors import unit_rows
+from geomprobe.vectors.moments import Moments
 
 STANDARD = "standard"
 ALL = tuple(VIEWS)

@@ -16,8 +16,8 @@ from scipy.stats import rankdata
 from geomprobe.common import unknown_name
 from geomprobe.metrics.cloud import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.pairs import nearest
-from geomprobe.moments import Moments
 from geomprobe.vectors import Rows, unit_rows
+from geomprobe.vectors.moments import Moments
 
 NEIGHBOURS = 10
 REACH = 3 * NEIGHBOURS

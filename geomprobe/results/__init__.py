@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from geomprobe import earlier
 from geomprobe.common import InputError, atomic_path, hash_bytes, read_json, write_json, write_text
+from geomprobe.results import earlier
 from geomprobe.results.place import check_content, check_folder, models_of
 from geomprobe.results.schema import (
     COMPARISON_COLUMNS,

@@ -1,9 +1,9 @@
 """Text to token shards: sources, splits, the held-out part, tokenizers, and the memory-mapped corpus."""
 
-from pretrain.corpus.build import build_corpus
-from pretrain.corpus.shards import Corpus, open_corpus, refuse_damaged, unigram_entropy, verify_corpus
-from pretrain.corpus.sources import Source, open_source
-from pretrain.corpus.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer, wrap_tokenizer
+from geomprobe.pretrain.corpus.build import build_corpus
+from geomprobe.pretrain.corpus.shards import Corpus, open_corpus, refuse_damaged, unigram_entropy, verify_corpus
+from geomprobe.pretrain.corpus.sources import Source, open_source
+from geomprobe.pretrain.corpus.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer, wrap_tokenizer
 
 __all__ = [
     "SPECIAL_TOKENS",

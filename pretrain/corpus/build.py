@@ -13,12 +13,12 @@ from typing import Any
 
 from geomprobe.common import UsageError, cache_dir, hash_bytes, hash_file, write_json
 from geomprobe.common.atomic import temporary_folder
-from pretrain.corpus.files import check_unit
-from pretrain.corpus.held_out import MOST, Rule, plan_held_out
-from pretrain.corpus.hub import slug
-from pretrain.corpus.shards import VERSION, Corpus, Writer, document_hash, open_corpus
-from pretrain.corpus.sources import Progress, Source, open_source
-from pretrain.corpus.tokenizer import choose_tokenizer, load_tokenizer, train_tokenizer, wrap_tokenizer
+from geomprobe.pretrain.corpus.files import check_unit
+from geomprobe.pretrain.corpus.held_out import MOST, Rule, plan_held_out
+from geomprobe.pretrain.corpus.hub import slug
+from geomprobe.pretrain.corpus.shards import VERSION, Corpus, Writer, document_hash, open_corpus
+from geomprobe.pretrain.corpus.sources import Progress, Source, open_source
+from geomprobe.pretrain.corpus.tokenizer import choose_tokenizer, load_tokenizer, train_tokenizer, wrap_tokenizer
 
 BATCH_DOCUMENTS = 512
 TRAINER_CHARACTERS = 50_000_000

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from geomprobe.common import InputError
-from pretrain.corpus.shards import document_hash
-from pretrain.corpus.sources import Source
+from geomprobe.pretrain.corpus.shards import document_hash
+from geomprobe.pretrain.corpus.sources import Source
 
 Rule = Callable[[str], bool]  # of a document's hash: is it held out?
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError, InputError, UsageError, atomic_path, cache_dir, first_line, hash_bytes
-from pretrain.corpus.files import checked_text, missing_column
+from geomprobe.pretrain.corpus.files import checked_text, missing_column
 
 HUB_SHARD = 1000  # documents
 HUB_SOURCES = {"wikipedia": "wikimedia/wikipedia", "wikimedia/wikipedia": "wikimedia/wikipedia"}
@@ -52,7 +52,7 @@ class _HubStream:
     """A hub data set's train split as it comes over the network, from a position that an earlier stream reached."""
 
     def __init__(self, name: str, position: dict[str, Any] | None, column: str):
-        from pretrain.hub import require_hub
+        from geomprobe.pretrain.hub import require_hub
 
         require_hub(HINT)
         self.name, self.position, self.column = name, position, column

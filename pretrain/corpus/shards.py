@@ -19,7 +19,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from geomprobe.common import InputError, first_line, hash_bytes, hash_file, read_json, write_json
-from pretrain.corpus.tokenizer import SPECIALS, vocabulary
+from geomprobe.pretrain.corpus.tokenizer import SPECIALS, vocabulary
 
 VERSION = 3
 SPLITS = ("train", "heldout")

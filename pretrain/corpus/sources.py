@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geomprobe.common import InputError, UsageError, atomic_path, cache_dir, hash_bytes
-from pretrain.corpus.files import ENDINGS, UNITS, Reading, check_unit, choose_unit, is_plain, read_documents
-from pretrain.corpus.hub import HINT, HUB_SOURCES, read_hub
-from pretrain.corpus.splits import list_files
+from geomprobe.pretrain.corpus.files import ENDINGS, UNITS, Reading, check_unit, choose_unit, is_plain, read_documents
+from geomprobe.pretrain.corpus.hub import HINT, HUB_SOURCES, read_hub
+from geomprobe.pretrain.corpus.splits import list_files
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total); total 0 where it is not known
 DOCSTRINGS_VERSION = 2
@@ -86,7 +86,7 @@ def open_source(name: str, documents: str = "auto", text: str = "text", progress
             f"No file or folder {name[:200]}, and no known source of that name.",
             "Known: docstrings, wikipedia, PATH, owner/dataset",
         )
-    from pretrain.hub import resolve
+    from geomprobe.pretrain.hub import resolve
 
     commit, warnings = resolve(name, "dataset", HINT)
     pinned = f"{name.partition('@')[0]}@{commit}"
@@ -127,7 +127,7 @@ def _collect_docstrings(progress: Progress | None) -> Path:
     """Return a file with the docstrings of the installed packages, made once for each set of packages."""
     from importlib.metadata import distributions
 
-    from pretrain import docstrings
+    from geomprobe.pretrain import docstrings
 
     packages = sorted({f"{d.name} {d.version}" for d in distributions()})
     file = cache_dir() / "docstrings" / f"docstrings-{hash_bytes(str(DOCSTRINGS_VERSION), *packages)[:16]}.jsonl"

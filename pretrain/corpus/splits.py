@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geomprobe.common import InputError
-from pretrain.corpus.files import ENDINGS, ending
+from geomprobe.pretrain.corpus.files import ENDINGS, ending
 
 # As data sets on the hub are laid out: data/train-00000-of-00002.parquet, train/0000.parquet, test.jsonl.
 NAMES = {

@@ -164,7 +164,7 @@ def choose_tokenizer(name: str) -> TokenizerChoice:
         return TokenizerChoice(name, identity)
     if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
         raise InputError(f"No tokenizer at {name}.", "Give a folder with tokenizer.json, a hub id, or train:8192")
-    from pretrain.hub import resolve
+    from geomprobe.pretrain.hub import resolve
 
     commit, warnings = resolve(name, "model", HINT)
     pinned = f"{name.partition('@')[0]}@{commit}"

@@ -122,7 +122,7 @@ def case_rank_measure(a) -> dict:
 
 
 def case_moments_and_eigh(a) -> dict:
-    from geomprobe.moments import Moments
+    from geomprobe.vectors.moments import Moments
 
     x = vectors(a.rows, a.d)
     Moments().update(x[:1000])
@@ -138,7 +138,7 @@ def case_moments_and_eigh(a) -> dict:
 def case_state_measure(a) -> dict:
     """All that the state alone answers, in all views."""
     from geomprobe.metrics import VIEWS, measure
-    from geomprobe.moments import Moments
+    from geomprobe.vectors.moments import Moments
 
     x = vectors(a.rows, a.d)
     measure(Moments().update(x[:1000]), views=list(VIEWS))
@@ -235,8 +235,8 @@ def case_matmul(a) -> dict:
 
 
 def case_stream(a) -> dict:
-    from geomprobe.moments import Moments
     from geomprobe.vectors import open_vectors
+    from geomprobe.vectors.moments import Moments
 
     rows = open_vectors([a.file])
     found = timed(lambda: Moments().update(rows).n)
@@ -273,7 +273,7 @@ def case_scaling(a) -> dict:
 
     Rows are read from one block over and over, in updates of 100,000 rows at most, so that memory does not limit N.
     """
-    from geomprobe.moments import Moments
+    from geomprobe.vectors.moments import Moments
 
     def moments(n: int, d: int) -> list[float]:
         block = vectors(min(n, 100_000 if d == 64 else 16_384), d)

@@ -37,7 +37,7 @@ def synthetic_corpus(folder: Path) -> str:
     from tokenizers import Tokenizer, models
 
     from geomprobe.common import write_json
-    from pretrain.corpus import SPECIAL_TOKENS, wrap_tokenizer
+    from geomprobe.pretrain.corpus import SPECIAL_TOKENS, wrap_tokenizer
 
     vocabulary = {
         name: number for number, name in enumerate([*SPECIAL_TOKENS, *(f"w{i}" for i in range(VOCABULARY - 5))])
@@ -60,8 +60,8 @@ def measure_case(args: argparse.Namespace) -> dict[str, Any]:
     """Return the speed of one case, measured in this process."""
     import torch
 
-    from pretrain import budget, trainer
-    from pretrain.corpus import open_corpus
+    from geomprobe.pretrain import budget, trainer
+    from geomprobe.pretrain.corpus import open_corpus
 
     trainer.keep_memory()
     if args.threads:
@@ -106,9 +106,9 @@ def compile_shape(args: argparse.Namespace) -> str:
     import torch
     from torch._dynamo.utils import counters
 
-    from pretrain import trainer
-    from pretrain.corpus import open_corpus
-    from pretrain.masking import block_sizes, draw_block_size
+    from geomprobe.pretrain import trainer
+    from geomprobe.pretrain.corpus import open_corpus
+    from geomprobe.pretrain.masking import block_sizes, draw_block_size
 
     begun = time.perf_counter()
     corpus, config = open_corpus(args.corpus), case_config(args)
@@ -129,9 +129,9 @@ def compile_shape(args: argparse.Namespace) -> str:
 
 def case_config(args: argparse.Namespace) -> Any:
     """Return the settled configuration of a case."""
-    from pretrain import trainer
-    from pretrain.config import load_config
-    from pretrain.ranks import Ranks
+    from geomprobe.pretrain import trainer
+    from geomprobe.pretrain.config import load_config
+    from geomprobe.pretrain.ranks import Ranks
 
     objective, _, how = args.case.partition("-")
     flags = {"objective": "mlm" if how == "trainer" else objective, "compile": "yes" if how == "compiled" else "no"}
@@ -152,8 +152,8 @@ def own_steps(config: Any, corpus: Any, device: Any) -> Any:
     """Yield after every step of the package's own loop the seconds that it waited for data."""
     import torch
 
-    from pretrain import trainer
-    from pretrain.ranks import Ranks
+    from geomprobe.pretrain import trainer
+    from geomprobe.pretrain.ranks import Ranks
 
     objective = trainer.build_objective(config, corpus).to(device)
     optimizer = trainer.make_optimizer(config, objective, device)
@@ -185,8 +185,8 @@ def trainer_steps(config: Any, corpus: Any, device: Any) -> Any:
     import torch
     from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
 
-    from pretrain.corpus import load_tokenizer
-    from pretrain.encoder import build_encoder
+    from geomprobe.pretrain.corpus import load_tokenizer
+    from geomprobe.pretrain.encoder import build_encoder
 
     go, done = threading.Semaphore(0), threading.Semaphore(0)
 

@@ -16,16 +16,16 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from geomprobe.embedding import embed_grid
+from geomprobe.embedding.embed import embed_grid
+from geomprobe.embedding.trained_pooling import TRAINABLE, train_poolers
 from geomprobe.encoders import load_encoder
 from geomprobe.metrics import measure
 from geomprobe.metrics.similarity import similarity
+from geomprobe.pretrain import trainer
+from geomprobe.pretrain.budget import read_run
+from geomprobe.pretrain.config import load_config
+from geomprobe.pretrain.corpus import open_corpus
 from geomprobe.tasks import load_task
-from geomprobe.trained_pooling import TRAINABLE, train_poolers
-from pretrain import trainer
-from pretrain.budget import read_run
-from pretrain.config import load_config
-from pretrain.corpus import open_corpus
 
 
 def main() -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from embedding import bare, clock
 
+from geomprobe.analysis.grid import GLUE, TaskTexts, analyze, prepare
+from geomprobe.analysis.protocols import STRICT
+from geomprobe.embedding.pooling import POOLINGS
 from geomprobe.encoders import load_encoder
-from geomprobe.grid import GLUE, TaskTexts, analyze, prepare
-from geomprobe.pooling import POOLINGS
-from geomprobe.protocols import STRICT
 from geomprobe.tasks import load_task
 
 FOUR = ("mean", "max", "weighted", "attention")

@@ -14,11 +14,24 @@ import sys
 from pathlib import Path
 
 LOADED = (
-    "geomprobe.cli.main", "geomprobe.grid", "geomprobe.comparison", "geomprobe.audit.checkpoints", "geomprobe.ranks",
-    "geomprobe.encoders.opening", "pretrain.corpus", "pretrain.trainer", "reports.write", "reports.pdf",
-    "reports.claims", "typst", "transformers.models.bert", "transformers.models.modernbert", "pyarrow.parquet",
-    "sklearn.linear_model", "matplotlib.pyplot",
-)  # fmt: skip
+    "geomprobe.cli.main",
+    "geomprobe.analysis.grid",
+    "geomprobe.comparison.table",
+    "geomprobe.predict_reconstruct.checkpoints",
+    "geomprobe.distributed",
+    "geomprobe.encoders.opening",
+    "geomprobe.pretrain.corpus",
+    "geomprobe.pretrain.trainer",
+    "geomprobe.reports.write",
+    "geomprobe.reports.pdf",
+    "geomprobe.reports.claims",
+    "typst",
+    "transformers.models.bert",
+    "transformers.models.modernbert",
+    "pyarrow.parquet",
+    "sklearn.linear_model",
+    "matplotlib.pyplot",
+)
 CHANGES = ("mkdir", "replace", "rename", "unlink", "rmdir", "fsync")
 
 

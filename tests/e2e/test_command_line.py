@@ -263,13 +263,13 @@ def test_corpora_that_are_none(tmp_path, cache):
         assert not (tmp_path / "ckpt").exists()
 
 
-def test_a_file_called_pretrain_in_the_current_folder(tmp_path, cache):
+def test_files_called_pretrain_and_reports_in_the_current_folder_are_not_run(tmp_path, cache):
     for name in ("pretrain", "reports"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong file ran')\n")
-    run("ls objectives", tmp_path, cache)  # imports pretrain
-    done = run("pretrain --out ckpt", tmp_path, cache, check=False, PYTHONPATH=str(tmp_path))
-    fails(done, 1, r"pretrain\.py", "Rename")
-    assert "wrong file" not in done.stderr + done.stdout
+    run("ls objectives", tmp_path, cache, PYTHONPATH=str(tmp_path))
+    code = "import geomprobe as gp; print(gp.write_report.__module__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "geomprobe.reports\n"
 
 
 def test_unfinished_and_foreign_folders_make_no_report(tmp_path, cache):
@@ -301,7 +301,7 @@ def test_full_disk(checkpoints, corpus, tmp_path, cache):
 # Ctrl-C while step 7 is written to the log, whatever else the machine does.
 INTERRUPTED = """
 import os, signal
-from pretrain import runlog
+from geomprobe.pretrain import runlog
 from geomprobe.__main__ import main
 
 write = runlog.MetricsLog.write

@@ -39,7 +39,7 @@ COMMANDS = {
 }
 # Figures take most of the time of a report and are none of what is tested; several chunks are.
 FIRST = """
-import pretrain.corpus.shards as shards, reports.html as html, reports.write as write
+import geomprobe.pretrain.corpus.shards as shards, reports.html as html, reports.write as write
 shards.CHUNK_TOKENS = 8000
 blank = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>'
 write.render_figures = lambda view: {each["id"]: blank for each in html.walk(view) if each["type"] == "figure"}

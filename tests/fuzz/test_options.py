@@ -210,11 +210,11 @@ def template(tmp_path_factory) -> Path:
         Path("preset.toml").write_text("layers = 1\nhidden = 8\nheads = 2\n")
         Path("file").write_text("my own\n")
         Path("empty").touch()
-        from geomprobe.grid import analyze
+        from geomprobe.analysis.grid import analyze
+        from geomprobe.pretrain.config import load_config
+        from geomprobe.pretrain.corpus import build_corpus
+        from geomprobe.pretrain.trainer import train
         from geomprobe.tasks import load_file
-        from pretrain.config import load_config
-        from pretrain.corpus import build_corpus
-        from pretrain.trainer import train
 
         analyze(["model"], [load_file("task.csv")], device="cpu", out="results")
         made = build_corpus("corpus.txt", "train:300", cache=Path("made")).path
@@ -228,7 +228,7 @@ def template(tmp_path_factory) -> Path:
 @pytest.fixture
 def stage(template, tmp_path, monkeypatch) -> Iterator[object]:
     """A function that copies the template to a new folder; what takes long is made small or refused."""
-    from pretrain import docstrings, trainer
+    from geomprobe.pretrain import docstrings, trainer
 
     plan_steps, numbers = trainer.budget.plan_steps, count()
     last: list[Path] = []

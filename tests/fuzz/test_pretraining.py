@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 from geomprobe.cli.main import app
 from geomprobe.cli.replicate import Recipe, check_plan, read_recipe, training_records
 from geomprobe.common import InputError
-from pretrain.config import load_config
-from pretrain.corpus import open_corpus
+from geomprobe.pretrain.config import load_config
+from geomprobe.pretrain.corpus import open_corpus
 
 draw_word = random.Random(0)
 TEXTS = [" ".join(draw_word.choice(WORDS) for _ in range(12)) for _ in range(60)]

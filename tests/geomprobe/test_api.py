@@ -14,9 +14,9 @@ FUNCTIONS = ["load_encoder", "embed", "measure", "Moments", "compare", "analyze"
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_names_are_functions_after_every_module_was_imported(name):
-    import geomprobe.comparison
-    import geomprobe.embedding
-    import geomprobe.grid
+    import geomprobe.analysis.grid
+    import geomprobe.comparison.table
+    import geomprobe.embedding.embed
     import geomprobe.metrics  # noqa: F401
 
     assert callable(getattr(gp, name))

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from geomprobe.audit.checkpoints import SWITCHES, applies
-from geomprobe.audit.claims import CLAIMS, overall, status
 from geomprobe.cli.main import app
 from geomprobe.common import write_json
 from geomprobe.inference import intervals
+from geomprobe.predict_reconstruct.checkpoints import SWITCHES, applies
+from geomprobe.predict_reconstruct.claims import CLAIMS, overall, status
+from geomprobe.reports.schema import view_schema
 from geomprobe.results import read_results
-from reports.schema import view_schema
 
 WORDS = ["the", "cat", "dog", "mat", "tree", "bird", "big", "small", "red", "saw", "who"]
 
@@ -123,7 +123,7 @@ def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     assert done.exit_code == 0  # again, from audit.json alone
     assert (out / "report.html").read_text(encoding="utf-8") == page
 
-    from geomprobe import grid
+    from geomprobe.analysis import grid
 
     monkeypatch.setattr(grid, "embed_grid", lambda *a, **k: pytest.fail("a finished cell was measured again"))
     again = json.loads(run(*command, "--json").stdout)
@@ -152,7 +152,7 @@ def test_groups_have_both_levels(checkpoints, pairs, out):
 
 
 def test_a_choice_that_changes_nothing_moves_exactly_0(checkpoints, pairs, out, monkeypatch):
-    from geomprobe.audit import checkpoints as audit
+    from geomprobe.predict_reconstruct import checkpoints as audit
 
     same = audit.Switch("padding", "visible", ("geometry", "task", "token"), "nothing")
     monkeypatch.setattr(audit, "SWITCHES", (same,))
@@ -194,7 +194,7 @@ def test_what_a_claim_needs_to_hold():
 
 
 def test_published_constants_are_those_of_the_file(data_dir):
-    from geomprobe.audit import claims, read_published
+    from geomprobe.predict_reconstruct import claims, read_published
 
     cells = read_published(data_dir / "paper" / "results_summary.json")
     for values, pooling, name, places in (
@@ -218,7 +218,7 @@ def test_choices_are_asked_only_where_they_can_move_anything(data_dir):
 
 
 def test_analyses_of_other_rows_share_clusters(data_dir):
-    from geomprobe.audit.checkpoints import clusters_of
+    from geomprobe.predict_reconstruct.checkpoints import clusters_of
     from geomprobe.tasks import load_task
 
     mnli = load_task("mnli", data_dir=data_dir)
@@ -244,7 +244,7 @@ def test_several_processes_are_refused(monkeypatch):
 
 
 def test_names_are_plain_text_in_markdown():
-    from reports.claims import claims_page
+    from geomprobe.reports.claims import claims_page
 
     sides = {"a|b\n# <i>": [], "m_1": []}
     one = {"task": "sst2", "published": None, "paper": None, "checkpoint": None, "largest": None}
@@ -255,7 +255,7 @@ def test_names_are_plain_text_in_markdown():
 
 def test_an_audit_of_an_earlier_version_is_refused_in_words(tmp_path):
     from geomprobe.common import InputError
-    from reports import build_view
+    from geomprobe.reports import build_view
 
     (tmp_path / "audit.json").write_text('{"kind": "audit", "claims": []}')
     with pytest.raises(InputError, match="another version") as refused:
@@ -265,7 +265,7 @@ def test_an_audit_of_an_earlier_version_is_refused_in_words(tmp_path):
 
 def test_a_damaged_audit_is_refused(tmp_path):
     from geomprobe.common import InputError
-    from reports import build_view
+    from geomprobe.reports import build_view
 
     (tmp_path / "audit.json").write_text("{")
     with pytest.raises(InputError):

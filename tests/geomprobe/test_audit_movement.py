@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geomprobe.audit.movement import MISSING, Shift, common_clusters, difference, most
 from geomprobe.inference import intervals
+from geomprobe.predict_reconstruct.movement import MISSING, Shift, common_clusters, difference, most
 
 N = 400
 

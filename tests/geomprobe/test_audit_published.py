@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from geomprobe.audit import audit_published, read_published
 from geomprobe.common import InputError
+from geomprobe.predict_reconstruct import audit_published, read_published
 
 
 def spectrum(seed, k=6):
@@ -146,7 +146,7 @@ def test_the_published_file(data_dir):
 def test_the_published_majorities_are_those_of_glue(data_dir):
     import pandas as pd
 
-    from geomprobe.audit import published
+    from geomprobe.predict_reconstruct import published
 
     for task, majority in published.MAJORITY.items():
         name = "validation_matched" if task == "mnli" else "validation"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from geomprobe.baselines import BASELINES, bag_of_words, lsa, make_baseline
 from geomprobe.common import InputError, UsageError
-from geomprobe.embedding import embed, embed_grid
+from geomprobe.embedding.embed import embed, embed_grid
 from geomprobe.encoders import load_encoder
+from geomprobe.encoders.baselines import BASELINES, bag_of_words, lsa, make_baseline
 from geomprobe.probes.crossed import triplets, variance_shares
 from geomprobe.tasks import controlled
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from geomprobe.cli.errors import guard
 from geomprobe.cli.measure import measure
 from geomprobe.metrics import measure as measure_array
-from geomprobe.moments import Moments
+from geomprobe.vectors.moments import Moments
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from geomprobe import comparison as comparing
 from geomprobe import inference
 from geomprobe.common import UsageError
-from geomprobe.comparison import add_comparisons, claims, compare, compare_groups, group_difference
+from geomprobe.comparison import table as comparing
+from geomprobe.comparison.table import add_comparisons, claims, compare, compare_groups, group_difference
 from geomprobe.inference import intervals
 from geomprobe.inference.margins import margin, parse_margins
 from geomprobe.results import (

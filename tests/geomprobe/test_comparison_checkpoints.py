@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from geomprobe.comparison import add_comparisons
-from geomprobe.grid import analyze
+from geomprobe.analysis.grid import analyze
+from geomprobe.comparison.table import add_comparisons
 
 
 def test_a_copy_of_a_checkpoint_differs_by_nothing(model_folder, tmp_path):

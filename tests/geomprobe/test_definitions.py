@@ -11,20 +11,20 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from geomprobe.baselines import bag_of_words
+from geomprobe.analysis.definitions import FAMILIES, UNTESTED, every_metric, families
+from geomprobe.analysis.definitions.page import definitions_page
+from geomprobe.analysis.grid import analyze
+from geomprobe.analysis.protocols import STRICT, choose
 from geomprobe.cli.main import app
 from geomprobe.common import InputError
-from geomprobe.comparison import add_comparisons, adjusted
-from geomprobe.definitions import FAMILIES, UNTESTED, every_metric, families
-from geomprobe.definitions.page import definitions_page
-from geomprobe.grid import analyze
+from geomprobe.comparison.table import add_comparisons, adjusted
+from geomprobe.encoders.baselines import bag_of_words
 from geomprobe.inference import intervals
 from geomprobe.metrics import REGISTRY, definitions
-from geomprobe.protocols import STRICT, choose
+from geomprobe.reports.facts import PARTS, load
+from geomprobe.reports.probing import CROSSED
 from geomprobe.tasks import load_task
 from geomprobe.tasks.words import words
-from reports.facts import PARTS, load
-from reports.probing import CROSSED
 
 DOCS = Path(__file__).parents[2] / "docs"
 BY_NAME_ONLY = {name for name, metric in REGISTRY.items() if not metric.default_views}
@@ -160,7 +160,7 @@ def test_the_probes_of_the_most_frequent_word_and_token_have_two_names(analysed)
 
 def test_page_is_up_to_date():
     page = (DOCS / "definitions.md").read_text(encoding="utf-8")
-    assert page == definitions_page(), "python -m geomprobe.definitions.page > docs/definitions.md"
+    assert page == definitions_page(), "python -m geomprobe.analysis.definitions.page > docs/definitions.md"
 
 
 def test_every_definition_is_on_it():

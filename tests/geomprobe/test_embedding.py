@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.embedding import batches, embed, embed_grid, embed_moments, resolve_layers
+from geomprobe.embedding.embed import batches, embed, embed_grid, embed_moments, resolve_layers
+from geomprobe.embedding.pooling import OF_STATES, POOLINGS, Pooler
+from geomprobe.embedding.store import Store
 from geomprobe.encoders import load_encoder
-from geomprobe.pooling import OF_STATES, POOLINGS, Pooler
-from geomprobe.store import Store
 
 TEXTS = [
     "the cat sat on the mat .",
@@ -65,7 +65,7 @@ def test_dropout_is_off_and_runs_repeat(model_folder):
 def test_a_vector_does_not_depend_on_its_batch(model_folder, monkeypatch):
     encoder = load_encoder(model_folder("modernbert"))
     large = embed_grid(encoder, TEXTS, POOLINGS)
-    monkeypatch.setitem(__import__("geomprobe.embedding").embedding.BATCH_TOKENS, "cpu", 8)
+    monkeypatch.setitem(__import__("geomprobe.embedding.embed").embedding.embed.BATCH_TOKENS, "cpu", 8)
     small = embed_grid(encoder, TEXTS[::-1], POOLINGS)
     for cell in large.vectors:
         np.testing.assert_allclose(large.vectors[cell], small.vectors[cell][::-1], rtol=2e-5, atol=2e-5)
@@ -154,7 +154,7 @@ def test_encoders_are_opened_on_the_way(model_folder):
 
 
 def test_moments_without_keeping_vectors(model_folder):
-    from geomprobe.moments import Moments
+    from geomprobe.vectors.moments import Moments
 
     encoder = load_encoder(model_folder("bert"))
     states = embed_moments(encoder, TEXTS * 3, ["mean", "max"], [0, 2])
@@ -182,7 +182,7 @@ def test_padding_left_in_sight_as_the_published_analysis_has_it(model_folder, tm
 
 def test_the_name_in_the_package_stays_the_function(model_folder):
     import geomprobe as gp
-    import geomprobe.embedding
+    import geomprobe.embedding.embed
 
     assert gp.embed is geomprobe.embedding.embed
     assert callable(gp.embed)

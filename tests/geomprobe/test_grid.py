@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import geomprobe as gp
-from geomprobe import grid
+from geomprobe.analysis import grid
+from geomprobe.analysis.protocols import PAPER, STRICT
 from geomprobe.common import GeomprobeError, InputError, UsageError
 from geomprobe.metrics import sample_size
-from geomprobe.protocols import PAPER, STRICT
 from geomprobe.results import read_results
 from geomprobe.tasks.base import Split, Task
 
@@ -94,7 +94,7 @@ def test_an_interrupted_grid_continues(model_folder, task, tmp_path, monkeypatch
 def test_cells_are_keyed_by_content(model_folder, task):
     from dataclasses import replace
 
-    from geomprobe.protocols import STRICT
+    from geomprobe.analysis.protocols import STRICT
 
     encoder = gp.load_encoder(model_folder("bert"))
 
@@ -287,7 +287,7 @@ def test_limit_and_wrong_requests(model_folder, task):
 
 
 def test_the_recorded_command_names_no_folder_of_this_machine(tmp_path, monkeypatch):
-    from geomprobe import provenance
+    from geomprobe.results import provenance
 
     data = tmp_path / "data"
     (data / "wikipedia").mkdir(parents=True)
@@ -375,8 +375,8 @@ def test_baselines_stand_beside_the_models(model_folder, task):
 def test_seeds_in_folders_of_one_name_are_called_by_the_folder_above(model_folder, tmp_path):
     import shutil
 
+    from geomprobe.analysis.grid import unique_names
     from geomprobe.encoders import load_encoder
-    from geomprobe.grid import unique_names
 
     for arm in ("mlm", "hybrid"):
         shutil.copytree(model_folder("bert"), tmp_path / arm / "seed-0")

@@ -5,7 +5,7 @@ import pytest
 from geomprobe.common import InputError
 from geomprobe.common.hub import snapshot
 from geomprobe.encoders.weights import HINT
-from pretrain.corpus.tokenizer import load_tokenizer
+from geomprobe.pretrain.corpus.tokenizer import load_tokenizer
 from tests.hub import CUT, Repository
 
 OLD, NEW = "a" * 40, "b" * 40

@@ -12,7 +12,7 @@ from torch import nn
 import geomprobe as gp
 from geomprobe.common import InputError, machine_bytes, refuse_beyond_memory
 from geomprobe.encoders.architecture import refuse_large
-from geomprobe.moments import check_memory, state_bytes
+from geomprobe.vectors.moments import check_memory, state_bytes
 
 
 def test_the_machine_has_some_memory():

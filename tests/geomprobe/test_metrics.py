@@ -7,8 +7,8 @@ import torch
 from geomprobe.common import UsageError
 from geomprobe.metrics import REGISTRY, VIEWS, curves, measure
 from geomprobe.metrics.cloud import EXACT_ROWS
-from geomprobe.moments import Moments
 from geomprobe.results import CURVE_COLUMNS, CURVES, RESULT_COLUMNS, STATUSES
+from geomprobe.vectors.moments import Moments
 
 
 @pytest.fixture(scope="module")

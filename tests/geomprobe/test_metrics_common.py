@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geomprobe.metrics import REGISTRY, measure
-from geomprobe.moments import Moments
+from geomprobe.vectors.moments import Moments
 
 N, D = 90, 15
 LABELS = np.arange(N) % 3

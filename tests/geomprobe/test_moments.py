@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geomprobe.common import InputError
-from geomprobe.moments import Moments
 from geomprobe.vectors import GRAM_ROWS, NonFiniteError, gram
+from geomprobe.vectors.moments import Moments
 
 FIELDS = ("mean", "scatter", "cubic", "quartic", "sphere_mean", "sphere_scatter", "norm_sum", "norm_scatter")
 

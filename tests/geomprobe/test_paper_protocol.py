@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import geomprobe as gp
-from geomprobe import paper
+from geomprobe.analysis.protocols import CHOICES, PAPER, STRICT, Published, choose
 from geomprobe.common import UsageError
-from geomprobe.protocols import CHOICES, PAPER, STRICT, Published, choose
+from geomprobe.predict_reconstruct import paper
 from geomprobe.tasks.base import Split, Task
 
 NOUNS = ["cat", "dog", "mat", "tree", "bird", "big", "red", "saw", "who", "the", "small", "not"]
@@ -273,7 +273,7 @@ def test_each_choice_changes_what_it_names(model_folder):
 
 def test_poolings_are_trained_on_what_the_protocol_shows_the_encoder(model_folder, monkeypatch):
     """Each way of padding has trained poolings of its own, also where the other's are in the store."""
-    from geomprobe import trained_pooling
+    from geomprobe.embedding import trained_pooling
 
     task, model, fit, lengths = pair_task(), gp.load_encoder(model_folder("bert")), trained_pooling._fit, []
 
@@ -291,7 +291,7 @@ def test_poolings_are_trained_on_what_the_protocol_shows_the_encoder(model_folde
 
 
 def test_attention_query_is_drawn_for_each_model(model_folder):
-    from geomprobe.grid import query_seed
+    from geomprobe.analysis.grid import query_seed
 
     a, b = (gp.load_encoder(model_folder(kind)) for kind in ("bert", "roberta"))
     assert query_seed(a, PAPER, 0) == query_seed(a, PAPER, 0)

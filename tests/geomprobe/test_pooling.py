@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geomprobe.common import UsageError
-from geomprobe.pooling import POOLINGS, Pooler, make_pooler, pool
+from geomprobe.embedding.pooling import POOLINGS, Pooler, make_pooler, pool
 
 DIM = 8
 

@@ -27,11 +27,11 @@ def without_posix(name, globals=None, *args, **kwargs):
 builtins.__import__ = without_posix
 del signal.SIGALRM, signal.setitimer, os.posix_fallocate
 
-import geomprobe, pretrain, reports
+import geomprobe.pretrain, geomprobe.reports.write
 import geomprobe.cli.main
 from geomprobe.cli import process
 from geomprobe.common import write_text
-from pretrain.trainer import peak_memory
+from geomprobe.pretrain.trainer import peak_memory
 
 process.prepare()
 process.raise_on_signals()

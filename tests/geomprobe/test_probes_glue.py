@@ -41,7 +41,7 @@ def test_minilm_on_stsb_has_its_published_correlation(encode):
 
 def test_minilm_has_more_meaning_than_bags_of_words(encode):
     from geomprobe import embed
-    from geomprobe.baselines import lsa
+    from geomprobe.encoders.baselines import lsa
 
     split = controlled.load(size="medium").validation
     design = controlled.crossed_design(split)

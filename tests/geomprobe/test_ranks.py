@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 import geomprobe as gp
 import geomprobe.metrics.cloud as cloud
 from geomprobe.cli.main import app
-from geomprobe.embedding import embed_moments
+from geomprobe.distributed import Ranks, join, uniformity
+from geomprobe.embedding.embed import embed_moments
 from geomprobe.metrics import cloud_of
-from geomprobe.moments import Moments
-from geomprobe.ranks import Ranks, join, uniformity
 from geomprobe.results import read_results
+from geomprobe.vectors.moments import Moments
 
 BIN = Path(sys.executable).parent
 
@@ -70,8 +70,8 @@ def test_the_command_gives_the_same_numbers_on_two_ranks_as_on_one(model_folder,
 BROKEN = """
 import os, sys
 from geomprobe.__main__ import main
-import geomprobe.embedding as embedding
-import geomprobe.grid as grid
+import geomprobe.embedding.embed as embedding
+import geomprobe.analysis.grid as grid
 embedding.BATCH_TOKENS["cpu"] = 256
 def broken(*_):
     raise {error}
@@ -132,12 +132,12 @@ PART = """
 import sys
 import numpy as np
 import geomprobe as gp
-from geomprobe.embedding import embed_moments
-from geomprobe.moments import Moments
-from geomprobe.ranks import join, uniformity
+from geomprobe.embedding.embed import embed_moments
+from geomprobe.vectors.moments import Moments
+from geomprobe.distributed import join, uniformity
 sys.path.insert(0, {here!r})
 from test_ranks import clouds, shares, texts
-import geomprobe.embedding as embedding
+import geomprobe.embedding.embed as embedding
 embedding.BATCH_TOKENS["cpu"] = 64
 with join() as ranks:
     for name in clouds():

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from geomprobe.baselines import make_baseline
 from geomprobe.common import InputError, UsageError
-from geomprobe.embedding import embed, embed_grid, embed_moments
+from geomprobe.embedding.embed import embed, embed_grid, embed_moments
+from geomprobe.embedding.store import Store
 from geomprobe.encoders import load_encoder
+from geomprobe.encoders.baselines import make_baseline
 from geomprobe.encoders.head import MODES, Head
 from geomprobe.encoders.prompts import with_prompts
-from geomprobe.store import Store
 
 st = pytest.importorskip("sentence_transformers")
 modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")

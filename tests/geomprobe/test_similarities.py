@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 import geomprobe as gp
-from geomprobe import embedding, grid, similarities
+from geomprobe.analysis import grid, similarities
+from geomprobe.analysis.protocols import PAPER, choose
+from geomprobe.embedding import embed as embedding
 from geomprobe.metrics.similarity import SIMILARITIES, seed_ceiling, similarity
-from geomprobe.paper import joined
-from geomprobe.protocols import PAPER, choose
+from geomprobe.predict_reconstruct.paper import joined
 from geomprobe.results import SIMILARITY_COLUMNS, read_results, table
 from geomprobe.tasks.base import Split, Task
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import geomprobe as gp
-from geomprobe import storage
 from geomprobe.common import UsageError
+from geomprobe.vectors import storage
 
 
 def clouds():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geomprobe.common import GeomprobeError
-from geomprobe.store import Store
+from geomprobe.embedding.store import Store
 
 
 def put(store, key, rows=3):

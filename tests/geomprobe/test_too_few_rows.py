@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import geomprobe as gp
-from geomprobe.grid import TaskTexts, measure_cell
+from geomprobe.analysis.grid import TaskTexts, measure_cell
+from geomprobe.analysis.protocols import PAPER, STRICT
+from geomprobe.analysis.similarities import Pair, pair_table
 from geomprobe.metrics import measure
-from geomprobe.protocols import PAPER, STRICT
-from geomprobe.similarities import Pair, pair_table
 from geomprobe.tasks import load_task
 from geomprobe.tasks.base import Split, Task
 
@@ -116,7 +116,7 @@ def test_one_family_of_the_crossed_design(model_folder):
 
 
 def test_the_report_has_one_finding(model_folder):
-    from reports.view import build_view
+    from geomprobe.reports.view import build_view
 
     results = gp.analyze([model_folder("bert")], [replace(task(2, 2), name="tiny")], ["mean"])
     found = [f for f in build_view(results)["findings"] if f["code"] == "too-few-rows"]

@@ -5,13 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geomprobe.baselines import bag_of_words
 from geomprobe.common import InputError
-from geomprobe.embedding import embed_grid
-from geomprobe.paper import joined
-from geomprobe.store import Store
+from geomprobe.embedding.embed import embed_grid
+from geomprobe.embedding.store import Store
+from geomprobe.embedding.trained_pooling import (
+    _layers_in_memory,
+    cuts_a_group,
+    slice_rows,
+    train_poolers,
+    why_untrainable,
+)
+from geomprobe.encoders.baselines import bag_of_words
+from geomprobe.predict_reconstruct.paper import joined
 from geomprobe.tasks.base import Split, Task
-from geomprobe.trained_pooling import _layers_in_memory, cuts_a_group, slice_rows, train_poolers, why_untrainable
 
 NOISE = [f"noise{i}" for i in range(60)]
 SIGNAL = ["yes", "no"]

@@ -12,14 +12,14 @@ import transformers
 from typer.testing import CliRunner
 
 import geomprobe as gp
-from geomprobe import similarities, variants
+from geomprobe.analysis import similarities, variants
+from geomprobe.analysis.protocols import PAPER
+from geomprobe.analysis.variants import FULL, Variant
 from geomprobe.cli.main import app
 from geomprobe.common import UsageError
-from geomprobe.comparison import add_comparisons, compare_groups
-from geomprobe.protocols import PAPER
+from geomprobe.comparison.table import add_comparisons, compare_groups
 from geomprobe.results import read_results
 from geomprobe.tasks.base import Split, Task
-from geomprobe.variants import FULL, Variant
 
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "big", "small", "red", "not", "who", "saw", "bird", "tree"]
 
@@ -240,7 +240,7 @@ def test_comparing_again_keeps_the_differences_of_variants(compared):
 
 
 def test_groups_of_seeds_are_compared_on_their_full_vectors(compared):
-    from reports.view import build_view
+    from geomprobe.reports.view import build_view
 
     results = read_results(compared[2])
     before = results.comparisons
@@ -281,13 +281,13 @@ def test_the_report_is_about_the_pair_and_has_a_section_on_variants(compared, tm
 
 
 def test_no_section_without_variants(compared):
-    from reports.view import build_view
+    from geomprobe.reports.view import build_view
 
     assert "variants" not in [s["id"] for s in build_view(compared[0])["sections"]]
 
 
 def test_a_dim_that_some_models_do_not_have_is_not_applicable_there(models, tmp_path):
-    from reports.view import build_view
+    from geomprobe.reports.view import build_view
 
     found = gp.analyze([models["one"], models["narrow"]], [toy(train=False)], dims=[9], out=tmp_path / "r")
     rows = found.results[found.results["model"] == "narrow dim 9"]
@@ -311,7 +311,7 @@ def test_the_published_protocol_takes_variants(models):
 
 
 def test_vectors_that_are_not_finite_are_failed_cells():
-    from geomprobe.grid import TaskTexts, variant_cell
+    from geomprobe.analysis.grid import TaskTexts, variant_cell
 
     texts = TaskTexts.of(toy(train=False))
     vectors = np.ones((len(texts.texts), 4), np.float32)

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.moments import Moments
 from geomprobe.vectors import Rows, gram, in_memory, lists, open_vectors, source
+from geomprobe.vectors.moments import Moments
 
 
 @pytest.fixture

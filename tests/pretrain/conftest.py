@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from pretrain.config import load_config
-from pretrain.corpus import build_corpus
+from geomprobe.pretrain.config import load_config
+from geomprobe.pretrain.corpus import build_corpus
 
 TINY = {
     "layers": 2,

@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from pretrain import checkpoint, trainer
-from pretrain.config import make_config
+from geomprobe.pretrain import checkpoint, trainer
+from geomprobe.pretrain.config import make_config
 
 # A function, and the call of it (from 0) at which the process dies. Four states are saved, each with two files of
 # weights, and as many exports, with two as well.

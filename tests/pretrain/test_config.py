@@ -5,9 +5,9 @@ from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
 from geomprobe.common import InputError, UsageError
-from pretrain.budget import check_budget
-from pretrain.config import as_dict, load_config, make_config, preset_names
-from pretrain.trainer import train
+from geomprobe.pretrain.budget import check_budget
+from geomprobe.pretrain.config import as_dict, load_config, make_config, preset_names
+from geomprobe.pretrain.trainer import train
 
 
 @pytest.mark.parametrize("preset", preset_names())

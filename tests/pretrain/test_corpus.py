@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from geomprobe.common import InputError, UsageError
-from pretrain import docstrings, paper
-from pretrain.corpus import (
+from geomprobe.pretrain import docstrings, paper
+from geomprobe.pretrain.corpus import (
     SPECIAL_TOKENS,
     build_corpus,
     hub,
@@ -262,14 +262,14 @@ def cut_hub(monkeypatch, tmp_path):
     """Return a function that puts a hub in place whose connections break off; it returns naps and documents sent."""
     import datasets
 
-    import pretrain.hub
+    import geomprobe.pretrain.hub
 
     naps, sent = [], []
     monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pretrain.hub, "require_hub", lambda hint: None)
+    monkeypatch.setattr(geomprobe.pretrain.hub, "require_hub", lambda hint: None)
     monkeypatch.setattr("huggingface_hub.HfApi.repo_info", lambda *a, **k: SimpleNamespace(sha="a" * 40))
     monkeypatch.setattr(hub, "HUB_SHARD", 4)
-    monkeypatch.setattr("pretrain.corpus.hub.time.sleep", naps.append)
+    monkeypatch.setattr("geomprobe.pretrain.corpus.hub.time.sleep", naps.append)
 
     def put(texts, per_connection, error):
         monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: CutStream(texts, per_connection, error, sent))

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from geomprobe.common import InputError, UsageError
-from pretrain.corpus import build_corpus, load_tokenizer, open_source
+from geomprobe.pretrain.corpus import build_corpus, load_tokenizer, open_source
 
 
 def built(path, tmp_path, **options):

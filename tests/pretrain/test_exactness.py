@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from geomprobe.common import InputError, UsageError
-from pretrain import budget, trainer
-from pretrain.config import as_dict, load_config
-from pretrain.trainer import train
+from geomprobe.pretrain import budget, trainer
+from geomprobe.pretrain.config import as_dict, load_config
+from geomprobe.pretrain.trainer import train
 
 RUN = """
 import json, sys
-from pretrain.config import make_config
-from pretrain.trainer import train
+from geomprobe.pretrain.config import make_config
+from geomprobe.pretrain.trainer import train
 train(make_config(json.loads(sys.argv[1])), resume=True)
 """
 
@@ -135,8 +135,8 @@ def test_two_ranks_equal_one(tiny, tmp_path, parts):
 DYING = """
 import json, os, sys
 from geomprobe.common import GeomprobeError
-from pretrain import trainer
-from pretrain.config import make_config
+from geomprobe.pretrain import trainer
+from geomprobe.pretrain.config import make_config
 
 config = make_config(json.loads(sys.argv[1]))
 if os.environ["RANK"] == "1" and sys.argv[2] == "die":

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain import masking, paper
+from geomprobe.pretrain import masking, paper
 
 SPECIAL = {"pad": 0, "cls": 2, "sep": 3, "mask": 4}
 

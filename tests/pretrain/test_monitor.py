@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pretrain.monitor import collapse_warnings, measure
-from pretrain.objectives import jepa_loss
-from pretrain.trainer import Rows, build_objective, make_optimizer, train
+from geomprobe.pretrain.monitor import collapse_warnings, measure
+from geomprobe.pretrain.objectives import jepa_loss
+from geomprobe.pretrain.trainer import Rows, build_objective, make_optimizer, train
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from pretrain import budget
-from pretrain.config import load_config, preset_names
-from pretrain.encoder import encode
-from pretrain.trainer import Rows, build_objective, make_optimizer, train
+from geomprobe.pretrain import budget
+from geomprobe.pretrain.config import load_config, preset_names
+from geomprobe.pretrain.encoder import encode
+from geomprobe.pretrain.trainer import Rows, build_objective, make_optimizer, train
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 BALANCES = ["learned", "fixed", "ramp", "uncertainty", "gradnorm"]

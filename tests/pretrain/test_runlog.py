@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pretrain
+import geomprobe.pretrain
 
 
 def git(folder, *words):
@@ -19,7 +19,7 @@ def git(folder, *words):
 
 def test_only_the_checkout_of_the_code_itself_is_recorded(tmp_path):
     package = tmp_path / "pretrain"
-    shutil.copytree(Path(pretrain.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(geomprobe.pretrain.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "other.txt").write_text("a")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "other.txt")

@@ -9,10 +9,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from geomprobe.common import InputError, UsageError
-from pretrain import masking
-from pretrain.corpus import build_corpus, load_tokenizer, wrap_tokenizer
-from pretrain.corpus.tokenizer import vocabulary
-from pretrain.trainer import train
+from geomprobe.pretrain import masking
+from geomprobe.pretrain.corpus import build_corpus, load_tokenizer, wrap_tokenizer
+from geomprobe.pretrain.corpus.tokenizer import vocabulary
+from geomprobe.pretrain.trainer import train
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from geomprobe.common import GeomprobeError, InputError, UsageError
-from pretrain.trainer import train
+from geomprobe.pretrain.trainer import train
 
 OBJECTIVES = ["mlm", "jepa", "hybrid"]
 
@@ -159,7 +159,7 @@ def test_loss_that_is_not_finite_stops_the_run(tiny):
 
 def test_without_a_compiler_it_runs_uncompiled(tiny, tmp_path, monkeypatch):
     """Only the compiler fails, at the first call, as torch.compile does; the losses are those of an eager run."""
-    from pretrain import objectives
+    from geomprobe.pretrain import objectives
 
     def broken(self, **options):
         def call(*args, **kwargs):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from reports_synthetic import hostile_results
 
-from reports import write_report
+from geomprobe.reports import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (docs/reports.md)")
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)

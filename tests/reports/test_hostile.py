@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from reports_synthetic import HOSTILE, hostile_results
 
-from reports import build_view, write_report
+from geomprobe.reports import build_view, write_report
 
 TAGS = {
     "html", "head", "meta", "title", "style", "link", "script", "body", "a", "header", "p", "span", "h1", "h2", "h3",

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from reports_measured import CASES, SOUND
 
+from geomprobe.reports import build_view, write_report
+from geomprobe.reports.facts import load
+from geomprobe.reports.findings import ORDER, RULES, findings
+from geomprobe.reports.html import walk
+from geomprobe.reports.schema import view_schema
 from geomprobe.results import check_run, read_results
-from reports import build_view, write_report
-from reports.facts import load
-from reports.findings import ORDER, RULES, findings
-from reports.html import walk
-from reports.schema import view_schema
 
 THOROUGH = ("both sides", "many", "published")
 EVERY = [pytest.param(case, marks=pytest.mark.thorough) if case in THOROUGH else case for case in CASES]

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
+from geomprobe.reports import figures
+from geomprobe.reports.html import LIMIT, TEMPLATES
 from geomprobe.results import write_results
-from reports import figures
-from reports.html import LIMIT, TEMPLATES
 
 STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
 LIGHT, DARK, PRINT = (
@@ -79,7 +79,7 @@ def test_a_figure_is_the_same_every_time_and_keeps_text_as_text():
 )
 def test_a_report_is_small_and_draws_each_figure_once(grid, make_results, tmp_path, monkeypatch):
     """Two models, five tasks, four poolings, seven layers: under 2 MB, and HTML and PDF share their figures."""
-    from reports import write_report
+    from geomprobe.reports import write_report
 
     folder = write_results(tmp_path / "results", make_results(intervals=True, failed=True, **grid))
     drawn = []
@@ -93,7 +93,7 @@ def test_a_report_is_small_and_draws_each_figure_once(grid, make_results, tmp_pa
 
 def test_pdf_is_tagged_has_contents_links_and_the_view(make_results, tmp_path):
     pypdf = pytest.importorskip("pypdf", reason="pypdf is in the test extra")
-    from reports import write_report
+    from geomprobe.reports import write_report
 
     small = make_results(tasks=("sst2", "mrpc"), poolings=("mean",), intervals=True)
     path, view = write_report(small, tmp_path / "report.pdf", tmp_path / "report.json")

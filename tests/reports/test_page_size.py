@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reports import html
-from reports.drawn import DRAWN, MAPPED, limited
-from reports.view import build_view
+from geomprobe.reports import html
+from geomprobe.reports.drawn import DRAWN, MAPPED, limited
+from geomprobe.reports.view import build_view
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from geomprobe.reports.facts import judgement, load
+from geomprobe.reports.replication import MARKS, summary, training_figure
 from geomprobe.results import write_results
-from reports.facts import judgement, load
-from reports.replication import MARKS, summary, training_figure
 from tests.reports.synthetic import make_results
 
 LOG = [

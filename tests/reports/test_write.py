@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from geomprobe.common import GeomprobeError, InputError, UsageError
+from geomprobe.reports import build_view, write_report
 from geomprobe.results import write_results
-from reports import build_view, write_report
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "attention")}
 

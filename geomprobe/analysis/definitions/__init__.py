@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from geomprobe import paper, trained_pooling, variants
+from geomprobe.analysis import variants
+from geomprobe.analysis.protocols import Protocol
+from geomprobe.embedding import trained_pooling
 from geomprobe.metrics import registry, sample_size, similarity
+from geomprobe.predict_reconstruct import paper
 from geomprobe.probes.definitions import DEFINITIONS as PROBES
-from geomprobe.protocols import Protocol
 
 FAMILIES = {
     "spectrum": "eigenvalues of the cloud: ranks, entropies, slopes",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from geomprobe.analysis.protocols import Protocol
 from geomprobe.common import UsageError
-from geomprobe.embedding import own_pooler, resolve_layers
+from geomprobe.embedding.embed import own_pooler, resolve_layers
+from geomprobe.embedding.pooling import TRAINABLE
 from geomprobe.encoders import Encoder
-from geomprobe.pooling import TRAINABLE
-from geomprobe.protocols import Protocol
 from geomprobe.tasks.base import Task
 
 

@@ -56,7 +56,7 @@ def _with_families(entries: dict[str, Any]) -> dict[str, Any]:
     without = [name for name, entry in entries.items() if isinstance(entry, dict) and "family" not in entry]
     if not without:
         return entries
-    from geomprobe.definitions import families  # heavy, and needed for earlier versions only
+    from geomprobe.analysis.definitions import families  # heavy, and needed for earlier versions only
 
     known = families()
     return entries | {name: entries[name] | {"family": known[name]} for name in without if name in known}

@@ -14,33 +14,26 @@ import numpy as np
 import pandas as pd
 
 import geomprobe
-from geomprobe import (
-    definitions,
-    inference,
-    metrics,
-    own_pooling,
-    paper,
-    probes,
-    provenance,
-    similarities,
-    trained_pooling,
-    variants,
-)
-from geomprobe.baselines import BASELINES, WordTable, make_baseline
-from geomprobe.cells import read_tables, write_tables
+from geomprobe import inference, metrics, probes
+from geomprobe.analysis import definitions, similarities, variants
+from geomprobe.analysis.cells import read_tables, write_tables
+from geomprobe.analysis.failures import CELL_ERRORS, Sides, check_finite, failed_row, reason
+from geomprobe.analysis.protocols import STRICT, Protocol, Published
 from geomprobe.common import InputError, UsageError, hash_bytes, unknown_name
-from geomprobe.embedding import Cell, EmbeddingGrid, count_cut, embed_grid, has_cell, limited, resolve_layers
+from geomprobe.distributed import ALONE, Ranks
+from geomprobe.embedding import own_pooling, trained_pooling
+from geomprobe.embedding.embed import Cell, EmbeddingGrid, count_cut, embed_grid, has_cell, limited, resolve_layers
+from geomprobe.embedding.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
+from geomprobe.embedding.store import Store
 from geomprobe.encoders import Encoder, load_encoder
+from geomprobe.encoders.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.encoders.opening import find_device
 from geomprobe.encoders.prompts import with_prompts
-from geomprobe.failures import CELL_ERRORS, Sides, check_finite, failed_row, reason
 from geomprobe.inference.margins import Margin
 from geomprobe.metrics import sample_size
 from geomprobe.metrics.cloud import TooFewRows, too_few
-from geomprobe.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
+from geomprobe.predict_reconstruct import paper
 from geomprobe.probes.semantic import labelled_rows, pair_features
-from geomprobe.protocols import STRICT, Protocol, Published
-from geomprobe.ranks import ALONE, Ranks
 from geomprobe.results import (
     CURVE_COLUMNS,
     EXAMPLE_COLUMNS,
@@ -51,10 +44,10 @@ from geomprobe.results import (
     check_folder,
     check_run,
     count_failures,
+    provenance,
     table,
     write_results,
 )
-from geomprobe.store import Store
 from geomprobe.tasks import is_file_task, load_task, task_names
 from geomprobe.tasks.base import Split, Task, sentence_groups
 from geomprobe.tasks.controlled import SIZES
@@ -138,7 +131,7 @@ def analyze(
     complete : callable, optional
         What to add to the results, such as comparisons, before they are written; called on the first rank.
     ranks : Ranks
-        Processes that share the work (see `geomprobe.ranks.join`); all call this with the same arguments and get the
+        Processes that share the work (see `geomprobe.distributed.join`); all call this with the same arguments and get the
         same results, and the first alone reads and writes folders.
     progress : callable (done, total), optional
 
@@ -262,7 +255,7 @@ def analyze(
     if complete is not None and ranks.first:
         complete(results)
     if stored and ranks.first:
-        from geomprobe.comparison import add_variants
+        from geomprobe.comparison.table import add_variants
 
         add_variants(results, margins)
     if out is not None and ranks.first:

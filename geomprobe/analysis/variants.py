@@ -14,7 +14,7 @@ import pandas as pd
 
 from geomprobe.common import UsageError, hash_bytes, unknown_name
 from geomprobe.metrics.registry import REGISTRY, ROTATION, SCALE, SHIFT
-from geomprobe.storage import PRECISIONS, int8_ranges, quantise, truncate
+from geomprobe.vectors.storage import PRECISIONS, int8_ranges, quantise, truncate
 
 VERSION = "1"
 """Part of every variant's hash: raised when the meaning of its vectors changes."""

@@ -1,6 +1,6 @@
 """The formulas and probes of the published analysis of Predict and Reconstruct (arXiv 2606.05173), number for number.
 
-Arrays in, numbers out; float64. What the published code leaves to chance is seeded here. `geomprobe.protocols.PAPER` is
+Arrays in, numbers out; float64. What the published code leaves to chance is seeded here. `geomprobe.analysis.protocols.PAPER` is
 the bundle of its choices; each of them can be replaced alone.
 """
 
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from geomprobe import inference
+from geomprobe.analysis.protocols import Published
 from geomprobe.inference import intervals, probe_tests
 from geomprobe.metrics.cloud import TooFewRows, too_few
-from geomprobe.protocols import Published
 from geomprobe.results import INFLUENCE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.tasks.base import Task, sentence_groups
 from geomprobe.tasks.words import words

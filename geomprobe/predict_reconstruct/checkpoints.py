@@ -12,14 +12,26 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from geomprobe import comparison, definitions
-from geomprobe.audit import movement
-from geomprobe.audit.claims import CLAIMED, CLAIMS, GAP, SILENT, SOURCE, Claim, Number, overall, sentence, status
+from geomprobe.analysis import definitions
+from geomprobe.analysis.grid import GLUE, TaskTexts, analyze, prepare, published_clusters
+from geomprobe.analysis.protocols import PAPER, STRICT, Protocol, switched
 from geomprobe.common import write_json
+from geomprobe.comparison import table as comparison
 from geomprobe.encoders import load_encoder
-from geomprobe.grid import GLUE, TaskTexts, analyze, prepare, published_clusters
 from geomprobe.inference import intervals
-from geomprobe.protocols import PAPER, STRICT, Protocol, switched
+from geomprobe.predict_reconstruct import movement
+from geomprobe.predict_reconstruct.claims import (
+    CLAIMED,
+    CLAIMS,
+    GAP,
+    SILENT,
+    SOURCE,
+    Claim,
+    Number,
+    overall,
+    sentence,
+    status,
+)
 from geomprobe.results import COMPARISON_COLUMNS, Results, table, write_results
 from geomprobe.tasks import load_task
 from geomprobe.tasks.base import Task

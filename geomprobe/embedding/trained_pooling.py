@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from geomprobe.common import InputError
-from geomprobe.embedding import (
+from geomprobe.embedding.embed import (
     Cell,
     Progress,
     TokenRows,
@@ -28,9 +28,9 @@ from geomprobe.embedding import (
     token_budget,
     tokenize,
 )
+from geomprobe.embedding.pooling import TRAINABLE, Pooler
+from geomprobe.embedding.store import Store
 from geomprobe.encoders import Encoder
-from geomprobe.pooling import TRAINABLE, Pooler
-from geomprobe.store import Store
 from geomprobe.tasks.base import Split, Task, sentence_groups
 
 VERSION = "2"  # part of the key under which results are kept: raised when the fitting changes
@@ -68,7 +68,7 @@ class TrainedPooling:
     Attributes
     ----------
     pooler : Pooler
-        With ``trained`` set; for `geomprobe.embedding.embed_grid`.
+        With ``trained`` set; for `geomprobe.embedding.embed.embed_grid`.
     layer : int
     loss, loss_mean : float
         On the slice of the train split that stopped the training: of this pooling and of mean pooling with a probe
@@ -473,7 +473,7 @@ def _parameter(model: PooledProbes, member: int) -> np.ndarray:
 
 def learned_weights(data: TokenStates, pooler: Pooler, tokenizer: Any) -> pd.DataFrame:
     """Return the mean weight of each position (weighted) or token (attention); see `TrainedPooling.learned`."""
-    from geomprobe.pooling import token_weights
+    from geomprobe.embedding.pooling import token_weights
 
     relative, places = [], []
     for texts in torch.arange(len(data.lengths), device=data.flat.device).split(256):

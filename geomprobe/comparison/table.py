@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geomprobe import definitions, inference
+from geomprobe import inference
+from geomprobe.analysis import definitions
 from geomprobe.common import InputError, UsageError, unknown_name
 from geomprobe.inference import Difference, intervals, probe_tests
 from geomprobe.inference.margins import Margin, margin

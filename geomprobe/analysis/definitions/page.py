@@ -1,19 +1,19 @@
-"""The definitions page, written from the records: `python -m geomprobe.definitions.page > docs/definitions.md`."""
+"""The page docs/definitions.md, written from the records by `python -m geomprobe.analysis.definitions.page`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from geomprobe import paper
-from geomprobe.definitions import FAMILIES, every_metric
+from geomprobe.analysis.definitions import FAMILIES, every_metric
 from geomprobe.metrics.cloud import EXACT_ROWS, SAMPLED_PAIRS, VIEWS
 from geomprobe.metrics.registry import REGISTRY
 from geomprobe.metrics.similarity import RSA_ROWS
+from geomprobe.predict_reconstruct import paper
 
 INTRODUCTION = f"""# Definitions
 
 Every metric that can occur in results, by family (p-values are adjusted within a family, see
-[inference](inference.md)). Written from the records by `python -m geomprobe.definitions.page`; do not edit by hand.
+[inference](inference.md)). Written from the records by `python -m geomprobe.analysis.definitions.page`; do not edit by hand.
 
 Rows x_i, i = 1…N, in D dimensions; x̄ their mean; Σ = (1/N) Σ (x_i−x̄)(x_i−x̄)ᵀ with eigenvalues λ_1 ≥ λ_2 ≥ …, of
 which min(N−1, D) are kept (min(N, D) where the matrix is not centred); σ_k = √λ_k; z_i = x_i/‖x_i‖; H(p) = −Σ p log p

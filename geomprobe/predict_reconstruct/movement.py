@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from geomprobe import inference
-from geomprobe.comparison import group_difference
+from geomprobe.comparison.table import group_difference
 from geomprobe.inference import Difference, intervals
 from geomprobe.results import Results
 

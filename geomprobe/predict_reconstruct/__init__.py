@@ -1,5 +1,5 @@
 """Audits of published claims."""
 
-from geomprobe.audit.published import Finding, audit_published, read_published
+from geomprobe.predict_reconstruct.published import Finding, audit_published, read_published
 
 __all__ = ["Finding", "audit_published", "read_published"]

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 
 from geomprobe.common import InputError, UsageError, hash_bytes, refuse_beyond_memory
+from geomprobe.distributed import ALONE, Ranks
+from geomprobe.embedding.pooling import Pooler, make_pooler, pool
+from geomprobe.embedding.store import Store
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.prompts import with_prompts
 from geomprobe.encoders.sentence_transformers import MEASURE
-from geomprobe.pooling import Pooler, make_pooler, pool
-from geomprobe.ranks import ALONE, Ranks
-from geomprobe.store import Store
 
 if TYPE_CHECKING:
-    from geomprobe.moments import Moments
+    from geomprobe.vectors.moments import Moments
 
 Cell = tuple[int, str]  # layer, pooling
 OTHERS = "Other poolings (--pool mean) measure the token states of its transformer."
@@ -322,7 +322,7 @@ def embed_grid(
     texts : sequence of str, length n_texts
         Repeated texts are encoded once. An empty string is a text like any other.
     poolings : sequence of str
-        Names of `geomprobe.pooling.POOLINGS`.
+        Names of `geomprobe.embedding.pooling.POOLINGS`.
     layers : sequence of int
         0 (embedding output) to n_layers (last, after the final norm); negative numbers count from the last.
     max_length : int, optional
@@ -461,7 +461,7 @@ def embed_moments(
     of texts but for their token ids. Of several ranks each takes its share of the batches, and all return the states of
     all texts.
     """
-    from geomprobe.moments import Moments
+    from geomprobe.vectors.moments import Moments
 
     if len(parts := by_prompt(encoder, poolings)) > 1 or parts[0][0] is not encoder:
         options = {"max_length": max_length, "poolers": poolers, "seed": seed, "ranks": ranks, "progress": progress}
@@ -501,7 +501,7 @@ def embed(
     encoder : Encoder, or anything that `load_encoder` opens
     texts : sequence of str, length n_texts
     pooling : str
-        One of `geomprobe.pooling.POOLINGS`; "model" gives what the model's own `encode` gives.
+        One of `geomprobe.embedding.pooling.POOLINGS`; "model" gives what the model's own `encode` gives.
     layer : int
         0 (embedding output) to n_layers; -1 is the last.
     max_length : int, optional

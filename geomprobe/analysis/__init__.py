@@ -1,0 +1,1 @@
+"""The grid of models, tasks, layers and poolings: plan, embed, measure, record."""

@@ -1,0 +1,1 @@
+"""Differences of two models or of two groups of seeds, with verdicts in words."""
