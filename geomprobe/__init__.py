@@ -11,7 +11,8 @@ __version__ = "0.1.0"
 _HOME = {
     "load_encoder": "geomprobe.encoders",
     "embed": "geomprobe.embedding.embed",
-    "measure": "geomprobe.metrics",
+    "measure": "geomprobe.api",
+    "similarity": "geomprobe.inference.similarity",
     "quantise": "geomprobe.vectors.storage",
     "truncate": "geomprobe.vectors.storage",
     "Moments": "geomprobe.vectors.moments",

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
+from geomprobe.api import every_metric
 from geomprobe.common import read_json, write_json
 from geomprobe.comparison import table as comparison
 from geomprobe.inference import intervals
@@ -92,11 +93,12 @@ def unadjusted(results: Results, frame: pd.DataFrame) -> np.ndarray:
 def renew(folder: Path) -> str:
     """Write the tables of a folder anew; return how many verdicts there are of each kind, before and now."""
     results = read(folder)
+    definitions = every_metric()
     frames = []
     for (_, _, level), part in results.comparisons.groupby(["a", "b", "level"], sort=False):
         groups = results.run.get("groups") or {}
         seeds = min(map(len, groups.values())) if level == "objective" else None
-        frames.append(comparison.adjusted(part.assign(p_tost=unadjusted(results, part)), seeds=seeds))
+        frames.append(comparison.adjusted(part.assign(p_tost=unadjusted(results, part)), definitions, seeds=seeds))
     now = table(pd.concat(frames), COMPARISON_COLUMNS)
     before = results.comparisons
     results.run["claims"] = comparison.claims(now)

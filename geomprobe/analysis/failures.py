@@ -40,7 +40,7 @@ def check_finite(vectors: np.ndarray, splits: Sequence[tuple[Split, Sides]]) -> 
     ----------
     vectors : ndarray of shape (n_texts, d)
     splits : sequence of (Split, (first, second))
-        Which of the vectors each sentence of the split's rows has, as `geomprobe.analysis.grid.TaskTexts` keeps them.
+        Which of the vectors each sentence of the split's rows has, as `geomprobe.analysis.texts.TaskTexts` keeps them.
     """
     if not splits:  # a task without a train split, say
         return

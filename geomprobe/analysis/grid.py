@@ -15,13 +15,15 @@ import pandas as pd
 
 import geomprobe
 from geomprobe import inference, metrics, probes
-from geomprobe.analysis import definitions, similarities, variants
+from geomprobe.analysis import definitions, own_pooling, similarities, variants
 from geomprobe.analysis.cells import read_tables, write_tables
-from geomprobe.analysis.failures import CELL_ERRORS, Sides, check_finite, failed_row, reason
-from geomprobe.analysis.protocols import STRICT, Protocol, Published
+from geomprobe.analysis.failures import CELL_ERRORS, check_finite, failed_row, reason
+from geomprobe.analysis.protocols import STRICT, Protocol, PublishedAnalysis
+from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import InputError, UsageError, hash_bytes, unknown_name
+from geomprobe.comparison.table import add_variants
 from geomprobe.distributed import ALONE, Ranks
-from geomprobe.embedding import own_pooling, trained_pooling
+from geomprobe.embedding import trained_pooling
 from geomprobe.embedding.embed import Cell, EmbeddingGrid, count_cut, embed_grid, has_cell, limited, resolve_layers
 from geomprobe.embedding.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.embedding.store import Store
@@ -32,8 +34,6 @@ from geomprobe.encoders.prompts import with_prompts
 from geomprobe.inference.margins import Margin
 from geomprobe.metrics import sample_size
 from geomprobe.metrics.cloud import TooFewRows, too_few
-from geomprobe.predict_reconstruct import paper
-from geomprobe.probes.semantic import labelled_rows, pair_features
 from geomprobe.results import (
     CURVE_COLUMNS,
     EXAMPLE_COLUMNS,
@@ -49,7 +49,7 @@ from geomprobe.results import (
     write_results,
 )
 from geomprobe.tasks import is_file_task, load_task, task_names
-from geomprobe.tasks.base import Split, Task, sentence_groups
+from geomprobe.tasks.base import Task, joined_pairs, sentence_groups
 from geomprobe.tasks.controlled import SIZES
 
 Progress = Callable[[int, int], None]
@@ -131,8 +131,8 @@ def analyze(
     complete : callable, optional
         What to add to the results, such as comparisons, before they are written; called on the first rank.
     ranks : Ranks
-        Processes that share the work (see `geomprobe.distributed.join`); all call this with the same arguments and get the
-        same results, and the first alone reads and writes folders.
+        Processes that share the work (see `geomprobe.distributed.join`); all call this with the same arguments and
+        get the same results, and the first alone reads and writes folders.
     progress : callable (done, total), optional
 
     Returns
@@ -255,96 +255,10 @@ def analyze(
     if complete is not None and ranks.first:
         complete(results)
     if stored and ranks.first:
-        from geomprobe.comparison.table import add_variants
-
         add_variants(results, margins)
     if out is not None and ranks.first:
         write_results(out, results)
     return results
-
-
-@dataclass(frozen=True)
-class TaskTexts:
-    """Every text of a task once, and where each row of the task finds its text.
-
-    Attributes
-    ----------
-    texts : list of str, length n
-    geometry : ndarray of shape (n_geometry,)
-        Row numbers in `texts` of the geometry rows.
-    train, validation : tuple (first, second) of ndarray or None
-        Row numbers of the sentences of each split.
-    matched : int or None
-        Rows of the smallest task, at which ranks are measured, too; None where all tasks have as many.
-    queries : bool ndarray of shape (n,) or None
-        Which texts are queries: the first sentences of pairs. A sentence that is first and second is there twice. None
-        where all texts are treated alike.
-    """
-
-    task: Task
-    texts: list[str]
-    geometry: np.ndarray
-    train: Sides | None
-    validation: Sides
-    matched: int | None = None
-    queries: np.ndarray | None = None
-
-    @property
-    def calibration(self) -> np.ndarray:
-        """Row numbers of the texts that int8 ranges are taken from: those of train, all where there is no train."""
-        sides = [side for side in self.train or () if side is not None]
-        return np.unique(np.concatenate(sides)) if sides else np.arange(len(self.texts))
-
-    @property
-    def calibrated_on(self) -> str:
-        """The rows that int8 ranges are taken from, in words."""
-        return f"{len(self.calibration):,} {'measured' if self.train is None else 'train'} texts"
-
-    @classmethod
-    def of(cls, task: Task, matched: int | None = None, *, asymmetric: bool = False) -> TaskTexts:
-        index: dict[tuple[str, bool], int] = {}
-        asymmetric = asymmetric and task.validation.second is not None
-
-        def rows(texts: Sequence[str], query: bool | Sequence[bool] = False) -> np.ndarray:
-            roles = [query] * len(texts) if isinstance(query, bool) else query
-            keys = zip(texts, roles, strict=True)
-            return np.array([index.setdefault(key, len(index)) for key in keys], np.int64)
-
-        def sides(split: Split) -> Sides:
-            return rows(split.first, asymmetric), None if split.second is None else rows(split.second)
-
-        # the role in which a sentence comes first, as geometry's rows are taken
-        role: dict[str, bool] = {}
-        for first, second in zip(task.validation.first, task.validation.second or (), strict=False):
-            role.setdefault(first, asymmetric)
-            role.setdefault(second, False)
-        geometry = rows(task.geometry_rows.texts, [role.get(text, False) for text in task.geometry_rows.texts])
-        validation = sides(task.validation)
-        train = None if task.train is None else sides(task.train)
-        queries = np.array([query for _, query in index]) if asymmetric else None
-        return cls(task, [text for text, _ in index], geometry, train, validation, matched, queries)
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader of the results has to know of the roles of the texts."""
-        if self.queries is None:
-            return []
-        split = self.task.validation
-        both = len(set(split.first) & set(split.second or ()))
-        note = "the first text of each pair is the query"
-        if both:
-            note += f"; {both} sentences are both: geometry takes each in the role in which it comes first"
-        return [note]
-
-    @property
-    def scored(self) -> list[tuple[Split, Sides]]:
-        """The split that geometry and probes are measured on, with its sentences' places."""
-        return [(self.task.validation, self.validation)]
-
-    @property
-    def fitted(self) -> list[tuple[Split, Sides]]:
-        """The split that probes are fitted on, with its sentences' places, where there is one."""
-        return [] if self.task.train is None or self.train is None else [(self.task.train, self.train)]
 
 
 def measure_task(
@@ -787,58 +701,15 @@ def size_tables(vectors: np.ndarray, matched: int | None, seed: int) -> dict[str
 
 
 def published_cell(
-    encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choices: Published, seed: int
+    encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, analysis: PublishedAnalysis, seed: int
 ) -> tuple[Tables, bool]:
-    """Return the tables of one cell by the published formulas, and whether nothing in it failed."""
+    """Return the tables of one cell by a published analysis, and whether nothing in it failed."""
     try:
         check_finite(vectors, [*texts.scored, *texts.fitted])
-        measured = paper.measure_rows(published_rows(encoder, texts, vectors, choices), choices, seed)
+        measured = analysis.measure(encoder, texts, vectors, seed)
     except CELL_ERRORS as error:
         return failed_cell("published analysis", reason(error))
     return {kind: measured.get(kind, table([], columns)) for kind, columns in CELL_COLUMNS.items()}, True
-
-
-def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choices: Published) -> paper.Rows:
-    """Return what the published formulas are computed on: the rows of validation, repeated ones too.
-
-    Where the sentences of a pair are encoded apart, geometry and the token probe take the unique sentences.
-    """
-    task, (first, second) = texts.task, texts.validation
-    at = first if second is None else texts.geometry
-    clusters, y_clusters = published_clusters(texts)
-    if "token" not in choices.parts:
-        targets = np.full(len(texts.texts), -1)
-    elif choices.token_target == "word":
-        targets = paper.top_words(texts.texts)
-    else:
-        targets = paper.top_tokens(encoder.tokenize(texts.texts)[0], encoder.tokenizer.all_special_ids)
-    train = None
-    if task.train is not None and texts.train is not None:
-        sides = [side for side in texts.train if side is not None]
-        once = sides[0] if len(sides) == 1 else np.unique(np.concatenate(sides))
-        X = pair_features(pair_vectors(vectors, texts.train))
-        train = vectors[once], targets[once], X, task.train.labels
-    return paper.Rows(
-        vectors[at],
-        paper.score_classes(task.validation.labels) if second is None else None,
-        clusters,
-        targets[at],
-        pair_features(pair_vectors(vectors, texts.validation)),
-        task.validation.labels,
-        y_clusters,
-        train,
-    )
-
-
-def published_clusters(texts: TaskTexts) -> tuple[np.ndarray, np.ndarray]:
-    """Return the clusters of the rows of geometry, and of those of the task probe (the validation rows), int64."""
-    first, second = texts.validation
-    if second is None:
-        clusters = sentence_groups(texts.task.validation)
-        return clusters, clusters
-    clusters = texts.task.geometry_rows.clusters
-    home = dict(zip(texts.geometry.tolist(), clusters.tolist(), strict=True))
-    return clusters, np.array([home[row] for row in first.tolist()], np.int64)
 
 
 def pair_vectors(vectors: np.ndarray, sides: tuple[np.ndarray, np.ndarray | None]) -> probes.PairVectors:
@@ -944,10 +815,7 @@ def query_seed(encoder: Encoder, protocol: Protocol, seed: int) -> int:
 def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Task:
     """Return the task as it is analysed: at most `limit` rows a split, at most `max_train_rows` to fit probes on."""
     if protocol.published:
-        keep = [None if s is None else s.take(labelled_rows(s)) for s in (task.train, task.validation)]
-        assert keep[1] is not None
-        fits_on_train = protocol.published.probe_rows == "train" or protocol.train_poolings
-        task = replace(task, train=keep[0] if fits_on_train else None, validation=keep[1])
+        task = protocol.published.prepare(task, protocol.train_poolings)
     if limit is not None:
         task = replace(
             task,
@@ -957,7 +825,7 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
     if protocol.rows is not None:
         task = replace(task, validation=task.validation.take(np.arange(min(protocol.rows, len(task.validation)))))
     if protocol.pairs == "joined":
-        task = paper.joined(task)
+        task = joined_pairs(task)
     if task.train is not None:
         task = replace(task, train=probes.cap_train(task.train, max_rows=protocol.max_train_rows, seed=seed))
     return task

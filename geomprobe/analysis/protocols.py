@@ -2,56 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import UsageError, unknown_name
+from geomprobe.encoders import Encoder
+from geomprobe.tasks.base import Task
 
 
-@dataclass(frozen=True)
-class Published:
-    """Choices of formulas and probes of the published analysis of Predict and Reconstruct (arXiv 2606.05173).
+class PublishedAnalysis(typing.Protocol):
+    """An analysis of its own in place of the metrics and probes of geomprobe."""
 
-    Attributes
-    ----------
-    uniformity_rows : int or None
-        Most rows whose pairs uniformity is taken over, drawn with the seed; None reads all pairs.
-    centre : bool
-        Whether the mean vector is subtracted before directions are taken.
-    alignment_power : {4, 2}
-        Power of the distance of two rows of a class.
-    class_distance : {"unsquared", "squared"}
-        What is averaged over the pairs within and between classes.
-    entropy_bound : {"N", "N-1"}
-        Spectral entropy is divided by log min(N, D) or log min(N - 1, D).
-    token_target : {"token", "word"}
-        Whether the token probe names the most frequent token or the most frequent word of a row.
-    scaling : {"all-rows", "folds"}
-        Whether the scaler of a probe sees all rows, or the rows that the probe is fitted on.
-    probe_rows : {"validation", "train"}
-        Probes cross-validated on the validation split, or fitted on train (`max_train_rows` of it) and scored on
-        validation.
-    score : {"accuracy", "skill"}
-        "skill" adds (accuracy - majority) / (1 - majority), majority being the share of the most frequent class of the
-        scored rows, and the difference of the skills of the task probe and the token probe.
-    max_iter : int
-        Most iterations of the probes' solver.
-    parts : tuple of {"geometry", "task", "token"}
-        What is computed.
-    """
+    def prepare(self, task: Task, train_poolings: bool) -> Task:
+        """Task with the splits and rows that the analysis reads."""
+        ...
 
-    uniformity_rows: int | None = 1000
-    centre: bool = False
-    alignment_power: int = 4
-    class_distance: str = "unsquared"
-    entropy_bound: str = "N"
-    token_target: str = "token"
-    scaling: str = "all-rows"
-    probe_rows: str = "validation"
-    score: str = "accuracy"
-    max_iter: int = 500
-    parts: tuple[str, ...] = ("geometry", "task", "token")
+    def measure(self, encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, seed: int) -> dict[str, pd.DataFrame]:
+        """Tables of one cell, from the vectors of all its texts."""
+        ...
+
+    def definitions(self, known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
+        """Definitions of the metrics that occur and are its own, or have other formulas here."""
+        ...
+
+    def replaced(self, **choices: Any) -> PublishedAnalysis:
+        """The analysis with some of its choices replaced."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -79,8 +61,8 @@ class Protocol:
         given. Poolings skip it either way.
     query : {"shared", "per-model"}
         Whether the random query of an untrained attention pooling is the same for all models.
-    published : Published or None
-        Formulas and probes of the published analysis; None measures by the registry and the probes of geomprobe.
+    published : PublishedAnalysis or None
+        Formulas and probes of a published analysis; None measures by the registry and the probes of geomprobe.
     """
 
     name: str
@@ -92,23 +74,10 @@ class Protocol:
     pairs: str = "separate"
     padding: str = "hidden"
     query: str = "shared"
-    published: Published | None = None
+    published: PublishedAnalysis | None = None
 
 
 STRICT = Protocol("strict", max_length=None, max_train_rows=10_000)
-PAPER = Protocol(
-    "paper",
-    max_length=128,
-    max_train_rows=2_000,
-    train_poolings=False,
-    rows=2_000,
-    pairs="joined",
-    padding="visible",
-    query="per-model",
-    published=Published(),
-)
-PROTOCOLS = {"strict": STRICT, "paper": PAPER}
-
 # What each choice can be: words, whole numbers from a least one (or "all"), yes or no.
 WORDS: dict[str, tuple[str, ...]] = {
     "pairs": ("joined", "separate"),
@@ -131,37 +100,6 @@ CHOICES = (*WORDS, *NUMBERS, *SWITCHES)
 PREFIX = "protocol."
 
 
-def choose(name: str, settings: Sequence[str] = ()) -> Protocol:
-    """Return a protocol with some of its choices replaced.
-
-    Parameters
-    ----------
-    name : {"strict", "paper"}
-    settings : sequence of str
-        Each "protocol.CHOICE=VALUE", such as "protocol.pairs=separate" or "protocol.rows=all".
-
-    Raises
-    ------
-    UsageError
-        An unknown name, choice or value; a choice given twice; one of the published formulas under another protocol.
-    """
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, list(PROTOCOLS))
-    protocol = PROTOCOLS[name]
-    chosen: set[str] = set()
-    for setting in settings:
-        key, equals, word = (part.strip() for part in setting.partition("="))
-        if not equals or not key.startswith(PREFIX):
-            raise UsageError(
-                f"--set {setting[:80]!r} is not protocol.CHOICE=VALUE.", "For example protocol.pairs=separate"
-            )
-        if key in chosen:
-            raise UsageError(f"--set {key} is given twice.")
-        chosen.add(key)
-        protocol = switched(protocol, key.removeprefix(PREFIX), word)
-    return protocol
-
-
 def switched(protocol: Protocol, choice: str, word: str) -> Protocol:
     """Return the protocol with one choice replaced; its name says so."""
     if choice not in CHOICES:
@@ -171,7 +109,7 @@ def switched(protocol: Protocol, choice: str, word: str) -> Protocol:
         return replace(protocol, name=name, **{choice: value})
     if protocol.published is None:
         raise UsageError(f"{choice} is a choice of the published formulas.", "It needs --protocol paper.")
-    return replace(protocol, name=name, published=replace(protocol.published, **{choice: value}))
+    return replace(protocol, name=name, published=protocol.published.replaced(**{choice: value}))
 
 
 def _value(choice: str, word: str) -> Any:

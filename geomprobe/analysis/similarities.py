@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from geomprobe.inference.similarity import similarity
 from geomprobe.metrics.cloud import TooFewRows, too_few
-from geomprobe.metrics.similarity import SIMILARITIES, similarity, similarity_map
+from geomprobe.metrics.similarity import SIMILARITIES, similarity_map
 from geomprobe.results import SIMILARITY_COLUMNS, table
 
 ROWS = 2000

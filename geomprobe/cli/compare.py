@@ -40,10 +40,13 @@ def compare(
     and PDF are written. Two checkpoints support a claim about two checkpoints; a claim about objectives needs groups of
     at least three seeds.
     """
+    from geomprobe.api import every_metric
     from geomprobe.inference.margins import parse_margins
 
     groups = two_sides(models or [], group or [], "compare")
-    compare_models(Output(as_json), models or [], groups, options, parse_margins(margin or []))
+    compare_models(
+        Output(as_json), models or [], groups, options, parse_margins(margin or [], every_metric() if margin else ())
+    )
 
 
 def compare_models(

@@ -29,7 +29,7 @@ def _rows(kind: str) -> list[dict[str, str]]:
 
         return [{"task": name} for name in task_names()]
     if kind == "metrics":
-        from geomprobe.analysis.definitions import every_metric
+        from geomprobe.api import every_metric
 
         return [_metric(name, entry) for name, entry in every_metric().items()]
     if kind == "poolings":

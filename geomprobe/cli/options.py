@@ -280,7 +280,7 @@ class GridOptions:
     @property
     def choices(self) -> Protocol:
         """The protocol with the choices that were replaced."""
-        from geomprobe.analysis.protocols import choose
+        from geomprobe.predict_reconstruct.protocol import choose
 
         protocol = choose(self.protocol, self.set_ or ())
         return replace(protocol, train_poolings=False) if self.untrained else protocol

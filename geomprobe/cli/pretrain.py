@@ -77,7 +77,7 @@ def _geometry(record: dict[str, Any]) -> dict[str, float]:
     """Return the geometry of the mean-pooled held-out rows, for the training log."""
     import torch
 
-    from geomprobe.metrics import measure
+    from geomprobe.api import measure
 
     with torch.no_grad():
         parts = [record["model"](ids).last_hidden_state.float().mean(1) for ids in record["ids"].split(32)]

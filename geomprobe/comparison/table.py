@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from geomprobe import inference
-from geomprobe.analysis import definitions
 from geomprobe.common import InputError, UsageError, unknown_name
 from geomprobe.inference import Difference, intervals, probe_tests
 from geomprobe.inference.margins import Margin, margin
-from geomprobe.metrics import sample_size
+from geomprobe.metrics import registry, sample_size
 from geomprobe.metrics.registry import REGISTRY
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 
@@ -92,7 +91,7 @@ def compare(
     pairs = joined(sides[0][0], sides[1][0], NUMBER)
     moved = [_by_key(side[1], NUMBER) for side in sides]
     found = [_geometry(row, *(side.get(_key(row, NUMBER)) for side in moved)) for row in pairs]
-    return decided(pairs, found, a, b, "checkpoint", margins)
+    return decided(pairs, found, registry.definitions(), a, b, "checkpoint", margins)
 
 
 def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Margin] | None = None) -> Results:
@@ -115,7 +114,7 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     check_rows([first, second])
     pairs = joined(first.rows, second.rows, (*CELL, *NUMBER))
     found = [paired(first, second, row) for row in pairs]
-    own = decided(pairs, found, a, b, "checkpoint", margins)
+    own = decided(pairs, found, results.definitions, a, b, "checkpoint", margins)
     of_variants = results.comparisons[results.comparisons["b"].isin(variants_of(results))]
     results.comparisons = table(pd.concat([own, of_variants]), COMPARISON_COLUMNS)
     results.run["compared"] = [a, b]
@@ -149,7 +148,7 @@ def add_variants(results: Results, margins: Mapping[str, Margin] | None = None) 
             pairs = joined(full.rows, side.rows, (*CELL, *NUMBER))
             found = [paired(full, side, row) for row in pairs]
             frames.append(differences(pairs, found, of, name, "checkpoint", margins))
-        added.append(adjusted(table(pd.concat(frames), COMPARISON_COLUMNS)))
+        added.append(adjusted(table(pd.concat(frames), COMPARISON_COLUMNS), results.definitions))
     results.comparisons = table(pd.concat(added, ignore_index=True), COMPARISON_COLUMNS)
     return results
 
@@ -200,7 +199,7 @@ def compare_groups(
         pairs.append(row | {"value_a": split[0].mean(), "value_b": split[1].mean()})
         found.append(group_difference(*split, moved[: len(first)], moved[len(first) :], extra))
     seeds = min(len(first), len(second))
-    added = decided(pairs, found, a, b, "objective", margins, seeds=seeds)
+    added = decided(pairs, found, results.definitions, a, b, "objective", margins, seeds=seeds)
     results.comparisons = table(pd.concat([results.comparisons, added]), COMPARISON_COLUMNS)
     results.run["groups"] = {name: list(group) for name, group in groups.items()}
     results.run["claims"] = claims(added)
@@ -514,15 +513,16 @@ def joined(first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str]) -> li
     return list(kept.to_dict("records"))
 
 
-def families_of(metrics: Iterable[str]) -> list[str]:
-    """Return the family of claims of each metric, as its record declares it.
+def families_of(metrics: Iterable[str], definitions: Mapping[str, Any]) -> list[str]:
+    """Family of claims of each metric, as its definition declares it.
 
     Raises
     ------
     InputError
         A metric has no record: what it is to be adjusted with is not known.
     """
-    known, names = definitions.families(), list(metrics)
+    known = {name: entry["family"] for name, entry in definitions.items() if "family" in entry}
+    names = list(metrics)
     if unknown := sorted(set(names) - set(known)):
         raise InputError(
             f"No family of claims is declared for {', '.join(map(repr, unknown[:3]))}"
@@ -535,6 +535,7 @@ def families_of(metrics: Iterable[str]) -> list[str]:
 def decided(
     pairs: Sequence[Row],
     found: Sequence[Difference],
+    definitions: Mapping[str, Any],
     a: str,
     b: str,
     level: str,
@@ -542,7 +543,7 @@ def decided(
     seeds: int | None = None,
 ) -> pd.DataFrame:
     """Return the comparison table: equivalence, detectable difference, and what `adjusted` adds."""
-    return adjusted(differences(pairs, found, a, b, level, margins), seeds=seeds)
+    return adjusted(differences(pairs, found, a, b, level, margins), definitions, seeds=seeds)
 
 
 def differences(
@@ -588,7 +589,9 @@ def differences(
     return table(rows, COMPARISON_COLUMNS)
 
 
-def adjusted(frame: pd.DataFrame, *, seeds: int | None = None, equivalence: bool = True) -> pd.DataFrame:
+def adjusted(
+    frame: pd.DataFrame, definitions: Mapping[str, Any], *, seeds: int | None = None, equivalence: bool = True
+) -> pd.DataFrame:
     """Return a comparison table with families, adjusted p-values and verdicts.
 
     A family holds the claims about the metrics of one kind over all tasks, layers, poolings and views. Both the
@@ -598,12 +601,14 @@ def adjusted(frame: pd.DataFrame, *, seeds: int | None = None, equivalence: bool
     ----------
     frame : DataFrame
         Columns of `results.COMPARISON_COLUMNS` of one comparison: p and p_tost as the tests give them.
+    definitions : mapping of metric to definition
+        Each with its family.
     seeds : int, optional
         Seeds of the smaller group, for claims about objectives.
     equivalence : bool
         False where p_tost is adjusted already, and rows were added that have none.
     """
-    families = np.array(families_of(frame["metric"]))
+    families = np.array(families_of(frame["metric"], definitions))
     # a copy, for without missing values it is the column itself, and p is not to be adjusted in place
     p_values = {c: frame[c].to_numpy(float, na_value=np.nan, copy=True) for c in ("p", "p_tost")}
     for name in dict.fromkeys(families):

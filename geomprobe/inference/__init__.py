@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from geomprobe.inference import neighbours, shards, spectral, sphere
+import geomprobe.inference.neighbours as neighbours
+import geomprobe.inference.shards as shards
+import geomprobe.inference.spectral as spectral
+import geomprobe.inference.sphere as sphere
 from geomprobe.inference.intervals import (
     LEVEL,
     MIN_DEGREES,
@@ -388,7 +391,7 @@ def with_intervals(
     Parameters
     ----------
     frame : DataFrame
-        Of `geomprobe.metrics.measure`.
+        Of `geomprobe.measure`.
     chosen : sequence of (Metric, definition, Cloud)
         What each row was measured with.
     clusters : array-like of shape (n,), optional
@@ -428,7 +431,7 @@ def measure(
     seed: int = 0,
     exact: bool = False,
 ) -> tuple[pd.DataFrame, list[Influence | None]]:
-    """Return what `geomprobe.metrics.measure` returns, and the influence behind each of its rows (None without one)."""
+    """Return what `geomprobe.measure` returns, and the influence behind each of its rows (None without one)."""
     directions = reads_directions(metrics)
     cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=True)
     return with_intervals(*measure_clouds(cloud, metrics, views), clusters)

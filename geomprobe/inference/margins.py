@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from geomprobe.common import UsageError, unknown_name
 
@@ -70,17 +70,15 @@ def margin(metric: str, value: float, chosen: Mapping[str, Margin] | None = None
     return max(size * abs(value), least) if relative else size
 
 
-def parse_margins(texts: list[str]) -> dict[str, Margin]:
-    """Return margins from "METRIC=0.05" or "METRIC=5%" (a share of the value of A).
+def parse_margins(texts: Sequence[str], known: Collection[str]) -> dict[str, Margin]:
+    """Return margins from "METRIC=0.05" or "METRIC=5%" (a share of the value of A), of metrics that are known.
 
     Raises
     ------
     UsageError
         A text is something else, no metric has that name, a margin is given twice or is not positive.
     """
-    from geomprobe.analysis.definitions import every_metric
-
-    known, found = every_metric() if texts else {}, {}
+    found: dict[str, Margin] = {}
     for text in texts:
         metric, _, number = (part.strip() for part in text.partition("="))
         relative = number.endswith("%")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
+from geomprobe.common import unknown_name
 from geomprobe.inference import (
     JACKKNIFE,
     NEIGHBOUR_ROWS,
@@ -23,16 +25,22 @@ from geomprobe.inference import (
 from geomprobe.inference.intervals import TAIL_DEGREES, heavy_tailed
 from geomprobe.inference.probe_tests import rank_influence
 from geomprobe.inference.sphere import Checked, checked_rows, second_order
-from geomprobe.metrics.cloud import NotApplicable
+from geomprobe.metrics.cloud import NotApplicable, TooFewRows
 from geomprobe.metrics.similarity import (
+    COLUMNS,
     NEIGHBOURS,
+    REACH,
     ROUNDING,
+    RSA_ROWS,
+    SIMILARITIES,
     Side,
     cosine_row_means,
     cosines_with,
     distances_with,
     hsic,
+    similarity_rows,
 )
+from geomprobe.vectors import Rows
 
 CKA_DEGREES = 0.25
 """Where tails are heavy, fewest degrees of freedom for each row of the biased CKA."""
@@ -276,3 +284,68 @@ def with_intervals(rows: Mapping[str, dict[str, Any]], a: Side, b: Side, cluster
         if row["status"] == "ok":
             found = interval(influence(name, pair, row["value"]), pair.clusters)
             row |= {"se": found.se, "ci_low": found.low, "ci_high": found.high, "ci_method": found.method}
+
+
+def similarity(
+    first: Any,
+    second: Any,
+    *,
+    metrics: Sequence[str] | None = None,
+    clusters: Any = None,
+    permutations: int = 100,
+    intervals: bool = True,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare two sets of vectors of the same rows.
+
+    Parameters
+    ----------
+    first, second : array-like of shape (n, d_1) and (n, d_2)
+        numpy or torch, any float type, any device (computed on the CPU); row i of both belongs to the same text.
+    metrics : sequence of str, optional
+        Names of SIMILARITIES; default: all.
+    clusters : array-like of shape (n,), optional
+        Rows with the same value are not independent; for intervals.
+    permutations : int
+        Random orders of the second side's rows that the null distribution is drawn from; 0 for none.
+    intervals : bool
+        Whether to fill se, ci_low, ci_high and ci_method: the 95 % interval for the expected value at this number of
+        rows, and how it was made.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Columns metric, value, se, ci_low, ci_high, ci_method, null_mean, null_sd, p (share of the null at least as
+        extreme, the identity counted), n, status, note. RSA reads a seeded sample of at most 2,000 rows, and says so.
+
+    Raises
+    ------
+    ValueError
+        Where the numbers of rows differ, there are fewer than two, or rows are not finite.
+    """
+    chosen = [metrics] if isinstance(metrics, str) else list(metrics or SIMILARITIES)
+    for name in chosen:
+        if name not in SIMILARITIES:
+            raise unknown_name("similarity", name, list(SIMILARITIES))
+    reach = REACH if intervals else NEIGHBOURS + 1
+    a, b = Side(first, reach), Side(second, reach)
+    if a.n != b.n:
+        raise ValueError(f"both sides must have the same rows: {a.n} and {b.n}")
+    if a.n < 2:
+        raise TooFewRows(f"similarity needs at least two rows, not {a.n}")
+    together = [name for name in chosen if name != "rsa_spearman" or a.n <= RSA_ROWS]
+    if clusters is not None and len(clusters) != a.n:
+        raise ValueError(f"clusters must have a value a row: {len(clusters)} for {a.n} rows")
+    rows = similarity_rows(together, a, b, permutations, np.random.default_rng(seed), None)
+    fill = with_intervals if intervals else lambda *_: None
+    fill(rows, a, b, clusters)
+    if len(together) < len(chosen):
+        rng = np.random.default_rng(seed)
+        sample = np.sort(rng.choice(a.n, RSA_ROWS, replace=False))
+        sampled = Side(Rows(first).take(sample)), Side(Rows(second).take(sample))
+        sampled[0].eps, sampled[1].eps = a.eps, b.eps  # of the rows as given
+        more = similarity_rows(["rsa_spearman"], *sampled, permutations, rng, f"seeded sample of {RSA_ROWS:,} rows")
+        fill(more, *sampled, None if clusters is None else np.asarray(clusters)[sample])
+        rows |= more
+    return pd.DataFrame([rows[name] for name in chosen], columns=list(COLUMNS))

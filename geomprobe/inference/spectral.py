@@ -14,7 +14,7 @@ import scipy.linalg
 import scipy.special
 import torch
 
-from geomprobe.inference import shards
+import geomprobe.inference.shards as shards
 from geomprobe.metrics import dimension
 from geomprobe.metrics.cloud import Cloud, Spectrum
 from geomprobe.metrics.spectrum import ALPHA_RANGE

@@ -25,7 +25,6 @@ __all__ = [
     "cloud_of",
     "curves",
     "definitions",
-    "measure",
     "measure_clouds",
     "reads_directions",
 ]
@@ -46,66 +45,6 @@ MEASURE_COLUMNS = (
 )
 BINS = 100
 NEIGHBOURS = 20  # the most that a metric asks for
-
-
-def measure(
-    data: Any,
-    *,
-    metrics: Sequence[str] | None = None,
-    views: Sequence[str] | None = None,
-    labels: Any = None,
-    positives: Any = None,
-    clusters: Any = None,
-    seed: int = 0,
-    exact: bool = False,
-    intervals: bool = True,
-) -> pd.DataFrame:
-    """Measure the geometry of vectors.
-
-    Parameters
-    ----------
-    data : array-like of shape (n, d), or Moments
-        numpy or torch, any float type, any device, n >= 2; a list of lists, a pandas DataFrame of numbers and what else
-        `geomprobe.vectors.as_matrix` takes. From moments alone, metrics that read the rows get the status "needs rows".
-    metrics : sequence of str, optional
-        Names of the registry, or "name:definition" for a variant; default: all whose needs are given.
-    views : sequence of str, optional
-        Views to measure in, where a metric makes sense there; default: each metric's own.
-    labels : array-like of shape (n,), optional
-        Classes, for class_alignment and class_separation.
-    positives : array-like of int, shape (m, 2), optional
-        Pairs of rows that mean the same, for alignment.
-    clusters : array-like of shape (n,), optional
-        Rows with the same number share a source and are not independent.
-    seed : int
-        Of the sampled pairs and rows that are read past 20,000 rows.
-    exact : bool
-        Read all pairs at any n.
-    intervals : bool
-        Whether to fill se, ci_low, ci_high and ci_method (see `geomprobe.inference`); they need the rows.
-
-    Returns
-    -------
-    DataFrame
-        Columns MEASURE_COLUMNS with the types of `geomprobe.results.RESULT_COLUMNS`, a row per metric and view.
-        Where a metric has no value, `status` is "not applicable", "too few rows" or "needs rows" and `note` says why.
-
-    Raises
-    ------
-    ValueError
-        For rows that are not finite (with their numbers), fewer than two rows, a shape that is not (n, d), sparse
-        matrices, tables with other columns than numbers, labels or positives that do not fit.
-    UsageError
-        For unknown names of metrics, definitions or views.
-    """
-    directions = reads_directions(metrics)
-    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals)
-    frame, measured = measure_clouds(cloud, metrics, views)
-    if intervals:
-        from geomprobe.inference import with_intervals  # which imports this package
-
-        frame, _ = with_intervals(frame, measured, clusters)
-    return frame
 
 
 def unmeasured(n: int, d: int, *, labels: Any = None, positives: Any = None) -> pd.DataFrame:

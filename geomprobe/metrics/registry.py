@@ -11,8 +11,11 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+import geomprobe.metrics.dimension as dimension
+import geomprobe.metrics.hypersphere as hypersphere
+import geomprobe.metrics.isotropy as isotropy
+import geomprobe.metrics.spectrum as spectrum
 from geomprobe.common import unknown_name
-from geomprobe.metrics import dimension, hypersphere, isotropy, spectrum
 from geomprobe.metrics.cloud import (
     EXACT_ROWS,
     VIEWS,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geomprobe.metrics import REGISTRY, measure
+from geomprobe.metrics import REGISTRY, cloud_of, measure_clouds, reads_directions
 from geomprobe.vectors import Rows
 
 MATCHED = ("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "vendi_score")
@@ -71,7 +71,8 @@ def rarefaction(
         values: dict[str, list[float]] = {name: [] for name in metrics}
         for _ in range(repeats):
             part = rows.take(np.sort(rng.choice(rows.n, size, replace=False)))
-            frame = measure(part, metrics=list(metrics), views=[view], seed=seed, intervals=False)
+            cloud = cloud_of(part, seed=seed, directions=reads_directions(metrics))
+            frame, _ = measure_clouds(cloud, metrics, [view])
             for name, value, status in zip(metrics, frame["value"], frame["status"], strict=True):
                 if status == "ok":
                     values[name].append(float(value))

@@ -9,7 +9,6 @@ from itertools import combinations
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.stats import rankdata
 
@@ -363,78 +362,7 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def similarity(
-    first: Any,
-    second: Any,
-    *,
-    metrics: Sequence[str] | None = None,
-    clusters: Any = None,
-    permutations: int = 100,
-    intervals: bool = True,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Compare two sets of vectors of the same rows.
-
-    Parameters
-    ----------
-    first, second : array-like of shape (n, d_1) and (n, d_2)
-        numpy or torch, any float type, any device (computed on the CPU); row i of both belongs to the same text.
-    metrics : sequence of str, optional
-        Names of SIMILARITIES; default: all.
-    clusters : array-like of shape (n,), optional
-        Rows with the same value are not independent; for intervals.
-    permutations : int
-        Random orders of the second side's rows that the null distribution is drawn from; 0 for none.
-    intervals : bool
-        Whether to fill se, ci_low, ci_high and ci_method: the 95 % interval for the expected value at this number of
-        rows, and how it was made.
-    seed : int
-
-    Returns
-    -------
-    DataFrame
-        Columns metric, value, se, ci_low, ci_high, ci_method, null_mean, null_sd, p (share of the null at least as
-        extreme, the identity counted), n, status, note. RSA reads a seeded sample of at most 2,000 rows, and says so.
-
-    Raises
-    ------
-    ValueError
-        Where the numbers of rows differ, there are fewer than two, or rows are not finite.
-    """
-    chosen = [metrics] if isinstance(metrics, str) else list(metrics or SIMILARITIES)
-    for name in chosen:
-        if name not in SIMILARITIES:
-            raise unknown_name("similarity", name, list(SIMILARITIES))
-    reach = REACH if intervals else NEIGHBOURS + 1
-    a, b = Side(first, reach), Side(second, reach)
-    if a.n != b.n:
-        raise ValueError(f"both sides must have the same rows: {a.n} and {b.n}")
-    if a.n < 2:
-        raise TooFewRows(f"similarity needs at least two rows, not {a.n}")
-    together = [name for name in chosen if name != "rsa_spearman" or a.n <= RSA_ROWS]
-    if clusters is not None and len(clusters) != a.n:
-        raise ValueError(f"clusters must have a value a row: {len(clusters)} for {a.n} rows")
-    rows = _rows(together, a, b, permutations, np.random.default_rng(seed), None)
-    fill = _intervals if intervals else lambda *_: None
-    fill(rows, a, b, clusters)
-    if len(together) < len(chosen):
-        rng = np.random.default_rng(seed)
-        sample = np.sort(rng.choice(a.n, RSA_ROWS, replace=False))
-        sampled = Side(Rows(first).take(sample)), Side(Rows(second).take(sample))
-        sampled[0].eps, sampled[1].eps = a.eps, b.eps  # of the rows as given
-        more = _rows(["rsa_spearman"], *sampled, permutations, rng, f"seeded sample of {RSA_ROWS:,} rows")
-        fill(more, *sampled, None if clusters is None else np.asarray(clusters)[sample])
-        rows |= more
-    return pd.DataFrame([rows[name] for name in chosen], columns=list(COLUMNS))
-
-
-def _intervals(rows: dict[str, dict[str, Any]], a: Side, b: Side, clusters: Any) -> None:
-    from geomprobe.inference.similarity import with_intervals  # which imports this module
-
-    with_intervals(rows, a, b, clusters)
-
-
-def _rows(
+def similarity_rows(
     names: Sequence[str], a: Side, b: Side, permutations: int, rng: np.random.Generator, note: str | None
 ) -> dict[str, dict[str, Any]]:
     """Return the row of each similarity; all of them see the same random orders."""

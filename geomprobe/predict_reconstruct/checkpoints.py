@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from geomprobe.analysis import definitions
-from geomprobe.analysis.grid import GLUE, TaskTexts, analyze, prepare, published_clusters
-from geomprobe.analysis.protocols import PAPER, STRICT, Protocol, switched
+from geomprobe.analysis.grid import GLUE, analyze, prepare
+from geomprobe.analysis.protocols import STRICT, Protocol, switched
+from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import write_json
 from geomprobe.comparison import table as comparison
 from geomprobe.encoders import load_encoder
@@ -32,6 +32,8 @@ from geomprobe.predict_reconstruct.claims import (
     sentence,
     status,
 )
+from geomprobe.predict_reconstruct.paper import DEFINITIONS, published_clusters
+from geomprobe.predict_reconstruct.protocol import PAPER
 from geomprobe.results import COMPARISON_COLUMNS, Results, table, write_results
 from geomprobe.tasks import load_task
 from geomprobe.tasks.base import Task
@@ -173,8 +175,8 @@ def audit_checkpoints(
                 numbers[place] = shift.on(aligned[place[1]][protocol.rows, protocol.pairs])
         return Measured(pd.concat(frames), numbers)
 
-    strict_results.comparisons = with_gap(compared(strict_results, groups, grouped))
-    strict_results.definitions[GAP[0]] = definitions.every_metric()[GAP[0]]
+    strict_results.definitions[GAP[0]] = DEFINITIONS[GAP[0]]
+    strict_results.comparisons = with_gap(compared(strict_results, groups, grouped), strict_results.definitions)
     strict = Measured(strict_results.comparisons, {})
     published = measured(paper, paper_results)
     for folder, results in (("strict", strict_results), ("paper", paper_results)):
@@ -193,7 +195,7 @@ def audit_checkpoints(
                 protocol = switched(paper, switch.choice, switch.word)
                 assert protocol.published is not None
                 protocol = replace(
-                    protocol, name=f"paper, {switch.name}", published=replace(protocol.published, parts=wanted)
+                    protocol, name=f"paper, {switch.name}", published=protocol.published.replaced(parts=wanted)
                 )
                 parts.append(run(protocol, some, poolings, out / "switches" / f"{switch.choice}-{wanted[0]}"))
                 failed += parts[-1].run["failed_cells"]
@@ -258,7 +260,7 @@ def compared(results: Results, groups: Mapping[str, Sequence[str]], grouped: boo
     return results.comparisons
 
 
-def with_gap(frame: pd.DataFrame) -> pd.DataFrame:
+def with_gap(frame: pd.DataFrame, definitions: Mapping[str, Any]) -> pd.DataFrame:
     """Add the difference of the skills of the task probe and of the lexical probe to a table of comparisons.
 
     The influences of the two probes are not kept on the same rows, so the standard error is bounded by the sum of both
@@ -277,7 +279,7 @@ def with_gap(frame: pd.DataFrame) -> pd.DataFrame:
                     lines.append(_gap(task_probe, lexical))
         both = table(pd.concat([part, table(lines, COMPARISON_COLUMNS)]), COMPARISON_COLUMNS)
         few = part["verdict"].eq(intervals.FEW_SEEDS).any()
-        frames.append(comparison.adjusted(both, seeds=0 if few else None, equivalence=False))
+        frames.append(comparison.adjusted(both, definitions, seeds=0 if few else None, equivalence=False))
     return table(pd.concat(frames), COMPARISON_COLUMNS) if frames else frame
 
 

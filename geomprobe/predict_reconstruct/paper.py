@@ -1,6 +1,6 @@
 """The formulas and probes of the published analysis of Predict and Reconstruct (arXiv 2606.05173), number for number.
 
-Arrays in, numbers out; float64. What the published code leaves to chance is seeded here. `geomprobe.analysis.protocols.PAPER` is
+Arrays in, numbers out; float64. What the published code leaves to chance is seeded here. `protocol.PAPER` is
 the bundle of its choices; each of them can be replaced alone.
 """
 
@@ -11,21 +11,24 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from geomprobe import inference
-from geomprobe.analysis.protocols import Published
+from geomprobe.analysis.grid import pair_vectors
+from geomprobe.analysis.texts import TaskTexts
+from geomprobe.encoders import Encoder
 from geomprobe.inference import intervals, probe_tests
 from geomprobe.metrics.cloud import TooFewRows, too_few
+from geomprobe.probes.semantic import labelled_rows, pair_features
 from geomprobe.results import INFLUENCE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.tasks.base import Task, sentence_groups
 from geomprobe.tasks.words import words
 
 DEFINITION = "paper"
-SEPARATOR = " [SEP] "
 T = 2.0
 MIN_CLASS_ROWS = 5
 TOKEN_FOLDS, TASK_FOLDS = 3, 5
@@ -94,7 +97,7 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 of the probes."""
 
 
-def definitions(known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
+def published_definitions(known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
     """Return the definitions of the metrics of this module that occur, with the formulas of this module.
 
     Parameters
@@ -105,6 +108,7 @@ def definitions(known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dic
     """
     own = [name for name in used if name in FORMULAS]
     formulas = {name: {"formula": FORMULAS[name], "definitions": {DEFINITION: FORMULAS[name]}} for name in own}
+    known = {**known, **DEFINITIONS}
     return {name: known[name] | formulas[name] | {"source": SOURCE} for name in own}
 
 
@@ -357,6 +361,70 @@ def majority(y: np.ndarray) -> float:
     return float(np.unique(y, return_counts=True)[1].max() / len(y))
 
 
+@dataclass(frozen=True)
+class Published:
+    """Choices of formulas and probes of the published analysis of Predict and Reconstruct (arXiv 2606.05173).
+
+    Attributes
+    ----------
+    uniformity_rows : int or None
+        Most rows whose pairs uniformity is taken over, drawn with the seed; None reads all pairs.
+    centre : bool
+        Whether the mean vector is subtracted before directions are taken.
+    alignment_power : {4, 2}
+        Power of the distance of two rows of a class.
+    class_distance : {"unsquared", "squared"}
+        What is averaged over the pairs within and between classes.
+    entropy_bound : {"N", "N-1"}
+        Spectral entropy is divided by log min(N, D) or log min(N - 1, D).
+    token_target : {"token", "word"}
+        Whether the token probe names the most frequent token or the most frequent word of a row.
+    scaling : {"all-rows", "folds"}
+        Whether the scaler of a probe sees all rows, or the rows that the probe is fitted on.
+    probe_rows : {"validation", "train"}
+        Probes cross-validated on the validation split, or fitted on train (`max_train_rows` of it) and scored on
+        validation.
+    score : {"accuracy", "skill"}
+        "skill" adds (accuracy - majority) / (1 - majority), majority being the share of the most frequent class of the
+        scored rows, and the difference of the skills of the task probe and the token probe.
+    max_iter : int
+        Most iterations of the probes' solver.
+    parts : tuple of {"geometry", "task", "token"}
+        What is computed.
+    """
+
+    uniformity_rows: int | None = 1000
+    centre: bool = False
+    alignment_power: int = 4
+    class_distance: str = "unsquared"
+    entropy_bound: str = "N"
+    token_target: str = "token"
+    scaling: str = "all-rows"
+    probe_rows: str = "validation"
+    score: str = "accuracy"
+    max_iter: int = 500
+    parts: tuple[str, ...] = ("geometry", "task", "token")
+
+    def prepare(self, task: Task, train_poolings: bool) -> Task:
+        """Task with its labelled rows alone; without a train split where nothing is fitted on it."""
+        train, validation = (None if s is None else s.take(labelled_rows(s)) for s in (task.train, task.validation))
+        assert validation is not None
+        fits_on_train = self.probe_rows == "train" or train_poolings
+        return replace(task, train=train if fits_on_train else None, validation=validation)
+
+    def measure(self, encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, seed: int) -> dict[str, pd.DataFrame]:
+        """Tables of one cell by the published formulas, from the vectors of all its texts."""
+        return measure_rows(published_rows(encoder, texts, vectors, self), self, seed)
+
+    def definitions(self, known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
+        """Definitions of the metrics that occur, with the published formulas."""
+        return published_definitions(known, used)
+
+    def replaced(self, **choices: Any) -> Published:
+        """The analysis with some of its choices replaced."""
+        return replace(self, **choices)
+
+
 # ---- a cell ----------------------------------------------------------------------------------------------------------
 
 
@@ -605,17 +673,44 @@ def _balance(sheet: Sheet, choices: Published) -> None:
 # ---- from a task to rows ---------------------------------------------------------------------------------------------
 
 
-def joined(task: Task) -> Task:
-    """Return the task with every pair as the one text "a [SEP] b"; a task without pairs stays as it is.
+def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, choices: Published) -> Rows:
+    """Return what the published formulas are computed on: the rows of validation, repeated ones too.
 
-    Pairs that share a sentence stay in one group.
+    Where the sentences of a pair are encoded apart, geometry and the token probe take the unique sentences.
     """
-    from dataclasses import replace
+    task, (first, second) = texts.task, texts.validation
+    at = first if second is None else texts.geometry
+    clusters, y_clusters = published_clusters(texts)
+    if "token" not in choices.parts:
+        targets = np.full(len(texts.texts), -1)
+    elif choices.token_target == "word":
+        targets = top_words(texts.texts)
+    else:
+        targets = top_tokens(encoder.tokenize(texts.texts)[0], encoder.tokenizer.all_special_ids)
+    train = None
+    if task.train is not None and texts.train is not None:
+        sides = [side for side in texts.train if side is not None]
+        once = sides[0] if len(sides) == 1 else np.unique(np.concatenate(sides))
+        X = pair_features(pair_vectors(vectors, texts.train))
+        train = vectors[once], targets[once], X, task.train.labels
+    return Rows(
+        vectors[at],
+        score_classes(task.validation.labels) if second is None else None,
+        clusters,
+        targets[at],
+        pair_features(pair_vectors(vectors, texts.validation)),
+        task.validation.labels,
+        y_clusters,
+        train,
+    )
 
-    def join(split: Any) -> Any:
-        if split is None or split.second is None:
-            return split
-        texts = tuple(SEPARATOR.join(pair) for pair in zip(split.first, split.second, strict=True))
-        return replace(split, first=texts, second=None, groups=sentence_groups(split))
 
-    return replace(task, train=join(task.train), validation=join(task.validation))
+def published_clusters(texts: TaskTexts) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clusters of the rows of geometry, and of those of the task probe (the validation rows), int64."""
+    first, second = texts.validation
+    if second is None:
+        clusters = sentence_groups(texts.task.validation)
+        return clusters, clusters
+    clusters = texts.task.geometry_rows.clusters
+    home = dict(zip(texts.geometry.tolist(), clusters.tolist(), strict=True))
+    return clusters, np.array([home[row] for row in first.tolist()], np.int64)

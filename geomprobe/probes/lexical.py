@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from geomprobe.probes import controls
+import geomprobe.probes.controls as controls
 from geomprobe.probes.estimators import Classified, Folds, discriminate, make_folds, regress, spearman
 from geomprobe.probes.rows import (
     PairVectors,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geomprobe.probes import controls
+import geomprobe.probes.controls as controls
 from geomprobe.probes.estimators import Classified, Regressed, pearson, spearman
 from geomprobe.probes.rows import result_row
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from geomprobe.probes import controls, information
+import geomprobe.probes.controls as controls
+import geomprobe.probes.information as information
 from geomprobe.probes.estimators import (
     WIDE,
     Classified,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 
-from geomprobe.common import InputError, atomic_path, hash_bytes, read_json, write_json, write_text
-from geomprobe.results import earlier
+from geomprobe.common import InputError, atomic_path, read_json, write_json, write_text
+from geomprobe.results.earlier import current
 from geomprobe.results.place import check_content, check_folder, models_of
 from geomprobe.results.schema import (
     COMPARISON_COLUMNS,
@@ -36,6 +34,7 @@ from geomprobe.results.schema import (
     check_record,
     check_run,
 )
+from geomprobe.results.tables import Results, check_statuses, count_failures, table, training_log
 
 __all__ = [
     "COMPARISON_COLUMNS",
@@ -67,77 +66,6 @@ __all__ = [
     "write_table",
 ]
 
-FAILED_PLACE = ["model", "task", "layer", "pooling"]
-
-
-def table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return rows as a data frame with exactly the given columns and types; a key outside them is an error."""
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-    if unknown := set(frame.columns) - set(columns):
-        raise ValueError(f"columns outside the schema: {sorted(unknown)}")
-    return frame.reindex(columns=list(columns)).astype(dict(columns))
-
-
-@dataclass
-class Results:
-    """Everything that a results folder holds, in memory.
-
-    Attributes
-    ----------
-    results, comparisons, curves, examples, influences, similarities : DataFrame
-        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS,
-        INFLUENCE_COLUMNS and SIMILARITY_COLUMNS.
-    definitions : dict of str to Definition
-        Metric name -> the registry's entry: formula, range, direction, invariances, source.
-    run : Run
-        Provenance: models, tasks, versions, hardware, command, wall time.
-    training : dict
-        Model name -> list of training log records (the lines of metrics.jsonl).
-    """
-
-    results: pd.DataFrame
-    comparisons: pd.DataFrame = field(default_factory=lambda: table([], COMPARISON_COLUMNS))
-    curves: pd.DataFrame = field(default_factory=lambda: table([], CURVE_COLUMNS))
-    examples: pd.DataFrame = field(default_factory=lambda: table([], EXAMPLE_COLUMNS))
-    definitions: dict[str, Any] = field(default_factory=dict)
-    run: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    influences: pd.DataFrame = field(default_factory=lambda: table([], INFLUENCE_COLUMNS))
-    similarities: pd.DataFrame = field(default_factory=lambda: table([], SIMILARITY_COLUMNS))
-
-    def check(self) -> None:
-        """Raise InputError where run, definitions, training logs or statuses are not what the schema declares."""
-        check_run(self.run)
-        check_definitions(self.definitions)
-        for model, records in self.training.items():
-            for i, record in enumerate(records, 1):
-                check_record(record, f"training/{training_log(model)}, line {i}")
-        for name in ("results", "similarities"):
-            check_statuses(getattr(self, name), f"{name}.parquet")
-
-
-def check_statuses(frame: pd.DataFrame, where: str) -> None:
-    """Raise InputError where a table has a status that there is none of."""
-    if unknown := sorted(set(frame["status"].dropna()) - set(STATUSES)):
-        raise InputError(f"{where}: status {unknown[0][:60]!r} is none of {', '.join(STATUSES)}.")
-
-
-def count_failures(results: pd.DataFrame, similarities: pd.DataFrame) -> int:
-    """Return how many cells failed, and pairs of sound cells whose similarity failed: `failed_cells` of run.json.
-
-    Parameters
-    ----------
-    results, similarities : DataFrame
-        With the columns of RESULT_COLUMNS and SIMILARITY_COLUMNS.
-    """
-    cells = results.loc[results["status"] == "failed", FAILED_PLACE].drop_duplicates()
-    broken = set(cells[["model", "task", "pooling"]].itertuples(index=False, name=None))
-    pairs = similarities.loc[similarities["status"] == "failed", ["a", "b", "task", "pooling"]].drop_duplicates()
-    return len(cells) + sum(
-        (a, task, pooling) not in broken and (b, task, pooling) not in broken
-        for a, b, task, pooling in pairs.itertuples(index=False, name=None)
-    )
-
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Write a data frame atomically as zstd-compressed parquet."""
@@ -153,12 +81,6 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         return table(pd.read_parquet(path), columns)
     except Exception as error:  # pyarrow raises many kinds; for the reader they mean one thing
         raise InputError(f"{path} is damaged or not a results table: {error}") from None
-
-
-def training_log(model: str) -> str:
-    """Return the file name of a model's training log; a name that no file can have is escaped, a long one hashed."""
-    name = quote(model, safe=" ()+,=@", errors="backslashreplace")
-    return f"{name if len(name) <= 200 else hash_bytes(model)}.jsonl"
 
 
 def write_results(folder: str | Path, results: Results) -> Path:
@@ -237,7 +159,7 @@ def read_results(folder: str | Path) -> Results:
     )
     check_statuses(results.results, str(folder / "results.parquet"))
     check_statuses(results.similarities, str(similarities))
-    return earlier.current(results)
+    return current(results)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from geomprobe.results import Results
+from geomprobe.results.tables import Results
 
 TOKENS, WORDS = "lexical_top_token", "lexical_top_word"
+EARLIER_FAMILIES = {
+    "spectrum": ("effective_rank_n_matched rankme_n_matched spectral_entropy_n_matched participation_ratio_n_matched"),
+    "dimension": ("vendi_score_n_matched"),
+    "semantic": (
+        "semantic_accuracy semantic_macro_f1 semantic_mcc semantic_skill semantic_log_loss "
+        "semantic_usable_bits semantic_usable_share semantic_selectivity semantic_conditional_bits "
+        "semantic_code_length semantic_compression sts_probe_spearman sts_probe_pearson sts_cosine_spearman "
+        "sts_cosine_pearson"
+    ),
+    "lexical": (
+        "partial_spearman_gold partial_spearman_overlap lexical_word_content_accuracy "
+        "lexical_word_content_skill lexical_top_word_accuracy lexical_top_word_skill lexical_bow_r2 "
+        "lexical_length_spearman lexical_overlap_spearman meaning_share words_share syntax_share "
+        "meaning_words_share meaning_syntax_share words_syntax_share meaning_words_syntax_share "
+        "triplet_accuracy triplet_margin lexical_top_token_accuracy lexical_top_token_skill "
+        "semantic_lexical_balance semantic_lexical_skill_gap"
+    ),
+    "hypersphere": ("class_distance_within class_distance_between class_distance_ratio"),
+    "similarity": ("linear_cka linear_cka_unbiased procrustes mutual_knn cknna rsa_spearman"),
+    "pooling": ("trained_pooling_loss"),
+    "isotropy": ("duplicate_share"),
+}
+"""Families of the metrics whose records had none in earlier versions; it does not change any more."""
 
 
 def current(results: Results) -> Results:
@@ -54,9 +76,5 @@ def _renamed(entry: Any, name: str) -> Any:
 
 def _with_families(entries: dict[str, Any]) -> dict[str, Any]:
     without = [name for name, entry in entries.items() if isinstance(entry, dict) and "family" not in entry]
-    if not without:
-        return entries
-    from geomprobe.analysis.definitions import families  # heavy, and needed for earlier versions only
-
-    known = families()
+    known = {name: family for family, names in EARLIER_FAMILIES.items() for name in names.split()}
     return entries | {name: entries[name] | {"family": known[name]} for name in without if name in known}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -197,3 +197,22 @@ def geometry_rows(task: Task) -> GeometryRows:
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]
         positives = np.unique(np.sort(pairs, axis=1), axis=0)
     return GeometryRows(tuple(index), tuple(ids), labels, clusters, positives)
+
+
+SEPARATOR = " [SEP] "
+"""Between the texts of a pair that is read as one text."""
+
+
+def joined_pairs(task: Task) -> Task:
+    """Return the task with every pair as the one text "a [SEP] b"; a task without pairs stays as it is.
+
+    Pairs that share a sentence stay in one group.
+    """
+
+    def join(split: Any) -> Any:
+        if split is None or split.second is None:
+            return split
+        texts = tuple(SEPARATOR.join(pair) for pair in zip(split.first, split.second, strict=True))
+        return replace(split, first=texts, second=None, groups=sentence_groups(split))
+
+    return replace(task, train=join(task.train), validation=join(task.validation))

@@ -118,7 +118,7 @@ def open_vectors(
     Returns
     -------
     array-like of shape (n, d)
-        For `geomprobe.metrics.measure`, `Rows` or `Moments.update`. Tables and text are copied, batch by batch, to a
+        For `geomprobe.measure`, `Rows` or `Moments.update`. Tables and text are copied, batch by batch, to a
         temporary file that is mapped into memory and has no name any more.
 
     Raises

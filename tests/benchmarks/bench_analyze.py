@@ -81,7 +81,7 @@ def case_uniformity_kernel(a) -> dict:
 
 
 def case_uniformity_measure(a) -> dict:
-    from geomprobe.metrics import measure
+    from geomprobe.api import measure
 
     x = vectors(a.rows, a.d)
     wanted = {"metrics": ["uniformity"], "views": ["raw"], "intervals": False, "exact": True}
@@ -113,7 +113,7 @@ def case_rank_numpy(a) -> dict:
 
 
 def case_rank_measure(a) -> dict:
-    from geomprobe.metrics import measure
+    from geomprobe.api import measure
 
     x = vectors(a.rows, a.d)
     wanted = {"metrics": ["effective_rank"], "views": ["raw"], "intervals": False}
@@ -137,7 +137,8 @@ def case_moments_and_eigh(a) -> dict:
 
 def case_state_measure(a) -> dict:
     """All that the state alone answers, in all views."""
-    from geomprobe.metrics import VIEWS, measure
+    from geomprobe.api import measure
+    from geomprobe.metrics import VIEWS
     from geomprobe.vectors.moments import Moments
 
     x = vectors(a.rows, a.d)
@@ -153,7 +154,8 @@ def state_metrics() -> list[str]:
 
 def case_state_views(a) -> dict:
     """All metrics of the state in all views with the rows at hand: views of directions read them again."""
-    from geomprobe.metrics import VIEWS, measure
+    from geomprobe.api import measure
+    from geomprobe.metrics import VIEWS
 
     x, wanted = vectors(a.rows, a.d), {"metrics": state_metrics(), "views": list(VIEWS), "intervals": False}
     measure(x[:1000], **wanted)
@@ -162,7 +164,7 @@ def case_state_views(a) -> dict:
 
 def case_state_errors(a) -> dict:
     """All metrics of the state, in their own views, with their standard errors, which read the rows again."""
-    from geomprobe.metrics import measure
+    from geomprobe.api import measure
 
     x, names = vectors(a.rows, a.d), state_metrics()
     measure(x[:1000], metrics=names)
@@ -170,7 +172,7 @@ def case_state_errors(a) -> dict:
 
 
 def case_all_values(a) -> dict:
-    from geomprobe.metrics import measure
+    from geomprobe.api import measure
 
     x = vectors(a.rows, a.d)
     measure(x[:1000], intervals=False)
@@ -178,7 +180,7 @@ def case_all_values(a) -> dict:
 
 
 def case_all_errors(a) -> dict:
-    from geomprobe.metrics import measure
+    from geomprobe.api import measure
 
     x = vectors(a.rows, a.d)
     measure(x[:1000])
@@ -191,8 +193,10 @@ def case_each_error(a) -> dict:
     The two alternate, three times where they are quick, and the best of each counts. Of at most 4,000 rows, for
     neighbours of 20,000 would take minutes (similarities: 2,000, as analyze reads).
     """
-    from geomprobe.metrics import REGISTRY, measure
-    from geomprobe.metrics.similarity import SIMILARITIES, similarity
+    from geomprobe.api import measure
+    from geomprobe.inference.similarity import similarity
+    from geomprobe.metrics import REGISTRY
+    from geomprobe.metrics.similarity import SIMILARITIES
 
     n = min(a.rows, 4_000)
     x = vectors(n, a.d)

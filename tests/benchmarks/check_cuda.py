@@ -16,11 +16,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from geomprobe.api import measure
 from geomprobe.embedding.embed import embed_grid
 from geomprobe.embedding.trained_pooling import TRAINABLE, train_poolers
 from geomprobe.encoders import load_encoder
-from geomprobe.metrics import measure
-from geomprobe.metrics.similarity import similarity
+from geomprobe.inference.similarity import similarity
 from geomprobe.pretrain import trainer
 from geomprobe.pretrain.budget import read_run
 from geomprobe.pretrain.config import load_config

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from embedding import bare, clock
 
-from geomprobe.analysis.grid import GLUE, TaskTexts, analyze, prepare
+from geomprobe.analysis.grid import GLUE, analyze, prepare
 from geomprobe.analysis.protocols import STRICT
+from geomprobe.analysis.texts import TaskTexts
 from geomprobe.embedding.pooling import POOLINGS
 from geomprobe.encoders import load_encoder
 from geomprobe.tasks import load_task

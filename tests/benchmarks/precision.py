@@ -12,9 +12,9 @@ import argparse
 import numpy as np
 import pandas as pd
 
+from geomprobe.api import measure
 from geomprobe.embedding.embed import embed
 from geomprobe.encoders import load_encoder
-from geomprobe.metrics import measure
 from geomprobe.tasks import load_task
 
 

@@ -170,7 +170,7 @@ def similarities(
     seed: int, first: np.ndarray, second: np.ndarray, clusters: np.ndarray | None, names: Sequence[str]
 ) -> list[dict]:
     """Return the rows of `one_draw` for how alike the two encoders are; there is no test, for there is no third."""
-    from geomprobe.metrics.similarity import similarity
+    from geomprobe.inference.similarity import similarity
 
     found = similarity(first, second, metrics=names, clusters=clusters, permutations=0)
     return [

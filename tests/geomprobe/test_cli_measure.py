@@ -9,9 +9,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from geomprobe.api import measure as measure_array
 from geomprobe.cli.errors import guard
 from geomprobe.cli.measure import measure
-from geomprobe.metrics import measure as measure_array
 from geomprobe.vectors.moments import Moments
 
 

@@ -11,22 +11,34 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from geomprobe.analysis.definitions import FAMILIES, UNTESTED, every_metric, families
-from geomprobe.analysis.definitions.page import definitions_page
+from geomprobe.analysis.definitions import FAMILIES, UNTESTED
 from geomprobe.analysis.grid import analyze
-from geomprobe.analysis.protocols import STRICT, choose
+from geomprobe.analysis.protocols import STRICT
+from geomprobe.api import every_metric
 from geomprobe.cli.main import app
 from geomprobe.common import InputError
 from geomprobe.comparison.table import add_comparisons, adjusted
 from geomprobe.encoders.baselines import bag_of_words
 from geomprobe.inference import intervals
 from geomprobe.metrics import REGISTRY, definitions
+from geomprobe.predict_reconstruct.protocol import choose
 from geomprobe.reports.facts import PARTS, load
 from geomprobe.reports.probing import CROSSED
 from geomprobe.tasks import load_task
 from geomprobe.tasks.words import words
 
 DOCS = Path(__file__).parents[2] / "docs"
+
+
+def script(name):
+    """A script of the docs as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, DOCS / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+definitions_page = script("write_definitions.py").definitions_page
 BY_NAME_ONLY = {name for name, metric in REGISTRY.items() if not metric.default_views}
 
 
@@ -95,7 +107,7 @@ def test_families_are_those_that_the_page_on_inference_declares(analysed):
     assert [name for name in declared if name != "family"] == [name for name in FAMILIES if name not in UNTESTED]
     compared = analysed["strict"].comparisons
     assert set(compared["family"]) == set(FAMILIES) - set(UNTESTED)
-    assert compared["family"].tolist() == [families()[metric] for metric in compared["metric"]]
+    assert compared["family"].tolist() == [every_metric()[metric]["family"] for metric in compared["metric"]]
 
 
 def test_p_values_are_adjusted_within_the_declared_family(analysed):
@@ -111,13 +123,11 @@ def test_p_values_are_adjusted_within_the_declared_family(analysed):
 
 def test_p_values_before_adjustment_come_back_from_what_a_folder_keeps(analysed):
     """As docs/gallery/verdicts.py needs them, also where discordant examples decide."""
-    script = importlib.util.spec_from_file_location("verdicts", DOCS / "gallery" / "verdicts.py")
-    verdicts = importlib.util.module_from_spec(script)
-    script.loader.exec_module(verdicts)
+    verdicts = script("gallery/verdicts.py")
     results = analysed["strict"]
     compared = results.comparisons
     assert compared["ci_method"].str.contains("score interval").any()
-    again = adjusted(compared.assign(p_tost=verdicts.unadjusted(results, compared)))
+    again = adjusted(compared.assign(p_tost=verdicts.unadjusted(results, compared)), results.definitions)
     pd.testing.assert_frame_equal(again, compared, rtol=1e-8, atol=1e-9)
     with pytest.raises(SystemExit, match="cannot be adjusted anew"):
         verdicts.unadjusted(results, compared.assign(margin=compared["margin"] * 1.5))
@@ -160,7 +170,7 @@ def test_the_probes_of_the_most_frequent_word_and_token_have_two_names(analysed)
 
 def test_page_is_up_to_date():
     page = (DOCS / "definitions.md").read_text(encoding="utf-8")
-    assert page == definitions_page(), "python -m geomprobe.analysis.definitions.page > docs/definitions.md"
+    assert page == definitions_page(), "python docs/write_definitions.py > docs/definitions.md"
 
 
 def test_every_definition_is_on_it():

@@ -14,9 +14,10 @@ import torch
 
 import geomprobe as gp
 from geomprobe.analysis import grid
-from geomprobe.analysis.protocols import PAPER, STRICT
+from geomprobe.analysis.protocols import STRICT
 from geomprobe.common import GeomprobeError, InputError, UsageError
 from geomprobe.metrics import sample_size
+from geomprobe.predict_reconstruct.protocol import PAPER
 from geomprobe.results import read_results
 from geomprobe.tasks.base import Split, Task
 

@@ -8,9 +8,10 @@ import torch
 from scipy import stats
 
 from geomprobe import inference
+from geomprobe.api import measure
 from geomprobe.comparison.table import few_discordant
 from geomprobe.inference import intervals, neighbours, probe_tests, shards, spectral, sphere
-from geomprobe.metrics import REGISTRY, cloud_of, dimension, measure, measure_clouds, pairs
+from geomprobe.metrics import REGISTRY, cloud_of, dimension, measure_clouds, pairs
 from geomprobe.vectors.moments import Moments
 
 N, D = 160, 20

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from geomprobe.api import measure
 from geomprobe.common import UsageError
-from geomprobe.metrics import REGISTRY, VIEWS, curves, measure
+from geomprobe.metrics import REGISTRY, VIEWS, curves
 from geomprobe.metrics.cloud import EXACT_ROWS
 from geomprobe.results import CURVE_COLUMNS, CURVES, RESULT_COLUMNS, STATUSES
 from geomprobe.vectors.moments import Moments

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from geomprobe.metrics import REGISTRY, measure
+from geomprobe.api import measure
+from geomprobe.metrics import REGISTRY
 from geomprobe.vectors.moments import Moments
 
 N, D = 90, 15

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geomprobe.metrics import measure
+from geomprobe.api import measure
 from geomprobe.metrics.sample_size import matched, rarefaction
 
 

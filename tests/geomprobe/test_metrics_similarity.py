@@ -9,18 +9,9 @@ from scipy.stats import spearmanr
 
 from geomprobe.common import UsageError
 from geomprobe.inference import shards
-from geomprobe.inference.similarity import Compared, influence
+from geomprobe.inference.similarity import Compared, influence, similarity
 from geomprobe.metrics.pairs import nearest
-from geomprobe.metrics.similarity import (
-    COLUMNS,
-    NEIGHBOURS,
-    REACH,
-    SIMILARITIES,
-    Side,
-    seed_ceiling,
-    similarity,
-    similarity_map,
-)
+from geomprobe.metrics.similarity import COLUMNS, NEIGHBOURS, REACH, SIMILARITIES, Side, seed_ceiling, similarity_map
 
 N = 60
 

@@ -11,11 +11,11 @@ import typer
 from typer.testing import CliRunner
 
 import geomprobe as gp
-from geomprobe.analysis.protocols import PAPER, choose
 from geomprobe.cli.analyze import analyze
 from geomprobe.cli.compare import compare
 from geomprobe.cli.errors import guard
 from geomprobe.common import InputError, UsageError
+from geomprobe.predict_reconstruct.protocol import PAPER, choose
 from geomprobe.results import read_results
 from geomprobe.tasks import load_file
 from geomprobe.tasks.base import Split, Task

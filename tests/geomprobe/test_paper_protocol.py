@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import geomprobe as gp
-from geomprobe.analysis.protocols import CHOICES, PAPER, STRICT, Published, choose
+from geomprobe.analysis.protocols import CHOICES, STRICT
 from geomprobe.common import UsageError
 from geomprobe.predict_reconstruct import paper
+from geomprobe.predict_reconstruct.paper import Published
+from geomprobe.predict_reconstruct.protocol import PAPER, choose
 from geomprobe.tasks.base import Split, Task
 
 NOUNS = ["cat", "dog", "mat", "tree", "bird", "big", "red", "saw", "who", "the", "small", "not"]

@@ -8,10 +8,11 @@ import pytest
 
 import geomprobe as gp
 from geomprobe.analysis import grid, similarities
-from geomprobe.analysis.protocols import PAPER, choose
 from geomprobe.embedding import embed as embedding
-from geomprobe.metrics.similarity import SIMILARITIES, seed_ceiling, similarity
+from geomprobe.inference.similarity import similarity
+from geomprobe.metrics.similarity import SIMILARITIES, seed_ceiling
 from geomprobe.predict_reconstruct.paper import joined
+from geomprobe.predict_reconstruct.protocol import PAPER, choose
 from geomprobe.results import SIMILARITY_COLUMNS, read_results, table
 from geomprobe.tasks.base import Split, Task
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import geomprobe as gp
-from geomprobe.analysis.grid import TaskTexts, measure_cell
-from geomprobe.analysis.protocols import PAPER, STRICT
+from geomprobe.analysis.grid import measure_cell
+from geomprobe.analysis.protocols import STRICT
 from geomprobe.analysis.similarities import Pair, pair_table
-from geomprobe.metrics import measure
+from geomprobe.analysis.texts import TaskTexts
+from geomprobe.api import measure
+from geomprobe.predict_reconstruct.protocol import PAPER
 from geomprobe.tasks import load_task
 from geomprobe.tasks.base import Split, Task
 

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 import geomprobe as gp
 from geomprobe.analysis import similarities, variants
-from geomprobe.analysis.protocols import PAPER
 from geomprobe.analysis.variants import FULL, Variant
 from geomprobe.cli.main import app
 from geomprobe.common import UsageError
 from geomprobe.comparison.table import add_comparisons, compare_groups
+from geomprobe.predict_reconstruct.protocol import PAPER
 from geomprobe.results import read_results
 from geomprobe.tasks.base import Split, Task
 
@@ -311,7 +311,8 @@ def test_the_published_protocol_takes_variants(models):
 
 
 def test_vectors_that_are_not_finite_are_failed_cells():
-    from geomprobe.analysis.grid import TaskTexts, variant_cell
+    from geomprobe.analysis.grid import variant_cell
+    from geomprobe.analysis.texts import TaskTexts
 
     texts = TaskTexts.of(toy(train=False))
     vectors = np.ones((len(texts.texts), 4), np.float32)

@@ -10,7 +10,8 @@ import scipy.special
 from clouds import NAMES, cloud
 from scipy.spatial.distance import cdist, pdist
 
-from geomprobe.metrics import REGISTRY, measure
+from geomprobe.api import measure
+from geomprobe.metrics import REGISTRY
 
 DELTA = 1e-4
 

@@ -12,8 +12,8 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from geomprobe.metrics import measure
-from geomprobe.metrics.similarity import similarity
+from geomprobe.api import measure
+from geomprobe.inference.similarity import similarity
 
 KINDS = ("random", "power law", "shifted", "clustered", "near-collapsed", "N<D")
 

@@ -1,10 +1,11 @@
-"""The page docs/definitions.md, written from the records by `python -m geomprobe.analysis.definitions.page`."""
+"""The page on definitions, from the metrics' records: `python docs/write_definitions.py > docs/definitions.md`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from geomprobe.analysis.definitions import FAMILIES, every_metric
+from geomprobe.analysis.definitions import FAMILIES
+from geomprobe.api import every_metric
 from geomprobe.metrics.cloud import EXACT_ROWS, SAMPLED_PAIRS, VIEWS
 from geomprobe.metrics.registry import REGISTRY
 from geomprobe.metrics.similarity import RSA_ROWS
@@ -13,7 +14,7 @@ from geomprobe.predict_reconstruct import paper
 INTRODUCTION = f"""# Definitions
 
 Every metric that can occur in results, by family (p-values are adjusted within a family, see
-[inference](inference.md)). Written from the records by `python -m geomprobe.analysis.definitions.page`; do not edit by hand.
+[inference](inference.md)). Written from the records by `python docs/write_definitions.py`; do not edit by hand.
 
 Rows x_i, i = 1…N, in D dimensions; x̄ their mean; Σ = (1/N) Σ (x_i−x̄)(x_i−x̄)ᵀ with eigenvalues λ_1 ≥ λ_2 ≥ …, of
 which min(N−1, D) are kept (min(N, D) where the matrix is not centred); σ_k = √λ_k; z_i = x_i/‖x_i‖; H(p) = −Σ p log p
@@ -49,7 +50,7 @@ No value is ever a silent NaN: where there is none, `status` says so and `note` 
 """
 
 SIMILARITY = (
-    "`geomprobe.metrics.similarity.similarity(x, y)`, with 95 % intervals for the expected value at this number of "
+    "`geomprobe.similarity(x, y)`, with 95 % intervals for the expected value at this number of "
     "rows ([inference](inference.md)), and a null distribution from random orders of y's rows. "
     f"RSA reads a seeded sample of at most {RSA_ROWS:,} rows."
 )

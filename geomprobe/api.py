@@ -1,0 +1,104 @@
+"""What `import geomprobe as gp` gives, where it joins several rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from geomprobe.analysis import definitions
+from geomprobe.analysis.definitions import FAMILIES
+from geomprobe.inference import with_intervals
+from geomprobe.metrics import cloud_of, measure_clouds, reads_directions
+from geomprobe.metrics.registry import STANDARD
+from geomprobe.predict_reconstruct import paper
+
+
+def measure(
+    data: Any,
+    *,
+    metrics: Sequence[str] | None = None,
+    views: Sequence[str] | None = None,
+    labels: Any = None,
+    positives: Any = None,
+    clusters: Any = None,
+    seed: int = 0,
+    exact: bool = False,
+    intervals: bool = True,
+) -> pd.DataFrame:
+    """Measure the geometry of vectors.
+
+    Parameters
+    ----------
+    data : array-like of shape (n, d), or Moments
+        numpy or torch, any float type, any device, n >= 2; a list of lists, a pandas DataFrame of numbers and what else
+        `geomprobe.vectors.as_matrix` takes. From moments alone, metrics that read the rows get the status "needs rows".
+    metrics : sequence of str, optional
+        Names of the registry, or "name:definition" for a variant; default: all whose needs are given.
+    views : sequence of str, optional
+        Views to measure in, where a metric makes sense there; default: each metric's own.
+    labels : array-like of shape (n,), optional
+        Classes, for class_alignment and class_separation.
+    positives : array-like of int, shape (m, 2), optional
+        Pairs of rows that mean the same, for alignment.
+    clusters : array-like of shape (n,), optional
+        Rows with the same number share a source and are not independent.
+    seed : int
+        Of the sampled pairs and rows that are read past 20,000 rows.
+    exact : bool
+        Read all pairs at any n.
+    intervals : bool
+        Whether to fill se, ci_low, ci_high and ci_method (see `geomprobe.inference`); they need the rows.
+
+    Returns
+    -------
+    DataFrame
+        Columns MEASURE_COLUMNS with the types of `geomprobe.results.RESULT_COLUMNS`, a row per metric and view.
+        Where a metric has no value, `status` is "not applicable", "too few rows" or "needs rows" and `note` says why.
+
+    Raises
+    ------
+    ValueError
+        For rows that are not finite (with their numbers), fewer than two rows, a shape that is not (n, d), sparse
+        matrices, tables with other columns than numbers, labels or positives that do not fit.
+    UsageError
+        For unknown names of metrics, definitions or views.
+    """
+    directions = reads_directions(metrics)
+    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals)
+    frame, measured = measure_clouds(cloud, metrics, views)
+    if intervals:
+        frame, _ = with_intervals(frame, measured, clusters)
+    return frame
+
+
+def every_metric() -> dict[str, dict[str, Any]]:
+    """Return the definition of every metric that can occur in results, by name, grouped by family.
+
+    Returns
+    -------
+    dict
+        JSON-ready: family, formula, range, direction, invariances, source. "definitions", where a metric has several,
+        maps the name of each to its formula; that of the published analysis is called "paper".
+
+    Examples
+    --------
+    >>> every_metric()["lexical_bow_r2"]["family"]
+    'lexical'
+    """
+    known = _all_records()
+    for name, formula in paper.FORMULAS.items():
+        others = {} if name in paper.DEFINITIONS else {STANDARD: known[name]["formula"]}
+        known[name] |= {"definitions": others | known[name].get("definitions", {}) | {paper.DEFINITION: formula}}
+    order = list(FAMILIES)
+    return dict(sorted(known.items(), key=lambda item: order.index(item[1]["family"])))
+
+
+def families() -> dict[str, str]:
+    """Return the family of claims of every metric, by name."""
+    return {name: entry["family"] for name, entry in _all_records().items()}
+
+
+def _all_records() -> dict[str, dict[str, Any]]:
+    return definitions.records() | {name: dict(entry) for name, entry in paper.DEFINITIONS.items()}

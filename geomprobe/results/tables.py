@@ -1,0 +1,100 @@
+"""The tables of an analysis, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from geomprobe.common import InputError, hash_bytes
+from geomprobe.results.schema import (
+    COMPARISON_COLUMNS,
+    CURVE_COLUMNS,
+    EXAMPLE_COLUMNS,
+    INFLUENCE_COLUMNS,
+    SIMILARITY_COLUMNS,
+    STATUSES,
+    check_definitions,
+    check_record,
+    check_run,
+)
+
+FAILED_PLACE = ["model", "task", "layer", "pooling"]
+
+
+def table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return rows as a data frame with exactly the given columns and types; a key outside them is an error."""
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    if unknown := set(frame.columns) - set(columns):
+        raise ValueError(f"columns outside the schema: {sorted(unknown)}")
+    return frame.reindex(columns=list(columns)).astype(dict(columns))
+
+
+@dataclass
+class Results:
+    """Everything that a results folder holds, in memory.
+
+    Attributes
+    ----------
+    results, comparisons, curves, examples, influences, similarities : DataFrame
+        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS,
+        INFLUENCE_COLUMNS and SIMILARITY_COLUMNS.
+    definitions : dict of str to Definition
+        Metric name -> the registry's entry: formula, range, direction, invariances, source.
+    run : Run
+        Provenance: models, tasks, versions, hardware, command, wall time.
+    training : dict
+        Model name -> list of training log records (the lines of metrics.jsonl).
+    """
+
+    results: pd.DataFrame
+    comparisons: pd.DataFrame = field(default_factory=lambda: table([], COMPARISON_COLUMNS))
+    curves: pd.DataFrame = field(default_factory=lambda: table([], CURVE_COLUMNS))
+    examples: pd.DataFrame = field(default_factory=lambda: table([], EXAMPLE_COLUMNS))
+    definitions: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    influences: pd.DataFrame = field(default_factory=lambda: table([], INFLUENCE_COLUMNS))
+    similarities: pd.DataFrame = field(default_factory=lambda: table([], SIMILARITY_COLUMNS))
+
+    def check(self) -> None:
+        """Raise InputError where run, definitions, training logs or statuses are not what the schema declares."""
+        check_run(self.run)
+        check_definitions(self.definitions)
+        for model, records in self.training.items():
+            for i, record in enumerate(records, 1):
+                check_record(record, f"training/{training_log(model)}, line {i}")
+        for name in ("results", "similarities"):
+            check_statuses(getattr(self, name), f"{name}.parquet")
+
+
+def check_statuses(frame: pd.DataFrame, where: str) -> None:
+    """Raise InputError where a table has a status that there is none of."""
+    if unknown := sorted(set(frame["status"].dropna()) - set(STATUSES)):
+        raise InputError(f"{where}: status {unknown[0][:60]!r} is none of {', '.join(STATUSES)}.")
+
+
+def count_failures(results: pd.DataFrame, similarities: pd.DataFrame) -> int:
+    """Return how many cells failed, and pairs of sound cells whose similarity failed: `failed_cells` of run.json.
+
+    Parameters
+    ----------
+    results, similarities : DataFrame
+        With the columns of RESULT_COLUMNS and SIMILARITY_COLUMNS.
+    """
+    cells = results.loc[results["status"] == "failed", FAILED_PLACE].drop_duplicates()
+    broken = set(cells[["model", "task", "pooling"]].itertuples(index=False, name=None))
+    pairs = similarities.loc[similarities["status"] == "failed", ["a", "b", "task", "pooling"]].drop_duplicates()
+    return len(cells) + sum(
+        (a, task, pooling) not in broken and (b, task, pooling) not in broken
+        for a, b, task, pooling in pairs.itertuples(index=False, name=None)
+    )
+
+
+def training_log(model: str) -> str:
+    """Return the file name of a model's training log; a name that no file can have is escaped, a long one hashed."""
+    name = quote(model, safe=" ()+,=@", errors="backslashreplace")
+    return f"{name if len(name) <= 200 else hash_bytes(model)}.jsonl"
