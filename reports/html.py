@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from geomprobe.reports import figures
+import geomprobe.reports.figures as figures
 from geomprobe.reports.formats import size
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import geomprobe.reports.audit as audit
+import geomprobe.reports.figures as figures
 from geomprobe.common import read_json
-from geomprobe.reports import audit, figures
 from geomprobe.reports.facts import Facts, Row, judgement, load
 from geomprobe.reports.formats import NONE, clean, decimals, finite, interval, markdown, markdown_table, number, power
 from geomprobe.reports.wording import title

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from geomprobe.reports import audit, sections, tables, wording
+import geomprobe.reports.audit as audit
+import geomprobe.reports.sections as sections
+import geomprobe.reports.tables as tables
+import geomprobe.reports.wording as wording
 from geomprobe.reports.blocks import Block, Section, Table
 from geomprobe.reports.facts import Facts, judgement, load
 from geomprobe.reports.findings import SHOWN, Finding, findings

@@ -44,32 +44,3 @@ def test_the_command_line_imports_nothing_heavy(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "heavy: []"
-
-
-ARROWS = {
-    "pretrain": {"geomprobe.common"},
-    "reports": {"geomprobe.common", "geomprobe.results"},
-}
-
-
-@pytest.mark.parametrize("package", ["pretrain", "reports", "geomprobe"])
-def test_no_import_runs_against_the_arrows(package):
-    import ast
-    from pathlib import Path
-
-    root = Path(gp.__file__).parent.parent / package
-    for file in root.rglob("*.py"):
-        if "cli" in file.relative_to(root).parts:
-            continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module]
-            for name in names:
-                top = name.partition(".")[0]
-                if package == "geomprobe":
-                    assert top not in ("pretrain", "reports"), f"{file} imports {name}"
-                elif top in ("geomprobe", "pretrain", "reports") and top != package:
-                    assert name in ARROWS[package] or name.startswith("geomprobe.common."), f"{file} imports {name}"

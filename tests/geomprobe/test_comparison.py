@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from geomprobe import inference
+from geomprobe.api import every_metric
 from geomprobe.common import UsageError
 from geomprobe.comparison import table as comparing
 from geomprobe.comparison.table import add_comparisons, claims, compare, compare_groups, group_difference
@@ -79,6 +80,7 @@ def made(vectors: dict[str, np.ndarray], *, same_examples: bool = False, task_ha
                 frames.append(pd.DataFrame([row | place | {"task_hash": (task_hash or {}).get(name, "same")}]))
     return Results(
         table(pd.concat(frames), RESULT_COLUMNS),
+        definitions=every_metric(),
         examples=table(pd.concat(examples), EXAMPLE_COLUMNS),
         influences=table(pd.concat(moved), INFLUENCE_COLUMNS),
         run={"models": [{"name": name, "n_layers": 2} for name in vectors]},
@@ -256,12 +258,12 @@ def test_margins_default_and_chosen():
     assert margin("rank_90", 10.0) == 1.5
     assert margin("semantic_accuracy", 0.8) == 0.02
     assert margin("unheard_of", 1.0) is None
-    chosen = parse_margins(["effective_rank=10%", "uniformity=0.2"])
+    chosen = parse_margins(["effective_rank=10%", "uniformity=0.2"], every_metric())
     assert margin("effective_rank", 200.0, chosen) == pytest.approx(20)
     assert margin("uniformity", -3.0, chosen) == pytest.approx(0.2)
     for wrong in ("uniformity", "uniformity=", "uniformity=-1", "=1", "uniformity=nan", "uniformity=x"):
         with pytest.raises(UsageError, match="not a margin"):
-            parse_margins([wrong])
+            parse_margins([wrong], every_metric())
     Z = cloud()
     tight = compare({"a": Z, "b": Z + 0.01 * cloud(5)}, metrics=["uniformity"], margins={"uniformity": (1e-9, False)})
     assert tight["verdict"].iloc[0] in ("higher", "lower", "no clear difference")
