@@ -15,6 +15,7 @@ WRITTEN = (
     "influences.parquet", "similarities.parquet", "definitions.json", "training", "report.html", "report.pdf",
     "report.json", "audit.json", "claims.md",
 )  # fmt: skip
+FOLDERS = ("training", "cells")
 MODEL_FILES = (
     "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "modules.json",
     "adapter_config.json", "tokenizer.json",
@@ -37,6 +38,12 @@ def check_content(folder: Path) -> None:
         raise UsageError(f"{folder} holds a model ({found}); results are not mixed with it.", HINT)
     for name in WRITTEN:
         final_path(folder / name)  # raises for a link to a file of another kind
+    for name in (*WRITTEN, "cells"):
+        path, wanted = folder / name, name in FOLDERS
+        if path.exists() and path.is_dir() != wanted:
+            raise UsageError(
+                f"{path} is {'no folder' if wanted else 'a folder'}: results cannot be written there.", HINT
+            )
     taken = [name for name in WRITTEN if os.path.lexists(folder / name)]
     if taken and not _holds_results(folder):
         raise UsageError(f"{folder} holds files of other origin that would be replaced: {', '.join(taken)}.", HINT)
