@@ -11,10 +11,9 @@ from geomprobe.analysis import grid, similarities
 from geomprobe.embedding import embed as embedding
 from geomprobe.inference.similarity import similarity
 from geomprobe.metrics.similarity import SIMILARITIES, seed_ceiling
-from geomprobe.predict_reconstruct.paper import joined
 from geomprobe.predict_reconstruct.protocol import PAPER, choose
 from geomprobe.results import SIMILARITY_COLUMNS, read_results, table
-from geomprobe.tasks.base import Split, Task
+from geomprobe.tasks.base import Split, Task, joined_pairs
 
 NOUNS = ["cat", "dog", "mat", "tree", "house", "bird", "river", "stone"]
 
@@ -147,6 +146,6 @@ def test_joined_pairs_that_share_a_sentence_are_one_cluster(protocol, model_fold
     frame = results.similarities
     assert (frame["n"] == 80).all()
     assert frame["ci_method"].str.contains("40 clusters").sum() >= 4
-    task = joined(pairs)
+    task = joined_pairs(pairs)
     assert np.bincount(task.geometry_rows.clusters).tolist() == [2] * 40
     assert (task.validation.take(np.array([3, 2, 9])).groups == [1, 1, 4]).all()

@@ -16,8 +16,7 @@ from geomprobe.embedding.trained_pooling import (
     why_untrainable,
 )
 from geomprobe.encoders.baselines import bag_of_words
-from geomprobe.predict_reconstruct.paper import joined
-from geomprobe.tasks.base import Split, Task
+from geomprobe.tasks.base import Split, Task, joined_pairs
 
 NOISE = [f"noise{i}" for i in range(60)]
 SIGNAL = ["yes", "no"]
@@ -169,7 +168,7 @@ def chains(n=200, length=4, seed=3):
 def test_pairs_that_share_a_sentence_lie_on_one_side_of_the_slice(encoder, pairs):
     rows, chain = chains()
     task = task_of(rows)
-    task = joined(task) if pairs == "joined" else task
+    task = joined_pairs(task) if pairs == "joined" else task
     (data,) = _layers_in_memory(encoder, task.train, [0])
     for seed in range(10):
         chosen = slice_rows(data.groups, seed)
@@ -181,7 +180,7 @@ def test_pairs_that_share_a_sentence_lie_on_one_side_of_the_slice(encoder, pairs
 @pytest.mark.parametrize("pairs", ["separate", "joined"])
 def test_pairs_that_all_hang_together_are_cut_and_it_is_said(encoder, pairs):
     rows, _ = chains(length=200)
-    task = joined(task_of(rows)) if pairs == "joined" else task_of(rows)
+    task = joined_pairs(task_of(rows)) if pairs == "joined" else task_of(rows)
     assert train_poolers(encoder, task)[0, "attention"][0].cut
 
 
