@@ -38,15 +38,15 @@ def check_content(folder: Path) -> None:
         raise UsageError(f"{folder} holds a model ({found}); results are not mixed with it.", HINT)
     for name in WRITTEN:
         final_path(folder / name)  # raises for a link to a file of another kind
+    taken = [name for name in WRITTEN if os.path.lexists(folder / name)]
+    if taken and not _holds_results(folder):
+        raise UsageError(f"{folder} holds files of other origin that would be replaced: {', '.join(taken)}.", HINT)
     for name in (*WRITTEN, "cells"):
         path, wanted = folder / name, name in FOLDERS
         if path.exists() and path.is_dir() != wanted:
             raise UsageError(
                 f"{path} is {'no folder' if wanted else 'a folder'}: results cannot be written there.", HINT
             )
-    taken = [name for name in WRITTEN if os.path.lexists(folder / name)]
-    if taken and not _holds_results(folder):
-        raise UsageError(f"{folder} holds files of other origin that would be replaced: {', '.join(taken)}.", HINT)
 
 
 HINT = "Choose another folder with --out."

@@ -214,6 +214,7 @@ def test_results_do_not_replace_what_a_link_among_them_leads_to(tmp_path, monkey
 @pytest.mark.parametrize("name", ["curves.parquet", "run.json", "report.html", "training", "cells"])
 def test_a_folder_in_place_of_a_file_is_refused_before_anything_is_computed(tmp_path, name):
     (tmp_path / "results.parquet").write_bytes(b"")
+    (tmp_path / "audit.json").write_text('{"schema_version": 1}')  # of an earlier run
     (tmp_path / name).write_text("") if name in ("training", "cells") else (tmp_path / name).mkdir()
     with pytest.raises(UsageError, match=f"{name} is (a|no) folder"):
         check_folder(tmp_path)
