@@ -1,4 +1,4 @@
-"""The page on definitions, from the metrics' records: `python docs/write_definitions.py > docs/definitions.md`."""
+"""The page docs/reference/definitions.md, from the metrics' records: it is what this prints."""
 
 from __future__ import annotations
 

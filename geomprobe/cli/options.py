@@ -166,7 +166,7 @@ ProtocolName = Annotated[
     typer.Option(
         "--protocol",
         **TEXT,
-        help="strict, or paper: the published analysis, choice by choice (docs/audit.md).",
+        help="strict, or paper: the published analysis, choice by choice (docs/reference/audit.md).",
     ),
 ]
 Choices = Annotated[

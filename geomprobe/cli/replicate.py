@@ -54,7 +54,7 @@ class Recipe:
 
 
 def replicate(
-    recipe: Annotated[Path, typer.Argument(**PATH, help="TOML file; docs/replication.md describes it.")],
+    recipe: Annotated[Path, typer.Argument(**PATH, help="TOML file; docs/how-to/replicate.md describes it.")],
     out: Annotated[Path, typer.Option(**PATH, help="Folder for checkpoints and comparisons.")] = Path(
         "runs/replication"
     ),
@@ -104,7 +104,8 @@ def read_recipe(path: Path) -> Recipe:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", "docs/replication.md shows a recipe.") from None
+        hint = "docs/how-to/replicate.md shows a recipe."
+        raise InputError(f"{path} cannot be read: {error.strerror}.", hint) from None
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise InputError(f"{path} is not TOML: {str(error)[:200]}") from None
     unknown = set(document) - {"seeds", "settings", "arms", "compare", "audit"}

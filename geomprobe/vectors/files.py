@@ -22,7 +22,7 @@ from geomprobe.vectors.tables import read_arrow, read_parquet
 
 READ = (
     ".npy, .npz, .safetensors, .parquet, .arrow, .feather, .csv, .tsv, .txt, .vec, .jsonl, .fvecs, .fbin, "
-    ".bin (word2vec) and their kin; see docs/vectors.md"
+    ".bin (word2vec) and their kin; see docs/reference/vectors.md"
 )
 
 MAGIC = (
@@ -106,7 +106,7 @@ def open_vectors(
     Parameters
     ----------
     paths : sequence of path
-        Files of any format that docs/vectors.md lists; several are shards of one matrix, in the order given.
+        Files of any format that docs/reference/vectors.md lists; several are shards of one matrix, in the order given.
     tensor : str, optional
         Which array of a file that holds several matrices (.npz, .safetensors).
     columns : str, optional

@@ -529,7 +529,8 @@ def main() -> None:
     parser.add_argument("--clouds", nargs="*", choices=CLOUDS, default=CLOUDS)
     parser.add_argument("--groups", nargs="*", choices=list(GROUPS), default=list(GROUPS), help="metrics to draw")
     parser.add_argument("--counts", type=Path, default=COUNTS, help="what was found so far; added to")
-    parser.add_argument("--page", type=Path, default=Path("docs/calibration.md"), help="Markdown page of all counts")
+    page = Path("docs/explanation/calibration.md")
+    parser.add_argument("--page", type=Path, default=page, help="Markdown page of all counts")
     chosen = parser.parse_args()
     with ProcessPoolExecutor(chosen.workers) as pool:
         for n, d, cloud, group in product(chosen.rows, chosen.dimensions, chosen.clouds, chosen.groups):
