@@ -64,6 +64,16 @@ def measure(
         matrices, tables with other columns than numbers, labels or positives that do not fit.
     UsageError
         For unknown names of metrics, definitions or views.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geomprobe as gp
+    >>> Z = np.random.default_rng(0).normal(size=(500, 8))
+    >>> found = gp.measure(Z, metrics=["effective_rank", "uniformity"], views=["raw"]).set_index("metric")
+    >>> rank = found.loc["effective_rank"]
+    >>> f"{rank.value:.2f}, 95 % interval {rank.ci_low:.2f} to {rank.ci_high:.2f}, {rank.n} rows"
+    '7.98, 95 % interval 7.97 to 7.99, 500 rows'
     """
     directions = reads_directions(metrics)
     cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals)

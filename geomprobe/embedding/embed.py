@@ -520,6 +520,13 @@ def embed(
     ------
     InputError
         "model" of a sentence-transformers model with a module that cannot be applied.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> Z = gp.embed("my-encoder", ["the cat sat on the mat", "a dog saw a bird"], pooling="max")
+    >>> Z.shape, Z.dtype
+    ((2, 16), dtype('float32'))
     """
     opened = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
     if prompt is not None:

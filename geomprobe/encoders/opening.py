@@ -52,6 +52,13 @@ def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dt
     Notes
     -----
     Nothing is unpickled and no code of a model repository is run.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> encoder = gp.load_encoder("my-encoder")  # a folder with a BERT of two layers
+    >>> encoder.kind, encoder.n_layers, encoder.dim
+    ('encoder', 2, 16)
     """
     if isinstance(source, Encoder):
         return source

@@ -59,6 +59,17 @@ class Moments:
     -----
     Memory O(D²), time O(ND²). Rows with NaN or infinity are refused by `NonFiniteError` (a ValueError) with their
     numbers, and leave the state as it was.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geomprobe as gp
+    >>> Z = np.random.default_rng(0).normal(size=(500, 8))
+    >>> state = gp.Moments().update(Z[:200]).merge(gp.Moments().update(Z[200:]))
+    >>> state
+    Moments(n=500, d=8)
+    >>> bool(np.allclose(state.mean, Z.mean(axis=0)))
+    True
     """
 
     def __init__(self, precision: str = "input", directions: bool = True):
