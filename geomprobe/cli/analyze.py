@@ -28,11 +28,10 @@ def analyze(
     options: GridOptions,
     as_json: Json = False,
 ) -> None:
-    """Measure encoders on tasks.
+    """Measure encoders on tasks and write a results folder.
 
-    Writes a results folder: geometry and probes of every model, task, layer and pooling.
-
-    Finished cells are kept in the folder; the same command continues an interrupted run.
+    It holds geometry and probes of every model, task, layer and pooling. Finished cells are kept: repeat an interrupted
+    command to continue it.
     """
     refuse_repeats(models)
     output = Output(as_json)

@@ -35,8 +35,7 @@ def audit(
         Path | None,
         typer.Option(
             **PATH,
-            help="JSON file of published results, in place of models: an object of \"('task', 'model', 'pooling')\" or "
-            '"task/model/pooling" to numbers and spectra.',
+            help="JSON file of published results to audit, instead of models (docs/reference/audit.md).",
         ),
     ] = None,
     task: Tasks = None,
@@ -54,14 +53,14 @@ def audit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Audit the claims of Predict and Reconstruct on checkpoints, or a file of published numbers.
+    """Audit the claims of Predict and Reconstruct.
 
     MODEL_A stands for the published MLM encoder, MODEL_B for the hybrid one. Both are measured by the published
-    analysis, by the default protocol, and with every choice between the two replaced alone; for each claim: as
-    published, by the same analysis, corrected with interval and verdict, and the choice that moves it most. Finished
-    cells are kept: the same command continues an interrupted one.
+    analysis, by the default protocol, and by the published analysis with one choice replaced at a time. Each claim gets
+    the published value, the value by the same analysis, the corrected value with interval and verdict, and the choice
+    that moves it most. Finished cells are kept: repeat an interrupted command to continue it.
 
-    With --published: what such a file shows about itself, without a model.
+    --published FILE measures no model: it finds what published numbers show about themselves.
     """
     output = Output(as_json)
     if (os.environ.get("WORLD_SIZE") or "1") != "1":

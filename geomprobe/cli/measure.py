@@ -30,7 +30,7 @@ def measure(
         ),
     ],
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", **LIST, help="Names, or NAME:DEFINITION. [default: all]")
+        list[str] | None, typer.Option("--metric", **LIST, help="Names of metrics, or NAME:DEFINITION. [default: all]")
     ] = None,
     view: Annotated[
         list[str] | None,
@@ -38,33 +38,37 @@ def measure(
             "--view", **LIST, help="raw, centred, standardised, all-but-top-k, whitened. [default: each metric's own]"
         ),
     ] = None,
-    tensor: Annotated[str | None, typer.Option(**TEXT, help="Which array of a .npz or .safetensors file.")] = None,
+    tensor: Annotated[str | None, typer.Option(**TEXT, help="Array to read from a .npz or .safetensors file.")] = None,
     columns: Annotated[
         str | None,
         typer.Option(
             **TEXT,
-            help="Columns of a table: a name, a pattern ('e*'), several with commas; without names, numbers ('2-').",
+            help="Columns of a table: names or patterns ('e*'), with commas; without names, numbers from 1 ('2-').",
         ),
     ] = None,
     header: Annotated[
         bool | None,
-        typer.Option("--header/--no-header", help="Whether line 1 of a text file holds names. [default: by all lines]"),
+        typer.Option(
+            "--header/--no-header", help="Whether line 1 of a text file holds names. [default: decided by all lines]"
+        ),
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Read all pairs past 20,000 rows, too.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Read all pairs, also past 20,000 rows.")] = False,
     intervals: Annotated[
-        bool | None, typer.Option("--intervals/--no-intervals", help="[default: up to a million rows]")
+        bool | None,
+        typer.Option("--intervals/--no-intervals", help="Compute standard errors. [default: up to a million rows]"),
     ] = None,
     seed: Seed = 0,
     save_moments: Annotated[
-        Path | None, typer.Option(**PATH, help="Write the mergeable state to this .safetensors file.")
+        Path | None, typer.Option(**PATH, help="Write the mergeable moments to this .safetensors file.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", **PATH, help="Write the table to this .csv file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the geometry of vectors made elsewhere.
 
-    Files are streamed, so they may be larger than memory. What was taken and left out is said; a file that can be read
-    in two ways is refused. Under torchrun --no-python the processes share the rows; all of them read the same files.
+    Files are streamed, so they may be larger than memory. The command says what it read and what it left out. A file
+    that can be read in two ways is refused. Under torchrun --no-python the processes share the rows; each reads all
+    files.
     """
     from geomprobe import metrics
     from geomprobe.common import write_text

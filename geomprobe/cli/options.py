@@ -26,27 +26,30 @@ LARGEST_SEED = 2**32 - 1
 
 
 Models = Annotated[
-    list[str], typer.Argument(metavar="MODEL...", help="Folders or hub ids (name@revision pins).", parser=filled)
+    list[str],
+    typer.Argument(metavar="MODEL...", help="Folders or hub ids; name@revision pins a version.", parser=filled),
 ]
-Pair = Annotated[list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Folders or hub ids.", parser=filled)]
+Pair = Annotated[
+    list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Two folders or hub ids.", parser=filled)
+]
 Groups = Annotated[
     list[str] | None,
     typer.Option(
         "--group",
         **TEXT,
-        help="NAME=MODEL,MODEL,… twice: two groups of seeds in place of two models.",
+        help="NAME=MODEL,MODEL,… twice: groups of seeds instead of two models.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and no bars.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, without progress bars.")]
 Device = Annotated[str, typer.Option(**TEXT, help="auto, cpu, cuda, cuda:N or mps.")]
-Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every random choice.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data",
         **PATH,
         envvar="GEOMPROBE_DATA",
-        help="Folder of glue/<task>/<split>.parquet; without it tasks come from the Hugging Face hub.",
+        help="Folder of glue/<task>/<split>.parquet. [default: GLUE from the Hugging Face hub]",
     ),
 ]
 Pools = Annotated[
@@ -54,46 +57,44 @@ Pools = Annotated[
     typer.Option(
         "--pool",
         **LIST,
-        help="mean, max, weighted, attention, cls, last, or all of these; model: what each model's own `encode` "
-        "gives, at the last layer. [default: model if one of the models declares more than the mean, else mean]",
+        help="mean, max, weighted, attention, cls, last; all: these six; model: what the model's own `encode` gives. "
+        "[default: model if a model declares more than the mean, else mean]",
     ),
 ]
 Prompt = Annotated[
     str | None,
     typer.Option(
-        help="Put before each text, under every pooling: a name among the models' prompts, or the text itself; '' for "
-        "none. [default: the model's default prompt under --pool model, else none]"
+        help="Prompt before each text: the name of a prompt of the models, or the text itself; '' for none. "
+        "[default: the model's own under --pool model, else none]"
     ),
 ]
 PromptQuery = Annotated[
     str | None,
     typer.Option(
-        "--prompt-query", help="The same for the first text of each pair, the query; the second keeps --prompt."
+        "--prompt-query", help="Prompt before the first text of each pair, the query; the second keeps --prompt."
     ),
 ]
-Untrained = Annotated[
-    bool, typer.Option("--untrained", help="Leave weighted and attention pooling at initialisation, do not train them.")
-]
+Untrained = Annotated[bool, typer.Option("--untrained", help="Do not train weighted and attention pooling.")]
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
         "--task",
         **TEXT,
-        help="sst2, mrpc, mnli, cola, stsb, controlled; or your own: a file (.csv, .tsv, .jsonl, .json, .txt, "
-        ".parquet, .arrow), a folder of splits, or owner/name on the hub (@revision pins). [default: all GLUE tasks]",
+        help="sst2, mrpc, mnli, cola, stsb, controlled; your own file or folder (.csv, .jsonl, .parquet, …); or "
+        "owner/name on the hub (@revision pins). [default: the five GLUE tasks]",
     ),
 ]
 Baselines = Annotated[
     list[str] | None,
-    typer.Option("--baseline", **LIST, help="Measure beside the models: random-init, static, bow, tfidf."),
+    typer.Option("--baseline", **LIST, help="Also measure baselines: random-init, static, bow, tfidf."),
 ]
 Text = Annotated[
     list[str] | None,
     typer.Option(
         "--text",
         **TEXT,
-        help="Column of your own task: the sentence; twice for the two of a pair. [default: sentence1 and sentence2, "
-        "premise and hypothesis, text1 and text2, sentence, or text]",
+        help="Text column of your task; twice for pairs. [default: sentence1 and sentence2, premise and hypothesis, "
+        "text1 and text2, sentence, or text]",
     ),
 ]
 Label = Annotated[
@@ -101,8 +102,7 @@ Label = Annotated[
     typer.Option(
         "--label",
         **TEXT,
-        help="Column of your own task: the class or the score. [default: label, labels, gold_label or score; "
-        "without one the task has texts only]",
+        help="Label column of your task. [default: label, labels, gold_label or score; without one: texts only]",
     ),
 ]
 SplitName = Annotated[
@@ -110,7 +110,7 @@ SplitName = Annotated[
     typer.Option(
         "--split",
         **TEXT,
-        help="Split of your own task that is scored; train: these rows alone, split by a hash. "
+        help="Split of your task to score; train: the training rows, split by a hash. "
         "[default: validation, dev or test]",
     ),
 ]
@@ -118,21 +118,20 @@ Quotes = Annotated[
     bool | None,
     typer.Option(
         "--quotes/--no-quotes",
-        help="Whether double quotes enclose the cells of a CSV or TSV file. [default: both are tried; a file that can "
-        "be read in two ways is refused]",
+        help="Whether double quotes enclose the cells of a CSV or TSV file. [default: what fits; refused if both do]",
     ),
 ]
-RowId = Annotated[str | None, typer.Option("--id", **TEXT, help="Column of a file task: unique row ids.")]
+RowId = Annotated[str | None, typer.Option("--id", **TEXT, help="Column of your task with unique row ids.")]
 Kind = Annotated[
     str,
-    typer.Option("--kind", **TEXT, help="Labels of a file task: auto, classification or regression."),
+    typer.Option("--kind", **TEXT, help="Labels of your task: auto, classification or regression."),
 ]
 Positive = Annotated[
     str | None,
     typer.Option(
         "--positive",
         **TEXT,
-        help="Class, or least score, of a file task's pairs that mean the same.",
+        help="Class, or lowest score, of your task's pairs that mean the same.",
     ),
 ]
 Precisions = Annotated[
@@ -140,7 +139,7 @@ Precisions = Annotated[
     typer.Option(
         "--precision",
         **LIST,
-        help="float32,int8,binary: also measure quantised vectors, and how they differ from the full ones.",
+        help="Also measure quantised vectors (int8, binary) and their differences from the full ones.",
     ),
 ]
 Dims = Annotated[
@@ -148,15 +147,14 @@ Dims = Annotated[
     typer.Option(
         "--dim",
         **LIST,
-        help="64,128,…: also measure the first dimensions alone (Matryoshka), as they are and renormalised; with "
-        "--precision also in each precision.",
+        help="Also measure the first dimensions alone (Matryoshka), such as 64,128; in each --precision, too.",
     ),
 ]
 Layers = Annotated[
     list[str] | None,
     typer.Option("--layer", **LIST, help="last, all, or numbers from 0. [default: last]"),
 ]
-Limit = Annotated[int | None, typer.Option(min=2, help="Most rows of each split, the first ones, for a quick look.")]
+Limit = Annotated[int | None, typer.Option(min=2, help="Use only the first N rows of each split.")]
 Out = Annotated[
     Path | None,
     typer.Option("--out", **PATH, help="Folder to write. [default: runs/analyze/NAME]"),
@@ -166,7 +164,7 @@ ProtocolName = Annotated[
     typer.Option(
         "--protocol",
         **TEXT,
-        help="strict, or paper: the published analysis, choice by choice (docs/reference/audit.md).",
+        help="strict, or paper: the published analysis (docs/reference/audit.md).",
     ),
 ]
 Choices = Annotated[

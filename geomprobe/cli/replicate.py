@@ -54,19 +54,19 @@ class Recipe:
 
 
 def replicate(
-    recipe: Annotated[Path, typer.Argument(**PATH, help="TOML file; docs/how-to/replicate.md describes it.")],
+    recipe: Annotated[Path, typer.Argument(**PATH, help="Recipe in TOML (docs/how-to/replicate.md).")],
     out: Annotated[Path, typer.Option(**PATH, help="Folder for checkpoints and comparisons.")] = Path(
         "runs/replication"
     ),
-    corpus: Annotated[str | None, typer.Option(**TEXT, help="Corpus in place of the recipe's.")] = None,
-    tokenizer: Annotated[str | None, typer.Option(**TEXT, help="Tokenizer in place of the recipe's.")] = None,
+    corpus: Annotated[str | None, typer.Option(**TEXT, help="Replace the recipe's corpus.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(**TEXT, help="Replace the recipe's tokenizer.")] = None,
     data: DataDir = None,
-    jobs: Annotated[int, typer.Option(help="Trainings at a time; they share the processor's cores.", min=1)] = 1,
+    jobs: Annotated[int, typer.Option(help="Trainings that run at the same time and share the cores.", min=1)] = 1,
     as_json: Json = False,
 ) -> None:
-    """Train every arm of a recipe with every seed and compare the arms.
+    """Train all arms of a recipe with all seeds, and compare them.
 
-    Finished trainings and cells are kept: the same command continues an interrupted one.
+    Finished trainings and cells are kept: repeat an interrupted command to continue it.
     """
     output = Output(as_json)
     plan = read_recipe(recipe)

@@ -175,4 +175,4 @@ def test_the_limit_takes_the_first_rows(data_dir):
     limited = prepare(task, STRICT, 10, 0)
     assert limited.validation.first == task.validation.first[:10]
     assert limited.train.first == task.train.first[:10]
-    assert "the first ones" in " ".join(CliRunner().invoke(app, ["analyze", "--help"]).output.split())
+    assert "the first N rows" in " ".join(CliRunner().invoke(app, ["analyze", "--help"]).output.split())
