@@ -34,7 +34,7 @@ def demo(
     for objective in ("mlm", "hybrid"):
         folder = out / objective
         if _finished(folder, seed):
-            output.note(f"{folder} is finished and is used")
+            output.note(f"{folder} is finished and is reused")
             continue
         output.note(f"training {objective}")
         # its summary goes to stderr: stdout is for the comparison

@@ -84,7 +84,7 @@ def measure(
     if save_moments:
         check_output_file(save_moments, [".safetensors", ""], files, "--save-moments")
     if out and save_moments and out.resolve() == save_moments.resolve():
-        raise UsageError(f"--out and --save-moments are both {out}.", "Name two files.")
+        raise UsageError(f"--out and --save-moments are both {out}.", "Give them two different files.")
     read = read_files(files, Reading(columns, header, tensor))
     try:
         rows = Rows(joined(read))
@@ -99,9 +99,7 @@ def measure(
                 output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
             if exact and rows.n > LONG_ROWS:
                 pairs = rows.n * (rows.n - 1) // 2
-                output.note(
-                    f"--exact reads {pairs:,} pairs, several times over; without it {SAMPLED_PAIRS:,} are sampled"
-                )
+                output.note(f"--exact reads {pairs:,} pairs, more than once; without it {SAMPLED_PAIRS:,} are sampled")
             if ranks.world > 1:
                 alone = "; the first alone computes standard errors" if wanted else ""
                 output.note(f"{ranks.world} processes share the rows{alone}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KINDS = ("auto", "classification", "regression")
 LARGEST_SEED = 2**32 - 1
-"""The largest that all random generators take."""
+"""The largest seed that all random generators accept."""
 
 
 Models = Annotated[

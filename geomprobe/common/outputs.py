@@ -83,7 +83,7 @@ def _check_inputs(path: Path, inputs: Iterable[str | os.PathLike], option: str, 
     for each in inputs:
         with contextlib.suppress(OSError):  # what is no path leads nowhere
             if os.path.samefile(path, each):
-                raise UsageError(f"{option} {path} is an input of this command; it would be written over.", hint)
+                raise UsageError(f"{option} {path} is an input of this command and would be overwritten.", hint)
 
 
 def _try(folder: Path, option: str, hint: str) -> None:
@@ -147,7 +147,7 @@ def _locked_folder(folder: Path) -> int:
             os.close(opened)
             raise GeomprobeError(
                 f"{folder} is in use: another process writes into it.",
-                "Repeat the command when that one has ended, or choose another folder with --out.",
+                "Repeat the command when the other has ended, or choose another folder with --out.",
             ) from None
         except OSError:  # a file system without locks
             return opened

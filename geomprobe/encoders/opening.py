@@ -215,7 +215,7 @@ def _examine(encoder: Encoder) -> None:
     if bad:
         raise InputError(
             f"{encoder.name}: {len(bad)} weights hold NaN or infinity, first {bad[0]}.",
-            "The training diverged or the file is damaged; take an older checkpoint"
+            "The training diverged or the file is damaged; use an older checkpoint"
             + (", or dtype='float32'." if encoder.dtype == torch.float16 else "."),
         )
     ids = [i % vocabulary(encoder.model) for i in encoder.tokenizer("a b c d")["input_ids"]] or [0]
@@ -257,7 +257,7 @@ def _examine(encoder: Encoder) -> None:
     if encoder.head is not None and (
         not encoder.padding_safe or moved(_padded_by_encode(encoder, ids)) > exact * scale
     ):
-        encoder.notes.append("where its own `encode` pads a text, it gives other vectors; here no text is padded so")
+        encoder.notes.append("its own `encode` gives different vectors where it pads a text; here none is padded so")
     _note_unknown_tokens(encoder)
 
 
@@ -279,6 +279,6 @@ def _note_unknown_tokens(encoder: Encoder) -> None:
     beyond = [token for token, number in encoder.tokenizer.get_vocab().items() if number >= entries]
     if beyond:
         encoder.notes.append(
-            f"the tokenizer has {len(beyond)} tokens that the model does not know (ids from {entries} on); "
+            f"the tokenizer has {len(beyond)} tokens that the model does not have (ids from {entries} on); "
             "a text with one of them is refused"
         )

@@ -172,7 +172,7 @@ def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> 
     """Return what the modules after the transformer and the model's settings declare."""
     given = top.get("prompts") or {}
     if not refusal and "." in modules[0].kind:
-        refusal = f"module {modules[0].kind} has code of its own"
+        refusal = f"module {modules[0].kind} has custom code"
     prompts = {"query": "", "document": ""} | {str(name): str(text or "") for name, text in given.items()}
     default = top.get("default_prompt_name")
     head, pooling = None, None
@@ -182,7 +182,7 @@ def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> 
         )
         if not refusal:
             if default is not None and default not in prompts:
-                raise InputError(f"its default prompt {default!r} is none of its prompts {sorted(prompts)}")
+                raise InputError(f"its default prompt {default!r} is not one of its prompts {sorted(prompts)}")
             head = make_head(modules[1:], top.get("truncate_dim"))
     except InputError as error:
         refusal = error.message

@@ -110,10 +110,10 @@ def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list
         found = [wrapper for wrapper in _WRAPPERS if any(wrapper in name for name in tensors)]
         if len(plain) < len(tensors):
             raise InputError(
-                f"{folder}: weights stand in the file twice, with and without {' and '.join(found)} in their names.",
+                f"{folder}: the file holds weights twice, with and without {' and '.join(found)} in their names.",
                 "Save the unwrapped model: model._orig_mod.save_pretrained(FOLDER).",
             )
-        notes.append(f"{' and '.join(found)} was taken out of the names in the weights file")
+        notes.append(f"{' and '.join(found)} was removed from the names in the weights file")
     return plain, notes
 
 
@@ -140,7 +140,7 @@ def read_tensors(file: Path) -> Tensors:
     except (SafetensorError, OSError, ValueError) as damage:
         raise InputError(
             f"{file} is damaged or incomplete: {damage}.",
-            "Copy or download it again, or take an older checkpoint.",
+            "Copy or download it again, or use an older checkpoint.",
         ) from None
 
 

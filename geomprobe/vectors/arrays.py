@@ -168,7 +168,7 @@ def _mapped(file: Any, name: str) -> Any:
             3: "States of tokens? Pool them first: np.save('vectors.npy', x.mean(axis=1))",
         }
         raise InputError(
-            f"{name} holds an array of shape {shape}, no matrix; vectors are rows: (n, d).",
+            f"{name} holds an array of shape {shape}, not a matrix; vectors are rows: (n, d).",
             hints.get(len(shape), "Reshape it."),
         )
     if 0 in shape:
@@ -197,6 +197,6 @@ def _checked(
     if array.dtype != torch.bfloat16:
         index = next(iter(counting_columns(array)), id_column(array)) if len(array) >= SURE_ROWS else None
         if index is not None:
-            what = f"column {index} (from 0) of {path} holds another whole number in every row"
-            warnings.append(f"{what}: an id? It was taken for a dimension")
+            what = f"column {index} (from 0) of {path} holds a different whole number in every row"
+            warnings.append(f"{what}: an id? It was read as a dimension")
     return VectorFile(path, kind, array, names, out, tuple(notes), tuple(warnings))

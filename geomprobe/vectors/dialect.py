@@ -131,7 +131,7 @@ def sniff(path: Path) -> Dialect:
             best = score, delimiter, width
     if best is None:
         raise InputError(
-            f"{path} is no table: its lines differ in their number of cells, or a quote is not closed.",
+            f"{path} is not a table: its lines differ in their number of cells, or a quote is not closed.",
             "Delimiters are comma, tab, semicolon, bar and whitespace.",
         )
     _, delimiter, width = best

@@ -31,7 +31,7 @@ def counting_columns(matrix: Any) -> list[int]:
 
 
 def id_column(matrix: Any) -> int | None:
-    """Return the first or the last column if it alone holds another whole number in every row, as ids do.
+    """Return the first or the last column if it alone holds a different whole number in every row, as ids do.
 
     None below three rows, and where several columns are so.
     """
@@ -77,7 +77,7 @@ def without_indices(
         refuse_lone(marked, marked[kept[0]], path)
     matrix = with_columns(matrix, kept, path)
     if (j := id_column(matrix)) is not None:
-        raise _either(columns, kept[j], "holds another whole number in every row", named, path)
+        raise _either(columns, kept[j], "holds a different whole number in every row", named, path)
     return matrix, marked
 
 

@@ -140,7 +140,7 @@ class Moments:
         if self.n and other.n and self.d != other.d:
             raise ValueError(f"states have {self.d} and {other.d} dimensions")
         if self.n and other.n and self.directions != other.directions:
-            raise ValueError("one state holds the moments of the directions, the other does not")
+            raise ValueError("only one of the states holds moments of the directions")
         merged = Moments(self.precision, self.directions)
         merged._absorb(self)
         merged._absorb(other)

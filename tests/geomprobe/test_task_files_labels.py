@@ -165,7 +165,7 @@ def test_names_of_declared_classes(tmp_path):
     declared(tmp_path / "t.parquet", [-1, 1])  # a single class is left, and that −1 is none is certain
     assert load_file(tmp_path / "t.parquet").label_names == ("pos",)
     declared(tmp_path / "t.parquet", [1, 2])
-    with pytest.raises(InputError, match="label 2 is none of the 2 declared classes"):
+    with pytest.raises(InputError, match="label 2 is not one of the 2 declared classes"):
         load_file(tmp_path / "t.parquet")
 
 

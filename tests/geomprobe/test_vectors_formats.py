@@ -111,7 +111,7 @@ def test_archives(tmp_path, x, writer):
     np.testing.assert_array_equal(open_vectors([path], tensor="b"), 2 * x)
     refused(path, "no array 'c'", tensor="c")
     writer(path, a=x[0])
-    refused(path, "no matrix", "(5,)")
+    refused(path, "not a matrix", "(5,)")
     writer(path, a=np.array([None, {}], object))
     refused(path, "pickled")
     other = {"names": np.array(["a", None] * 20, object), "mask": x > 0, "none": x[:0], "words": x.astype(str)}
@@ -139,7 +139,7 @@ def test_tensors(tmp_path, x):
     save_file({"a": x, "b": 2 * x}, path)
     refused(path, "2 matrices", "--tensor")
     save_file({"a": np.zeros((2, 3, 4), np.float32)}, path)
-    refused(path, "no matrix", "(2, 3, 4)")
+    refused(path, "not a matrix", "(2, 3, 4)")
     save_file({"a": (20 * x).astype(np.int8)}, path)
     assert "packed bits" in read(path).warnings[0].lower()
 
@@ -288,7 +288,7 @@ def test_formats_that_are_not_read(tmp_path, x):
     torch.save(torch.from_numpy(x), tmp_path / "a.bin")
     refused(tmp_path / "a.bin", "torch.save", "safetensors")
     refused(wrote("a.mat", b"MATLAB 5.0 MAT-file" + bytes(100)), "loadmat")
-    refused(wrote("a.xyz", bytes(100)), "no format that is known")
+    refused(wrote("a.xyz", bytes(100)), "has no known format")
     refused(wrote("a.csv", b"\x28\xb5\x2f\xfd" + bytes(100)), "zstd")
     refused(wrote("a.mtx", b"%%MatrixMarket matrix array real general\n2 2\n1\n2\n3\n4\n"), "mmread")
     refused(tmp_path, "folder")

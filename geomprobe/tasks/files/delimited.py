@@ -121,7 +121,7 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
         raise InputError(
             f"{where}: most cells of column {column!r} are in quotes, but as quotes, {quoted.problem}.",
             (DOUBLE_QUOTES if _has_backslashes(lines) else "Correct the line.")
-            + " Say --no-quotes if the quotes belong to the texts.",
+            + " Use --no-quotes if the quotes belong to the texts.",
         )
     if quoted.problem:
         return plain, [f"quotes read as text: as quotes, {quoted.problem}"]
@@ -129,7 +129,7 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
         raise InputError(
             f"{where}: quotes as quotes would put line {quoted.swallowed}, which looks like a row, inside a text; "
             f"quotes as text: {plain.problem}.",
-            "Say --quotes if that line does belong to a text.",
+            "Use --quotes if that line belongs to a text.",
         )
     if plain.problem:
         return quoted, ["quotes read as quotes"] if delimiter == "\t" else []
@@ -167,7 +167,7 @@ def _plain(lines: list[str], delimiter: str) -> Reading:
     starts: list[int] = []
     for number, line in enumerate(lines, 1):
         if line.endswith("\r") or "\n" in line:
-            return Reading(rows, starts, problem=f"line {number} ends in another way than line 1", hint=LINE_ENDS)
+            return Reading(rows, starts, problem=f"line {number} ends differently from line 1", hint=LINE_ENDS)
         if line:
             rows.append(line.split(delimiter))
             starts.append(number)
@@ -190,7 +190,7 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
                     blank += 1
                     continue
                 if lines[last - 1].endswith(("\r", "\n")):
-                    return Reading(rows, starts, problem=f"line {last} ends in another way than line 1", hint=LINE_ENDS)
+                    return Reading(rows, starts, problem=f"line {last} ends differently from line 1", hint=LINE_ENDS)
                 if last > start:
                     folded = True
                     if delimiter == "\t" and len(row) > 1 and swallowed is None:

@@ -123,7 +123,7 @@ def _saved_splits(folder: Path) -> list[str]:
     found = read_json(folder / "dataset_dict.json")
     splits = found.get("splits") if isinstance(found, dict) else None
     if not isinstance(splits, list) or not all(isinstance(each, str) and Path(each).name == each for each in splits):
-        raise InputError(f"{folder} is no complete data set of save_to_disk (dataset_dict.json).")
+        raise InputError(f"{folder} is not a complete data set of save_to_disk (dataset_dict.json).")
     return splits
 
 
@@ -134,7 +134,7 @@ def _read_saved(folder: Path) -> Table:
         names = [entry["filename"] for entry in state["_data_files"]]
         old = state.get("_indices_data_files") or any(Path(name).name != name for name in names)
     except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{folder} is no complete data set of save_to_disk (state.json).") from None
+        raise InputError(f"{folder} is not a complete data set of save_to_disk (state.json).") from None
     if old:
         raise InputError(f"{folder} was saved by an old version of datasets.", "Save it again: save_to_disk.")
     if not names:

@@ -119,7 +119,7 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
         refuse_known(path)
         known = ", ".join(FORMATS)
         raise InputError(
-            f"{path} is none of {known}.", "Rename it by what it holds; .gz, .bz2, .xz or .zst may follow."
+            f"{path} is not one of {known}.", "Rename it by what it holds; .gz, .bz2, .xz or .zst may follow."
         )
     data, arrow = read_content(path)
     if arrow:
