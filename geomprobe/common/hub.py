@@ -173,7 +173,7 @@ def _status(error: BaseException) -> int | None:
 def _reason(error: BaseException) -> str:
     """Return why the hub gave nothing, in a line."""
     if _status(error) == 429:
-        return "too many requests (429); wait some minutes, or log in for a higher limit: hf auth login"
+        return "too many requests: 429; wait some minutes, or log in for a higher limit: hf auth login"
     if _status(error) == 401:
-        return "login refused (401); renew it: hf auth login"
+        return "login refused: 401; renew it: hf auth login"
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

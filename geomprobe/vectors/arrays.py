@@ -84,7 +84,7 @@ def read_safetensors(path: Path, reading: Reading) -> VectorFile:
         raise InputError(f"{name!r} in {path} is {entry['dtype']}.", f"Convert it to one of {', '.join(SAFETENSORS)}.")
     if 0 in entry["shape"] or len(entry["shape"]) != 2:
         raise InputError(
-            f"{name!r} in {path} has shape {tuple(entry['shape'])}: it is no matrix of vectors.",
+            f"{name!r} in {path} has shape {tuple(entry['shape'])}: it is not a matrix of vectors.",
             "It needs two vectors or more, as rows: (n, d).",
         )
     offset = 8 + length + entry["data_offsets"][0]

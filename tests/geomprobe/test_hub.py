@@ -40,7 +40,7 @@ def test_a_revision_is_one_commit(run):
         ("me/run", {"api/models": 401}, "that you can read", "hf auth login"),
         ("me/run", {"api/models": 403}, "needs permission", "hf auth login"),
         ("me/run", {"resolve": 403}, "needs permission", "hf auth login"),
-        ("me/run", {"api/models": 429}, "too many requests (429)", "offline, download it first"),
+        ("me/run", {"api/models": 429}, "too many requests: 429", "offline, download it first"),
         ("me/run", {"api/models": 500}, "the hub cannot be reached", "offline, download it first"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_column_of_numbers_with_a_few_words_is_refused_with_the_cells(tmp_path
         read(tmp_path, [*numbers, "bad", "worse"])
     with pytest.raises(InputError, match="line 52 holds 'bad'"):
         read(tmp_path, [*(i % 5 for i in range(50)), "bad"])
-    with pytest.raises(InputError, match=r"line 52 holds 'bad'.*neither scores"):
+    with pytest.raises(InputError, match=r"line 52 holds 'bad'.*neither all scores"):
         read(tmp_path, [*numbers, "bad"], kind="regression")
     words = read(tmp_path, ["1", "2", "other"] * 5)
     assert words.label_names == ("1", "2", "other")

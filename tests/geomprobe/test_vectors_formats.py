@@ -132,7 +132,7 @@ def test_tensors(tmp_path, x):
     path = tmp_path / "a.safetensors"
     save_file({"x": x, "ids": np.arange(40)}, path)
     assert read(path).left_out == (("ids", "I64 (40,)"),)
-    refused(path, "no matrix", tensor="ids")
+    refused(path, "not a matrix of vectors", tensor="ids")
     save_file({"x": x, "mask": x > 0}, path)
     assert read(path).left_out == (("mask", "BOOL (40, 5)"),)
     refused(path, "is BOOL", tensor="mask")
