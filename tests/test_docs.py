@@ -58,13 +58,13 @@ def test_the_index_names_every_page():
     assert pages <= named
 
 
-def test_paths_of_pages_in_the_code_exist():
-    """Help texts, errors and docstrings name pages, such as docs/reference/audit.md."""
-    sources = [ROOT / "Makefile", *(ROOT / "geomprobe").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+def test_documents_that_are_named_exist():
+    """Help texts, errors, docstrings and pages name files, such as docs/reference/audit.md."""
+    sources = [ROOT / "Makefile", *PAGES, *(ROOT / "geomprobe").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     sources += [path for name in ("pretrain", "reports") for path in (ROOT / name).rglob("*") if path.is_file()]
     dead = set()
     for source in sources:
-        if source.suffix in (".py", ".toml", "") and source.is_file():
+        if source.suffix in (".py", ".toml", ".md", "") and source.is_file():
             named = re.findall(r"\bdocs/[\w/.-]+\.(?:md|toml)\b", source.read_text(encoding="utf-8"))
             dead |= {(source.name, name) for name in named if not (ROOT / name).exists()}
     assert not dead
