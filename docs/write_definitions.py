@@ -39,7 +39,7 @@ sampling standard error; neighbour metrics read a seeded sample of {EXACT_ROWS:,
 | zero rows (centred: rows equal to the mean) | left out of metrics of directions; `n` and the note say so |
 | one eigenvalue (N = 2 or D = 1) | spectral_entropy: `not applicable` (`paper`: 0 where D > 1); ranks are 1 |
 | D = 1 | isoscore, too: `not applicable` |
-| no variance beside the first k components | all metrics in the view all-but-top-k: `not applicable` |
+| no variance outside the first k components | all metrics in the view all-but-top-k: `not applicable` |
 | rows of rank N − 1 (N ≤ D + 1), whitened | equally far apart: hubness_skew, intrinsic_dimension: `not applicable` |
 | moments without rows | metrics that read rows: `needs rows` |
 | too few rows | `too few rows`, with the rows there and the rows needed |

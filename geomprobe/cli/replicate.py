@@ -299,7 +299,7 @@ def prepare_corpus(output: Output, settings: dict[str, Any]) -> None:
 
 
 def training_command(arm: dict[str, Any], settings: dict[str, Any], out: Path, name: str, seed: int) -> list[str]:
-    """Return the command line of a training; it resumes where a state is at hand."""
+    """Return the command line of a training; it resumes if a state is saved."""
     chosen = pretrain_settings(settings | arm)
     if "match_arm" in arm:
         chosen["match"] = str(run_folder(out, arm["match_arm"], seed))

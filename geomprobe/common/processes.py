@@ -13,7 +13,7 @@ def torchrun_place() -> tuple[int, int]:
     Raises
     ------
     UsageError
-        WORLD_SIZE is set, as batch systems do too, and what torchrun sets beside it is missing or makes no sense.
+        WORLD_SIZE is set, as batch systems do too, and what torchrun sets with it is missing or makes no sense.
     """
     world = os.environ.get("WORLD_SIZE") or "1"
     if world == "1":

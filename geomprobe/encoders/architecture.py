@@ -41,7 +41,7 @@ class LoadedModel:
     notes : list of str
         What a reader of the results has to know.
     tokenizer_folder : Path
-        The folder whose tokenizer belongs to it; that of the base model where an adapter's folder has none.
+        The folder whose tokenizer belongs to it; the base model's folder where an adapter's folder has none.
     """
 
     model: nn.Module

@@ -262,7 +262,7 @@ def _examine(encoder: Encoder) -> None:
 
 
 def _padded_by_encode(encoder: Encoder, ids: list[int]) -> torch.Tensor:
-    """Return the last states of a row of tokens as the model's own `encode` gives them beside a row twice as long."""
+    """Return the last states of a row of tokens as the model's own `encode` gives them next to a row twice as long."""
     inputs, _ = encoder.inputs([ids, ids * 2])
     left = getattr(encoder.tokenizer, "padding_side", "right") == "left"
     for name in ("input_ids", "attention_mask") if left else ():

@@ -1,4 +1,4 @@
-"""sentence-transformers models, from a folder or loaded: the transformer inside, and what their `encode` does besides.
+"""sentence-transformers models, from a folder or loaded: the transformer inside, and what their `encode` adds.
 
 The package itself is not needed: modules.json, the modules' config.json and their safetensors say all of it.
 """
@@ -90,7 +90,7 @@ class Module:
 
 
 def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
-    """Return the folder of the transformer inside a folder, and what the folder declares besides.
+    """Return the folder of the transformer inside a folder, and what else the folder declares.
 
     A folder without modules.json is a plain transformer, which declares nothing.
 
@@ -381,7 +381,7 @@ def _activation(module: Module) -> nn.Module:
 
 
 def _filled(make: Callable[[], nn.Module], module: Module) -> nn.Module:
-    """Return a step with the module's weights, all of them and no others; those of a loaded module are shared."""
+    """Return a step with the module's weights, all of them and no others; a loaded module's weights are shared."""
     for name in ("in_features", "out_features") if module.kind == "Dense" else ("dimension",):
         size(module.config, name, module.kind)
     with torch.device("meta"):  # no memory for what the config claims

@@ -201,7 +201,7 @@ def checks(task: Task, vocabulary: Iterable[str] | None = None) -> dict[str, Any
     ----------
     task : Task
     vocabulary : iterable of str, optional
-        Words that a tokenizer at hand holds whole.
+        Words that the tokenizer holds whole.
 
     Returns
     -------

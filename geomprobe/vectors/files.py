@@ -219,9 +219,7 @@ def _kind(path: Path) -> str:
         wide = "Text in UTF-16 needs a byte-order mark, or iconv -f UTF-16LE -t UTF-8. " if _is_wide(head) else ""
         raise InputError(f"{path} has no known format, by its first bytes.", f"{wide}Formats: {READ}.")
     if suffix in TYPED_NAMES:
-        raise InputError(
-            f"{path} is not a {suffix} file: its first bytes are those of text.", "Name it .csv, or write it again."
-        )
+        raise InputError(f"{path} is not a {suffix} file: it begins with text.", "Name it .csv, or write it again.")
     return _text_kind(head, suffix)
 
 

@@ -30,7 +30,7 @@ class Moments:
     precision : {"input", "float64"}
         "float64" multiplies in float64 whatever the input's precision is.
     directions : bool
-        Whether to keep the moments of the directions, which cost as much as those of the vectors; without them
+        Whether to keep the moments of the directions, which cost as much as the moments of the vectors; without them
         n_directions stays 0 and sphere_mean and sphere_scatter stay empty.
 
     Attributes
@@ -120,7 +120,7 @@ class Moments:
             Where the state of so many dimensions needs more memory than there is (see `state_bytes`).
         ValueError
             Where rows are not finite (with their numbers, counted from the first row that the state ever saw), the
-            dimension differs from that of earlier rows, or magnitudes lie beyond 1e70 (or all below 1e-70).
+            dimension differs from earlier rows, or magnitudes lie beyond 1e70 (or all below 1e-70).
         """
         rows = block if isinstance(block, Rows) else Rows(block)
         if self.n and rows.d != self.d:
@@ -222,7 +222,7 @@ def _copy(value: Any) -> Any:
 
 
 def state_bytes(d: int, directions: bool = True) -> int:
-    """Return the bytes that making a state of d dimensions needs at least: its d × d matrices, and those of a block."""
+    """Return the bytes that a state of d dimensions needs at least: its d × d matrices and the matrices of a block."""
     return 2 * 8 * d**2 * (2 if directions else 1)
 
 
