@@ -117,12 +117,12 @@ def read_recipe(path: Path) -> Recipe:
     if not (
         isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed <= LARGEST_SEED for seed in seeds)
     ):
-        raise InputError(f"{path}: seeds is a list of whole numbers from 0 to {LARGEST_SEED}.")
+        raise InputError(f"{path}: seeds must be a list of whole numbers from 0 to {LARGEST_SEED}.")
     if len(set(seeds)) < len(seeds):
         raise InputError(f"{path}: a seed is given twice.", "Each seed is a training of its own.")
     for name in ("settings", "arms", "compare", "audit"):
         if not isinstance(document.get(name, {}), dict):
-            raise InputError(f"{path}: {name} is a table.", f"[{name}]")
+            raise InputError(f"{path}: {name} must be a table.", f"[{name}]")
     if not arms or not all(isinstance(arm, dict) for arm in arms.values()):
         raise InputError(f"{path}: no arms.", 'For example [arms.mlm] with objective = "mlm"')
     for where, table in (
@@ -131,16 +131,16 @@ def read_recipe(path: Path) -> Recipe:
     ):
         if wrong := sorted({"seed", "out"} & set(table)):
             raise InputError(
-                f"{path}: {where} sets {wrong[0]}, which each training has of its own.", "seeds = [0, 1, 2]"
+                f"{path}: {where} sets {wrong[0]}, which replicate sets for each training.", "seeds = [0, 1, 2]"
             )
     known: list[str] = []
     for name in (*arms, *document.get("compare", {}), *document.get("audit", {})):
         if not re.fullmatch(r"\w[\w.-]*", name):
-            raise InputError(f"{path}: {name!r} names a folder: letters, digits, '_', '.' and '-'.")
+            raise InputError(f"{path}: {name!r} must be a folder name of letters, digits, '_', '.' and '-'.")
     for name, arm in arms.items():
         for other in needs(arm):
             if other not in known:
-                raise InputError(f"{path}: arm {name} names {other}, which does not stand before it.")
+                raise InputError(f"{path}: arm {name} names {other}, which must come before it.")
         known.append(name)
     taken = [*known, "training.csv", "training.svg", "summary.md", "cells"]
     for kind, takes in (("compare", ("groups", "task", "pool")), ("audit", ("groups", "task"))):
@@ -149,11 +149,11 @@ def read_recipe(path: Path) -> Recipe:
             two = isinstance(groups, list) and len(groups) == 2 and all(group in known for group in groups)
             two = two and len(set(groups or ())) == 2
             if not two or set(comparison) - set(takes):
-                raise InputError(f"{path}: {kind}.{name} takes {', '.join(takes)}; groups are two arms.")
+                raise InputError(f"{path}: {kind}.{name} takes {', '.join(takes)}; groups must be two arms.")
             for key in ("task", "pool"):
                 words = comparison.get(key, [])
                 if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
-                    raise InputError(f"{path}: {kind}.{name}: {key} is a list of names.")
+                    raise InputError(f"{path}: {kind}.{name}: {key} must be a list of names.")
             if name in taken:
                 raise InputError(f"{path}: {name} names two things in the same folder.")
             taken.append(name)
@@ -229,7 +229,7 @@ def train_arms(output: Output, plan: Recipe, settings: dict[str, Any], out: Path
             running.discard(process)
         if process.returncode:
             stop.set()
-            raise GeomprobeError(f"{arm}, seed {seed}: {' '.join(said[-2:])[:500]}", "Repeat the command to go on.")
+            raise GeomprobeError(f"{arm}, seed {seed}: {' '.join(said[-2:])[:500]}", "Repeat the command to continue.")
         with lock:
             done += 1
             left = (time.monotonic() - begun) / done * (len(waiting) - done)
@@ -265,7 +265,7 @@ def check_settings(plan: Recipe, settings: dict[str, Any]) -> None:
             check_budget(config)
             objectives[name] = config.objective
             if (other := arm.get("jepa_weight_of")) and objectives[other] != "hybrid":
-                raise UsageError(f"{other} is no hybrid arm, so it ends with no λ.", "jepa_weight_of = a hybrid arm")
+                raise UsageError(f"{other} is not a hybrid arm, so it has no λ.", "jepa_weight_of = a hybrid arm")
         except UsageError as error:
             raise UsageError(f"arm {name}: {error.message}", error.hint) from None
 
@@ -319,7 +319,7 @@ def final_lambda(folder: Path) -> float:
     final = run.get("final") if isinstance(run, dict) else None
     weight = final.get("lambda") if isinstance(final, dict) else None
     if not isinstance(weight, int | float):
-        raise InputError(f"{folder / 'run.json'} does not say with which λ the training ended.", "Train this arm anew.")
+        raise InputError(f"{folder / 'run.json'} does not record the final λ of the training.", "Train this arm again.")
     return float(weight)
 
 
@@ -347,7 +347,7 @@ def training_records(plan: Recipe, out: Path) -> list[dict[str, Any]]:
             for number, record in enumerate(read_log(log), 1):
                 logged = [value for key, value in record.items() if key in (*STEPS, *LOGGED)]
                 if not set(STEPS) <= set(record) or not all(type(value) in (int, float) for value in logged):
-                    raise InputError(f"{log}, line {number}, is no record of a training.", "Train this arm anew.")
+                    raise InputError(f"{log}, line {number}, is not a training record.", "Train this arm again.")
                 if "uniformity_raw" in record or "held_out_mlm" in record or "held_out_jepa" in record:
                     found.append({"arm": arm, "seed": seed} | record)
     return found

@@ -127,7 +127,7 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
         if named not in ("parquet", "arrow"):
             table = _noted(table, [f"{arrow.split()[0].capitalize()}, by its first bytes, despite its name"])
     elif data is None or named in ("parquet", "arrow"):
-        raise InputError(f"{path} is damaged or no {named.capitalize()} file.")
+        raise InputError(f"{path} is damaged or not a {named.capitalize()} file.")
     else:
         text, notes = decode(data, path)
         table = _noted(_read_text(path, text, named, quotes), notes)
