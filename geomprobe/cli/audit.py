@@ -1,4 +1,4 @@
-"""`geomprobe audit`: are published numbers what they are called, and do the claims hold for given checkpoints?"""
+"""`geomprobe audit`: check published numbers, and the paper's claims on checkpoints."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def audit_models(
     options: GridOptions,
     cells: Path | None = None,
 ) -> None:
-    """Audit two models or two groups, write the report, print the claims; the protocols are its own."""
+    """Audit two models or two groups, write the report, print the claims."""
     from geomprobe.predict_reconstruct.checkpoints import audit_checkpoints
     from geomprobe.reports import claims
 

@@ -1,4 +1,4 @@
-"""`geomprobe doctor`: does everything that the commands need work here?"""
+"""`geomprobe doctor`: check what the commands need."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _rows(kind: str) -> list[dict[str, str]]:
 
 
 def _metric(name: str, entry: dict[str, Any]) -> dict[str, str]:
-    """Return what the list says of a metric; `definitions` names the other definitions."""
+    """Return the list's entry of a metric; `definitions` names the other definitions."""
     others = [each for each, formula in entry.get("definitions", {}).items() if formula != entry["formula"]]
     shown = {key: entry[key] for key in ("family", "formula", "source")}
     return {"metric": name, **shown, "definitions": ", ".join(others)}

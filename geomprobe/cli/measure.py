@@ -136,7 +136,7 @@ def measure(
 
 
 def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
-    """Return what is wrong with the vectors, with the file it is in and its rows in that file."""
+    """Return the fault of the vectors, with its file and the rows in that file."""
     from geomprobe.vectors import NonFiniteError
     from geomprobe.vectors.source import shortened
 
@@ -153,7 +153,7 @@ def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
 
 
 def _say(output: Output, rows: Rows, read: Sequence[VectorFile]) -> None:
-    """Print what was read: a file in full, of several the first ones."""
+    """Print what was read; of several files, only the first ones."""
     from geomprobe.vectors.source import shortened
 
     names = shortened([str(file.path) for file in read], "files")

@@ -224,7 +224,7 @@ class GridOptions:
 
     @property
     def tasks(self) -> list[str | Task]:
-        """Tasks; files are read by the columns that were named, all others stay names."""
+        """Tasks: files are read by the named columns; other names stay names."""
         from geomprobe.tasks import is_file_task, load_file, unique_names
 
         columns: dict[str, Any] = {"text": self.text, "label": self.label, "row_id": self.row_id, "split": self.split}
@@ -309,7 +309,7 @@ class GridOptions:
 
     @property
     def asked(self) -> list[str]:
-        """All that decides what a results folder holds, for its name; where the data lie and the device do not."""
+        """Everything that decides the content of a results folder, for its name; not the data's place or the device."""
         lists = (self.poolings or (), self.task_names, self.layers, self.baselines, self.text or ())
         words: tuple[Any, ...] = (
             self.label,

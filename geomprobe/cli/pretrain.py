@@ -92,7 +92,7 @@ def _geometry(record: dict[str, Any]) -> dict[str, float]:
 
 
 class _Reporter:
-    """Turns the trainer's records into a bar and a line now and then."""
+    """Shows the trainer's records as a bar and occasional lines."""
 
     def __init__(self, output: Output, bar: Progress):
         self.output, self.bar = output, bar

@@ -162,7 +162,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def check_plan(path: Path, plan: Recipe, settings: dict[str, Any], out: Path) -> None:
-    """Refuse, before anything is trained, what would be refused after it.
+    """Refuse before training what would be refused afterwards.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def check_plan(path: Path, plan: Recipe, settings: dict[str, Any], out: Path) ->
 
 
 def needs(arm: dict[str, Any]) -> list[str]:
-    """Return the arms whose run of the same seed an arm takes something from."""
+    """Return the arms that an arm depends on (for the same seed)."""
     return [arm[key] for key in ("match_arm", "jepa_weight_of") if key in arm]
 
 
@@ -199,7 +199,7 @@ def run_folder(out: Path, arm: str, seed: int) -> Path:
 
 
 def train_arms(output: Output, plan: Recipe, settings: dict[str, Any], out: Path, jobs: int) -> None:
-    """Train what is not finished, ``jobs`` at a time, each in a process of its own; raises where one fails."""
+    """Train what is not finished, ``jobs`` at a time, each in its own process; raises if one fails."""
     trainings = [(arm, seed) for seed in plan.seeds for arm in plan.arms]
     waiting = [each for each in trainings if not is_finished(run_folder(out, *each))]
     if len(waiting) < len(trainings):
@@ -271,7 +271,7 @@ def check_settings(plan: Recipe, settings: dict[str, Any]) -> None:
 
 
 def pretrain_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that `geomprobe pretrain` has, too, without the preset."""
+    """Return the settings that `geomprobe pretrain` knows, without the preset."""
     return {k: v for k, v in settings.items() if k not in ("match_arm", "jepa_weight_of", "preset")}
 
 
@@ -337,7 +337,7 @@ LOGGED = (
 
 
 def training_records(plan: Recipe, out: Path) -> list[dict[str, Any]]:
-    """Return what every training was given and the geometry along it: a record per monitored step."""
+    """Return one record per monitored step: the settings of the training and the geometry."""
     from geomprobe.results import read_log
 
     found = []

@@ -144,7 +144,7 @@ def snapshot(
 
 
 def _remember(folder: Path, revision: str, commit: str) -> None:
-    """Note in the hub's cache what a branch means, as its own client does where it is not given the commit.
+    """Record a branch's commit in the hub's cache, as the hub's client does if it is not given the commit.
 
     Without that the cache does not find the download by the branch's name while the hub is out of reach.
     """
@@ -166,12 +166,12 @@ def _gated(named: str, kind: str) -> InputError:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the status of the answer that an error is about, None where no answer came."""
+    """Return the HTTP status of an error, None if no answer came."""
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _reason(error: BaseException) -> str:
-    """Return why the hub gave nothing, in a line."""
+    """Return in one line why the hub gave nothing."""
     if _status(error) == 429:
         return "too many requests: 429; wait some minutes, or log in for a higher limit: hf auth login"
     if _status(error) == 401:

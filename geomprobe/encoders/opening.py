@@ -110,7 +110,7 @@ def check_source(source: str) -> None:
 
 
 def _open(source: str, tokenizer: Any) -> Encoder:
-    """Find the folder that a string means, and load model and tokenizer from it on the CPU as float32."""
+    """Find the folder for a string, and load model and tokenizer from it on the CPU as float32."""
     check_source(source)
     path = Path(os.path.expanduser(source))
     if path.exists():
@@ -133,7 +133,7 @@ def _open(source: str, tokenizer: Any) -> Encoder:
 
 
 def _settle(encoder: Encoder, declared: Declared) -> None:
-    """Give an encoder what its sentence-transformers modules declare; a plain transformer declares nothing."""
+    """Apply to an encoder what its sentence-transformers modules declare; a plain transformer declares nothing."""
     encoder.max_length = _max_length(encoder.model, encoder.tokenizer, declared.max_length)
     encoder.lower_case = declared.lower_case
     encoder.head, encoder.refusal, encoder.pooling = declared.head, declared.refusal, declared.pooling
@@ -189,7 +189,7 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
 
 
 def _short_name(path: Path) -> str:
-    """Return the folder's name, with its parent's where the name alone says nothing."""
+    """Return the folder's name, with its parent's if the name alone is generic."""
     path = path.resolve()
     return f"{path.parent.name}/{path.name}" if path.name in ("model", "ema", "checkpoint", "final") else path.name
 
@@ -209,7 +209,7 @@ def _max_length(model: nn.Module, tokenizer: Any, declared: int | None) -> int:
 
 
 def _examine(encoder: Encoder) -> None:
-    """Measure on a few tokens what the config does not reliably say: layers, width, direction, effect of padding."""
+    """Measure on a few tokens what the config does not state reliably: layers, width, direction, effect of padding."""
     bad = [name for name, p in encoder.model.named_parameters() if not bool(torch.isfinite(p).all())]
     bad = [name for name in bad if not UNUSED.search(name)]
     if bad:
@@ -274,7 +274,7 @@ def _padded_by_encode(encoder: Encoder, ids: list[int]) -> torch.Tensor:
 
 
 def _note_unknown_tokens(encoder: Encoder) -> None:
-    """Note tokens of the tokenizer that the model has no row for; a text that holds one is refused when it comes."""
+    """Note tokens for which the model has no row; a text that holds one is refused."""
     entries = vocabulary(encoder.model)
     beyond = [token for token, number in encoder.tokenizer.get_vocab().items() if number >= entries]
     if beyond:

@@ -169,7 +169,7 @@ def read_loaded(model: nn.Module) -> tuple[Any, Any, Declared] | None:
 
 
 def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> Declared:
-    """Return what the modules after the transformer and the model's settings declare."""
+    """Return the declarations of the modules after the transformer and of the model's settings."""
     given = top.get("prompts") or {}
     if not refusal and "." in modules[0].kind:
         refusal = f"module {modules[0].kind} has custom code"
@@ -197,7 +197,7 @@ def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> 
 
 
 def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
-    """Return what the modules after the transformer do.
+    """Return the head: the steps of the modules after the transformer.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def _without_own_weights(config: Mapping[str, Any], inner: Path) -> Mapping[str,
 
 
 def transformer_refusal(config: Mapping[str, Any]) -> str:
-    """Return why a Transformer module does not just give the last hidden states of a text; empty where it does."""
+    """Return the reason why a Transformer module gives more than the last hidden states; empty if it does not."""
     task = config.get("transformer_task", "feature-extraction")
     if task != "feature-extraction":
         return f"module Transformer has the task {task}"

@@ -53,7 +53,7 @@ def load_tokenizer(source: Any) -> Any:
 
 
 def _refuse_unreadable_form(folder: Path) -> None:
-    """Raise InputError for a tokenizer that is there only in a form whose package is not installed.
+    """Raise InputError for a tokenizer whose only form needs a package that is not installed.
 
     transformers then tries one form after the other, and ends with the complaint about the last.
     """

@@ -1,4 +1,4 @@
-"""Weights in a folder: safetensors alone, from inside the folder, complete, under the names that the model has."""
+"""Weights in a folder: safetensors only, from inside the folder, complete, under the model's names."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _FOREIGN = {  # file patterns: what they hold, what to do
 
 
 def model_files(names: Sequence[str]) -> list[str]:
-    """Return which files of a hub repository a model is read from, not its exports nor checkpoints of its training.
+    """Return the files of a hub repository that a model is read from, without exports and training checkpoints.
 
     A module of sentence-transformers lies in a subfolder named as it saves them: ``2_Dense``.
     """
@@ -65,7 +65,7 @@ def model_files(names: Sequence[str]) -> list[str]:
 
 
 def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list[str]]:
-    """Return every tensor of a folder's weights, and what a reader has to know of how they were read.
+    """Return every tensor of a folder's weights, and notes on how they were read.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def refuse_quantised(config: Mapping[str, Any], source: str) -> None:
 
 
 def prefixes(tensors: Tensors, missing: set[str]) -> list[str]:
-    """Return what stands before the missing names in the file, most frequent first: ``module.``, ``model.``, …"""
+    """Return the prefixes of the missing names in the file, most frequent first: ``module.``, ``model.``, …"""
     counts: dict[str, int] = {}
     endings: dict[str, list[str]] = {}
     for name in tensors:

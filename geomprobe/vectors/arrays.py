@@ -93,7 +93,7 @@ def read_safetensors(path: Path, reading: Reading) -> VectorFile:
 
 
 def bytes_warning(name: object, dtype: np.dtype) -> str:
-    """Return what bytes may be instead of quantised numbers: eight bits each, as sentence-transformers writes."""
+    """Return the warning that bytes may be packed bits, as sentence-transformers writes them."""
     signed = dtype == np.int8  # precision "binary" is packed bits less 128
     unpacked = "(x.astype(np.int16) + 128).astype(np.uint8)" if signed else "x"
     return (
@@ -188,7 +188,7 @@ def _mapped(file: Any, name: str) -> Any:
 def _checked(
     path: Path, kind: str, array: Any, names: tuple[str, ...] = (), out: tuple[tuple[str, str], ...] = ()
 ) -> VectorFile:
-    """Return the file with what its numbers may be instead of vectors."""
+    """Return the file with warnings about numbers that may not be vectors."""
     notes, warnings = [f"numbers: {str(array.dtype).removeprefix('torch.')}"], []
     if isinstance(array, Bfloat16) and kind != "safetensors":
         notes = ["numbers: words of two bytes, read as bfloat16, as ml_dtypes writes it"]

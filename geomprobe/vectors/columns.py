@@ -1,4 +1,4 @@
-"""Which columns of a table make the vectors: those asked for, else the only ones that can be meant, else a refusal."""
+"""Which columns of a table make the vectors: the requested ones, else the only candidates, else a refusal."""
 
 from __future__ import annotations
 

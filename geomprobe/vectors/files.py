@@ -1,4 +1,4 @@
-"""Open files of vectors: each is read as what its first bytes say, whatever its name ends in, or refused in words."""
+"""Open files of vectors: the first bytes decide the format, not the name; others are refused with a reason."""
 
 from __future__ import annotations
 

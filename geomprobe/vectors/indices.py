@@ -1,4 +1,4 @@
-"""Columns that number the rows: an index or an id that came along with the vectors, and is no dimension."""
+"""Columns that number the rows: an index or an id, not a dimension."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def id_column(matrix: Any) -> int | None:
 def without_indices(
     matrix: np.ndarray, columns: Sequence[Column], named: bool, path: Path
 ) -> tuple[np.ndarray, list[Column]]:
-    """Return a table's matrix less the columns that count its rows, and its columns, those that count marked so.
+    """Return a table's matrix without the columns that count its rows, and its columns with these marked.
 
     Parameters
     ----------

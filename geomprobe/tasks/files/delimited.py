@@ -149,7 +149,7 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
 
 
 def _quoted_column(plain: Reading) -> str | None:
-    """Return the first column of which most cells begin and end with a quote, which texts of their own seldom do."""
+    """Return the first column in which most cells begin and end with a quote, which texts seldom do."""
     header, *rows = plain.rows
     for name, cells in zip(header, zip(*rows, strict=True), strict=False):
         if 2 * sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells) > len(cells):
@@ -237,7 +237,7 @@ def _checked(reading: Reading, delimiter: str) -> Reading:
 
 
 def _csv_problem(said: str, start: int, line: int) -> str:
-    """Return in a user's words what the csv module found wrong with the record that starts at a line."""
+    """Return, in a user's words, the csv module's complaint about the record that starts at a line."""
     if "unexpected end" in said:
         return f"the quote at line {start} never closes"
     if "expected after" in said:
@@ -248,7 +248,7 @@ def _csv_problem(said: str, start: int, line: int) -> str:
 
 
 def _advice(reading: Reading, width: int) -> str:
-    """Return what probably happened to a file whose rows do not fit its header."""
+    """Return the likely cause where rows do not fit the header."""
     rows = reading.rows[1:]
     if width == 1 and len({len(row) for row in rows}) == 1:
         return "The first line must name the columns: remove a title or a comment above them."

@@ -1,4 +1,4 @@
-"""A column of labels as classes or scores: what is a number, what means "no label", what is neither."""
+"""A column of labels as classes or scores: which cells are numbers, which mean "no label", which are neither."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def open_sources(path: str | Path, split: str | None, quotes: bool | None) -> So
 
 
 def writable(name: str) -> str:
-    """Return a file's name with what is no UTF-8 in it replaced, since results and reports repeat it."""
+    """Return a file's name with bytes that are not UTF-8 replaced, since results and reports repeat it."""
     return os.fsencode(name).decode(errors="replace")
 
 
@@ -187,7 +187,7 @@ def _files_by_split(
 
 
 def _place_of(path: PurePosixPath) -> tuple[str, str]:
-    """Return the split that a file's name or its folder's name means, "" for neither, and the folder around it."""
+    """Return the split named by a file or its folder ("" for neither), and the folder around it."""
     folders = [part for part in path.parent.parts if part != "data"]
     stem = stem_of(path)
     shard = SHARD.fullmatch(stem)
