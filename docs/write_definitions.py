@@ -9,7 +9,7 @@ from geomprobe.api import every_metric
 from geomprobe.metrics.cloud import EXACT_ROWS, SAMPLED_PAIRS, VIEWS
 from geomprobe.metrics.registry import REGISTRY
 from geomprobe.metrics.similarity import RSA_ROWS
-from geomprobe.predict_reconstruct import paper
+from geomprobe.predict_reconstruct import formulas
 
 INTRODUCTION = f"""# Definitions
 
@@ -71,7 +71,7 @@ def definitions_page() -> str:
 
 
 def _metric(name: str, entry: dict[str, Any]) -> list[str]:
-    paper_only = name in paper.DEFINITIONS
+    paper_only = name in formulas.DEFINITIONS
     lines = ["", f"### {name}", "", entry["formula"], ""]
     lines += _contract(entry)
     if "needs" in entry:
@@ -82,8 +82,8 @@ def _metric(name: str, entry: dict[str, Any]) -> list[str]:
     lines += [f"- definition `{name}:{variant}`: {note}" for variant, note in variants.items()]
     if paper_only:
         lines += ["- under `--protocol paper` only"]
-    elif name in paper.FORMULAS:
-        lines += [f"- under `--protocol paper`: {paper.FORMULAS[name]}"]
+    elif name in formulas.FORMULAS:
+        lines += [f"- under `--protocol paper`: {formulas.FORMULAS[name]}"]
     return lines
 
 

@@ -32,8 +32,9 @@ from geomprobe.predict_reconstruct.claims import (
     sentence,
     status,
 )
-from geomprobe.predict_reconstruct.paper import DEFINITIONS, published_clusters
+from geomprobe.predict_reconstruct.formulas import DEFINITIONS
 from geomprobe.predict_reconstruct.protocol import PAPER
+from geomprobe.predict_reconstruct.rows import published_clusters
 from geomprobe.results import COMPARISON_COLUMNS, Results, table, write_results
 from geomprobe.tasks import load_task
 from geomprobe.tasks.base import Task

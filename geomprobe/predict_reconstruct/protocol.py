@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from geomprobe.analysis.protocols import PREFIX, STRICT, Protocol, switched
 from geomprobe.common import UsageError, unknown_name
-from geomprobe.predict_reconstruct.paper import Published
+from geomprobe.predict_reconstruct.measurement import Published
 
 PAPER = Protocol(
     "paper",
