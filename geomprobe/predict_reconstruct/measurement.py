@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from geomprobe import inference
+from geomprobe.analysis.choices import Reader, choices_of, one_of, whole_number
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.encoders import Encoder
 from geomprobe.inference import intervals
@@ -80,16 +81,16 @@ class Published:
         What is computed.
     """
 
-    uniformity_rows: int | None = 1000
-    centre: bool = False
-    alignment_power: int = 4
-    class_distance: str = "unsquared"
-    entropy_bound: str = "N"
-    token_target: str = "token"
-    scaling: str = "all-rows"
-    probe_rows: str = "validation"
-    score: str = "accuracy"
-    max_iter: int = 500
+    uniformity_rows: int | None = field(default=1000, metadata=whole_number(2, or_all=True))
+    centre: bool = field(default=False, metadata=one_of(True, False))
+    alignment_power: int = field(default=4, metadata=one_of(4, 2))
+    class_distance: str = field(default="unsquared", metadata=one_of("unsquared", "squared"))
+    entropy_bound: str = field(default="N", metadata=one_of("N", "N-1"))
+    token_target: str = field(default="token", metadata=one_of("token", "word"))
+    scaling: str = field(default="all-rows", metadata=one_of("all-rows", "folds"))
+    probe_rows: str = field(default="validation", metadata=one_of("validation", "train"))
+    score: str = field(default="accuracy", metadata=one_of("accuracy", "skill"))
+    max_iter: int = field(default=500, metadata=whole_number(1))
     parts: tuple[str, ...] = ("geometry", "task", "token")
 
     def prepare(self, task: Task, train_poolings: bool) -> Task:
@@ -107,6 +108,10 @@ class Published:
     def definitions(self, known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
         """Definitions of the metrics that occur, with the published formulas."""
         return published_definitions(known, used)
+
+    def choices(self) -> dict[str, Reader]:
+        """Its choices, and how each is read from a word."""
+        return choices_of(Published)
 
     def replaced(self, **choices: Any) -> Published:
         """The analysis with some of its choices replaced."""

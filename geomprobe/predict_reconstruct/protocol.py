@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from geomprobe.analysis.protocols import PREFIX, STRICT, Protocol, switched
+from geomprobe.analysis.choices import choices_of
+from geomprobe.analysis.protocols import STRICT, Protocol, switched
 from geomprobe.common import UsageError, unknown_name
 from geomprobe.predict_reconstruct.measurement import Published
 
@@ -19,6 +20,7 @@ PAPER = Protocol(
     query="per-model",
     published=Published(),
 )
+PREFIX = "protocol."
 PROTOCOLS = {"strict": STRICT, "paper": PAPER}
 
 
@@ -49,5 +51,8 @@ def choose(name: str, settings: Sequence[str] = ()) -> Protocol:
         if key in chosen:
             raise UsageError(f"--set {key} is given twice.")
         chosen.add(key)
-        protocol = switched(protocol, key.removeprefix(PREFIX), word)
+        choice = key.removeprefix(PREFIX)
+        if protocol.published is None and choice in choices_of(Published):
+            raise UsageError(f"{choice} is a choice of the published formulas.", "It needs --protocol paper.")
+        protocol = switched(protocol, choice, word)
     return protocol

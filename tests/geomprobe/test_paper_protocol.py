@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 import geomprobe as gp
-from geomprobe.analysis.protocols import CHOICES, STRICT
+from geomprobe.analysis.choices import choices_of, word_of
+from geomprobe.analysis.protocols import STRICT, Protocol
 from geomprobe.common import UsageError
 from geomprobe.predict_reconstruct import formulas, probes
 from geomprobe.predict_reconstruct.measurement import Published, measure_rows
@@ -326,9 +327,19 @@ def test_choices():
     assert choose("strict") == STRICT
     assert choose("paper", ["protocol.rows=all"]).rows is None
     assert choose("strict", ["protocol.pairs=joined"]).name == "strict, pairs=joined"
-    assert len(set(CHOICES)) == len(CHOICES)
-    for choice in CHOICES:
-        assert hasattr(PAPER, choice) or hasattr(PAPER.published, choice)
+
+
+def test_every_published_value_is_one_that_its_choice_takes():
+    of_all, of_paper = choices_of(Protocol), choices_of(Published)
+    assert not set(of_all) & set(of_paper)
+    assert set(of_all) | set(of_paper) == {f.name for f in (*fields(Protocol), *fields(Published))} - {
+        "name", "published", "parts",
+    }  # fmt: skip
+    for made, choices in ((PAPER, of_all), (PAPER.published, of_paper)):
+        for name in choices:
+            value = getattr(made, name)
+            again = choose("paper", [f"protocol.{name}={word_of(value)}"])
+            assert replace(again, name="paper") == PAPER
 
 
 def test_the_protocol_is_written_into_keys_of_cells_as_it_was():
