@@ -102,6 +102,7 @@ CLAIMS = (
         "equivalence within the margin is established.",
     ),
 )  # fmt: skip
+POOLINGS = tuple(dict.fromkeys(claim.pooling for claim in CLAIMS))
 
 CLAIMED, OPPOSITE, NONE, UNCLEAR, SILENT = "as claimed", "the opposite", "no difference", "cannot tell", "no verdict"
 STATUSES = (CLAIMED, OPPOSITE, NONE, UNCLEAR, SILENT)

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from geomprobe.cli.main import app
 from geomprobe.common import write_json
 from geomprobe.inference import intervals
-from geomprobe.predict_reconstruct.checkpoints import SWITCHES, applies
 from geomprobe.predict_reconstruct.claims import CLAIMS, overall, status
+from geomprobe.predict_reconstruct.switches import SWITCHES, Switch, applies
 from geomprobe.reports.schema import view_schema
 from geomprobe.results import read_results
 
@@ -154,7 +154,7 @@ def test_groups_have_both_levels(checkpoints, pairs, out):
 def test_a_choice_that_changes_nothing_moves_exactly_0(checkpoints, pairs, out, monkeypatch):
     from geomprobe.predict_reconstruct import checkpoints as audit
 
-    same = audit.Switch("padding", "visible", ("geometry", "task", "token"), "nothing")
+    same = Switch("padding", "visible", ("geometry", "task", "token"), "nothing")
     monkeypatch.setattr(audit, "SWITCHES", (same,))
     run(checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
     for claim in json.loads((out / "audit.json").read_text())["claims"]:
