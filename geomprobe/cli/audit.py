@@ -124,7 +124,7 @@ def audit_models(
 def audit_file(output: Output, published: Path, out: Path | None) -> None:
     """Audit a file of published numbers."""
     from geomprobe.common import write_json
-    from geomprobe.predict_reconstruct import audit_published, read_published
+    from geomprobe.predict_reconstruct.published import audit_published, read_published
 
     if out:
         check_output_file(out, [".json"], [published])

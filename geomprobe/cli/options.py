@@ -15,15 +15,13 @@ import typer
 from geomprobe.cli.output import split_list
 from geomprobe.cli.values import LIST, PATH, TEXT, filled, split_paths
 from geomprobe.common import UsageError, unknown_name
+from geomprobe.common.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from geomprobe.analysis.protocols import Protocol
     from geomprobe.tasks.base import Task
 
 KINDS = ("auto", "classification", "regression")
-LARGEST_SEED = 2**32 - 1
-"""The largest seed that all random generators accept."""
-
 
 Models = Annotated[
     list[str],

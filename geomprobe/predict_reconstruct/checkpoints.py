@@ -34,7 +34,7 @@ SCHEMA_VERSION = 2
 PROVENANCE = ("created", "geomprobe_version", "versions", "hardware", "command", "seed", "limit", "models", "tasks")
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 Run = Callable[[Protocol, Sequence[Task], Sequence[str], str], Results]
-"""Results of a protocol on tasks and poolings; the last is their folder, within that of the audit."""
+"""Results of a protocol on tasks and poolings; the last is their folder, within the folder of the audit."""
 SKILLS = switched(PAPER, "score", "skill")  # adds numbers, and changes none but the balance's second form
 
 
@@ -51,9 +51,9 @@ def audit_checkpoints(
     cells: str | Path | None = None,
     bars: Bars,
 ) -> dict[str, Any]:
-    """Measure two checkpoints, or two groups of seeds, by both protocols and by every single choice between them.
+    """Audit of two checkpoints, or two groups of seeds, by both protocols and every single choice between them.
 
-    It has many parameters because it passes those of `analyze` on.
+    It is long and has many parameters because it passes the options of `analyze` on.
 
     Parameters
     ----------
@@ -165,9 +165,11 @@ def summary(audited: Audited, tasks: Sequence[str]) -> dict[str, Any]:
 
 
 def clusters_of(task: Task, limit: int | None, seed: int) -> dict[tuple[int | None, str], movement.Clusters]:
-    """Return the clusters that the published analysis of a task shares with those that read its rows another way.
+    """Clusters that the analyses of a task share, whether they read its first rows or all, pairs joined or separate.
 
-    They are found by `rows` and `pairs` of a protocol.
+    Returns
+    -------
+    dict of (rows, pairs) of a protocol to Clusters
     """
     homes = {}
     for protocol in (PAPER, switched(PAPER, "rows", "all"), switched(PAPER, "pairs", "separate")):
@@ -179,7 +181,7 @@ def clusters_of(task: Task, limit: int | None, seed: int) -> dict[tuple[int | No
 
 
 def compared(results: Results, groups: Mapping[str, Sequence[str]], grouped: bool) -> pd.DataFrame:
-    """Add the differences of the seeds in their order, and of the groups, to the results; return them."""
+    """Differences of the seeds in their order, and of the groups; they are added to the results."""
     a, b = groups.values()
     frames = []
     for first, second in zip(a, b, strict=False):

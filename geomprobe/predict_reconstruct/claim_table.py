@@ -16,7 +16,7 @@ from geomprobe.predict_reconstruct.switches import OTHER_UNIT, Switch
 
 @dataclass(frozen=True)
 class Measured:
-    """What one analysis gives: the differences of the models, and the numbers behind them with their contributions.
+    """Differences of the models under one analysis, and the numbers behind them with their contributions.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Audited:
 
 
 def one_claim(claim: Claim, tasks: Sequence[str], audited: Audited) -> dict[str, Any]:
-    """Return what was published, measured and corrected for a claim, task by task, and its verdicts."""
+    """Published, measured and corrected numbers of a claim, task by task, and its verdicts."""
     lines = [_line(claim, task, audited) for task in tasks]
     return {
         "name": claim.name,
@@ -87,7 +87,7 @@ def one_claim(claim: Claim, tasks: Sequence[str], audited: Audited) -> dict[str,
 
 
 def _line(claim: Claim, task: str, audited: Audited) -> dict[str, Any]:
-    """Return the numbers of a claim on one task."""
+    """Numbers of a claim on one task."""
     strict, objective = audited.sources["strict"].comparisons, tuple(audited.groups)
     paper = audited.found("paper", claim, task, claim.paper)
     switches, moved = _replaced(claim, task, paper, audited) if paper else ([], {})
@@ -111,7 +111,7 @@ def _line(claim: Claim, task: str, audited: Audited) -> dict[str, Any]:
 def _replaced(
     claim: Claim, task: str, paper: Mapping[str, Any], audited: Audited
 ) -> tuple[list[dict[str, Any]], dict[str, movement.Sides]]:
-    """Return the number of a claim with each choice replaced, and what that moves in each model, by the choice."""
+    """Number of a claim with each choice replaced, and the movement of each model, by the choice."""
     by_seed = [([a], [b]) for a, b in audited.pairs]
     a, b = audited.groups.values()
     at_level = by_seed[0] if audited.level == "checkpoint" else (a, b)
@@ -134,7 +134,7 @@ def _replaced(
 
 
 def _verdicts(claim: Claim, lines: Sequence[Mapping[str, Any]], audited: Audited) -> dict[str, dict[str, Any]]:
-    """Return the verdict on a claim at the level of checkpoints and, for groups of seeds, of objectives."""
+    """Verdict on a claim at the level of checkpoints and, for groups of seeds, of objectives."""
     verdicts: dict[str, dict[str, Any]] = {}
     for at in ("checkpoint", "objective") if audited.grouped else ("checkpoint",):
         said = [status(line[at]["verdict"], claim.expected) if line[at] else SILENT for line in lines]
@@ -153,12 +153,12 @@ def _verdicts(claim: Claim, lines: Sequence[Mapping[str, Any]], audited: Audited
 
 
 def source_of(switch: Switch) -> str:
-    """Return which analysis has the numbers of a switch: that of the paper has its own and the skills besides."""
+    """Analysis that has the numbers of a switch; the published one has the skills, too."""
     return "paper" if switch.choice == "score" else switch.choice
 
 
 def one_switch(switch: Switch, claim: Claim, task: str, audited: Audited) -> dict[str, Any] | None:
-    """Return the claim's number with one choice replaced, None where that choice cannot move it."""
+    """Number of a claim with one choice replaced; None where that choice cannot move it."""
     numbers = claim.paper
     if switch.choice == "score":
         skills = {"lexical": "lexical_top_token_skill", "balance": GAP[0], "probes": "semantic_skill"}
@@ -206,7 +206,7 @@ def shifted(
 def found(
     frame: pd.DataFrame, level: str, ends: Sequence[str], task: str, pooling: str, numbers: Sequence[Number]
 ) -> dict[str, Any] | None:
-    """Return the first of some numbers that was compared, JSON-ready; None where none was."""
+    """The first of some numbers that was compared, JSON-ready; None where none was."""
     here = frame[
         (frame["level"] == level) & (frame["a"] == ends[0]) & (frame["b"] == ends[1])
         & (frame["task"] == task) & (frame["pooling"] == pooling)

@@ -76,7 +76,7 @@ of the probes."""
 
 
 def published_definitions(known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
-    """Return the definitions of the metrics of this module that occur, with the formulas of this module.
+    """Definitions of the published metrics that occur, with the published formulas.
 
     Parameters
     ----------
@@ -91,40 +91,40 @@ def published_definitions(known: Mapping[str, dict[str, Any]], used: Iterable[st
 
 
 def singular_values(Z: np.ndarray) -> np.ndarray:
-    """Return the min(n, d) singular values of the centred matrix, largest first; Z of shape (n, d)."""
+    """The min(n, d) singular values of the centred matrix, largest first; Z of shape (n, d)."""
     Z = np.asarray(Z, np.float64)
     return np.linalg.svd(Z - Z.mean(0), compute_uv=False)
 
 
 def entropy(p: np.ndarray) -> float:
-    """Return −Σ p log p in nats, with 0 log 0 = 0."""
+    """Entropy −Σ p log p in nats, with 0 log 0 = 0."""
     p = p[p > 0]
     return float(-(p * np.log(p)).sum())
 
 
 def spectral_entropy(sigma: np.ndarray, bound: int) -> float:
-    """Return H(σ²/Σσ²)/log bound; NaN for a bound of one."""
+    """Spectral entropy H(σ²/Σσ²)/log bound; NaN for a bound of one."""
     p = sigma**2 / (sigma**2).sum()
     return entropy(p) / float(np.log(bound)) if bound > 1 else float("nan")
 
 
 def effective_rank(sigma: np.ndarray) -> float:
-    """Return exp H(σ/Σσ)."""
+    """Effective rank exp H(σ/Σσ)."""
     return float(np.exp(entropy(sigma / sigma.sum())))
 
 
 def stable_rank(sigma: np.ndarray) -> float:
-    """Return Σσ²/σ_1²."""
+    """Stable rank Σσ²/σ_1²."""
     return float((sigma**2).sum() / sigma[0] ** 2)
 
 
 def rank_90(sigma: np.ndarray) -> int:
-    """Return the smallest k whose leading k of σ² hold 90 % of their sum."""
+    """Smallest k whose leading k of σ² hold 90 % of their sum."""
     return int(np.searchsorted(np.cumsum(sigma**2) / (sigma**2).sum(), 0.9)) + 1
 
 
 def directions(Z: np.ndarray, centre: bool = False) -> np.ndarray:
-    """Return the rows divided by their norm, less their mean first if asked; (n, d) float64, zero rows stay zero."""
+    """Rows divided by their norm, centred first if asked, (n, d) float64; zero rows stay zero."""
     Z = np.asarray(Z, np.float64)
     Z = Z - Z.mean(0) if centre else Z
     norms = np.linalg.norm(Z, axis=1, keepdims=True)
@@ -132,7 +132,7 @@ def directions(Z: np.ndarray, centre: bool = False) -> np.ndarray:
 
 
 def pair_blocks(z: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield (i, j, squared distances) of all pairs of rows i < j, in blocks of rows; z of shape (n, d)."""
+    """Squared distances of all pairs of rows i < j, as (i, j, distances) in blocks of rows; z of shape (n, d)."""
     w = z - z.mean(0)  # distances stay, and near directions keep their digits
     squares = (w**2).sum(1)
     for start in range(0, len(w), BLOCK):
@@ -143,20 +143,20 @@ def pair_blocks(z: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def uniformity_sample(n: int, most: int | None, seed: int) -> np.ndarray:
-    """Return the numbers of the rows that uniformity reads: all n, or `most` of them drawn without replacement."""
+    """Numbers of the rows that uniformity reads: all n, or `most` of them, drawn without replacement."""
     if most is None or n <= most:
         return np.arange(n)
     return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 def uniformity(z: np.ndarray, t: float = T) -> float:
-    """Return log mean_{i<j} exp(−t‖z_i−z_j‖²) over the rows of z, shape (n, d)."""
+    """Uniformity log mean_{i<j} exp(−t‖z_i−z_j‖²) over the rows of z, shape (n, d)."""
     total = sum(float(np.exp(-t * squared).sum()) for _, _, squared in pair_blocks(z))
     return float(np.log(total / (len(z) * (len(z) - 1) / 2)))
 
 
 def alignment(z: np.ndarray, classes: np.ndarray, power: int = 4) -> float:
-    """Return the unweighted mean over classes of mean_{i<j} ‖z_i−z_j‖^power; classes of one row are left out."""
+    """Unweighted mean over classes of mean_{i<j} ‖z_i−z_j‖^power; classes of one row are left out."""
     means = []
     for label in np.unique(classes):
         rows = z[classes == label]
@@ -167,7 +167,7 @@ def alignment(z: np.ndarray, classes: np.ndarray, power: int = 4) -> float:
 
 
 def class_distances(z: np.ndarray, classes: np.ndarray, squared: bool = False) -> tuple[float, float]:
-    """Return the mean distance of two rows of one class, and of two classes, each pooled over all pairs."""
+    """Mean distance of two rows of one class, and of two rows of different classes, each pooled over all pairs."""
     sums, counts = np.zeros(2), np.zeros(2)
     for i, j, square in pair_blocks(z):
         same = classes[i] == classes[j]
@@ -179,5 +179,5 @@ def class_distances(z: np.ndarray, classes: np.ndarray, squared: bool = False) -
 
 
 def score_classes(labels: np.ndarray) -> np.ndarray:
-    """Return the classes of labels: themselves, or for scores their interval between 1, 2, 3 and 4."""
+    """Classes of labels: the labels themselves, or for scores their interval between 1, 2, 3 and 4."""
     return np.digitize(labels, SCORE_EDGES) if np.issubdtype(labels.dtype, np.floating) else labels

@@ -162,12 +162,12 @@ class Sheet:
 
 
 def measure_rows(rows: Rows, choices: Published, seed: int) -> dict[str, Any]:
-    """Measure a cell by the published formulas and probes.
+    """Tables of a cell by the published formulas and probes.
 
     Returns
     -------
     dict
-        "results" and "influences": tables with the columns of the results folder, without those of the cell.
+        "results" and "influences": tables of the results folder, without the columns that name the cell.
     """
     numbers, clusters = np.unique(rows.clusters, return_inverse=True)
     sheet = Sheet(rows.Z.shape[1], "centred" if choices.centre else "raw", seed, len(numbers))
@@ -262,7 +262,7 @@ def _scored(sheet: Sheet, stem: str, y: np.ndarray, probed: Probed, clusters: np
 
 
 def _token_stem(choices: Published) -> str:
-    """Return what the names of the token probe's numbers begin with: they say whether it names tokens or words."""
+    """First part of the names of the token probe's numbers, which say whether it names tokens or words."""
     return f"lexical_top_{choices.token_target}"
 
 

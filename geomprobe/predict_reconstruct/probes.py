@@ -19,7 +19,7 @@ MIN_CLASS_ROWS = 5
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe predicts for rows it was not fitted on.
+    """Predictions of a probe for rows it was not fitted on.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Probed:
 
 
 def top_tokens(ids: Sequence[np.ndarray], special: Sequence[int]) -> np.ndarray:
-    """Return the most frequent token of each row of ids (the first on ties), special ones left out; -1 where none is.
+    """Most frequent token of each row of ids (the first on ties), special ones left out; -1 where there is none.
 
     Returns
     -------
@@ -48,14 +48,14 @@ def top_tokens(ids: Sequence[np.ndarray], special: Sequence[int]) -> np.ndarray:
 
 
 def top_words(texts: Sequence[str]) -> np.ndarray:
-    """Return the number of the most frequent word of each text (the first on ties); -1 where it has none."""
+    """Number of the most frequent word of each text (the first on ties), int64 (n,); -1 where it has none."""
     numbers: dict[str, int] = {}
     tops = [Counter(found).most_common(1)[0][0] if (found := words(text)) else None for text in texts]
     return np.array([-1 if top is None else numbers.setdefault(top, len(numbers)) for top in tops], np.int64)
 
 
 def frequent(targets: np.ndarray) -> np.ndarray:
-    """Return which rows have a target that at least five rows share, bool (n,)."""
+    """Whether at least five rows share the target of a row, bool (n,)."""
     values, inverse, counts = np.unique(targets, return_inverse=True, return_counts=True)
     return (counts[inverse] >= MIN_CLASS_ROWS) & (values[inverse] >= 0)
 
@@ -73,9 +73,9 @@ def quiet() -> Iterator[None]:
 def fitted(
     X: np.ndarray, y: np.ndarray, X_new: np.ndarray, scaling: str, max_iter: int, seed: int
 ) -> tuple[np.ndarray, bool]:
-    """Return the predictions for new rows of the published probe, and whether it stopped at the iteration limit.
+    """Predictions of the published probe for new rows, and whether it stopped at the iteration limit.
 
-    With scaling "folds" the features are scaled on the rows that are fitted; otherwise they come scaled.
+    With scaling "folds" the features are scaled on the fitted rows; otherwise they are scaled already.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.preprocessing import StandardScaler
@@ -93,7 +93,7 @@ def fitted(
 
 
 def cross_validated(X: np.ndarray, y: np.ndarray, n_folds: int, scaling: str, max_iter: int, seed: int) -> Probed:
-    """Return what the published probe predicts for every row, each in the fold that leaves it out.
+    """Predictions of the published probe for every row, each in the fold that leaves it out.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def cross_validated(X: np.ndarray, y: np.ndarray, n_folds: int, scaling: str, ma
 
 
 def held_out(X: np.ndarray, y: np.ndarray, X_new: np.ndarray, scaling: str, max_iter: int, seed: int) -> Probed:
-    """Return what the published probe, fitted on train rows, predicts for other rows.
+    """Predictions of the published probe, fitted on train rows, for other rows.
 
     With scaling "all-rows" the scaler sees the new rows too, as in the published analysis.
     """
@@ -147,7 +147,7 @@ def accuracy(y: np.ndarray, probed: Probed) -> tuple[float, np.ndarray]:
 
 
 def macro_f1(y: np.ndarray, probed: Probed) -> float:
-    """Return the mean over folds of the macro F1."""
+    """Mean over folds of the macro F1."""
     from sklearn.metrics import f1_score
 
     folds = [probed.fold == number for number in range(probed.fold.max() + 1)]
@@ -163,5 +163,5 @@ def spearman(y: np.ndarray, probed: Probed) -> tuple[float, np.ndarray]:
 
 
 def majority(y: np.ndarray) -> float:
-    """Return the share of the most frequent class."""
+    """Share of the most frequent class."""
     return float(np.unique(y, return_counts=True)[1].max() / len(y))

@@ -25,7 +25,7 @@ PROTOCOLS = {"strict": STRICT, "paper": PAPER}
 
 
 def choose(name: str, settings: Sequence[str] = ()) -> Protocol:
-    """Return a protocol with some of its choices replaced.
+    """A protocol with some of its choices replaced.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class Rows:
         Features and labels of the task probe.
     y_clusters : int64 ndarray of shape (m,)
     train : tuple of (Z, targets, X, y) or None
-        The same of the train split, where probes are fitted there.
+        The same for the train split, where probes are fitted on it.
     """
 
     Z: np.ndarray
@@ -47,7 +47,7 @@ class Rows:
 
 
 def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, token_target: str | None) -> Rows:
-    """Return what the published formulas are computed on: the rows of validation, repeated ones too.
+    """Rows that the published formulas are computed on: all of validation, repeated ones too.
 
     Where the sentences of a pair are encoded apart, geometry and the token probe take the unique sentences.
 
@@ -85,7 +85,7 @@ def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, toke
 
 
 def published_clusters(texts: TaskTexts) -> tuple[np.ndarray, np.ndarray]:
-    """Return the clusters of the rows of geometry, and of those of the task probe (the validation rows), int64."""
+    """Clusters of the rows of geometry, and of the rows of the task probe (the validation rows), int64."""
     first, second = texts.validation
     if second is None:
         clusters = sentence_groups(texts.task.validation)

@@ -16,11 +16,11 @@ from geomprobe.results import COMPARISON_COLUMNS, table
 
 
 def with_gap(frame: pd.DataFrame, definitions: Mapping[str, Any]) -> pd.DataFrame:
-    """Add the difference of the skills of the task probe and of the lexical probe to a table of comparisons.
+    """Comparisons with the difference of the skills of the task probe and of the lexical probe added.
 
-    The influences of the two probes are not kept on the same rows, so the standard error is bounded by the sum of both
-    (Cauchy-Schwarz): the interval is conservative. It joins the family of its record, whose p-values of "no
-    difference" are adjusted anew; it has no margin, so those of equivalence stay.
+    The influences of the two probes are not on the same rows, so the standard error is bounded by the sum of both
+    (Cauchy-Schwarz): the interval is conservative. The difference joins the family of its record, and the p-values of
+    "no difference" in it are adjusted anew. It has no margin, so the p-values of equivalence stay.
     """
     frames = []
     for _, part in frame.groupby(["a", "b", "level"], sort=False):
@@ -48,7 +48,7 @@ def _first(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _gap(task_probe: dict[str, Any], lexical: dict[str, Any]) -> dict[str, Any]:
-    """Return the comparison of (task probe − lexical probe) from those of its parts."""
+    """Comparison of (task probe − lexical probe) from the comparisons of its parts."""
     line = {key: task_probe[key] for key in ("a", "b", "level", "task", "layer", "pooling")}
     line |= {"definition": f"{task_probe['metric']} − {lexical['metric']}"}
     line |= {"view": GAP[1], "metric": GAP[0], "n": min(task_probe["n"], lexical["n"])}

@@ -11,16 +11,16 @@ from geomprobe.tasks.base import Task
 
 @dataclass(frozen=True)
 class Switch:
-    """One choice of the published analysis replaced by that of the strict protocol.
+    """One choice of the published analysis replaced by the choice of the strict protocol.
 
     Attributes
     ----------
     choice, word : str
         As `--set protocol.CHOICE=WORD` takes them.
     parts : tuple of str
-        What it can move, and is computed anew.
+        Parts of the analysis that it can move, which are computed anew.
     meaning : str
-        What changes.
+        The change in words.
     """
 
     choice: str
@@ -49,7 +49,7 @@ OTHER_UNIT = ("score=skill",)  # skills and accuracies are not of one unit, so t
 
 
 def applies(switch: Switch, task: Task, limit: int | None = None) -> bool:
-    """Return whether a choice can change anything on a task of which at most `limit` rows are read."""
+    """Whether a choice can change anything on a task of which at most `limit` rows are read."""
     every = len(task.validation) if limit is None else min(limit, len(task.validation))
     n = min(every, PAPER.rows or every)
     if switch.choice == "rows":
@@ -64,5 +64,5 @@ def applies(switch: Switch, task: Task, limit: int | None = None) -> bool:
 
 
 def paper_word(choice: str) -> str:
-    """Return the published value of a choice, as `--set` takes it."""
+    """Published value of a choice, as `--set` takes it."""
     return word_of(getattr(PAPER, choice) if hasattr(PAPER, choice) else getattr(PAPER.published, choice))

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
-from geomprobe.cli.replicate import check_settings, read_recipe, training_command
+from geomprobe.cli.replicate import objective_of
 from geomprobe.common import GeomprobeError, UsageError
+from geomprobe.predict_reconstruct.replication import check_arms, read_recipe, training_arguments
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = """
@@ -128,7 +129,7 @@ def test_a_recipe_that_cannot_be_followed(tmp_path, text, message):
 def test_the_documented_recipe_can_be_read(tmp_path):
     plan = read_recipe(REPOSITORY / "docs" / "replication.toml")
     assert len(plan.seeds) >= 3
-    command = training_command(plan.arms["hybrid-padded"], plan.settings, tmp_path, "hybrid-padded", 2)
+    command = training_arguments(plan, tmp_path, "hybrid-padded", 2)
     assert command[command.index("--preset") + 1] == "demo"
     assert "rows=padded" in command
     assert "--resume" not in command
@@ -147,4 +148,4 @@ def test_settings_of_every_arm_are_refused_before_any_training(tmp_path, text, m
     (tmp_path / "recipe.toml").write_text(text)
     plan = read_recipe(tmp_path / "recipe.toml")
     with pytest.raises(UsageError, match=message):
-        check_settings(plan, plan.settings)
+        check_arms(plan, objective_of)

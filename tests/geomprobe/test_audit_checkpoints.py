@@ -194,7 +194,8 @@ def test_what_a_claim_needs_to_hold():
 
 
 def test_published_constants_are_those_of_the_file(data_dir):
-    from geomprobe.predict_reconstruct import claims, read_published
+    from geomprobe.predict_reconstruct import claims
+    from geomprobe.predict_reconstruct.published import read_published
 
     cells = read_published(data_dir / "paper" / "results_summary.json")
     for values, pooling, name, places in (
