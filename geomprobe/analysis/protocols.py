@@ -86,7 +86,7 @@ STRICT = Protocol("strict", max_length=None, max_train_rows=10_000)
 
 
 def switched(protocol: Protocol, choice: str, word: str) -> Protocol:
-    """Return the protocol with one choice replaced; its name says so."""
+    """The protocol with one choice replaced; its name says so."""
     published = protocol.published
     own, theirs = choices_of(Protocol), published.choices() if published else {}
     known = {**own, **theirs}

@@ -81,7 +81,9 @@ def read_recipe(path: Path) -> Recipe:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", "docs/how-to/replicate.md shows a recipe.") from None
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}.", "docs/how-to/replicate.md shows a recipe."
+        ) from None
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise InputError(f"{path} is not TOML: {str(error)[:200]}") from None
     unknown = set(document) - {"seeds", "settings", "arms", "compare", "audit"}
