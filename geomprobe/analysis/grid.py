@@ -24,9 +24,11 @@ from geomprobe.common import InputError, UsageError, hash_bytes, unknown_name
 from geomprobe.comparison.table import add_variants
 from geomprobe.distributed import ALONE, Ranks
 from geomprobe.embedding import trained_pooling
-from geomprobe.embedding.embed import Cell, EmbeddingGrid, count_cut, embed_grid, has_cell, limited, resolve_layers
+from geomprobe.embedding.embed import EmbeddingGrid, count_cut, embed_grid
+from geomprobe.embedding.layers import Cell, has_cell, resolve_layers
 from geomprobe.embedding.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
 from geomprobe.embedding.store import Store
+from geomprobe.embedding.tokens import limited
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.encoders.opening import find_device

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.embedding.embed import batches, embed, embed_grid, embed_moments, resolve_layers
+from geomprobe.embedding.embed import embed, embed_grid
+from geomprobe.embedding.layers import resolve_layers
 from geomprobe.embedding.pooling import OF_STATES, POOLINGS, Pooler
 from geomprobe.embedding.store import Store
+from geomprobe.embedding.tokens import BATCH_TOKENS, batches
 from geomprobe.encoders import load_encoder
 
 TEXTS = [
@@ -65,7 +67,7 @@ def test_dropout_is_off_and_runs_repeat(model_folder):
 def test_a_vector_does_not_depend_on_its_batch(model_folder, monkeypatch):
     encoder = load_encoder(model_folder("modernbert"))
     large = embed_grid(encoder, TEXTS, POOLINGS)
-    monkeypatch.setitem(__import__("geomprobe.embedding.embed").embedding.embed.BATCH_TOKENS, "cpu", 8)
+    monkeypatch.setitem(BATCH_TOKENS, "cpu", 8)
     small = embed_grid(encoder, TEXTS[::-1], POOLINGS)
     for cell in large.vectors:
         np.testing.assert_allclose(large.vectors[cell], small.vectors[cell][::-1], rtol=2e-5, atol=2e-5)
@@ -151,19 +153,6 @@ def test_encoders_are_opened_on_the_way(model_folder):
     model = load_encoder(model_folder("bert"))
     assert np.array_equal(embed(str(model_folder("bert")), ["a cat"]), embed(model, ["a cat"]))
     assert torch.is_inference_mode_enabled() is False
-
-
-def test_moments_without_keeping_vectors(model_folder):
-    from geomprobe.vectors.moments import Moments
-
-    encoder = load_encoder(model_folder("bert"))
-    states = embed_moments(encoder, TEXTS * 3, ["mean", "max"], [0, 2])
-    grid = embed_grid(encoder, TEXTS * 3, ["mean", "max"], [0, 2])
-    for cell, state in states.items():
-        kept = Moments().update(grid.vectors[cell])
-        assert state.n == len(TEXTS) * 3
-        np.testing.assert_allclose(state.mean, kept.mean, rtol=1e-6, atol=1e-7)
-        np.testing.assert_allclose(state.covariance, kept.covariance, rtol=1e-5, atol=1e-6)
 
 
 def test_padding_left_in_sight_as_the_published_analysis_has_it(model_folder, tmp_path):

@@ -281,13 +281,13 @@ def test_poolings_are_trained_on_what_the_protocol_shows_the_encoder(model_folde
     """Each way of padding has trained poolings of its own, also where the other's are in the store."""
     from geomprobe.embedding import trained_pooling
 
-    task, model, fit, lengths = pair_task(), gp.load_encoder(model_folder("bert")), trained_pooling._fit, []
+    task, model, fit, lengths = pair_task(), gp.load_encoder(model_folder("bert")), trained_pooling.fit, []
 
     def watched(data, task, names, seed, encoder, advance):
         lengths.append(encoder.unmasked_length)
         return fit(data, task, names, seed, encoder, advance)
 
-    monkeypatch.setattr(trained_pooling, "_fit", watched)
+    monkeypatch.setattr(trained_pooling, "fit", watched)
     for padding in ("visible", "hidden", "visible"):
         words = ("train_poolings=yes", "max_iter=5", "max_length=16", "pooling_seeds=1", f"padding={padding}")
         protocol = choose("paper", [f"protocol.{word}" for word in words])

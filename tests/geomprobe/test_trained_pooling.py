@@ -7,14 +7,10 @@ import pytest
 
 from geomprobe.common import InputError
 from geomprobe.embedding.embed import embed_grid
+from geomprobe.embedding.pooled_probes import cuts_a_group, slice_rows
 from geomprobe.embedding.store import Store
-from geomprobe.embedding.trained_pooling import (
-    _layers_in_memory,
-    cuts_a_group,
-    slice_rows,
-    train_poolers,
-    why_untrainable,
-)
+from geomprobe.embedding.token_states import layers_in_memory
+from geomprobe.embedding.trained_pooling import train_poolers, why_untrainable
 from geomprobe.encoders.baselines import bag_of_words
 from geomprobe.tasks.base import Split, Task, joined_pairs
 
@@ -169,7 +165,7 @@ def test_pairs_that_share_a_sentence_lie_on_one_side_of_the_slice(encoder, pairs
     rows, chain = chains()
     task = task_of(rows)
     task = joined_pairs(task) if pairs == "joined" else task
-    (data,) = _layers_in_memory(encoder, task.train, [0])
+    (data,) = layers_in_memory(encoder, task.train, [0])
     for seed in range(10):
         chosen = slice_rows(data.groups, seed)
         assert chosen.sum() == 20
