@@ -55,7 +55,7 @@ def run_grid(
 
     `asked` is what else a default folder is named by; the rest is as `grid.analyze` takes it.
     """
-    from geomprobe.analysis.grid import analyze as run
+    from geomprobe.analysis.analyze import analyze as run
     from geomprobe.distributed import join
 
     folder = options.out or Path("runs/analyze") / folder_name(models, *asked, *options.asked)

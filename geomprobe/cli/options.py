@@ -216,7 +216,7 @@ class GridOptions:
     @property
     def task_names(self) -> list[str]:
         """Names of tasks, and files."""
-        from geomprobe.analysis.grid import GLUE
+        from geomprobe.analysis.plan import GLUE
 
         return [each for value in self.task or () for each in split_paths(value, "--task")] or list(GLUE)
 
@@ -292,7 +292,7 @@ class GridOptions:
             A model is neither a folder nor written as a hub id.
         """
         from geomprobe.analysis import variants
-        from geomprobe.analysis.grid import check_request
+        from geomprobe.analysis.plan import check_request
         from geomprobe.encoders.opening import check_source
         from geomprobe.results import check_folder
 

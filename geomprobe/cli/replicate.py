@@ -80,7 +80,7 @@ def check_plan(path: Path, plan: Recipe, out: Path) -> None:
     UsageError
         The folder must not or cannot be written into.
     """
-    from geomprobe.analysis.grid import check_request
+    from geomprobe.analysis.plan import check_request
     from geomprobe.results import check_folder
 
     check_output_folder(out, [path])

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geomprobe.analysis.grid import GLUE, analyze, prepare
+from geomprobe.analysis.analyze import analyze
+from geomprobe.analysis.plan import GLUE, prepare
 from geomprobe.analysis.protocols import STRICT, Protocol, switched
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import write_json

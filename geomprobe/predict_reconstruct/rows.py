@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geomprobe.analysis.grid import pair_vectors
+from geomprobe.analysis.measure import pair_vectors
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.encoders import Encoder
 from geomprobe.predict_reconstruct.formulas import score_classes

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
 from geomprobe.common import write_json
+from geomprobe.embedding.store import Store
 from geomprobe.inference import intervals
 from geomprobe.predict_reconstruct.claims import CLAIMS, overall, status
 from geomprobe.predict_reconstruct.switches import SWITCHES, Switch, applies
@@ -123,10 +124,9 @@ def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     assert done.exit_code == 0  # again, from audit.json alone
     assert (out / "report.html").read_text(encoding="utf-8") == page
 
-    from geomprobe.analysis import grid
-
-    monkeypatch.setattr(grid, "embed_grid", lambda *a, **k: pytest.fail("a finished cell was measured again"))
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(out / "other"))
     again = json.loads(run(*command, "--json").stdout)
+    assert Store().entries() == []  # nothing was embedded
     assert again["claims"] == document["claims"]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from geomprobe.analysis.grid import cell_key
+from geomprobe.analysis.cells import CellContext
 from geomprobe.analysis.protocols import STRICT
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL, Variant
@@ -43,5 +43,5 @@ def fixed(monkeypatch):
 def test_the_key_of_a_cell_is_what_it_was(fixed, layer, pooling, protocol, seed, matched, prompt, variant, key):
     """It may change where numbers do (CELLS, VERSION): then the kept cells are measured again."""
     encoder, task = fixed
-    texts = TaskTexts.of(task, matched)
-    assert variant.hash(cell_key(replace(encoder, prompt=prompt), texts, layer, pooling, protocol, seed))[:12] == key
+    encoder, texts = replace(encoder, prompt=prompt), TaskTexts.of(task, matched)
+    assert CellContext(encoder, texts, layer, pooling, protocol, seed, variant).key[:12] == key

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from geomprobe.analysis.analyze import analyze
 from geomprobe.analysis.definitions import FAMILIES, UNTESTED
-from geomprobe.analysis.grid import analyze
 from geomprobe.analysis.protocols import STRICT
 from geomprobe.api import every_metric
 from geomprobe.cli.main import app

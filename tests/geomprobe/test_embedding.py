@@ -173,7 +173,7 @@ def test_the_name_in_the_package_stays_the_function(model_folder):
     import geomprobe as gp
     import geomprobe.embedding.embed
 
-    assert gp.embed is geomprobe.embedding.embed
+    assert gp.embed is geomprobe.embedding.embed.embed
     assert callable(gp.embed)
 
 

@@ -297,7 +297,7 @@ def test_poolings_are_trained_on_what_the_protocol_shows_the_encoder(model_folde
 
 
 def test_attention_query_is_drawn_for_each_model(model_folder):
-    from geomprobe.analysis.grid import query_seed
+    from geomprobe.analysis.embed import query_seed
 
     a, b = (gp.load_encoder(model_folder(kind)) for kind in ("bert", "roberta"))
     assert query_seed(a, PAPER, 0) == query_seed(a, PAPER, 0)

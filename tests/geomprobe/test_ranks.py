@@ -69,7 +69,7 @@ def test_the_command_gives_the_same_numbers_on_two_ranks_as_on_one(model_folder,
 BROKEN = """
 import os, sys
 from geomprobe.__main__ import main
-import geomprobe.analysis.grid as grid
+import geomprobe.analysis.analyze as analysis
 import geomprobe.embedding.embed as embedding
 import geomprobe.embedding.tokens as tokens
 tokens.BATCH_TOKENS["cpu"] = 256
@@ -90,7 +90,7 @@ def broken(model, tmp_path, what, error):
 
 @pytest.mark.slow
 def test_a_rank_that_ends_ends_the_job(model_folder, tmp_path):
-    done = broken(model_folder("bert"), tmp_path, "grid.measure_cell", "OSError(28, 'No space left on device')")
+    done = broken(model_folder("bert"), tmp_path, "analysis.measure_cell", "OSError(28, 'No space left on device')")
     assert done.returncode != 0
     assert "error: The disk is full" in done.stderr
     assert "Internal error" not in done.stderr
