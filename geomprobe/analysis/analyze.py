@@ -13,7 +13,7 @@ import pandas as pd
 
 from geomprobe.analysis import variants
 from geomprobe.analysis.cells import CELL_COLUMNS, CellContext, Tables, failed_cell, joined, read_tables, write_tables
-from geomprobe.analysis.embed import Progress, count_truncated, embed_cells
+from geomprobe.analysis.embed import count_truncated, embed_cells
 from geomprobe.analysis.measure import learned_tables, measure_cell
 from geomprobe.analysis.plan import GLUE, Model, Request, RunPlan, check_request, make_plan
 from geomprobe.analysis.protocols import STRICT, Protocol
@@ -23,6 +23,7 @@ from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL
 from geomprobe.comparison.table import add_variants
 from geomprobe.distributed import ALONE, Ranks
+from geomprobe.embedding.embed import Progress
 from geomprobe.embedding.layers import Cell, has_cell
 from geomprobe.inference.margins import Margin
 from geomprobe.results import SIMILARITY_COLUMNS, Results, check_folder, table, write_results
@@ -54,6 +55,8 @@ def analyze(
     progress: Progress | None = None,
 ) -> Results:
     """Measure every model on every task at every layer under every pooling.
+
+    Every choice of an analysis is an argument here; all but the models have a default. Inside, they are one `Request`.
 
     Parameters
     ----------

@@ -120,10 +120,8 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         write_json(temporary / HASHES, {name: hash_file(temporary / f"{name}.parquet") for name in tables})
 
 
-def read_tables(folder: Path | None, columns: Mapping[str, Mapping[str, str]]) -> dict[str, pd.DataFrame] | None:
+def read_tables(folder: Path, columns: Mapping[str, Mapping[str, str]]) -> dict[str, pd.DataFrame] | None:
     """Return the tables of a folder, or None where any is absent or not the one that was written: measure it again."""
-    if folder is None:
-        return None
     sweep_once(folder.parent)
     try:
         hashes = read_json(folder / HASHES)

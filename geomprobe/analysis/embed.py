@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,14 +12,12 @@ from geomprobe.analysis.plan import RunPlan
 from geomprobe.analysis.protocols import Protocol
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.embedding import trained_pooling
-from geomprobe.embedding.embed import EmbeddingGrid, count_cut, embed_grid
+from geomprobe.embedding.embed import EmbeddingGrid, Progress, count_cut, embed_grid
 from geomprobe.embedding.layers import Cell
 from geomprobe.embedding.pooling import TRAINABLE
 from geomprobe.embedding.store import Store
 from geomprobe.embedding.trained_pooling import TrainedPooling
 from geomprobe.encoders import Encoder
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -141,4 +139,4 @@ def in_places(parts: Sequence[tuple[np.ndarray, EmbeddingGrid]]) -> EmbeddingGri
         for at, part in parts:
             vectors[cell][at] = part.vectors[cell]
     cut = sum(part.n_truncated for _, part in parts)
-    return replace(first, vectors=vectors, n_texts=n, n_unique=n, n_truncated=cut)
+    return replace(first, vectors=vectors, n_truncated=cut)

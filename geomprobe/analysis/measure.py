@@ -160,17 +160,16 @@ def rarefied(curve: pd.DataFrame) -> pd.DataFrame:
     """Return the curves of ranks by number of rows, each with its band of one standard deviation over draws."""
     drawn = curve[curve["metric"].isin(RAREFIED)]
     spread = drawn["sd"].astype(float).fillna(0.0)
-    bands = [("", 0.0 * spread), ("_low", -spread), ("_high", spread)]
     curves = [
         pd.DataFrame(
             {
                 "view": drawn["view"],
                 "curve": "rarefaction_" + drawn["metric"] + end,
                 "x": drawn["n"].astype(float),
-                "y": drawn["value"] + off,
+                "y": drawn["value"] + sign * spread,
             }
         )
-        for end, off in bands
+        for end, sign in (("", 0.0), ("_low", -1.0), ("_high", 1.0))
     ]
     return pd.concat(curves, ignore_index=True)
 

@@ -28,7 +28,7 @@ from geomprobe.encoders.opening import find_device
 from geomprobe.encoders.prompts import with_prompts
 from geomprobe.probes import cap_train
 from geomprobe.tasks import is_file_task, load_task, task_names
-from geomprobe.tasks.base import Task, joined_pairs
+from geomprobe.tasks.base import Split, Task, joined_pairs
 from geomprobe.tasks.controlled import SIZES
 
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
@@ -162,12 +162,8 @@ def make_plan(asked: Request, kept: Path | None = None, ranks: Ranks = ALONE) ->
     InputError
         A model or a task cannot be read.
     """
-    tasks = [
-        prepare(
-            t if isinstance(t, Task) else load_task(t, data_dir=asked.data_dir), asked.protocol, asked.limit, asked.seed
-        )
-        for t in asked.tasks
-    ]
+    read = (t if isinstance(t, Task) else load_task(t, data_dir=asked.data_dir) for t in asked.tasks)
+    tasks = [prepare(task, asked.protocol, asked.limit, asked.seed) for task in read]
     given = [task.name for task in tasks]
     if repeated := next((name for name in given if given.count(name) > 1), None):
         raise UsageError(f"A task is given twice: two are called {repeated!r}.", "Give each task a name of its own.")
@@ -188,18 +184,20 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
     if protocol.published:
         task = protocol.published.prepare(task, protocol.train_poolings)
     if limit is not None:
-        task = replace(
-            task,
-            train=task.train and task.train.take(np.arange(min(limit, len(task.train)))),
-            validation=task.validation.take(np.arange(min(limit, len(task.validation)))),
-        )
+        train = task.train and first_rows(task.train, limit)
+        task = replace(task, train=train, validation=first_rows(task.validation, limit))
     if protocol.rows is not None:
-        task = replace(task, validation=task.validation.take(np.arange(min(protocol.rows, len(task.validation)))))
+        task = replace(task, validation=first_rows(task.validation, protocol.rows))
     if protocol.pairs == "joined":
         task = joined_pairs(task)
     if task.train is not None:
         task = replace(task, train=cap_train(task.train, max_rows=protocol.max_train_rows, seed=seed))
     return task
+
+
+def first_rows(split: Split, n: int) -> Split:
+    """Return the split's first n rows, or all where it has fewer."""
+    return split.take(np.arange(min(n, len(split))))
 
 
 def configured(encoder: Encoder, protocol: Protocol) -> Encoder:

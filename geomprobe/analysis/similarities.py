@@ -79,12 +79,6 @@ def pairs(layers: Mapping[str, Sequence[int]], poolings: Sequence[str], maps: bo
     return found
 
 
-def variant_pairs(of: str, name: str, layers: Sequence[int], poolings: Sequence[str], maps: bool) -> list[Pair]:
-    """Return the pairs of a model's full vectors and a variant of them, at the layers that `pairs` scores."""
-    scored = tuple((layer, layer) for layer in (layers[-1:] if maps else layers))
-    return [Pair(of, name, pooling, scored, None) for pooling in poolings]
-
-
 def planned_pairs(plan: RunPlan) -> list[Pair]:
     """Return the pairs of models, and of each variant with its full vectors; `model` has the last layer only."""
     maps = plan.asked.layers == "all"
@@ -97,7 +91,9 @@ def planned_pairs(plan: RunPlan) -> list[Pair]:
     for layers, poolings, mapped in groups:
         found += pairs(layers, poolings, mapped)
         for model in plan.stored:
-            found += variant_pairs(model.of, model.name, layers[model.of], poolings, mapped)
+            of = layers[model.of]
+            scored = tuple((layer, layer) for layer in (of[-1:] if mapped else of))
+            found += [Pair(model.of, model.name, pooling, scored, None) for pooling in poolings]
     return found
 
 

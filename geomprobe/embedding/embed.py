@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -31,25 +31,17 @@ class EmbeddingGrid:
     vectors : dict of (layer, pooling) to ndarray of shape (n_texts, dim), float32
         Rows in the order of the texts. Read-only and memory-mapped where they come from a store. Of several ranks the
         first alone has them.
-    n_texts, n_unique : int
-        Each different text is encoded once.
     n_truncated : int
         How many of the unique texts were cut to max_length.
     n_tokens : int
         Tokens encoded, special tokens included, padding not.
-    max_length : int
-    poolers : dict of (layer, pooling) to Pooler
     reused : int
         How many cells came from the store.
     """
 
     vectors: dict[Cell, np.ndarray]
-    n_texts: int
-    n_unique: int
     n_truncated: int
     n_tokens: int
-    max_length: int
-    poolers: dict[Cell, Pooler] = field(default_factory=dict)
     reused: int = 0
 
 
@@ -138,12 +130,8 @@ def _embed_rows(
     repeated = len(rows.texts) < len(rows.inverse)
     return EmbeddingGrid(
         {cell: found[cell][rows.inverse] if repeated else found[cell] for cell in cells if cell in found},
-        len(rows.inverse),
-        len(rows.texts),
         int(rows.cut.sum()),
         rows.n_tokens,
-        encoder.max_length,
-        cells,
         len(reused),
     )
 
@@ -175,7 +163,6 @@ def merged(grids: Sequence[EmbeddingGrid]) -> EmbeddingGrid:
     return replace(
         longest,
         vectors={cell: vectors for grid in grids for cell, vectors in grid.vectors.items()},
-        poolers={cell: pooler for grid in grids for cell, pooler in grid.poolers.items()},
         n_truncated=max(grid.n_truncated for grid in grids),
         reused=sum(grid.reused for grid in grids),
     )

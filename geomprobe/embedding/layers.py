@@ -85,15 +85,13 @@ def make_cells(
     cells = {}
     wanted = resolve_layers(encoder, layers)
     for layer, name in product(wanted, dict.fromkeys(poolings)):
+        given = (poolers or {}).get((layer, name))
         if has_cell(encoder, layer, name):
-            given = (poolers or {}).get((layer, name))
-            cells[layer, name] = given or make_pooler(name, widths[layer], seed=seed)
+            own = own_pooler(encoder) if name == "model" else None
+            cells[layer, name] = own or given or make_pooler(name, widths[layer], seed=seed)
         elif encoder.n_layers not in wanted:
             raise UsageError(
                 f"The pooling 'model' belongs to the last layer; layer {layer} of {encoder.name} has none.",
                 "Add the last layer (-1), or take another pooling.",
             )
-    own = (encoder.n_layers, "model")
-    if own in cells:
-        cells[own] = own_pooler(encoder)
     return cells

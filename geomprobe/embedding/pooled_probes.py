@@ -125,8 +125,8 @@ def mean_and_spread(data: TokenStates, rows: np.ndarray) -> tuple[torch.Tensor, 
     return vectors.mean(0), torch.where(spread > 1e-6 * spread.max(), spread, torch.ones_like(spread))
 
 
-def slice_rows(groups: np.ndarray, seed: int, share: float = SLICE_SHARE) -> np.ndarray:
-    """Return which rows stop the training: whole groups, about the given share of the rows.
+def slice_rows(groups: np.ndarray, seed: int) -> np.ndarray:
+    """Return which rows stop the training: whole groups, about a tenth of the rows.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def slice_rows(groups: np.ndarray, seed: int, share: float = SLICE_SHARE) -> np.
     bool ndarray of shape (n,)
         Where every group is larger than the slice, one is cut: `cuts_a_group` tells.
     """
-    wanted = max(1, round(share * len(groups)))
+    wanted = max(1, round(SLICE_SHARE * len(groups)))
     chosen = np.zeros(len(groups), bool)
     order = np.random.default_rng(seed).permutation(len(groups))
     rows_of = pd.Series(np.arange(len(groups))).groupby(groups).indices

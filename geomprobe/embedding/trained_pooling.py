@@ -6,7 +6,7 @@ stopping; the mean, with a probe of its own, runs beside them as the mark to bea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 
 from geomprobe.common import InputError
-from geomprobe.embedding.embed import Progress
 from geomprobe.embedding.layers import Cell, resolve_layers
 from geomprobe.embedding.pooled_probes import (
     PooledProbes,
@@ -112,7 +111,6 @@ def train_poolers(
     *,
     seeds: Sequence[int] = (0,),
     store: Store | None = None,
-    progress: Progress | None = None,
 ) -> dict[Cell, list[TrainedPooling]]:
     """Train the poolings that have parameters on a task's train split.
 
@@ -129,8 +127,6 @@ def train_poolers(
         Each draws the slice of rows that stops the training, the order of rows and the attention query at the start.
     store : Store, optional
         Where results are kept and found again.
-    progress : callable, optional
-        ``progress(done, total)`` in epochs, the longest training assumed.
 
     Returns
     -------
@@ -161,16 +157,9 @@ def train_poolers(
             if stored := store.get(key):
                 found[cell] = _unpack(stored[0], stored[1], cell)
     missing = [layer for layer in numbers if any(cell[0] == layer and cell not in found for cell in keys)]
-    total = len(missing) * len(seeds) * MAX_EPOCHS
     data_of = layers_in_memory(encoder, task.train, missing) if names else ()
-    todo = ((data, seed) for data in data_of for seed in seeds)  # one layer in memory at a time
-    for done, (data, seed) in enumerate(todo):
-
-        def advance(epoch: int, base: int = done * MAX_EPOCHS) -> None:
-            if progress is not None:
-                progress(base + epoch, total)
-
-        for trained in fit(data, task, names, seed, encoder, advance):
+    for data, seed in ((data, seed) for data in data_of for seed in seeds):  # one layer in memory at a time
+        for trained in fit(data, task, names, seed, encoder):
             cell = (trained.layer, trained.pooler.name, seed)
             found[cell] = trained
             if store is not None:
@@ -180,10 +169,8 @@ def train_poolers(
     return {(layer, name): [found[layer, name, seed] for seed in seeds] for layer in numbers for name in names}
 
 
-def fit(
-    data: TokenStates, task: Task, names: Sequence[str], seed: int, encoder: Encoder, advance: Callable[[int], None]
-) -> list[TrainedPooling]:
-    """Return the poolings of one layer, trained together from one seed; `advance` is called with each epoch."""
+def fit(data: TokenStates, task: Task, names: Sequence[str], seed: int, encoder: Encoder) -> list[TrainedPooling]:
+    """Return the poolings of one layer, trained together from one seed."""
     target, outputs = target_of(data, task)
     held_out = slice_rows(data.groups, seed)
     train_rows, slice_ = np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -213,12 +200,10 @@ def fit(
         for i in map(int, np.flatnonzero(loss < best - 1e-6)):
             best[i], best_epoch[i] = loss[i], epoch
             kept[i] = None if i == 0 else model.parameter_of(i - 1)
-        advance(epoch)
         if not np.isfinite(loss).all():
             raise InputError(f"Training a pooling on {task.name} gave a loss that is not finite.", "Use --untrained.")
         if (epoch - best_epoch >= PATIENCE).all():
             break
-    advance(MAX_EPOCHS)
     fitted = []
     for member, name in enumerate(model.members, 1):
         pooler = Pooler(name, kept[member], True, seed)

@@ -48,7 +48,7 @@ def test_repeats_are_encoded_once_and_counts_are_kept(model_folder):
     encoder = load_encoder(model_folder("bert"))
     seen = []
     grid = embed_grid(encoder, [*TEXTS, "cat " * 50], progress=lambda done, total: seen.append((done, total)))
-    assert (grid.n_texts, grid.n_unique, grid.n_truncated) == (7, 6, 1)
+    assert (len(grid.vectors[2, "mean"]), grid.n_truncated) == (7, 1)
     assert np.array_equal(grid.vectors[2, "mean"][2], grid.vectors[2, "mean"][4])
     assert seen[-1] == (6, 6)
     shorter = embed_grid(encoder, TEXTS, max_length=4)
@@ -128,7 +128,6 @@ def test_given_poolers_replace_the_initial_ones(model_folder):
     grid = embed_grid(encoder, TEXTS, ["weighted", "cls"], [1, 2], poolers={(2, "weighted"): first_only})
     np.testing.assert_allclose(grid.vectors[2, "weighted"], grid.vectors[2, "cls"], atol=1e-5)
     assert not np.allclose(grid.vectors[1, "weighted"], grid.vectors[1, "cls"], atol=1e-3)
-    assert grid.poolers[2, "weighted"].note.startswith("trained")
 
 
 def test_same_vectors_as_sentence_transformers(minilm):

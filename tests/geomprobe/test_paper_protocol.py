@@ -283,9 +283,9 @@ def test_poolings_are_trained_on_what_the_protocol_shows_the_encoder(model_folde
 
     task, model, fit, lengths = pair_task(), gp.load_encoder(model_folder("bert")), trained_pooling.fit, []
 
-    def watched(data, task, names, seed, encoder, advance):
+    def watched(data, task, names, seed, encoder):
         lengths.append(encoder.unmasked_length)
-        return fit(data, task, names, seed, encoder, advance)
+        return fit(data, task, names, seed, encoder)
 
     monkeypatch.setattr(trained_pooling, "fit", watched)
     for padding in ("visible", "hidden", "visible"):
