@@ -110,6 +110,16 @@ def analyze(
         A name is unknown, a task is given twice, or no model has as many dimensions as one of `dims`.
     InputError
         A model or a task cannot be read.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> from geomprobe.tasks import load_file
+    >>> task = load_file("reviews.csv")  # columns text and label
+    >>> results = gp.analyze(["my-encoder"], [task], ["mean", "max"])
+    >>> found = results.results.query("metric == 'effective_rank' and view == 'raw'")
+    >>> found[["task", "pooling", "status"]].values.tolist()
+    [['reviews', 'mean', 'ok'], ['reviews', 'max', 'ok']]
     """
     started = time.perf_counter()
     asked = Request(
