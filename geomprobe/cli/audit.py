@@ -129,6 +129,8 @@ def audit_file(output: Output, published: Path, out: Path | None) -> None:
     if out:
         check_output_file(out, [".json"], [published])
     cells = read_published(published)
+    if absent := [name for cell in cells.values() for name in cell.absent]:
+        output.note(f"{len(absent)} values are null or NaN and count as absent: {listed(sorted(set(absent)))}")
     findings = audit_published(cells)
     document = {"file": published.name, "cells": len(cells), "findings": [asdict(finding) for finding in findings]}
     if out:

@@ -34,14 +34,25 @@ NAMES = {
     "token_probe_acc": "token_probe_accuracy",
     "semantic_probe_acc": "semantic_probe_accuracy",
 }
+RANGES = {  # a percentage, say, would be passed over by the rules
+    "token_probe_accuracy": (0.0, 1.0),
+    "semantic_probe_accuracy": (-1.0, 1.0),  # STS-B: a correlation
+    "effective_rank": (0.0, math.inf),
+    "stable_rank": (0.0, math.inf),
+}
+SPECTRA = ("eigenvalues", "singular_vals", "explained_var", "cumulative_var")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The numbers (float) and spectra (float64 arrays of shape (k,)) of one task, model and pooling, by name."""
+    """The numbers (float) and spectra (float64 arrays of shape (k,)) of one task, model and pooling, by name.
+
+    ``absent`` are the names without a value (null or NaN).
+    """
 
     numbers: Mapping[str, float]
     spectra: Mapping[str, np.ndarray]
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ def read_published(path: str | Path) -> dict[Key, Cell]:
     ----------
     path : path
         One object whose keys name a cell as "('task', 'model', 'pooling')" or "task/model/pooling" and whose values
-        hold numbers and lists of numbers, nested or not.
+        hold numbers and lists of numbers, nested or not; null and NaN stand for no value.
 
     Raises
     ------
@@ -84,9 +95,11 @@ def read_published(path: str | Path) -> dict[Key, Cell]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path} is larger than 100 MB.")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except _Odd as error:
+        raise InputError(f"{path}: {error}.", FORM) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict) or not document:
@@ -96,8 +109,12 @@ def read_published(path: str | Path) -> dict[Key, Cell]:
         key = _key(name)
         if key is None or not isinstance(content, dict):
             raise InputError(f"{path}: {name[:80]!r} names no task, model and pooling.", FORM)
+        if key in cells:
+            raise InputError(f"{path}: the cell {', '.join(key)} occurs twice.", FORM)
         try:
             cells[key] = _cell(content)
+        except _Odd as error:
+            raise InputError(f"{path}: {name[:80]!r}: {error}.", FORM) from None
         except (OverflowError, RecursionError):
             raise InputError(f"{path}: {name[:80]!r} holds too large a number or is nested too deeply.", FORM) from None
     return cells
@@ -116,22 +133,62 @@ def _key(name: str) -> Key | None:
     return None
 
 
+class _Odd(Exception):
+    """What a file of published numbers must not hold."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; of two values of one name, JSON would keep the last without a word."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Odd(f"{next(name for name in names if names.count(name) > 1)[:80]!r} occurs twice in one object")
+    return made
+
+
 def _cell(content: Mapping[str, Any]) -> Cell:
     numbers: dict[str, float] = {}
     spectra: dict[str, np.ndarray] = {}
+    absent: list[str] = []
 
     def collect(part: Mapping[str, Any]) -> None:
-        for name, value in part.items():
-            name = NAMES.get(name, name)
+        for given, value in part.items():
+            name, shown = NAMES.get(given, given), repr(given[:80])
+            if value is None or value != value:  # NaN, which Python writes for a score that is not defined
+                absent.append(name)
+                continue
             if isinstance(value, dict):
                 collect(value)
-            elif isinstance(value, int | float) and not isinstance(value, bool):
-                numbers[name] = float(value)
-            elif isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
-                spectra[name] = np.array(value, np.float64)
+                continue
+            if name in numbers or name in spectra:
+                raise _Odd(f"{shown} occurs twice in the cell")
+            if isinstance(value, list):
+                spectra[name] = _spectrum(name, [_number(shown, each) for each in value])
+            else:
+                numbers[name] = _number(shown, value)
+                low, high = RANGES.get(name, (-math.inf, math.inf))
+                if not low <= numbers[name] <= high:
+                    raise _Odd(f"{shown} is {numbers[name]:g}, expected {low:g} to {high:g}")
 
     collect(content)
-    return Cell(numbers, spectra)
+    if not numbers and not spectra:
+        raise _Odd("the cell holds no numbers")
+    return Cell(numbers, spectra, tuple(absent))
+
+
+def _number(shown: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _Odd(f"{shown} holds {str(value)[:40]!r}, expected a finite number or a list of them")
+    return float(value)
+
+
+def _spectrum(name: str, values: list[float]) -> np.ndarray:
+    if not values:
+        raise _Odd(f"{name[:80]!r} is an empty list, expected numbers")
+    # rounding leaves the smallest eigenvalues a little below zero
+    if name in SPECTRA and min(values) < -SAME * max(values):
+        raise _Odd(f"{name!r} holds {min(values):g}, expected no negative numbers")
+    return np.array(values, np.float64)
 
 
 Cells = Mapping[Key, Cell]
@@ -299,7 +356,7 @@ def spectra_contradict(cells: Cells) -> Iterator[Finding]:
     """Find numbers of a cell that contradict its own spectrum."""
     checks: dict[str, Callable[[Cell], bool]] = {
         "stable_rank = 1 / share of the first eigenvalue": lambda c: math.isclose(
-            c.numbers["stable_rank"], 1 / c.spectra["explained_var"][0], rel_tol=1e-3
+            c.numbers["stable_rank"], 1 / c.spectra["explained_var"].max(), rel_tol=1e-3
         ),
         "eigenvalues = squared singular values": lambda c: bool(
             np.allclose(c.spectra["eigenvalues"], c.spectra["singular_vals"] ** 2, rtol=1e-3)

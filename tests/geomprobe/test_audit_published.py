@@ -116,6 +116,26 @@ def test_no_uncertainty(tmp_path):
         ("{\"__import__('os').system('true')\": {}}", "names no task"),
         ("[" * 100_000, "not JSON"),
         ('{"a/b/c": {"uniformity": 1' + 400 * "0" + "}}", "too large a number"),
+        ('{"a/b/c": {"uniformity": NaN}}', "the cell holds no numbers"),
+        ('{"a/b/c": {"uniformity": -Infinity}}', "'uniformity' holds '-inf', expected a finite number"),
+        ('{"a/b/c": {"uniformity": 1e999}}', "'uniformity' holds 'inf', expected a finite number"),
+        ('{"a/b/c": {"uniformity": "-0.16"}}', "'uniformity' holds '-0.16', expected"),
+        ('{"a/b/c": {"uniformity": true}}', "'uniformity' holds 'True', expected"),
+        ('{"a/b/c": {"eigenvalues": [3, -1]}}', "'eigenvalues' holds -1, expected no negative"),
+        ('{"a/b/c": {"eigenvalues": [-3, -1]}}', "'eigenvalues' holds -3, expected no negative"),
+        ('{"a/b/c": {"eigenvalues": [3, "1"]}}', "'eigenvalues' holds '1', expected"),
+        ('{"a/b/c": {"eigenvalues": [3, false]}}', "'eigenvalues' holds 'False', expected"),
+        ('{"a/b/c": {"eigenvalues": [3, 1e999]}}', "'eigenvalues' holds 'inf', expected"),
+        ('{"a/b/c": {"eigenvalues": [3, NaN]}}', "'eigenvalues' holds 'nan', expected"),
+        ('{"a/b/c": {"eigenvalues": [[3], [1]]}}', "'eigenvalues' holds"),
+        ('{"a/b/c": {"eigenvalues": []}}', "'eigenvalues' is an empty list"),
+        ('{"a/b/c": {"token_probe_acc": 61.5}}', "'token_probe_acc' is 61.5, expected 0 to 1"),
+        ('{"a/b/c": {}}', "the cell holds no numbers"),
+        ('{"a/b/c": {"erank": null}}', "the cell holds no numbers"),
+        ('{"a/b/c": {"erank": 1, "erank": 2}}', "'erank' occurs twice in one object"),
+        ('{"a/b/c": {"x": {"erank": 1}, "y": {"effective_rank": 2}}}', "'effective_rank' occurs twice in the cell"),
+        ('{"a/b/c": {"erank": 1}, "a/b/c": {"erank": 2}}', "'a/b/c' occurs twice in one object"),
+        ("""{"a/b/c": {"erank": 1}, "('a', 'b', 'c')": {"erank": 2}}""", "the cell a, b, c occurs twice"),
         ('{"a/b/c": ' + 2000 * '{"a": ' + "1" + 2001 * "}", "nested too deeply|not JSON"),
     ],
 )
@@ -126,6 +146,15 @@ def test_files_of_another_form(tmp_path, text, message):
         read_published(path)
     with pytest.raises(InputError, match="cannot be read"):
         read_published(tmp_path / "absent.json")
+
+
+def test_null_and_nan_are_no_values_and_rounding_may_leave_an_eigenvalue_below_zero(tmp_path):
+    path = tmp_path / "published.json"
+    path.write_text('{"a/b/c": {"erank": 2, "uniformity": null, "alignment": NaN, "eigenvalues": [3, 1, -1e-9]}}')
+    (cell,) = read_published(path).values()
+    assert cell.numbers == {"effective_rank": 2.0}
+    assert cell.absent == ("uniformity", "alignment")
+    assert cell.spectra["eigenvalues"].tolist() == [3, 1, -1e-9]
 
 
 def test_the_published_file(data_dir):
