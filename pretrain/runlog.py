@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from geomprobe.common import UsageError, check_output_folder, read_json, write_json, write_text
+from geomprobe.common import UsageError, check_output_folder, processor_name, read_json, write_json, write_text
 from geomprobe.pretrain.budget import read_run
 from geomprobe.pretrain.config import PretrainConfig, as_dict
 from geomprobe.pretrain.corpus import Corpus
@@ -144,7 +144,7 @@ def versions() -> dict[str, str]:
 def hardware(device: str) -> dict[str, Any]:
     """Return the device in words."""
     cuda = device.startswith("cuda")
-    name = torch.cuda.get_device_name() if cuda else _processor() or platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name() if cuda else processor_name()
     return {
         "device": device,
         "name": name,
@@ -152,14 +152,6 @@ def hardware(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "platform": sys.platform,
     }
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return ""
 
 
 def git_revision() -> str | None:

@@ -25,7 +25,7 @@ from geomprobe.cli.options import (
 from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
 from geomprobe.cli.values import PATH, two_sides
-from geomprobe.common import UsageError, check_output_file, hold_folder, write_text
+from geomprobe.common import UsageError, check_output_file, hold_folder, listed, write_text
 
 
 def audit(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +13,7 @@ import typer
 from geomprobe.cli.errors import guard
 from geomprobe.cli.options import Json
 from geomprobe.cli.output import Output
+from geomprobe.common import GeomprobeError, cache_dir, unknown_name
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or delete cached corpora and embeddings.")
 
@@ -17,11 +22,25 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or del
 KINDS = ("corpora", "docstrings", "embeddings", "hub")
 
 
-def _entries() -> list[dict[str, object]]:
-    from geomprobe.common import cache_dir
+def _is_there(folder: Path) -> bool:
+    """Tell whether a folder of the cache is there; raise GeomprobeError for what is no folder, such as a file."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not folder.is_symlink():
+            return False
+        why = os.strerror(error.errno or 0)
+    else:
+        if stat.S_ISDIR(mode):
+            return True
+        why = os.strerror(errno.ENOTDIR)
+    raise GeomprobeError(f"The cache {folder} cannot be read: {why}.", "Point GEOMPROBE_CACHE to a folder.")
 
+
+def _entries() -> list[dict[str, object]]:
     rows = []
-    for kind in (cache_dir() / name for name in KINDS if (cache_dir() / name).is_dir()):
+    cache = cache_dir()
+    for kind in (cache / name for name in KINDS if _is_there(cache) and _is_there(cache / name)):
         for entry in sorted(kind.iterdir()):
             files = [entry] if entry.is_file() else [f for f in entry.rglob("*") if f.is_file()]
             rows.append(
@@ -55,8 +74,6 @@ def prune(
     """Delete what the cache holds; commands make it again when they need it."""
     import shutil
 
-    from geomprobe.common import cache_dir, unknown_name
-
     if kind is not None and kind not in KINDS:
         raise unknown_name("kind", kind, list(KINDS))
     rows = [row for row in _entries() if kind is None or row["kind"] == kind]
@@ -65,6 +82,6 @@ def prune(
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     freed = sum(float(str(row["megabytes"])) for row in rows)
     Output(as_json).result({"deleted": len(rows), "megabytes": freed}, f"deleted {len(rows)} entries, {freed:.1f} MB")

@@ -11,7 +11,7 @@ import typer
 from geomprobe.cli.options import Json, Seed
 from geomprobe.cli.output import Output, split_list
 from geomprobe.cli.values import LIST, PATH, TEXT
-from geomprobe.common import InputError, UsageError, check_output_file
+from geomprobe.common import InputError, UsageError, check_output_file, first_to_last
 
 if TYPE_CHECKING:
     from geomprobe.vectors import Rows, VectorFile
@@ -138,10 +138,9 @@ def measure(
 def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
     """Return the fault of the vectors, with its file and the rows in that file."""
     from geomprobe.vectors import NonFiniteError
-    from geomprobe.vectors.source import shortened
 
     if not isinstance(error, NonFiniteError):
-        return f"{shortened([str(file.path) for file in read], 'files')}: {error}"
+        return f"{first_to_last([str(file.path) for file in read], 'files')}: {error}"
     start, (first, *_) = 0, error.rows
     file = read[0]
     for file in read:
@@ -153,10 +152,9 @@ def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
 
 
 def _say(output: Output, rows: Rows, read: Sequence[VectorFile]) -> None:
-    """Print what was read; of several files, only the first ones."""
-    from geomprobe.vectors.source import shortened
+    """Print what was read: a file in full, of several the first ones."""
 
-    names = shortened([str(file.path) for file in read], "files")
+    names = first_to_last([str(file.path) for file in read], "files")
     output.note(f"{rows.n:,} row{'s' * (rows.n != 1)} of {rows.d} number{'s' * (rows.d != 1)} from {names}")
     for file in read[:4]:
         for line in file.lines():

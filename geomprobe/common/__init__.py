@@ -11,8 +11,10 @@ from geomprobe.common.errors import (
     unknown_name,
 )
 from geomprobe.common.files import bounded_lines, cache_dir, read_json, write_bytes, write_json, write_text
+from geomprobe.common.hardware import processor_name
 from geomprobe.common.hashing import hash_bytes, hash_file
 from geomprobe.common.memory import gigabytes, machine_bytes, refuse_beyond_memory
+from geomprobe.common.names import brief, first_to_last, listed
 from geomprobe.common.outputs import check_output_file, check_output_folder, hold_folder
 from geomprobe.common.processes import torchrun_place
 
@@ -23,15 +25,19 @@ __all__ = [
     "UsageError",
     "atomic_path",
     "bounded_lines",
+    "brief",
     "cache_dir",
     "check_output_file",
     "check_output_folder",
     "first_line",
+    "first_to_last",
     "gigabytes",
     "hash_bytes",
     "hash_file",
     "hold_folder",
+    "listed",
     "machine_bytes",
+    "processor_name",
     "read_json",
     "refuse_beyond_memory",
     "shortened",

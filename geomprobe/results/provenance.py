@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import geomprobe
-from geomprobe.common import InputError, read_json
+from geomprobe.common import InputError, processor_name, read_json
 
 PACKAGES = ("torch", "transformers", "tokenizers", "sentence-transformers", "numpy", "scipy", "scikit-learn", "pandas")
 
@@ -41,21 +41,10 @@ def hardware() -> dict[str, Any]:
     """Return processor, core count and accelerators."""
     import torch
 
-    found: dict[str, Any] = {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()}
+    found: dict[str, Any] = {"processor": processor_name(), "cores": os.cpu_count(), "system": platform.system()}
     if torch.cuda.is_available():
         found["accelerators"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return found
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:
-            for line in handle:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def public_path(path: str | Path, data_dir: str | Path | None = None) -> str:

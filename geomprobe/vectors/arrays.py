@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, brief, first_to_last
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, id_column
 from geomprobe.vectors.shards import Bfloat16
-from geomprobe.vectors.source import Reading, VectorFile, brief, shortened
+from geomprobe.vectors.source import Reading, VectorFile
 
 SAFETENSORS = {
     "F16": np.float16,
@@ -109,10 +109,12 @@ def _one_of(shapes: Mapping[str, str], tensor: str | None, path: Path) -> tuple[
     """
     matrices = [name for name, wrong in shapes.items() if not wrong]
     if tensor is not None and tensor not in shapes:
-        raise InputError(f"{path} holds no array {brief(tensor)!r}.", f"It holds: {shortened(list(shapes), 'arrays')}.")
+        raise InputError(
+            f"{path} holds no array {brief(tensor)!r}.", f"It holds: {first_to_last(list(shapes), 'arrays')}."
+        )
     if tensor is None and len(matrices) > 1:
         raise InputError(
-            f"{path} holds {len(matrices)} matrices: {shortened(matrices, 'matrices')}.",
+            f"{path} holds {len(matrices)} matrices: {first_to_last(matrices, 'matrices')}.",
             f"Say which with --tensor {brief(matrices[0])}, for one.",
         )
     if tensor is None and not matrices and len(shapes) != 1:
@@ -150,7 +152,7 @@ def _mapped(file: Any, name: str) -> Any:
         )
     if dtype.names:
         raise InputError(
-            f"{name} is a structured array with the fields {shortened(dtype.names, 'fields')}.",
+            f"{name} is a structured array with the fields {first_to_last(dtype.names, 'fields')}.",
             "Save the vectors alone: np.save('vectors.npy', x['FIELD'])",
         )
     wrong = {"c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "durations"}

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from geomprobe.common import InputError
-from geomprobe.vectors.source import brief, shortened
+from geomprobe.common import InputError, brief, first_to_last
 
 Kind = Literal["fractions", "whole", "list", "whole list", "text", "empty", "faulty", "other"]
 NUMBERS = ("fractions", "whole", "faulty")
@@ -103,7 +102,9 @@ def choose(columns: Sequence[Column], named: bool, wanted: str | None, path: Pat
             )
     lists = [columns[j].name for j in taken if columns[j].kind in LISTS]
     if lists and len(taken) > 1:
-        raise InputError(f"{path}: {shortened(lists)} hold lists; one column of lists makes the vectors.", _say(lists))
+        raise InputError(
+            f"{path}: {first_to_last(lists)} hold lists; one column of lists makes the vectors.", _say(lists)
+        )
     return taken
 
 
@@ -132,7 +133,7 @@ def matching(columns: Sequence[Column], named: bool, wanted: str, path: Path) ->
     for pattern in (pattern if pattern in names else pattern.strip() for pattern in patterns):
         here = {j for j, name in enumerate(names) if name == pattern or fnmatch.fnmatchcase(name, pattern)}
         if not here:
-            raise InputError(f"{path} has no column {brief(pattern)!r}.", f"It has: {shortened(names)}.")
+            raise InputError(f"{path} has no column {brief(pattern)!r}.", f"It has: {first_to_last(names)}.")
         found |= here
     return sorted(found)
 
@@ -151,7 +152,9 @@ def _only_lists(columns: Sequence[Column], path: Path) -> list[int]:
         return fractions
     whole = [columns[j].name for j, column in enumerate(columns) if column.kind == "whole list"]
     if whole:
-        raise InputError(f"{path}: lists of whole numbers in {shortened(whole)}: token ids, or vectors?", _say(whole))
+        raise InputError(
+            f"{path}: lists of whole numbers in {first_to_last(whole)}: token ids, or vectors?", _say(whole)
+        )
     return []
 
 

@@ -10,13 +10,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, brief
 from geomprobe.vectors.columns import LISTS, Column, choose, left_out
 from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, Skipped, records, sniff
 from geomprobe.vectors.header import Below, has_header
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, without_indices
 from geomprobe.vectors.lists import is_whole_list, looks_like_list, number, parse_list, shown
-from geomprobe.vectors.source import Reading, VectorFile, brief, spooled, with_columns
+from geomprobe.vectors.source import Reading, VectorFile, spooled, with_columns
 
 BATCH_CELLS = 2**18
 NEARLY = re.compile(r"[^\w,#]*\d*\.?\d+([eE][+-]?\d+)?[^\w,#]*", re.ASCII)

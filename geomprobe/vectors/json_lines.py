@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from geomprobe.common import InputError, UsageError
+from geomprobe.common import InputError, UsageError, brief
 from geomprobe.vectors.columns import LISTS, NUMBERS, Column, choose, left_out
 from geomprobe.vectors.dialect import open_text
 from geomprobe.vectors.lists import is_whole_list, looks_like_list, parse_list, shown
-from geomprobe.vectors.source import Reading, VectorFile, brief, spooled
+from geomprobe.vectors.source import Reading, VectorFile, spooled
 
 ROWS = 1024
 OTHER = {dict: "an object", list: "a list of other things than numbers", type(None): "null", bool: "true or false"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, brief, first_to_last
 
 SHOWN = 8
 
@@ -69,7 +69,7 @@ class VectorFile:
             "format": self.format,
             "rows": int(self.matrix.shape[0]),
             "dimensions": int(self.matrix.shape[1]),
-            "columns": {"count": len(self.columns), "names": shortened(self.columns)},
+            "columns": {"count": len(self.columns), "names": first_to_last(self.columns)},
             "left_out": {
                 "count": len(self.left_out),
                 "columns": [{"name": name, "why": why} for name, why in self.left_out[:SHOWN]],
@@ -80,35 +80,13 @@ class VectorFile:
 
     def lines(self) -> list[str]:
         """Return what was read as lines for the terminal."""
-        taken = f": {shortened(self.columns)}" if self.columns else ""
+        taken = f": {first_to_last(self.columns)}" if self.columns else ""
         found = [f"{self.path} ({self.format}){taken}"]
         if self.left_out:
             named = ", ".join(f"{brief(name, 40)} ({why})" for name, why in self.left_out[:SHOWN])
             more = f" and {len(self.left_out) - SHOWN} more" if len(self.left_out) > SHOWN else ""
             found.append(f"left out: {named}{more}")
         return [*found, *self.notes]
-
-
-def brief(name: str, most: int = 100) -> str:
-    """Return a name as it stands in a message: in one line, of at most so many characters."""
-    name = " ".join(name.split())
-    return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def shortened(names: Sequence[str], what: str = "columns") -> str:
-    """Return names joined by commas, the middle of a long list left out and the number of all of them said.
-
-    Examples
-    --------
-    >>> shortened(["a", "b"])
-    'a, b'
-    >>> shortened([f"e{i}" for i in range(96)])
-    'e0, e1, …, e95 (96 columns)'
-    """
-    names = [brief(name, 40 if len(names) > 1 else 100) for name in names]
-    if len(names) <= SHOWN:
-        return ", ".join(names)
-    return f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names)} {what})"
 
 
 def spooled(batches: Iterable[np.ndarray], path: Path) -> np.ndarray:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, brief
 from geomprobe.vectors.columns import LISTS, Column, choose, left_out
 from geomprobe.vectors.indices import without_indices
 from geomprobe.vectors.lists import is_whole_list, looks_like_list, parse_list
-from geomprobe.vectors.source import Reading, VectorFile, brief, spooled
+from geomprobe.vectors.source import Reading, VectorFile, spooled
 
 ROWS = 8192
 Batches = Callable[[list[str] | None], Iterator[Any]]

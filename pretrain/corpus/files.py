@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from geomprobe.common import InputError, bounded_lines, unknown_name
+from geomprobe.common import InputError, bounded_lines, listed, unknown_name
 from geomprobe.common.files import LONGEST_LINE
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".txt", ".txt.gz")
@@ -216,7 +216,7 @@ def _read_parquet(path: Path, column: str) -> Iterator[str | None]:
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
             raise InputError(
-                f"{path}: column {column!r} holds {kind}, not text.", f"Columns: {_listed(schema.names)}. Use --text."
+                f"{path}: column {column!r} holds {kind}, not text.", f"Columns: {listed(schema.names)}. Use --text."
             )
         for batch in table.iter_batches(batch_size=1024, columns=[column]):
             yield from (text or None for text in batch.column(0).to_pylist())
@@ -239,12 +239,7 @@ def checked_text(value: object, where: str, column: str) -> str | None:
 
 def missing_column(where: str, column: str, names: Sequence[str]) -> InputError:
     """Return the error for records without the column of texts."""
-    return InputError(f"{where} has no column {column!r} (it has {_listed(names)}).", "Name the texts: --text COLUMN")
-
-
-def _listed(names: Sequence[str]) -> str:
-    short = (name if len(name) <= 40 else f"{name[:40]}…" for name in names[:12])
-    return ", ".join(short) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return InputError(f"{where} has no column {column!r} (it has {listed(names)}).", "Name the texts: --text COLUMN")
 
 
 def check_unit(documents: str) -> None:

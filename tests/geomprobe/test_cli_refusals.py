@@ -246,3 +246,23 @@ def test_commas_in_paths(tmp_path, monkeypatch):
         split_paths("x,y", "--task")
     assert split_paths("x,c", "--task") == ["x", "c"]
     assert two_sides(["a,b", "c"], [], "compare") == {}
+
+
+@pytest.mark.parametrize("cache", ["file", "file/below", "loop", "broken", "pipe", "kinds-are-files"])
+@pytest.mark.parametrize("command", ["cache ls", "cache ls --json", "cache prune"])
+def test_a_cache_that_is_no_folder_is_not_an_empty_one(home, monkeypatch, cache, command):
+    Path("kinds-are-files").mkdir()
+    Path("kinds-are-files/embeddings").write_text("")
+    monkeypatch.setenv("GEOMPROBE_CACHE", cache)
+    before = listing(home)
+    done = CliRunner().invoke(app, command.split())
+    assert (done.exit_code, done.stdout) == (1, ""), done.output
+    assert "cannot be read" in done.stderr
+    assert "GEOMPROBE_CACHE" in done.stderr
+    assert listing(home) == before
+
+
+def test_a_cache_that_is_not_there_is_empty(home):
+    done = CliRunner().invoke(app, ["cache", "ls"])
+    assert done.exit_code == 0
+    assert "empty" in done.stderr

@@ -14,9 +14,12 @@ from geomprobe.common import (
     InputError,
     UsageError,
     atomic_path,
+    brief,
+    first_to_last,
     hash_bytes,
     hash_file,
     hold_folder,
+    listed,
     read_json,
     unknown_name,
     write_json,
@@ -240,3 +243,11 @@ def test_common_imports_nothing_heavy():
     code = "import geomprobe.common, sys; print(sorted({'numpy', 'torch', 'pandas', 'typer'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_names_in_messages_are_bounded_and_counted():
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([f"c{i}" for i in range(2000)], 2) == "c0, c1, and 1,998 more"
+    assert listed(["x" * 50, "\x1b[31m"]) == "x" * 39 + "…, \\x1b[31m"
+    assert first_to_last([f"e{i}" for i in range(96)]) == "e0, e1, …, e95 (96 columns)"
+    assert brief("a\n b") == "a b"

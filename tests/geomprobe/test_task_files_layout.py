@@ -246,7 +246,7 @@ def test_errors_hold_few_names(tmp_path):
     path.write_text(",".join(f"{'long' * 50} {i}" for i in range(5000)) + "\n" + ",".join("1" * 5000) + "\n")
     with pytest.raises(InputError, match="which column") as error:
         load_file(path)
-    assert "and 4988 more" in error.value.hint
+    assert "and 4,988 more" in error.value.hint
     assert len(error.value.hint) < 1000
 
 

@@ -14,12 +14,12 @@ from typing import Literal
 
 import numpy as np
 
-from geomprobe.common import InputError, UsageError, unknown_name
+from geomprobe.common import InputError, UsageError, listed, unknown_name
 from geomprobe.tasks.base import Split, Task
 from geomprobe.tasks.files.columns import LABEL_NAMES, Columns, Rows, choose_columns, read_rows
 from geomprobe.tasks.files.labels import MARKS, MISSING, NUMBER, Labels, read_labels
 from geomprobe.tasks.files.layout import Sources, open_sources, roles_of
-from geomprobe.tasks.files.tables import format_of, listed
+from geomprobe.tasks.files.tables import format_of
 
 __all__ = ["is_file_task", "load_file"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from geomprobe.common import InputError, UsageError
+from geomprobe.common import InputError, UsageError, listed
 from geomprobe.tasks.files.labels import NUMBER, LabelColumn
-from geomprobe.tasks.files.tables import TEXT_NAMES, Table, is_whole, listed
+from geomprobe.tasks.files.tables import TEXT_NAMES, Table, is_whole
 
 LABEL_NAMES = ("label", "labels", "gold_label", "score")
 ID_NAMES = ("id", "idx", "row_id")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from geomprobe.common import InputError
-from geomprobe.tasks.files.tables import Table, is_whole, listed
+from geomprobe.common import InputError, listed
+from geomprobe.tasks.files.tables import Table, is_whole
 
 Kind = Literal["classification", "regression"]
 Label = int | float | str

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from geomprobe.common import InputError, hub, read_json
-from geomprobe.tasks.files.tables import FORMATS, Table, format_of, joined, listed, read_table, stem_of
+from geomprobe.common import InputError, hub, listed, read_json
+from geomprobe.tasks.files.tables import FORMATS, Table, format_of, joined, read_table, stem_of
 
 TRAIN = ("train", "training")
 SCORED = ("validation", "valid", "val", "dev", "eval", "evaluation", "test", "testing")

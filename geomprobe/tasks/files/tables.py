@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from geomprobe.common import InputError, first_line
+from geomprobe.common import InputError, first_line, listed
 from geomprobe.tasks.files.content import decode, read_content, refuse_known
 from geomprobe.tasks.files.delimited import read_delimited
 
@@ -155,12 +155,6 @@ def joined(tables: Sequence[Table], where: str) -> Table:
     return Table(where, first.names, columns, total, None, notes, first.classes, parts)
 
 
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """Return names with commas, control characters escaped, long names cut, the later ones counted."""
-    shown = [_printable(name if len(name) <= 40 else name[:39] + "…") for name in map(str, names[:most])]
-    return ", ".join(shown) + (f", and {len(names) - most} more" if len(names) > most else "")
-
-
 def is_whole(text: str) -> bool:
     """Tell whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
     try:
@@ -168,11 +162,6 @@ def is_whole(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _printable(name: str) -> str:
-    """Return a name in which what steers a terminal, or cannot be written, stands as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _noted(table: Table, notes: Sequence[str]) -> Table:
