@@ -6,7 +6,7 @@ import hashlib
 import os
 
 
-def hash_bytes(*parts: bytes | str) -> str:
+def hash_bytes(*parts: bytes | memoryview | str) -> str:
     """Return the SHA-256 (hex) of the parts, each preceded by its length so that no two lists of parts collide."""
     digest = hashlib.sha256()
     for part in parts:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from geomprobe.common import InputError, atomic_path, machine_bytes, refuse_beyond_memory
+from geomprobe.common import InputError, atomic_path, hash_bytes, machine_bytes, refuse_beyond_memory
 from geomprobe.vectors import NonFiniteError, Rows, full_precision, gram
 
 SKETCH_SIZE = 2**16
 LARGEST = 1e70  # beyond it fourth powers leave the range of float64
 _ARRAYS = ("mean", "scatter", "cubic", "sphere_mean", "sphere_scatter", "minimum", "maximum")
+_OTHERS = ("scalars", "counts", "hashes", "copies")
 _SCALARS = ("quartic", "norm_sum", "norm_scatter", "eps", "work_eps")
 
 
@@ -180,15 +182,16 @@ class Moments:
         self._hashes, self._copies = _merge_sketches(self._hashes, self._copies, other._hashes, other._copies)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the state atomically as safetensors."""
+        """Write the state atomically as safetensors, with the hash of its content."""
         from safetensors.numpy import save_file
 
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
         arrays["scalars"] = np.array([getattr(self, name) for name in _SCALARS])
         arrays["counts"] = np.array([self.n, self.d, self.n_directions], np.int64)
         arrays["hashes"], arrays["copies"] = self._hashes, self._copies
+        meta = {"format": "geomprobe.moments", "version": "1", "precision": self.precision}
         with atomic_path(path) as temporary:
-            save_file(arrays, temporary, {"format": "geomprobe.moments", "version": "1", "precision": self.precision})
+            save_file(arrays, temporary, meta | {"sha256": _content_hash(arrays, self.precision)})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Moments:
@@ -202,19 +205,55 @@ class Moments:
                     raise InputError(
                         f"{path} holds no moments.", "Moments().update(...).save(path) writes such a file."
                     )
-                state = cls(meta["precision"])
-                for name in _ARRAYS:
-                    setattr(state, name, file.get_tensor(name))
-                for name, value in zip(_SCALARS, file.get_tensor("scalars"), strict=True):
-                    setattr(state, name, float(value))
-                state.n, state.d, state.n_directions = (int(count) for count in file.get_tensor("counts"))
-                state.directions = len(state.sphere_mean) == state.d
-                state._hashes, state._copies = file.get_tensor("hashes"), file.get_tensor("copies")
+                arrays = {name: file.get_tensor(name) for name in (*_ARRAYS, *_OTHERS)}
+            state = cls(meta["precision"])
+            # files of the first versions have no hash
+            if meta.get("sha256", digest := _content_hash(arrays, state.precision)) != digest:
+                raise ValueError("its content is not what was written")
+            for name in _ARRAYS:
+                setattr(state, name, arrays[name])
+            for name, value in zip(_SCALARS, arrays["scalars"], strict=True):
+                setattr(state, name, float(value))
+            state.n, state.d, state.n_directions = (int(count) for count in arrays["counts"])
+            state.directions = len(state.sphere_mean) == state.d
+            state._hashes, state._copies = arrays["hashes"], arrays["copies"]
+            _check_state(state)
         except InputError:
             raise
         except Exception as error:  # a missing file, a cut file, a wrong header: for the reader they mean one thing
-            raise InputError(f"{path} cannot be read as moments: {error}") from None
+            raise InputError(
+                f"{path} cannot be read as moments: {error}", "Write it again with --save-moments."
+            ) from None
         return state
+
+
+def _content_hash(arrays: Mapping[str, np.ndarray], precision: str) -> str:
+    parts: list[str | memoryview] = [precision]
+    for name, array in sorted(arrays.items()):
+        bytes_of = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        parts += [f"{name} {array.dtype} {array.shape}", memoryview(bytes_of)]
+    return hash_bytes(*parts)
+
+
+def _check_state(state: Moments) -> None:
+    """Raise ValueError for arrays and counts that no rows can give."""
+    of_directions = state.d if state.directions else 0
+    for name in _ARRAYS:
+        d = of_directions if name.startswith("sphere") else state.d
+        array, shape = getattr(state, name), (d, d) if name.endswith("scatter") else (d,)
+        if array.dtype != np.float64 or array.shape != shape:
+            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, expected float64 of shape {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds NaN or infinity")
+    if not all(math.isfinite(getattr(state, name)) for name in _SCALARS):
+        raise ValueError(f"{', '.join(_SCALARS)} must be finite")
+    if not 0 <= state.n_directions <= state.n or (state.n == 0) != (state.d == 0):
+        raise ValueError(f"counts of {state.n} rows, {state.d} dimensions, {state.n_directions} directions")
+    hashes, copies = state._hashes, state._copies
+    if hashes.dtype != np.uint64 or copies.dtype != np.int64 or not len(hashes) == len(copies) <= SKETCH_SIZE:
+        raise ValueError("the hashes of its rows have another type or length")
+    if (hashes[1:] <= hashes[:-1]).any() or (copies < 1).any() or not min(state.n, 1) <= copies.sum() <= state.n:
+        raise ValueError("the hashes of its rows are not in order, or do not count its rows")
 
 
 def _copy(value: Any) -> Any:

@@ -194,6 +194,60 @@ def test_load_refuses_other_files(tmp_path):
             Moments.load(tmp_path / name)
 
 
+def test_load_refuses_a_flipped_byte(tmp_path):
+    path = tmp_path / "state.safetensors"
+    Moments().update(clouds()["shifted"]).save(path)
+    whole = path.read_bytes()
+    for at in range(len(whole) - 1, 8 + int.from_bytes(whole[:8], "little"), -97):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(InputError, match="not what was written"):
+            Moments.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("mean", lambda a: a[:-1]),
+        ("scatter", lambda a: a[:-1]),
+        ("cubic", lambda a: a.astype(np.float32)),
+        ("minimum", lambda a: a * np.nan),
+        ("sphere_mean", lambda a: a[:0]),
+        ("sphere_scatter", lambda a: a[:0, :0]),
+        ("scalars", lambda a: a[:-1]),
+        ("scalars", lambda a: a * np.inf),
+        ("counts", lambda a: -a),
+        ("counts", lambda a: a + np.array([0, 1, 0])),
+        ("hashes", lambda a: a[::-1]),
+        ("hashes", lambda a: a[:-1]),
+        ("copies", lambda a: a * 9),
+        ("copies", lambda a: a.astype(np.int8)),
+        ("mean", None),
+    ],
+)
+def test_a_state_without_a_hash_is_read_with_its_shapes_checked(tmp_path, name, change):
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    path = tmp_path / "state.safetensors"
+    state = Moments().update(clouds()["shifted"])
+    state.save(path)
+    with safe_open(path, "numpy") as file:
+        meta = {key: value for key, value in file.metadata().items() if key != "sha256"}
+    arrays = load_file(path)
+    save_file(arrays, path, meta)  # as the first versions wrote it
+    assert np.array_equal(Moments.load(path).scatter, state.scatter)
+    changed = {} if change is None else {name: np.ascontiguousarray(change(arrays[name]))}
+    save_file({key: value for key, value in arrays.items() if key != name} | changed, path, meta)
+    with pytest.raises(InputError, match="cannot be read as moments"):
+        Moments.load(path)
+
+
+def test_an_empty_state_is_saved_and_loaded(tmp_path):
+    Moments().save(tmp_path / "state.safetensors")
+    assert (state := Moments.load(tmp_path / "state.safetensors")).n == 0
+    assert state.update(clouds()["shifted"]).n == len(clouds()["shifted"])
+
+
 def test_shapes_and_types_are_checked():
     with pytest.raises(ValueError, match="shape"):
         Moments().update(np.zeros(3))
