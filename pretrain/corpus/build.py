@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import UsageError, cache_dir, hash_bytes, hash_file, write_json
+from geomprobe.common import InputError, UsageError, cache_dir, hash_bytes, hash_file, read_json, write_json
 from geomprobe.common.atomic import temporary_folder
-from geomprobe.pretrain.corpus.files import check_unit
 from geomprobe.pretrain.corpus.held_out import MOST, Rule, plan_held_out
 from geomprobe.pretrain.corpus.hub import slug
-from geomprobe.pretrain.corpus.shards import VERSION, Corpus, Writer, document_hash, open_corpus
-from geomprobe.pretrain.corpus.sources import Progress, Source, open_source
+from geomprobe.pretrain.corpus.shards import VERSION, Corpus, Writer, document_hash, is_intact, open_corpus
+from geomprobe.pretrain.corpus.sources import Progress, Source, check_source, open_source
 from geomprobe.pretrain.corpus.tokenizer import choose_tokenizer, load_tokenizer, train_tokenizer, wrap_tokenizer
 
 BATCH_DOCUMENTS = 512
 TRAINER_CHARACTERS = 50_000_000
+TOKENIZER_FILES = "tokenizer_files.json"  # their hashes
 DEFAULT_TOKENIZERS = {"docstrings": "train:8192"}
 
 
@@ -78,7 +78,7 @@ def build_corpus(
             )
         return corpus
     tokenizer = tokenizer or DEFAULT_TOKENIZERS.get(source, "bert-base-uncased")
-    check_unit(documents)
+    check_source(source, documents, text)
     chosen = choose_tokenizer(tokenizer)  # first: opening a source can take long
     where = open_source(source, documents, text, progress)
     tell = tell or (lambda note: None)
@@ -154,7 +154,7 @@ def _build(
         "version": VERSION,
         "source": source.name,
         **settings,
-        "tokenizer_hash": hash_file(part / "tokenizer.json"),
+        "tokenizer_files": read_json(part / TOKENIZER_FILES),
         "document": source.unit,
         **writer.finish(),
         "seconds": round(time.monotonic() - started, 1),
@@ -198,7 +198,7 @@ def _notes(info: dict[str, Any], split: bool) -> list[str]:
 
 def _prepare_tokenizer(name: str, source: Source, held_out: Rule, part: Path, progress: Progress | None) -> Any:
     """Load the tokenizer, or train it on what is not held out; either way it is saved with the corpus."""
-    if (part / "tokenizer.json").is_file():
+    if _is_whole(part):
         return load_tokenizer(str(part))
     if name.startswith("train:"):
         if progress:
@@ -209,10 +209,21 @@ def _prepare_tokenizer(name: str, source: Source, held_out: Rule, part: Path, pr
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     with temporary_folder(part) as holder:
         tokenizer.save_pretrained(holder / "new")
-        # tokenizer.json last: where it is, all of them are
-        for file in sorted((holder / "new").iterdir(), key=lambda file: file.name == "tokenizer.json"):
+        files = sorted((holder / "new").iterdir())
+        hashes = {file.name: hash_file(file) for file in files if file.is_file()}
+        for file in files:
             os.replace(file, part / file.name)
+    write_json(part / TOKENIZER_FILES, hashes)  # last: where it is, all of them are
     return tokenizer
+
+
+def _is_whole(part: Path) -> bool:
+    """Tell whether the tokenizer of an earlier attempt lies in a folder as it was written."""
+    try:
+        files = read_json(part / TOKENIZER_FILES)
+        return "tokenizer.json" in files and all(is_intact(part / name, digest) for name, digest in files.items())
+    except (InputError, AttributeError, TypeError):
+        return False
 
 
 def _training_texts(source: Source, held_out: Rule) -> Iterator[str]:

@@ -31,7 +31,12 @@ INFO: dict[str, type] = {  # what corpus.json must hold
     "duplicates": int,
     "unigram_entropy": float,
 }
-LATER: dict[str, type] = {"notes": list, "asked": dict}  # corpora of the first versions have none
+LATER: dict[str, type] = {
+    "notes": list,
+    "asked": dict,
+    "tokenizer_hash": str,
+    "tokenizer_files": dict,
+}  # corpora of the first versions have none
 CHUNK_TOKENS = 1 << 23
 
 
@@ -160,12 +165,15 @@ def fingerprint(files: dict[str, str]) -> str:
 
 def verify_corpus(corpus: Corpus) -> list[str]:
     """Return the names of the files whose content does not match its recorded hash."""
-    return [
-        name
-        for chunk in corpus.info["chunks"]
-        for name, digest in chunk["files"].items()
-        if hash_file(corpus.path / name) != digest
-    ]
+    info = corpus.info
+    first = {"tokenizer.json": info["tokenizer_hash"]} if "tokenizer_hash" in info else {}  # of the first versions
+    parts = [info.get("tokenizer_files", first), *(chunk["files"] for chunk in info["chunks"])]
+    return [name for files in parts for name, digest in files.items() if not is_intact(corpus.path / name, digest)]
+
+
+def is_intact(file: Path, digest: str) -> bool:
+    """Tell whether a file is there and its content has the hash."""
+    return file.is_file() and hash_file(file) == digest
 
 
 def refuse_damaged(corpus: Corpus) -> None:
@@ -209,7 +217,9 @@ class Writer:
             try:
                 chunk = read_json(self.part / f"chunk-{number:05d}.json")
                 files = {**chunk["files"], f"seen-{number:05d}.npy": chunk.pop("seen")}
-                if chunk["number"] != number or any(hash_file(self.part / name) != files[name] for name in files):
+                if chunk["number"] != number or not all(
+                    is_intact(self.part / name, digest) for name, digest in files.items()
+                ):
                     return
                 counts = chunk["consumed"], chunk["duplicates"], chunk["empty"]
                 tokens = {split: self.tokens[split] + chunk[split]["tokens"] for split in SPLITS}

@@ -49,6 +49,24 @@ class Source:
     warnings: list[str] = field(default_factory=list)
 
 
+def check_source(name: str, documents: str = "auto", text: str = "text") -> None:
+    """Raise what `open_source` raises, as far as it shows without reading anything."""
+    check_unit(documents)
+    for what, value in (("source", name), ("column of texts", text)):
+        if not value:
+            raise UsageError(f"The name of the {what} is empty.")
+    if os.path.exists(name):  # False for a name that is too long
+        return
+    if documents != "auto":
+        raise UsageError(f"--documents is for .txt files; {name} is none.", "Leave it out.")
+    known = name == "docstrings" or name.partition("@")[0] in HUB_SOURCES
+    if not known and (name.count("/") != 1 or name.startswith((".", "/", "~")) or name.lower().endswith(ENDINGS)):
+        raise InputError(
+            f"No file or folder {name[:200]}, and no known source of that name.",
+            "Known: docstrings, wikipedia, PATH, owner/dataset",
+        )
+
+
 def open_source(name: str, documents: str = "auto", text: str = "text", progress: Progress | None = None) -> Source:
     """Return the source that a name or path means; an existing path wins over a hub id of the same name.
 
@@ -67,25 +85,14 @@ def open_source(name: str, documents: str = "auto", text: str = "text", progress
     UsageError
         ``documents`` is unknown, the source has no plain-text file, or a name is empty.
     """
-    check_unit(documents)
-    for what, value in (("source", name), ("column of texts", text)):
-        if not value:
-            raise UsageError(f"The name of the {what} is empty.")
-    if os.path.exists(name):  # False for a name that is too long
+    check_source(name, documents, text)
+    if os.path.exists(name):
         return _open_local(Path(name), documents, text)
-    if documents != "auto":
-        raise UsageError(f"--documents is for .txt files; {name} is none.", "Leave it out.")
     if name == "docstrings":
         file = _collect_docstrings(progress)
         return Source(name, file.stem, lambda start: itertools.islice(read_documents([file], Reading()), start, None))
-    hub = HUB_SOURCES.get(name.partition("@")[0])
-    if hub:
+    if hub := HUB_SOURCES.get(name.partition("@")[0]):
         name = name.replace(name.partition("@")[0], hub)
-    elif name.count("/") != 1 or name.startswith((".", "/", "~")) or name.lower().endswith(ENDINGS):
-        raise InputError(
-            f"No file or folder {name[:200]}, and no known source of that name.",
-            "Known: docstrings, wikipedia, PATH, owner/dataset",
-        )
     from geomprobe.pretrain.hub import resolve
 
     commit, warnings = resolve(name, "dataset", HINT)

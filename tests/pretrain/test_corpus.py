@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from geomprobe.common import InputError, UsageError
+from geomprobe.common import InputError, UsageError, write_json
 from geomprobe.pretrain import docstrings, paper
 from geomprobe.pretrain.corpus import (
     SPECIAL_TOKENS,
@@ -16,6 +16,7 @@ from geomprobe.pretrain.corpus import (
     hub,
     load_tokenizer,
     open_corpus,
+    refuse_damaged,
     shards,
     train_tokenizer,
     verify_corpus,
@@ -226,6 +227,13 @@ def test_missing_sources(tmp_path, sentences):
         build_corpus(str(tmp_path / "a.jsonl"), "./nowhere", cache=tmp_path / "c")
 
 
+def test_a_missing_file_is_said_before_anything_of_the_tokenizer(tmp_path, monkeypatch):
+    monkeypatch.setattr("geomprobe.pretrain.corpus.build.choose_tokenizer", lambda name: pytest.fail(name))
+    for source in ("missing.txt", "./nowhere", "owner/data/more"):
+        with pytest.raises(InputError, match=f"No file or folder {source}"):
+            build_corpus(source, cache=tmp_path)
+
+
 def test_unreachable_hub_fails_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     for name in ("HTTPS_PROXY", "https_proxy", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
@@ -350,6 +358,42 @@ def test_damage_is_found(tmp_path, sentences):
     file.write_bytes(bytes(data[:-10]))
     with pytest.raises(InputError, match="damaged"):
         open_corpus(corpus.path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_damage_of_the_tokenizer_is_found(tmp_path, sentences, name):
+    corpus = build_corpus(write_jsonl(tmp_path / "a.jsonl", sentences(50)), "train:100", cache=tmp_path / "c")
+    (corpus.path / name).write_text((corpus.path / name).read_text() + " ")
+    assert verify_corpus(corpus) == [name]
+    with pytest.raises(InputError, match=f"damaged: {name}"):
+        refuse_damaged(corpus)
+    (corpus.path / name).unlink()
+    assert verify_corpus(corpus) == [name]
+
+
+def test_corpora_of_the_first_versions_open(tmp_path, sentences):
+    corpus = build_corpus(write_jsonl(tmp_path / "a.jsonl", sentences(50)), "train:100", cache=tmp_path / "c")
+    info = {key: value for key, value in corpus.info.items() if key != "tokenizer_files"}
+    write_json(corpus.path / "corpus.json", info)
+    assert verify_corpus(open_corpus(corpus.path)) == []
+    write_json(corpus.path / "corpus.json", info | {"tokenizer_hash": "0"})
+    assert verify_corpus(open_corpus(corpus.path)) == ["tokenizer.json"]
+
+
+def test_a_tokenizer_that_changed_since_a_build_was_cut_off_is_made_again(tmp_path, monkeypatch, sentences):
+    file = write_jsonl(tmp_path / "a.jsonl", sentences(300))
+    whole = build_corpus(file, "train:120", cache=tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(shards.Writer, "finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(file, "train:120", cache=tmp_path / "parts")
+    (part,) = (tmp_path / "parts").glob("*.part")
+    (part / "tokenizer.json").write_bytes(
+        (whole.path / "tokenizer.json").read_bytes().replace(b"lowercase", b"lowercasf")
+    )
+    again = build_corpus(file, "train:120", cache=tmp_path / "parts")
+    assert again.info["fingerprint"] == whole.info["fingerprint"]
+    assert again.info["tokenizer_files"] == whole.info["tokenizer_files"]
 
 
 def test_padded_rows_are_single_documents(corpus):
