@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -21,6 +22,7 @@ from geomprobe.analysis.record import record
 from geomprobe.analysis.similarities import similarity_table
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL
+from geomprobe.common import hold_folder
 from geomprobe.comparison.table import add_variants
 from geomprobe.distributed import ALONE, Ranks
 from geomprobe.embedding.embed import Progress
@@ -110,6 +112,8 @@ def analyze(
         A name is unknown, a task is given twice, or no model has as many dimensions as one of `dims`.
     InputError
         A model or a task cannot be read.
+    GeomprobeError
+        Another process writes into ``out``.
 
     Examples
     --------
@@ -131,18 +135,19 @@ def analyze(
     if out is not None and ranks.first:
         named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
         check_folder(Path(out), named)
-    kept = Path(cells) if cells is not None else Path(out) / "cells" if out is not None else None
-    plan = make_plan(asked, kept, ranks)
-    tables, truncated = measure_models(plan, progress)
-    alike = similarity_table(plan) if similarity else table([], SIMILARITY_COLUMNS)
-    results = record(plan, tables, alike, truncated)
-    results.run["wall_seconds"] = round(time.perf_counter() - started, 1)
-    if complete is not None and ranks.first:
-        complete(results)
-    if plan.stored and ranks.first:
-        add_variants(results, margins)
-    if out is not None and ranks.first:
-        write_results(out, results)
+    with hold_folder(out) if out is not None and ranks.first else contextlib.nullcontext():
+        kept = Path(cells) if cells is not None else Path(out) / "cells" if out is not None else None
+        plan = make_plan(asked, kept, ranks)
+        tables, truncated = measure_models(plan, progress)
+        alike = similarity_table(plan) if similarity else table([], SIMILARITY_COLUMNS)
+        results = record(plan, tables, alike, truncated)
+        results.run["wall_seconds"] = round(time.perf_counter() - started, 1)
+        if complete is not None and ranks.first:
+            complete(results)
+        if plan.stored and ranks.first:
+            add_variants(results, margins)
+        if out is not None and ranks.first:
+            write_results(out, results)
     return results
 
 

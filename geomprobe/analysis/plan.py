@@ -27,6 +27,7 @@ from geomprobe.encoders.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.encoders.opening import find_device
 from geomprobe.encoders.prompts import with_prompts
 from geomprobe.probes import cap_train
+from geomprobe.results.provenance import TrainingRun, training_run
 from geomprobe.tasks import is_file_task, load_task, task_names
 from geomprobe.tasks.base import Split, Task, joined_pairs
 from geomprobe.tasks.controlled import SIZES
@@ -69,6 +70,8 @@ class Model:
         How its vectors are stored.
     of : str
         Of a variant the name of the model with the full vectors.
+    training : TrainingRun or None
+        What its folder says of its training, read before anything is measured: the folder may change meanwhile.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Model:
     baseline: str = ""
     variant: Variant = FULL
     of: str = ""
+    training: TrainingRun | None = None
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,8 @@ def named_models(asked: Request, encoders: Sequence[Encoder], tasks: Sequence[Ta
         layers = range(encoder.n_layers + 1) if isinstance(asked.layers, str) else asked.layers
         if baseline not in ("", "random-init"):  # which have one layer
             layers = [-1]
-        models.append(Model(name, encoder, resolve_layers(encoder, layers), baseline))
+        training = training_run(None if baseline else encoder.source)
+        models.append(Model(name, encoder, resolve_layers(encoder, layers), baseline, training=training))
     return models
 
 

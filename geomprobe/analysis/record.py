@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,9 @@ from geomprobe.analysis import definitions, own_pooling, similarities, variants
 from geomprobe.analysis.cells import Tables
 from geomprobe.analysis.plan import Model, RunPlan
 from geomprobe.analysis.texts import TaskTexts
-from geomprobe.common import InputError
 from geomprobe.embedding import trained_pooling
 from geomprobe.embedding.pooling import TRAINABLE, Pooler, make_pooler
-from geomprobe.results import Results, check_run, count_failures, provenance
-
-Log = Sequence[dict[str, Any]]
+from geomprobe.results import Results, count_failures, provenance
 
 
 def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mapping[str, dict[str, int]]) -> Results:
@@ -34,17 +31,13 @@ def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mappin
         How many texts were cut.
     """
     used = sorted({*tables["results"]["metric"].dropna(), *alike["metric"].dropna()})
-    runs = {
-        model.name: (None, []) if model.baseline else provenance.training_run(model.encoder.source)
-        for model in plan.encoders
-    }
     asked = plan.asked
     run = provenance.environment() | {
         "command": provenance.command_line(asked.data_dir),
         "protocol": asked.protocol.name,
         "seed": asked.seed,
         "limit": asked.limit,
-        "models": model_entries(plan, runs),
+        "models": model_entries(plan),
         "baselines": {model.name: model.baseline for model in plan.encoders if model.baseline},
         "tasks": [task_entry(texts, truncated[texts.task.name]) for texts in plan.tasks],
         "poolings": [pooling_entry(plan, name) for name in plan.poolings],
@@ -59,39 +52,27 @@ def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mappin
         **tables,
         definitions=definitions.of_results(used, asked.protocol),
         run=run,
-        training={name: log for name, (_, log) in runs.items() if log},
+        training={model.name: model.training.log for model in plan.encoders if model.training and model.training.log},
         similarities=alike,
     )
 
 
-def model_entries(plan: RunPlan, runs: Mapping[str, tuple[dict[str, Any] | None, Log]]) -> list[dict[str, Any]]:
+def model_entries(plan: RunPlan) -> list[dict[str, Any]]:
     """Return what run.json says of models, baselines and variants, in this order."""
-    full = {model.name: model_entry(plan, model, *runs[model.name]) for model in plan.encoders}
+    full = {model.name: model_entry(plan, model) for model in plan.encoders}
     calibration = {texts.task.name: texts.calibrated_on for texts in plan.tasks}
     stored = [variants.entry(model.variant, full[model.of], model.name, calibration) for model in plan.stored]
     return [*full.values(), *stored]
 
 
-def model_entry(plan: RunPlan, model: Model, run: dict[str, Any] | None, log: Log) -> dict[str, Any]:
+def model_entry(plan: RunPlan, model: Model) -> dict[str, Any]:
     """Return what run.json says of a model; of its training, what the log shows to have happened."""
-    entry = model.encoder.describe() | {"name": model.name, "objective": None, "training": None}
-    entry["notes"] += own_pooling.model_notes(model.encoder, plan.poolings)
+    assert model.training is not None
+    entry = model.encoder.describe() | {"name": model.name, **model.training.entry}
+    entry["notes"] += [*own_pooling.model_notes(model.encoder, plan.poolings), *model.training.notes]
     entry.pop("path")
     if Path(model.encoder.source).exists():
         entry["source"] = provenance.public_path(model.encoder.source, plan.asked.data_dir)
-    if run is not None:
-        last = log[-1] if log else {}
-        entry["training"] = {"steps": last.get("step"), "tokens": last.get("tokens"), "flops": last.get("flops")}
-        entry["training"] |= {"seed": run.get("seed"), "finished": run.get("finished")}
-        entry["training"] |= {f"corpus_{key}": run["corpus"].get(key) for key in ("fingerprint", "unigram_entropy")}
-        entry["objective"] = run["config"].get("objective")
-        try:
-            check_run({"models": [entry]})
-        except InputError:  # the folder is of another program, or damaged; its weights are measured all the same
-            entry |= {"objective": None, "training": None}
-            entry["notes"] = [*entry["notes"], "what its run.json and log say of its training is not understood"]
-        if not run.get("finished"):
-            entry["notes"] = [*entry["notes"], "training had not finished"]
     return entry
 
 

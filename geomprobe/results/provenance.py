@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import geomprobe
 from geomprobe.common import InputError, processor_name, read_json
+from geomprobe.results.schema import check_run
 
 PACKAGES = ("torch", "transformers", "tokenizers", "sentence-transformers", "numpy", "scipy", "scikit-learn", "pandas")
 
@@ -69,16 +71,45 @@ def command_line(data_dir: str | Path | None = None) -> str:
     return " ".join(f'"{word}"' if "$GEOMPROBE_DATA" in word else shlex.quote(word) for word in words)
 
 
-def training_run(folder: str | Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Return run.json and the training log of a checkpoint folder; (None, []) where it holds none of ours."""
-    folder = Path(folder)
+@dataclass(frozen=True)
+class TrainingRun:
+    """What run.json and the log of a checkpoint folder say of its training.
+
+    Attributes
+    ----------
+    entry : dict
+        The keys "objective" and "training" of a `ModelEntry`; None where nothing is known.
+    log : list of dict
+        The records of metrics.jsonl.
+    notes : list of str
+        What a reader of the results has to know.
+    """
+
+    entry: dict[str, Any]
+    log: list[dict[str, Any]]
+    notes: list[str]
+
+
+def training_run(folder: str | Path | None) -> TrainingRun:
+    """Return what a checkpoint folder says of its training; None stands for a model without a folder.
+
+    A file of another program, or a damaged one, is said in a note: its weights are measured all the same.
+    """
+    unknown: dict[str, Any] = {"objective": None, "training": None}
+    if folder is None or not (Path(folder) / "run.json").is_file():
+        return TrainingRun(unknown, [], [])
     try:
-        run = read_json(folder / "run.json")
-    except InputError:
-        return None, []
-    if not (isinstance(run, dict) and isinstance(run.get("config"), dict) and isinstance(run.get("corpus"), dict)):
-        return None, []
-    return run, list(_records(folder / "metrics.jsonl"))
+        run, log = read_json(Path(folder) / "run.json"), list(_records(Path(folder) / "metrics.jsonl"))
+        last = log[-1] if log else {}
+        training = {"steps": last.get("step"), "tokens": last.get("tokens"), "flops": last.get("flops")}
+        training |= {"seed": run.get("seed"), "finished": run.get("finished")}
+        training |= {f"corpus_{key}": run["corpus"].get(key) for key in ("fingerprint", "unigram_entropy")}
+        entry = {"objective": run["config"].get("objective"), "training": training}
+        check_run({"models": [{"name": "", **entry}]})
+    except (InputError, OSError, KeyError, TypeError, AttributeError):
+        note = "what its run.json and log say of its training is not understood"
+        return TrainingRun(unknown, [], [note])
+    return TrainingRun(entry, log, [] if run.get("finished") else ["training had not finished"])
 
 
 def _records(log: Path) -> Iterator[dict[str, Any]]:

@@ -231,7 +231,7 @@ def _content_hash(arrays: Mapping[str, np.ndarray], precision: str) -> str:
     parts: list[str | memoryview] = [precision]
     for name, array in sorted(arrays.items()):
         bytes_of = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        parts += [f"{name} {array.dtype} {array.shape}", memoryview(bytes_of)]
+        parts += [f"{name} {array.dtype} {array.shape}", bytes_of.data]
     return hash_bytes(*parts)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 import geomprobe as gp
+from geomprobe.analysis import analyze as analyze_module
 from geomprobe.analysis.cells import CellContext
 from geomprobe.analysis.plan import unique_names
 from geomprobe.analysis.protocols import STRICT
@@ -21,7 +24,7 @@ from geomprobe.common import GeomprobeError, InputError, UsageError
 from geomprobe.embedding.store import Store
 from geomprobe.metrics import sample_size
 from geomprobe.predict_reconstruct.protocol import PAPER
-from geomprobe.results import read_results
+from geomprobe.results import provenance, read_results
 from geomprobe.tasks.base import Split, Task
 
 NOUNS = ["cat", "dog", "mat", "tree", "house", "bird", "river", "stone"]
@@ -186,6 +189,43 @@ def test_one_row_leaves_the_other_stages(model_folder, task):
     geometry = results.results[results.results["metric"] == "effective_rank"]
     assert geometry[["status", "note"]].to_numpy().tolist() == [["too few rows", "1 row; at least 2 are needed"]]
     assert "semantic_accuracy" in set(results.results["metric"])
+
+
+def test_what_a_checkpoint_says_of_its_training_is_read_before_anything_is_measured(
+    model_folder, task, tmp_path, monkeypatch
+):
+    folder, measure_task = tmp_path / "model", analyze_module.measure_task
+    shutil.copytree(model_folder("bert"), folder)
+    (folder / "run.json").write_text('{"config": {"objective": "mlm"}, "corpus": {}, "finished": true}')
+
+    def measured(*args):
+        (folder / "run.json").write_text("[")
+        return measure_task(*args)
+
+    monkeypatch.setattr(analyze_module, "measure_task", measured)
+    (entry,) = gp.analyze([folder], [task], ["mean"]).run["models"]
+    assert entry["objective"] == "mlm"
+
+
+@pytest.mark.parametrize("content", ["[", "[]", "null", "[" * 100_000, '{"config": []}', "\0\0"])
+def test_a_damaged_run_json_is_said(tmp_path, content):
+    assert provenance.training_run(tmp_path).notes == []
+    (tmp_path / "run.json").write_text(content)
+    found = provenance.training_run(tmp_path)
+    assert found.entry == {"objective": None, "training": None}
+    assert found.notes == ["what its run.json and log say of its training is not understood"]
+
+
+def test_a_folder_into_which_another_process_writes_is_refused(task, tmp_path):
+    code = "import sys; from geomprobe.common import hold_folder\n"
+    code += "with hold_folder(sys.argv[1]): print(flush=True); input()"
+    other = subprocess.Popen([sys.executable, "-c", code, tmp_path / "r"], stdin=-1, stdout=-1, text=True)
+    assert other.stdout.readline() == "\n"
+    with pytest.raises(GeomprobeError, match="in use"):
+        gp.analyze(["no/model/is/opened"], [task], out=tmp_path / "r")
+    other.communicate("\n")
+    with pytest.raises(InputError, match="no/model"):
+        gp.analyze(["no/model/is/opened"], [task], out=tmp_path / "r")
 
 
 @pytest.mark.parametrize(("run", "log"), [({"seed": "x"}, {}), ({"config": {"objective": 3}}, {}), ({}, {"step": [1]})])
