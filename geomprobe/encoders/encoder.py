@@ -20,7 +20,7 @@ from torch import nn
 from geomprobe.common import InputError, hash_bytes
 from geomprobe.encoders.forward import forward
 from geomprobe.encoders.head import Head
-from geomprobe.encoders.tokenizers import stand_in, tokenizer_hash
+from geomprobe.encoders.tokenizers import first_part, stand_in, tokenizer_hash
 from geomprobe.encoders.weights import UNUSED
 
 TEXTS_AT_ONCE = 20_000  # what the tokenizer returns besides ids is large
@@ -234,8 +234,9 @@ class Encoder:
             "verbose": False,
             "return_attention_mask": False,
         }
-        ids: list[list[int]] = self.tokenizer(texts, truncation=False, **options)["input_ids"]
         limit = self.unmasked_length or self.max_length
+        texts = [first_part(self.tokenizer, text, limit) for text in texts]
+        ids: list[list[int]] = self.tokenizer(texts, truncation=False, **options)["input_ids"]
         cut = np.array([len(row) > limit for row in ids])
         if cut.any():
             long = np.flatnonzero(cut)

@@ -100,3 +100,25 @@ def stand_in(tokenizer: Any) -> int:
         if (token := getattr(tokenizer, name, None)) is not None:
             return int(token)
     return 0
+
+
+PART = 32  # characters per token of the limit that are tried first
+MARGIN = 256  # words before the end of a part that may be other ones than in the whole text
+
+
+def first_part(tokenizer: Any, text: str, limit: int) -> str:
+    """Return so much of a text that its first ``limit`` tokens are there, and more; the whole where that is not known.
+
+    A tokenizer takes minutes for tens of megabytes of which an encoder reads a page. It splits a text into words first
+    and these into tokens, so the tokens of words well before the end of a part are those of the whole text.
+    """
+    size = PART * limit
+    if size >= len(text) or not getattr(tokenizer, "is_fast", False) or tokenizer.truncation_side != "right":
+        return text
+    while size < len(text):
+        part = tokenizer(text[:size], add_special_tokens=False, truncation=False, verbose=False)
+        number_of = [word for word in part.word_ids() if word is not None]
+        if len(number_of) > limit and number_of[-1] - number_of[limit] >= MARGIN:
+            return text[:size]
+        size *= 4
+    return text
