@@ -52,7 +52,11 @@ def export(out: Path, objective: Objective, corpus: Corpus) -> None:
 
 
 def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
-    """Write one model folder; each file is replaced in one rename, the weights last."""
+    """Write one model folder; each file is replaced in one rename, the weights last.
+
+    Of weights in two files the index is taken away before and put back after them: where a process dies in between, the
+    files may be of different steps, and every loader misses the index.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with temporary_folder(out) as holder:
         temporary = holder / "model"
@@ -77,10 +81,10 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
             _as_newly_created(file, temporary / "modules.json")
         (out / "1_Pooling").mkdir(exist_ok=True)
         files = sorted(file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
-        for file in sorted(files, key=lambda file: file.suffix == ".safetensors"):
+        for name in {INDEX, WHOLE} - {str(file) for file in files if file.name == WHOLE}:
+            (out / name).unlink(missing_ok=True)  # WHOLE: of an earlier version, before the head had its own file
+        for file in sorted(files, key=lambda file: (file.name == INDEX, file.suffix == ".safetensors")):
             os.replace(temporary / file, out / file)
-    if Path(WHOLE) not in files:
-        (out / WHOLE).unlink(missing_ok=True)  # of an earlier version, before the head had its own file
 
 
 def _move_head(folder: Path, prefix: str) -> None:

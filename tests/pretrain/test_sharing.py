@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 import geomprobe as gp
 from geomprobe.cli.main import app
+from geomprobe.common import InputError
+from geomprobe.pretrain import checkpoint
 from geomprobe.pretrain.trainer import train
 
 WORDS = "the a cat dog bird sees hears finds likes red blue small old house tree river".split()  # noqa: SIM905
@@ -98,6 +100,34 @@ def test_sentence_transformers_says_nothing(tiny, tmp_path, said):
         for folder in [out, *out.glob("ema")]:
             vectors(folder)
         assert said == []
+
+
+@pytest.mark.parametrize("last", ["config.json", *sorted(HEAD_APART)])
+def test_a_folder_whose_export_was_cut_off_between_its_files_is_loaded_by_no_one(tiny, corpus, monkeypatch, last):
+    """The encoder and the head would be of different steps."""
+    from transformers import AutoModel, AutoModelForMaskedLM
+
+    out = train(tiny(objective="mlm", budget="2-steps"))
+    model = AutoModelForMaskedLM.from_pretrained(out)
+    replace = os.replace
+
+    def cut_off(source, target):
+        if str(target) == str(out / last):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint._export_model(out, model, corpus)
+    for opened in (AutoModel.from_pretrained, AutoModelForMaskedLM.from_pretrained):
+        with pytest.raises((OSError, ValueError), match="index"):
+            opened(out)
+    with pytest.raises(InputError):
+        gp.load_encoder(out)
+    checkpoint._export_model(out, model, corpus)
+    AutoModelForMaskedLM.from_pretrained(out)
+    assert gp.load_encoder(out).n_layers == 2
 
 
 def test_what_others_save_of_a_checkpoint_is_whole(tiny, tmp_path):
