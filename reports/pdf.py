@@ -13,15 +13,16 @@ from geomprobe.common import GeomprobeError
 from geomprobe.reports.formats import size
 from geomprobe.reports.html import LIMIT, TEMPLATES, dumps, shortened, walk
 
-MOST_ROWS = (400, 100, 25)
-"""Rows a table, tried one after the other while the document is too large."""
+CUTS = ((400, True, True), (100, True, True), (25, True, True), (25, False, True), (5, False, True), (5, False, False))
+"""Rows a table, whether the view model is attached, whether figures are drawn: tried one after the other while the
+document is too large. Most of its bytes are tables, for readers are told of each cell where it stands."""
 
 
 def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
     """Return the document (PDF/UA-1); the same view gives the same bytes.
 
-    Where it is too large, its longest tables are cut, and say how many rows they leave out. The view model is attached
-    unless that takes half of what a report may have.
+    Where it is too large, its longest tables are cut, then the view model is not attached, then figures are left out;
+    the document says each. A view model that takes half of what a report may have is never attached.
 
     Parameters
     ----------
@@ -47,20 +48,25 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     template: Any = (TEMPLATES / "report.typ").read_bytes()  # whose declared type may not differ from the fonts'
     data = dumps(view)
-    attached = len(zlib.compress(data.encode())) <= LIMIT / 2
-    extra = {"figures": numbers, "attached": attached, "json_size": size(len(data.encode()))}
-    inputs = {number: _printable(svg[figure]) for figure, number in numbers.items()}
-    inputs["report"] = data if attached else ""
-    for most in MOST_ROWS:
-        document: bytes = typst.compile(
+    attachable = len(zlib.compress(data.encode())) <= LIMIT / 2
+    drawn = {number: _printable(svg[figure]) for figure, number in numbers.items()}
+
+    def compiled(most: int, attached: bool, figures: bool) -> bytes:
+        extra = {"figures": numbers if figures else {}, "attached": attached, "json_size": size(len(data.encode()))}
+        content = {"view": _printable(json.dumps(shortened(view, most) | extra, ensure_ascii=False))}
+        return typst.compile(
             template,
             # in memory: a process that is killed leaves no file
-            sys_inputs=inputs | {"view": _printable(json.dumps(shortened(view, most) | extra, ensure_ascii=False))},
+            sys_inputs=content | {"report": data if attached else ""} | (drawn if figures else {}),
             font_paths=[str(fonts)],
             ignore_system_fonts=True,
             pdf_standards=["ua-1"],
             timestamp=0,
         )
+
+    document = b""
+    for most, attached, figures in dict.fromkeys((most, attached and attachable, fig) for most, attached, fig in CUTS):
+        document = compiled(most, attached, figures)
         if len(document) <= LIMIT:
             break
     return document

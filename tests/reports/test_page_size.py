@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
-from geomprobe.reports import html
+from geomprobe.reports import html, pdf
 from geomprobe.reports.drawn import DRAWN, MAPPED, limited
 from geomprobe.reports.view import build_view
 
@@ -108,3 +110,33 @@ def test_figures_do_not_grow_with_the_tasks(make_results):
                 for block in found}  # fmt: skip
 
     assert drawn(DRAWN + 10) == drawn(DRAWN + 20)
+
+
+@pytest.mark.slow
+def test_a_document_that_is_too_large_leaves_out_one_thing_after_the_other(page, monkeypatch):
+    """Rows, then the attached data, then figures; it says each, and the last size holds."""
+    pypdf, _ = pytest.importorskip("pypdf"), pytest.importorskip("typst")
+
+    def made(limit):
+        monkeypatch.setattr(pdf, "LIMIT", limit)
+        document = pdf.render_pdf(*page)
+        read = pypdf.PdfReader(io.BytesIO(document))
+        return len(document), bool(read.attachments), " ".join("".join(p.extract_text() for p in read.pages).split())
+
+    monkeypatch.setattr(pdf, "CUTS", ((400, True, True), (2, True, True), (2, False, True), (2, False, False)))
+    whole, attached, text = made(10**7)
+    assert attached
+    assert "left out" not in text
+    some_rows, attached, text = made(whole - 1)
+    assert some_rows < whole
+    assert attached
+    assert "more rows are left out here" in text
+    monkeypatch.setattr(pdf, "CUTS", pdf.CUTS[1:])
+    unattached, attached, text = made(some_rows - 1)
+    assert unattached < some_rows
+    assert not attached
+    assert "too large to be attached" in text
+    assert "This figure is left out" not in text
+    smallest, attached, text = made(unattached - 1)
+    assert smallest < unattached
+    assert "This figure is left out" in text
