@@ -50,9 +50,14 @@ def guard(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            if process.prepared:  # not where a test or a program calls a command
-                process.raise_on_signals()
-            command(*args, **kwargs)
+            prepared = process.prepared  # not where a test or a program calls a command
+            try:
+                if prepared:
+                    process.raise_on_signals()
+                command(*args, **kwargs)
+            finally:
+                if prepared:  # here, so that a signal that comes meanwhile is still explained below
+                    process.leave_on_signals()
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:

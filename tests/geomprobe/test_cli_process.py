@@ -94,6 +94,69 @@ def test_a_signal_while_the_commands_are_imported_leaves_no_traceback(number, co
     assert done.stderr in ("Interrupted.\n", "Terminated.\n")
 
 
+BETWEEN = """
+import os, sys
+from typing import Annotated
+import typer
+from geomprobe import __main__
+from geomprobe.cli import main, process
+from geomprobe.cli.errors import guard
+
+number, where = int(sys.argv[1]), sys.argv[2]
+
+def send(here):
+    global where
+    if here == where:
+        where = ""
+        os.kill(os.getpid(), number)
+        print("went on", flush=True)
+
+def before(name, function):
+    def called():
+        send(name)
+        function()
+    return called
+
+class Importing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "absent_module":
+            send("a command imports")
+
+sys.meta_path.insert(0, Importing())
+raising, leaving = process.raise_on_signals, process.leave_on_signals
+process.raise_on_signals = before("a command is about to start", raising)
+
+def parsed(value: int) -> int:
+    send("options are read")
+    return value
+
+@main.app.command("run")
+@guard
+def run(option: Annotated[int, typer.Option(callback=parsed)] = 0):
+    process.leave_on_signals = before("a command has ended", leaving)
+    try:
+        import absent_module
+    except ImportError:
+        pass
+
+sys.argv = ["geomprobe", "run"]
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "where", ["options are read", "a command is about to start", "a command imports", "a command has ended"]
+)
+def test_a_signal_between_the_imports_and_the_end_of_a_command_leaves_no_traceback(number, code, where):
+    done = subprocess.run(
+        [sys.executable, "-c", BETWEEN, str(int(number)), where], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.splitlines()[0] in ("Interrupted.", "Terminated.")
+    assert "Traceback" not in done.stderr
+
+
 LATE = """
 import os, sys
 from geomprobe.cli import process
