@@ -230,8 +230,7 @@ class Moments:
 def _content_hash(arrays: Mapping[str, np.ndarray], precision: str) -> str:
     parts: list[str | memoryview] = [precision]
     for name, array in sorted(arrays.items()):
-        bytes_of = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        parts += [f"{name} {array.dtype} {array.shape}", bytes_of.data]
+        parts += [f"{name} {array.dtype} {array.shape}", np.ascontiguousarray(array).reshape(-1).view(np.uint8).data]
     return hash_bytes(*parts)
 
 
