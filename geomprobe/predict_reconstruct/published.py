@@ -95,7 +95,7 @@ def read_published(path: str | Path) -> dict[Key, Cell]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path} is larger than 100 MB.")
-        document = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        document = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except _Odd as error:

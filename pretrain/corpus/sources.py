@@ -50,12 +50,13 @@ class Source:
 
 
 def check_source(name: str, documents: str = "auto", text: str = "text") -> None:
-    """Raise what `open_source` raises, as far as it shows without reading anything."""
+    """Raise what `open_source` raises, as far as it shows without reading a file."""
     check_unit(documents)
     for what, value in (("source", name), ("column of texts", text)):
         if not value:
             raise UsageError(f"The name of the {what} is empty.")
     if os.path.exists(name):  # False for a name that is too long
+        list_files(Path(name))
         return
     if documents != "auto":
         raise UsageError(f"--documents is for .txt files; {name} is none.", "Leave it out.")

@@ -150,7 +150,7 @@ def test_files_of_another_form(tmp_path, text, message):
 
 def test_null_and_nan_are_no_values_and_rounding_may_leave_an_eigenvalue_below_zero(tmp_path):
     path = tmp_path / "published.json"
-    path.write_text('{"a/b/c": {"erank": 2, "uniformity": null, "alignment": NaN, "eigenvalues": [3, 1, -1e-9]}}')
+    path.write_text('\ufeff{"a/b/c": {"erank": 2, "uniformity": null, "alignment": NaN, "eigenvalues": [3, 1, -1e-9]}}')
     (cell,) = read_published(path).values()
     assert cell.numbers == {"effective_rank": 2.0}
     assert cell.absent == ("uniformity", "alignment")

@@ -232,6 +232,9 @@ def test_a_missing_file_is_said_before_anything_of_the_tokenizer(tmp_path, monke
     for source in ("missing.txt", "./nowhere", "owner/data/more"):
         with pytest.raises(InputError, match=f"No file or folder {source}"):
             build_corpus(source, cache=tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"No .*file in"):
+        build_corpus(str(tmp_path / "empty"), cache=tmp_path)
 
 
 def test_unreachable_hub_fails_at_once(tmp_path, monkeypatch):
