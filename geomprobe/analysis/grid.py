@@ -629,7 +629,7 @@ def measure_cell(texts: TaskTexts, vectors: np.ndarray, seed: int) -> tuple[Tabl
         return {
             "results": found,
             "curves": metrics.curves(Z, seed=seed),
-            "influences": inference.influence_table(found, influences, rows.clusters),
+            "influences": inference.influence_table(found, influences),
         }
 
     def probing() -> dict[str, pd.DataFrame]:

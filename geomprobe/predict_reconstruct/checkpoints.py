@@ -17,8 +17,10 @@ from geomprobe.analysis.protocols import STRICT, Protocol, switched
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import write_json
 from geomprobe.comparison import table as comparison
+from geomprobe.comparison.groups import compare_groups
 from geomprobe.encoders import load_encoder
-from geomprobe.inference import intervals
+from geomprobe.inference import Estimate, intervals
+from geomprobe.inference.estimate import MIN_SEEDS
 from geomprobe.predict_reconstruct import movement
 from geomprobe.predict_reconstruct.claims import (
     CLAIMED,
@@ -88,12 +90,12 @@ class Measured:
     Attributes
     ----------
     comparisons : DataFrame
-    numbers : mapping of `movement.Place` to Shift
+    numbers : mapping of `movement.Place` to Estimate
         On the clusters that all analyses of a task share.
     """
 
     comparisons: pd.DataFrame
-    numbers: Mapping[movement.Place, movement.Shift]
+    numbers: Mapping[movement.Place, Estimate]
 
 
 SCHEMA_VERSION = 2
@@ -171,8 +173,9 @@ def audit_checkpoints(
         frames, numbers = [], {}
         for part in parts:
             frames.append(compared(part, groups, grouped))
-            for place, shift in movement.numbers_of(part).items():
-                numbers[place] = shift.on(aligned[place[1]][protocol.rows, protocol.pairs])
+            for place, number in movement.numbers_of(part).items():
+                home = aligned[place[1]][protocol.rows, protocol.pairs]
+                numbers[place] = number.summed(home.common, home.size)
         return Measured(pd.concat(frames), numbers)
 
     strict_results.definitions[GAP[0]] = DEFINITIONS[GAP[0]]
@@ -201,7 +204,7 @@ def audit_checkpoints(
                 failed += parts[-1].run["failed_cells"]
         moved[switch.choice] = measured(protocol, *parts)
     seeds = min(len(members) for members in groups.values())
-    level = "objective" if grouped and seeds >= comparison.MIN_SEEDS else "checkpoint"
+    level = "objective" if grouped and seeds >= MIN_SEEDS else "checkpoint"
     sources = {"strict": strict, "paper": published, **moved}
     document = {
         "kind": "audit",
@@ -256,7 +259,7 @@ def compared(results: Results, groups: Mapping[str, Sequence[str]], grouped: boo
         frames.append(comparison.add_comparisons(results, first, second).comparisons)
     results.comparisons = table(pd.concat(frames), COMPARISON_COLUMNS)
     if grouped:
-        comparison.compare_groups(results, groups)
+        compare_groups(results, groups)
     return results.comparisons
 
 
@@ -435,10 +438,10 @@ def shifted(
         Metric and view under the published analysis and with the choice replaced.
     """
 
-    def shift(model: str) -> movement.Shift:
+    def shift(model: str) -> Estimate:
         old, new = ((model, task, pooling, str(one["metric"]), str(one["view"])) for one in (before, after))
         replaced, published = sources[source_of(switch)].numbers, sources["paper"].numbers
-        return replaced.get(new, movement.MISSING).plus(published.get(old, movement.MISSING), -1)
+        return movement.moved(replaced.get(new, movement.MISSING), published.get(old, movement.MISSING))
 
     a, b = sides
     return [shift(model) for model in a], [shift(model) for model in b]

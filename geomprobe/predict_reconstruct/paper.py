@@ -21,7 +21,7 @@ from geomprobe import inference
 from geomprobe.analysis.grid import pair_vectors
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.encoders import Encoder
-from geomprobe.inference import intervals, probe_tests
+from geomprobe.inference import Estimate, probe_tests
 from geomprobe.metrics.cloud import TooFewRows, too_few
 from geomprobe.probes.semantic import labelled_rows, pair_features
 from geomprobe.results import INFLUENCE_COLUMNS, RESULT_COLUMNS, table
@@ -467,12 +467,19 @@ class Sheet:
         self.n_clusters = clusters
         self.rows: list[dict[str, Any]] = []
         self.influences: list[dict[str, Any]] = []
-        self.moved: dict[str, tuple[float, np.ndarray]] = {}
+        self.contributions: dict[str, tuple[float, np.ndarray]] = {}
 
     def add(
-        self, metric: str, value: float, n: int, moved: np.ndarray | None = None, *, extra: float = 0.0, note: str = ""
+        self,
+        metric: str,
+        value: float,
+        n: int,
+        contributions: np.ndarray | None = None,
+        *,
+        unattributed_variance: float = 0.0,
+        note: str = "",
     ) -> None:
-        """Add a number; `moved` is how much each cluster of rows moves it, float64 (g,)."""
+        """Add a number; `contributions` is how much each cluster of rows moves it, float64 (g,)."""
         if not np.isfinite(value):
             few = n < 3  # which leave nothing to compare, whatever they hold
             self.missing(
@@ -484,17 +491,13 @@ class Sheet:
             return
         row = self.place | {"metric": metric, "n": n, "note": note, "status": "ok", "value": value}
         row["ci_method"] = "no valid interval: none is derived for this formula"
-        if moved is not None:
-            moved = np.pad(moved, (0, self.n_clusters - len(moved)))
-            found = intervals.degrees(moved)
-            row["ci_method"] = "no valid interval: a few rows decide the standard error"
-            if found >= intervals.MIN_DEGREES:
-                se = intervals.standard_error(moved, extra)
-                half = intervals.t_quantile((1 + intervals.LEVEL) / 2, found) * se
-                row |= {"se": se, "ci_low": value - half, "ci_high": value + half, "ci_method": "influence function"}
+        if contributions is not None:
+            contributions = np.pad(contributions, (0, self.n_clusters - len(contributions)))
+            self.contributions[metric] = value, contributions
+            row |= Estimate(value, contributions, unattributed_variance).interval().to_row()
             key = {"view": self.place["view"], "metric": metric, "definition": DEFINITION}
-            self.influences.append(key | {"contributions": moved.astype(np.float32), "extra": extra})
-            self.moved[metric] = value, moved
+            kept = {"contributions": contributions.astype(np.float32), "extra": unattributed_variance}
+            self.influences.append(key | kept)
         self.rows.append(row)
 
     def missing(self, metric: str, n: int, reason: str, status: str = "not applicable") -> None:
@@ -570,11 +573,12 @@ def _influences(
     """Return how each cluster moves metrics that the registry has by the same formula; {} where it is not known."""
     frame, found = inference.measure(Z, metrics=names, views=[view], clusters=clusters)
     moved: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for name, influence in zip(frame["metric"], found, strict=True):
-        if influence is not None and influence.rows is not None:
-            size = g or int(clusters.max()) + 1
-            contributions = np.bincount(clusters, influence.rows, minlength=size) / len(influence.rows)
-            moved[str(name)] = {"moved": contributions, "extra": influence.extra}
+    for name, estimate in zip(frame["metric"], found, strict=True):
+        if estimate is not None and estimate.contributions is not None:
+            contributions = np.zeros(g or int(clusters.max()) + 1)
+            contributions[np.unique(clusters)] = estimate.contributions
+            unattributed = estimate.unattributed_variance
+            moved[str(name)] = {"contributions": contributions, "unattributed_variance": unattributed}
     return moved
 
 
@@ -658,16 +662,16 @@ def _balance(sheet: Sheet, choices: Published) -> None:
     forms = [("semantic_lexical_balance", "accuracy")]
     forms += [("semantic_lexical_skill_gap", "skill")] if choices.score == "skill" else []
     for metric, score in forms:
-        task = sheet.moved.get("sts_probe_spearman") or sheet.moved.get(f"semantic_{score}")
-        token = sheet.moved.get(f"{_token_stem(choices)}_{score}")
+        task = sheet.contributions.get("sts_probe_spearman") or sheet.contributions.get(f"semantic_{score}")
+        token = sheet.contributions.get(f"{_token_stem(choices)}_{score}")
         if task is None or token is None or (score == "accuracy" and token[0] == 0):
             continue
-        (s, moved_s), (t, moved_t) = task, token
+        (s, of_task), (t, of_token) = task, token
         n = next(row["n"] for row in sheet.rows if row["metric"] in ("sts_probe_spearman", "semantic_accuracy"))
         if score == "skill":
-            sheet.add(metric, s - t, n, moved_s - moved_t)
+            sheet.add(metric, s - t, n, of_task - of_token)
         else:
-            sheet.add(metric, s / t, n, (moved_s - s / t * moved_t) / t)
+            sheet.add(metric, s / t, n, (of_task - s / t * of_token) / t)
 
 
 # ---- from a task to rows ---------------------------------------------------------------------------------------------
