@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import UsageError
-from geomprobe.comparison.pairs import CELL, NUMBER, Side, check_rows, filled
+from geomprobe.comparison.pairs import Side, check_rows
 from geomprobe.comparison.sentences import claims
 from geomprobe.comparison.table import comparison_table
 from geomprobe.inference import Estimate
@@ -40,23 +40,17 @@ def compare_groups(
     members = [name for group in groups.values() for name in group]
     if len(set(members)) < len(members):
         raise UsageError("A model is in the groups twice.")
-    sides = {name: Side(results, name) for name in members}
-    check_rows(list(sides.values()))
+    sides = [Side(results, name) for name in members]
+    check_rows(sides)
     (a, first), (b, second) = groups.items()
-    names = [f"value_{i}" for i in range(len(members))]
-    wide = None
-    for name, column in zip(members, names, strict=True):
-        side = sides[name].rows
-        part = filled(side, (*CELL, *NUMBER))[[*CELL, *NUMBER, "value", "layer", "n"]].rename(columns={"value": column})
-        keep = part if wide is None else part.drop(columns=["layer", "n"])
-        wide = keep if wide is None else wide.merge(keep, on=[*CELL, *NUMBER], validate="one_to_one")
-    assert wide is not None
     pairs, found = [], []
-    for row in wide.to_dict("records"):
-        seeds = [sides[name].estimate(row, float(row[column])) for name, column in zip(members, names, strict=True)]
+    for key, row in sides[0].numbers.items():
+        if not all(key in side.numbers for side in sides):
+            continue
+        seeds = [side.estimate(side.numbers[key]) for side in sides]
         split = seeds[: len(first)], seeds[len(first) :]
         means = (np.mean([one.value for one in group]) for group in split)
-        pairs.append(row | dict(zip(("value_a", "value_b"), means, strict=True)))
+        pairs.append({**row, **dict(zip(("value_a", "value_b"), means, strict=True))})
         found.append(Estimate.grouped(*split).interval())
     fewest = min(len(first), len(second))
     added = comparison_table(pairs, found, results.definitions, a, b, "objective", margins, seeds=fewest)

@@ -43,7 +43,7 @@ class Side:
         self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & ~rows["metric"].isin(CONSTANTS)]
         self.task_hash = self.rows.groupby("task")["task_hash"].first().to_dict()
         self._influences = by_key(mine(results.influences), (*CELL, *NUMBER))
-        self._values = by_key(self.rows, (*CELL, *NUMBER))
+        self.numbers = by_key(self.rows, (*CELL, *NUMBER))
         self._examples: dict[tuple, pd.DataFrame] = {
             tuple(key): part.sort_values("row_id", kind="stable").reset_index(drop=True)
             for key, part in filled(mine(results.examples), CELL).groupby([*CELL, "probe"], sort=False)
@@ -53,8 +53,9 @@ class Side:
         """Return the row of the influence table that belongs to a number, or None."""
         return self._influences.get(key_of(row, (*CELL, *NUMBER)))
 
-    def estimate(self, row: Row, value: float) -> Estimate:
-        """Return a number with the contribution of each cluster of rows, from influences, else per-example scores."""
+    def estimate(self, row: Row) -> Estimate:
+        """Return one of `numbers` with the contribution of each cluster, from influences, else per-example scores."""
+        value = float(row["value"])
         if (found := self.influence(row)) is not None:
             return estimate_of(value, found)
         examples = self.examples(row)
@@ -69,7 +70,7 @@ class Side:
         stem = stem.rsplit("_", 1)[0] if stem == row["metric"] else stem
 
         def of(word: str) -> float | None:
-            found = self._values.get(key_of({**row, "metric": f"{stem}_{word}"}, (*CELL, *NUMBER)))
+            found = self.numbers.get(key_of({**row, "metric": f"{stem}_{word}"}, (*CELL, *NUMBER)))
             return None if found is None else float(found["value"])
 
         return of

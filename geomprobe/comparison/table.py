@@ -55,6 +55,21 @@ def compare(
     UsageError
         There are not two sets, or they do not have the same rows.
     """
+    _check_vectors(vectors, rows)
+    (a, first), (b, second) = vectors.items()
+    sides = []
+    for Z in (first, second):
+        frame, influences = measure(
+            Z, metrics=metrics, labels=labels, positives=positives, clusters=clusters, seed=seed
+        )
+        sides.append((frame[frame["status"] == "ok"], influence_table(frame, influences)))
+    pairs = joined(sides[0][0], sides[1][0], NUMBER)
+    moved = [by_key(side[1], NUMBER) for side in sides]
+    found = [geometry(row, *(side.get(key_of(row, NUMBER)) for side in moved)) for row in pairs]
+    return comparison_table(pairs, found, registry.definitions(), a, b, "checkpoint", margins)
+
+
+def _check_vectors(vectors: Mapping[str, Any], rows: Sequence[Any] | Mapping[str, Sequence[Any]] | None) -> None:
     if len(vectors) != 2:
         raise UsageError(f"compare takes two sets of embeddings, not {len(vectors)}.")
     (a, first), (b, second) = vectors.items()
@@ -67,21 +82,6 @@ def compare(
             raise UsageError("`rows` must hold one id a row, none of them twice.")
     if isinstance(rows, Mapping) and list(rows[a]) != list(rows[b]):
         raise UsageError(f"{a!r} and {b!r} do not have the same row ids.", "Embed the same texts, in the same order.")
-    options: dict[str, Any] = {
-        "metrics": metrics,
-        "labels": labels,
-        "positives": positives,
-        "clusters": clusters,
-        "seed": seed,
-    }
-    sides = []
-    for Z in (first, second):
-        frame, influences = measure(Z, **options)
-        sides.append((frame[frame["status"] == "ok"], influence_table(frame, influences)))
-    pairs = joined(sides[0][0], sides[1][0], NUMBER)
-    moved = [by_key(side[1], NUMBER) for side in sides]
-    found = [geometry(row, *(side.get(key_of(row, NUMBER)) for side in moved)) for row in pairs]
-    return comparison_table(pairs, found, registry.definitions(), a, b, "checkpoint", margins)
 
 
 def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Margin] | None = None) -> Results:
