@@ -209,6 +209,7 @@ def differences(
                 "ci_low": one.low,
                 "ci_high": one.high,
                 "ci_method": one.method,
+                "dof": one.dof if one.se is not None else np.nan,
                 "p": one.p,
                 "margin": size,
                 "p_tost": p_tost,

@@ -1,6 +1,6 @@
 """A number with what its interval needs: the contributions of clusters, other variance, the rule for its spread.
 
-Every t interval of the package is built here, in `Estimate.interval`.
+Every t interval of the package is built here, in `student`.
 """
 
 from __future__ import annotations
@@ -116,6 +116,12 @@ class Interval:
     def to_row(self) -> dict[str, Any]:
         """Return the columns of results: se, ci_low, ci_high, ci_method."""
         return {"se": self.se, "ci_low": self.low, "ci_high": self.high, "ci_method": self.method}
+
+
+def student(value: float, se: float, dof: float, method: str, level: float = LEVEL) -> Interval:
+    """Return the interval of a value by Student's t."""
+    half = t_quantile((1 + level) / 2, dof) * se if se else 0.0
+    return Interval(value, se, value - half, value + half, dof, p_two_sided(value, se, dof), method)
 
 
 @dataclass(frozen=True)
@@ -236,17 +242,14 @@ class Estimate:
         return replace(self, contributions=np.bincount(home, self.contributions, minlength=size))
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """Return the interval of the value's expectation at this number of rows, by Student's t."""
+        """Return the interval of the value's expectation at this number of rows."""
         if self.contributions is None:
             return Interval(self.value, None, None, None, 0.0, None, self.method)
         spread = self.rule(self.contributions, self.unattributed_variance)
         if spread is None:
             units = "shards" if self.method.startswith(JACKKNIFE) else "rows"
             return Estimate.refused(self.value, f"a few {units} decide the standard error").interval()
-        se, dof = spread
-        half = t_quantile((1 + level) / 2, dof) * se if se else 0.0
-        p = p_two_sided(self.value, se, dof)
-        return Interval(self.value, se, self.value - half, self.value + half, dof, p, self.method)
+        return student(self.value, *spread, self.method, level)
 
     def to_row(self) -> dict[str, Any]:
         """Return the columns of results that the interval fills, and `contributions`, of the table of influences."""

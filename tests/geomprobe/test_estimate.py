@@ -8,6 +8,7 @@ from scipy import stats
 
 from geomprobe.inference import Estimate
 from geomprobe.inference.estimate import JACKKNIFE, ROUNDING, by_count
+from geomprobe.predict_reconstruct.checkpoints import _gap
 
 C = np.random.default_rng(0).normal(size=400) / 400
 C -= C.mean()
@@ -83,3 +84,15 @@ def test_a_group_needs_three_seeds_with_an_interval_each():
     found = Estimate.grouped(seeds, [Estimate(5.0 + i, C) for i in range(3)]).interval()
     assert found.se == pytest.approx(np.sqrt(2 / 3))  # seeds alone: what rows add is the same for all
     assert found.dof == pytest.approx(4)
+
+
+def test_the_gap_of_skills_has_the_fewest_degrees_of_freedom_of_its_parts():
+    both = {"a": "a", "b": "b", "level": "checkpoint", "task": "t", "layer": 1, "pooling": "mean", "n": 100}
+    both |= {"value_a": 0.2, "ci_method": "paired"}
+    task = both | {"metric": "semantic_skill", "value_b": 0.5, "diff": 0.3, "se": 0.1, "dof": 40.0}
+    lexical = both | {"metric": "lexical_top_word_skill", "value_b": 0.3, "diff": 0.1, "se": 0.05, "dof": 20.0}
+    line = _gap(task, lexical)
+    assert (line["diff"], line["se"]) == (pytest.approx(0.2), pytest.approx(0.15))
+    assert line["ci_high"] == pytest.approx(0.2 + 0.15 * stats.t.ppf(0.975, 20))
+    assert line["p"] == pytest.approx(2 * stats.t.sf(0.2 / 0.15, 20))
+    assert _gap(task, lexical | {"se": 0.0})["dof"] == 40
