@@ -56,7 +56,7 @@ bench-pretrain: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python tests/benchmarks/bench_pretrain.py
 
-# Hours: every cloud, N and D of docs/calibration.md, 1,000 draws each. Counts are kept: an interrupted run goes on.
+# Hours: every cloud, N and D of docs/explanation/calibration.md, 1,000 draws each. Counts are kept: an interrupted run goes on.
 calibrate: .venv/installed
 	$(BIN)/python tests/calibration/simulate.py --draws 1000
 

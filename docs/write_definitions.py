@@ -1,4 +1,4 @@
-"""The page on definitions, from the metrics' records: `python docs/write_definitions.py > docs/definitions.md`."""
+"""The page docs/reference/definitions.md, from the metrics' records: it is what this prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from geomprobe.api import every_metric
 from geomprobe.metrics.cloud import EXACT_ROWS, SAMPLED_PAIRS, VIEWS
 from geomprobe.metrics.registry import REGISTRY
 from geomprobe.metrics.similarity import RSA_ROWS
-from geomprobe.predict_reconstruct import paper
+from geomprobe.predict_reconstruct import formulas
 
 INTRODUCTION = f"""# Definitions
 
@@ -39,7 +39,7 @@ sampling standard error; neighbour metrics read a seeded sample of {EXACT_ROWS:,
 | zero rows (centred: rows equal to the mean) | left out of metrics of directions; `n` and the note say so |
 | one eigenvalue (N = 2 or D = 1) | spectral_entropy: `not applicable` (`paper`: 0 where D > 1); ranks are 1 |
 | D = 1 | isoscore, too: `not applicable` |
-| no variance beside the first k components | all metrics in the view all-but-top-k: `not applicable` |
+| no variance outside the first k components | all metrics in the view all-but-top-k: `not applicable` |
 | rows of rank N − 1 (N ≤ D + 1), whitened | equally far apart: hubness_skew, intrinsic_dimension: `not applicable` |
 | moments without rows | metrics that read rows: `needs rows` |
 | too few rows | `too few rows`, with the rows there and the rows needed |
@@ -71,7 +71,7 @@ def definitions_page() -> str:
 
 
 def _metric(name: str, entry: dict[str, Any]) -> list[str]:
-    paper_only = name in paper.DEFINITIONS
+    paper_only = name in formulas.DEFINITIONS
     lines = ["", f"### {name}", "", entry["formula"], ""]
     lines += _contract(entry)
     if "needs" in entry:
@@ -82,8 +82,8 @@ def _metric(name: str, entry: dict[str, Any]) -> list[str]:
     lines += [f"- definition `{name}:{variant}`: {note}" for variant, note in variants.items()]
     if paper_only:
         lines += ["- under `--protocol paper` only"]
-    elif name in paper.FORMULAS:
-        lines += [f"- under `--protocol paper`: {paper.FORMULAS[name]}"]
+    elif name in formulas.FORMULAS:
+        lines += [f"- under `--protocol paper`: {formulas.FORMULAS[name]}"]
     return lines
 
 

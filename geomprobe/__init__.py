@@ -17,7 +17,7 @@ _HOME = {
     "truncate": "geomprobe.vectors.storage",
     "Moments": "geomprobe.vectors.moments",
     "compare": "geomprobe.comparison.table",
-    "analyze": "geomprobe.analysis.grid",
+    "analyze": "geomprobe.analysis.analyze",
     "read_results": "geomprobe.results",
     "write_results": "geomprobe.results",
     "write_report": "geomprobe.reports",

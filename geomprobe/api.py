@@ -12,7 +12,7 @@ from geomprobe.analysis.definitions import FAMILIES
 from geomprobe.inference import with_intervals
 from geomprobe.metrics import cloud_of, measure_clouds, reads_directions
 from geomprobe.metrics.registry import STANDARD
-from geomprobe.predict_reconstruct import paper
+from geomprobe.predict_reconstruct import formulas
 
 
 def measure(
@@ -64,6 +64,16 @@ def measure(
         matrices, tables with other columns than numbers, labels or positives that do not fit.
     UsageError
         For unknown names of metrics, definitions or views.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geomprobe as gp
+    >>> Z = np.random.default_rng(0).normal(size=(500, 8))
+    >>> found = gp.measure(Z, metrics=["effective_rank", "uniformity"], views=["raw"]).set_index("metric")
+    >>> rank = found.loc["effective_rank"]
+    >>> f"{rank.value:.2f}, 95 % interval {rank.ci_low:.2f} to {rank.ci_high:.2f}, {rank.n} rows"
+    '7.98, 95 % interval 7.97 to 7.99, 500 rows'
     """
     directions = reads_directions(metrics)
     cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals)
@@ -80,7 +90,7 @@ def every_metric() -> dict[str, dict[str, Any]]:
     -------
     dict
         JSON-ready: family, formula, range, direction, invariances, source. "definitions", where a metric has several,
-        maps the name of each to its formula; that of the published analysis is called "paper".
+        maps the name of each to its formula; the published analysis calls its own "paper".
 
     Examples
     --------
@@ -88,9 +98,9 @@ def every_metric() -> dict[str, dict[str, Any]]:
     'lexical'
     """
     known = _all_records()
-    for name, formula in paper.FORMULAS.items():
-        others = {} if name in paper.DEFINITIONS else {STANDARD: known[name]["formula"]}
-        known[name] |= {"definitions": others | known[name].get("definitions", {}) | {paper.DEFINITION: formula}}
+    for name, formula in formulas.FORMULAS.items():
+        others = {} if name in formulas.DEFINITIONS else {STANDARD: known[name]["formula"]}
+        known[name] |= {"definitions": others | known[name].get("definitions", {}) | {formulas.DEFINITION: formula}}
     order = list(FAMILIES)
     return dict(sorted(known.items(), key=lambda item: order.index(item[1]["family"])))
 
@@ -101,4 +111,4 @@ def families() -> dict[str, str]:
 
 
 def _all_records() -> dict[str, dict[str, Any]]:
-    return definitions.records() | {name: dict(entry) for name, entry in paper.DEFINITIONS.items()}
+    return definitions.records() | {name: dict(entry) for name, entry in formulas.DEFINITIONS.items()}

@@ -20,7 +20,14 @@ def build_view(source: str | Path | Results) -> dict[str, Any]:
 
 
 def write_report(source: str | Path | Results, *paths: str | Path) -> list[Path]:
-    """Write a report to each path, HTML, PDF or JSON by its suffix (see `geomprobe.reports.write.write_report`)."""
+    """Write a report to each path, HTML, PDF or JSON by its suffix (see `geomprobe.reports.write.write_report`).
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> [path.name for path in gp.write_report("runs/analyze/mine", "report.json")]
+    ['report.json']
+    """
     from geomprobe.reports.write import write_report
 
     return write_report(source, *paths)

@@ -305,7 +305,7 @@ def similarity_table(facts: Facts) -> list[Table]:
 
 
 def similarity(facts: Facts) -> list[Figure]:
-    """Return a map layers × layers for every entry of ``similarity`` in run.json (see docs/reports.md)."""
+    """Return a map layers × layers for every entry of ``similarity`` in run.json (see docs/reference/reports.md)."""
     found = []
     for i, entry in enumerate(facts.run.get("similarity", [])):
         if not entry["values"]:

@@ -1,17 +1,114 @@
-"""Finished cells on disk: tables in a folder, written whole, and believed only while they are what was written."""
+"""A cell of the grid: what it is keyed by, the columns of its tables, and the finished ones on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from geomprobe.common import InputError, atomic_path, hash_file, read_json, write_json
+import geomprobe
+from geomprobe.analysis.failures import failed_row
+from geomprobe.analysis.protocols import Protocol
+from geomprobe.analysis.texts import TaskTexts
+from geomprobe.analysis.variants import FULL, Variant
+from geomprobe.common import InputError, atomic_path, hash_bytes, hash_file, read_json, write_json
 from geomprobe.common.atomic import sweep_once
-from geomprobe.results import read_table, write_table
+from geomprobe.embedding import trained_pooling
+from geomprobe.embedding.pooling import TRAINABLE
+from geomprobe.encoders import Encoder
+from geomprobe.results import (
+    CURVE_COLUMNS,
+    EXAMPLE_COLUMNS,
+    INFLUENCE_COLUMNS,
+    RESULT_COLUMNS,
+    read_table,
+    table,
+    write_table,
+)
 
+Tables = dict[str, pd.DataFrame]
+CELL_COLUMNS = {
+    "results": RESULT_COLUMNS,
+    "curves": CURVE_COLUMNS,
+    "examples": EXAMPLE_COLUMNS,
+    "influences": INFLUENCE_COLUMNS,
+}
+CELLS = "7"
+"""Raised where a change of the code changes numbers within a version, so that cells of before are not found."""
 HASHES = "hashes.json"
+
+
+@dataclass(frozen=True, eq=False)
+class CellContext:
+    """One cell: an encoder on a task at a layer under a pooling, by a protocol, its vectors stored in one way."""
+
+    encoder: Encoder
+    texts: TaskTexts
+    layer: int
+    pooling: str
+    protocol: Protocol
+    seed: int = 0
+    variant: Variant = FULL
+
+    @property
+    def key(self) -> str:
+        """The content key: equal for equal weights, texts and choices, whatever the files are called."""
+        encoder, pooling = self.encoder, self.pooling
+        prompts = (encoder.prompt_under(pooling), encoder.query_prompt)
+        own = [repr(prompts)] if any(each is not None and each != "" for each in prompts) or pooling == "model" else []
+        if pooling == "model" and encoder.head is not None:
+            own.append(encoder.head.fingerprint)
+        full = hash_bytes(
+            geomprobe.__version__,
+            CELLS,
+            encoder.hash,
+            str(encoder.dtype),
+            str((encoder.max_length, encoder.lower_case, encoder.unmasked_length)),
+            self.texts.task.fingerprint,
+            str(self.texts.matched),
+            str(self.layer),
+            pooling,
+            trained_pooling.VERSION if pooling in TRAINABLE else "",
+            repr(self.protocol),
+            str(self.seed),
+            *own,
+        )
+        return self.variant.hash(full)
+
+    def stamp(self, tables: Tables) -> Tables:
+        """Return tables with the columns that say which cell their rows belong to."""
+        where: dict[str, Any] = {"task": self.texts.task.name, "layer": self.layer, "pooling": self.pooling}
+        full = where | {
+            "model_hash": self.variant.hash(self.encoder.hash),
+            "task_hash": self.texts.task.fingerprint,
+            "split": "validation",
+            "protocol": self.protocol.name,
+        }
+        stamped = {}
+        for kind, columns in CELL_COLUMNS.items():
+            frame = table(tables.get(kind, []), columns).assign(**(full if kind == "results" else where))
+            if kind == "results":
+                filled: dict[str, Any] = {"seed": self.seed, "status": "ok", "note": ""}
+                frame = frame.assign(**{name: frame[name].fillna(value) for name, value in filled.items()})
+            stamped[kind] = table(frame, columns)
+        return stamped
+
+
+def joined(*parts: Tables) -> Tables:
+    """Return the rows of several tables of a cell in one; a kind that none has is empty."""
+    found = {}
+    for kind, columns in CELL_COLUMNS.items():
+        frames = [table(part[kind], columns) for part in parts if kind in part]
+        found[kind] = pd.concat(frames) if frames else table([], columns)
+    return found
+
+
+def failed_cell(stage: str, note: str) -> tuple[Tables, bool]:
+    """Return the table that stands for a stage that failed, and that it failed."""
+    return {"results": failed_row(stage, note)}, False
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -23,10 +120,8 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         write_json(temporary / HASHES, {name: hash_file(temporary / f"{name}.parquet") for name in tables})
 
 
-def read_tables(folder: Path | None, columns: Mapping[str, Mapping[str, str]]) -> dict[str, pd.DataFrame] | None:
+def read_tables(folder: Path, columns: Mapping[str, Mapping[str, str]]) -> dict[str, pd.DataFrame] | None:
     """Return the tables of a folder, or None where any is absent or not the one that was written: measure it again."""
-    if folder is None:
-        return None
     sweep_once(folder.parent)
     try:
         hashes = read_json(folder / HASHES)

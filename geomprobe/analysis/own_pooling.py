@@ -7,7 +7,7 @@ from typing import Any
 
 from geomprobe.analysis.protocols import Protocol
 from geomprobe.common import UsageError
-from geomprobe.embedding.embed import own_pooler, resolve_layers
+from geomprobe.embedding.layers import own_pooler, resolve_layers
 from geomprobe.embedding.pooling import TRAINABLE
 from geomprobe.encoders import Encoder
 from geomprobe.tasks.base import Task

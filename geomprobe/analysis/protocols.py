@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from geomprobe.analysis.choices import Reader, choices_of, one_of, whole_number
 from geomprobe.analysis.texts import TaskTexts
-from geomprobe.common import UsageError, unknown_name
+from geomprobe.common import unknown_name
 from geomprobe.encoders import Encoder
 from geomprobe.tasks.base import Task
 
@@ -29,6 +30,10 @@ class PublishedAnalysis(typing.Protocol):
 
     def definitions(self, known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
         """Definitions of the metrics that occur and are its own, or have other formulas here."""
+        ...
+
+    def choices(self) -> Mapping[str, Reader]:
+        """Its choices, and how each is read from a word."""
         ...
 
     def replaced(self, **choices: Any) -> PublishedAnalysis:
@@ -66,65 +71,28 @@ class Protocol:
     """
 
     name: str
-    max_length: int | None
-    max_train_rows: int
-    train_poolings: bool = True
-    pooling_seeds: int = 3
-    rows: int | None = None
-    pairs: str = "separate"
-    padding: str = "hidden"
-    query: str = "shared"
+    max_length: int | None = field(metadata=whole_number(1, or_all=True))
+    max_train_rows: int = field(metadata=whole_number(2))
+    train_poolings: bool = field(default=True, metadata=one_of(True, False))
+    pooling_seeds: int = field(default=3, metadata=whole_number(1, 100))
+    rows: int | None = field(default=None, metadata=whole_number(2, or_all=True))
+    pairs: str = field(default="separate", metadata=one_of("joined", "separate"))
+    padding: str = field(default="hidden", metadata=one_of("visible", "hidden"))
+    query: str = field(default="shared", metadata=one_of("per-model", "shared"))
     published: PublishedAnalysis | None = None
 
 
 STRICT = Protocol("strict", max_length=None, max_train_rows=10_000)
-# What each choice can be: words, whole numbers from a least one (or "all"), yes or no.
-WORDS: dict[str, tuple[str, ...]] = {
-    "pairs": ("joined", "separate"),
-    "padding": ("visible", "hidden"),
-    "query": ("per-model", "shared"),
-    "class_distance": ("unsquared", "squared"),
-    "entropy_bound": ("N", "N-1"),
-    "token_target": ("token", "word"),
-    "scaling": ("all-rows", "folds"),
-    "probe_rows": ("validation", "train"),
-    "score": ("accuracy", "skill"),
-    "alignment_power": ("4", "2"),
-}
-NUMBERS = {"rows": 2, "max_length": 1, "uniformity_rows": 2, "max_train_rows": 2, "pooling_seeds": 1, "max_iter": 1}
-OPEN = ("rows", "max_length", "uniformity_rows")  # numbers that may also be "all"
-MOST = {"pooling_seeds": 100}
-LARGEST = 2**31 - 1  # of the others
-SWITCHES = ("centre", "train_poolings")
-CHOICES = (*WORDS, *NUMBERS, *SWITCHES)
-PREFIX = "protocol."
 
 
 def switched(protocol: Protocol, choice: str, word: str) -> Protocol:
-    """Return the protocol with one choice replaced; its name says so."""
-    if choice not in CHOICES:
-        raise unknown_name("choice of a protocol", choice, list(CHOICES))
-    value, name = _value(choice, word), f"{protocol.name}, {choice}={word}"
-    if choice in {field.name for field in fields(Protocol)}:
+    """The protocol with one choice replaced; its name says so."""
+    published = protocol.published
+    own, theirs = choices_of(Protocol), published.choices() if published else {}
+    known = {**own, **theirs}
+    if choice not in known:
+        raise unknown_name("choice of a protocol", choice, list(known))
+    value, name = known[choice](choice, word), f"{protocol.name}, {choice}={word}"
+    if published is None or choice in own:
         return replace(protocol, name=name, **{choice: value})
-    if protocol.published is None:
-        raise UsageError(f"{choice} is a choice of the published formulas.", "It needs --protocol paper.")
-    return replace(protocol, name=name, published=protocol.published.replaced(**{choice: value}))
-
-
-def _value(choice: str, word: str) -> Any:
-    if choice in WORDS:
-        if word not in WORDS[choice]:
-            raise UsageError(f"{choice}={word[:80]} is not known.", f"Known: {', '.join(WORDS[choice])}")
-        return int(word) if choice == "alignment_power" else word
-    if choice in SWITCHES:
-        if word not in ("yes", "no"):
-            raise UsageError(f"{choice}={word[:80]} is not known.", "Known: yes, no")
-        return word == "yes"
-    if choice in OPEN and word == "all":
-        return None
-    least, most = NUMBERS[choice], MOST.get(choice, LARGEST)
-    if not (word.isdecimal() and len(word) <= 20 and least <= int(word) <= most):
-        also = " or all" if choice in OPEN else ""
-        raise UsageError(f"{choice} takes a whole number from {least} to {most:,}{also}, not {word[:80]!r}.")
-    return int(word)
+    return replace(protocol, name=name, published=published.replaced(**{choice: value}))

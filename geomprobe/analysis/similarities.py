@@ -10,6 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from geomprobe.analysis.cells import CellContext, read_tables, write_tables
+from geomprobe.analysis.embed import Embedded, embed_cells
+from geomprobe.analysis.failures import CELL_ERRORS, check_finite, failed_row, reason
+from geomprobe.analysis.plan import Model, RunPlan
+from geomprobe.analysis.texts import TaskTexts
+from geomprobe.common import InputError, hash_bytes
+from geomprobe.embedding.layers import Cell
 from geomprobe.inference.similarity import similarity
 from geomprobe.metrics.cloud import TooFewRows, too_few
 from geomprobe.metrics.similarity import SIMILARITIES, similarity_map
@@ -40,11 +47,15 @@ class Pair:
     scored: tuple[tuple[int, int], ...]
     mapped: tuple[tuple[int, ...], tuple[int, ...]] | None
 
-    def cells(self, first: bool) -> list[tuple[int, str]]:
+    def cells(self, first: bool) -> list[Cell]:
         """Return the (layer, pooling) that are read of a, or of b."""
         side = 0 if first else 1
         layers = {pair[side] for pair in self.scored} | set(self.mapped[side] if self.mapped else ())
         return [(layer, self.pooling) for layer in sorted(layers)]
+
+    def sides(self) -> tuple[tuple[str, list[Cell]], ...]:
+        """Return a and b, each with its cells."""
+        return (self.a, self.cells(True)), (self.b, self.cells(False))
 
 
 def pairs(layers: Mapping[str, Sequence[int]], poolings: Sequence[str], maps: bool) -> list[Pair]:
@@ -68,10 +79,113 @@ def pairs(layers: Mapping[str, Sequence[int]], poolings: Sequence[str], maps: bo
     return found
 
 
-def variant_pairs(of: str, name: str, layers: Sequence[int], poolings: Sequence[str], maps: bool) -> list[Pair]:
-    """Return the pairs of a model's full vectors and a variant of them, at the layers that `pairs` scores."""
-    scored = tuple((layer, layer) for layer in (layers[-1:] if maps else layers))
-    return [Pair(of, name, pooling, scored, None) for pooling in poolings]
+def planned_pairs(plan: RunPlan) -> list[Pair]:
+    """Return the pairs of models, and of each variant with its full vectors; `model` has the last layer only."""
+    maps = plan.asked.layers == "all"
+    depths = {model.name: sorted(model.layers) for model in plan.own}
+    last = {model.name: [model.encoder.n_layers] for model in plan.own}
+    groups = [(depths, [name for name in plan.poolings if name != "model"], maps)]
+    if "model" in plan.poolings:
+        groups.append((last, ["model"], False))
+    found = []
+    for layers, poolings, mapped in groups:
+        found += pairs(layers, poolings, mapped)
+        for model in plan.stored:
+            of = layers[model.of]
+            scored = tuple((layer, layer) for layer in (of[-1:] if mapped else of))
+            found += [Pair(model.of, model.name, pooling, scored, None) for pooling in poolings]
+    return found
+
+
+def similarity_table(plan: RunPlan) -> pd.DataFrame:
+    """Return how alike the models of a plan are on each task."""
+    wanted = planned_pairs(plan)
+    found = [measure_pairs(plan, texts, wanted) for texts in plan.tasks]
+    return table(pd.concat(found, ignore_index=True), SIMILARITY_COLUMNS)
+
+
+def measure_pairs(plan: RunPlan, texts: TaskTexts, wanted: Sequence[Pair]) -> pd.DataFrame:
+    """Return how alike the models of each pair are on a task's geometry rows; their vectors come from the store.
+
+    A pair that failed, or with a model that did, is a row with status "failed".
+    """
+    models = {model.name: model for model in (*plan.own, *plan.stored)}
+    seed, ranks = plan.asked.seed, plan.ranks
+    places = {} if plan.kept is None else {pair: plan.kept / pair_key(plan, texts, models, pair) for pair in wanted}
+    tables: dict[Pair, pd.DataFrame] = {}
+    for pair, place in places.items() if ranks.first else ():
+        if stored := read_tables(place, {"similarities": SIMILARITY_COLUMNS}):
+            tables[pair] = stored["similarities"].assign(a=pair.a, b=pair.b)  # whatever they are called this time
+    tables = ranks.broadcast(tables)
+    missing = [pair for pair in wanted if pair not in tables]
+    embedded = {}
+    for name, model in models.items():
+        if cells := {cell for pair in missing for side, own in pair.sides() if side == name for cell in own}:
+            embedded[name] = embed_cells(plan, model.encoder, texts, sorted(cells))
+    missing = [pair for pair in missing if wide_enough(models[pair.b], embedded[pair.b], pair.cells(False))]
+    read = sample(len(texts.geometry), seed)
+    clusters = texts.task.geometry_rows.clusters[read]
+
+    def send(pair: Pair) -> tuple[Pair, Any]:
+        try:
+            return pair, [
+                side_vectors(models[name], embedded[name], texts, cells, texts.geometry[read])
+                for name, cells in pair.sides()
+            ]
+        except CELL_ERRORS as error:
+            return pair, reason(error)
+
+    def work(sent: tuple[Pair, Any]) -> tuple[pd.DataFrame, bool]:
+        pair, sides = sent
+        note = sides
+        if not isinstance(sides, str):  # why there are no vectors
+            try:
+                return pair_table(pair, sides[0], sides[1], clusters, len(texts.geometry), seed), True
+            except CELL_ERRORS as error:
+                note = reason(error)
+        failed = failed_row("similarity", note)
+        return failed.assign(a=pair.a, b=pair.b, level="checkpoint", pooling=pair.pooling), False
+
+    for pair, (rows, whole) in ranks.in_turns(missing, send, work):
+        tables[pair] = rows
+        if whole and places and ranks.first:
+            write_tables(places[pair], {"similarities": rows})
+    frames = [tables[pair] for pair in wanted if pair in tables]
+    return table(pd.concat(frames).assign(task=texts.task.name) if frames else [], SIMILARITY_COLUMNS)
+
+
+def pair_key(plan: RunPlan, texts: TaskTexts, models: Mapping[str, Model], pair: Pair) -> str:
+    """Return the content key of a pair's similarities on a task."""
+    protocol, seed = plan.asked.protocol, plan.asked.seed
+    sides = [
+        CellContext(models[name].encoder, texts, *cell, protocol, seed, models[name].variant).key
+        for name, cells in pair.sides()
+        for cell in cells
+    ]
+    choices = (ROWS, PERMUTATIONS, pair.scored, pair.mapped, tuple(SIMILARITY_COLUMNS))
+    return hash_bytes("similarity", repr(choices), *sides)
+
+
+def wide_enough(model: Model, embedded: Embedded, cells: Sequence[Cell]) -> bool:
+    """Return whether the vectors have the dimensions that a variant keeps; where not, the variant's cells say why."""
+    dim, found = model.variant.dim, embedded.vectors
+    return all(dim is None or cell not in found or dim <= found[cell].shape[1] for cell in cells)
+
+
+def side_vectors(
+    model: Model, embedded: Embedded, texts: TaskTexts, cells: Sequence[Cell], rows: np.ndarray
+) -> dict[int, np.ndarray]:
+    """Return a model's vectors of some texts by layer; raises InputError where it has none."""
+    found = {}
+    for cell in cells:
+        if cell in embedded.failures:
+            raise InputError(f"{model.name}: {embedded.failures[cell]}")
+        try:
+            check_finite(embedded.vectors[cell], texts.scored)
+        except InputError as error:
+            raise InputError(f"{model.name}: {error}") from None
+        found[cell[0]] = model.variant.apply(embedded.vectors[cell], texts.calibration)[rows]
+    return found
 
 
 def sample(n: int, seed: int) -> np.ndarray:

@@ -28,11 +28,10 @@ def analyze(
     options: GridOptions,
     as_json: Json = False,
 ) -> None:
-    """Measure encoders on tasks.
+    """Measure encoders on tasks and write a results folder.
 
-    Writes a results folder: geometry and probes of every model, task, layer and pooling.
-
-    Finished cells are kept in the folder; the same command continues an interrupted run.
+    It holds geometry and probes of every model, task, layer and pooling. Finished cells are kept: repeat an interrupted
+    command to continue it.
     """
     refuse_repeats(models)
     output = Output(as_json)
@@ -52,11 +51,11 @@ def run_grid(
     asked: Sequence[str] = (),
     margins: Mapping[str, Margin] | None = None,
 ) -> Iterator[tuple[Results, Path]]:
-    """Run the grid that the options describe; yield results and folder, which is held as long as the block runs.
+    """Run the grid that the options describe; yield results and folder, which is locked during the block.
 
     `asked` is what else a default folder is named by; the rest is as `grid.analyze` takes it.
     """
-    from geomprobe.analysis.grid import analyze as run
+    from geomprobe.analysis.analyze import analyze as run
     from geomprobe.distributed import join
 
     folder = options.out or Path("runs/analyze") / folder_name(models, *asked, *options.asked)
@@ -97,7 +96,7 @@ def run_grid(
 
 
 def say_models(output: Output, results: Results) -> None:
-    """Say which models were measured, and what a reader of the results has to know of them."""
+    """Print which models were measured, and their notes."""
     for entry in results.run["models"]:
         if entry.get("of"):
             continue
@@ -120,7 +119,7 @@ def say_models(output: Output, results: Results) -> None:
 
 
 def say_tasks(output: Output, tasks: Sequence[str | Task]) -> None:
-    """Say of each task of the user's own which columns were taken, and what was decided or left out."""
+    """Print, for each of the user's tasks, the columns taken and what was decided or left out."""
     for task in tasks:
         if not isinstance(task, str):
             taken, *notes = task.notes
@@ -130,7 +129,7 @@ def say_tasks(output: Output, tasks: Sequence[str | Task]) -> None:
 
 
 def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
-    """Print where the results lie and a short table of them; exit 4 where cells failed."""
+    """Print the results folder and a short table; exit with 4 if cells failed."""
     frame = results.results
     shown = frame[(frame["status"] == "ok") & frame["control"].isna() & frame["metric"].isin(HEADLINE)]
     document = {"results": str(folder), **more, "rows": len(frame), "failed_cells": results.run["failed_cells"]}
@@ -176,12 +175,12 @@ def headline_rows(frame) -> list[dict[str, str]]:
 
 
 def group_sizes(groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return how models are grouped, for a folder's name; the models stand in it in the same order."""
+    """Return the sizes of the groups, for a folder's name; the models are in the same order."""
     return [f"{name}: {len(members)}" for name, members in groups.items()]
 
 
 def folder_name(models: Sequence[str], *more: str) -> str:
-    """Return a folder name made of the models' names and a short hash of where they lie and what was asked of them."""
+    """Return a folder name from the models' names and a short hash of their places and the options."""
     names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(m.rstrip("/")).name).strip("-.") or "model" for m in models]
     asked = hash_bytes(*(str(Path(m).resolve()) if Path(m).exists() else m for m in models), "|", *more)
     return f"{'-vs-'.join(names)[:100]}-{asked[:6]}"

@@ -1,4 +1,4 @@
-"""`geomprobe audit`: are published numbers what they are called, and do the claims hold for given checkpoints?"""
+"""`geomprobe audit`: check published numbers, and the paper's claims on checkpoints."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ def audit(
         Path | None,
         typer.Option(
             **PATH,
-            help="JSON file of published results, in place of models: an object of \"('task', 'model', 'pooling')\" or "
-            '"task/model/pooling" to numbers and spectra.',
+            help="JSON file of published results to audit, instead of models (docs/reference/audit.md).",
         ),
     ] = None,
     task: Tasks = None,
@@ -54,14 +53,14 @@ def audit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Audit the claims of Predict and Reconstruct on checkpoints, or a file of published numbers.
+    """Audit the claims of Predict and Reconstruct.
 
     MODEL_A stands for the published MLM encoder, MODEL_B for the hybrid one. Both are measured by the published
-    analysis, by the default protocol, and with every choice between the two replaced alone; for each claim: as
-    published, by the same analysis, corrected with interval and verdict, and the choice that moves it most. Finished
-    cells are kept: the same command continues an interrupted one.
+    analysis, by the default protocol, and by the published analysis with one choice replaced at a time. Each claim gets
+    the published value, the value by the same analysis, the corrected value with interval and verdict, and the choice
+    that moves it most. Finished cells are kept: repeat an interrupted command to continue it.
 
-    With --published: what such a file shows about itself, without a model.
+    --published FILE measures no model: it finds what published numbers show about themselves.
     """
     output = Output(as_json)
     if (os.environ.get("WORLD_SIZE") or "1") != "1":
@@ -86,7 +85,7 @@ def audit_models(
     options: GridOptions,
     cells: Path | None = None,
 ) -> None:
-    """Audit two models or two groups, write the report, print the claims; the protocols are its own."""
+    """Audit two models or two groups, write the report, print the claims."""
     from geomprobe.predict_reconstruct.checkpoints import audit_checkpoints
     from geomprobe.reports import claims
 
@@ -125,7 +124,7 @@ def audit_models(
 def audit_file(output: Output, published: Path, out: Path | None) -> None:
     """Audit a file of published numbers."""
     from geomprobe.common import write_json
-    from geomprobe.predict_reconstruct import audit_published, read_published
+    from geomprobe.predict_reconstruct.published import audit_published, read_published
 
     if out:
         check_output_file(out, [".json"], [published])

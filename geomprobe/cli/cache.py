@@ -1,4 +1,4 @@
-"""`geomprobe cache`: what lies in the cache, and making room."""
+"""`geomprobe cache`: list or delete what the cache holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from geomprobe.cli.errors import guard
 from geomprobe.cli.options import Json
 from geomprobe.cli.output import Output
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or prune cached corpora and embeddings.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or delete cached corpora and embeddings.")
 
 
 # Only these are ever listed or deleted: GEOMPROBE_CACHE may name a folder that holds other things, too.
@@ -49,10 +49,10 @@ def ls(as_json: Json = False) -> None:
 @app.command("prune")
 @guard
 def prune(
-    kind: Annotated[str | None, typer.Option(help="Only corpora, docstrings, embeddings or hub (text).")] = None,
+    kind: Annotated[str | None, typer.Option(help="Delete only corpora, docstrings, embeddings or hub (text).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Delete what the cache holds; everything in it can be made again."""
+    """Delete what the cache holds; commands make it again when they need it."""
     import shutil
 
     from geomprobe.common import cache_dir, unknown_name

@@ -27,18 +27,17 @@ def compare(
         list[str] | None,
         typer.Option(
             **TEXT,
-            help="METRIC=0.05 or METRIC=5%: differences within it count as none; repeatable.",
+            help="METRIC=0.05 or METRIC=5%: a difference within this margin counts as none; repeatable.",
         ),
     ] = None,
     *,
     options: GridOptions,
     as_json: Json = False,
 ) -> None:
-    """Compare two encoders and write a report.
+    """Compare two encoders on the same rows and write a report.
 
-    Both are measured on the same rows; the results folder, the differences (second minus first) and a report in HTML
-    and PDF are written. Two checkpoints support a claim about two checkpoints; a claim about objectives needs groups of
-    at least three seeds.
+    Writes a results folder with the differences (second minus first), and a report in HTML and PDF. Two checkpoints
+    support a claim about these two; a claim about objectives needs groups of at least three seeds.
     """
     from geomprobe.api import every_metric
     from geomprobe.inference.margins import parse_margins

@@ -15,10 +15,9 @@ app = typer.Typer(no_args_is_help=True, help="Prepare text for pretraining.")
 
 
 DOCUMENTS_HELP = (
-    "What a document of a .txt file is: lines, paragraphs (between blank lines) or files; auto chooses by the content "
-    "and says so."
+    "Document of a .txt file: lines, paragraphs (between blank lines) or files; auto decides by the content."
 )
-TEXT_HELP = "Column (parquet) or key (jsonl) of the texts."
+TEXT_HELP = "Column (parquet) or key (jsonl) with the texts."
 
 
 def refuse_empty(**options: object) -> None:
@@ -34,22 +33,22 @@ def build(
     source: Annotated[
         str,
         typer.Argument(
-            help="docstrings, wikipedia, a parquet, jsonl or txt file, a folder of them, or a hub id. In a folder with "
-            "splits (by names of folders or files) train is trained on, validation held out, and test left out."
+            help="docstrings, wikipedia, a parquet, jsonl or txt file, a folder of these, or a hub id. In a folder "
+            "with splits, train is trained on, validation is held out and test is left out."
         ),
     ],
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="A folder, a hub id, or train:N. Default: train:8192 for docstrings, else bert-base-uncased."
+            help="A folder, a hub id, or train:N. [default: train:8192 for docstrings, else bert-base-uncased]"
         ),
     ] = None,
     documents: Annotated[str, typer.Option(help=DOCUMENTS_HELP)] = "auto",
     text: Annotated[str, typer.Option(help=TEXT_HELP)] = "text",
-    limit_tokens: Annotated[int, typer.Option(help="Stop after so many training tokens; 0 takes all.", min=0)] = 0,
+    limit_tokens: Annotated[int, typer.Option(help="Stop after this many training tokens; 0: no limit.", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Tokenise a source once, into shards that training reads from disk."""
+    """Tokenise a source into shards that training reads from disk."""
     from geomprobe.pretrain.corpus import build_corpus
 
     refuse_empty(tokenizer=tokenizer, documents=documents, text=text)
@@ -70,11 +69,11 @@ def build(
 @app.command()
 @guard
 def info(
-    folder: Annotated[Path, typer.Argument(help="A corpus folder, as printed by `corpus build`.")],
-    verify: Annotated[bool, typer.Option(help="Also compare every file with its recorded hash.")] = False,
+    folder: Annotated[Path, typer.Argument(help="Corpus folder, as printed by `corpus build`.")],
+    verify: Annotated[bool, typer.Option(help="Compare every file with its recorded hash.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Say what a prepared corpus holds."""
+    """Show what a prepared corpus holds."""
     from geomprobe.pretrain.corpus import open_corpus, refuse_damaged
 
     corpus = open_corpus(folder)

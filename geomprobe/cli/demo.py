@@ -17,15 +17,13 @@ from geomprobe.common import UsageError, read_json
 
 
 def demo(
-    out: Annotated[Path, typer.Option(**PATH, help="Folder of the checkpoints, the results and the report.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[Path, typer.Option(**PATH, help="Folder for checkpoints, results and report.")] = Path("runs/demo"),
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Run everything once, offline.
+    """Train two tiny encoders, compare them, write a report; offline.
 
-    Trains a hybrid and an MLM encoder on the docstrings of installed packages, compares them on the controlled task
+    Trains a hybrid and an MLM encoder on the docstrings of the installed packages, compares them on the controlled task
     and writes the report in HTML and PDF.
     """
     from geomprobe.results import check_folder
@@ -36,7 +34,7 @@ def demo(
     for objective in ("mlm", "hybrid"):
         folder = out / objective
         if _finished(folder, seed):
-            output.note(f"{folder} is finished and is used")
+            output.note(f"{folder} is finished and is reused")
             continue
         output.note(f"training {objective}")
         # its summary goes to stderr: stdout is for the comparison

@@ -1,4 +1,4 @@
-"""`geomprobe doctor`: does everything that the commands need work here?"""
+"""`geomprobe doctor`: check what the commands need."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NETWORK_SECONDS = 3.0
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check that everything works here.
+    """Check packages, device, cache, data and network.
 
-    Packages, devices, cache, data and network; exits with 1 where something needed is broken.
+    Exits with 1 if something that the commands need is broken.
     """
     output = Output(as_json)
     checks = [*_packages(), *(_check(name, test) for name, test in CHECKS.items())]

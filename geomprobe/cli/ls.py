@@ -1,4 +1,4 @@
-"""`geomprobe ls`: what there is to name in a command."""
+"""`geomprobe ls`: the names that commands take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def ls(
     kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
     as_json: Json = False,
 ) -> None:
-    """List what can be named in a command."""
+    """List the names that commands take."""
     if kind not in KINDS:
         raise unknown_name("list", kind, list(KINDS))
     Output(as_json).table(_rows(kind))
@@ -44,7 +44,7 @@ def _rows(kind: str) -> list[dict[str, str]]:
 
 
 def _metric(name: str, entry: dict[str, Any]) -> dict[str, str]:
-    """Return what the list says of a metric; `definitions` names those beside the formula shown."""
+    """Return the list's entry of a metric; `definitions` names the other definitions."""
     others = [each for each, formula in entry.get("definitions", {}).items() if formula != entry["formula"]]
     shown = {key: entry[key] for key in ("family", "formula", "source")}
     return {"metric": name, **shown, "definitions": ", ".join(others)}

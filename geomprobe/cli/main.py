@@ -16,7 +16,7 @@ from geomprobe.common import shortened
 
 
 class ShortMessages(TyperGroup):
-    """A group of commands whose errors of usage repeat no word of thousands of characters."""
+    """A group of commands whose usage errors shorten words of thousands of characters."""
 
     def make_context(self, *args: Any, **more: Any) -> Any:
         with _shortened_errors():

@@ -30,7 +30,7 @@ def measure(
         ),
     ],
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", **LIST, help="Names, or NAME:DEFINITION. [default: all]")
+        list[str] | None, typer.Option("--metric", **LIST, help="Names of metrics, or NAME:DEFINITION. [default: all]")
     ] = None,
     view: Annotated[
         list[str] | None,
@@ -38,33 +38,37 @@ def measure(
             "--view", **LIST, help="raw, centred, standardised, all-but-top-k, whitened. [default: each metric's own]"
         ),
     ] = None,
-    tensor: Annotated[str | None, typer.Option(**TEXT, help="Which array of a .npz or .safetensors file.")] = None,
+    tensor: Annotated[str | None, typer.Option(**TEXT, help="Array to read from a .npz or .safetensors file.")] = None,
     columns: Annotated[
         str | None,
         typer.Option(
             **TEXT,
-            help="Columns of a table: a name, a pattern ('e*'), several with commas; without names, numbers ('2-').",
+            help="Columns of a table: names or patterns ('e*'), with commas; without names, numbers from 1 ('2-').",
         ),
     ] = None,
     header: Annotated[
         bool | None,
-        typer.Option("--header/--no-header", help="Whether line 1 of a text file holds names. [default: by all lines]"),
+        typer.Option(
+            "--header/--no-header", help="Whether line 1 of a text file holds names. [default: decided by all lines]"
+        ),
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Read all pairs past 20,000 rows, too.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Read all pairs, also past 20,000 rows.")] = False,
     intervals: Annotated[
-        bool | None, typer.Option("--intervals/--no-intervals", help="[default: up to a million rows]")
+        bool | None,
+        typer.Option("--intervals/--no-intervals", help="Compute standard errors. [default: up to a million rows]"),
     ] = None,
     seed: Seed = 0,
     save_moments: Annotated[
-        Path | None, typer.Option(**PATH, help="Write the mergeable state to this .safetensors file.")
+        Path | None, typer.Option(**PATH, help="Write the mergeable moments to this .safetensors file.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", **PATH, help="Write the table to this .csv file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the geometry of vectors made elsewhere.
 
-    Files are streamed, so they may be larger than memory. What was taken and left out is said; a file that can be read
-    in two ways is refused. Under torchrun --no-python the processes share the rows; all of them read the same files.
+    Files are streamed, so they may be larger than memory. The command says what it read and what it left out. A file
+    that can be read in two ways is refused. Under torchrun --no-python the processes share the rows; each reads all
+    files.
     """
     from geomprobe import metrics
     from geomprobe.common import write_text
@@ -80,7 +84,7 @@ def measure(
     if save_moments:
         check_output_file(save_moments, [".safetensors", ""], files, "--save-moments")
     if out and save_moments and out.resolve() == save_moments.resolve():
-        raise UsageError(f"--out and --save-moments are both {out}.", "Name two files.")
+        raise UsageError(f"--out and --save-moments are both {out}.", "Give them two different files.")
     read = read_files(files, Reading(columns, header, tensor))
     try:
         rows = Rows(joined(read))
@@ -95,9 +99,7 @@ def measure(
                 output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
             if exact and rows.n > LONG_ROWS:
                 pairs = rows.n * (rows.n - 1) // 2
-                output.note(
-                    f"--exact reads {pairs:,} pairs, several times over; without it {SAMPLED_PAIRS:,} are sampled"
-                )
+                output.note(f"--exact reads {pairs:,} pairs, more than once; without it {SAMPLED_PAIRS:,} are sampled")
             if ranks.world > 1:
                 alone = "; the first alone computes standard errors" if wanted else ""
                 output.note(f"{ranks.world} processes share the rows{alone}")
@@ -134,7 +136,7 @@ def measure(
 
 
 def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
-    """Return what is wrong with the vectors, with the file it is in and its rows in that file."""
+    """Return the fault of the vectors, with its file and the rows in that file."""
     from geomprobe.vectors import NonFiniteError
     from geomprobe.vectors.source import shortened
 
@@ -151,7 +153,7 @@ def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
 
 
 def _say(output: Output, rows: Rows, read: Sequence[VectorFile]) -> None:
-    """Print what was read: a file in full, of several the first ones."""
+    """Print what was read; of several files, only the first ones."""
     from geomprobe.vectors.source import shortened
 
     names = shortened([str(file.path) for file in read], "files")

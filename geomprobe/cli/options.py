@@ -15,38 +15,39 @@ import typer
 from geomprobe.cli.output import split_list
 from geomprobe.cli.values import LIST, PATH, TEXT, filled, split_paths
 from geomprobe.common import UsageError, unknown_name
+from geomprobe.common.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from geomprobe.analysis.protocols import Protocol
     from geomprobe.tasks.base import Task
 
 KINDS = ("auto", "classification", "regression")
-LARGEST_SEED = 2**32 - 1
-"""The largest that all random generators take."""
-
 
 Models = Annotated[
-    list[str], typer.Argument(metavar="MODEL...", help="Folders or hub ids (name@revision pins).", parser=filled)
+    list[str],
+    typer.Argument(metavar="MODEL...", help="Folders or hub ids; name@revision pins a version.", parser=filled),
 ]
-Pair = Annotated[list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Folders or hub ids.", parser=filled)]
+Pair = Annotated[
+    list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Two folders or hub ids.", parser=filled)
+]
 Groups = Annotated[
     list[str] | None,
     typer.Option(
         "--group",
         **TEXT,
-        help="NAME=MODEL,MODEL,… twice: two groups of seeds in place of two models.",
+        help="NAME=MODEL,MODEL,… twice: groups of seeds instead of two models.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and no bars.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, without progress bars.")]
 Device = Annotated[str, typer.Option(**TEXT, help="auto, cpu, cuda, cuda:N or mps.")]
-Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every random choice.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data",
         **PATH,
         envvar="GEOMPROBE_DATA",
-        help="Folder of glue/<task>/<split>.parquet; without it tasks come from the Hugging Face hub.",
+        help="Folder of glue/<task>/<split>.parquet. [default: GLUE from the Hugging Face hub]",
     ),
 ]
 Pools = Annotated[
@@ -54,46 +55,44 @@ Pools = Annotated[
     typer.Option(
         "--pool",
         **LIST,
-        help="mean, max, weighted, attention, cls, last, or all of these; model: what each model's own `encode` "
-        "gives, at the last layer. [default: model if one of the models declares more than the mean, else mean]",
+        help="mean, max, weighted, attention, cls, last; all: these six; model: what the model's own `encode` gives. "
+        "[default: model if a model declares more than the mean, else mean]",
     ),
 ]
 Prompt = Annotated[
     str | None,
     typer.Option(
-        help="Put before each text, under every pooling: a name among the models' prompts, or the text itself; '' for "
-        "none. [default: the model's default prompt under --pool model, else none]"
+        help="Prompt before each text: the name of a prompt of the models, or the text itself; '' for none. "
+        "[default: the model's own under --pool model, else none]"
     ),
 ]
 PromptQuery = Annotated[
     str | None,
     typer.Option(
-        "--prompt-query", help="The same for the first text of each pair, the query; the second keeps --prompt."
+        "--prompt-query", help="Prompt before the first text of each pair, the query; the second keeps --prompt."
     ),
 ]
-Untrained = Annotated[
-    bool, typer.Option("--untrained", help="Leave weighted and attention pooling at initialisation, do not train them.")
-]
+Untrained = Annotated[bool, typer.Option("--untrained", help="Do not train weighted and attention pooling.")]
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
         "--task",
         **TEXT,
-        help="sst2, mrpc, mnli, cola, stsb, controlled; or your own: a file (.csv, .tsv, .jsonl, .json, .txt, "
-        ".parquet, .arrow), a folder of splits, or owner/name on the hub (@revision pins). [default: all GLUE tasks]",
+        help="sst2, mrpc, mnli, cola, stsb, controlled; your own file or folder (.csv, .jsonl, .parquet, …); or "
+        "owner/name on the hub (@revision pins). [default: the five GLUE tasks]",
     ),
 ]
 Baselines = Annotated[
     list[str] | None,
-    typer.Option("--baseline", **LIST, help="Measure beside the models: random-init, static, bow, tfidf."),
+    typer.Option("--baseline", **LIST, help="Also measure baselines: random-init, static, bow, tfidf."),
 ]
 Text = Annotated[
     list[str] | None,
     typer.Option(
         "--text",
         **TEXT,
-        help="Column of your own task: the sentence; twice for the two of a pair. [default: sentence1 and sentence2, "
-        "premise and hypothesis, text1 and text2, sentence, or text]",
+        help="Text column of your task; twice for pairs. [default: sentence1 and sentence2, premise and hypothesis, "
+        "text1 and text2, sentence, or text]",
     ),
 ]
 Label = Annotated[
@@ -101,8 +100,7 @@ Label = Annotated[
     typer.Option(
         "--label",
         **TEXT,
-        help="Column of your own task: the class or the score. [default: label, labels, gold_label or score; "
-        "without one the task has texts only]",
+        help="Label column of your task. [default: label, labels, gold_label or score; without one: texts only]",
     ),
 ]
 SplitName = Annotated[
@@ -110,7 +108,7 @@ SplitName = Annotated[
     typer.Option(
         "--split",
         **TEXT,
-        help="Split of your own task that is scored; train: these rows alone, split by a hash. "
+        help="Split of your task to score; train: the training rows, split by a hash. "
         "[default: validation, dev or test]",
     ),
 ]
@@ -118,21 +116,20 @@ Quotes = Annotated[
     bool | None,
     typer.Option(
         "--quotes/--no-quotes",
-        help="Whether double quotes enclose the cells of a CSV or TSV file. [default: both are tried; a file that can "
-        "be read in two ways is refused]",
+        help="Whether double quotes enclose the cells of a CSV or TSV file. [default: what fits; refused if both do]",
     ),
 ]
-RowId = Annotated[str | None, typer.Option("--id", **TEXT, help="Column of a file task: unique row ids.")]
+RowId = Annotated[str | None, typer.Option("--id", **TEXT, help="Column of your task with unique row ids.")]
 Kind = Annotated[
     str,
-    typer.Option("--kind", **TEXT, help="Labels of a file task: auto, classification or regression."),
+    typer.Option("--kind", **TEXT, help="Labels of your task: auto, classification or regression."),
 ]
 Positive = Annotated[
     str | None,
     typer.Option(
         "--positive",
         **TEXT,
-        help="Class, or least score, of a file task's pairs that mean the same.",
+        help="Class, or lowest score, of your task's pairs that mean the same.",
     ),
 ]
 Precisions = Annotated[
@@ -140,7 +137,7 @@ Precisions = Annotated[
     typer.Option(
         "--precision",
         **LIST,
-        help="float32,int8,binary: also measure quantised vectors, and how they differ from the full ones.",
+        help="Also measure quantised vectors (int8, binary) and their differences from the full ones.",
     ),
 ]
 Dims = Annotated[
@@ -148,15 +145,14 @@ Dims = Annotated[
     typer.Option(
         "--dim",
         **LIST,
-        help="64,128,…: also measure the first dimensions alone (Matryoshka), as they are and renormalised; with "
-        "--precision also in each precision.",
+        help="Also measure the first dimensions alone (Matryoshka), such as 64,128; in each --precision, too.",
     ),
 ]
 Layers = Annotated[
     list[str] | None,
     typer.Option("--layer", **LIST, help="last, all, or numbers from 0. [default: last]"),
 ]
-Limit = Annotated[int | None, typer.Option(min=2, help="Most rows of each split, the first ones, for a quick look.")]
+Limit = Annotated[int | None, typer.Option(min=2, help="Use only the first N rows of each split.")]
 Out = Annotated[
     Path | None,
     typer.Option("--out", **PATH, help="Folder to write. [default: runs/analyze/NAME]"),
@@ -166,7 +162,7 @@ ProtocolName = Annotated[
     typer.Option(
         "--protocol",
         **TEXT,
-        help="strict, or paper: the published analysis, choice by choice (docs/audit.md).",
+        help="strict, or paper: the published analysis (docs/reference/audit.md).",
     ),
 ]
 Choices = Annotated[
@@ -220,13 +216,13 @@ class GridOptions:
     @property
     def task_names(self) -> list[str]:
         """Names of tasks, and files."""
-        from geomprobe.analysis.grid import GLUE
+        from geomprobe.analysis.plan import GLUE
 
         return [each for value in self.task or () for each in split_paths(value, "--task")] or list(GLUE)
 
     @property
     def tasks(self) -> list[str | Task]:
-        """Tasks; files are read by the columns that were named, all others stay names."""
+        """Tasks: files are read by the named columns; other names stay names."""
         from geomprobe.tasks import is_file_task, load_file, unique_names
 
         columns: dict[str, Any] = {"text": self.text, "label": self.label, "row_id": self.row_id, "split": self.split}
@@ -296,7 +292,7 @@ class GridOptions:
             A model is neither a folder nor written as a hub id.
         """
         from geomprobe.analysis import variants
-        from geomprobe.analysis.grid import check_request
+        from geomprobe.analysis.plan import check_request
         from geomprobe.encoders.opening import check_source
         from geomprobe.results import check_folder
 
@@ -311,7 +307,7 @@ class GridOptions:
 
     @property
     def asked(self) -> list[str]:
-        """All that decides what a results folder holds, for its name; where the data lie and the device do not."""
+        """Everything that decides the content of a results folder, for its name; not the data's place or the device."""
         lists = (self.poolings or (), self.task_names, self.layers, self.baselines, self.text or ())
         words: tuple[Any, ...] = (
             self.label,

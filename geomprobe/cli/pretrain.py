@@ -17,29 +17,32 @@ def pretrain(
         str | None, typer.Option(help="docstrings, wikipedia, a file, a folder, a hub id, or a prepared corpus.")
     ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(help="A folder, a hub id, or train:N to train one on the corpus.")
+        str | None, typer.Option(help="A folder, a hub id, or train:N: train one of N entries.")
     ] = None,
     documents: Annotated[str | None, typer.Option(help=f"{DOCUMENTS_HELP} [default: auto]")] = None,
     text: Annotated[str | None, typer.Option(help=f"{TEXT_HELP} [default: text]")] = None,
-    out: Annotated[str | None, typer.Option(help="Checkpoint folder; by default runs/pretrain/<objective>.")] = None,
+    out: Annotated[str | None, typer.Option(help="Checkpoint folder. [default: runs/pretrain/<objective>]")] = None,
     budget: Annotated[
-        str | None, typer.Option(help="How long: 50M-tokens, 2000-steps, 30-minutes or 1e17-flops.")
+        str | None, typer.Option(help="Length of training: 50M-tokens, 2000-steps, 30-minutes or 1e17-flops.")
     ] = None,
-    match: Annotated[str | None, typer.Option(metavar="RUN", help="Train as long as another run did.")] = None,
+    match: Annotated[str | None, typer.Option(metavar="RUN", help="Train for as long as this run.")] = None,
     by: Annotated[str | None, typer.Option(help="What to match: flops, tokens or steps. [default: flops]")] = None,
-    save_every: Annotated[str | None, typer.Option(help="Steps between saved states, or minutes as in 10m.")] = None,
-    monitor_every: Annotated[int | None, typer.Option(help="Steps between monitor lines.", min=1)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest good state in --out.")] = False,
+    save_every: Annotated[
+        str | None, typer.Option(help="Save a state every N steps, or every N minutes (10m).")
+    ] = None,
+    monitor_every: Annotated[int | None, typer.Option(help="Log the monitors every N steps.", min=1)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest good state in --out.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, data order and masks.", min=0)] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the preset; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting of the preset; repeatable."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train a text encoder.
 
-    By masked language modelling (mlm), joint-embedding prediction (jepa), or both (hybrid).
+    The objective is masked language modelling (mlm), joint-embedding prediction (jepa), or both (hybrid).
     """
     from geomprobe.common import UsageError, read_json
     from geomprobe.pretrain.config import load_config
@@ -89,7 +92,7 @@ def _geometry(record: dict[str, Any]) -> dict[str, float]:
 
 
 class _Reporter:
-    """Turns the trainer's records into a bar and a line now and then."""
+    """Shows the trainer's records as a bar and occasional lines."""
 
     def __init__(self, output: Output, bar: Progress):
         self.output, self.bar = output, bar
@@ -129,5 +132,6 @@ def _summary(folder: str, final: dict[str, Any]) -> str:
     text = f"{folder}\n{_losses(final)}"
     if "held_out_mlm" in final and "unigram_entropy" in final:
         gain = final["unigram_entropy"] - final["held_out_mlm"]
-        text += f"\nunigram entropy of the corpus {final['unigram_entropy']:.3f} nat: {gain:.3f} nat above that loss"
+        learned = f"{gain:.3f} nat below" if gain > 0 else f"nothing learned yet: {-gain:.3f} nat above"
+        text += f"\n{learned} the corpus's unigram entropy ({final['unigram_entropy']:.3f} nat)"
     return text

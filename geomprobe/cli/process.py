@@ -61,7 +61,7 @@ _process = os.getpid()
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    """Raise what a signal means; a library that swallows it (as C++ callbacks do) is asked again."""
+    """Raise the signal's exception, and raise it again if a library swallows it (as C++ callbacks do)."""
     if os.getpid() != _process:  # a worker forked from here simply ends
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -85,7 +85,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _open_streams() -> None:
-    """Give closed streams a place to write to, and let no character of a text end a command."""
+    """Give closed streams a place to write to, and escape characters that a stream cannot encode."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:  # closed by the caller; the number would be taken by the next file opened
             opened = os.open(os.devnull, os.O_RDWR)

@@ -1,4 +1,4 @@
-"""`geomprobe report`: make the report of a results folder again, with no model at hand."""
+"""`geomprobe report`: make the report of a results folder again, without a model."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from geomprobe.cli.values import PATH
 
 
 def report(
-    results_dir: Annotated[Path, typer.Argument(**PATH, help="A results folder, as analyze and compare write it.")],
-    html: Annotated[
-        bool, typer.Option("--html", help="Write report.html (both formats unless one is asked for).")
-    ] = False,
+    results_dir: Annotated[Path, typer.Argument(**PATH, help="Results folder of analyze, compare or audit.")],
+    html: Annotated[bool, typer.Option("--html", help="Write report.html. [default: both formats]")] = False,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf.")] = False,
-    open_it: Annotated[bool, typer.Option("--open", help="Open the report when it is written.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the report.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write report.html, report.pdf and report.json into a results folder, from what it holds.
+    """Write the report of a results folder again.
 
-    Exits with 4 where the results hold cells that failed, as the command that measured them did.
+    Writes report.html, report.pdf and report.json from the folder alone. Exits with 4 if the results hold failed cells.
     """
     from geomprobe.common import hold_folder, read_json
     from geomprobe.common.atomic import final_path

@@ -1,4 +1,4 @@
-"""The text of options and arguments: what it means, and what is refused before anything is done."""
+"""The text of options and arguments: how it is read, and what is refused first."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def two_sides(models: Sequence[str], texts: Sequence[str], command: str) -> dict
 
 
 def refuse_repeats(models: Sequence[str]) -> None:
-    """Raise UsageError where two names lead to the same model: nothing differs, and no seed counts twice."""
+    """Raise UsageError if two names lead to the same model: no seed may count twice."""
     real = [str(Path(m).resolve()) if _exists(m) else m for m in models]
     if twice := [model for model, where in zip(models, real, strict=True) if real.count(where) > 1]:
         raise UsageError(f"A model is given twice: {twice[0]}.", "Name each model, or each seed, once.")

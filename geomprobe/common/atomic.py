@@ -1,4 +1,4 @@
-"""Files and folders that are replaced whole or not at all, whatever happens on the way."""
+"""Replace files and folders whole or not at all, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _swept: set[tuple[int, str]] = set()  # what this process has looked at
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path that replaces ``path`` (a file or a folder) only if the block ends well.
+    """Yield a temporary path that replaces ``path`` (a file or a folder) only if the block raises nothing.
 
     A symbolic link stays, and what it points to is replaced. A file replaces a file in one rename. A folder replaces a
     folder by two renames: the old one is moved aside first and removed last, so at every moment one whole version lies
@@ -65,7 +65,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _replace_folder(path: Path, new: Path, old: Path) -> None:
-    """Put a folder at ``path``; what was there is at ``old`` then, or back at ``path`` where this did not end well."""
+    """Move a folder to ``path``; the earlier one is then at ``old``, or back at ``path`` if the move failed."""
     while True:
         try:
             with contextlib.suppress(FileNotFoundError):  # another process is between its two renames
@@ -129,7 +129,7 @@ def final_path(path: str | os.PathLike) -> Path:
 
 
 def sweep_once(folder: Path) -> None:
-    """Sweep a folder that this process did not look at before: where a run writes, and where it finds all finished."""
+    """Sweep a folder once a process: where a run writes, and where it finds everything finished."""
     place = os.getpid(), str(folder)
     if place not in _swept:
         _swept.add(place)
@@ -137,7 +137,7 @@ def sweep_once(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what dead writers left in a folder; a version that was whole but not yet in place is put there."""
+    """Remove what dead writers left in a folder; a whole version that was not yet in place is moved there."""
     for holder in folder.glob(f"{PREFIX}*{SUFFIX}"):
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
             recent = holder.stat().st_mtime > time.time() - STALE_SECONDS

@@ -28,7 +28,7 @@ class GeomprobeError(Exception):
 
 
 class UsageError(GeomprobeError):
-    """The request itself cannot be carried out: an unknown name, options that contradict each other."""
+    """The request cannot be carried out: an unknown name, options that contradict each other."""
 
     exit_code = 2
 
@@ -50,7 +50,7 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
 
 
 def shortened(text: str) -> str:
-    """Return a message without the middle of what is too long for one, such as a model's name of 5,000 characters."""
+    """Return a message without the middle of overlong words, such as a model's name of 5,000 characters."""
 
     def cut(text: str, most: int) -> str:
         return text if len(text) <= most else f"{text[: most - 60]}… ({len(text):,} characters) …{text[-20:]}"
@@ -59,7 +59,7 @@ def shortened(text: str) -> str:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: what was begun is saved and cleaned up as after Ctrl-C, and the exit code is 143."""
+    """SIGTERM: work is saved and cleaned up as after Ctrl-C; the exit code is 143."""
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

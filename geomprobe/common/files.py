@@ -45,7 +45,7 @@ LONGEST_LINE = 1 << 27
 
 
 def bounded_lines(handle: IO[str], path: str | os.PathLike) -> Iterator[str]:
-    """Yield the lines of a text file; raises InputError for one that no memory may hold.
+    """Yield the lines of a text file; raises InputError for one that is too long for memory.
 
     A few megabytes of a packed file can unpack to a line of a hundred gigabytes.
     """

@@ -50,7 +50,7 @@ def ask(repo_id: str, *, kind: str, revision: str | None, hint: str) -> tuple[An
         raise InputError(f"The {kind} {repo_id!r} has no revision {revision!r} on the hub.", hint) from None
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError(
-            f"{named!r} is neither an existing path nor a {kind} on the hub that you may read.",
+            f"{named!r} is neither an existing path nor a {kind} on the hub that you can read.",
             f"If it is private: hf auth login. {hint}",
         ) from None
     except Exception as error:  # offline mode, no name resolution, timeout, a proxy's answer: all mean "not reachable"
@@ -95,7 +95,7 @@ def download(
 
 def not_here(named: str, kind: str, reason: str, hint: str) -> InputError:
     """Return the error for a repository that neither the hub nor its local cache gives."""
-    return InputError(f"The {kind} {named!r} is not on this machine and the hub cannot be reached ({reason}).", hint)
+    return InputError(f"The {kind} {named!r} is not on this machine, and the hub cannot be reached ({reason}).", hint)
 
 
 def snapshot(
@@ -144,7 +144,7 @@ def snapshot(
 
 
 def _remember(folder: Path, revision: str, commit: str) -> None:
-    """Note in the hub's cache what a branch means, as its own client does where it is not given the commit.
+    """Record a branch's commit in the hub's cache, as the hub's client does if it is not given the commit.
 
     Without that the cache does not find the download by the branch's name while the hub is out of reach.
     """
@@ -157,7 +157,7 @@ def _remember(folder: Path, revision: str, commit: str) -> None:
 def _broken_off(named: str, error: BaseException) -> InputError:
     return InputError(
         f"{named!r} could not be downloaded: {_reason(error)}.",
-        "Run the same command again: whole files that have come are kept.",
+        "Run the same command again: files that arrived whole are kept.",
     )
 
 
@@ -166,14 +166,14 @@ def _gated(named: str, kind: str) -> InputError:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the status of the answer that an error is about, None where no answer came."""
+    """Return the HTTP status of an error, None if no answer came."""
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _reason(error: BaseException) -> str:
-    """Return why the hub gave nothing, in a line."""
+    """Return in one line why the hub gave nothing."""
     if _status(error) == 429:
-        return "too many requests for now: 429; wait some minutes, or log in for more of them: hf auth login"
+        return "too many requests: 429; wait some minutes, or log in for a higher limit: hf auth login"
     if _status(error) == 401:
         return "login refused: 401; renew it: hf auth login"
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -1,4 +1,4 @@
-"""What memory a piece of work needs, held against what the machine has, before any of it is taken."""
+"""Compare the memory that work needs with the machine's memory, before any is allocated."""
 
 from __future__ import annotations
 

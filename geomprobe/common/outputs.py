@@ -1,4 +1,4 @@
-"""Where output may go: decided before anything is computed, so that nothing is lost and no work is in vain."""
+"""Where output may go, decided before anything is computed, so that no work is lost."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ def _check_inputs(path: Path, inputs: Iterable[str | os.PathLike], option: str, 
     for each in inputs:
         with contextlib.suppress(OSError):  # what is no path leads nowhere
             if os.path.samefile(path, each):
-                raise UsageError(f"{option} {path} is an input of this command; it would be written over.", hint)
+                raise UsageError(f"{option} {path} is an input of this command and would be overwritten.", hint)
 
 
 def _try(folder: Path, option: str, hint: str) -> None:
-    """Raise UsageError where no file can be made in a folder; what is made to find out is removed."""
+    """Raise UsageError if no file can be made in a folder; the trial file is removed."""
     part = next(part for part in (folder, *folder.parents) if part.exists())
     if not part.is_dir():
         raise UsageError(f"{option}: {part} is a file.", hint)
@@ -134,7 +134,7 @@ def hold_folder(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def _locked_folder(folder: Path) -> int:
-    """Make, open and lock a folder; the lock goes with the process, however it ends."""
+    """Make, open and lock a folder; the lock ends with the process."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -147,7 +147,7 @@ def _locked_folder(folder: Path) -> int:
             os.close(opened)
             raise GeomprobeError(
                 f"{folder} is in use: another process writes into it.",
-                "Repeat the command when that one has ended, or choose another folder with --out.",
+                "Repeat the command when the other has ended, or choose another folder with --out.",
             ) from None
         except OSError:  # a file system without locks
             return opened

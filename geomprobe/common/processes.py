@@ -8,12 +8,12 @@ from geomprobe.common.errors import UsageError
 
 
 def torchrun_place() -> tuple[int, int]:
-    """Return the rank of this process and how many there are, as torchrun says in the environment; (0, 1) without it.
+    """Return the rank of this process and the number of processes from torchrun's environment; (0, 1) without it.
 
     Raises
     ------
     UsageError
-        WORLD_SIZE is set, as batch systems do too, and what torchrun sets beside it is missing or makes no sense.
+        WORLD_SIZE is set, as batch systems do too, and what torchrun sets with it is missing or makes no sense.
     """
     world = os.environ.get("WORLD_SIZE") or "1"
     if world == "1":

@@ -54,6 +54,16 @@ def compare(
     ------
     UsageError
         There are not two sets, or they do not have the same rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geomprobe as gp
+    >>> Z = np.random.default_rng(0).normal(size=(500, 8))
+    >>> stretched = Z * [4, 1, 1, 1, 1, 1, 1, 1]
+    >>> found = gp.compare({"a": Z, "b": stretched}, metrics=["effective_rank"]).loc[0]
+    >>> f"{found.value_a:.2f} and {found.value_b:.2f}: {found.verdict}"
+    '7.98 and 6.78: lower'
     """
     _check_vectors(vectors, rows)
     (a, first), (b, second) = vectors.items()

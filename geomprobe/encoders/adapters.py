@@ -24,7 +24,7 @@ _WEIGHTS = "adapter_model.safetensors"
 _VIRTUAL_TOKENS = re.compile(
     r"PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE"
 )  # kinds that put vectors of their own before a text
-_NOT_THE_TEXT = "puts vectors of its own before every text, so that states are not those of the text alone"
+_NOT_THE_TEXT = "puts its own vectors before every text, so the states depend on more than the text"
 _MERGE_YOURSELF = "Apply it with peft yourself, merge it, and write the whole model: save_pretrained(FOLDER)."
 
 
@@ -64,7 +64,7 @@ def find_adapter(folder: Path) -> Adapter | None:
         if stray := sorted(path.name for path in folder.glob("adapter_model*")):
             raise InputError(
                 f"{folder} holds the weights of an adapter ({stray[0]}) but no adapter_config.json.",
-                "Copy it from where the adapter was saved; or take the adapter's files away to measure the base model.",
+                "Copy it from where the adapter was saved; or remove the adapter's files to measure the base model.",
             )
         return None
     settings = read_json(file)
@@ -211,7 +211,7 @@ def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
         or max(map(len, name.split("/"))) > 255
     ):
         raise InputError(
-            f"The adapter in {folder} does not say which base model it belongs to.",
+            f"The adapter in {folder} does not name its base model.",
             "Write its path or hub id as base_model_name_or_path into adapter_config.json.",
         )
     starts = [Path(), folder, folder.resolve().parent]

@@ -41,7 +41,7 @@ class LoadedModel:
     notes : list of str
         What a reader of the results has to know.
     tokenizer_folder : Path
-        The folder whose tokenizer belongs to it; that of the base model where an adapter's folder has none.
+        The folder whose tokenizer belongs to it; the base model's folder where an adapter's folder has none.
     """
 
     model: nn.Module
@@ -227,7 +227,7 @@ def _otherwise(
     for prefix in found:
         stripped, absent, _ = _filled(type(model), config, without_prefix(tensors, prefix))
         if not absent:
-            ways.append((stripped, [f"{prefix!r} was taken off the names in the weights file"]))
+            ways.append((stripped, [f"{prefix!r} was removed from the names in the weights file"]))
     if len(ways) > 1:
         raise InputError(
             f"{folder}: the weights file holds several models, under the prefixes {' and '.join(map(repr, found))}.",
@@ -241,7 +241,7 @@ def _why_not_loaded(folder: Path, error: Exception) -> tuple[str, str]:
     text = first_line(error)
     if "trust_remote_code" in str(error):
         return (
-            f"{folder} needs code of its own, which geomprobe never runs.",
+            f"{folder} needs custom code, which geomprobe never runs.",
             "Load it yourself and hand over the model: geomprobe.load_encoder(model, tokenizer=tokenizer).",
         )
     return f"{folder} cannot be loaded as a text encoder: {text[:300]}", HINT

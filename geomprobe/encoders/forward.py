@@ -38,7 +38,7 @@ def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
                 generator.set_state(drawn)
                 if not torch.allclose(output.last_hidden_state, again.last_hidden_state, rtol=1e-3, atol=1e-4):
                     raise InputError(
-                        f"{type(model).__name__} draws random numbers: it gives other states each time it runs.",
+                        f"{type(model).__name__} draws random numbers: its states differ from run to run.",
                         "Fix its seed in config.json, such as hash_seed of Reformer.",
                     )
     finally:

@@ -52,6 +52,13 @@ def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dt
     Notes
     -----
     Nothing is unpickled and no code of a model repository is run.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> encoder = gp.load_encoder("my-encoder")  # a folder with a BERT of two layers
+    >>> encoder.kind, encoder.n_layers, encoder.dim
+    ('encoder', 2, 16)
     """
     if isinstance(source, Encoder):
         return source
@@ -103,7 +110,7 @@ def check_source(source: str) -> None:
 
 
 def _open(source: str, tokenizer: Any) -> Encoder:
-    """Find the folder that a string means, and load model and tokenizer from it on the CPU as float32."""
+    """Find the folder for a string, and load model and tokenizer from it on the CPU as float32."""
     check_source(source)
     path = Path(os.path.expanduser(source))
     if path.exists():
@@ -126,7 +133,7 @@ def _open(source: str, tokenizer: Any) -> Encoder:
 
 
 def _settle(encoder: Encoder, declared: Declared) -> None:
-    """Give an encoder what its sentence-transformers modules declare; a plain transformer declares nothing."""
+    """Apply to an encoder what its sentence-transformers modules declare; a plain transformer declares nothing."""
     encoder.max_length = _max_length(encoder.model, encoder.tokenizer, declared.max_length)
     encoder.lower_case = declared.lower_case
     encoder.head, encoder.refusal, encoder.pooling = declared.head, declared.refusal, declared.pooling
@@ -182,7 +189,7 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
 
 
 def _short_name(path: Path) -> str:
-    """Return the folder's name, with its parent's where the name alone says nothing."""
+    """Return the folder's name, with its parent's if the name alone is generic."""
     path = path.resolve()
     return f"{path.parent.name}/{path.name}" if path.name in ("model", "ema", "checkpoint", "final") else path.name
 
@@ -202,13 +209,13 @@ def _max_length(model: nn.Module, tokenizer: Any, declared: int | None) -> int:
 
 
 def _examine(encoder: Encoder) -> None:
-    """Measure on a few tokens what the config does not reliably say: layers, width, direction, effect of padding."""
+    """Measure on a few tokens what the config does not state reliably: layers, width, direction, effect of padding."""
     bad = [name for name, p in encoder.model.named_parameters() if not bool(torch.isfinite(p).all())]
     bad = [name for name in bad if not UNUSED.search(name)]
     if bad:
         raise InputError(
             f"{encoder.name}: {len(bad)} weights hold NaN or infinity, first {bad[0]}.",
-            "The training diverged or the file is damaged; take an older checkpoint"
+            "The training diverged or the file is damaged; use an older checkpoint"
             + (", or dtype='float32'." if encoder.dtype == torch.float16 else "."),
         )
     ids = [i % vocabulary(encoder.model) for i in encoder.tokenizer("a b c d")["input_ids"]] or [0]
@@ -250,12 +257,12 @@ def _examine(encoder: Encoder) -> None:
     if encoder.head is not None and (
         not encoder.padding_safe or moved(_padded_by_encode(encoder, ids)) > exact * scale
     ):
-        encoder.notes.append("where its own `encode` pads a text, it gives other vectors; here no text is padded so")
+        encoder.notes.append("its own `encode` gives different vectors where it pads a text; here none is padded so")
     _note_unknown_tokens(encoder)
 
 
 def _padded_by_encode(encoder: Encoder, ids: list[int]) -> torch.Tensor:
-    """Return the last states of a row of tokens as the model's own `encode` gives them beside a row twice as long."""
+    """Return the last states of a row of tokens as the model's own `encode` gives them next to a row twice as long."""
     inputs, _ = encoder.inputs([ids, ids * 2])
     left = getattr(encoder.tokenizer, "padding_side", "right") == "left"
     for name in ("input_ids", "attention_mask") if left else ():
@@ -267,11 +274,11 @@ def _padded_by_encode(encoder: Encoder, ids: list[int]) -> torch.Tensor:
 
 
 def _note_unknown_tokens(encoder: Encoder) -> None:
-    """Note tokens of the tokenizer that the model has no row for; a text that holds one is refused when it comes."""
+    """Note tokens for which the model has no row; a text that holds one is refused."""
     entries = vocabulary(encoder.model)
     beyond = [token for token, number in encoder.tokenizer.get_vocab().items() if number >= entries]
     if beyond:
         encoder.notes.append(
-            f"the tokenizer has {len(beyond)} tokens that the model does not know (ids from {entries} on); "
+            f"the tokenizer has {len(beyond)} tokens that the model does not have (ids from {entries} on); "
             "a text with one of them is refused"
         )

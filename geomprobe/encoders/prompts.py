@@ -36,7 +36,7 @@ def with_prompts(encoders: Sequence[Encoder], prompt: str | None, query_prompt: 
 
 
 def meanings(encoders: Sequence[Encoder], word: str) -> list[str]:
-    """Return the text that a prompt, given by name or as text, is for each encoder."""
+    """Return each encoder's text for a prompt given by name or as text."""
     names = {name: encoder.name for encoder in encoders for name in encoder.prompts}
     if word in names:
         for encoder in encoders:

@@ -1,4 +1,4 @@
-"""sentence-transformers models, from a folder or loaded: the transformer inside, and what their `encode` does besides.
+"""sentence-transformers models, from a folder or loaded: the transformer inside, and what their `encode` adds.
 
 The package itself is not needed: modules.json, the modules' config.json and their safetensors say all of it.
 """
@@ -90,7 +90,7 @@ class Module:
 
 
 def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
-    """Return the folder of the transformer inside a folder, and what the folder declares besides.
+    """Return the folder of the transformer inside a folder, and what else the folder declares.
 
     A folder without modules.json is a plain transformer, which declares nothing.
 
@@ -169,10 +169,10 @@ def read_loaded(model: nn.Module) -> tuple[Any, Any, Declared] | None:
 
 
 def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> Declared:
-    """Return what the modules after the transformer and the model's settings declare."""
+    """Return the declarations of the modules after the transformer and of the model's settings."""
     given = top.get("prompts") or {}
     if not refusal and "." in modules[0].kind:
-        refusal = f"module {modules[0].kind} has code of its own"
+        refusal = f"module {modules[0].kind} has custom code"
     prompts = {"query": "", "document": ""} | {str(name): str(text or "") for name, text in given.items()}
     default = top.get("default_prompt_name")
     head, pooling = None, None
@@ -182,7 +182,7 @@ def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> 
         )
         if not refusal:
             if default is not None and default not in prompts:
-                raise InputError(f"its default prompt {default!r} is none of its prompts {sorted(prompts)}")
+                raise InputError(f"its default prompt {default!r} is not one of its prompts {sorted(prompts)}")
             head = make_head(modules[1:], top.get("truncate_dim"))
     except InputError as error:
         refusal = error.message
@@ -197,7 +197,7 @@ def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> 
 
 
 def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
-    """Return what the modules after the transformer do.
+    """Return the head: the steps of the modules after the transformer.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def _without_own_weights(config: Mapping[str, Any], inner: Path) -> Mapping[str,
 
 
 def transformer_refusal(config: Mapping[str, Any]) -> str:
-    """Return why a Transformer module does not just give the last hidden states of a text; empty where it does."""
+    """Return the reason why a Transformer module gives more than the last hidden states; empty if it does not."""
     task = config.get("transformer_task", "feature-extraction")
     if task != "feature-extraction":
         return f"module Transformer has the task {task}"
@@ -381,7 +381,7 @@ def _activation(module: Module) -> nn.Module:
 
 
 def _filled(make: Callable[[], nn.Module], module: Module) -> nn.Module:
-    """Return a step with the module's weights, all of them and no others; those of a loaded module are shared."""
+    """Return a step with the module's weights, all of them and no others; a loaded module's weights are shared."""
     for name in ("in_features", "out_features") if module.kind == "Dense" else ("dimension",):
         size(module.config, name, module.kind)
     with torch.device("meta"):  # no memory for what the config claims

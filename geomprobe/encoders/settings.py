@@ -1,4 +1,4 @@
-"""The settings in a sentence-transformers folder: each of the kind that it must be, or refused with file and name."""
+"""The settings in a sentence-transformers folder, with their types checked; errors name file and setting."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _fits(value: Any, types: tuple[type, ...]) -> bool:
 
 
 def inside(folder: Path, part: Any, named_in: Path) -> Path:
-    """Return what a file names inside of a folder; raises InputError for a name that leads out of it."""
+    """Return the path that a file names inside a folder; raises InputError for a name that leads out of it."""
     if not isinstance(part, str) or "\0" in part or len(part) > 255:
         raise InputError(f"{named_in} names no file or folder: {str(part)[:40]!r}.", "Save the model again.")
     if PurePath(part).is_absolute() or ".." in PurePath(part.replace("\\", "/")).parts:

@@ -11,7 +11,7 @@ from typing import Any
 from geomprobe.common import InputError, first_line, hash_bytes
 from geomprobe.encoders.quiet import quiet
 
-_SAVE = "Save it beside the model with tokenizer.save_pretrained(FOLDER)."
+_SAVE = "Save it next to the model with tokenizer.save_pretrained(FOLDER)."
 _CONVERT = (
     "or write tokenizer.json where they are installed: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
 )
@@ -46,14 +46,14 @@ def load_tokenizer(source: Any) -> Any:
     if wanted and not any((folder / name).is_file() for name in wanted):  # transformers makes an empty one up
         raise InputError(
             f"{folder} has no usable tokenizer: {type(tokenizer).__name__} needs {' or '.join(dict.fromkeys(wanted))}, "
-            "which is not there.",
+            "which is not installed.",
             _SAVE,
         )
     return tokenizer
 
 
 def _refuse_unreadable_form(folder: Path) -> None:
-    """Raise InputError for a tokenizer that is there only in a form whose package is not installed.
+    """Raise InputError for a tokenizer whose only form needs a package that is not installed.
 
     transformers then tries one form after the other, and ends with the complaint about the last.
     """

@@ -1,4 +1,4 @@
-"""Weights in a folder: safetensors alone, from inside the folder, complete, under the names that the model has."""
+"""Weights in a folder: safetensors only, from inside the folder, complete, under the model's names."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _FOREIGN = {  # file patterns: what they hold, what to do
 
 
 def model_files(names: Sequence[str]) -> list[str]:
-    """Return which files of a hub repository a model is read from, not its exports nor checkpoints of its training.
+    """Return the files of a hub repository that a model is read from, without exports and training checkpoints.
 
     A module of sentence-transformers lies in a subfolder named as it saves them: ``2_Dense``.
     """
@@ -65,7 +65,7 @@ def model_files(names: Sequence[str]) -> list[str]:
 
 
 def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list[str]]:
-    """Return every tensor of a folder's weights, and what a reader has to know of how they were read.
+    """Return every tensor of a folder's weights, and notes on how they were read.
 
     Parameters
     ----------
@@ -110,10 +110,10 @@ def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list
         found = [wrapper for wrapper in _WRAPPERS if any(wrapper in name for name in tensors)]
         if len(plain) < len(tensors):
             raise InputError(
-                f"{folder}: weights stand in the file twice, with and without {' and '.join(found)} in their names.",
+                f"{folder}: the file holds weights twice, with and without {' and '.join(found)} in their names.",
                 "Save the unwrapped model: model._orig_mod.save_pretrained(FOLDER).",
             )
-        notes.append(f"{' and '.join(found)} was taken out of the names in the weights file")
+        notes.append(f"{' and '.join(found)} was removed from the names in the weights file")
     return plain, notes
 
 
@@ -140,7 +140,7 @@ def read_tensors(file: Path) -> Tensors:
     except (SafetensorError, OSError, ValueError) as damage:
         raise InputError(
             f"{file} is damaged or incomplete: {damage}.",
-            "Copy or download it again, or take an older checkpoint.",
+            "Copy or download it again, or use an older checkpoint.",
         ) from None
 
 
@@ -188,7 +188,7 @@ def refuse_quantised(config: Mapping[str, Any], source: str) -> None:
 
 
 def prefixes(tensors: Tensors, missing: set[str]) -> list[str]:
-    """Return what stands before the missing names in the file, most frequent first: ``module.``, ``model.``, …"""
+    """Return the prefixes of the missing names in the file, most frequent first: ``module.``, ``model.``, …"""
     counts: dict[str, int] = {}
     endings: dict[str, list[str]] = {}
     for name in tensors:

@@ -320,6 +320,17 @@ def similarity(
     ------
     ValueError
         Where the numbers of rows differ, there are fewer than two, or rows are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geomprobe as gp
+    >>> rng = np.random.default_rng(0)
+    >>> Z = rng.normal(size=(200, 8))
+    >>> noisy = Z + 0.5 * rng.normal(size=(200, 8))
+    >>> cka = gp.similarity(Z, noisy, metrics=["linear_cka"]).loc[0]
+    >>> f"{cka.value:.2f}, by chance {cka.null_mean:.2f}"
+    '0.79, by chance 0.04'
     """
     chosen = [metrics] if isinstance(metrics, str) else list(metrics or SIMILARITIES)
     for name in chosen:

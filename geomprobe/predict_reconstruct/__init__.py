@@ -1,5 +1,1 @@
-"""Audits of published claims."""
-
-from geomprobe.predict_reconstruct.published import Finding, audit_published, read_published
-
-__all__ = ["Finding", "audit_published", "read_published"]
+"""Everything about the published paper, Predict and Reconstruct (arXiv 2606.05173), but its masks (in pretrain)."""

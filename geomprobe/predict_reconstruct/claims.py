@@ -102,13 +102,14 @@ CLAIMS = (
         "equivalence within the margin is established.",
     ),
 )  # fmt: skip
+POOLINGS = tuple(dict.fromkeys(claim.pooling for claim in CLAIMS))
 
 CLAIMED, OPPOSITE, NONE, UNCLEAR, SILENT = "as claimed", "the opposite", "no difference", "cannot tell", "no verdict"
 STATUSES = (CLAIMED, OPPOSITE, NONE, UNCLEAR, SILENT)
 
 
 def status(verdict: str, expected: str) -> str:
-    """Return what a verdict of `inference.intervals.verdict` says of a claim, one of STATUSES.
+    """Status of a claim (one of STATUSES) under a verdict of `inference.intervals.verdict`.
 
     A difference within the margin of equivalence counts as none.
     """
@@ -124,7 +125,7 @@ def status(verdict: str, expected: str) -> str:
 
 
 def overall(statuses: Sequence[str]) -> str:
-    """Return whether a claim holds, from its status in each task.
+    """Whether a claim holds, from its status in each task.
 
     Returns
     -------
@@ -144,7 +145,7 @@ def overall(statuses: Sequence[str]) -> str:
 
 
 def sentence(claim: Claim, statuses: Sequence[str], level: str) -> str:
-    """Return the verdict on a claim in fixed words."""
+    """Verdict on a claim in fixed words."""
     counts = [(word, statuses.count(word)) for word in STATUSES]
     said = ", ".join(f"{word} in {count}" for word, count in counts if count)
     return f"{claim.statement}: {overall(statuses)} at the level of {level}s ({said} of {len(statuses)} tasks)."

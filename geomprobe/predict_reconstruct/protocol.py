@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from geomprobe.analysis.protocols import PREFIX, STRICT, Protocol, switched
+from geomprobe.analysis.choices import choices_of
+from geomprobe.analysis.protocols import STRICT, Protocol, switched
 from geomprobe.common import UsageError, unknown_name
-from geomprobe.predict_reconstruct.paper import Published
+from geomprobe.predict_reconstruct.measurement import Published
 
 PAPER = Protocol(
     "paper",
@@ -19,11 +20,12 @@ PAPER = Protocol(
     query="per-model",
     published=Published(),
 )
+PREFIX = "protocol."
 PROTOCOLS = {"strict": STRICT, "paper": PAPER}
 
 
 def choose(name: str, settings: Sequence[str] = ()) -> Protocol:
-    """Return a protocol with some of its choices replaced.
+    """A protocol with some of its choices replaced.
 
     Parameters
     ----------
@@ -49,5 +51,8 @@ def choose(name: str, settings: Sequence[str] = ()) -> Protocol:
         if key in chosen:
             raise UsageError(f"--set {key} is given twice.")
         chosen.add(key)
-        protocol = switched(protocol, key.removeprefix(PREFIX), word)
+        choice = key.removeprefix(PREFIX)
+        if protocol.published is None and choice in choices_of(Published):
+            raise UsageError(f"{choice} is a choice of the published formulas.", "It needs --protocol paper.")
+        protocol = switched(protocol, choice, word)
     return protocol

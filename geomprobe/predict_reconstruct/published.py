@@ -27,7 +27,7 @@ Z_95 = 1.959964
 # most frequent class.
 ROWS = {"sst2": 872, "mrpc": 408, "mnli": 2000, "cola": 1043, "stsb": 1500}
 MAJORITY = {"sst2": 444 / 872, "mrpc": 279 / 408, "mnli": 697 / 2000, "cola": 721 / 1043}
-SUBSAMPLE_ROWS = 1000  # rows past which the published uniformity is that of a random subsample
+SUBSAMPLE_ROWS = 1000  # rows past which the published uniformity is taken over a random subsample
 
 NAMES = {
     "erank": "effective_rank",
@@ -67,7 +67,7 @@ class Finding:
 
 
 def read_published(path: str | Path) -> dict[Key, Cell]:
-    """Read a JSON file of published results.
+    """Cells of a JSON file of published results.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ Cells = Mapping[Key, Cell]
 
 
 def audit_published(cells: Cells) -> list[Finding]:
-    """Return what the rules find, in their order.
+    """Findings of all rules, in their order.
 
     Every rule needs only what the file holds; a rule whose numbers are absent finds nothing.
     """
@@ -163,7 +163,7 @@ def _same_vectors(a: Cell, b: Cell) -> bool:
 
 
 def coinciding(cells: Cells) -> list[tuple[Key, Key]]:
-    """Return the pairs of poolings of one task and model that have the same spectrum."""
+    """Pairs of poolings of one task and model that have the same spectrum."""
     return [(a, b) for a, b in combinations(cells, 2) if a[:2] == b[:2] and _same_vectors(cells[a], cells[b])]
 
 

@@ -92,6 +92,13 @@ def write_results(folder: str | Path, results: Results) -> Path:
         The results are not what the schema declares (see `Results.check`); nothing is written then.
     UsageError
         The folder holds a model, or files of other origin that would be replaced.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> results = gp.read_results("runs/analyze/mine")
+    >>> sorted(path.name for path in gp.write_results("copy", results).glob("*.json"))
+    ['definitions.json', 'run.json']
     """
     results.check()
     folder = Path(folder)
@@ -127,6 +134,13 @@ def read_results(folder: str | Path) -> Results:
     InputError
         The folder is missing, incomplete or damaged, or something in it has another type than the schema declares; the
         message names the file and the field.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> results = gp.read_results("runs/analyze/mine")
+    >>> results.run["models"][0]["name"], results.run["failed_cells"]
+    ('my-encoder', 0)
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""What a task is: texts or pairs with labels or scores, split into train and validation, each row with an id."""
+"""A task: texts or pairs with labels or scores, split into train and validation, each row with an id."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class Task:
 
 
 def sentence_groups(split: Split) -> np.ndarray:
-    """Return a number per row such that rows which share a sentence, directly or by a chain, have the same one."""
+    """Return a number per row, equal for rows that share a sentence, directly or through other rows."""
     if split.groups is not None:
         return split.groups
     from scipy.sparse import coo_array
@@ -204,7 +204,7 @@ SEPARATOR = " [SEP] "
 
 
 def joined_pairs(task: Task) -> Task:
-    """Return the task with every pair as the one text "a [SEP] b"; a task without pairs stays as it is.
+    """Return the task with every pair as one text, "a [SEP] b"; a task without pairs is unchanged.
 
     Pairs that share a sentence stay in one group.
     """

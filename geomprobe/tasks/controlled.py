@@ -195,13 +195,13 @@ def _shaped_split(name: str, task: str, n_rows: int, seen: set[str], rng: np.ran
 
 
 def checks(task: Task, vocabulary: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return what the suite promises, measured on a task that it wrote.
+    """Return the promises of the suite, measured on a task that it wrote.
 
     Parameters
     ----------
     task : Task
     vocabulary : iterable of str, optional
-        Words that a tokenizer at hand holds whole.
+        Words that the tokenizer holds whole.
 
     Returns
     -------

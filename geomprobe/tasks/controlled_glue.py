@@ -36,7 +36,7 @@ def _one(slots: dict[str, str], rng: np.random.Generator) -> dict[str, str]:
     return {slot: pair[0] for slot, pair in draw(slots, rng).items()}
 
 
-# Sentiment: the label is that of the verdict; each frame takes a good and a bad word in either place, or one word with
+# Sentiment: the verdict decides the label; each frame takes a good and a bad word in either place, or one word with
 # and without a negation. (frame, label where p is good and q is bad)
 
 NEGATIONS = (

@@ -84,7 +84,7 @@ def read_safetensors(path: Path, reading: Reading) -> VectorFile:
         raise InputError(f"{name!r} in {path} is {entry['dtype']}.", f"Convert it to one of {', '.join(SAFETENSORS)}.")
     if 0 in entry["shape"] or len(entry["shape"]) != 2:
         raise InputError(
-            f"{name!r} in {path} has shape {tuple(entry['shape'])}: it is no matrix of vectors.",
+            f"{name!r} in {path} has shape {tuple(entry['shape'])}: it is not a matrix of vectors.",
             "It needs two vectors or more, as rows: (n, d).",
         )
     offset = 8 + length + entry["data_offsets"][0]
@@ -93,7 +93,7 @@ def read_safetensors(path: Path, reading: Reading) -> VectorFile:
 
 
 def bytes_warning(name: object, dtype: np.dtype) -> str:
-    """Return what bytes may be instead of quantised numbers: eight bits each, as sentence-transformers writes."""
+    """Return the warning that bytes may be packed bits, as sentence-transformers writes them."""
     signed = dtype == np.int8  # precision "binary" is packed bits less 128
     unpacked = "(x.astype(np.int16) + 128).astype(np.uint8)" if signed else "x"
     return (
@@ -168,7 +168,7 @@ def _mapped(file: Any, name: str) -> Any:
             3: "States of tokens? Pool them first: np.save('vectors.npy', x.mean(axis=1))",
         }
         raise InputError(
-            f"{name} holds an array of shape {shape}, no matrix; vectors are rows: (n, d).",
+            f"{name} holds an array of shape {shape}, not a matrix; vectors are rows: (n, d).",
             hints.get(len(shape), "Reshape it."),
         )
     if 0 in shape:
@@ -188,7 +188,7 @@ def _mapped(file: Any, name: str) -> Any:
 def _checked(
     path: Path, kind: str, array: Any, names: tuple[str, ...] = (), out: tuple[tuple[str, str], ...] = ()
 ) -> VectorFile:
-    """Return the file with what its numbers may be instead of vectors."""
+    """Return the file with warnings about numbers that may not be vectors."""
     notes, warnings = [f"numbers: {str(array.dtype).removeprefix('torch.')}"], []
     if isinstance(array, Bfloat16) and kind != "safetensors":
         notes = ["numbers: words of two bytes, read as bfloat16, as ml_dtypes writes it"]
@@ -197,6 +197,6 @@ def _checked(
     if array.dtype != torch.bfloat16:
         index = next(iter(counting_columns(array)), id_column(array)) if len(array) >= SURE_ROWS else None
         if index is not None:
-            what = f"column {index} (from 0) of {path} holds another whole number in every row"
-            warnings.append(f"{what}: an id? It was taken for a dimension")
+            what = f"column {index} (from 0) of {path} holds a different whole number in every row"
+            warnings.append(f"{what}: an id? It was read as a dimension")
     return VectorFile(path, kind, array, names, out, tuple(notes), tuple(warnings))

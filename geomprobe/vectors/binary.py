@@ -27,7 +27,7 @@ def read_vecs(path: Path, reading: Reading) -> VectorFile:
         d = int.from_bytes(file.read(4), "little", signed=True)
     width = 4 + d * np.dtype(kind).itemsize
     if size < 4 or d < 1 or size % width:
-        raise _damaged(path, f"{size} bytes are no whole number of rows of d = {d}")
+        raise _damaged(path, f"{size} bytes are not a whole number of rows of d = {d}")
     heads = np.memmap(path, np.uint8, "r", shape=(size // width, width))[:, :4]
     step = max(2**24 // width, 1)
     for start in range(0, len(heads), step):
@@ -37,7 +37,7 @@ def read_vecs(path: Path, reading: Reading) -> VectorFile:
     warnings = []
     if path.suffix.lower() == ".ivecs":
         warnings.append(
-            f"{path}: .ivecs files mostly hold ids of neighbours, not vectors; the numbers were taken for vectors"
+            f"{path}: .ivecs files mostly hold ids of neighbours, not vectors; the numbers were read as vectors"
         )
     if kind == np.uint8:
         warnings.append(bytes_warning(path, np.dtype(np.uint8)))
@@ -99,5 +99,5 @@ def _word_vectors(file: BinaryIO, n: int, d: int, path: Path) -> Iterator[np.nda
 
 def _damaged(path: Path, why: str) -> InputError:
     return InputError(
-        f"{path} is no {path.suffix[1:]} file of vectors, or is cut off: {why}.", "Copy or download it again."
+        f"{path} is not a {path.suffix[1:]} file of vectors, or is cut off: {why}.", "Copy or download it again."
     )

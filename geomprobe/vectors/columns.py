@@ -1,4 +1,4 @@
-"""Which columns of a table make the vectors: those asked for, else the only ones that can be meant, else a refusal."""
+"""Which columns of a table make the vectors: the requested ones, else the only candidates, else a refusal."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def choose(columns: Sequence[Column], named: bool, wanted: str | None, path: Pat
     for j in taken:
         if columns[j].kind == "faulty":
             raise InputError(
-                f"{path}: {columns[j].fault}.", "Repair or drop the row, or leave the column out with --columns."
+                f"{path}: {columns[j].fault}.", "Repair or drop the row, or exclude the column with --columns."
             )
         if columns[j].kind not in (*NUMBERS, *LISTS):
             raise InputError(

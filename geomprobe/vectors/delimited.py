@@ -24,7 +24,7 @@ NEARLY = re.compile(r"[^\w,#]*\d*\.?\d+([eE][+-]?\d+)?[^\w,#]*", re.ASCII)
 
 
 class Facts:
-    """What the cells of each column hold, counted over records as they pass.
+    """Counts of what the cells of each column hold, over the records.
 
     Attributes
     ----------

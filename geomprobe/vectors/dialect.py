@@ -131,7 +131,7 @@ def sniff(path: Path) -> Dialect:
             best = score, delimiter, width
     if best is None:
         raise InputError(
-            f"{path} is no table: its lines differ in their number of cells, or a quote is not closed.",
+            f"{path} is not a table: its lines differ in their number of cells, or a quote is not closed.",
             "Delimiters are comma, tab, semicolon, bar and whitespace.",
         )
     _, delimiter, width = best
@@ -233,7 +233,7 @@ def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
 
 
 def _counted(lines: list[str]) -> tuple[int, int] | None:
-    """Return what the first line says where it holds two whole numbers and the second a word and so many numbers."""
+    """Return the counts of a word2vec header: two whole numbers above a word and that many numbers."""
     first = _split(lines[0])
     if len(lines) < 2 or len(first) != 2 or not all(cell.isdecimal() for cell in first):
         return None

@@ -1,4 +1,4 @@
-"""Open files of vectors: each is read as what its first bytes say, whatever its name ends in, or refused in words."""
+"""Open files of vectors: the first bytes decide the format, not the name; others are refused with a reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from geomprobe.vectors.tables import read_arrow, read_parquet
 
 READ = (
     ".npy, .npz, .safetensors, .parquet, .arrow, .feather, .csv, .tsv, .txt, .vec, .jsonl, .fvecs, .fbin, "
-    ".bin (word2vec) and their kin; see docs/vectors.md"
+    ".bin (word2vec) and their kin; see docs/reference/vectors.md"
 )
 
 MAGIC = (
@@ -106,7 +106,7 @@ def open_vectors(
     Parameters
     ----------
     paths : sequence of path
-        Files of any format that docs/vectors.md lists; several are shards of one matrix, in the order given.
+        Files of any format that docs/reference/vectors.md lists; several are shards of one matrix, in the order given.
     tensor : str, optional
         Which array of a file that holds several matrices (.npz, .safetensors).
     columns : str, optional
@@ -217,11 +217,9 @@ def _kind(path: Path) -> str:
         return "word2vec"
     elif _is_binary(head):
         wide = "Text in UTF-16 needs a byte-order mark, or iconv -f UTF-16LE -t UTF-8. " if _is_wide(head) else ""
-        raise InputError(f"{path} is of no format that is known by its first bytes.", f"{wide}Formats: {READ}.")
+        raise InputError(f"{path} has no known format, by its first bytes.", f"{wide}Formats: {READ}.")
     if suffix in TYPED_NAMES:
-        raise InputError(
-            f"{path} is not a {suffix} file: its first bytes are those of text.", "Name it .csv, or write it again."
-        )
+        raise InputError(f"{path} is not a {suffix} file: it begins with text.", "Name it .csv, or write it again.")
     return _text_kind(head, suffix)
 
 

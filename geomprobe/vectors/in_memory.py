@@ -1,4 +1,4 @@
-"""What `gp.measure` is given, as one matrix: arrays pass, tables and lists are converted, the rest is refused."""
+"""The input of `gp.measure` as one matrix: arrays pass, tables and lists are converted, the rest is refused."""
 
 from __future__ import annotations
 

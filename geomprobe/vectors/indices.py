@@ -1,4 +1,4 @@
-"""Columns that number the rows: an index or an id that came along with the vectors, and is no dimension."""
+"""Columns that number the rows: an index or an id, not a dimension."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def counting_columns(matrix: Any) -> list[int]:
 
 
 def id_column(matrix: Any) -> int | None:
-    """Return the first or the last column if it alone holds another whole number in every row, as ids do.
+    """Return the first or the last column if it alone holds a different whole number in every row, as ids do.
 
     None below three rows, and where several columns are so.
     """
@@ -50,7 +50,7 @@ def id_column(matrix: Any) -> int | None:
 def without_indices(
     matrix: np.ndarray, columns: Sequence[Column], named: bool, path: Path
 ) -> tuple[np.ndarray, list[Column]]:
-    """Return a table's matrix less the columns that count its rows, and its columns, those that count marked so.
+    """Return a table's matrix without the columns that count its rows, and its columns with these marked.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def without_indices(
         refuse_lone(marked, marked[kept[0]], path)
     matrix = with_columns(matrix, kept, path)
     if (j := id_column(matrix)) is not None:
-        raise _either(columns, kept[j], "holds another whole number in every row", named, path)
+        raise _either(columns, kept[j], "holds a different whole number in every row", named, path)
     return matrix, marked
 
 

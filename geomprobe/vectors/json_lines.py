@@ -19,7 +19,7 @@ from geomprobe.vectors.source import Reading, VectorFile, brief, spooled
 
 ROWS = 1024
 OTHER = {dict: "an object", list: "a list of other things than numbers", type(None): "null", bool: "true or false"}
-"""What values are that hold no numbers."""
+"""Names of values that hold no numbers."""
 
 
 def read_json_lines(path: Path, reading: Reading) -> VectorFile:
@@ -38,7 +38,7 @@ def read_json_lines(path: Path, reading: Reading) -> VectorFile:
         if reading.columns is not None:
             raise UsageError(f"--columns is not for {path}: its lines are lists without names.", "Leave it out.")
         matrix = spooled(_vectors(path, None), path)
-        whole = (f"{path} holds whole numbers alone: token ids? They were taken for vectors",)
+        whole = (f"{path} holds whole numbers alone: token ids? They were read as vectors",)
         return VectorFile(path, "JSON lines", matrix, warnings=whole if _all_whole(path, None) else ())
     if not isinstance(first, dict):
         raise InputError(

@@ -62,11 +62,11 @@ def parse_list(cell: str) -> np.ndarray:
 def number(cell: str) -> float:
     """Return the number that a cell holds; ValueError for all else, also for Python's 1_000 and non-ASCII digits."""
     if "_" in cell or not cell.isascii():
-        raise ValueError(f"{shown(cell)} is no number")
+        raise ValueError(f"{shown(cell)} is not a number")
     try:
         return float(cell)
     except ValueError:
-        raise ValueError(f"{shown(cell)} is no number" if cell.strip() else "an empty cell") from None
+        raise ValueError(f"{shown(cell)} is not a number" if cell.strip() else "an empty cell") from None
 
 
 def shown(cell: str) -> str:

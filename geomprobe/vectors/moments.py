@@ -30,7 +30,7 @@ class Moments:
     precision : {"input", "float64"}
         "float64" multiplies in float64 whatever the input's precision is.
     directions : bool
-        Whether to keep the moments of the directions, which cost as much as those of the vectors; without them
+        Whether to keep the moments of the directions, which cost as much as the moments of the vectors; without them
         n_directions stays 0 and sphere_mean and sphere_scatter stay empty.
 
     Attributes
@@ -59,6 +59,17 @@ class Moments:
     -----
     Memory O(D²), time O(ND²). Rows with NaN or infinity are refused by `NonFiniteError` (a ValueError) with their
     numbers, and leave the state as it was.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geomprobe as gp
+    >>> Z = np.random.default_rng(0).normal(size=(500, 8))
+    >>> state = gp.Moments().update(Z[:200]).merge(gp.Moments().update(Z[200:]))
+    >>> state
+    Moments(n=500, d=8)
+    >>> bool(np.allclose(state.mean, Z.mean(axis=0)))
+    True
     """
 
     def __init__(self, precision: str = "input", directions: bool = True):
@@ -109,7 +120,7 @@ class Moments:
             Where the state of so many dimensions needs more memory than there is (see `state_bytes`).
         ValueError
             Where rows are not finite (with their numbers, counted from the first row that the state ever saw), the
-            dimension differs from that of earlier rows, or magnitudes lie beyond 1e70 (or all below 1e-70).
+            dimension differs from earlier rows, or magnitudes lie beyond 1e70 (or all below 1e-70).
         """
         rows = block if isinstance(block, Rows) else Rows(block)
         if self.n and rows.d != self.d:
@@ -129,7 +140,7 @@ class Moments:
         if self.n and other.n and self.d != other.d:
             raise ValueError(f"states have {self.d} and {other.d} dimensions")
         if self.n and other.n and self.directions != other.directions:
-            raise ValueError("one state holds the moments of the directions, the other does not")
+            raise ValueError("only one of the states holds moments of the directions")
         merged = Moments(self.precision, self.directions)
         merged._absorb(self)
         merged._absorb(other)
@@ -211,7 +222,7 @@ def _copy(value: Any) -> Any:
 
 
 def state_bytes(d: int, directions: bool = True) -> int:
-    """Return the bytes that making a state of d dimensions needs at least: its d × d matrices, and those of a block."""
+    """Return the bytes that a state of d dimensions needs at least: its d × d matrices and the matrices of a block."""
     return 2 * 8 * d**2 * (2 if directions else 1)
 
 

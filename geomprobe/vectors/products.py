@@ -1,4 +1,4 @@
-"""Products of rows, to the precision that is needed."""
+"""Products of rows in the required precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrices that are read as others: several as one, words of 16 bits as bfloat16."""
+"""Views of matrices: several as one, 16-bit words as bfloat16."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Bfloat16:
 
 
 def release(source: Any) -> None:
-    """Give back the pages of files that are mapped to be read: they would add up to the whole file in memory."""
+    """Release the pages of mapped files; they would add up to the whole file in memory."""
     for part in source.parts if isinstance(source, Shards) else [source]:
         array = part.words if isinstance(part, Bfloat16) else part
         if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):

@@ -1,4 +1,4 @@
-"""What was read of a file of vectors: the matrix, the columns taken, what was left out, and what was decided."""
+"""What was read from a file of vectors: the matrix, the columns taken, what was left out, what was decided."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Reading:
-    """What the caller said about how to read files; None leaves it to their contents.
+    """How the caller wants files read; None lets the content decide.
 
     Attributes
     ----------

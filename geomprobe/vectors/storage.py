@@ -1,4 +1,4 @@
-"""Vectors as a vector store keeps them: cut to their first dimensions, as int8 codes, as signs."""
+"""Vectors as a vector store keeps them: truncated, as int8 codes, as signs."""
 
 from __future__ import annotations
 

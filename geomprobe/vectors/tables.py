@@ -92,7 +92,7 @@ def _columns(schema: Any, batches: Batches) -> list[Column]:
             return Column(field.name, "empty", "empty")
         if _is_text(kind):
             return Column(field.name, "text", "text")
-        words = "bytes, of which the type is not said" if _is_bytes(kind) else str(kind)[:60]
+        words = "bytes without a declared type" if _is_bytes(kind) else str(kind)[:60]
         return Column(field.name, "other", words)
 
     columns = [of(field) for field in schema]

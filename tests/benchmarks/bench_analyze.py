@@ -4,9 +4,9 @@
     --rows 20000 --d 768 --stream 1000000 --large 10000000               sizes; each part works at small ones, too
 
 Prints tables in Markdown: what was measured, the target, whether it is met; the cost of each standard error; and the
-cost of the moments for the model of docs/scaling.md, with its fit. Every case runs in a process of its own, so that its
-peak memory is its own. Wall clock and CPU seconds of the process are both given: CPU seconds say more on a machine that
-does other work. Nothing is written but to a temporary folder (8 GB for the largest file).
+cost of the moments for the model of docs/explanation/scaling.md, with its fit. Every case runs in a process of its own,
+so that its peak memory is its own. Wall clock and CPU seconds of the process are both given: CPU seconds say more on a
+machine that does other work. Nothing is written but to a temporary folder (8 GB for the largest file).
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ import time
 import numpy as np
 import torch
 
-from geomprobe.embedding.embed import batches, embed_grid, token_budget, tokenize
+from geomprobe.embedding.embed import embed_grid
+from geomprobe.embedding.tokens import batches, token_budget, tokenize
 from geomprobe.encoders import Encoder, load_encoder
 
 POOLINGS = ["mean", "max", "weighted", "attention"]

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from embedding import bare, clock
 
-from geomprobe.analysis.grid import GLUE, analyze, prepare
+from geomprobe.analysis.analyze import analyze
+from geomprobe.analysis.plan import GLUE, prepare
 from geomprobe.analysis.protocols import STRICT
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.embedding.pooling import POOLINGS

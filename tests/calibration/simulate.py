@@ -377,21 +377,26 @@ def write_counts(path: Path, cell: Cell, counts: pd.DataFrame) -> None:
 
 PAGE = f"""# Calibration
 
-Coverage of nominal 95 % intervals and false positives of nominal 5 % paired tests, in per cent of draws from clouds
-whose truth is known: the mean of the statistic over the draws so far, by which each hundred of them is judged. Written
-by `python tests/calibration/simulate.py` from the counts beside it; the rules that judge a cell stand in that file.
-All draws have seeds of {FIRST_SEED:,} and above. The rules of the method, that which refuses heavy tails and the choice
-between slope and leave-one-out among them, were made on draws of other seeds, and were not changed after these. Labels
-were given after first draws of these showed the need, and move no interval: counts and slopes of eigenvalues are
-called conservative where tails are heavy, counts where rounding makes a third of the variance, and whatever has a
-fifth of its squared standard error from the second order (before: a third, then a quarter), clusters counted as such.
-Of what covers 97 % or more, the cells of up to 1,000 rows were drawn anew for this; others may lack the label here.
-Five refusals were: norm_cv of fewer than 100 clusters, intrinsic_dimension of under 30 rows or where one row is among
-the two nearest of an eighth of all, shared neighbours of under 30 rows, classes in fewer than 8 clusters, and
-linear_cka where tails are heavy and it has less than one degree of freedom in four rows. Their bounds were set on draws
-of other seeds, and what they touch was drawn anew. So was one rule of judging: at first the few intervals that are
-given where over 80 % of draws are refused were judged by their own coverage, which no rule of refusal can keep (they
-are listed below).
+How often nominal 95 % intervals cover, and how often nominal 5 % paired tests reject wrongly, in per cent of draws from
+clouds with a known truth. The truth is the mean of the statistic over all draws so far; each hundred draws is judged by
+it. `python tests/calibration/simulate.py` writes this page from the counts next to it, and holds the rules that judge a
+cell. The rules of the intervals are in the [reference](../reference/inference.md), their reasons in the
+[study](inference-study.md).
+
+**What was decided after seeing these draws.** All draws have seeds of {FIRST_SEED:,} and above. The rules of the
+method (among them the refusal of heavy tails, and the choice between slope and leave-one-out) were made on draws of
+other seeds and were not changed afterwards, with these exceptions:
+
+- Labels, which move no interval. Counts and slopes of eigenvalues are called conservative where tails are heavy,
+  counts where rounding makes a third of the variance, and any interval with a fifth of its squared standard error
+  from the second order (before: a third, then a quarter), clusters counted as units. Cells of up to 1,000 rows that
+  cover 97 % or more were drawn again for this; others may lack the label here.
+- Five refusals: norm_cv of fewer than 100 clusters; intrinsic_dimension of fewer than 30 rows, or where one row is
+  among the two nearest of an eighth of all; shared neighbours of fewer than 30 rows; classes in fewer than 8
+  clusters; and linear_cka where tails are heavy and there is less than one degree of freedom for every four rows.
+  Their bounds were set on draws of other seeds, and the affected cells were drawn again.
+- One rule of judging. Where over 80 % of draws are refused, the few intervals given were at first judged by their
+  own coverage, which no rule of refusal can keep (they are listed below).
 
 - **c**: the product labels the interval conservative; **–**: it gives no valid interval (each in most draws).
 - **!**: the cell fails: its 99 % binomial interval lies below 93 % (coverage), above 97 % (coverage without the label
@@ -404,8 +409,8 @@ are listed below).
 
 SELECTED = """## Where over 80 % of draws are refused, and those given miss
 
-A refusal selects draws: the few that it lets pass are those that look regular and are not, and most of their intervals
-miss. What it keeps down is how often an interval is given and misses, in per cent of all draws.
+A refusal selects draws: the few that pass look regular but are not, and most of their intervals miss. What the refusal
+limits is how often an interval is given and misses, in per cent of all draws.
 
 | cloud | rows × dimensions | metric | draws | given | of which miss | missing, % of draws |
 |---|---|---|---|---|---|---|
@@ -421,9 +426,9 @@ def page(table: pd.DataFrame) -> str:
     if len(drawn) < whole or drawn.min() < 1000:
         known = 100 * 2.58 * np.sqrt(0.05 * 0.95 / drawn.min())
         text.append(
-            f"**This table is partial**: {len(drawn)} of {whole} cells of groups of metrics, of which\n"
-            f"{(drawn >= 1000).sum()} have the 1,000 draws of the full form, the smallest {drawn.min()}. There shares\n"
-            f"are known to about ± {known:.0f} points, so a cell without a mark is not thereby shown to be right.\n\n"
+            f"**This table is partial**: it has {len(drawn)} of {whole} cells of groups of metrics.\n"
+            f"{(drawn >= 1000).sum()} have the 1,000 draws of the full form, the smallest has {drawn.min()}. There\n"
+            f"shares are known to about ± {known:.0f} points, so a cell without a mark is not proven right.\n\n"
         )
         text.append(amounts(drawn))
     text += [failures(table), selected(table), refusals(table)]
@@ -528,7 +533,8 @@ def main() -> None:
     parser.add_argument("--clouds", nargs="*", choices=CLOUDS, default=CLOUDS)
     parser.add_argument("--groups", nargs="*", choices=list(GROUPS), default=list(GROUPS), help="metrics to draw")
     parser.add_argument("--counts", type=Path, default=COUNTS, help="what was found so far; added to")
-    parser.add_argument("--page", type=Path, default=Path("docs/calibration.md"), help="Markdown page of all counts")
+    page = Path("docs/explanation/calibration.md")
+    parser.add_argument("--page", type=Path, default=page, help="Markdown page of all counts")
     chosen = parser.parse_args()
     with ProcessPoolExecutor(chosen.workers) as pool:
         for n, d, cloud, group in product(chosen.rows, chosen.dimensions, chosen.clouds, chosen.groups):

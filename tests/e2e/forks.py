@@ -15,7 +15,7 @@ from pathlib import Path
 
 LOADED = (
     "geomprobe.cli.main",
-    "geomprobe.analysis.grid",
+    "geomprobe.analysis.analyze",
     "geomprobe.comparison.table",
     "geomprobe.predict_reconstruct.checkpoints",
     "geomprobe.distributed",

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
-from geomprobe.cli.replicate import check_settings, read_recipe, training_command
+from geomprobe.cli.replicate import objective_of
 from geomprobe.common import GeomprobeError, UsageError
+from geomprobe.predict_reconstruct.replication import check_arms, read_recipe, training_arguments
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = """
@@ -107,13 +108,13 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path, monkeypatch, seeds):
         ("seeds = [true]\n[arms.a]", "whole numbers"),
         ("seeds = 3\n[arms.a]", "whole numbers"),
         ("seeds = [0]", "no arms"),
-        ('[arms."../a"]', "names a folder"),
-        ('[arms.a]\n[arms.b]\n[compare."a (b)"]\ngroups = ["a", "b"]', "names a folder"),
-        ('arms = ["a"]', "arms is a table"),
-        ("settings = 1\n[arms.a]", "settings is a table"),
+        ('[arms."../a"]', "must be a folder name"),
+        ('[arms.a]\n[arms.b]\n[compare."a (b)"]\ngroups = ["a", "b"]', "must be a folder name"),
+        ('arms = ["a"]', "arms must be a table"),
+        ("settings = 1\n[arms.a]", "settings must be a table"),
         ("[arms.a]\n[compare]\nx = 1", "two arms"),
         ("[arms.a]\n[compare.x]\ngroups = [[1], {}]", "two arms"),
-        ('[arms.a]\nmatch_arm = "b"\n[arms.b]', "does not stand before"),
+        ('[arms.a]\nmatch_arm = "b"\n[arms.b]', "which must come before"),
         ('[arms.a]\n[arms.b]\n[compare.x]\ngroups = ["a", "c"]', "two arms"),
         ('[arms.a]\n[arms.b]\n[compare.a]\ngroups = ["a", "b"]', "names two things"),
     ],
@@ -128,7 +129,7 @@ def test_a_recipe_that_cannot_be_followed(tmp_path, text, message):
 def test_the_documented_recipe_can_be_read(tmp_path):
     plan = read_recipe(REPOSITORY / "docs" / "replication.toml")
     assert len(plan.seeds) >= 3
-    command = training_command(plan.arms["hybrid-padded"], plan.settings, tmp_path, "hybrid-padded", 2)
+    command = training_arguments(plan, tmp_path, "hybrid-padded", 2)
     assert command[command.index("--preset") + 1] == "demo"
     assert "rows=padded" in command
     assert "--resume" not in command
@@ -147,4 +148,4 @@ def test_settings_of_every_arm_are_refused_before_any_training(tmp_path, text, m
     (tmp_path / "recipe.toml").write_text(text)
     plan = read_recipe(tmp_path / "recipe.toml")
     with pytest.raises(UsageError, match=message):
-        check_settings(plan, plan.settings)
+        check_arms(plan, objective_of)

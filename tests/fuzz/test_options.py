@@ -210,7 +210,7 @@ def template(tmp_path_factory) -> Path:
         Path("preset.toml").write_text("layers = 1\nhidden = 8\nheads = 2\n")
         Path("file").write_text("my own\n")
         Path("empty").touch()
-        from geomprobe.analysis.grid import analyze
+        from geomprobe.analysis.analyze import analyze
         from geomprobe.pretrain.config import load_config
         from geomprobe.pretrain.corpus import build_corpus
         from geomprobe.pretrain.trainer import train

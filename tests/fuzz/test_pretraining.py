@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
-from geomprobe.cli.replicate import Recipe, check_plan, read_recipe, training_records
+from geomprobe.cli.replicate import check_plan
 from geomprobe.common import InputError
+from geomprobe.predict_reconstruct.replication import Recipe, read_recipe, training_records
 from geomprobe.pretrain.config import load_config
 from geomprobe.pretrain.corpus import open_corpus
 
@@ -252,4 +253,4 @@ def test_damaged_recipes(tmp_path, content):
     path.write_bytes(content)
     plan = read_or_refused(read_recipe, path)
     if plan is not None:
-        read_or_refused(check_plan, path, plan, plan.settings, path.parent / "out")
+        read_or_refused(check_plan, path, plan, path.parent / "out")

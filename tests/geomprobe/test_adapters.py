@@ -268,5 +268,5 @@ def test_the_note_names_the_adapters_that_are_on(model_folder):
 def test_a_base_model_that_has_no_name(adapter, name):
     values = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(values | {"base_model_name_or_path": name}))
-    with pytest.raises(InputError, match=r"adapter .* does not say which base model"):
+    with pytest.raises(InputError, match=r"adapter .* does not name its base model"):
         load_encoder(adapter)

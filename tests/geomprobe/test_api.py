@@ -14,7 +14,7 @@ FUNCTIONS = ["load_encoder", "embed", "measure", "Moments", "compare", "analyze"
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_names_are_functions_after_every_module_was_imported(name):
-    import geomprobe.analysis.grid
+    import geomprobe.analysis.analyze
     import geomprobe.comparison.table
     import geomprobe.embedding.embed
     import geomprobe.metrics  # noqa: F401

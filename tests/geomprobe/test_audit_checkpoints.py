@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
 from geomprobe.common import write_json
+from geomprobe.embedding.store import Store
 from geomprobe.inference import intervals
-from geomprobe.predict_reconstruct.checkpoints import SWITCHES, applies
 from geomprobe.predict_reconstruct.claims import CLAIMS, overall, status
+from geomprobe.predict_reconstruct.switches import SWITCHES, Switch, applies
 from geomprobe.reports.schema import view_schema
 from geomprobe.results import read_results
 
@@ -123,10 +124,9 @@ def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     assert done.exit_code == 0  # again, from audit.json alone
     assert (out / "report.html").read_text(encoding="utf-8") == page
 
-    from geomprobe.analysis import grid
-
-    monkeypatch.setattr(grid, "embed_grid", lambda *a, **k: pytest.fail("a finished cell was measured again"))
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(out / "other"))
     again = json.loads(run(*command, "--json").stdout)
+    assert Store().entries() == []  # nothing was embedded
     assert again["claims"] == document["claims"]
 
 
@@ -154,7 +154,7 @@ def test_groups_have_both_levels(checkpoints, pairs, out):
 def test_a_choice_that_changes_nothing_moves_exactly_0(checkpoints, pairs, out, monkeypatch):
     from geomprobe.predict_reconstruct import checkpoints as audit
 
-    same = audit.Switch("padding", "visible", ("geometry", "task", "token"), "nothing")
+    same = Switch("padding", "visible", ("geometry", "task", "token"), "nothing")
     monkeypatch.setattr(audit, "SWITCHES", (same,))
     run(checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
     for claim in json.loads((out / "audit.json").read_text())["claims"]:
@@ -194,7 +194,8 @@ def test_what_a_claim_needs_to_hold():
 
 
 def test_published_constants_are_those_of_the_file(data_dir):
-    from geomprobe.predict_reconstruct import claims, read_published
+    from geomprobe.predict_reconstruct import claims
+    from geomprobe.predict_reconstruct.published import read_published
 
     cells = read_published(data_dir / "paper" / "results_summary.json")
     for values, pooling, name, places in (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geomprobe.common import InputError
-from geomprobe.predict_reconstruct import audit_published, read_published
+from geomprobe.predict_reconstruct.published import audit_published, read_published
 
 
 def spectrum(seed, k=6):

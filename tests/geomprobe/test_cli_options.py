@@ -12,13 +12,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from geomprobe.analysis.grid import check_folder
 from geomprobe.cli.analyze import analyze, folder_name, run_grid
 from geomprobe.cli.compare import compare
 from geomprobe.cli.main import app
 from geomprobe.cli.options import GridOptions
 from geomprobe.cli.output import Output
 from geomprobe.common import UsageError, torchrun_place
+from geomprobe.results import check_folder
 
 
 def test_both_commands_take_every_option():
@@ -34,7 +34,7 @@ def test_options_reach_the_grid(monkeypatch):
         seen.update(models=models, tasks=tasks, poolings=poolings, layers=layers, **more)
         raise UsageError("enough")
 
-    monkeypatch.setattr("geomprobe.analysis.grid.analyze", run)
+    monkeypatch.setattr("geomprobe.analysis.analyze.analyze", run)
     words = "analyze m --pool mean,max --task sst2 --task cola --layer 0,last --baseline static --limit 9 --seed 3"
     words += " --protocol paper --set protocol.pairs=separate --device cpu --out o"
     done = CliRunner().invoke(app, words.split())
@@ -158,7 +158,7 @@ def test_all_ranks_end_as_the_first_does(monkeypatch, tmp_path):
     results = SimpleNamespace(run={"failed_cells": 1})
     ranks = SimpleNamespace(first=False)
     monkeypatch.setattr("geomprobe.distributed.join", lambda: contextlib.nullcontext(ranks))
-    monkeypatch.setattr("geomprobe.analysis.grid.analyze", lambda *a, **k: results)
+    monkeypatch.setattr("geomprobe.analysis.analyze.analyze", lambda *a, **k: results)
     for failed, code in ((1, 4), (0, 0)):
         results.run["failed_cells"] = failed
         with pytest.raises(typer.Exit) as end, run_grid(Output(), ["m"], GridOptions(out=tmp_path)):
@@ -167,7 +167,7 @@ def test_all_ranks_end_as_the_first_does(monkeypatch, tmp_path):
 
 
 def test_the_limit_takes_the_first_rows(data_dir):
-    from geomprobe.analysis.grid import prepare
+    from geomprobe.analysis.plan import prepare
     from geomprobe.analysis.protocols import STRICT
     from geomprobe.tasks import load_task
 
@@ -175,4 +175,4 @@ def test_the_limit_takes_the_first_rows(data_dir):
     limited = prepare(task, STRICT, 10, 0)
     assert limited.validation.first == task.validation.first[:10]
     assert limited.train.first == task.train.first[:10]
-    assert "the first ones" in " ".join(CliRunner().invoke(app, ["analyze", "--help"]).output.split())
+    assert "the first N rows" in " ".join(CliRunner().invoke(app, ["analyze", "--help"]).output.split())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from geomprobe.analysis.grid import analyze
+from geomprobe.analysis.analyze import analyze
 from geomprobe.comparison.table import add_comparisons
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from geomprobe.analysis.analyze import analyze
 from geomprobe.analysis.definitions import FAMILIES, UNTESTED
-from geomprobe.analysis.grid import analyze
 from geomprobe.analysis.protocols import STRICT
 from geomprobe.api import every_metric
 from geomprobe.cli.main import app
@@ -101,7 +101,7 @@ def test_every_metric_of_an_analysis_is_defined_in_its_folder_with_a_family(anal
 def test_families_are_those_that_the_page_on_inference_declares(analysed):
     declared = re.findall(
         r"^\| (\w+) \| .+ \|$",
-        (DOCS / "inference.md").read_text().partition("## Families")[2].partition("## ")[0],
+        (DOCS / "reference" / "inference.md").read_text().partition("## Families")[2].partition("## ")[0],
         re.M,
     )
     assert [name for name in declared if name != "family"] == [name for name in FAMILIES if name not in UNTESTED]
@@ -169,8 +169,8 @@ def test_the_probes_of_the_most_frequent_word_and_token_have_two_names(analysed)
 
 
 def test_page_is_up_to_date():
-    page = (DOCS / "definitions.md").read_text(encoding="utf-8")
-    assert page == definitions_page(), "python docs/write_definitions.py > docs/definitions.md"
+    page = (DOCS / "reference" / "definitions.md").read_text(encoding="utf-8")
+    assert page == definitions_page(), "python docs/write_definitions.py > docs/reference/definitions.md"
 
 
 def test_every_definition_is_on_it():

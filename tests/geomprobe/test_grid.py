@@ -13,9 +13,12 @@ import pytest
 import torch
 
 import geomprobe as gp
-from geomprobe.analysis import grid
+from geomprobe.analysis.cells import CellContext
+from geomprobe.analysis.plan import unique_names
 from geomprobe.analysis.protocols import STRICT
+from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import GeomprobeError, InputError, UsageError
+from geomprobe.embedding.store import Store
 from geomprobe.metrics import sample_size
 from geomprobe.predict_reconstruct.protocol import PAPER
 from geomprobe.results import read_results
@@ -66,53 +69,48 @@ def test_values_are_those_of_measure_on_the_embedded_rows(model_folder, task):
 
 def test_finished_cells_are_not_measured_again(model_folder, task, tmp_path, monkeypatch):
     first = gp.analyze([model_folder("bert")], [task], ["mean", "max"], out=tmp_path / "r")
-    monkeypatch.setattr(grid, "embed_grid", lambda *a, **k: pytest.fail("a finished cell was measured again"))
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "other"))
     second = gp.analyze([model_folder("bert")], [task], ["mean", "max"], out=tmp_path / "r")
+    assert Store().entries() == []  # nothing was embedded
     pd.testing.assert_frame_equal(first.results, second.results)
 
 
-def test_an_interrupted_grid_continues(model_folder, task, tmp_path, monkeypatch):
-    measured = []
-    whole = grid.measure_cell
+def test_an_interrupted_grid_continues(model_folder, task, tmp_path):
+    def kept():
+        return {path.parent.name: path.stat().st_mtime_ns for path in (tmp_path / "r" / "cells").glob("*/hashes.json")}
 
-    def interrupted(*args):
-        if measured:
+    def interrupt(*_):
+        if kept():
             raise KeyboardInterrupt
-        measured.append(1)
-        return whole(*args)
 
-    monkeypatch.setattr(grid, "measure_cell", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        gp.analyze([model_folder("bert")], [task], ["mean", "max"], out=tmp_path / "r")
+        gp.analyze([model_folder("bert")], [task], ["mean", "max"], out=tmp_path / "r", progress=interrupt)
     with pytest.raises(InputError, match="no finished results"):
         read_results(tmp_path / "r")
-    counted = []
-    monkeypatch.setattr(grid, "measure_cell", lambda *args: counted.append(1) or whole(*args))
+    first = kept()
+    assert len(first) == 1
     gp.analyze([model_folder("bert")], [task], ["mean", "max"], out=tmp_path / "r")
-    assert len(counted) == 1
+    assert len(kept()) == 2
+    assert first.items() <= kept().items()  # and was not written again
 
 
 def test_cells_are_keyed_by_content(model_folder, task):
-    from dataclasses import replace
-
-    from geomprobe.analysis.protocols import STRICT
-
     encoder = gp.load_encoder(model_folder("bert"))
 
     def key(task, layer=2, pooling="mean", seed=0):
-        return grid.cell_key(encoder, grid.TaskTexts.of(task), layer, pooling, STRICT, seed)
+        return CellContext(encoder, TaskTexts.of(task), layer, pooling, STRICT, seed).key
 
     changed = replace(task, validation=replace(task.validation, labels=1 - task.validation.labels))
     keys = [key(task), key(task, 1), key(task, pooling="max"), key(task, seed=1), key(changed)]
     assert len(set(keys)) == 5
     again = gp.load_encoder(model_folder("bert"))
-    assert grid.cell_key(again, grid.TaskTexts.of(task), 2, "mean", STRICT, 0) == keys[0]
-    assert grid.cell_key(again, grid.TaskTexts.of(task, 20), 2, "mean", STRICT, 0) != keys[0]
+    assert CellContext(again, TaskTexts.of(task), 2, "mean", STRICT, 0).key == keys[0]
+    assert CellContext(again, TaskTexts.of(task, 20), 2, "mean", STRICT, 0).key != keys[0]
 
 
 def test_a_failed_cell_is_a_row_and_is_tried_again(model_folder, task, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        grid.inference, "measure", lambda *a, **k: (_ for _ in ()).throw(ValueError("rows [3] are bad"))
+        "geomprobe.inference.measure", lambda *a, **k: (_ for _ in ()).throw(ValueError("rows [3] are bad"))
     )
     broken = gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / "r")
     failed = broken.results[broken.results["status"] == "failed"]
@@ -207,7 +205,7 @@ def test_a_full_disk_ends_the_run(model_folder, task, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(grid, "write_tables", full)
+    monkeypatch.setattr("geomprobe.analysis.analyze.write_tables", full)
     with pytest.raises(OSError, match="No space"):
         gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / "r")
     assert not (tmp_path / "r" / "run.json").exists()
@@ -376,11 +374,10 @@ def test_baselines_stand_beside_the_models(model_folder, task):
 def test_seeds_in_folders_of_one_name_are_called_by_the_folder_above(model_folder, tmp_path):
     import shutil
 
-    from geomprobe.analysis.grid import unique_names
     from geomprobe.encoders import load_encoder
 
     for arm in ("mlm", "hybrid"):
         shutil.copytree(model_folder("bert"), tmp_path / arm / "seed-0")
     encoders = [load_encoder(tmp_path / arm / "seed-0") for arm in ("mlm", "hybrid", "mlm")]
-    assert list(unique_names(encoders).values()) == ["mlm/seed-0", "hybrid/seed-0", "mlm/seed-0 (2)"]
-    assert list(unique_names(encoders[:1]).values()) == ["seed-0"]
+    assert unique_names(encoders) == ["mlm/seed-0", "hybrid/seed-0", "mlm/seed-0 (2)"]
+    assert unique_names(encoders[:1]) == ["seed-0"]

@@ -35,12 +35,12 @@ def test_a_revision_is_one_commit(run):
 @pytest.mark.parametrize(
     ("name", "fault", "what", "then"),
     [
-        ("me/absent", {}, "neither an existing path nor a model on the hub that you may read", "hf auth login"),
+        ("me/absent", {}, "neither an existing path nor a model on the hub that you can read", "hf auth login"),
         ("me/run@v9", {}, "has no revision 'v9'", "config.json"),
-        ("me/run", {"api/models": 401}, "that you may read", "hf auth login"),
+        ("me/run", {"api/models": 401}, "that you can read", "hf auth login"),
         ("me/run", {"api/models": 403}, "needs permission", "hf auth login"),
         ("me/run", {"resolve": 403}, "needs permission", "hf auth login"),
-        ("me/run", {"api/models": 429}, "too many requests for now: 429", "offline, download it first"),
+        ("me/run", {"api/models": 429}, "too many requests: 429", "offline, download it first"),
         ("me/run", {"api/models": 500}, "the hub cannot be reached", "offline, download it first"),
     ],
 )
@@ -75,6 +75,6 @@ def test_what_is_cached_stands_in_for_a_hub_that_takes_no_more(hub, run):
 
 
 def test_the_pretrainer_says_the_same(hub, run):
-    with pytest.raises(InputError, match="that you may read") as error:
+    with pytest.raises(InputError, match="that you can read") as error:
         load_tokenizer("me/absent")
     assert "train:8192" in error.value.hint

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 import geomprobe as gp
-from geomprobe.analysis.protocols import CHOICES, STRICT
+from geomprobe.analysis.choices import choices_of, word_of
+from geomprobe.analysis.protocols import STRICT, Protocol
 from geomprobe.common import UsageError
-from geomprobe.predict_reconstruct import paper
-from geomprobe.predict_reconstruct.paper import Published
+from geomprobe.predict_reconstruct import formulas, probes
+from geomprobe.predict_reconstruct.measurement import Published, measure_rows
 from geomprobe.predict_reconstruct.protocol import PAPER, choose
+from geomprobe.predict_reconstruct.rows import Rows
 from geomprobe.tasks.base import Split, Task
 
 NOUNS = ["cat", "dog", "mat", "tree", "bird", "big", "red", "saw", "who", "the", "small", "not"]
@@ -92,7 +94,7 @@ def transcribed_probes(Z, y, tokens):
 
 def rows_of(Z, y, tokens):
     own = np.arange(len(Z))
-    return paper.Rows(Z, paper.score_classes(y), own, np.array(tokens), Z, y, own)
+    return Rows(Z, formulas.score_classes(y), own, np.array(tokens), Z, y, own)
 
 
 def cloud(n, d, seed):
@@ -107,7 +109,7 @@ def test_every_number_is_that_of_the_transcription(n, d, kind):
     Z = cloud(n, d, n)
     y = rng.integers(0, 3, n) if kind == "classes" else np.round(rng.uniform(0, 5, n), 1)
     tokens = np.arange(n) % 3 - 1
-    found = paper.measure_rows(rows_of(Z, y, tokens), Published(), 0)["results"].set_index("metric")["value"]
+    found = measure_rows(rows_of(Z, y, tokens), Published(), 0)["results"].set_index("metric")["value"]
     classes = y.tolist() if kind == "classes" else [sum(score >= edge for edge in (1, 2, 3, 4)) for score in y]
     expected = transcribed_geometry(Z.astype(np.float64), classes)
     expected |= transcribed_probes(Z.astype(np.float64), y, tokens.tolist())
@@ -122,38 +124,40 @@ def test_uniformity_of_many_rows_is_that_of_a_seeded_thousand():
     Z = cloud(1600, 8, 3).astype(np.float64)
     rows = rows_of(Z, np.arange(1600) % 2, np.full(1600, -1))
     only = Published(parts=("geometry",))
-    found = paper.measure_rows(rows, only, 0)["results"].set_index("metric").loc["uniformity"]
-    draws = [paper.uniformity(paper.directions(Z[paper.uniformity_sample(1600, 1000, s)])) for s in range(1, 13)]
+    found = measure_rows(rows, only, 0)["results"].set_index("metric").loc["uniformity"]
+    draws = [
+        formulas.uniformity(formulas.directions(Z[formulas.uniformity_sample(1600, 1000, s)])) for s in range(1, 13)
+    ]
     whole = transcribed_uniformity(Z)
     assert found["n"] == 1000
     assert abs(found["value"] - whole) < 4 * np.std(draws, ddof=1)
     assert found["value"] != pytest.approx(whole, rel=1e-9)
-    again = paper.measure_rows(rows, only, 0)["results"].set_index("metric").loc["uniformity"]
+    again = measure_rows(rows, only, 0)["results"].set_index("metric").loc["uniformity"]
     assert again["value"] == found["value"]
-    every = paper.measure_rows(rows, replace(only, uniformity_rows=None), 0)["results"].set_index("metric")
+    every = measure_rows(rows, replace(only, uniformity_rows=None), 0)["results"].set_index("metric")
     assert every.loc["uniformity", "value"] == pytest.approx(whole, rel=1e-10)
 
 
 def test_blocks_of_pairs_meet_every_pair_once():
     z = cloud(2100, 3, 1).astype(np.float64)
-    seen = np.concatenate([i * 2100 + j for i, j, _ in paper.pair_blocks(z)])
+    seen = np.concatenate([i * 2100 + j for i, j, _ in formulas.pair_blocks(z)])
     assert len(seen) == len(np.unique(seen)) == 2100 * 2099 // 2
-    i, j, squared = next(iter(paper.pair_blocks(z)))
+    i, j, squared = next(iter(formulas.pair_blocks(z)))
     assert squared[-5:] == pytest.approx(((z[i[-5:]] - z[j[-5:]]) ** 2).sum(1), rel=1e-12)
 
 
 def test_top_tokens():
     ids = [np.array([2, 7, 8, 8, 3]), np.array([2, 9, 7, 3]), np.array([2, 3])]
-    assert paper.top_tokens(ids, [2, 3]).tolist() == [8, 9, -1]
-    assert paper.top_words(["A b b", "b, a", "!"]).tolist() == [0, 0, -1]
-    assert paper.frequent(np.array([5] * 5 + [6] * 4 + [-1] * 9)).sum() == 5
+    assert probes.top_tokens(ids, [2, 3]).tolist() == [8, 9, -1]
+    assert probes.top_words(["A b b", "b, a", "!"]).tolist() == [0, 0, -1]
+    assert probes.frequent(np.array([5] * 5 + [6] * 4 + [-1] * 9)).sum() == 5
 
 
 def test_what_has_no_value_is_a_row_that_says_why():
     def measured(Z, y, choices):
         own = np.arange(len(Z))
-        rows = paper.Rows(Z, paper.score_classes(y), own, np.arange(len(Z)) % 2, Z, y, own)
-        return paper.measure_rows(rows, choices, 0)["results"].set_index("metric")
+        rows = Rows(Z, formulas.score_classes(y), own, np.arange(len(Z)) % 2, Z, y, own)
+        return measure_rows(rows, choices, 0)["results"].set_index("metric")
 
     equal = measured(np.ones((20, 4)), np.arange(20) % 2, Published(parts=("geometry",)))
     for name in ("effective_rank", "spectral_entropy", "stable_rank", "rank_90"):
@@ -181,9 +185,9 @@ def test_the_error_of_centred_uniformity_counts_the_mean():
         return Z + (rng.random((n, 1)) < 0.15) * 3 * np.eye(d)[0]
 
     choices = Published(centre=True, parts=("geometry",))
-    truth = np.std([paper.uniformity(paper.directions(draw(), centre=True)) for _ in range(300)], ddof=1)
+    truth = np.std([formulas.uniformity(formulas.directions(draw(), centre=True)) for _ in range(300)], ddof=1)
     Z = [draw() for _ in range(20)]
-    found = [paper.measure_rows(rows_of(z, np.arange(200) % 2, np.full(200, -1)), choices, 0)["results"] for z in Z]
+    found = [measure_rows(rows_of(z, np.arange(200) % 2, np.full(200, -1)), choices, 0)["results"] for z in Z]
     errors = [frame.set_index("metric").loc["uniformity", "se"] for frame in found]
     assert np.mean(errors) == pytest.approx(truth, rel=0.15)
 
@@ -277,13 +281,13 @@ def test_poolings_are_trained_on_what_the_protocol_shows_the_encoder(model_folde
     """Each way of padding has trained poolings of its own, also where the other's are in the store."""
     from geomprobe.embedding import trained_pooling
 
-    task, model, fit, lengths = pair_task(), gp.load_encoder(model_folder("bert")), trained_pooling._fit, []
+    task, model, fit, lengths = pair_task(), gp.load_encoder(model_folder("bert")), trained_pooling.fit, []
 
-    def watched(data, task, names, seed, encoder, advance):
+    def watched(data, task, names, seed, encoder):
         lengths.append(encoder.unmasked_length)
-        return fit(data, task, names, seed, encoder, advance)
+        return fit(data, task, names, seed, encoder)
 
-    monkeypatch.setattr(trained_pooling, "_fit", watched)
+    monkeypatch.setattr(trained_pooling, "fit", watched)
     for padding in ("visible", "hidden", "visible"):
         words = ("train_poolings=yes", "max_iter=5", "max_length=16", "pooling_seeds=1", f"padding={padding}")
         protocol = choose("paper", [f"protocol.{word}" for word in words])
@@ -293,7 +297,7 @@ def test_poolings_are_trained_on_what_the_protocol_shows_the_encoder(model_folde
 
 
 def test_attention_query_is_drawn_for_each_model(model_folder):
-    from geomprobe.analysis.grid import query_seed
+    from geomprobe.analysis.embed import query_seed
 
     a, b = (gp.load_encoder(model_folder(kind)) for kind in ("bert", "roberta"))
     assert query_seed(a, PAPER, 0) == query_seed(a, PAPER, 0)
@@ -323,6 +327,30 @@ def test_choices():
     assert choose("strict") == STRICT
     assert choose("paper", ["protocol.rows=all"]).rows is None
     assert choose("strict", ["protocol.pairs=joined"]).name == "strict, pairs=joined"
-    assert len(set(CHOICES)) == len(CHOICES)
-    for choice in CHOICES:
-        assert hasattr(PAPER, choice) or hasattr(PAPER.published, choice)
+
+
+def test_every_published_value_is_one_that_its_choice_takes():
+    of_all, of_paper = choices_of(Protocol), choices_of(Published)
+    assert not set(of_all) & set(of_paper)
+    assert set(of_all) | set(of_paper) == {f.name for f in (*fields(Protocol), *fields(Published))} - {
+        "name", "published", "parts",
+    }  # fmt: skip
+    for made, choices in ((PAPER, of_all), (PAPER.published, of_paper)):
+        for name in choices:
+            value = getattr(made, name)
+            again = choose("paper", [f"protocol.{name}={word_of(value)}"])
+            assert replace(again, name="paper") == PAPER
+
+
+def test_the_protocol_is_written_into_keys_of_cells_as_it_was():
+    """A cell in the cache is found by the text of its protocol: another text measures every cell anew."""
+    assert repr(PAPER) == (
+        "Protocol(name='paper', max_length=128, max_train_rows=2000, train_poolings=False, pooling_seeds=3, rows=2000, "
+        "pairs='joined', padding='visible', query='per-model', published=Published(uniformity_rows=1000, centre=False, "
+        "alignment_power=4, class_distance='unsquared', entropy_bound='N', token_target='token', scaling='all-rows', "
+        "probe_rows='validation', score='accuracy', max_iter=500, parts=('geometry', 'task', 'token')))"
+    )
+    assert repr(STRICT) == (
+        "Protocol(name='strict', max_length=None, max_train_rows=10000, train_poolings=True, pooling_seeds=3, "
+        "rows=None, pairs='separate', padding='hidden', query='shared', published=None)"
+    )

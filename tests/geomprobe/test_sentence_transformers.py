@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.embedding.embed import embed, embed_grid, embed_moments
+from geomprobe.embedding.embed import embed, embed_grid
 from geomprobe.embedding.store import Store
 from geomprobe.encoders import load_encoder
 from geomprobe.encoders.baselines import make_baseline
@@ -117,8 +117,6 @@ def test_the_default_prompt_belongs_to_the_models_own_pooling_only(matryoshka, t
     np.testing.assert_allclose(grid.vectors[2, "model"], encoded(model), atol=1e-5)
     plain = st.SentenceTransformer(modules=[model[0], modules.Pooling(16)], device="cpu")
     np.testing.assert_allclose(grid.vectors[2, "mean"], encoded(plain), atol=1e-5)
-    states = embed_moments(encoder, TEXTS, ["mean", "model"], [2])
-    assert {cell: state.d for cell, state in states.items()} == {(2, "mean"): 16, (2, "model"): 4}
     for prompt, options in (("passage", {"prompt_name": "passage"}), ("a ", {"prompt": "a "}), ("", {"prompt": ""})):
         ours = embed(encoder, TEXTS, pooling="model", prompt=prompt)
         np.testing.assert_allclose(ours, encoded(model, **options), atol=1e-5)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import geomprobe as gp
-from geomprobe.analysis import grid, similarities
+from geomprobe.analysis import similarities
 from geomprobe.embedding import embed as embedding
 from geomprobe.inference.similarity import similarity
 from geomprobe.metrics.similarity import SIMILARITIES, seed_ceiling
@@ -31,7 +31,7 @@ def quick(tmp_path, monkeypatch):
     monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(similarities, "PERMUTATIONS", 19)
     # only what is said of pairs is looked at here
-    monkeypatch.setattr(grid, "measure_cell", lambda *_: ({}, True))
+    monkeypatch.setattr("geomprobe.analysis.analyze.measure_cell", lambda *_: ({}, True))
 
 
 def test_pairs_of_models():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
@@ -88,7 +86,3 @@ def test_what_has_no_code_is_refused(call, message):
 def test_an_unknown_precision_is_refused_with_the_choices():
     with pytest.raises(UsageError, match="int4"):
         gp.quantise(np.ones((2, 2)), "int4")
-
-
-def test_examples():
-    assert doctest.testmod(storage).failed == 0

@@ -80,7 +80,7 @@ def test_a_column_of_numbers_with_a_few_words_is_refused_with_the_cells(tmp_path
         read(tmp_path, [*numbers, "bad", "worse"])
     with pytest.raises(InputError, match="line 52 holds 'bad'"):
         read(tmp_path, [*(i % 5 for i in range(50)), "bad"])
-    with pytest.raises(InputError, match=r"line 52 holds 'bad'.*neither scores"):
+    with pytest.raises(InputError, match=r"line 52 holds 'bad'.*neither all scores"):
         read(tmp_path, [*numbers, "bad"], kind="regression")
     words = read(tmp_path, ["1", "2", "other"] * 5)
     assert words.label_names == ("1", "2", "other")
@@ -165,7 +165,7 @@ def test_names_of_declared_classes(tmp_path):
     declared(tmp_path / "t.parquet", [-1, 1])  # a single class is left, and that −1 is none is certain
     assert load_file(tmp_path / "t.parquet").label_names == ("pos",)
     declared(tmp_path / "t.parquet", [1, 2])
-    with pytest.raises(InputError, match="label 2 is none of the 2 declared classes"):
+    with pytest.raises(InputError, match="label 2 is not one of the 2 declared classes"):
         load_file(tmp_path / "t.parquet")
 
 

@@ -127,7 +127,7 @@ def test_data_sets_that_datasets_saved(tmp_path):
     assert (files_of(task), task.label_names, len(task.validation)) == ((["train"], ["test"]), ("neg", "pos"), 20)
     assert any("not used: unsupervised" in note for note in task.notes)
     (tmp_path / "one" / "state.json").write_text("{}")
-    with pytest.raises(InputError, match="no complete data set"):
+    with pytest.raises(InputError, match="not a complete data set"):
         load_file(tmp_path / "one")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import geomprobe as gp
-from geomprobe.analysis.grid import measure_cell
+from geomprobe.analysis.cells import CellContext
+from geomprobe.analysis.measure import measure_cell
 from geomprobe.analysis.protocols import STRICT
 from geomprobe.analysis.similarities import Pair, pair_table
 from geomprobe.analysis.texts import TaskTexts
@@ -50,7 +51,7 @@ def test_no_number_of_rows_fails_a_cell(n_train, n, equal, pairs):
     few = task(n_train, n, equal=equal, pairs=pairs)
     texts = TaskTexts.of(few, matched=len(few.geometry_rows.texts))
     vectors = np.random.default_rng(0).normal(size=(len(texts.texts), 6)).astype(np.float32)
-    tables, whole = measure_cell(texts, vectors, 0)
+    tables, whole = measure_cell(CellContext(None, texts, 1, "mean", STRICT), vectors)
     few = too_few(tables["results"])
     assert whole
     assert len(few)

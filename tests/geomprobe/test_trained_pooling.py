@@ -7,14 +7,10 @@ import pytest
 
 from geomprobe.common import InputError
 from geomprobe.embedding.embed import embed_grid
+from geomprobe.embedding.pooled_probes import cuts_a_group, slice_rows
 from geomprobe.embedding.store import Store
-from geomprobe.embedding.trained_pooling import (
-    _layers_in_memory,
-    cuts_a_group,
-    slice_rows,
-    train_poolers,
-    why_untrainable,
-)
+from geomprobe.embedding.token_states import layers_in_memory
+from geomprobe.embedding.trained_pooling import train_poolers, why_untrainable
 from geomprobe.encoders.baselines import bag_of_words
 from geomprobe.tasks.base import Split, Task, joined_pairs
 
@@ -114,9 +110,9 @@ def test_seeds_repeat_exactly_and_differ(encoder, tmp_path):
         assert np.array_equal(one.pooler.parameter, alone[cell][0].pooler.parameter)
         assert not np.array_equal(zero.pooler.parameter, one.pooler.parameter)
         assert (zero.pooler.seed, one.pooler.seed) == (0, 1)
-    calls = []
-    again = train_poolers(encoder, task, seeds=(0, 1), store=store, progress=lambda *a: calls.append(a))
-    assert calls == []
+    written = {entry.folder: (entry.folder / "vectors.npy").stat().st_mtime_ns for entry in store.entries()}
+    again = train_poolers(encoder, task, seeds=(0, 1), store=store)
+    assert written == {folder: (folder / "vectors.npy").stat().st_mtime_ns for folder in written}  # found, not trained
     for cell, trained in first.items():
         for a, b in zip(trained, again[cell], strict=True):
             assert a.pooler.fingerprint == b.pooler.fingerprint
@@ -131,14 +127,11 @@ def test_several_layers_of_a_transformer(model_folder):
     words = ["the", "a", "cat", "dog", "sat", "on", "mat", "big", "small", "red"]
     texts = [" ".join(rng.choice(words, 5)) for _ in range(120)]
     task = task_of(split("train", texts, [int("cat" in text.split()) for text in texts]))
-    seen = []
     found = train_poolers(
-        load_encoder(model_folder("modernbert")), task, ["mean", "weighted", "attention"], [0, -1],
-        progress=lambda done, total: seen.append((done, total)),
+        load_encoder(model_folder("modernbert")), task, ["mean", "weighted", "attention"], [0, -1]
     )  # fmt: skip
     assert set(found) == {(0, "weighted"), (0, "attention"), (2, "weighted"), (2, "attention")}
     assert all(trained[0].layer == layer for (layer, _), trained in found.items())
-    assert seen[-1][0] == seen[-1][1]
 
 
 def test_the_slice_keeps_rows_that_share_a_text_together():
@@ -169,7 +162,7 @@ def test_pairs_that_share_a_sentence_lie_on_one_side_of_the_slice(encoder, pairs
     rows, chain = chains()
     task = task_of(rows)
     task = joined_pairs(task) if pairs == "joined" else task
-    (data,) = _layers_in_memory(encoder, task.train, [0])
+    (data,) = layers_in_memory(encoder, task.train, [0])
     for seed in range(10):
         chosen = slice_rows(data.groups, seed)
         assert chosen.sum() == 20

@@ -312,13 +312,15 @@ def test_the_published_protocol_takes_variants(models):
 
 
 def test_vectors_that_are_not_finite_are_failed_cells():
-    from geomprobe.analysis.grid import variant_cell
+    from geomprobe.analysis.cells import CellContext
+    from geomprobe.analysis.measure import measure_cell
+    from geomprobe.analysis.protocols import STRICT
     from geomprobe.analysis.texts import TaskTexts
 
     texts = TaskTexts.of(toy(train=False))
     vectors = np.ones((len(texts.texts), 4), np.float32)
     vectors[3, 1] = np.nan
-    tables, whole = variant_cell(texts, vectors, Variant("binary"), lambda Z: pytest.fail("measured"))
+    tables, whole = measure_cell(CellContext(None, texts, 1, "mean", STRICT, variant=Variant("binary")), vectors)
     assert not whole
     assert tables["results"][["metric", "status"]].to_numpy().tolist() == [["embedding", "failed"]]
     assert "3" in tables["results"]["note"][0]

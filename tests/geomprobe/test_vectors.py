@@ -1,6 +1,5 @@
 """Vector files: every format gives the same rows, shards join, and what cannot be read says why."""
 
-import doctest
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.vectors import Rows, gram, in_memory, lists, open_vectors, source
+from geomprobe.vectors import Rows, gram, open_vectors
 from geomprobe.vectors.moments import Moments
 
 
@@ -110,13 +109,6 @@ def test_lists_that_differ_in_length(tmp_path):
     pd.DataFrame({"e": [[1.0, 2.0], [1.0]]}).to_parquet(tmp_path / "ragged.parquet")
     with pytest.raises(InputError, match="differ in length"):
         open_vectors([tmp_path / "ragged.parquet"])
-
-
-@pytest.mark.parametrize("module", [in_memory, lists, source])
-def test_examples_run(module):
-    found = doctest.testmod(module)
-    assert found.attempted
-    assert not found.failed
 
 
 def test_progress_counts_rows(x):

@@ -170,7 +170,7 @@ def test_columns_that_number_the_rows(write, x):
     ids = 1000 + np.random.default_rng(1).permutation(60)
     refused(write(table(np.column_stack([ids, x]), header=False)), "'1'", "--columns 2-7 does not")
     refused(write(table(np.column_stack([x, ids]))), "'6'", "index, or a dimension")
-    refused(write(table(np.column_stack([ids, np.rint(9 * x)]).astype(int), header=False)), "another whole number")
+    refused(write(table(np.column_stack([ids, np.rint(9 * x)]).astype(int), header=False)), "a different whole number")
     refused(write(table(np.column_stack([np.arange(5), x[:5]]), header=False)), "counts the 5 rows")
     found = read(write(table(np.column_stack([np.arange(60), x]))))
     assert found.left_out == (("0", "counts the rows"),)

@@ -141,7 +141,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read_and_continued(tiny, said):
 
 
 def test_mteb_tells_two_checkpoints_apart(tiny, tmp_path):
-    """By the lines of docs/pretraining.md: no file in a folder gives mteb a name."""
+    """By the lines of docs/how-to/share-a-checkpoint.md: no file in a folder gives mteb a name."""
     mteb = pytest.importorskip("mteb", reason="mteb is not installed")
     from sentence_transformers import SentenceTransformer
 

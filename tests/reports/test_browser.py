@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's chromium, headless, driven by selenium (docs/reports.md: how to install it)."""
+"""The page in a real browser: Debian's chromium, headless, driven by selenium (docs/how-to/test-in-a-browser.md)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from reports_synthetic import hostile_results
 
 from geomprobe.reports import write_report
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (docs/reports.md)")
+HOW = "docs/how-to/test-in-a-browser.md"
+webdriver = pytest.importorskip("selenium.webdriver", reason=f"selenium is not installed ({HOW})")
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium with chromedriver here (docs/reports.md)"
-)
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=f"no chromium with chromedriver here ({HOW})")
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +175,7 @@ def _axe() -> Path | None:
 def test_axe_finds_no_serious_violation(full, scheme, rules):
     axe = _axe()
     if axe is None:
-        pytest.skip("no axe-core here (docs/reports.md)")
+        pytest.skip(f"no axe-core here ({HOW})")
     full.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )

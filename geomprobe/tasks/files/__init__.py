@@ -146,7 +146,7 @@ def _check_label_everywhere(sources: Sources, columns: Columns) -> None:
 
 
 def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> str:
-    """Return which columns were taken, and as what."""
+    """Return a summary of the columns taken and their roles."""
     said = "text " + " and ".join(map(repr, columns.text))
     if columns.label is not None:
         classes = f", {len(labels.names)} classes: {listed(labels.names, 8)}" if labels.names else ""

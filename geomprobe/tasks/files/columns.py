@@ -19,7 +19,7 @@ CUT_IN_TWO = "An emoji was cut in two when the file was written; correct or remo
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that hold what; None, or nothing, means: by name."""
+    """Names of the text, label and id columns; None means found by name."""
 
     text: tuple[str, ...] = ()
     label: str | None = None
@@ -29,7 +29,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a split as they stand in the file, texts and ids checked, labels not yet.
+    """The rows of a split as in the file; texts and ids are checked, labels are not.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Rows:
 
 
 def choose_columns(table: Table, asked: Columns) -> Columns:
-    """Return the columns to use: those asked for, which must be there, else those found by name.
+    """Return the columns to use: the requested ones, which must exist, else the ones found by name.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from geomprobe.common import InputError, gigabytes, machine_bytes
 Found = TypeVar("Found")
 HEAD = 64  # bytes that are looked at
 CONTROL = {*range(9), *range(14, 27), *range(28, 32)}
-"""Bytes that texts do not hold; binary files do, and UTF-16."""
+"""Bytes that occur in binary files and UTF-16, never in texts."""
 
 
 def _zstd(packed: BinaryIO) -> Any:
@@ -30,9 +30,9 @@ COMPRESSED: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\xfd7zXZ\x00": lzma.LZMAFile,
     b"\x28\xb5\x2f\xfd": _zstd,
 }
-"""What unpacks a file, by its first bytes."""
+"""How a file is unpacked, by its first bytes."""
 COPIES = 8
-"""How often the bytes of a text file lie in memory while it is read, about: bytes, text, cells, rows."""
+"""Copies of a text file's bytes in memory while it is read, roughly: bytes, text, cells, rows."""
 ARROW = {b"PAR1": "parquet", b"ARROW1": "arrow", b"FEA1": "arrow", b"\xff\xff\xff\xff": "arrow stream"}
 """First bytes of the formats that pyarrow reads."""
 REFUSED = {

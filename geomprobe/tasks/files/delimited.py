@@ -121,7 +121,7 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
         raise InputError(
             f"{where}: most cells of column {column!r} are in quotes, but as quotes, {quoted.problem}.",
             (DOUBLE_QUOTES if _has_backslashes(lines) else "Correct the line.")
-            + " Say --no-quotes if the quotes belong to the texts.",
+            + " Use --no-quotes if the quotes belong to the texts.",
         )
     if quoted.problem:
         return plain, [f"quotes read as text: as quotes, {quoted.problem}"]
@@ -129,7 +129,7 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
         raise InputError(
             f"{where}: quotes as quotes would put line {quoted.swallowed}, which looks like a row, inside a text; "
             f"quotes as text: {plain.problem}.",
-            "Say --quotes if that line does belong to a text.",
+            "Use --quotes if that line belongs to a text.",
         )
     if plain.problem:
         return quoted, ["quotes read as quotes"] if delimiter == "\t" else []
@@ -149,7 +149,7 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
 
 
 def _quoted_column(plain: Reading) -> str | None:
-    """Return the first column of which most cells begin and end with a quote, which texts of their own seldom do."""
+    """Return the first column in which most cells begin and end with a quote, which texts seldom do."""
     header, *rows = plain.rows
     for name, cells in zip(header, zip(*rows, strict=True), strict=False):
         if 2 * sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells) > len(cells):
@@ -167,7 +167,7 @@ def _plain(lines: list[str], delimiter: str) -> Reading:
     starts: list[int] = []
     for number, line in enumerate(lines, 1):
         if line.endswith("\r") or "\n" in line:
-            return Reading(rows, starts, problem=f"line {number} ends in another way than line 1", hint=LINE_ENDS)
+            return Reading(rows, starts, problem=f"line {number} ends differently from line 1", hint=LINE_ENDS)
         if line:
             rows.append(line.split(delimiter))
             starts.append(number)
@@ -190,7 +190,7 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
                     blank += 1
                     continue
                 if lines[last - 1].endswith(("\r", "\n")):
-                    return Reading(rows, starts, problem=f"line {last} ends in another way than line 1", hint=LINE_ENDS)
+                    return Reading(rows, starts, problem=f"line {last} ends differently from line 1", hint=LINE_ENDS)
                 if last > start:
                     folded = True
                     if delimiter == "\t" and len(row) > 1 and swallowed is None:
@@ -237,7 +237,7 @@ def _checked(reading: Reading, delimiter: str) -> Reading:
 
 
 def _csv_problem(said: str, start: int, line: int) -> str:
-    """Return in a user's words what the csv module found wrong with the record that starts at a line."""
+    """Return, in a user's words, the csv module's complaint about the record that starts at a line."""
     if "unexpected end" in said:
         return f"the quote at line {start} never closes"
     if "expected after" in said:
@@ -248,7 +248,7 @@ def _csv_problem(said: str, start: int, line: int) -> str:
 
 
 def _advice(reading: Reading, width: int) -> str:
-    """Return what probably happened to a file whose rows do not fit its header."""
+    """Return the likely cause where rows do not fit the header."""
     rows = reading.rows[1:]
     if width == 1 and len({len(row) for row in rows}) == 1:
         return "The first line must name the columns: remove a title or a comment above them."

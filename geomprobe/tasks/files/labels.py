@@ -1,4 +1,4 @@
-"""A column of labels as classes or scores: what is a number, what means "no label", what is neither."""
+"""A column of labels as classes or scores: which cells are numbers, which mean "no label", which are neither."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def read_labels(columns: Mapping[str, LabelColumn], kind: str) -> Labels:
         _check_mixture(columns, cells, no_label, numbers, real_words, kind)
     if real_words and kind == "regression":
         at = _first(columns, cells, lambda v: isinstance(v, str) and v not in no_label)
-        raise InputError(f"{at}: the labels are not numbers, so they are no scores.", "Leave --kind out.")
+        raise InputError(f"{at}: the labels are not numbers, so they cannot be scores.", "Leave --kind out.")
     hidden = None if real_words else _hidden(columns, numbers, notes)
     drop = no_label | ({hidden} if hidden is not None else set())
     missing = {split: Counter(_shown(v) for v in part if v is None or v in drop) for split, part in cells.items()}
@@ -212,7 +212,8 @@ def _named(columns: Mapping[str, LabelColumn], cells: dict[str, list[Any]], note
         for i, value in enumerate(cells[split]):
             if isinstance(value, float) or (isinstance(value, int) and value >= len(names)):
                 raise InputError(
-                    f"{column.place(i)}: label {value} is none of the {len(names)} declared classes ({listed(names)})."
+                    f"{column.place(i)}: label {value} is not one of the {len(names)} declared classes "
+                    f"({listed(names)})."
                 )
             found[split].append(names[value] if isinstance(value, int) and value >= 0 else value)
     return found
@@ -259,8 +260,8 @@ def _check_mixture(
     shown = listed([repr(word) for word in dict.fromkeys(words)], 3)
     raise InputError(
         f"{at}: column {column.name!r} holds {len(numbers)} numbers and {len(words)} cells that are not numbers "
-        f"({shown}): neither scores throughout nor plainly classes.",
-        "Correct these cells or leave them empty (rows without a score are left out), or say --kind classification.",
+        f"({shown}): neither all scores nor clearly classes.",
+        "Correct these cells or leave them empty (rows without a score are left out), or use --kind classification.",
     )
 
 
@@ -289,7 +290,7 @@ def _classes(
     if declared and len(classes) < len(different):
         odd = sorted(different - set(declared), key=str)
         raise InputError(
-            f"{column.table.where}: {listed(odd)} is no class that the file declares ({listed(declared)})."
+            f"{column.table.where}: {listed(odd)} is not a class that the file declares ({listed(declared)})."
         )
     commas = sum(isinstance(v, str) and DECIMAL_COMMA.fullmatch(v) is not None for v in labels)
     where = f"{column.table.where}: column {column.name!r}"

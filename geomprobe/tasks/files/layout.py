@@ -65,7 +65,7 @@ def open_sources(path: str | Path, split: str | None, quotes: bool | None) -> So
 
 
 def writable(name: str) -> str:
-    """Return a file's name with what is no UTF-8 in it replaced, since results and reports repeat it."""
+    """Return a file's name with bytes that are not UTF-8 replaced, since results and reports repeat it."""
     return os.fsencode(name).decode(errors="replace")
 
 
@@ -123,7 +123,7 @@ def _saved_splits(folder: Path) -> list[str]:
     found = read_json(folder / "dataset_dict.json")
     splits = found.get("splits") if isinstance(found, dict) else None
     if not isinstance(splits, list) or not all(isinstance(each, str) and Path(each).name == each for each in splits):
-        raise InputError(f"{folder} is no complete data set of save_to_disk (dataset_dict.json).")
+        raise InputError(f"{folder} is not a complete data set of save_to_disk (dataset_dict.json).")
     return splits
 
 
@@ -134,7 +134,7 @@ def _read_saved(folder: Path) -> Table:
         names = [entry["filename"] for entry in state["_data_files"]]
         old = state.get("_indices_data_files") or any(Path(name).name != name for name in names)
     except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{folder} is no complete data set of save_to_disk (state.json).") from None
+        raise InputError(f"{folder} is not a complete data set of save_to_disk (state.json).") from None
     if old:
         raise InputError(f"{folder} was saved by an old version of datasets.", "Save it again: save_to_disk.")
     if not names:
@@ -187,7 +187,7 @@ def _files_by_split(
 
 
 def _place_of(path: PurePosixPath) -> tuple[str, str]:
-    """Return the split that a file's name or its folder's name means, "" for neither, and the folder around it."""
+    """Return the split named by a file or its folder ("" for neither), and the folder around it."""
     folders = [part for part in path.parent.parts if part != "data"]
     stem = stem_of(path)
     shard = SHARD.fullmatch(stem)

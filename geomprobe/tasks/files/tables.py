@@ -119,7 +119,7 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
         refuse_known(path)
         known = ", ".join(FORMATS)
         raise InputError(
-            f"{path} is none of {known}.", "Rename it by what it holds; .gz, .bz2, .xz or .zst may follow."
+            f"{path} is not one of {known}.", "Rename it by what it holds; .gz, .bz2, .xz or .zst may follow."
         )
     data, arrow = read_content(path)
     if arrow:
@@ -127,7 +127,7 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
         if named not in ("parquet", "arrow"):
             table = _noted(table, [f"{arrow.split()[0].capitalize()}, by its first bytes, despite its name"])
     elif data is None or named in ("parquet", "arrow"):
-        raise InputError(f"{path} is damaged or no {named.capitalize()} file.")
+        raise InputError(f"{path} is damaged or not a {named.capitalize()} file.")
     else:
         text, notes = decode(data, path)
         table = _noted(_read_text(path, text, named, quotes), notes)

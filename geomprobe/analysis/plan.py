@@ -1,0 +1,277 @@
+"""What an analysis was asked for, and the plan made of it: opened encoders, prepared tasks, layers, poolings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geomprobe.analysis import own_pooling, variants
+from geomprobe.analysis.failures import CELL_ERRORS
+from geomprobe.analysis.protocols import STRICT, Protocol
+from geomprobe.analysis.texts import TaskTexts
+from geomprobe.analysis.variants import FULL, Variant
+from geomprobe.common import UsageError, unknown_name
+from geomprobe.distributed import ALONE, Ranks
+from geomprobe.embedding.embed import embed_grid
+from geomprobe.embedding.layers import resolve_layers
+from geomprobe.embedding.pooling import POOLINGS
+from geomprobe.embedding.tokens import limited
+from geomprobe.encoders import Encoder, load_encoder
+from geomprobe.encoders.baselines import BASELINES, WordTable, make_baseline
+from geomprobe.encoders.opening import find_device
+from geomprobe.encoders.prompts import with_prompts
+from geomprobe.probes import cap_train
+from geomprobe.tasks import is_file_task, load_task, task_names
+from geomprobe.tasks.base import Split, Task, joined_pairs
+from geomprobe.tasks.controlled import SIZES
+
+GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an analysis was asked for, as `geomprobe.analyze` takes it."""
+
+    models: Sequence[Any]
+    tasks: Sequence[str | Task] = GLUE
+    poolings: Sequence[str] | None = None
+    layers: Sequence[int] | str = (-1,)
+    prompt: str | None = None
+    query_prompt: str | None = None
+    baselines: Sequence[str] = ()
+    data_dir: str | Path | None = None
+    limit: int | None = None
+    device: str = "auto"
+    protocol: Protocol = STRICT
+    seed: int = 0
+    variants: Sequence[Variant] = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """An encoder under its name in the results.
+
+    Attributes
+    ----------
+    name : str
+    encoder : Encoder
+    layers : list of int
+        Those that are measured.
+    baseline : str
+        Which of the baselines it is, if any.
+    variant : Variant
+        How its vectors are stored.
+    of : str
+        Of a variant the name of the model with the full vectors.
+    """
+
+    name: str
+    encoder: Encoder
+    layers: list[int]
+    baseline: str = ""
+    variant: Variant = FULL
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """All that is measured, and where.
+
+    Attributes
+    ----------
+    asked : Request
+    models : list of Model
+        The models asked for, their baselines, the variants: these come last and find the full vectors in the store.
+    tasks : list of TaskTexts
+    poolings : list of str
+    why : str
+        Why these poolings, where none was asked for.
+    kept : Path or None
+        Folder of finished cells.
+    ranks : Ranks
+        Processes that share the work.
+    """
+
+    asked: Request
+    models: list[Model]
+    tasks: list[TaskTexts]
+    poolings: list[str]
+    why: str = ""
+    kept: Path | None = None
+    ranks: Ranks = ALONE
+
+    @property
+    def encoders(self) -> list[Model]:
+        """The models and baselines with their full vectors."""
+        return [model for model in self.models if not model.of]
+
+    @property
+    def own(self) -> list[Model]:
+        """The models asked for, with their full vectors."""
+        return [model for model in self.encoders if not model.baseline]
+
+    @property
+    def stored(self) -> list[Model]:
+        """The variants."""
+        return [model for model in self.models if model.of]
+
+
+def check_request(
+    tasks: Sequence[str | Task],
+    poolings: Sequence[str] | None = None,
+    baselines: Sequence[str] = (),
+    limit: int | None = None,
+    device: str = "auto",
+) -> None:
+    """Raise UsageError for names and numbers that no analysis can be made of; nothing is read or computed."""
+    for name in poolings or ():
+        if name not in POOLINGS:
+            raise unknown_name("pooling", name, list(POOLINGS))
+    for name in baselines:
+        if name not in BASELINES:
+            raise unknown_name("baseline", name, list(BASELINES))
+    names = [task for task in tasks if isinstance(task, str)]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"A task is given twice: {repeated}.")
+    for name in names:
+        stem, colon, size = name.partition(":")
+        if is_file_task(name):
+            continue
+        if stem not in task_names() or (colon and stem in GLUE):
+            raise unknown_name("task", name, task_names())
+        if colon and size not in SIZES:
+            raise unknown_name(f"size of {stem}", size, list(SIZES))
+    if limit is not None and limit < 2:
+        raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")
+    find_device(device)
+
+
+def make_plan(asked: Request, kept: Path | None = None, ranks: Ranks = ALONE) -> RunPlan:
+    """Return the plan of what was asked for: models opened, tasks read, every choice made.
+
+    Raises
+    ------
+    UsageError
+        A task is given twice, or choices do not fit each other or the models.
+    InputError
+        A model or a task cannot be read.
+    """
+    read = (t if isinstance(t, Task) else load_task(t, data_dir=asked.data_dir) for t in asked.tasks)
+    tasks = [prepare(task, asked.protocol, asked.limit, asked.seed) for task in read]
+    given = [task.name for task in tasks]
+    if repeated := next((name for name in given if given.count(name) > 1), None):
+        raise UsageError(f"A task is given twice: two are called {repeated!r}.", "Give each task a name of its own.")
+    encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=asked.device) for m in asked.models]
+    encoders = with_prompts(encoders, asked.prompt, asked.query_prompt)
+    poolings, why = own_pooling.choose_poolings(encoders, asked.poolings, asked.layers, asked.protocol)
+    own_pooling.check_prompts(tasks, asked.protocol, poolings, asked.prompt, asked.query_prompt)
+    models = named_models(asked, encoders, tasks)
+    models += variant_models(models, asked.variants, poolings)
+    sizes = {len(task.geometry_rows.texts) for task in tasks}
+    matched = min(sizes) if len(sizes) > 1 else None
+    texts = [TaskTexts.of(task, matched, asymmetric=asked.query_prompt is not None) for task in tasks]
+    return RunPlan(asked, models, texts, poolings, why, kept, ranks)
+
+
+def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Task:
+    """Return the task as it is analysed: at most `limit` rows a split, at most `max_train_rows` to fit probes on."""
+    if protocol.published:
+        task = protocol.published.prepare(task, protocol.train_poolings)
+    if limit is not None:
+        train = task.train and first_rows(task.train, limit)
+        task = replace(task, train=train, validation=first_rows(task.validation, limit))
+    if protocol.rows is not None:
+        task = replace(task, validation=first_rows(task.validation, protocol.rows))
+    if protocol.pairs == "joined":
+        task = joined_pairs(task)
+    if task.train is not None:
+        task = replace(task, train=cap_train(task.train, max_rows=protocol.max_train_rows, seed=seed))
+    return task
+
+
+def first_rows(split: Split, n: int) -> Split:
+    """Return the split's first n rows, or all where it has fewer."""
+    return split.take(np.arange(min(n, len(split))))
+
+
+def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
+    """Return the encoder with the length and the padding of a protocol; no longer than the encoder can take."""
+    if protocol.max_length is not None:
+        encoder = limited(encoder, min(protocol.max_length, encoder.max_length))
+    if protocol.padding == "visible" and not isinstance(encoder.model, WordTable):  # which sees no neighbours
+        encoder = replace(encoder, unmasked_length=encoder.max_length)
+    return encoder
+
+
+def named_models(asked: Request, encoders: Sequence[Encoder], tasks: Sequence[Task]) -> list[Model]:
+    """Return the encoders and their baselines, each with a name and its layers."""
+    own = [configured(encoder, asked.protocol) for encoder in encoders]
+    pairs = [("", encoder) for encoder in own]
+    for baseline, encoder in baseline_encoders(own, asked.baselines, tasks, asked.seed):
+        pairs.append((baseline, configured(encoder, asked.protocol)))
+    names = unique_names([encoder for _, encoder in pairs])
+    models = []
+    for (baseline, encoder), name in zip(pairs, names, strict=True):
+        layers = range(encoder.n_layers + 1) if isinstance(asked.layers, str) else asked.layers
+        if baseline not in ("", "random-init"):  # which have one layer
+            layers = [-1]
+        models.append(Model(name, encoder, resolve_layers(encoder, layers), baseline))
+    return models
+
+
+def baseline_encoders(
+    encoders: Sequence[Encoder], names: Sequence[str], tasks: Sequence[Task], seed: int
+) -> list[tuple[str, Encoder]]:
+    """Return the baselines of the encoders; encoders of one architecture or width share theirs."""
+    splits = [task.train or task.validation for task in tasks]
+    texts = [text for split in splits for text in (*split.first, *(split.second or ()))]
+    made: dict[str, tuple[str, Encoder]] = {}
+    for name, encoder in product(dict.fromkeys(names), encoders):
+        found = make_baseline(name, encoder, texts, seed=seed)
+        made.setdefault(found.hash, (name, found))
+    return list(made.values())
+
+
+def unique_names(encoders: Sequence[Encoder]) -> list[str]:
+    """Return a name for each encoder.
+
+    Folders of one name, such as those of seeds, are called by the folder above too; what still coincides is numbered.
+    """
+    short = [encoder.name for encoder in encoders]
+    names: list[str] = []
+    for encoder in encoders:
+        above = Path(str(encoder.source)).parent.name if short.count(encoder.name) > 1 else ""
+        full = f"{above}/{encoder.name}" if above else encoder.name
+        name, number = full, 2
+        while name in names:
+            name, number = f"{full} ({number})", number + 1
+        names.append(name)
+    return names
+
+
+def variant_models(models: Sequence[Model], stored: Sequence[Variant], poolings: Sequence[str]) -> list[Model]:
+    """Return each variant of each model, baselines left out."""
+    own = {model.name: model for model in models if not model.baseline}
+    if dims := [variant.dim for variant in stored if variant.dim is not None]:
+        variants.check_widths(dims, widths(own, poolings))
+    called = variants.names(stored, list(own), [model.name for model in models])
+    return [replace(own[of], name=name, variant=variant, of=of) for (of, variant), name in called.items()]
+
+
+def widths(models: Mapping[str, Model], poolings: Sequence[str]) -> dict[str, int]:
+    """Return the largest width of each model's vectors over its layers and the poolings, seen by embedding a word.
+
+    A model that cannot be embedded is left out: its cells say why.
+    """
+    found = {}
+    for name, model in models.items():
+        with contextlib.suppress(*CELL_ERRORS):
+            grid = embed_grid(model.encoder, ["a"], poolings, model.layers)
+            found[name] = max(vectors.shape[1] for vectors in grid.vectors.values())
+    return found

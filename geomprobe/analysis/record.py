@@ -1,0 +1,130 @@
+"""What was measured, to results: the tables, and what run.json says of models, tasks, poolings and the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from geomprobe.analysis import definitions, own_pooling, similarities, variants
+from geomprobe.analysis.cells import Tables
+from geomprobe.analysis.plan import Model, RunPlan
+from geomprobe.analysis.texts import TaskTexts
+from geomprobe.common import InputError
+from geomprobe.embedding import trained_pooling
+from geomprobe.embedding.pooling import TRAINABLE, Pooler, make_pooler
+from geomprobe.results import Results, check_run, count_failures, provenance
+
+Log = Sequence[dict[str, Any]]
+
+
+def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mapping[str, dict[str, int]]) -> Results:
+    """Return the results of a plan.
+
+    Parameters
+    ----------
+    plan : RunPlan
+    tables : dict of str to DataFrame
+        Of all cells, by kind, as `geomprobe.analysis.cells.CELL_COLUMNS` names them.
+    alike : DataFrame
+        How alike the models are, with the columns of `results.SIMILARITY_COLUMNS`.
+    truncated : mapping of task to dict of model to int
+        How many texts were cut.
+    """
+    used = sorted({*tables["results"]["metric"].dropna(), *alike["metric"].dropna()})
+    runs = {
+        model.name: (None, []) if model.baseline else provenance.training_run(model.encoder.source)
+        for model in plan.encoders
+    }
+    asked = plan.asked
+    run = provenance.environment() | {
+        "command": provenance.command_line(asked.data_dir),
+        "protocol": asked.protocol.name,
+        "seed": asked.seed,
+        "limit": asked.limit,
+        "models": model_entries(plan, runs),
+        "baselines": {model.name: model.baseline for model in plan.encoders if model.baseline},
+        "tasks": [task_entry(texts, truncated[texts.task.name]) for texts in plan.tasks],
+        "poolings": [pooling_entry(plan, name) for name in plan.poolings],
+        "layers": asked.layers if isinstance(asked.layers, str) else list(asked.layers),
+        "compared": None,
+        "groups": None,
+        "similarity": similarities.maps(alike),
+        "processes": plan.ranks.world,
+        "failed_cells": count_failures(tables["results"], alike),
+    }
+    return Results(
+        **tables,
+        definitions=definitions.of_results(used, asked.protocol),
+        run=run,
+        training={name: log for name, (_, log) in runs.items() if log},
+        similarities=alike,
+    )
+
+
+def model_entries(plan: RunPlan, runs: Mapping[str, tuple[dict[str, Any] | None, Log]]) -> list[dict[str, Any]]:
+    """Return what run.json says of models, baselines and variants, in this order."""
+    full = {model.name: model_entry(plan, model, *runs[model.name]) for model in plan.encoders}
+    calibration = {texts.task.name: texts.calibrated_on for texts in plan.tasks}
+    stored = [variants.entry(model.variant, full[model.of], model.name, calibration) for model in plan.stored]
+    return [*full.values(), *stored]
+
+
+def model_entry(plan: RunPlan, model: Model, run: dict[str, Any] | None, log: Log) -> dict[str, Any]:
+    """Return what run.json says of a model; of its training, what the log shows to have happened."""
+    entry = model.encoder.describe() | {"name": model.name, "objective": None, "training": None}
+    entry["notes"] += own_pooling.model_notes(model.encoder, plan.poolings)
+    entry.pop("path")
+    if Path(model.encoder.source).exists():
+        entry["source"] = provenance.public_path(model.encoder.source, plan.asked.data_dir)
+    if run is not None:
+        last = log[-1] if log else {}
+        entry["training"] = {"steps": last.get("step"), "tokens": last.get("tokens"), "flops": last.get("flops")}
+        entry["training"] |= {"seed": run.get("seed"), "finished": run.get("finished")}
+        entry["training"] |= {f"corpus_{key}": run["corpus"].get(key) for key in ("fingerprint", "unigram_entropy")}
+        entry["objective"] = run["config"].get("objective")
+        try:
+            check_run({"models": [entry]})
+        except InputError:  # the folder is of another program, or damaged; its weights are measured all the same
+            entry |= {"objective": None, "training": None}
+            entry["notes"] = [*entry["notes"], "what its run.json and log say of its training is not understood"]
+        if not run.get("finished"):
+            entry["notes"] = [*entry["notes"], "training had not finished"]
+    return entry
+
+
+def task_entry(texts: TaskTexts, truncated: dict[str, int]) -> dict[str, Any]:
+    """Return what run.json says of a task."""
+    task = texts.task
+    return {
+        "name": task.name,
+        "source": task.source,
+        "revision": task.revision,
+        "fingerprint": task.fingerprint,
+        "rows": len(task.validation),
+        "train_rows": 0 if task.train is None else len(task.train),
+        "geometry_rows": len(task.geometry_rows.texts),
+        "row_ids_hash": task.geometry_rows.fingerprint,
+        "truncated": truncated,
+        "notes": [*task.notes, *texts.notes],
+    }
+
+
+def pooling_entry(plan: RunPlan, name: str) -> dict[str, Any]:
+    """Return what run.json says of a pooling; `trained` is None for one without parameters."""
+    protocol, seed = plan.asked.protocol, plan.asked.seed
+    pooler = make_pooler(name, 1, seed=seed)
+    entry: dict[str, Any] = {"name": name, "trained": pooler.trained, "note": pooler.note, "untrained_on": {}}
+    if name == "model":
+        return entry | own_pooling.facts([model.encoder for model in plan.own], plan.why)
+    if name not in TRAINABLE:
+        return entry
+    if not protocol.train_poolings:
+        drawn = name == "attention" and protocol.query == "per-model"
+        return entry | ({"note": "untrained pooling, a query drawn for each model"} if drawn else {})
+    reasons = {texts.task.name: trained_pooling.why_untrainable(texts.task) for texts in plan.tasks}
+    untrained = {task: reason for task, reason in reasons.items() if reason}
+    trained = len(untrained) < len(reasons)
+    return entry | {"trained": trained, "note": Pooler(name, None, trained, seed).note, "untrained_on": untrained}

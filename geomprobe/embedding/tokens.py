@@ -1,0 +1,102 @@
+"""Texts to token ids, each different text once, and the batches that they are encoded in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from geomprobe.common import InputError, UsageError
+from geomprobe.encoders import Encoder
+
+BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens per batch; others take OTHER_BATCH_TOKENS
+OTHER_BATCH_TOKENS = 16384
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Token ids of unique texts, cut to the encoder's length, and the way back to the texts as given."""
+
+    ids: list[np.ndarray]
+    cut: np.ndarray
+    inverse: np.ndarray
+    texts: list[str]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in all unique texts."""
+        return sum(map(len, self.ids))
+
+
+def unique_texts(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Return the different texts in order of first appearance, and for each given text its index among them."""
+    index: dict[str, int] = {}
+    inverse = np.fromiter((index.setdefault(text, len(index)) for text in texts), np.int64, len(texts))
+    return list(index), inverse
+
+
+def tokenize(encoder: Encoder, texts: Sequence[str], max_length: int | None = None) -> TokenRows:
+    """Return the token rows of the unique texts.
+
+    Raises
+    ------
+    InputError
+        No texts, or one that is not a string.
+    UsageError
+        A max_length that the encoder cannot take.
+    """
+    if isinstance(texts, str):
+        raise UsageError("texts is one string; give a list of strings.")
+    if len(texts) == 0:
+        raise InputError("There are no texts to embed.")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"Text {row} is {type(text).__name__}, not a string.", "Leave out or fill empty cells.")
+    different, inverse = unique_texts(texts)
+    ids, cut = limited(encoder, max_length).tokenize(different)
+    return TokenRows(ids, cut, inverse, different)
+
+
+def limited(encoder: Encoder, max_length: int | None) -> Encoder:
+    """Return the encoder, with a shorter limit where one is asked for."""
+    if max_length is None or max_length == encoder.max_length:
+        return encoder
+    if not 1 <= max_length <= encoder.max_length:
+        raise UsageError(f"max_length {max_length} is not between 1 and the {encoder.max_length} of {encoder.name}.")
+    return replace(encoder, max_length=max_length)
+
+
+def token_budget(encoder: Encoder) -> int:
+    """Return how many tokens a batch may hold on the encoder's device."""
+    return BATCH_TOKENS.get(encoder.device.type, OTHER_BATCH_TOKENS)
+
+
+def batches(lengths: np.ndarray, budget: int, *, equal: bool = False) -> list[np.ndarray]:
+    """Return rows grouped by length, longest first, each group with at most ``budget`` tokens after padding.
+
+    Parameters
+    ----------
+    lengths : int ndarray of shape (n_rows,)
+    budget : int
+        Rows times the longest length; a row longer than it is a group of its own.
+    equal : bool
+        Put only rows of the same length together, for models that padding disturbs.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    groups: list[np.ndarray] = []
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        stop = min(len(order), start + max(1, budget // max(longest, 1)))
+        if equal:
+            stop = min(stop, start + int(np.sum(lengths[order[start:stop]] == longest)))
+        groups.append(order[start:stop])
+        start = stop
+    return groups
+
+
+def row_groups(encoder: Encoder, rows: TokenRows) -> list[np.ndarray]:
+    """Return the batches that the unique texts are encoded in, longest texts first; they depend on no rank."""
+    lengths = np.array([len(row) for row in rows.ids])
+    return batches(lengths, token_budget(encoder), equal=not encoder.padding_safe)

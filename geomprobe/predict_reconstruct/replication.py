@@ -1,0 +1,318 @@
+"""A recipe of trainings and comparisons that replicates the published one: read, checked, trained, collected.
+
+A training is a `geomprobe pretrain` in a process of its own; the command line says how such a process is started.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import subprocess
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geomprobe.common import GeomprobeError, InputError, UsageError, read_json
+from geomprobe.common.seeds import LARGEST_SEED
+
+STEPS = ("step", "tokens", "flops")
+LOGGED = (
+    "held_out_mlm", "unigram_entropy", "held_out_jepa", "skill_mean", "skill_context", "lambda", "gradient_mlm",
+    "gradient_jepa", "uniformity_raw", "uniformity_centred", "mean_cosine_raw", "effective_rank_centred",
+)  # fmt: skip
+OF_ARMS = ("match_arm", "jepa_weight_of")
+"""Settings of an arm that name another arm; `pretrain` has none of them."""
+Training = tuple[str, int]  # arm, seed
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe file says.
+
+    Attributes
+    ----------
+    seeds : list of int
+    settings : dict
+        Settings of `geomprobe pretrain` that all arms share.
+    arms : dict of str to dict
+        What each arm sets beyond these. ``match_arm = NAME`` trains as long as that arm's run of the same seed;
+        ``jepa_weight_of = NAME`` takes λ from where that run ended. Such an arm stands after the one it names.
+    comparisons : dict of str to dict
+        ``groups`` (two arms) and, where wanted, ``task`` and ``pool`` of `geomprobe compare`.
+    audits : dict of str to dict
+        ``groups`` and, where wanted, ``task`` of `geomprobe audit`: the first arm stands for the published MLM encoder.
+    """
+
+    seeds: list[int]
+    settings: dict[str, Any]
+    arms: dict[str, dict[str, Any]]
+    comparisons: dict[str, dict[str, Any]]
+    audits: dict[str, dict[str, Any]]
+
+    @property
+    def trainings(self) -> list[Training]:
+        """Every training, in an order in which what an arm needs stands before it."""
+        return [(arm, seed) for seed in self.seeds for arm in self.arms]
+
+    def preset_and_settings(self, arm: str | None = None) -> tuple[str, dict[str, Any]]:
+        """Preset and settings of `geomprobe pretrain` of an arm, or those that all arms share."""
+        merged = self.settings | (self.arms[arm] if arm else {})
+        return str(merged.get("preset", "small")), {k: v for k, v in merged.items() if k not in ("preset", *OF_ARMS)}
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Recipe that a TOML file holds.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is not TOML, lacks what a recipe needs, or holds what is not known.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}.", "docs/how-to/replicate.md shows a recipe."
+        ) from None
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
+        raise InputError(f"{path} is not TOML: {str(error)[:200]}") from None
+    unknown = set(document) - {"seeds", "settings", "arms", "compare", "audit"}
+    if unknown:
+        raise InputError(
+            f"{path}: unknown {', '.join(sorted(unknown))}.", "Known: seeds, settings, arms, compare, audit"
+        )
+    seeds = document.get("seeds", [0, 1, 2])
+    _check_seeds(path, seeds)
+    for name in ("settings", "arms", "compare", "audit"):
+        if not isinstance(document.get(name, {}), dict):
+            raise InputError(f"{path}: {name} is a table.", f"[{name}]")
+    settings, arms, comparisons, audits = (document.get(key, {}) for key in ("settings", "arms", "compare", "audit"))
+    _check_settings(path, settings, arms)
+    for name in (*arms, *comparisons, *audits):
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise InputError(f"{path}: {name!r} names a folder: letters, digits, '_', '.' and '-'.")
+    known: list[str] = []
+    for name, arm in arms.items():
+        for other in needs(arm):
+            if other not in known:
+                raise InputError(f"{path}: arm {name} names {other}, which must come before it.")
+        known.append(name)
+    taken = [*known, "training.csv", "training.svg", "summary.md", "cells"]
+    for kind, takes, tables in (
+        ("compare", ("groups", "task", "pool"), comparisons),
+        ("audit", ("groups", "task"), audits),
+    ):
+        for name, comparison in tables.items():
+            _check_comparison(path, f"{kind}.{name}", comparison, takes, known)
+            if name in taken:
+                raise InputError(f"{path}: {name} names two things in the same folder.")
+            taken.append(name)
+    return Recipe(list(seeds), settings, arms, comparisons, audits)
+
+
+def _check_seeds(path: Path, seeds: Any) -> None:
+    if not (
+        isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed <= LARGEST_SEED for seed in seeds)
+    ):
+        raise InputError(f"{path}: seeds is a list of whole numbers from 0 to {LARGEST_SEED}.")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"{path}: a seed is given twice.", "Each seed is a training of its own.")
+
+
+def _check_settings(path: Path, settings: Mapping[str, Any], arms: Mapping[str, Any]) -> None:
+    if not arms or not all(isinstance(arm, dict) for arm in arms.values()):
+        raise InputError(f"{path}: no arms.", 'For example [arms.mlm] with objective = "mlm"')
+    for where, table in (("settings", settings), *((f"arm {name}", arm) for name, arm in arms.items())):
+        if wrong := sorted({"seed", "out"} & set(table)):
+            raise InputError(
+                f"{path}: {where} sets {wrong[0]}, which each training has of its own.", "seeds = [0, 1, 2]"
+            )
+
+
+def _check_comparison(path: Path, name: str, comparison: Any, takes: Sequence[str], arms: Sequence[str]) -> None:
+    groups = comparison.get("groups") if isinstance(comparison, dict) else None
+    two = isinstance(groups, list) and len(groups) == 2 and all(group in arms for group in groups)
+    two = two and len(set(groups or ())) == 2
+    if not two or set(comparison) - set(takes):
+        raise InputError(f"{path}: {name} takes {', '.join(takes)}; groups are two arms.")
+    for key in ("task", "pool"):
+        words = comparison.get(key, [])
+        if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
+            raise InputError(f"{path}: {name}: {key} is a list of names.")
+
+
+def needs(arm: Mapping[str, Any]) -> list[str]:
+    """Arms whose run of the same seed an arm takes something from."""
+    return [arm[key] for key in OF_ARMS if key in arm]
+
+
+def check_arms(recipe: Recipe, objective_of: Callable[[str, dict[str, Any]], str]) -> None:
+    """Refuse settings that `geomprobe pretrain` refuses, before anything is trained.
+
+    Parameters
+    ----------
+    objective_of : callable
+        The objective that `pretrain` trains with a preset and settings; raises UsageError where it refuses them.
+
+    Raises
+    ------
+    UsageError
+        An arm has such settings, or takes λ from an arm that has none.
+    """
+    objectives: dict[str, str] = {}
+    for name, arm in recipe.arms.items():
+        preset, settings = recipe.preset_and_settings(name)
+        try:
+            objectives[name] = objective_of(preset, settings | {"seed": max(recipe.seeds)})
+            if (other := arm.get("jepa_weight_of")) and objectives[other] != "hybrid":
+                raise UsageError(f"{other} is no hybrid arm, so it ends with no λ.", "jepa_weight_of = a hybrid arm")
+        except UsageError as error:
+            raise UsageError(f"arm {name}: {error.message}", error.hint) from None
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def run_folder(out: Path, arm: str, seed: int) -> Path:
+    """Checkpoint folder of a training."""
+    return out / arm / f"seed-{seed}"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a training came to its end."""
+    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else None
+    return isinstance(run, dict) and bool(run.get("finished"))
+
+
+def train(
+    recipe: Recipe,
+    waiting: Sequence[Training],
+    out: Path,
+    *,
+    program: Sequence[str],
+    jobs: int = 1,
+    tell: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Run the trainings that wait, ``jobs`` at a time, each in a process of its own.
+
+    Parameters
+    ----------
+    waiting : sequence of (arm, seed)
+        In the order of `recipe.trainings`.
+    program : sequence of str
+        Words that start `geomprobe`.
+
+    Raises
+    ------
+    GeomprobeError
+        A training failed; the others are stopped, and their state is saved.
+    """
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    begun, done, lock = time.monotonic(), 0, threading.Lock()
+    stop = threading.Event()
+    running: set[subprocess.Popen[str]] = set()
+    futures: dict[Training, Future[None]] = {}
+
+    def train_one(arm: str, seed: int) -> None:
+        nonlocal done
+        for other in needs(recipe.arms[arm]):
+            if (other, seed) in futures:
+                futures[other, seed].result()
+        if stop.is_set():
+            return
+        code, said = _run([*program, *training_arguments(recipe, out, arm, seed)], threads, running)
+        if code:
+            stop.set()
+            raise GeomprobeError(f"{arm}, seed {seed}: {said}", "Repeat the command to go on.")
+        with lock:
+            done += 1
+            left = (time.monotonic() - begun) / done * (len(waiting) - done)
+            tell(f"trained {arm}, seed {seed}: {done} of {len(waiting)}, about {left / 60:.0f} min left")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        # in the order of the recipe: what an arm needs was handed out before it, so waiting for it cannot lock up
+        for each in waiting:
+            futures[each] = pool.submit(train_one, *each)
+        try:
+            for future in futures.values():
+                future.result()
+        except BaseException:
+            stop.set()
+            for process in list(running):
+                process.terminate()  # a training saves its state first
+            raise
+
+
+def _run(command: Sequence[str], threads: int, running: set[subprocess.Popen[str]]) -> tuple[int, str]:
+    """Exit code of a command and the last lines of its stderr; its process is in `running` meanwhile."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    running.add(process)
+    try:
+        said = process.communicate()[1].strip().splitlines()
+    finally:
+        running.discard(process)
+    return process.returncode, " ".join(said[-2:])[:500]
+
+
+def training_arguments(recipe: Recipe, out: Path, arm: str, seed: int) -> list[str]:
+    """Arguments of `geomprobe` for a training; it resumes where a state was saved."""
+    preset, chosen = recipe.preset_and_settings(arm)
+    own, folder = recipe.arms[arm], run_folder(out, arm, seed)
+    if "match_arm" in own:
+        chosen["match"] = str(run_folder(out, own["match_arm"], seed))
+    if "jepa_weight_of" in own:
+        chosen["jepa_weight"] = final_lambda(run_folder(out, own["jepa_weight_of"], seed))
+    command = ["pretrain", "--preset", preset, "--seed", str(seed), "--out", str(folder)]
+    for key, value in chosen.items():
+        command += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
+    return [*command, "--resume"] if (folder / "run.json").is_file() else command
+
+
+def final_lambda(folder: Path) -> float:
+    """The λ that a training ended with."""
+    run = read_json(folder / "run.json")
+    final = run.get("final") if isinstance(run, dict) else None
+    weight = final.get("lambda") if isinstance(final, dict) else None
+    if not isinstance(weight, int | float):
+        raise InputError(f"{folder / 'run.json'} does not say with which λ the training ended.", "Train this arm anew.")
+    return float(weight)
+
+
+# ---- collecting ------------------------------------------------------------------------------------------------------
+
+
+def training_records(recipe: Recipe, out: Path) -> list[dict[str, Any]]:
+    """What every training was given and the geometry along it: a record per monitored step."""
+    from geomprobe.results import read_log
+
+    found = []
+    for arm in recipe.arms:
+        for seed in recipe.seeds:
+            log = run_folder(out, arm, seed) / "metrics.jsonl"
+            for number, record in enumerate(read_log(log), 1):
+                logged = [value for key, value in record.items() if key in (*STEPS, *LOGGED)]
+                if not set(STEPS) <= set(record) or not all(type(value) in (int, float) for value in logged):
+                    raise InputError(f"{log}, line {number}, is no record of a training.", "Train this arm anew.")
+                if "uniformity_raw" in record or "held_out_mlm" in record or "held_out_jepa" in record:
+                    found.append({"arm": arm, "seed": seed} | record)
+    return found
+
+
+def training_table(records: Sequence[dict[str, Any]]) -> str:
+    """The records as CSV."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["arm", "seed", *STEPS, *LOGGED], extrasaction="ignore")
+    table.writeheader()
+    table.writerows(records)
+    return text.getvalue()
