@@ -19,8 +19,10 @@ from scipy.optimize import brentq
 
 from geomprobe.api import every_metric
 from geomprobe.common import read_json, write_json
-from geomprobe.comparison import table as comparison
-from geomprobe.inference import intervals
+from geomprobe.comparison import pairs
+from geomprobe.comparison.sentences import claims
+from geomprobe.comparison.table import adjusted
+from geomprobe.inference import Interval, intervals
 from geomprobe.results import (
     COMPARISON_COLUMNS,
     EXAMPLE_COLUMNS,
@@ -50,7 +52,7 @@ def read(folder: Path) -> Results:
 
 
 def degrees_of_freedom(row: pd.Series) -> float:
-    """Return the degrees of freedom of an interval diff ± t·se; infinity for the normal distribution."""
+    """Return the degrees of freedom of an interval diff ± t·se, which folders of earlier versions do not keep."""
     reach = float(row["ci_high"] - row["ci_low"]) / 2 / float(row["se"])
     if reach <= intervals.t_quantile(0.975, 1e9):
         return np.inf
@@ -59,12 +61,12 @@ def degrees_of_freedom(row: pd.Series) -> float:
 
 def unadjusted(results: Results, frame: pd.DataFrame) -> np.ndarray:
     """Return p_tost of each row of one comparison before adjustment, float64; NaN where there is none."""
-    by_examples: dict[tuple, intervals.Difference] = {}
+    by_examples: dict[tuple, Interval] = {}
     if frame["ci_method"].str.contains("McNemar|score interval").any():
-        sides = [comparison.Side(results, str(frame[end].iloc[0])) for end in ("a", "b")]
-        for row in comparison.joined(sides[0].rows, sides[1].rows, (*comparison.CELL, *comparison.NUMBER)):
+        sides = [pairs.Side(results, str(frame[end].iloc[0])) for end in ("a", "b")]
+        for row in pairs.joined(sides[0].rows, sides[1].rows, (*pairs.CELL, *pairs.NUMBER)):
             place = tuple(row["layer_a"] if key == "layer" else row[key] for key in PLACE)
-            by_examples[place] = comparison.paired(*sides, row)
+            by_examples[place] = pairs.paired(*sides, row)
 
     def of(row: pd.Series) -> float:
         if pd.isna(row["p_tost"]):
@@ -73,7 +75,7 @@ def unadjusted(results: Results, frame: pd.DataFrame) -> np.ndarray:
         if "McNemar" in row["ci_method"] or "score interval" in row["ci_method"]:
             found = by_examples[tuple(row[list(PLACE)])]
             assert found.discordant is not None
-            assert abs(found.diff - diff) < AGREES
+            assert abs(found.value - diff) < AGREES
             return found.discordant.p_equivalence(margin, exact=found.se is None)
         if row["se"] == 0:
             return 0.0 if diff == 0 else intervals.p_equivalence(diff, 0.0, 1.0, margin)
@@ -98,10 +100,10 @@ def renew(folder: Path) -> str:
     for (_, _, level), part in results.comparisons.groupby(["a", "b", "level"], sort=False):
         groups = results.run.get("groups") or {}
         seeds = min(map(len, groups.values())) if level == "objective" else None
-        frames.append(comparison.adjusted(part.assign(p_tost=unadjusted(results, part)), definitions, seeds=seeds))
+        frames.append(adjusted(part.assign(p_tost=unadjusted(results, part)), definitions, seeds=seeds))
     now = table(pd.concat(frames), COMPARISON_COLUMNS)
     before = results.comparisons
-    results.run["claims"] = comparison.claims(now)
+    results.run["claims"] = claims(now)
     write_table(folder / "comparisons.parquet", now)
     write_table(folder / "results.parquet", table(results.results, RESULT_COLUMNS))
     write_json(folder / "run.json", results.run)

@@ -81,7 +81,7 @@ def geometry_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
     return {
         "results": found,
         "curves": metrics.curves(Z, seed=seed),
-        "influences": inference.influence_table(found, influences, rows.clusters),
+        "influences": inference.influence_table(found, influences),
     }
 
 

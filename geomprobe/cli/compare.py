@@ -58,7 +58,8 @@ def compare_models(
 ) -> None:
     """Measure two models, or two groups, as the options say; write differences and report."""
     from geomprobe.analysis.similarities import with_groups
-    from geomprobe.comparison.table import add_comparisons, compare_groups
+    from geomprobe.comparison.groups import compare_groups
+    from geomprobe.comparison.table import add_comparisons
 
     def differences(results: Results) -> None:
         names = [entry["name"] for entry in results.run["models"]]

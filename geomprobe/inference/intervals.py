@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import special
 
@@ -19,27 +17,6 @@ TAIL_INDEX = 3.0
 """Index of the tail at which the third moment ends, and with it the rate at which a mean becomes normal."""
 TAIL_DEGREES = (30.0, 0.02)
 """Where the tail is heavy, fewest degrees of freedom for an interval, and fewest for each row."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A standard error and what follows from it.
-
-    Attributes
-    ----------
-    se, low, high : float or None
-        None where there is no valid interval.
-    dof : float
-        Degrees of freedom of the t distribution.
-    method : str
-        How it was made; starts with "no valid interval" where it was not.
-    """
-
-    se: float | None
-    low: float | None
-    high: float | None
-    dof: float
-    method: str
 
 
 def degrees(contributions: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,17 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+import geomprobe.inference.shards as shards
 from geomprobe.common import unknown_name
-from geomprobe.inference import (
-    JACKKNIFE,
-    NEIGHBOUR_ROWS,
-    RESOLUTION,
-    Influence,
-    interval,
-    number_clusters,
-    shards,
-    unless_few_decide,
-)
+from geomprobe.inference.estimate import JACKKNIFE, RESOLUTION, Estimate, NoInterval
+from geomprobe.inference.influence import NEIGHBOUR_ROWS, check_tail, number_clusters
 from geomprobe.inference.intervals import TAIL_DEGREES, heavy_tailed
 from geomprobe.inference.probe_tests import rank_influence
 from geomprobe.inference.sphere import Checked, checked_rows, second_order
@@ -161,15 +154,16 @@ class Compared:
         return first, second_order(terms, self.checked, means, 0.0)
 
 
-def _second_order(name: str, pair: Compared, found: Influence) -> float:
+def _second_order(name: str, pair: Compared, rows: np.ndarray) -> float:
     """Return the variance of the second-order term of CKA; for the Procrustes distance the same share of its own."""
     first, second = pair.cka_orders
     if name != "procrustes":
         return second
-    return second * float((found.contributions(pair.clusters) ** 2).sum()) / first if first > 0 else 0.0
+    contributions = np.bincount(pair.clusters, rows) / len(rows)
+    return second * float((contributions**2).sum()) / first if first > 0 else 0.0
 
 
-def _rsa_spearman(pair: Compared) -> Influence:
+def _rsa_spearman(pair: Compared, value: float) -> Estimate:
     """Row means of what pairs of rows move Spearman's correlation by, the moving ranks of all pairs included."""
     n = pair.a.n
     upper = np.triu_indices(n, 1)
@@ -181,11 +175,11 @@ def _rsa_spearman(pair: Compared) -> Influence:
     means = square.sum(0) / (n - 1)
     rows = pair.checked.rows
     second = second_order(square[np.ix_(rows, rows)], pair.checked, means[rows], float(means.mean()))
-    return Influence(0.0, 2 * (means - means.mean()), second_order=second)
+    return Estimate.of_rows(value, 2 * (means - means.mean()), pair.clusters, second_order=second)
 
 
-def _neighbours(pair: Compared, name: str) -> Influence:
-    """Influences whose standard error is that of the delete-a-shard jackknife, from one search.
+def _neighbours(pair: Compared, name: str, value: float) -> Estimate:
+    """Contributions whose standard error is that of the delete-a-shard jackknife, from one search.
 
     Without a shard the next in each row's list take the places of its rows. New neighbours move the value more than
     another sample would: the error is never too small on average (Efron & Stein 1981, "The jackknife estimate of
@@ -193,7 +187,7 @@ def _neighbours(pair: Compared, name: str) -> Influence:
     """
     a, b, clusters = pair.a, pair.b, pair.clusters
     if int(clusters.max()) + 1 < NEIGHBOUR_ROWS:
-        raise NotApplicable(f"fewer than {NEIGHBOUR_ROWS} independent rows")
+        raise NoInterval(f"fewer than {NEIGHBOUR_ROWS} independent rows")
     home = shards.shards(clusters, 0)
     lists = a.ranked[0], b.ranked[0]
     cosines = (a.ranked[1], b.ranked[1], cosines_with(b, lists[0])) if name == "cknna" else ()
@@ -203,7 +197,7 @@ def _neighbours(pair: Compared, name: str) -> Influence:
         kept = np.flatnonzero(home != s)
         there = [of[kept] != s for of in homes]
         if min(int(one.sum(1).min()) for one in there) < NEIGHBOURS:
-            raise NotApplicable("a shard of rows holds most of a row's neighbours")
+            raise NoInterval("a shard of rows holds most of a row's neighbours")
         # the first NEIGHBOURS that are left of each list
         first = [one & (np.cumsum(one, 1) <= NEIGHBOURS) for one in there]
         near = [one[kept][at].reshape(-1, NEIGHBOURS) for one, at in zip(lists, first, strict=True)]
@@ -220,8 +214,9 @@ def _neighbours(pair: Compared, name: str) -> Influence:
         values[s] = (k * m_there)[shared].sum() / np.sqrt(own) if own else np.nan
     rows = shards.spread(values, home)
     if np.ptp(values) <= RESOLUTION:
-        raise NotApplicable("no row tells the neighbours of the sides apart")
-    return Influence(0.0, rows, JACKKNIFE, second_order=float((rows**2).sum()) / a.n**2)
+        raise NoInterval("no row tells the neighbours of the sides apart")
+    second = float((rows**2).sum()) / a.n**2
+    return Estimate.of_rows(value, rows, clusters, method=JACKKNIFE, second_order=second)
 
 
 def _equal(name: str, pair: Compared, value: float) -> bool:
@@ -236,8 +231,8 @@ def _equal(name: str, pair: Compared, value: float) -> bool:
     return float(np.abs(here - there).max()) <= ROUNDING * max(pair.a.eps, pair.b.eps)
 
 
-def influence(name: str, pair: Compared, value: float) -> Influence:
-    """Return how each row moves a similarity.
+def estimate_of(name: str, pair: Compared, value: float) -> Estimate:
+    """Return a similarity with the contribution of each cluster of rows, refused where there is no valid interval.
 
     Parameters
     ----------
@@ -247,27 +242,30 @@ def influence(name: str, pair: Compared, value: float) -> Influence:
     value : float
         As measured.
     """
+    try:
+        return _estimate_of(name, pair, value)
+    except (NoInterval, NotApplicable) as reason:
+        return Estimate.refused(value, reason)
+
+
+def _estimate_of(name: str, pair: Compared, value: float) -> Estimate:
     a, b = pair.a, pair.b
     if _equal(name, pair, value):
-        return Influence(value, np.zeros(a.n))
+        return Estimate.of_rows(value, np.zeros(a.n), pair.clusters)
     if name in ("mutual_knn", "cknna"):
-        try:
-            return replace(_neighbours(pair, name), value=value)
-        except NotApplicable as reason:
-            return Influence(value, None, refused=str(reason))
+        return _neighbours(pair, name, value)
     if name == "rsa_spearman":
-        return replace(_rsa_spearman(pair), value=value)
+        return _rsa_spearman(pair, value)
     rows = {"linear_cka": linear_cka, "linear_cka_unbiased": linear_cka_unbiased, "procrustes": procrustes}[name](
         a, b, value
     )
     if not np.isfinite(rows).all():
-        return Influence(value, None, refused="not defined once a row is left out")
-    found = Influence(value, rows)
-    found = replace(found, second_order=_second_order(name, pair, found))
-    if not pair.heavy_tailed:
-        return found
-    # the biased CKA holds fourth powers of lengths, which the unbiased one takes out
-    return unless_few_decide(found, pair.clusters, CKA_DEGREES if name == "linear_cka" else TAIL_DEGREES[1])
+        raise NoInterval("not defined once a row is left out")
+    found = Estimate.of_rows(value, rows, pair.clusters, second_order=_second_order(name, pair, rows))
+    if pair.heavy_tailed:
+        # the biased CKA holds fourth powers of lengths, which the unbiased one takes out
+        check_tail(found, CKA_DEGREES if name == "linear_cka" else TAIL_DEGREES[1])
+    return found
 
 
 def with_intervals(rows: Mapping[str, dict[str, Any]], a: Side, b: Side, clusters: Any) -> None:
@@ -282,8 +280,7 @@ def with_intervals(rows: Mapping[str, dict[str, Any]], a: Side, b: Side, cluster
     pair = Compared(a, b, number_clusters(clusters, a.n))
     for name, row in rows.items():
         if row["status"] == "ok":
-            found = interval(influence(name, pair, row["value"]), pair.clusters)
-            row |= {"se": found.se, "ci_low": found.low, "ci_high": found.high, "ci_method": found.method}
+            row |= estimate_of(name, pair, row["value"]).interval().to_row()
 
 
 def similarity(

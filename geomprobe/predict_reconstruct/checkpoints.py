@@ -17,6 +17,7 @@ from geomprobe.analysis.protocols import STRICT, Protocol, switched
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import write_json
 from geomprobe.comparison import table as comparison
+from geomprobe.comparison.groups import compare_groups
 from geomprobe.encoders import load_encoder
 from geomprobe.predict_reconstruct import movement
 from geomprobe.predict_reconstruct.claim_table import Audited, Measured, one_claim
@@ -142,8 +143,9 @@ def measured(
     frames, numbers = [], {}
     for part in parts:
         frames.append(compared(part, groups, grouped))
-        for place, shift in movement.numbers_of(part).items():
-            numbers[place] = shift.on(aligned[place[1]][protocol.rows, protocol.pairs])
+        for place, number in movement.numbers_of(part).items():
+            home = aligned[place[1]][protocol.rows, protocol.pairs]
+            numbers[place] = number.summed(home.common, home.size)
     return Measured(pd.concat(frames), numbers)
 
 
@@ -189,5 +191,5 @@ def compared(results: Results, groups: Mapping[str, Sequence[str]], grouped: boo
         frames.append(comparison.add_comparisons(results, first, second).comparisons)
     results.comparisons = table(pd.concat(frames), COMPARISON_COLUMNS)
     if grouped:
-        comparison.compare_groups(results, groups)
+        compare_groups(results, groups)
     return results.comparisons

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from geomprobe.comparison import table as comparison
+from geomprobe.inference.estimate import MIN_SEEDS, Estimate
 from geomprobe.predict_reconstruct import movement
 from geomprobe.predict_reconstruct.claims import CLAIMED, GAP, SILENT, Claim, Number, overall, sentence, status
 from geomprobe.predict_reconstruct.switches import OTHER_UNIT, Switch
@@ -21,12 +21,12 @@ class Measured:
     Attributes
     ----------
     comparisons : DataFrame
-    numbers : mapping of `movement.Place` to Shift
+    numbers : mapping of `movement.Place` to Estimate
         On the clusters that all analyses of a task share.
     """
 
     comparisons: pd.DataFrame
-    numbers: Mapping[movement.Place, movement.Shift]
+    numbers: Mapping[movement.Place, Estimate]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Audited:
     def level(self) -> str:
         """Level of the comparison that the claims are read at: "objective" for groups of enough seeds."""
         seeds = min(len(members) for members in self.groups.values())
-        return "objective" if self.grouped and seeds >= comparison.MIN_SEEDS else "checkpoint"
+        return "objective" if self.grouped and seeds >= MIN_SEEDS else "checkpoint"
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -194,10 +194,10 @@ def shifted(
         Metric and view under the published analysis and with the choice replaced.
     """
 
-    def shift(model: str) -> movement.Shift:
+    def shift(model: str) -> Estimate:
         old, new = ((model, task, pooling, str(one["metric"]), str(one["view"])) for one in (before, after))
         replaced, published = sources[source_of(switch)].numbers, sources["paper"].numbers
-        return replaced.get(new, movement.MISSING).plus(published.get(old, movement.MISSING), -1)
+        return movement.moved(replaced.get(new, movement.MISSING), published.get(old, movement.MISSING))
 
     a, b = sides
     return [shift(model) for model in a], [shift(model) for model in b]

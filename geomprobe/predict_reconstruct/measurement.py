@@ -13,7 +13,7 @@ from geomprobe import inference
 from geomprobe.analysis.choices import Reader, choices_of, one_of, whole_number
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.encoders import Encoder
-from geomprobe.inference import intervals
+from geomprobe.inference import Estimate
 from geomprobe.metrics.cloud import TooFewRows, too_few
 from geomprobe.predict_reconstruct.formulas import (
     DEFINITION,
@@ -145,12 +145,7 @@ class Sheet:
         row["ci_method"] = "no valid interval: none is derived for this formula"
         if moved is not None:
             moved = np.pad(moved, (0, self.n_clusters - len(moved)))
-            found = intervals.degrees(moved)
-            row["ci_method"] = "no valid interval: a few rows decide the standard error"
-            if found >= intervals.MIN_DEGREES:
-                se = intervals.standard_error(moved, extra)
-                half = intervals.t_quantile((1 + intervals.LEVEL) / 2, found) * se
-                row |= {"se": se, "ci_low": value - half, "ci_high": value + half, "ci_method": "influence function"}
+            row |= Estimate(value, moved, extra).interval().to_row()
             key = {"view": self.place["view"], "metric": metric, "definition": DEFINITION}
             self.influences.append(key | {"contributions": moved.astype(np.float32), "extra": extra})
             self.moved[metric] = value, moved
@@ -229,11 +224,11 @@ def _influences(
     """Return how each cluster moves metrics that the registry has by the same formula; {} where it is not known."""
     frame, found = inference.measure(Z, metrics=names, views=[view], clusters=clusters)
     moved: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for name, influence in zip(frame["metric"], found, strict=True):
-        if influence is not None and influence.rows is not None:
-            size = g or int(clusters.max()) + 1
-            contributions = np.bincount(clusters, influence.rows, minlength=size) / len(influence.rows)
-            moved[str(name)] = {"moved": contributions, "extra": influence.extra}
+    for name, estimate in zip(frame["metric"], found, strict=True):
+        if estimate is not None and estimate.contributions is not None:
+            contributions = np.zeros(g or int(clusters.max()) + 1)
+            contributions[np.unique(clusters)] = estimate.contributions
+            moved[str(name)] = {"moved": contributions, "extra": estimate.unattributed_variance}
     return moved
 
 

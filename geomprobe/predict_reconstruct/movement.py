@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from geomprobe import inference
-from geomprobe.comparison.table import group_difference
-from geomprobe.inference import Difference, intervals
+from geomprobe.comparison.pairs import estimate_of
+from geomprobe.inference import Estimate, Interval, intervals
+from geomprobe.inference.estimate import FUNCTION
 from geomprobe.results import Results
 
 Key = TypeVar("Key", bound=Hashable)
@@ -36,50 +36,11 @@ class Clusters:
     size: int
 
 
-@dataclass(frozen=True)
-class Shift:
-    """A number of one model, or how far it moves from one analysis to another.
-
-    Attributes
-    ----------
-    value : float
-    moved : float64 ndarray of shape (g,) or None
-        Contribution of each cluster of rows; None where the number has no interval.
-    extra : float
-        Variance that no row answers for.
-    reason : str
-        Why there are no contributions.
-    """
-
-    value: float
-    moved: np.ndarray | None
-    extra: float = 0.0
-    reason: str = ""
-
-    def plus(self, other: Shift, sign: int) -> Shift:
-        """Return self + sign·other. What both share of the variance outside rows is not known, so it is bounded."""
-        value, moved = self.value + sign * other.value, None
-        if self.moved is not None and other.moved is not None:
-            moved = self.moved + sign * other.moved
-            # equal by chance, numbers still differ in what each row adds to them
-            alike = np.linalg.norm(moved) <= 1e3 * ROUNDING * np.linalg.norm(self.moved)
-            if alike and self.extra == other.extra and abs(value) <= ROUNDING * abs(self.value):
-                return Shift(0.0, np.zeros_like(moved))
-        extra = (self.extra**0.5 + other.extra**0.5) ** 2
-        return Shift(value, moved, extra, self.reason or other.reason)
-
-    def on(self, clusters: Clusters) -> Shift:
-        """Return the same number with its contributions summed into coarser clusters."""
-        if self.moved is None:
-            return self
-        return Shift(self.value, np.bincount(clusters.common, self.moved, minlength=clusters.size), self.extra)
+MISSING = Estimate.refused(float("nan"), "not measured")
+Sides = tuple[Sequence[Estimate], Sequence[Estimate]]  # the models of A, and those of B
 
 
-MISSING = Shift(float("nan"), None, reason="no valid interval: not measured")
-Sides = tuple[Sequence[Shift], Sequence[Shift]]  # the models of A, and those of B
-
-
-def numbers_of(results: Results) -> dict[Place, Shift]:
+def numbers_of(results: Results) -> dict[Place, Estimate]:
     """Return every number of the results and the contributions behind it, by model, task, pooling, metric and view."""
     place = ["model", "task", "pooling", "metric", "view"]
 
@@ -92,11 +53,7 @@ def numbers_of(results: Results) -> dict[Place, Shift]:
     found = {}
     for key, row in by_place(rows[(rows["status"] == "ok") & rows["control"].isna()]).items():
         known = influences.get(key)
-        if known is None:
-            found[key] = Shift(float(row["value"]), None, reason=str(row["ci_method"]))
-        else:
-            moved = np.asarray(known["contributions"], np.float64)
-            found[key] = Shift(float(row["value"]), moved, float(known["extra"]))
+        found[key] = estimate_of(float(row["value"]), known, str(row["ci_method"]) if known is None else FUNCTION)
     return found
 
 
@@ -127,34 +84,46 @@ def common_clusters(homes: Mapping[Key, tuple[Sequence[str], np.ndarray]]) -> di
     }
 
 
-def difference(sides: Sides, level: str) -> Difference:
+def difference(sides: Sides, level: str) -> Interval:
     """Return B − A: of the first model of each side, or at the level of objectives of the means over seeds.
 
     Contributions are subtracted row by row, between the models and between the analyses, so that what they share
     cancels. The same seed stands under both analyses, so that it is the spread of each seed's own movement that counts.
     """
     first, second = sides
-    if level == "objective":
-        values = [np.array([shift.value for shift in side]) for side in sides]
-        moved = [[shift.moved for shift in side] for side in sides]
-        extra = float(np.mean([shift.extra for side in sides for shift in side]))
-        return group_difference(values[0], values[1], moved[0], moved[1], extra)
-    a, b = first[0], second[0]
-    diff = b.value - a.value
-    if a.moved is None or b.moved is None:
-        return Difference(diff, None, None, None, 0.0, None, a.reason or b.reason)
-    return inference.difference(diff, b.moved - a.moved, (a.extra, b.extra), "influence function")
+    found = Estimate.grouped(first, second) if level == "objective" else second[0].minus(first[0], resolution=0.0)
+    return found.interval()
+
+
+def moved(after: Estimate, before: Estimate, sign: int = -1) -> Estimate:
+    """Return after + sign·before, of one model under two analyses.
+
+    What both share of the unattributed variance is not known, so it is bounded.
+    """
+    value = after.value + sign * before.value
+    for side in (after, before):
+        if side.contributions is None:
+            return replace(side, value=value)
+    assert after.contributions is not None
+    assert before.contributions is not None
+    contributions = after.contributions + sign * before.contributions
+    # equal by chance, numbers still differ in what each row adds to them
+    alike = np.linalg.norm(contributions) <= 1e3 * ROUNDING * np.linalg.norm(after.contributions)
+    same = after.unattributed_variance == before.unattributed_variance
+    if alike and same and abs(value) <= ROUNDING * abs(after.value):
+        return Estimate(0.0, np.zeros_like(contributions))
+    return Estimate(value, contributions, (after.unattributed_variance**0.5 + before.unattributed_variance**0.5) ** 2)
 
 
 def combined(one: Sides, other: Sides, sign: int) -> Sides:
     """Return one + sign·other, model by model."""
-    a, b = ([x.plus(y, sign) for x, y in zip(*pair, strict=True)] for pair in zip(one, other, strict=True))
+    a, b = ([moved(x, y, sign) for x, y in zip(*pair, strict=True)] for pair in zip(one, other, strict=True))
     return a, b
 
 
-def moved_by(found: Difference) -> dict[str, Any]:
+def moved_by(found: Interval) -> dict[str, Any]:
     """Return the movement of B − A with its interval, JSON-ready."""
-    moved = found.diff if np.isfinite(found.diff) else None  # a seed whose cell failed
+    moved = found.value if np.isfinite(found.value) else None  # a seed whose cell failed
     line = {"moved": moved, "moved_se": found.se, "moved_low": found.low, "moved_high": found.high}
     return line | {"moved_method": found.method}
 
@@ -180,8 +149,8 @@ def most(moved: Mapping[str, Sides], level: str) -> dict[str, Any] | None:
     selected population the best?", Annals of Statistics 15.
     """
     found = {name: difference(sides, level) for name, sides in moved.items()}
-    name = max(found, key=lambda each: np.nan_to_num(abs(found[each].diff), nan=-1.0), default=None)
-    if name is None or found[name].diff == 0:
+    name = max(found, key=lambda each: np.nan_to_num(abs(found[each].value), nan=-1.0), default=None)
+    if name is None or found[name].value == 0:
         return None
     top = found[name]
     p = np.array([np.nan if one.p is None else one.p for one in found.values()], float)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 
 from geomprobe.comparison import table as comparison
 from geomprobe.inference import intervals
+from geomprobe.inference.estimate import student
 from geomprobe.predict_reconstruct.claims import GAP, POOLINGS
 from geomprobe.results import COMPARISON_COLUMNS, table
 
@@ -57,13 +57,6 @@ def _gap(task_probe: dict[str, Any], lexical: dict[str, Any]) -> dict[str, Any]:
         whose = task_probe if task_probe["se"] is None else lexical
         return line | {"p": np.nan, "ci_method": whose["ci_method"]}
     se = task_probe["se"] + lexical["se"]
-    if se == 0:
-        low = high = line["diff"]
-        p = 1.0 if line["diff"] == 0 else 0.0
-    else:
-        reach = max((part["ci_high"] - part["diff"]) / part["se"] for part in (task_probe, lexical) if part["se"] > 0)
-        low, high = line["diff"] - reach * se, line["diff"] + reach * se
-        dof = brentq(lambda f: intervals.t_quantile(0.975, f) - max(reach, 1.96001), 1.0, 1e9)
-        p = intervals.p_two_sided(line["diff"], se, dof)
-    method = "sum of the standard errors of both probes, conservative"
-    return line | {"se": se, "ci_low": low, "ci_high": high, "p": p, "ci_method": method}
+    dof = min((part["dof"] for part in (task_probe, lexical) if part["se"] > 0), default=1.0)
+    found = student(line["diff"], se, dof, "sum of the standard errors of both probes, conservative")
+    return line | found.to_row() | {"p": found.p, "dof": found.dof}

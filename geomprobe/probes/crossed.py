@@ -13,13 +13,12 @@ denominator are unbiased; a share may come out negative and is not clipped.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
+from geomprobe.inference.estimate import Estimate, by_count
 from geomprobe.probes.rows import PairVectors, missing_row, once_per_task, result_row, stack
 from geomprobe.tasks.base import Task
 from geomprobe.tasks.controlled import CROSSED, CrossedDesign, crossed_design
@@ -28,17 +27,6 @@ from geomprobe.tasks.words import words
 FACTORS = ("meaning", "words", "syntax")
 TIE = 1e-12
 EFFECTS = tuple("_".join(names) for size in (1, 2, 3) for names in combinations(FACTORS, size))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A ratio of sums over blocks with its standard error, 95 % interval and contributions over families."""
-
-    value: float
-    se: float
-    ci_low: float
-    ci_high: float
-    contributions: np.ndarray | None = None
 
 
 def mean_squares(cells: np.ndarray) -> dict[tuple[int, ...], float]:
@@ -81,24 +69,20 @@ def variance_components(cells: np.ndarray) -> np.ndarray:
     return np.array(components)
 
 
-def ratio(numerators: np.ndarray, denominators: np.ndarray, families: np.ndarray, level: float = 0.95) -> Estimate:
-    """Return sum(numerators) / sum(denominators) over blocks, with an interval from the spread over families.
+def ratio(numerators: np.ndarray, denominators: np.ndarray, families: np.ndarray) -> Estimate:
+    """Return sum(numerators) / sum(denominators) over blocks, with contributions of families.
 
     The standard error is that of the linearised ratio (Cochran 1977, section 6.3), blocks of a family taken together;
     the interval uses Student's t with one degree of freedom less than families.
     """
     total = denominators.sum()
     if total == 0:
-        return Estimate(*(float("nan"),) * 4)
+        return Estimate.refused(float("nan"), "nothing varies")
     value = numerators.sum() / total
     parts = np.array([(numerators - value * denominators)[families == f].sum() for f in np.unique(families)])
-    k = len(parts)
-    if k < 2:
-        return Estimate(float(value), *(float("nan"),) * 3)
-    parts = parts / total
-    se = float(np.sqrt(k / (k - 1) * (parts**2).sum()))
-    margin = float(student.ppf(0.5 + level / 2, k - 1)) * se
-    return Estimate(float(value), se, float(value - margin), float(value + margin), parts)
+    if len(parts) < 2:
+        return Estimate.refused(float(value), "fewer than 2 families")
+    return Estimate(float(value), parts / total, rule=by_count, method="linearised ratio over families, t")
 
 
 def variance_shares(vectors: np.ndarray, design: CrossedDesign) -> dict[str, Estimate]:
@@ -193,10 +177,7 @@ def _rows(vectors: np.ndarray, design: CrossedDesign, control: str | None, seed:
             estimates |= triplets(seen, design)
         for metric, e in estimates.items():
             row = result_row(metric, e.value, n=n, d=d, seed=seed, control=control, note=f"{n_families} families")
-            interval = {"se": e.se, "ci_low": e.ci_low, "ci_high": e.ci_high}
-            if np.isfinite(e.se):
-                row |= interval | {"ci_method": "linearised ratio over families, t", "contributions": e.contributions}
-            yield row | {"view": view}
+            yield row | ({} if e.contributions is None else e.to_row()) | {"view": view}
 
 
 def crossed_rows(task: Task, validation: PairVectors, seed: int) -> list[dict[str, Any]]:

@@ -1,8 +1,4 @@
-"""Standard errors of probe scores: rows that share a sentence count as one cluster.
-
-Beside the interval stand the ``contributions``: how much each cluster, or group of clusters, moves the score, with
-SE² = g/(g−1) Σ contributions². On the same rows those of two encoders differ by the contributions to the difference.
-"""
+"""Standard errors of probe scores: rows that share a sentence count as one cluster."""
 
 from __future__ import annotations
 
@@ -10,13 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+
+from geomprobe.inference.estimate import Estimate, by_count
 
 JACKKNIFE_GROUPS = 40
 
 
 def mean_interval(influence: np.ndarray, value: float, clusters: np.ndarray) -> dict[str, Any]:
-    """Return se, ci_low, ci_high, ci_method and contributions of a statistic that is, to first order, a mean over rows.
+    """Return the columns of `Estimate.to_row` of a statistic that is, to first order, a mean over rows.
+
+    Empty where the statistic is undefined, or there are fewer than two clusters.
 
     Parameters
     ----------
@@ -31,18 +30,14 @@ def mean_interval(influence: np.ndarray, value: float, clusters: np.ndarray) -> 
     The cluster-robust variance G/(G−1) Σ_g (Σ_{i∈g} (a_i − ā))² / n² (Liang & Zeger 1986), Student's t with G−1 degrees
     of freedom for G clusters.
     """
-    n = len(influence)
     sums = np.bincount(np.unique(clusters, return_inverse=True)[1], influence - influence.mean())
-    g = len(sums)
-    if g < 2:
-        return {}
-    return interval(value, sums / n, "cluster-robust, t")
+    return _interval(value, sums / len(influence), "cluster-robust, t", fewest=2)
 
 
 def jackknife_interval(statistic: Callable[[np.ndarray], float], n: int, clusters: np.ndarray) -> dict[str, Any]:
     """Return the same for any ``statistic(rows)`` by the delete-a-group jackknife (Kott 2001).
 
-    Clusters are dealt to at most 40 groups in a fixed random order.
+    Clusters are dealt to at most 40 groups in a fixed random order; fewer than three clusters give no interval.
     """
     names, of = np.unique(clusters, return_inverse=True)
     g = min(JACKKNIFE_GROUPS, len(names))
@@ -50,18 +45,11 @@ def jackknife_interval(statistic: Callable[[np.ndarray], float], n: int, cluster
         return {}
     group = (np.random.default_rng(0).permutation(len(names)) % g)[of]
     left_out = np.array([statistic(np.flatnonzero(group != k)) for k in range(g)])
-    if not np.isfinite(left_out).all():
-        return {}
-    moved = (g - 1) / g * (left_out.mean() - left_out)
-    return interval(statistic(np.arange(n)), moved, f"delete-a-group jackknife, {g} groups, t")
+    contributions = (g - 1) / g * (left_out.mean() - left_out)
+    return _interval(statistic(np.arange(n)), contributions, f"delete-a-group jackknife, {g} groups, t", fewest=3)
 
 
-def interval(value: float, contributions: np.ndarray, method: str) -> dict[str, Any]:
-    """Return the columns of a 95 % interval from the contributions of g groups, empty where the value is undefined."""
-    g = len(contributions)
-    se = float(np.sqrt(g / (g - 1) * (contributions**2).sum()))
-    if not np.isfinite(value) or not np.isfinite(se):
+def _interval(value: float, contributions: np.ndarray, method: str, fewest: int) -> dict[str, Any]:
+    if len(contributions) < fewest or not np.isfinite([value, *contributions]).all():
         return {}
-    margin = float(student.ppf(0.975, g - 1)) * se
-    found = {"se": se, "ci_low": value - margin, "ci_high": value + margin, "ci_method": method}
-    return found | {"contributions": contributions}
+    return Estimate(value, contributions, rule=by_count, method=method).to_row()

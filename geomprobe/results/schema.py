@@ -58,6 +58,7 @@ COMPARISON_COLUMNS: dict[str, str] = {
     "ci_low": "Float64",
     "ci_high": "Float64",
     "ci_method": "string",
+    "dof": "Float64",
     "p": "Float64",
     "p_holm": "Float64",
     "family": "string",

@@ -147,13 +147,12 @@ def one_draw(cell: Cell, seed: int, metrics: Sequence[str], bootstrap: int) -> l
         clouds, labels, positives, clusters = declare(cell, clouds, clusters)
     declared = {"labels": labels, "positives": positives, "clusters": clusters}
     measured = [inference.measure(Z, metrics=metrics, **declared) for Z in clouds]
-    numbers = inference.number_clusters(clusters, cell.n)
     booted = naive_bootstrap(first, metrics, bootstrap, rng) if bootstrap else {}
     rows = []
     for a, left, right in zip(measured[0][0].to_dict("records"), measured[0][1], measured[1][1], strict=True):
         if a["status"] != "ok":
             continue
-        p = None if left is None or right is None else inference.paired_difference(left, right, numbers).p
+        p = None if left is None or right is None else right.minus(left).interval().p
         low, high = booted.get(a["metric"], (None, None)) if a["view"] == "raw" else (None, None)
         numbers_of = {"value": a["value"], "se": a["se"], "low": a["ci_low"], "high": a["ci_high"], "p": p}
         place = {"seed": seed, "metric": a["metric"], "view": a["view"], "label": label(a)}

@@ -5,27 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geomprobe.inference import intervals
-from geomprobe.predict_reconstruct.movement import MISSING, Shift, common_clusters, difference, most
+from geomprobe.inference import Estimate, intervals
+from geomprobe.predict_reconstruct.movement import MISSING, common_clusters, difference, most, moved
 
 N = 400
 
 
-def mean_of(x: np.ndarray, rows: slice = slice(None)) -> Shift:
+def mean_of(x: np.ndarray, rows: slice = slice(None)) -> Estimate:
     """Return the mean over some of the rows as a number with its contributions to all rows."""
-    moved = np.zeros(len(x))
-    moved[rows] = (x[rows] - x[rows].mean()) / len(x[rows])
-    return Shift(float(x[rows].mean()), moved)
+    contributions = np.zeros(len(x))
+    contributions[rows] = (x[rows] - x[rows].mean()) / len(x[rows])
+    return Estimate(float(x[rows].mean()), contributions)
 
 
-def shift(new: np.ndarray, old: np.ndarray, rows: slice = slice(None)) -> Shift:
-    return mean_of(new).plus(mean_of(old, rows), -1)
+def shift(new: np.ndarray, old: np.ndarray, rows: slice = slice(None)) -> Estimate:
+    return moved(mean_of(new), mean_of(old, rows))
 
 
-def planted(rng: np.random.Generator, moved: float, noise: float = 0.1, rows: slice = slice(None)):
-    """Return two models whose difference moves by `moved`: the analyses share most of what scatters the rows."""
+def planted(rng: np.random.Generator, by: float, noise: float = 0.1, rows: slice = slice(None)):
+    """Return two models whose difference moves by `by`: the analyses share most of what scatters the rows."""
     a, b = rng.normal(size=(2, N))
-    return [shift(a + noise * rng.normal(size=N), a, rows)], [shift(b + moved + noise * rng.normal(size=N), b, rows)]
+    return [shift(a + noise * rng.normal(size=N), a, rows)], [shift(b + by + noise * rng.normal(size=N), b, rows)]
 
 
 @pytest.mark.parametrize("rows", [slice(None), slice(150)])
@@ -34,7 +34,7 @@ def test_intervals_of_a_planted_movement_cover(rows):
     found = [difference(planted(rng, 0.05, rows=rows), "checkpoint") for _ in range(400)]
     covered = sum(one.low <= 0.05 <= one.high for one in found)
     assert covered / 400 > 0.92
-    spread = np.std([one.diff for one in found])
+    spread = np.std([one.value for one in found])
     assert np.mean([one.se for one in found]) == pytest.approx(spread, rel=0.1)
 
 
@@ -50,10 +50,10 @@ def test_intervals_over_seeds_cover_and_are_paired_by_seed():
     covered, widths = 0, []
     for _ in range(300):
         sides = []
-        for moved in (0.0, 0.2):
+        for by in (0.0, 0.2):
             side = []
             for _ in range(3):
-                level, own = 5 * rng.normal(), moved + 0.05 * rng.normal()  # seeds differ far more than they move
+                level, own = 5 * rng.normal(), by + 0.05 * rng.normal()  # seeds differ far more than they move
                 x = rng.normal(size=N)
                 side.append(shift(x + level + own + 0.1 * rng.normal(size=N), x + level))
             sides.append(side)
@@ -69,21 +69,21 @@ def test_equal_analyses_move_exactly_0():
     sides = ([shift(row, row) for row in x[:3]], [shift(row, row) for row in x[3:]])
     for level in ("checkpoint", "objective"):
         one = difference(sides, level)
-        assert (one.diff, one.se, one.low, one.high, one.p) == (0, 0, 0, 0, 1)
+        assert (one.value, one.se, one.low, one.high, one.p) == (0, 0, 0, 0, 1)
         assert most({"same": sides}, level) is None
     assert most({}, "checkpoint") is None
 
 
 def test_rounding_moves_nothing_and_what_has_no_value_is_never_the_largest():
-    one = Shift(80.0, np.array([0.1, -0.1]))
-    still = Shift(80.0 + 2e-6, one.moved * (1 + 1e-6)).plus(one, -1)
-    assert (still.value, still.extra, still.moved.tolist()) == (0.0, 0.0, [0.0, 0.0])
-    by_chance = Shift(80.0, np.array([0.2, -0.2]), 0.5).plus(one, -1)
-    assert (by_chance.value, by_chance.extra) == (0.0, pytest.approx(0.5))
-    assert by_chance.moved == pytest.approx([0.1, -0.1])
-    moved = {"none": ([MISSING], [MISSING]), "some": ([one], [Shift(81.0, one.moved)])}
-    assert most(moved, "checkpoint")["name"] == "some"
-    assert most(dict(reversed(moved.items())), "checkpoint")["name"] == "some"
+    one = Estimate(80.0, np.array([0.1, -0.1]))
+    still = moved(Estimate(80.0 + 2e-6, one.contributions * (1 + 1e-6)), one)
+    assert (still.value, still.unattributed_variance, still.contributions.tolist()) == (0.0, 0.0, [0.0, 0.0])
+    by_chance = moved(Estimate(80.0, np.array([0.2, -0.2]), 0.5), one)
+    assert (by_chance.value, by_chance.unattributed_variance) == (0.0, pytest.approx(0.5))
+    assert by_chance.contributions == pytest.approx([0.1, -0.1])
+    choices = {"none": ([MISSING], [MISSING]), "some": ([one], [Estimate(81.0, one.contributions)])}
+    assert most(choices, "checkpoint")["name"] == "some"
+    assert most(dict(reversed(choices.items())), "checkpoint")["name"] == "some"
 
 
 def test_what_the_data_can_tell_of_the_largest():
@@ -104,16 +104,16 @@ def test_what_the_data_can_tell_of_the_largest():
 
 
 def test_without_contributions_there_is_no_interval():
-    known, unknown = planted(np.random.default_rng(5), 0.1), Shift(0.4, None, reason="no valid interval: so")
-    found = most({"known": known, "unknown": ([unknown], [Shift(1.0, None)])}, "checkpoint")
+    known, unknown = planted(np.random.default_rng(5), 0.1), Estimate.refused(0.4, "so")
+    found = most({"known": known, "unknown": ([unknown], [Estimate.refused(1.0, "otherwise")])}, "checkpoint")
     assert found["said"] == "unknown (no valid interval)"
     assert found["moved_method"] == "no valid interval: so"
     assert found["untold"] == ["known"]
 
 
-def test_extra_variance_of_two_analyses_is_bounded_by_what_they_may_share():
-    one, other = Shift(1.0, np.zeros(3), 4.0), Shift(1.0, np.zeros(3), 9.0)
-    assert one.plus(other, -1).extra == pytest.approx(25.0)
+def test_unattributed_variance_of_two_analyses_is_bounded_by_what_they_may_share():
+    one, other = Estimate(1.0, np.zeros(3), 4.0), Estimate(1.0, np.zeros(3), 9.0)
+    assert moved(one, other).unattributed_variance == pytest.approx(25.0)
 
 
 def test_clusters_of_several_analyses():
@@ -125,5 +125,5 @@ def test_clusters_of_several_analyses():
     assert first[1] == second[2]  # a
     assert sorted({*first, *second}) == [0, 1, 2]
     assert common["first"].size == common["second"].size == 3
-    summed = Shift(1.0, np.array([1.0, 2.0, 4.0])).on(common["first"]).moved
+    summed = Estimate(1.0, np.array([1.0, 2.0, 4.0])).summed(first, common["first"].size).contributions
     assert (summed[first[0]], summed[first[1]], summed[second[0]]) == (5, 2, 0)

@@ -10,9 +10,12 @@ from scipy import stats
 from geomprobe import inference
 from geomprobe.api import every_metric
 from geomprobe.common import UsageError
-from geomprobe.comparison import table as comparing
-from geomprobe.comparison.table import add_comparisons, claims, compare, compare_groups, group_difference
-from geomprobe.inference import intervals
+from geomprobe.comparison.groups import compare_groups
+from geomprobe.comparison.pairs import copies
+from geomprobe.comparison.sentences import claims
+from geomprobe.comparison.table import add_comparisons, compare
+from geomprobe.inference import Estimate, intervals
+from geomprobe.inference.estimate import ROUNDING
 from geomprobe.inference.margins import margin, parse_margins
 from geomprobe.results import (
     COMPARISON_COLUMNS,
@@ -54,7 +57,7 @@ def made(vectors: dict[str, np.ndarray], *, same_examples: bool = False, task_ha
             place = {"model": name, "task": task, "layer": 2, "pooling": "mean"}
             frame, influences = inference.measure(Z, metrics=["effective_rank", "rank_90", "uniformity", "mean_cosine"])
             frames.append(frame.assign(**place, task_hash=(task_hash or {}).get(name, "same"), split="validation"))
-            moved.append(inference.influence_table(frame, influences, None).assign(**place))
+            moved.append(inference.influence_table(frame, influences).assign(**place))
             rng = np.random.default_rng(0 if same_examples else m)
             label = (
                 np.random.default_rng(9).integers(0, 2, N) if task == "sst2" else np.random.default_rng(8).random(N) * 5
@@ -123,12 +126,11 @@ def test_a_real_difference_is_found_with_its_sign():
 
 def test_the_difference_has_the_error_of_the_difference_of_influences():
     first, second = cloud(0), cloud(0) * np.linspace(1, 1.5, D, dtype=np.float32)
-    numbers = np.arange(N)
     sides = [inference.measure(Z, metrics=["effective_rank"])[1][0] for Z in (first, second)]
-    moved = (sides[1].rows - sides[0].rows) / N
+    moved = sides[1].contributions - sides[0].contributions
     row = compare({"a": first, "b": second}, metrics=["effective_rank"]).iloc[0]
     assert row["se"] == pytest.approx(np.sqrt(N / (N - 1) * (moved**2).sum()), rel=1e-5)
-    alone = np.hypot(*(inference.interval(side, numbers).se for side in sides))
+    alone = np.hypot(*(side.interval().se for side in sides))
     assert row["se"] < 0.5 * alone
     assert row["mdd"] == pytest.approx((1.966 + 0.8433) * row["se"], rel=1e-2)
 
@@ -296,8 +298,8 @@ def test_groups_of_seeds_use_seeds_and_rows():
     assert row["a"] == "mlm"
     sides = {name: inference.measure(Z, metrics=["effective_rank"])[1][0] for name, Z in (first | second).items()}
     values = [np.array([sides[name].value for name in group]) for group in (first, second)]
-    rows = np.mean([sides[n].rows for n in second], 0) - np.mean([sides[n].rows for n in first], 0)
-    expected = values[0].var(ddof=1) / 3 + values[1].var(ddof=1) / 3 + (rows**2).sum() / N / (N - 1)
+    rows = np.mean([sides[n].contributions for n in second], 0) - np.mean([sides[n].contributions for n in first], 0)
+    expected = values[0].var(ddof=1) / 3 + values[1].var(ddof=1) / 3 + (rows**2).sum() * N / (N - 1)
     assert row["se"] == pytest.approx(np.sqrt(expected), rel=1e-4)
     assert row["diff"] == pytest.approx(values[1].mean() - values[0].mean())
     assert row["verdict"] == "higher"
@@ -323,26 +325,32 @@ def test_group_errors():
         compare_groups(results, {"a": [names[0]], "b": ["nobody"]})
 
 
+def group_difference(first, second, contributions, unattributed=0.0):
+    """Return the interval of the difference of two groups with these values and contributions of each seed."""
+    values = (*first, *second)
+    seeds = [Estimate(v, c, unattributed) for v, c in zip(values, contributions, strict=True)]
+    return Estimate.grouped(seeds[: len(first)], seeds[len(first) :]).interval()
+
+
 def test_satterthwaite_lies_between_seeds_and_rows():
     rng = np.random.default_rng(0)
     rows = [rng.normal(size=500) * 1e-3 for _ in range(6)]
-    wide = group_difference(np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 4.0]), rows[:3], rows[3:])
+    wide = group_difference([1.0, 2.0, 3.0], [2.0, 3.0, 4.0], rows)
     assert wide.dof == pytest.approx(4, rel=0.05)  # seeds dominate: k_A + k_B − 2
-    narrow = group_difference(np.ones(3), np.ones(3) + 1e-9, rows[:3], rows[3:])
+    narrow = group_difference([1.0] * 3, [1 + 1e-9] * 3, rows)
     assert narrow.dof > 300  # rows dominate
-    assert comparing.MIN_SEEDS == 3
 
 
 def test_an_untrained_weighted_pooling_is_no_second_witness_beside_mean():
     def found(mean, **weighted):
         entries = [{"name": "mean", "trained": None}] * mean + [{"name": "weighted"} | weighted]
-        return comparing.copies({"poolings": entries, "tasks": [{"name": "a"}, {"name": "b"}]})
+        return copies({"poolings": entries, "tasks": [{"name": "a"}, {"name": "b"}]})
 
     assert found(True, trained=False) == {("a", "weighted"), ("b", "weighted")}
     assert found(False, trained=False) == set()
     assert found(True, trained=True, untrained_on={}) == set()
     assert found(True, trained=True, untrained_on={"b": "no train split"}) == {("b", "weighted")}
-    assert comparing.copies({}) == set()
+    assert copies({}) == set()
 
 
 def test_other_units_make_no_difference():
@@ -354,7 +362,7 @@ def test_other_units_make_no_difference():
 
 
 def test_a_single_cluster_is_no_evidence():
-    one = inference.difference(0.5, np.zeros(1), (0.0, 0.0), "influence function", 1.0)
+    one = Estimate(1.0, np.zeros(1)).minus(Estimate(0.5, np.zeros(1))).interval()
     assert one.se is None
     assert one.method.startswith("no valid interval")
     two = compare({"a": cloud(), "b": cloud(1)}, metrics=["effective_rank"], clusters=np.arange(N) % 2)
@@ -371,17 +379,19 @@ def test_a_difference_is_conservative_where_one_side_is():
 def test_seeds_that_share_a_rank_share_its_rounding():
     rng = np.random.default_rng(0)
     rows = [rng.normal(size=500) * 1e-4 for _ in range(6)]
-    same = group_difference(np.full(3, 20.0), np.full(3, 21.0), rows[:3], rows[3:], extra=inference.ROUNDING)
+    same = group_difference([20.0] * 3, [21.0] * 3, rows, ROUNDING)
     assert same.se == pytest.approx(np.sqrt(0.5), rel=0.01)
     assert same.p > 0.05  # one step of rounding is no finding
-    none = group_difference(np.full(3, 20.0), np.full(3, 20.0), [np.zeros(9)] * 3, [np.zeros(9)] * 3, extra=0.25)
+    none = group_difference([20.0] * 3, [20.0] * 3, [np.zeros(9)] * 6, ROUNDING)
     assert (none.se, none.p) == (0.0, 1.0)
+    step = group_difference([20.0] * 3, [21.0] * 3, [np.zeros(9)] * 6, ROUNDING)  # no row moves it, and rounding may
+    assert step.se == pytest.approx(np.sqrt(0.5))
 
 
 def test_a_few_rows_that_decide_refuse_a_group_too():
     rows = np.zeros(500)
     rows[:2] = 1.0, -1.0
-    found = group_difference(np.ones(3), np.full(3, 2.0), [np.zeros(500)] * 3, [rows] * 3)
+    found = group_difference([1.0] * 3, [2.0] * 3, [np.zeros(500)] * 3 + [rows] * 3)
     assert found.p is None
     assert "a few rows" in found.method
 

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from geomprobe.common import UsageError
 from geomprobe.inference import shards
-from geomprobe.inference.similarity import Compared, influence, similarity
+from geomprobe.inference.similarity import Compared, estimate_of, similarity
 from geomprobe.metrics.pairs import nearest
 from geomprobe.metrics.similarity import COLUMNS, NEIGHBOURS, REACH, SIMILARITIES, Side, seed_ceiling, similarity_map
 
@@ -217,8 +217,8 @@ class TestIntervals:
         value = compute(a, b)
         left = np.array([compute(*(Side(np.delete(x, i, 0)) for x in pair)) for i in range(N)])
         moved = (N - 1) * (value - left)
-        found = influence(name, Compared(a, b, np.arange(N)), value)
-        assert found.rows == pytest.approx(moved - moved.mean(), abs=1e-10)
+        found = estimate_of(name, Compared(a, b, np.arange(N)), value)
+        assert N * found.contributions == pytest.approx(moved - moved.mean(), abs=1e-10)
 
     @pytest.mark.parametrize("name", ["procrustes", "rsa_spearman"])
     def test_influence_is_near_what_leaving_a_row_out_does(self, name):
@@ -229,7 +229,7 @@ class TestIntervals:
         value = compute(Side(x), Side(y))
         left = np.array([compute(Side(np.delete(x, i, 0)), Side(np.delete(y, i, 0))) for i in range(0, 150, 3)])
         moved = 149 * (value - left)
-        found = influence(name, Compared(Side(x), Side(y), np.arange(150)), value).rows[::3]
+        found = 150 * estimate_of(name, Compared(Side(x), Side(y), np.arange(150)), value).contributions[::3]
         assert np.corrcoef(found, moved)[0, 1] > 0.98
         assert found.std() == pytest.approx(moved.std(), rel=0.1)
 
@@ -243,8 +243,9 @@ class TestIntervals:
         compute = SIMILARITIES[name].compute
         values = np.array([compute(Side(x[home != s]), Side(y[home != s])) for s in range(20)])
         a, b = Side(x, REACH), Side(y, REACH)
-        found = influence(name, Compared(a, b, clusters), compute(a, b))
-        assert found.rows == pytest.approx(shards.spread(values, home), abs=1e-9)
+        found = estimate_of(name, Compared(a, b, clusters), compute(a, b))
+        expected = np.bincount(clusters, shards.spread(values, home))
+        assert 200 * found.contributions == pytest.approx(expected, abs=1e-9)
         assert similarity(x, y, metrics=[name], clusters=clusters)["ci_method"].item() == (
             "delete-a-shard jackknife, 100 clusters, conservative"
         )

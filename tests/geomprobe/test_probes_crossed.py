@@ -56,7 +56,8 @@ def test_planted_shares_are_recovered_within_their_intervals(design, texts):
     for seed in range(seeds):
         for effect, e in variance_shares(planted(design, len(texts), truth, seed), design).items():
             values[effect].append(e.value)
-            inside[effect] += e.ci_low <= truth.get(effect, 0.0) <= e.ci_high
+            interval = e.interval()
+            inside[effect] += interval.low <= truth.get(effect, 0.0) <= interval.high
     for effect in EFFECTS:
         error = np.std(values[effect], ddof=1) / np.sqrt(seeds)
         assert abs(np.mean(values[effect]) - truth.get(effect, 0.0)) < 4 * error, effect
@@ -96,7 +97,8 @@ def test_position_does_not_pose_as_meaning(design, texts):
 def test_vectors_that_know_nothing_are_at_chance(design, texts):
     vectors = np.random.default_rng(0).standard_normal((len(texts), 64))
     shares = variance_shares(vectors, design)
-    assert shares["meaning"].ci_low < 0 < shares["meaning"].ci_high
+    meaning = shares["meaning"].interval()
+    assert meaning.low < 0 < meaning.high
     assert triplets(vectors, design)["triplet_accuracy"].value == pytest.approx(0.5, abs=0.03)
 
 

@@ -47,6 +47,6 @@ def test_minilm_has_more_meaning_than_bags_of_words(encode):
     design = controlled.crossed_design(split)
     texts = list(split.first + split.second)
     bags = {"counts": text_baselines(texts)["bow"], "TF-IDF": embed(lsa(texts, dim=384), texts)}
-    meaning = variance_shares(encode(texts), design)["meaning"]
+    meaning = variance_shares(encode(texts), design)["meaning"].interval()
     for name, vectors in bags.items():
-        assert meaning.ci_low > max(variance_shares(vectors, design)["meaning"].ci_high, 0.0), name
+        assert meaning.low > max(variance_shares(vectors, design)["meaning"].interval().high, 0.0), name

@@ -16,7 +16,8 @@ from geomprobe.analysis import similarities, variants
 from geomprobe.analysis.variants import FULL, Variant
 from geomprobe.cli.main import app
 from geomprobe.common import UsageError
-from geomprobe.comparison.table import add_comparisons, compare_groups
+from geomprobe.comparison.groups import compare_groups
+from geomprobe.comparison.table import add_comparisons
 from geomprobe.predict_reconstruct.protocol import PAPER
 from geomprobe.results import read_results
 from geomprobe.tasks.base import Split, Task

@@ -1,0 +1,280 @@
+"""One number of two models on the same rows: its difference, from contributions or from per-example scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from geomprobe.common import UsageError, unknown_name
+from geomprobe.inference import Estimate, Interval, intervals, number_clusters, probe_tests
+from geomprobe.inference.estimate import FUNCTION
+from geomprobe.metrics import sample_size
+from geomprobe.metrics.registry import REGISTRY
+from geomprobe.results import Results
+
+CELL = ("task", "depth", "pooling")
+NUMBER = ("view", "metric", "definition")
+PROBES = {"sts_probe": "semantic", "sts_cosine": "cosine"}
+"""Where the per-example scores of a metric lie, if not under its own first words."""
+CONSTANTS = ("uniformity_reference", "trained_pooling_loss", *sample_size.DEFINITIONS)
+
+Row = Mapping[Any, Any]
+
+
+class Side:
+    """What a comparison needs of one model: its numbers, influences and per-example scores, found by cell."""
+
+    def __init__(self, results: Results, name: str):
+        depth = {entry["name"]: entry["n_layers"] for entry in results.run["models"]}
+        if name not in depth:
+            raise unknown_name("model", name, list(depth))
+        self.name = name
+
+        def mine(frame: pd.DataFrame) -> pd.DataFrame:
+            frame = frame[frame["model"] == name]
+            return frame.assign(depth=(frame["layer"].astype(float) / max(depth[name], 1)).round(6))
+
+        rows = mine(results.results)
+        rows = rows[[cell not in copies(results.run) for cell in zip(rows["task"], rows["pooling"], strict=True)]]
+        self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & ~rows["metric"].isin(CONSTANTS)]
+        self.task_hash = self.rows.groupby("task")["task_hash"].first().to_dict()
+        self._influences = by_key(mine(results.influences), (*CELL, *NUMBER))
+        self.numbers = by_key(self.rows, (*CELL, *NUMBER))
+        self._examples: dict[tuple, pd.DataFrame] = {
+            tuple(key): part.sort_values("row_id", kind="stable").reset_index(drop=True)
+            for key, part in filled(mine(results.examples), CELL).groupby([*CELL, "probe"], sort=False)
+        }
+
+    def influence(self, row: Row) -> Row | None:
+        """Return the row of the influence table that belongs to a number, or None."""
+        return self._influences.get(key_of(row, (*CELL, *NUMBER)))
+
+    def estimate(self, row: Row) -> Estimate:
+        """Return one of `numbers` with the contribution of each cluster, from influences, else per-example scores."""
+        value = float(row["value"])
+        if (found := self.influence(row)) is not None:
+            return estimate_of(value, found)
+        examples = self.examples(row)
+        rows = None if examples is None else probe_influence(str(row["metric"]), examples, self.value(row))
+        if examples is None or rows is None:
+            return Estimate.refused(value, "no contributions are kept")
+        return Estimate(value, np.bincount(_clusters(examples), rows) / len(rows))
+
+    def value(self, row: Row) -> Callable[[str], float | None]:
+        """Return a function from the last word of a metric's name to its value in the same cell."""
+        stem = str(row["metric"]).partition("_usable")[0]
+        stem = stem.rsplit("_", 1)[0] if stem == row["metric"] else stem
+
+        def of(word: str) -> float | None:
+            found = self.numbers.get(key_of({**row, "metric": f"{stem}_{word}"}, (*CELL, *NUMBER)))
+            return None if found is None else float(found["value"])
+
+        return of
+
+    def examples(self, row: Row) -> pd.DataFrame | None:
+        """Return the per-example scores of the probe that a metric's name starts with, None where none are kept."""
+        metric, cell = str(row["metric"]), tuple(row[c] for c in CELL)
+        stem = next((to for start, to in PROBES.items() if metric.startswith(start)), metric)
+        names = sorted((str(key[-1]) for key in self._examples if key[:-1] == cell), key=len, reverse=True)
+        return next((self._examples[(*cell, name)] for name in names if f"{stem}_".startswith(f"{name}_")), None)
+
+
+def copies(run: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the (task, pooling) whose vectors are another's by definition: they would count evidence twice.
+
+    Untrained, `weighted` equals `mean` bit for bit, and so does `model` where no model declares more.
+    """
+    entries = {entry["name"]: entry for entry in run.get("poolings", ())}
+    if "mean" not in entries:
+        return set()
+    tasks = [entry["name"] for entry in run.get("tasks", ())]
+    own = {(task, "model") for task in tasks if entries.get("model", {}).get("equals") == "mean"}
+    if "weighted" not in entries:
+        return own
+    untrained = tasks if entries["weighted"]["trained"] is False else entries["weighted"].get("untrained_on", {})
+    return own | {(task, "weighted") for task in untrained}
+
+
+def check_rows(sides: Sequence[Side]) -> None:
+    """Refuse sides that did not see the same rows of a task that they share."""
+    for side in sides[1:]:
+        for task, fingerprint in side.task_hash.items():
+            if sides[0].task_hash.get(task, fingerprint) != fingerprint:
+                raise UsageError(
+                    f"{sides[0].name} and {side.name} did not see the same rows of {task}.",
+                    "Analyse both in one command.",
+                )
+
+
+def paired(first: Side, second: Side, row: Row) -> Interval:
+    """Return the paired difference of a number of two models: from influences, else from per-example scores."""
+    diff = float(row["value_b"]) - float(row["value_a"])
+    hashes = [row["model_hash_a"], row["model_hash_b"]]
+    if diff == 0 and isinstance(hashes[0], str) and hashes[0] == hashes[1] and row["layer_a"] == row["layer_b"]:
+        return Interval(0.0, 0.0, 0.0, 0.0, 1.0, 1.0, "equal weights give equal vectors")
+    left, right = first.influence(row), second.influence(row)
+    if row["metric"] not in REGISTRY:
+        found = _probe(row, first, second)
+        if found.p is not None or left is None or right is None:
+            return found
+    return geometry(row, left, right)
+
+
+def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> Estimate:
+    """Return a number from its row of the table of influences, if it has one, and the words of its interval."""
+    if influence is None:
+        return Estimate(value, None, method=method)
+    contributions = np.asarray(influence["contributions"], np.float64)
+    return Estimate(value, contributions, float(influence["extra"]), method=method)
+
+
+def geometry(row: Row, first: Row | None, second: Row | None) -> Interval:
+    """Return the paired difference of a number from the rows of the two tables of influences."""
+    a, b = (
+        estimate_of(float(row[f"value_{side}"]), influence, str(row[f"ci_method_{side}"]))
+        for side, influence in (("a", first), ("b", second))
+    )
+    if a.contributions is not None and b.contributions is not None and len(a.contributions) != len(b.contributions):
+        raise UsageError(f"{row['metric']}: the two models do not have the same clusters of rows.")
+    return b.minus(a).interval()
+
+
+def _clusters(examples: pd.DataFrame) -> np.ndarray:
+    own = pd.Series(np.arange(len(examples)), index=examples.index)
+    return number_clusters(examples["cluster"].astype("Int64").fillna(-1 - own).to_numpy(np.int64), len(own))
+
+
+def probe_influence(
+    metric: str, examples: pd.DataFrame, value: Callable[[str], float | None], unit: float | None = None
+) -> np.ndarray | None:
+    """Return the influence of each example on a probe's score, None where it is not known.
+
+    Parameters
+    ----------
+    metric : str
+        Its last words decide.
+    examples : DataFrame
+        Columns label, prediction, log_loss.
+    value : callable
+        Other scores of the same probe by their last words, for those that differ by a factor only.
+    unit : float, optional
+        Of skill, where a model on the same rows shows it and this one may not (see `skill_unit`).
+    """
+    label, said = (examples[c].to_numpy(float, na_value=np.nan) for c in ("label", "prediction"))
+    loss = examples["log_loss"].to_numpy(float, na_value=np.nan)
+    right = probe_tests.mean_influence((label == said).astype(float))
+    if metric.endswith("_accuracy"):
+        return right
+    if metric.endswith("_skill"):
+        unit = skill_unit(value) if unit is None else unit
+        return None if unit is None else right * unit
+    if metric.endswith("_macro_f1"):
+        return probe_tests.macro_f1_influence(label, said)
+    if metric.endswith("_mcc"):
+        return probe_tests.mcc_influence(label, said)
+    if metric.endswith("_log_loss"):
+        return probe_tests.mean_influence(loss)
+    if metric.endswith("_usable_bits"):  # the class shares' loss is the same for every encoder
+        return -probe_tests.mean_influence(loss)
+    if metric.endswith("_usable_share"):
+        bits, share = value("usable_bits"), value("usable_share")
+        return None if not bits or share is None else -probe_tests.mean_influence(loss) * (share / bits)
+    kind = metric.rsplit("_", 1)[-1]
+    if kind in probe_tests.CORRELATIONS and np.ptp(label) and np.ptp(said):
+        return probe_tests.CORRELATIONS[kind](said, label)
+    return None
+
+
+def skill_unit(value: Callable[[str], float | None]) -> float | None:
+    """Return by how much skill moves where accuracy moves by one: 1/(1 − majority), None where it is not known."""
+    accuracy, skill = value("accuracy"), value("skill")
+    return None if accuracy is None or skill is None or accuracy == 1 else (1 - skill) / (1 - accuracy)
+
+
+def _probe(row: Row, first: Side, second: Side) -> Interval:
+    metric = str(row["metric"])
+    diff = float(row["value_b"]) - float(row["value_a"])
+    left, right = first.examples(row), second.examples(row)
+    if left is None or right is None:
+        return Estimate.refused(diff, "no per-example scores are kept").interval()
+    if not left["row_id"].equals(right["row_id"]) or not left["label"].equals(right["label"]):
+        raise UsageError(f"{metric}: {first.name} and {second.name} were not scored on the same rows.")
+    # the same for both, but it cannot be seen where accuracy is 1
+    unit = next((u for who in (first, second) if (u := skill_unit(who.value(row))) is not None), None)
+    moved = [probe_influence(metric, side, who.value(row), unit) for side, who in ((left, first), (right, second))]
+    if moved[0] is None or moved[1] is None:
+        return Estimate.refused(diff, "not a function of the kept scores").interval()
+    clusters = _clusters(left)
+    contributions = np.bincount(clusters, moved[1] - moved[0]) / len(clusters)
+    found = Estimate.paired(diff, contributions, 0.0, FUNCTION).interval()
+    clustered = len(contributions) < len(clusters)
+    if metric.endswith(("_accuracy", "_skill")):  # which differ by a factor that both models share
+        hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
+        scale = 1.0 if metric.endswith("_accuracy") or unit is None else unit
+        if found.p is None or found.se == 0:
+            return few_discordant(diff, hits[0], hits[1], clusters, scale)
+        if not clustered:
+            method = f"{found.method}; p: McNemar, exact"
+            told = probe_tests.Discordant.of(hits[0], hits[1], scale)
+            return replace(found, p=probe_tests.mcnemar(*hits), method=method, discordant=told)
+    if clustered:
+        return replace(found, method=f"{found.method}, {len(contributions)} clusters")
+    if found.p is None:
+        return found
+    if metric.rsplit("_", 1)[-1] in probe_tests.CORRELATIONS:
+        of = {"spearman": pd.Series.rank}.get(metric.rsplit("_", 1)[-1], lambda s: s)
+        said = [of(side["prediction"].astype(float)) for side in (left, right)]
+        p = probe_tests.williams(float(row["value_a"]), float(row["value_b"]), float(said[0].corr(said[1])), len(left))
+        return replace(found, p=p, method=f"{found.method}; p: Williams")
+    return found
+
+
+def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters: np.ndarray, unit: float) -> Interval:
+    """Return the difference of the accuracies of two classifiers that few rows tell apart, too few for a t interval.
+
+    Parameters
+    ----------
+    diff : float
+        Second less first.
+    first, second : bool ndarray of shape (n,)
+        Whether each row was classified rightly.
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+    unit : float
+        By how much the score moves where accuracy moves by one.
+    """
+    sizes = np.bincount(clusters)
+    told = int((np.bincount(clusters, first != second) > 0).sum())
+    grouped = (told, len(sizes), int(sizes.max())) if len(sizes) < len(clusters) else None
+    found = probe_tests.Discordant.of(first, second, unit, grouped)
+    low, high = found.interval(intervals.LEVEL)
+    how = f", {len(sizes)} clusters of up to {sizes.max()}; p: score test" if grouped else "; p: McNemar, exact"
+    method = f"score interval, {found.first + found.second} discordant rows{how}"
+    p = found.p_no_difference() if grouped else probe_tests.mcnemar(first, second)
+    return Interval(diff, None, low, high, 0.0, p, method, found)
+
+
+def filled(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
+    """Return the frame with missing keys (a metric without variants, a probe without a view) as empty text."""
+    texts = [key for key in keys if key != "depth"]
+    return frame.assign(**{key: frame[key].astype("string").fillna("").astype(object) for key in texts})
+
+
+def key_of(row: Row, keys: Iterable[str]) -> tuple:
+    return tuple(row[key] for key in keys)
+
+
+def by_key(frame: pd.DataFrame, keys: Sequence[str]) -> dict[tuple, Row]:
+    rows: list[Row] = list(filled(frame, keys).to_dict("records"))
+    return {key_of(row, keys): row for row in rows}
+
+
+def joined(first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str]) -> list[Row]:
+    """Return a row for each number that both frames have, with the columns of both (suffixes _a and _b)."""
+    both = filled(first, keys).merge(filled(second, keys), on=list(keys), suffixes=("_a", "_b"), validate="one_to_one")
+    kept = both[~both["metric"].isin(CONSTANTS)]
+    return list(kept.to_dict("records"))

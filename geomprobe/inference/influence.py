@@ -1,0 +1,319 @@
+"""How far each row moves each metric: derivatives where they are known, else a jackknife; refusals with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+import geomprobe.inference.neighbours as neighbours
+import geomprobe.inference.shards as shards
+import geomprobe.inference.spectral as spectral
+import geomprobe.inference.sphere as sphere
+from geomprobe.inference.estimate import JACKKNIFE, ROUNDING, Estimate, NoInterval
+from geomprobe.inference.intervals import MIN_DEGREES, TAIL_DEGREES, TAIL_ROWS, degrees, heavy_tailed
+from geomprobe.metrics import hypersphere
+from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum
+from geomprobe.metrics.registry import STANDARD, Metric, Value, lidar_objects
+from geomprobe.vectors import unit_rows
+
+KNOWN = ("raw", "centred")
+UNDERFLOW = 1e-140
+"""Below it squares leave float64."""
+CLASSES = {"class_alignment": sphere.class_alignment, "class_separation": sphere.class_separation}
+NEIGHBOUR_ROWS = 30
+"""Fewest independent rows for an interval of what nearest neighbours say: of the intrinsic dimension of 15, it covers
+84 %; of shared neighbours of 12, where nearly all rows are neighbours, none."""
+HUB_SHARE = 1 / 8
+"""Largest share of the rows that have the same one among their two nearest; beyond it their ratios are correlated."""
+LIDAR_OBJECTS = 10
+"""Fewest objects a dimension for an interval of LiDAR: with fewer, its eigenvalues move far from linearly."""
+LENGTHS = (
+    *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "isoscore", "stable_rank"),
+    *("norm_cv", "lidar"),
+)
+"""Metrics sensitive to outlying rows; counts and slopes of eigenvalues, and directions, tolerate heavy tails."""
+SLOPES = ("rank_90", "rank_99", "alpha_req")
+"""Those counts and slopes: where tails are heavy, they vary less than their influences say."""
+JACKKNIFE_ROWS = 2_000
+"""Most rows for which a metric that compares all rows is computed twenty times over."""
+
+
+def number_clusters(clusters: Any, n: int) -> np.ndarray:
+    """Return cluster numbers from 0, int64 (n,); each row on its own where no clusters are declared."""
+    return np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1].ravel()
+
+
+@dataclass
+class Workspace:
+    """A cloud with rows, in one view, and what the influences of several metrics share, computed once and on demand.
+
+    Attributes
+    ----------
+    cloud : Cloud
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+    """
+
+    cloud: Cloud
+    clusters: np.ndarray
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters."""
+        return int(self.clusters.max()) + 1
+
+    def estimate(self, value: float, rows: np.ndarray, **known: Any) -> Estimate:
+        """Return a number from the influences of the rows; `known` as `Estimate.of_rows` takes it."""
+        return Estimate.of_rows(value, rows, self.clusters, **known)
+
+    def spread(self, rows: np.ndarray) -> float:
+        """Return the variance of the mean of influences of rows."""
+        return float(np.var(rows)) / self.cloud.n
+
+    def steep(self, name: str) -> bool:
+        """Whether a metric varies less than its influences say: counts and slopes where tails are heavy."""
+        return name in SLOPES and self.heavy_tailed
+
+    def _linearise(
+        self, spectrum: Spectrum, functions: Mapping[str, spectral.Slope], centre: np.ndarray | None, share: float
+    ) -> dict[str, spectral.Linearised]:
+        assert self.cloud.rows is not None
+        centre = np.zeros(self.cloud.d) if centre is None else centre
+        return spectral.linearise(self.cloud.blocks(), spectrum, functions, centre, share, self.cloud.rows.work)
+
+    @cached_property
+    def heavy_tailed(self) -> bool:
+        """Whether the distances of the rows from their mean, in the raw view, have a heavy tail."""
+        state, rows = self.cloud.state, self.cloud.rows
+        assert rows is not None
+        if self.cloud.constant:
+            return False
+        mean, blocks = torch.from_numpy(state.mean), rows.blocks(max(256, 2**18 // state.d))
+        squares = [(x.double() - mean.to(x.device)).square().sum(1).cpu().numpy() for _, x in blocks]
+        return heavy_tailed(np.concatenate(squares), np.trace(state.scatter) ** 2 / (state.scatter**2).sum())
+
+    @cached_property
+    def distances(self) -> tuple[sphere.Checked, np.ndarray]:
+        """Some rows, and the squared distances of their directions."""
+        return sphere.checked_distances(self.cloud, self.clusters)
+
+    @cached_property
+    def mean_distance(self) -> tuple[np.ndarray, float]:
+        """Influences on the mean squared distance over pairs, and the variance of its second-order term."""
+        cloud, (checked, distances) = self.cloud, self.distances
+        means = sphere.distance_row_means(cloud)
+        second = sphere.second_order(distances, checked, means[checked.rows], cloud.distance_mean)
+        return sphere.mean_distance(cloud, means), second
+
+    @cached_property
+    def rogue_shares(self) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
+        """Influences on the shares of 1 and of 3 leading coordinates, in the raw view."""
+        return sphere.rogue_shares(self.cloud, (1, 3))
+
+    @cached_property
+    def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The objects of LiDAR (see `geomprobe.metrics.registry.lidar_objects`)."""
+        return lidar_objects(self.cloud)
+
+    @cached_property
+    def centred(self) -> dict[str, spectral.Linearised]:
+        """Influences on the functions of the centred spectrum."""
+        centre = self.cloud.state.mean if self.cloud.name == "raw" else None
+        return self._linearise(self.cloud.spectrum, spectral.CENTRED, centre, 1 / (self.cloud.n - 1))
+
+    @cached_property
+    def uncentred(self) -> dict[str, spectral.Linearised]:
+        """Influences on the functions of the uncentred spectrum."""
+        n = self.cloud.n if self.cloud.name == "raw" else self.cloud.n - 1
+        return self._linearise(self.cloud.uncentred_spectrum, spectral.UNCENTRED, None, 1 / n)
+
+    @cached_property
+    def directional(self) -> dict[str, spectral.Linearised]:
+        """Influences on vendi_score, the function of the spectrum of the directions, in the raw view."""
+        n = self.cloud.direction_sums[0]
+        blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.cloud.blocks())
+        work = self.cloud.rows.work if self.cloud.rows is not None else torch.float64
+        return spectral.linearise(
+            blocks, self.cloud.direction_spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d), 1 / n, work
+        )
+
+
+def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
+    """Return a metric with the contribution of each cluster of rows, refused where there is no valid interval.
+
+    A sample of heavy-tailed rows without one that lies far off does not know of it: its value and its standard error
+    are both off, and the interval, narrow as it is, misses. So more degrees of freedom are asked for where the tail of
+    the lengths is heavy (a mixture of short and long rows has them, a tail that goes on has not), and norm_cv, which is
+    all lengths, has no interval where there are too few rows to tell. Counts and slopes of eigenvalues are steadier
+    there than their influences, and labelled conservative.
+
+    Parameters
+    ----------
+    found : Metric
+        Of the registry.
+    definition : str
+        Which of its variants.
+    work : Workspace
+        Of the cloud that the value was measured in.
+    value : float
+        As measured.
+    """
+    try:
+        estimate = _estimate_of(found, definition, work, value)
+        if found.name in LENGTHS and work.heavy_tailed:
+            check_tail(estimate)
+    except NoInterval as reason:
+        return Estimate.refused(value, reason)
+    return estimate
+
+
+def check_tail(estimate: Estimate, share: float = TAIL_DEGREES[1]) -> None:
+    """Refuse an estimate with too few degrees of freedom for rows whose lengths have a heavy tail.
+
+    Parameters
+    ----------
+    share : float
+        Fewest degrees of freedom for each cluster.
+
+    Raises
+    ------
+    NoInterval
+    """
+    assert estimate.contributions is not None
+    if degrees(estimate.contributions) < max(TAIL_DEGREES[0], share * len(estimate.contributions)):
+        raise NoInterval("the lengths of the rows have a heavy tail")
+
+
+def _check_rows(name: str, work: Workspace) -> None:
+    """Refuse metrics that no rows, or not these rows, give an interval."""
+    if name == "norm_cv" and work.n_clusters < TAIL_ROWS:
+        raise NoInterval(f"under {TAIL_ROWS} independent rows do not show the tail of their lengths")
+    if name == "uniformity_reference":
+        raise NoInterval("a constant of the dimension")
+    if name == "lidar" and len(work.objects[2]) < LIDAR_OBJECTS * work.cloud.d:
+        raise NoInterval(f"fewer than {LIDAR_OBJECTS} objects a dimension")
+    if name == "hubness_skew":
+        raise NoInterval("a few hubs decide the skewness, and how it would vary")
+
+
+def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
+    name, cloud = found.name, work.cloud
+    _check_rows(name, work)
+    if cloud.name in KNOWN and definition == STANDARD:
+        if name in spectral.CENTRED:
+            return _spectral(name, work.centred, work, value)
+        if name in spectral.UNCENTRED:
+            return _spectral(name, work.uncentred, work, value)
+        if name in ("mean_cosine", "uniformity_jensen"):
+            factor = -0.5 if name == "mean_cosine" else -hypersphere.T
+            rows, second = work.mean_distance
+            return work.estimate(value, factor * rows, second_order=factor**2 * second)
+        if name == "uniformity":
+            return _uniformity(work, value)
+        if name == "partition_isotropy":
+            return _partition_isotropy(work, value)
+        if name == "intrinsic_dimension":
+            return _intrinsic_dimension(work, value)
+        if name == "lidar":
+            return work.estimate(value, spectral.lidar(cloud, work.objects, work.clusters))
+        if name.startswith("rogue_share_") and cloud.name == "raw":
+            return _rogue_share(work, value, int(name.rsplit("_", 1)[1]))
+    if cloud.name == "raw" and definition == STANDARD:
+        if name in spectral.DIRECTIONAL and cloud.direction_sums[0] == cloud.n:
+            return _spectral(name, work.directional, work, value)
+        if name == "alignment":
+            return _alignment(work, value)
+        if name in CLASSES:
+            rows, second, fewest = CLASSES[name](cloud, work.clusters)
+            if fewest < MIN_DEGREES:
+                raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
+            return work.estimate(value, rows, second_order=second)
+        if name == "norm_cv":
+            return work.estimate(value, sphere.norm_cv(cloud))
+    return _jackknife(found, definition, work, value)
+
+
+def _spectral(name: str, linearised: dict[str, spectral.Linearised], work: Workspace, value: float) -> Estimate:
+    found = linearised[name]
+    second = work.spread(found.rows) if work.steep(name) else found.curvature_variance(work.cloud.n)
+    rounding = ROUNDING if name.startswith("rank_") else 0.0
+    return work.estimate(value, found.rows, unattributed_variance=rounding, second_order=second)
+
+
+def _uniformity(work: Workspace, value: float) -> Estimate:
+    rows, scaled = sphere.uniformity(work.cloud)
+    checked, distances = work.distances
+    kernel = np.exp(-hypersphere.T * distances - value)
+    second = sphere.second_order(kernel, checked, scaled[checked.rows], 1.0)
+    sampling = 0.0
+    if not work.cloud.reads_all_pairs:
+        sampled = work.cloud.kernel_log_mean(hypersphere.T)[1]
+        assert sampled is not None
+        sampling = (sampled.se / sampled.mean) ** 2
+    return work.estimate(value, rows, unattributed_variance=sampling, second_order=second)
+
+
+def _partition_isotropy(work: Workspace, value: float) -> Estimate:
+    if value < UNDERFLOW:
+        raise NoInterval(f"the value is below {UNDERFLOW:g}")
+    rows, tied = spectral.partition_isotropy(work.cloud)
+    if not float(np.std(rows)) < 0.5 * value * np.sqrt(work.cloud.n):
+        raise NoInterval("the standard error is over half of the value")
+    return work.estimate(value, rows, second_order=work.spread(rows) if tied else 0.0)
+
+
+def _intrinsic_dimension(work: Workspace, value: float) -> Estimate:
+    units = work.n_clusters
+    if units < NEIGHBOUR_ROWS:
+        raise NoInterval(f"fewer than {NEIGHBOUR_ROWS} independent rows")
+    rows, most = neighbours.intrinsic_dimension(work.cloud)
+    if most > HUB_SHARE:
+        raise NoInterval(f"one row is among the two nearest of {most:.0%} of all rows")
+    # neighbours in a cluster are counted as such, and as neighbours
+    second = float(np.var(rows)) / units if units < work.cloud.n else 0.0
+    return work.estimate(value, rows, second_order=second)
+
+
+def _rogue_share(work: Workspace, value: float, k: int) -> Estimate:
+    cloud, (rows, whole, tied) = work.cloud, work.rogue_shares[k]
+    error = float(np.std(whole)) / np.sqrt(cloud.n)
+    if abs(cloud.cosine_mean) < 3 * error:
+        raise NoInterval("the mean cosine, which is shared, is within three standard errors of 0")
+    # where the next coordinate may well lead instead, holding the leading ones fixed overstates the error
+    return work.estimate(value, rows, second_order=work.spread(rows) if tied else 0.0)
+
+
+def _alignment(work: Workspace, value: float) -> Estimate:
+    pairs, of_pairs = sphere.alignment(work.cloud)
+    rows = shards.on_first_rows(of_pairs, pairs[:, 0], pairs, work.clusters) * (work.cloud.n / len(pairs))
+    return work.estimate(value, rows)
+
+
+def _jackknife(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
+    cloud = work.cloud
+    reads = found.needs != "moments" or cloud.name not in KNOWN
+    if reads and cloud.n > JACKKNIFE_ROWS:
+        raise NoInterval(f"no derivative, and the jackknife stops at {JACKKNIFE_ROWS:,} rows")
+    home = shards.shards(work.clusters, cloud.seed)
+
+    def compute(part: Cloud) -> float:
+        result = found.variants[definition](part)
+        return result.value if isinstance(result, Value) else float(result)
+
+    try:
+        try:
+            rows = shards.jackknife(cloud, compute, home, rows=reads)
+        except NeedsRows:
+            rows = shards.jackknife(cloud, compute, home, rows=True)
+    except NotApplicable as reason:
+        raise NoInterval(f"not defined once a shard of rows is left out ({reason})") from None
+    second = work.spread(rows) if work.steep(found.name) else 0.0
+    if found.name in ("intrinsic_dimension", "lidar"):
+        # rows left out give others new neighbours, and objects fewer dimensions: more than other rows would
+        second = float((rows**2).sum()) / cloud.n**2
+    return work.estimate(value, rows, second_order=second, method=JACKKNIFE)
