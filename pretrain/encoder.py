@@ -126,6 +126,18 @@ def _last_layer(
     return hidden + layer.mlp(layer.mlp_norm(hidden))
 
 
+def body_flops(length: int, layers: int, d: int, inner: int, wanted: int | None = None) -> float:
+    """FLOPs of `run_layers` for one sequence, forward; the last layer runs at ``wanted`` positions only."""
+    return (layers - 1) * _layer_flops(length, length, d, inner) + _layer_flops(wanted or length, length, d, inner)
+
+
+def _layer_flops(queries: int, keys: int, d: int, inner: int) -> float:
+    """FLOPs of one transformer layer for one sequence; keys and values are made everywhere."""
+    projections = 2 * (queries * d * d + 2 * keys * d * d + queries * d * d)
+    attention = 2 * 2 * queries * keys * d
+    return projections + attention + 2 * queries * 3 * d * inner
+
+
 def _rotate(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Return (rows, heads, length, head_dim) states turned by the angles of their positions."""
     return apply_rotary_pos_emb(states, states[:, :, :1], cos, sin)[0]

@@ -64,7 +64,7 @@ def start_run(
         "config": as_dict(config),
         "seed": config.seed,
         "steps": steps,
-        "tokens": steps * config.batch_rows * config.row_length,
+        "tokens": steps * config.step_tokens,
         "flops": steps * flops["total"],
         "flops_per_step": flops,
         **facts,

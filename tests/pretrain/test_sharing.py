@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import geomprobe as gp
 from geomprobe.cli.main import app
-from geomprobe.pretrain.trainer import train
+from geomprobe.pretrain.loop import train
 
 WORDS = "the a cat dog bird sees hears finds likes red blue small old house tree river".split()  # noqa: SIM905
 MODEL = {
