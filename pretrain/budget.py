@@ -41,7 +41,7 @@ def step_flops(config: PretrainConfig, vocab_size: int, block: int | None = None
 
 
 def check_budget(config: PretrainConfig) -> tuple[float, str]:
-    """Return a budget as (amount, unit), unit one of tokens, steps, minutes, flops.
+    """A budget as (amount, unit), unit one of tokens, steps, minutes, flops.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def check_budget(config: PretrainConfig) -> tuple[float, str]:
 
 
 def plan_steps(config: PretrainConfig, vocab_size: int, seconds_per_step: Callable[[], float]) -> int:
-    """Return the number of optimizer steps that the budget, or the run to match, comes to.
+    """Number of optimizer steps that the budget, or the run to match, comes to.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def refuse_beyond_device(config: PretrainConfig, world: int) -> None:
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
-    """Return the run.json of a checkpoint folder.
+    """The run.json of a checkpoint folder.
 
     Raises
     ------

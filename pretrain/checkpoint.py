@@ -100,7 +100,7 @@ def _move_head(folder: Path, prefix: str) -> None:
 
 
 def _sentence_transformers_config() -> dict[str, Any]:
-    """Return what sentence-transformers keeps of a model as a whole, but its own version, which made nothing here."""
+    """What sentence-transformers keeps of a model as a whole, but its own version, which made nothing here."""
     return {
         "model_type": "SentenceTransformer",
         "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},
@@ -194,7 +194,7 @@ def remove_leftovers(out: Path) -> None:
 
 
 def _states(out: Path) -> list[Path]:
-    """Return the state folders, newest first."""
+    """State folders, newest first."""
     found = [
         (int(match[1]), path) for path in (out / "trainer").glob("step-*") if (match := _STEP.fullmatch(path.name))
     ]
@@ -202,7 +202,7 @@ def _states(out: Path) -> list[Path]:
 
 
 def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the state with every storage once: a tied head is the embedding under a second name."""
+    """State with every storage once: a tied head is the embedding under a second name."""
     seen: set[int] = set()
     return {
         name: value.detach().contiguous()

@@ -115,7 +115,7 @@ class PretrainConfig:
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with the package."""
+    """Names of the presets that come with the package."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
@@ -127,7 +127,7 @@ def objective_names() -> list[str]:
 def load_config(
     preset: str = "small", flags: dict[str, Any] | None = None, overrides: list[str] | None = None
 ) -> PretrainConfig:
-    """Return the configuration of a preset, overridden by flags and then by ``key=value`` strings.
+    """Configuration of a preset, overridden by flags and then by ``key=value`` strings.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def load_config(
 
 
 def make_config(values: dict[str, Any]) -> PretrainConfig:
-    """Return a checked configuration from plain values; text is parsed as the field's type."""
+    """A checked configuration from plain values; text is parsed as the field's type."""
     kinds = typing.get_type_hints(PretrainConfig)
     for key in values:
         if key not in kinds:
@@ -171,12 +171,12 @@ def make_config(values: dict[str, Any]) -> PretrainConfig:
 
 
 def as_dict(config: PretrainConfig) -> dict[str, Any]:
-    """Return the configuration as JSON-ready values."""
+    """Configuration as JSON-ready values."""
     return dataclasses.asdict(config)
 
 
 def _coerce(key: str, value: Any, kind: type | types.UnionType) -> Any:
-    """Return ``value`` as ``kind``; an int passes for a float, nothing else is converted silently."""
+    """``value`` as ``kind``; an int passes for a float, nothing else is converted silently."""
     if isinstance(value, str) and kind is not str:
         try:
             value = json.loads(value.lower() if kind is bool else value.replace("_", ""))

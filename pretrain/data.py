@@ -54,14 +54,14 @@ class BatchSource:
         return self.corpus.rows(split, indices, self.config.row_length)
 
     def batch(self, step: int, first: int, rows: int | None = None, device: torch.device | str = "cpu") -> Batch:
-        """Return ``rows`` rows of a step from number ``first`` on; by default one micro-batch of a lone process."""
+        """A batch of ``rows`` rows of a step from number ``first`` on; by default one micro-batch of a lone process."""
         config = self.config
         rows = rows or config.batch_rows // config.accumulation
         indices = row_indices(config.seed, step, config.batch_rows, self.n_train)[first : first + rows]
         return self._mask(self._read("train", indices), config.seed, step, first, device)
 
     def held_out(self, indices: np.ndarray, first: int, device: torch.device | str = "cpu") -> Batch:
-        """Return held-out rows with masks that are the same in every run."""
+        """Held-out rows with masks that are the same in every run."""
         return self._mask(self._read("heldout", indices), EVAL_SEED, 0, first, device)
 
     def _mask(self, ids: np.ndarray, seed: int, step: int, first: int, device: torch.device | str) -> Batch:
@@ -117,14 +117,14 @@ def _move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """Return the splitmix64 finaliser of uint64 values."""
+    """The splitmix64 finaliser of uint64 values."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 def permute(index: np.ndarray, n: int, key: int) -> np.ndarray:
-    """Return where a keyed permutation of 0 … n−1 sends ``index`` (int64 array, same shape)."""
+    """Where a keyed permutation of 0 … n−1 sends ``index`` (int64 array, same shape)."""
     if n == 1:
         return np.zeros_like(index, dtype=np.int64)
     half = np.uint64((max(n - 1, 1).bit_length() + 1) // 2)
@@ -142,7 +142,7 @@ def permute(index: np.ndarray, n: int, key: int) -> np.ndarray:
 
 
 def row_indices(seed: int, step: int, batch_rows: int, n_rows: int) -> np.ndarray:
-    """Return the corpus rows of one step, int64 (batch_rows,); every pass over the corpus visits each row once."""
+    """Corpus rows of one step, int64 (batch_rows,); every pass over the corpus visits each row once."""
     position = step * batch_rows + np.arange(batch_rows, dtype=np.int64)
     passes = position // n_rows
     out = np.empty(batch_rows, dtype=np.int64)

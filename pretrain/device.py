@@ -17,7 +17,7 @@ from geomprobe.pretrain.objectives.base import Batch, Objective
 
 
 def settle(config: PretrainConfig, processes: Processes) -> PretrainConfig:
-    """Return the configuration with every "auto" decided, so that run.json says what was done."""
+    """Configuration with every "auto" decided, so that run.json says what was done."""
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -46,7 +46,7 @@ def keep_memory() -> None:
 
 
 def bf16_is_faster(device: str) -> bool:
-    """Return whether the device multiplies bf16 matrices faster than float32 ones; told by its kind, not by a clock.
+    """Whether the device multiplies bf16 matrices faster than float32 ones; decided by its kind, not by a clock.
 
     AMD's processors run the AVX-512 instruction at twice the rate of float32, Intel's at half of it (measured, see
     docs/benchmarks.md); Intel's gain comes from AMX. A rule, so that all ranks and a resumed run agree.
@@ -60,14 +60,14 @@ def bf16_is_faster(device: str) -> bool:
 
 
 def processor_description() -> str:
-    """Return Linux's description of the first processors, "" elsewhere."""
+    """Linux's description of the first processors, "" elsewhere."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
         return file.read(4096)
     return ""
 
 
 def autocast(config: PretrainConfig, device: torch.device) -> torch.autocast:
-    """Return the autocast context of a run; weights and optimizer stay in float32."""
+    """Autocast context of a run; weights and optimizer stay in float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
 
 
@@ -97,7 +97,7 @@ def compile_forward(
 
 
 def peak_memory() -> float | None:
-    """Return the largest memory of the process so far in bytes, the GPU's where there is one; None where unknown."""
+    """Largest memory of the process so far in bytes, the GPU's where there is one; None where unknown."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     try:

@@ -27,7 +27,7 @@ class Processes:
         return self.rank == 0
 
     def mean(self, values: list[torch.Tensor]) -> list[float]:
-        """Return scalars averaged over all processes, as floats; one exchange and one host sync for all of them."""
+        """Scalars averaged over all processes, as floats; one exchange and one host sync for all of them."""
         if not values:
             return []
         stacked = torch.stack([value.detach().double().reshape(()) for value in values])
@@ -36,7 +36,7 @@ class Processes:
         return (stacked / self.world).tolist()
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Return whether the flag is set in some process."""
+        """Whether the flag is set in some process."""
         if self.world == 1:
             return flag
         tensor = torch.tensor(float(flag), device=device)

@@ -32,7 +32,7 @@ def require_hub(hint: str) -> None:
 
 
 def resolve(name: str, kind: str, hint: str) -> tuple[str, list[str]]:
-    """Return the commit that a hub id means, and notes that the user must read.
+    """Commit that a hub id means, and notes that the user must read.
 
     Where the hub does not answer, the commit is the one that it named last, to this program or to the libraries that
     share the hub's local cache.
@@ -77,7 +77,7 @@ def resolve(name: str, kind: str, hint: str) -> tuple[str, list[str]]:
 
 
 def _commit_in(file: Path) -> str | None:
-    """Return the commit that a file of the cache records, None where there is none or it is damaged."""
+    """Commit that a file of the cache records, None where there is none or it is damaged."""
     try:
         record = read_json(file)
     except InputError:
@@ -87,7 +87,7 @@ def _commit_in(file: Path) -> str | None:
 
 
 def _cached_commit(repo_id: str, kind: str, revision: str) -> str | None:
-    """Return the commit of a revision in the hub's own local cache, None where it is not there."""
+    """Commit of a revision in the hub's own local cache, None where it is not there."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

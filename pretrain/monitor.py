@@ -26,7 +26,7 @@ LARGEST_LAMBDA = 0.95
 
 
 def measure(objective: Objective, batch: Batch) -> dict[str, float]:
-    """Return the monitors on a held-out batch.
+    """Monitors of a held-out batch.
 
     encoder_rank, encoder_top_share : effective rank (exponential of the entropy of the eigenvalues) and the largest
         eigenvalue's share, of the covariance of the token states.
@@ -51,7 +51,7 @@ def measure(objective: Objective, batch: Batch) -> dict[str, float]:
 
 
 def _spread(states: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return spectrum and mean cosine of states of shape (rows, length, d)."""
+    """Spectrum and mean cosine of states of shape (rows, length, d)."""
     tokens = states.flatten(0, 1).double()
     tokens = tokens - tokens.mean(0)
     share = torch.linalg.eigvalsh(tokens.T @ tokens).clamp(min=0)
@@ -67,7 +67,7 @@ def _spread(states: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def _prediction(objective: JEPA, batch: Batch) -> dict[str, torch.Tensor]:
-    """Return spread of targets and predictions, and the skill over trivial predictors."""
+    """Spread of targets and predictions, and the skill over trivial predictors."""
     assert batch.context is not None
     assert batch.targets is not None
     text = objective.read_text(batch)
@@ -99,7 +99,7 @@ def _std(states: torch.Tensor) -> torch.Tensor:
 
 
 def collapse_warnings(record: dict[str, Any]) -> list[str]:
-    """Return a sentence for each sign of collapse in a record."""
+    """A sentence for each sign of collapse in a record."""
     signs = [
         ("target_std", record.get("target_std", 1.0) < LEAST_STD, "the targets hardly differ between tokens"),
         (
@@ -128,7 +128,7 @@ def collapse_warnings(record: dict[str, Any]) -> list[str]:
 def held_out_loss(
     config: PretrainConfig, objective: Objective, data: BatchSource, device: torch.device
 ) -> dict[str, float]:
-    """Return the losses on held-out rows with fixed masks, as held_out_mlm and held_out_jepa."""
+    """Losses on held-out rows with fixed masks, as held_out_mlm, held_out_jepa …."""
     n = min(config.eval_rows, data.n_held_out)
     size = max(1, config.batch_rows // config.accumulation)
     sums: dict[str, float] = {}

@@ -11,7 +11,7 @@ from geomprobe.pretrain.objectives.base import Objective
 
 
 def make_optimizer(config: PretrainConfig, objective: Objective, device: torch.device) -> torch.optim.AdamW:
-    """Return AdamW; matrices decay, norms, biases and balance weights do not."""
+    """AdamW; matrices decay, norms, biases and balance weights do not."""
     parameters = [p for p in objective.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -23,7 +23,7 @@ def make_optimizer(config: PretrainConfig, objective: Objective, device: torch.d
 
 
 def learning_rate(config: PretrainConfig, step: int, steps: int) -> float:
-    """Return the learning rate of a step: linear warm-up, then linear or cosine decay to a tenth of the peak."""
+    """Learning rate of a step: linear warm-up, then linear or cosine decay to a tenth of the peak."""
     warmup = min(config.warmup_steps, steps // 2)
     if step < warmup:
         return config.lr * (step + 1) / warmup
@@ -33,5 +33,5 @@ def learning_rate(config: PretrainConfig, step: int, steps: int) -> float:
 
 
 def ema_decay(config: PretrainConfig, step: int, steps: int) -> float:
-    """Return the target encoder's decay: linear from ``ema_start`` to ``ema_end``."""
+    """Target encoder's decay: linear from ``ema_start`` to ``ema_end``."""
     return config.ema_start + (config.ema_end - config.ema_start) * step / max(1, steps - 1)

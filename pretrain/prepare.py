@@ -166,7 +166,7 @@ def prepare_corpus(config: PretrainConfig, tell: Callable[[Record], None]) -> Co
 
 
 def time_step(config: PretrainConfig, corpus: Corpus, device: torch.device, steps: int = 8) -> float:
-    """Return the seconds that one optimizer step takes, measured on a model that is then thrown away."""
+    """Seconds that one optimizer step takes, measured on a model that is then thrown away."""
     objective = build_objective(config, corpus).to(device)
     optimizer = make_optimizer(config, objective, device)
     data = BatchSource(config, corpus)

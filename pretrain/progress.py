@@ -42,7 +42,7 @@ class Averages:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def take(self, processes: Processes, tokens_per_step: int) -> Record:
-        """Return the means over steps and ranks with the speed, and start anew."""
+        """Means over steps and processes, and the speed, since the last call."""
         values = processes.mean(list(self.sums.values()))
         seconds = time.perf_counter() - self.started
         record: Record = {name: value / self.steps for name, value in zip(self.sums, values, strict=True)}
@@ -82,7 +82,7 @@ class SaveRule:
         self.last = time.perf_counter()
 
     def due(self, step: int, processes: Processes) -> bool:
-        """Return whether to save after this step."""
+        """Whether to save after this step."""
         if self.steps:
             return step % self.steps == 0
         due = time.perf_counter() - self.last >= self.seconds

@@ -70,7 +70,7 @@ class _HubStream:
         self.records = iter(self.data)
 
     def take(self, n: int, done: int) -> list[str]:
-        """Return the next ``n`` texts, fewer at the end; ``done`` says how many came before, for the error."""
+        """Next ``n`` texts, fewer at the end; ``done`` says how many came before, for the error."""
         texts: list[str] = []
         wait = 1.0
         while True:
@@ -105,7 +105,7 @@ class _HubStream:
 
 
 def slug(name: str) -> str:
-    """Return a name as part of a folder's name."""
+    """A name as part of a folder's name."""
     return "".join(c if c.isalnum() else "-" for c in Path(name).name.lower())[:40].strip("-") or "corpus"
 
 
