@@ -62,7 +62,7 @@ def train(
         run = prepare(config, processes, held, resume, tell)
         optimise(run, on_monitor)
         if processes.first:  # not in the loop, so that a run killed after its last state ends here too
-            checkpoint.export(run.out, run.objective, run.corpus)
+            checkpoint.export(run.out, run.objective, run.data.corpus)
             finish_run(run.out, run.log.last)
     return run.out
 
@@ -86,7 +86,7 @@ def optimise(run: Run, on_monitor: OnMonitor | None) -> None:
                 if processes.first:
                     checkpoint.save_state(run.out, step, run.objective, run.optimizer, config.keep)
                     if not last:
-                        checkpoint.export(run.out, run.objective, run.corpus)
+                        checkpoint.export(run.out, run.objective, run.data.corpus)
                 processes.barrier()
                 if stop and not last:
                     text = f"Stopped at step {step} of {run.steps}; the state is saved. Go on with --resume."
@@ -145,7 +145,7 @@ class Watch:
         if step % config.eval_every == 0 or step == run.steps:
             line |= monitor.held_out_loss(config, run.objective, run.data, run.device)
             refuse_non_finite(line, run.out)
-            line["unigram_entropy"] = run.corpus.info["unigram_entropy"]
+            line["unigram_entropy"] = run.data.corpus.info["unigram_entropy"]
         if step % config.monitor_every == 0:
             with autocast(config, run.device):
                 line |= monitor.measure(run.objective, self.rows)

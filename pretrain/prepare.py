@@ -35,14 +35,11 @@ class Run:
     out: Path
     processes: Processes
     device: torch.device
-    corpus: Corpus
     data: BatchSource
     objective: Objective
-    forward: Any
-    """The objective, compiled and shared by the processes where they are several."""
+    forward: Any  # the objective, compiled, and shared where there are several processes
     optimizer: torch.optim.AdamW
-    step: int
-    """The steps done before this start."""
+    step: int  # done before this start
     steps: int
     step_flops: float
     save: SaveRule
@@ -88,23 +85,8 @@ def prepare(
     if processes.world > 1:
         forward = DistributedDataParallel(forward, device_ids=[processes.local] if device.type == "cuda" else None)
     log = MetricsLog(out / "metrics.jsonl", step, write=processes.first)
-    return Run(
-        config=config,
-        out=out,
-        processes=processes,
-        device=device,
-        corpus=corpus,
-        data=data,
-        objective=objective,
-        forward=forward,
-        optimizer=optimizer,
-        step=step,
-        steps=steps,
-        step_flops=flops["total"],
-        save=save,
-        log=log,
-        tell=tell,
-    )
+    trained = (data, objective, forward, optimizer)
+    return Run(config, out, processes, device, *trained, step, steps, flops["total"], save, log, tell)
 
 
 def check(config: PretrainConfig, processes: Processes) -> PretrainConfig:

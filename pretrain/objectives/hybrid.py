@@ -10,8 +10,8 @@ from torch import nn
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus
 from geomprobe.pretrain.objectives.base import Batch, Losses
-from geomprobe.pretrain.objectives.jepa import JEPA, jepa_flops
-from geomprobe.pretrain.objectives.mlm import mlm_flops, mlm_loss
+from geomprobe.pretrain.objectives.jepa import JEPA
+from geomprobe.pretrain.objectives.mlm import MLM, mlm_loss
 
 GRADNORM_EVERY, GRADNORM_ROWS = 10, 8
 
@@ -43,7 +43,7 @@ class Hybrid(JEPA):
     @classmethod
     def flops(cls, config: PretrainConfig, vocab_size: int, block: int | None) -> dict[str, float]:
         """FLOPs of one optimizer step, by the components of both."""
-        return mlm_flops(config, vocab_size) | jepa_flops(config, block)
+        return MLM.flops(config, vocab_size, block) | super().flops(config, vocab_size, block)
 
     def balance(self, parts: Losses) -> Losses:
         """The balanced loss, and the share "lambda" (λ) of the JEPA loss.

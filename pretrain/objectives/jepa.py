@@ -62,31 +62,26 @@ class JEPA(Objective):
     @classmethod
     def flops(cls, config: PretrainConfig, vocab_size: int, block: int | None) -> dict[str, float]:
         """FLOPs of one optimizer step: context, target and predictor."""
-        return jepa_flops(config, block)
+        length, rows = config.row_length, config.batch_rows
+        if config.masks == "paper":
+            context, targets = paper.slots(length)
+        else:
+            assert block is not None
+            context, targets = context_length(length, block, config.context_fraction), 2 * block
+        shape = (config.layers, config.hidden, config.intermediate)
+        narrow = config.predictor_hidden
+        predictor = body_flops(context + targets, config.predictor_layers, narrow, 2 * narrow, wanted=targets)
+        ends = 2 * config.hidden * narrow * (context + targets)
+        return {
+            "context": 3 * rows * body_flops(context, *shape),
+            "target": rows * body_flops(length, *shape, wanted=targets),
+            "predictor": 3 * rows * (predictor + ends),
+        }
 
 
 def jepa_loss(predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """1 − cosine, averaged over all targets."""
     return 1 - F.cosine_similarity(predicted.float(), wanted, dim=-1).mean()
-
-
-def jepa_flops(config: PretrainConfig, block: int | None) -> dict[str, float]:
-    """FLOPs of the JEPA loss, forward and backward, in one optimizer step: context, target and predictor."""
-    length, rows = config.row_length, config.batch_rows
-    if config.masks == "paper":
-        context, targets = paper.slots(length)
-    else:
-        assert block is not None
-        context, targets = context_length(length, block, config.context_fraction), 2 * block
-    shape = (config.layers, config.hidden, config.intermediate)
-    narrow = config.predictor_hidden
-    predictor = body_flops(context + targets, config.predictor_layers, narrow, 2 * narrow, wanted=targets)
-    ends = 2 * config.hidden * narrow * (context + targets)
-    return {
-        "context": 3 * rows * body_flops(context, *shape),
-        "target": rows * body_flops(length, *shape, wanted=targets),
-        "predictor": 3 * rows * (predictor + ends),
-    }
 
 
 OBJECTIVE = JEPA

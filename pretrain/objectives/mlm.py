@@ -25,7 +25,10 @@ class MLM(Objective):
     @classmethod
     def flops(cls, config: PretrainConfig, vocab_size: int, block: int | None) -> dict[str, float]:
         """FLOPs of one optimizer step: mlm (the encoder) and head."""
-        return mlm_flops(config, vocab_size)
+        rows, masked = config.batch_rows, masked_count(config.row_length, config.mask_fraction)
+        body = body_flops(config.row_length, config.layers, config.hidden, config.intermediate, wanted=masked)
+        head = 3 * rows * masked * 2 * config.hidden * (config.hidden + vocab_size)
+        return {"mlm": 3 * rows * body, "head": head}
 
 
 def mlm_loss(model: ModernBertForMaskedLM, batch: Batch) -> torch.Tensor:
@@ -35,16 +38,6 @@ def mlm_loss(model: ModernBertForMaskedLM, batch: Batch) -> torch.Tensor:
     hidden = encode(model.model, batch.masked, wanted=batch.positions).flatten(0, 1)
     logits = model.decoder(model.head(hidden))
     return F.cross_entropy(logits.float(), batch.ids.gather(1, batch.positions).flatten())
-
-
-def mlm_flops(config: PretrainConfig, vocab_size: int) -> dict[str, float]:
-    """FLOPs of the MLM loss, forward and backward, in one optimizer step: mlm (the encoder) and head."""
-    rows, masked = config.batch_rows, masked_count(config.row_length, config.mask_fraction)
-    body = body_flops(config.row_length, config.layers, config.hidden, config.intermediate, wanted=masked)
-    return {
-        "mlm": 3 * rows * body,
-        "head": 3 * rows * masked * 2 * config.hidden * (config.hidden + vocab_size),
-    }
 
 
 OBJECTIVE = MLM
