@@ -1,34 +1,13 @@
-"""The Hugging Face hub: is it within reach, and which commit does a name mean? Asked once, within seconds."""
+"""Which commit a name on the Hugging Face hub means, and whether that has changed."""
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 from pathlib import Path
-from urllib.parse import urlparse
 
 from geomprobe.common import InputError, cache_dir, hash_bytes, hub, read_json, write_json
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def require_hub(hint: str) -> None:
-    """Raise InputError with ``hint`` where the hub cannot be reached."""
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    offline = next(
-        (name for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE") if os.environ.get(name, "0") not in ("", "0")), None
-    )
-    if offline:
-        raise InputError(f"The hub is switched off by {offline}.", hint)
-    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
-    address = urlparse(proxy or endpoint)
-    try:
-        socket.create_connection(
-            (address.hostname or "", address.port or (80 if address.scheme == "http" else 443)), hub.TIMEOUT_S
-        ).close()
-    except OSError as error:
-        raise InputError(f"The Hugging Face hub ({endpoint}) cannot be reached: {error}", hint) from None
 
 
 def resolve(name: str, kind: str, hint: str) -> tuple[str, list[str]]:

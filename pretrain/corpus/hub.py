@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import GeomprobeError, InputError, UsageError, atomic_path, cache_dir, first_line, hash_bytes
+from geomprobe.common import GeomprobeError, InputError, UsageError, atomic_path, cache_dir, first_line, hash_bytes, hub
 from geomprobe.pretrain.corpus.files import checked_text, missing_column
 
 HUB_SHARD = 1000  # documents
@@ -52,9 +52,10 @@ class _HubStream:
     """A hub data set's train split as it comes over the network, from a position that an earlier stream reached."""
 
     def __init__(self, name: str, position: dict[str, Any] | None, column: str):
-        from geomprobe.pretrain.hub import require_hub
-
-        require_hub(HINT)
+        repo_id, _, revision = name.partition("@")
+        info, reason = hub.ask(repo_id, kind="dataset", revision=revision or None, hint=HINT)
+        if info is None:
+            raise InputError(f"The Hugging Face hub cannot be reached: {reason}", HINT)
         self.name, self.position, self.column = name, position, column
         self.records: Iterator[dict[str, Any]] | None = None
 

@@ -93,7 +93,6 @@ def texts_by_commit(monkeypatch, sentences):
         asked.append(revision)
         return Stream({"text": text} for text in texts[revision])
 
-    monkeypatch.setattr("geomprobe.pretrain.hub.require_hub", lambda hint: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     return SimpleNamespace(texts=texts, asked=asked)
 
