@@ -153,7 +153,7 @@ def sentence_groups(split: Split) -> np.ndarray:
     if split.second is None:
         return first
     second = np.array([index.setdefault(text, len(index)) for text in split.second], np.int64)
-    return connected(first, second, len(index))[1][first].astype(np.int64)
+    return connected(np.column_stack((first, second)), len(index))[1][first].astype(np.int64)
 
 
 def geometry_rows(task: Task) -> GeometryRows:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 
-def connected(first: np.ndarray, second: np.ndarray, size: int) -> tuple[int, np.ndarray]:
+def connected(edges: np.ndarray, size: int) -> tuple[int, np.ndarray]:
     """Number of connected components of an undirected graph, and the component of each node.
 
     Parameters
     ----------
-    first, second : int64 ndarray of shape (edges,)
-        The two ends of each edge.
+    edges : int64 ndarray of shape (m, 2)
+        The two ends of each.
     size : int
         Number of nodes.
 
@@ -23,12 +23,12 @@ def connected(first: np.ndarray, second: np.ndarray, size: int) -> tuple[int, np
 
     Examples
     --------
-    >>> connected(np.array([0, 3]), np.array([2, 3]), 4)
+    >>> connected(np.array([[0, 2], [3, 3]]), 4)
     (3, array([0, 1, 0, 2], dtype=int32))
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(size, size))
+    links = coo_array((np.ones(len(edges)), tuple(edges.T)), shape=(size, size))
     count, component = connected_components(links, directed=False)
     return int(count), component

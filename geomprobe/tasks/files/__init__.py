@@ -48,7 +48,7 @@ def load_file(
     positive: str | float | None = None,
     quotes: bool | None = None,
 ) -> Task:
-    """Return a user's file as a task.
+    """A user's file as a task. Its parameters are the options of the command line for files, hence their number.
 
     Parameters
     ----------
