@@ -49,7 +49,7 @@ def bf16_is_faster(device: str) -> bool:
     """Whether the device multiplies bf16 matrices faster than float32 ones; decided by its kind, not by a clock.
 
     AMD's processors run the AVX-512 instruction at twice the rate of float32, Intel's at half of it (measured, see
-    docs/benchmarks.md); Intel's gain comes from AMX. A rule, so that all ranks and a resumed run agree.
+    docs/explanation/benchmarks.md); Intel's gain comes from AMX. A rule, so that all ranks and a resumed run agree.
     """
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
