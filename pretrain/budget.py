@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,63 +15,33 @@ from typing import Any
 import torch
 
 from geomprobe.common import InputError, UsageError, read_json, refuse_beyond_memory
-from geomprobe.pretrain import paper
-from geomprobe.pretrain.config import PretrainConfig
-from geomprobe.pretrain.masking import block_sizes, context_length, masked_count
+from geomprobe.pretrain.config import CHOICES, PretrainConfig
+from geomprobe.pretrain.masking import block_sizes
+from geomprobe.pretrain.objectives import objective_class
 
-MATCHES = ("flops", "tokens", "steps")
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kKmMgGbB]?)-(tokens|steps|minutes|flops)")
 _MOST = {"tokens": 1e16, "steps": 1e10, "minutes": 1e7, "flops": 1e28}  # beyond what any run was given
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
 
 
-def _layer(queries: int, keys: int, d: int, inner: int) -> float:
-    """Return the FLOPs of one transformer layer for one sequence; keys and values are made everywhere."""
-    projections = 2 * (queries * d * d + 2 * keys * d * d + queries * d * d)
-    attention = 2 * 2 * queries * keys * d
-    return projections + attention + 2 * queries * 3 * d * inner
-
-
-def _body(length: int, layers: int, d: int, inner: int, wanted: int | None = None) -> float:
-    """Return the FLOPs of a stack of layers for one sequence; the last layer runs at ``wanted`` positions only."""
-    return (layers - 1) * _layer(length, length, d, inner) + _layer(wanted or length, length, d, inner)
-
-
 def step_flops(config: PretrainConfig, vocab_size: int, block: int | None = None) -> dict[str, float]:
-    """Return the FLOPs of one optimizer step by component: mlm, head, context, target, predictor and their total.
+    """FLOPs of one optimizer step by component of the objective (`Objective.flops`), and their total.
 
     Parameters
     ----------
     block : int, optional
         Length T of a target block; by default the mean over the four lengths that are drawn.
     """
-    if config.objective != "mlm" and block is None and config.masks != "paper":
+    objective = objective_class(config.objective)
+    if objective.reads_blocks and block is None and config.masks != "paper":
         each = [step_flops(config, vocab_size, size) for size in block_sizes(config.row_length)]
         return {name: sum(flops[name] for flops in each) / len(each) for name in each[0]}
-    length, rows = config.row_length, config.batch_rows
-    shape = (config.layers, config.hidden, config.intermediate)
-    parts: dict[str, float] = {}
-    if config.objective != "jepa":
-        masked = masked_count(length, config.mask_fraction)
-        parts["mlm"] = 3 * rows * _body(length, *shape, wanted=masked)
-        parts["head"] = 3 * rows * masked * 2 * config.hidden * (config.hidden + vocab_size)
-    if config.objective != "mlm":
-        if config.masks == "paper":
-            context, targets = paper.slots(length)
-        else:
-            assert block is not None
-            context, targets = context_length(length, block, config.context_fraction), 2 * block
-        d, narrow = config.hidden, config.predictor_hidden
-        predictor = (config.predictor_layers, narrow, 2 * narrow)
-        parts["context"] = 3 * rows * _body(context, *shape)
-        parts["target"] = rows * _body(length, *shape, wanted=targets)
-        ends = 2 * d * narrow * (context + targets)
-        parts["predictor"] = 3 * rows * (_body(context + targets, *predictor, wanted=targets) + ends)
+    parts = objective.flops(config, vocab_size, block)
     return parts | {"total": sum(parts.values())}
 
 
 def check_budget(config: PretrainConfig) -> tuple[float, str]:
-    """Return a budget as (amount, unit), unit one of tokens, steps, minutes, flops.
+    """A budget as (amount, unit), unit one of tokens, steps, minutes, flops.
 
     Raises
     ------
@@ -89,7 +58,7 @@ def check_budget(config: PretrainConfig) -> tuple[float, str]:
 
 
 def plan_steps(config: PretrainConfig, vocab_size: int, seconds_per_step: Callable[[], float]) -> int:
-    """Return the number of optimizer steps that the budget, or the run to match, comes to.
+    """Number of optimizer steps that the budget, or the run to match, comes to.
 
     Parameters
     ----------
@@ -103,7 +72,7 @@ def plan_steps(config: PretrainConfig, vocab_size: int, seconds_per_step: Callab
     InputError
         The run to match has no run.json.
     """
-    tokens = config.batch_rows * config.row_length
+    tokens = config.step_tokens
     amount, unit = check_budget(config)
     if config.match:
         run = read_run(config.match)
@@ -122,21 +91,21 @@ def plan_steps(config: PretrainConfig, vocab_size: int, seconds_per_step: Callab
 def refuse_beyond_device(config: PretrainConfig, world: int) -> None:
     """Raise InputError where a run needs more memory than its device has, counted from below: embeddings left out.
 
-    A weight needs 16 bytes (itself, its gradient and two moments), one of the target encoder 4; of each layer's states
-    only the output is counted, in 2 bytes.
+    A weight needs 16 bytes (itself, its gradient and two moments), one of a copy without a gradient 4; of each layer's
+    states only the output is counted, in 2 bytes.
     """
     d = config.hidden
     weights = config.layers * (4 * d * d + 3 * d * config.intermediate)
     rows = config.batch_rows // config.accumulation // world
     states = 2 * rows * config.row_length * d * config.layers
-    needed = (16 if config.objective == "mlm" else 20) * weights + states
+    needed = (16 + 4 * objective_class(config.objective).copies) * weights + states
     there = torch.cuda.get_device_properties(0).total_memory if config.device == "cuda" else None
     hint = "Lower --set layers, hidden or intermediate; for the rows, raise accumulation."
     refuse_beyond_memory(needed, "The weights, the optimizer and a batch", hint, there)
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
-    """Return the run.json of a checkpoint folder.
+    """The run.json of a checkpoint folder.
 
     Raises
     ------
@@ -155,7 +124,7 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         )
     try:
         a_step = run["config"]["batch_rows"] * run["config"]["row_length"], run["flops_per_step"]["total"]
-        sound = all(run["steps"] >= 1 and type(run[key]) in (int, float) for key in MATCHES)
+        sound = all(run["steps"] >= 1 and type(run[key]) in (int, float) for key in CHOICES["match_by"])
         sound = sound and run["tokens"] == run["steps"] * a_step[0]
         sound = sound and math.isclose(run["flops"], run["steps"] * a_step[1], rel_tol=1e-6)
         sound = sound and 0 < run["flops"] < math.inf and isinstance(run["corpus"]["fingerprint"], str)
@@ -164,28 +133,3 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     if not sound:
         raise InputError(f"{path} is damaged: its steps, tokens and FLOPs do not fit its settings.", "Train anew.")
     return run
-
-
-def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Return the machine's matmul peak in FLOP/s: the best square product, median of 5.
-
-    Of 1,024 to 4,096; on a GPU also 8,192, for one of 4,096 takes it 0.2 ms and the launch counts.
-    """
-    best = 0.0
-    for n in (1024, 2048, 4096, *([8192] if device.type == "cuda" else [])):
-        a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
-        a @ b
-        seconds = []
-        for _ in range(5):
-            _wait(device)
-            begun = clock()
-            a @ b
-            _wait(device)
-            seconds.append(clock() - begun)
-        best = max(best, 2 * n**3 / sorted(seconds)[2])
-    return best
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from geomprobe.common import InputError, atomic_path, hash_file, read_json, write_json, write_text
 from geomprobe.common.atomic import temporary_folder
 from geomprobe.pretrain.corpus import Corpus
-from geomprobe.pretrain.objectives import Objective
+from geomprobe.pretrain.objectives.base import Objective
 
 _STEP = re.compile(r"step-(\d+)")
 STATE_FILES = ("model.safetensors", "optimizer.safetensors")
@@ -39,14 +39,13 @@ IGNORED = "# not part of what is shared; `hf upload` and git leave these out\ntr
 def export(out: Path, objective: Objective, corpus: Corpus) -> None:
     """Write the encoder to ``out`` and the target encoder to ``out/ema``, each a plain Hugging Face folder.
 
-    A `jepa` run has no trained head, so its encoder is written without one; other heads get a file of their own. A
+    A head that was not trained is not written (`Objective.exported`); one that was gets a file of its own. A
     `.gitignore` keeps the training states out of an upload; one that is there stays as it is.
     """
     out.mkdir(parents=True, exist_ok=True)
     if not (out / ".gitignore").exists():
         write_text(out / ".gitignore", IGNORED)
-    model = objective.model.model if objective.kind == "jepa" else objective.model
-    _export_model(out, model, corpus)
+    _export_model(out, objective.exported(), corpus)
     if objective.target is not None:
         _export_model(out / "ema", objective.target, corpus)
 
@@ -105,7 +104,7 @@ def _move_head(folder: Path, prefix: str) -> None:
 
 
 def _sentence_transformers_config() -> dict[str, Any]:
-    """Return what sentence-transformers keeps of a model as a whole, but its own version, which made nothing here."""
+    """What sentence-transformers keeps of a model as a whole, but its own version, which made nothing here."""
     return {
         "model_type": "SentenceTransformer",
         "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},
@@ -199,7 +198,7 @@ def remove_leftovers(out: Path) -> None:
 
 
 def _states(out: Path) -> list[Path]:
-    """Return the state folders, newest first."""
+    """State folders, newest first."""
     found = [
         (int(match[1]), path) for path in (out / "trainer").glob("step-*") if (match := _STEP.fullmatch(path.name))
     ]
@@ -207,7 +206,7 @@ def _states(out: Path) -> list[Path]:
 
 
 def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the state with every storage once: a tied head is the embedding under a second name."""
+    """State with every storage once: a tied head is the embedding under a second name."""
     seen: set[int] = set()
     return {
         name: value.detach().contiguous()

@@ -16,13 +16,22 @@ from typing import Any
 
 from geomprobe.common import UsageError, first_line, unknown_name
 
-OBJECTIVES = {
-    "mlm": "predict masked tokens",
-    "jepa": "predict the target encoder's states of hidden blocks from the context",
-    "hybrid": "both, with a balance rule",
-}
-BALANCES = ("learned", "fixed", "ramp", "uncertainty", "gradnorm")
 PRESETS = Path(__file__).parent / "presets"
+OBJECTIVES = Path(__file__).parent / "objectives"
+CHOICES = {
+    "documents": ("auto", "lines", "paragraphs", "files"),
+    "balance": ("learned", "fixed", "ramp", "uncertainty", "gradnorm"),
+    "device": ("auto", "cpu", "cuda", "mps"),
+    "precision": ("auto", "bf16", "fp32"),
+    "compile": ("auto", "yes", "no"),
+    "schedule": ("linear", "cosine"),
+    "masks": ("disjoint", "paper"),
+    "rows": ("full", "padded"),
+    "match_by": ("flops", "tokens", "steps"),
+}
+SIZES = ("layers", "hidden", "heads", "intermediate", "predictor_layers", "predictor_hidden", "predictor_heads")
+EVERY = ("keep", "log_every", "eval_every", "eval_rows", "monitor_every")
+POSITIVE = (*SIZES, "batch_rows", "accumulation", "lr", "clip", "init_std", *EVERY)
 # Beyond what any machine trains; a slip of the finger is refused before any work.
 MOST = dict.fromkeys(("hidden", "intermediate", "predictor_hidden"), 1 << 17)
 MOST |= dict.fromkeys(("layers", "heads", "predictor_layers", "predictor_heads"), 1 << 12)
@@ -99,16 +108,26 @@ class PretrainConfig:
     eval_rows: int = 256
     monitor_every: int = 100
 
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of one optimizer step."""
+        return self.batch_rows * self.row_length
+
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with the package."""
+    """Names of the presets that come with the package."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def objective_names() -> list[str]:
+    """Names of the objectives: the files of `objectives/`."""
+    return sorted(path.stem for path in OBJECTIVES.glob("*.py") if path.stem not in ("__init__", "base"))
 
 
 def load_config(
     preset: str = "small", flags: dict[str, Any] | None = None, overrides: list[str] | None = None
 ) -> PretrainConfig:
-    """Return the configuration of a preset, overridden by flags and then by ``key=value`` strings.
+    """Configuration of a preset, overridden by flags and then by ``key=value`` strings.
 
     Parameters
     ----------
@@ -141,7 +160,7 @@ def load_config(
 
 
 def make_config(values: dict[str, Any]) -> PretrainConfig:
-    """Return a checked configuration from plain values; text is parsed as the field's type."""
+    """A checked configuration from plain values; text is parsed as the field's type."""
     kinds = typing.get_type_hints(PretrainConfig)
     for key in values:
         if key not in kinds:
@@ -152,12 +171,12 @@ def make_config(values: dict[str, Any]) -> PretrainConfig:
 
 
 def as_dict(config: PretrainConfig) -> dict[str, Any]:
-    """Return the configuration as JSON-ready values."""
+    """Configuration as JSON-ready values."""
     return dataclasses.asdict(config)
 
 
 def _coerce(key: str, value: Any, kind: type | types.UnionType) -> Any:
-    """Return ``value`` as ``kind``; an int passes for a float, nothing else is converted silently."""
+    """``value`` as ``kind``; an int passes for a float, nothing else is converted silently."""
     if isinstance(value, str) and kind is not str:
         try:
             value = json.loads(value.lower() if kind is bool else value.replace("_", ""))
@@ -182,43 +201,10 @@ def _example(key: str) -> str:
 
 def _check(config: PretrainConfig) -> None:
     """Raise UsageError for values that no run can have."""
-    choices = {
-        "objective": OBJECTIVES,
-        "documents": ("auto", "lines", "paragraphs", "files"),
-        "balance": BALANCES,
-        "device": ("auto", "cpu", "cuda", "mps"),
-        "precision": ("auto", "bf16", "fp32"),
-        "compile": ("auto", "yes", "no"),
-        "schedule": ("linear", "cosine"),
-        "masks": ("disjoint", "paper"),
-        "rows": ("full", "padded"),
-        "match_by": ("flops", "tokens", "steps"),
-    }
-    for key, known in choices.items():
+    for key, known in {"objective": objective_names(), **CHOICES}.items():
         if getattr(config, key) not in known:
             raise unknown_name(key, getattr(config, key), list(known))
-    positive = [
-        "layers",
-        "hidden",
-        "heads",
-        "intermediate",
-        "predictor_layers",
-        "predictor_hidden",
-        "predictor_heads",
-        "batch_rows",
-    ]
-    positive += [
-        "accumulation",
-        "lr",
-        "keep",
-        "log_every",
-        "eval_every",
-        "eval_rows",
-        "monitor_every",
-        "clip",
-        "init_std",
-    ]
-    for key in positive:
+    for key in POSITIVE:
         if not getattr(config, key) > 0:
             raise UsageError(f"{key} must be above 0, not {getattr(config, key)}.")
     for key, kind in typing.get_type_hints(PretrainConfig).items():

@@ -67,7 +67,7 @@ def _prose_of_files(files: list[str]) -> list[list[str]]:
 
 
 def _prose_of_file(path: str) -> list[list[str]]:
-    """Return the prose paragraphs of every docstring of a source file; nothing for a file that does not parse."""
+    """Prose paragraphs of every docstring of a source file; nothing for a file that does not parse."""
     try:
         source = Path(path).read_text(encoding="utf-8")
         if '"""' not in source and "'''" not in source:
@@ -94,7 +94,7 @@ def _definitions(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.F
 
 
 def prose(docstring: str) -> list[str]:
-    """Return the paragraphs of a docstring that are English sentences, without markup."""
+    """Paragraphs of a docstring that are English sentences, without markup."""
     paragraphs = []
     for block in re.split(r"\n\s*\n", inspect.cleandoc(docstring)):
         text = block.strip()

@@ -14,7 +14,7 @@ from geomprobe.pretrain.config import PretrainConfig
 
 
 def encoder_config(config: PretrainConfig, vocab_size: int, special: dict[str, int]) -> ModernBertConfig:
-    """Return the transformers configuration of the encoder, with the tokenizer's own special ids."""
+    """Transformers configuration of the encoder, with the tokenizer's own special ids."""
     return ModernBertConfig(
         vocab_size=vocab_size,
         hidden_size=config.hidden,
@@ -35,7 +35,7 @@ def encoder_config(config: PretrainConfig, vocab_size: int, special: dict[str, i
 
 
 def build_encoder(config: PretrainConfig, vocab_size: int, special: dict[str, int]) -> ModernBertForMaskedLM:
-    """Return the encoder with its MLM head, initialised from the seed alone."""
+    """Encoder with its MLM head, initialised from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return ModernBertForMaskedLM(encoder_config(config, vocab_size, special))
@@ -47,7 +47,7 @@ def encode(
     positions: torch.Tensor | None = None,
     wanted: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the last hidden states.
+    """Last hidden states.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def run_layers(
     mask: torch.Tensor | None = None,
     wanted: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return what the model's own forward returns for embedded tokens, with the last layer at ``wanted`` indices only.
+    """What the model's own forward returns for embedded tokens, with the last layer at ``wanted`` indices only.
 
     ``mask`` is bool, (1, 1, length, length), True where the first index attends to the second.
     """
@@ -98,7 +98,7 @@ def _last_layer(
     bias: torch.Tensor | None,
     wanted: torch.Tensor,
 ) -> torch.Tensor:
-    """Return a layer's output at ``wanted`` only: keys and values come from everywhere, all else is computed there."""
+    """A layer's output at ``wanted`` only: keys and values come from everywhere, all else is computed there."""
     attn = layer.attn
     rows, length, d = hidden.shape
     chosen = take(hidden, wanted)
@@ -126,13 +126,25 @@ def _last_layer(
     return hidden + layer.mlp(layer.mlp_norm(hidden))
 
 
+def body_flops(length: int, layers: int, d: int, inner: int, wanted: int | None = None) -> float:
+    """FLOPs of `run_layers` for one sequence, forward; the last layer runs at ``wanted`` positions only."""
+    return (layers - 1) * _layer_flops(length, length, d, inner) + _layer_flops(wanted or length, length, d, inner)
+
+
+def _layer_flops(queries: int, keys: int, d: int, inner: int) -> float:
+    """FLOPs of one transformer layer for one sequence; keys and values are made everywhere."""
+    projections = 2 * (queries * d * d + 2 * keys * d * d + queries * d * d)
+    attention = 2 * 2 * queries * keys * d
+    return projections + attention + 2 * queries * 3 * d * inner
+
+
 def _rotate(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Return (rows, heads, length, head_dim) states turned by the angles of their positions."""
+    """(rows, heads, length, head_dim) states turned by the angles of their positions."""
     return apply_rotary_pos_emb(states, states[:, :, :1], cos, sin)[0]
 
 
 def take(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Return hidden states of shape (rows, length, d) at ``positions`` of shape (rows, k), as (rows, k, d)."""
+    """Hidden states of shape (rows, length, d) at ``positions`` of shape (rows, k), as (rows, k, d)."""
     rows, length, d = hidden.shape
     flat = (positions + torch.arange(rows, device=positions.device)[:, None] * length).flatten()
     return hidden.reshape(-1, d).index_select(0, flat).view(rows, -1, d)
@@ -173,7 +185,7 @@ class Predictor(nn.Module):
     def forward(
         self, context: torch.Tensor, context_positions: torch.Tensor, target_positions: torch.Tensor
     ) -> torch.Tensor:
-        """Return predictions of shape (rows, 2·T, hidden) from context states of shape (rows, C, hidden)."""
+        """Predictions of shape (rows, 2·T, hidden) from context states of shape (rows, C, hidden)."""
         rows, targets = target_positions.shape
         narrow = self.into(context)
         mask_token = self.body.embeddings.tok_embeddings.weight[0].to(narrow.dtype)
@@ -190,13 +202,13 @@ class Predictor(nn.Module):
 
 
 def predictor_mask(context: int, block: int, device: torch.device) -> torch.Tensor:
-    """Return who may attend to whom, bool of shape (1, 1, L, L) with L = context + 2·block."""
+    """Who may attend to whom, bool of shape (1, 1, L, L) with L = context + 2·block."""
     group = torch.cat([torch.full((n,), number, device=device) for number, n in enumerate((context, block, block))])
     return ((group[:, None] == group) | (group == 0))[None, None]
 
 
 def build_predictor(config: PretrainConfig) -> Predictor:
-    """Return the predictor, initialised from the seed alone."""
+    """Predictor, initialised from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         return Predictor(config)

@@ -1,38 +1,17 @@
-"""The Hugging Face hub: is it within reach, and which commit does a name mean? Asked once, within seconds."""
+"""Which commit a name on the Hugging Face hub means, and whether that has changed."""
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 from pathlib import Path
-from urllib.parse import urlparse
 
 from geomprobe.common import InputError, cache_dir, hash_bytes, hub, read_json, write_json
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def require_hub(hint: str) -> None:
-    """Raise InputError with ``hint`` where the hub cannot be reached."""
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    offline = next(
-        (name for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE") if os.environ.get(name, "0") not in ("", "0")), None
-    )
-    if offline:
-        raise InputError(f"The hub is switched off by {offline}.", hint)
-    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
-    address = urlparse(proxy or endpoint)
-    try:
-        socket.create_connection(
-            (address.hostname or "", address.port or (80 if address.scheme == "http" else 443)), hub.TIMEOUT_S
-        ).close()
-    except OSError as error:
-        raise InputError(f"The Hugging Face hub ({endpoint}) cannot be reached: {error}", hint) from None
-
-
 def resolve(name: str, kind: str, hint: str) -> tuple[str, list[str]]:
-    """Return the commit that a hub id means, and notes that the user must read.
+    """Commit that a hub id means, and notes that the user must read.
 
     Where the hub does not answer, the commit is the one that it named last, to this program or to the libraries that
     share the hub's local cache.
@@ -77,7 +56,7 @@ def resolve(name: str, kind: str, hint: str) -> tuple[str, list[str]]:
 
 
 def _commit_in(file: Path) -> str | None:
-    """Return the commit that a file of the cache records, None where there is none or it is damaged."""
+    """Commit that a file of the cache records, None where there is none or it is damaged."""
     try:
         record = read_json(file)
     except InputError:
@@ -87,7 +66,7 @@ def _commit_in(file: Path) -> str | None:
 
 
 def _cached_commit(repo_id: str, kind: str, revision: str) -> str | None:
-    """Return the commit of a revision in the hub's own local cache, None where it is not there."""
+    """Commit of a revision in the hub's own local cache, None where it is not there."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -16,12 +16,12 @@ _MASKING, _BLOCKS, _BLOCK_SIZE = 0, 1, 2
 
 
 def generator(seed: int, step: int, row: int, purpose: int) -> np.random.Generator:
-    """Return the random numbers of one row of one step, for one purpose."""
+    """Random numbers of one row of one step, for one purpose."""
     return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, row, purpose, 0]))
 
 
 def masked_count(row_length: int, fraction: float) -> int:
-    """Return the number of masked positions of every row; [CLS] and the last [SEP] do not count as text."""
+    """Number of masked positions of every row; [CLS] and the last [SEP] do not count as text."""
     return max(1, round(fraction * (row_length - 2)))
 
 
@@ -36,10 +36,10 @@ def mask_tokens(
     first_row: int = 0,
     unused: Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the masked text and the masked positions.
+    """Masked text and masked positions.
 
     Of the chosen positions 80 % become [MASK], 10 % a random ordinary token and 10 % stay (Devlin et al. 2019). Special
-    tokens are never chosen and never inserted.
+    tokens are never chosen and never inserted. Its many parameters are plain values, so that it needs no corpus.
 
     Parameters
     ----------
@@ -82,25 +82,25 @@ class Blocks:
 
 
 def block_sizes(row_length: int) -> list[int]:
-    """Return the four target block lengths T for a row length."""
+    """Four target block lengths T for a row length."""
     return [max(1, round(fraction * (row_length - 2))) for fraction in TARGET_FRACTIONS]
 
 
 def draw_block_size(row_length: int, *, seed: int, step: int) -> int:
-    """Return the target block length of one step: the same for all rows, so that shapes are one of four."""
+    """Target block length of one step: the same for all rows, so that shapes are one of four."""
     choice = generator(seed, step, 0, _BLOCK_SIZE).integers(len(TARGET_FRACTIONS))
     return block_sizes(row_length)[int(choice)]
 
 
 def context_length(row_length: int, size: int, fraction: float) -> int:
-    """Return the number C of context positions beside two target blocks of ``size``."""
+    """Number C of context positions next to two target blocks of ``size``."""
     return max(1, round(fraction * (row_length - 2 - 2 * size)))
 
 
 def draw_blocks(
     rows: int, row_length: int, size: int, *, context_fraction: float, seed: int, step: int, first_row: int = 0
 ) -> Blocks:
-    """Draw two target blocks that do not overlap, and a context that is a run of consecutive positions of the rest.
+    """Two target blocks that do not overlap, and a context: a run of consecutive positions of the rest.
 
     Positions 1 … row_length − 2 are drawn from, so [CLS] and the last [SEP] are neither target nor context. The context
     is `context_length` positions long; a run that reaches a target steps over it.

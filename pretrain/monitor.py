@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.data import BatchSource
+from geomprobe.pretrain.device import autocast
 from geomprobe.pretrain.encoder import encode
-from geomprobe.pretrain.objectives import Batch, Objective, jepa_loss
+from geomprobe.pretrain.objectives.base import Batch, Objective
+from geomprobe.pretrain.objectives.jepa import JEPA, jepa_loss
 
 GRADIENT_ROWS = 8  # gradient norms are taken on these rows of the held-out batch
 
@@ -21,7 +26,7 @@ LARGEST_LAMBDA = 0.95
 
 
 def measure(objective: Objective, batch: Batch) -> dict[str, float]:
-    """Return the monitors on a held-out batch.
+    """Monitors of a held-out batch.
 
     encoder_rank, encoder_top_share : effective rank (exponential of the entropy of the eigenvalues) and the largest
         eigenvalue's share, of the covariance of the token states.
@@ -34,7 +39,7 @@ def measure(objective: Objective, batch: Batch) -> dict[str, float]:
     """
     with torch.no_grad():
         record = _spread(encode(objective.model.model, batch.ids).float())
-        if batch.targets is not None and objective.target is not None:
+        if isinstance(objective, JEPA):
             record |= _prediction(objective, batch)
             online, target = objective.model.model.parameters(), objective.target.parameters()
             pairs = [(a, a - b) for a, b in zip(online, target, strict=True)]
@@ -46,7 +51,7 @@ def measure(objective: Objective, batch: Batch) -> dict[str, float]:
 
 
 def _spread(states: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return spectrum and mean cosine of states of shape (rows, length, d)."""
+    """Spectrum and mean cosine of states of shape (rows, length, d)."""
     tokens = states.flatten(0, 1).double()
     tokens = tokens - tokens.mean(0)
     share = torch.linalg.eigvalsh(tokens.T @ tokens).clamp(min=0)
@@ -61,11 +66,11 @@ def _spread(states: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def _prediction(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
-    """Return spread of targets and predictions, and the skill over trivial predictors."""
+def _prediction(objective: JEPA, batch: Batch) -> dict[str, torch.Tensor]:
+    """Spread of targets and predictions, and the skill over trivial predictors."""
     assert batch.context is not None
     assert batch.targets is not None
-    text = batch.ids if batch.masked is None else batch.masked
+    text = objective.read_text(batch)
     wanted = objective.target_states(batch.ids, batch.targets)
     predicted = objective.predict(text, batch.context, batch.targets).float()
     loss = jepa_loss(predicted, wanted)
@@ -94,7 +99,7 @@ def _std(states: torch.Tensor) -> torch.Tensor:
 
 
 def collapse_warnings(record: dict[str, Any]) -> list[str]:
-    """Return a sentence for each sign of collapse in a record."""
+    """A sentence for each sign of collapse in a record."""
     signs = [
         ("target_std", record.get("target_std", 1.0) < LEAST_STD, "the targets hardly differ between tokens"),
         (
@@ -117,3 +122,20 @@ def collapse_warnings(record: dict[str, Any]) -> list[str]:
     return [
         f"step {record.get('step')}: {name} = {record[name]:.3g}: {reason}." for name, found, reason in signs if found
     ]
+
+
+@torch.no_grad()
+def held_out_loss(
+    config: PretrainConfig, objective: Objective, data: BatchSource, device: torch.device
+) -> dict[str, float]:
+    """Losses on held-out rows with fixed masks, as held_out_mlm, held_out_jepa …."""
+    n = min(config.eval_rows, data.n_held_out)
+    size = max(1, config.batch_rows // config.accumulation)
+    sums: dict[str, float] = {}
+    for first in range(0, n, size):
+        indices = np.arange(first, min(n, first + size))
+        with autocast(config, device):
+            parts = objective.parts(data.held_out(indices, first, device))
+        for name, loss in parts.items():
+            sums[name] = sums.get(name, 0.0) + float(loss) * len(indices)
+    return {f"held_out_{name}": value / n for name, value in sums.items()}

@@ -19,12 +19,12 @@ _BLOCKS = 3  # purpose of the random numbers; 0 to 2 are taken in masking.py
 
 
 def slots(row_length: int) -> tuple[int, int]:
-    """Return the number of context and of target slots of a row."""
+    """Number of context and of target slots of a row."""
     return round(CONTEXT[1] * row_length), 2 * round(TARGET[1] * row_length)
 
 
 def draw_blocks(rows: int, row_length: int, *, seed: int, step: int, first_row: int = 0) -> Blocks:
-    """Draw two target blocks, then a context block that starts outside them and runs on, over them if they follow."""
+    """Two target blocks, and a context block that starts outside them and runs on, over them if they follow."""
     context_slots, target_slots = slots(row_length)
     context = np.zeros((rows, context_slots), dtype=np.int64)
     targets = np.zeros((rows, target_slots), dtype=np.int64)
@@ -41,7 +41,7 @@ def draw_blocks(rows: int, row_length: int, *, seed: int, step: int, first_row: 
 
 
 def _block(random: np.random.Generator, free: np.ndarray, fractions: tuple[float, float]) -> np.ndarray:
-    """Return a run of positions that starts at a free one and is cut at the end of the row."""
+    """A run of positions that starts at a free one and is cut at the end of the row."""
     length = round(random.uniform(*fractions) * len(free))
     start = int(random.choice(np.flatnonzero(free)))
     return np.arange(start, min(start + length, len(free)))
@@ -72,7 +72,7 @@ class PaddedRows:
         return len(self.index)
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
-        """Return int64 rows of shape (len(indices), row_length)."""
+        """Rows, int64 of shape (len(indices), row_length)."""
         special = self.corpus.special
         out = np.full((len(indices), self.row_length), special["pad"], dtype=np.int64)
         for i, index in enumerate(indices):
@@ -84,7 +84,7 @@ class PaddedRows:
 
 
 def _characters(corpus: Corpus) -> np.ndarray:
-    """Return for each id how many characters of text it stands for."""
+    """How many characters of text each id stands for."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(corpus.path / "tokenizer.json"))

@@ -1,4 +1,4 @@
-"""What a run leaves behind beside its weights: run.json and metrics.jsonl."""
+"""What a run writes next to its weights: run.json and metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def start_run(
         "config": as_dict(config),
         "seed": config.seed,
         "steps": steps,
-        "tokens": steps * config.batch_rows * config.row_length,
+        "tokens": steps * config.step_tokens,
         "flops": steps * flops["total"],
         "flops_per_step": flops,
         **facts,
@@ -86,7 +86,7 @@ def finish_run(out: Path, last: dict[str, Any]) -> None:
 
 
 def shared(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """Return what two runs share: steps, tokens and FLOPs (within 1 %), the corpus, the seed, the encoder."""
+    """What two runs share: steps, tokens and FLOPs (within 1 %), the corpus, the seed, the encoder."""
     model = ("layers", "hidden", "heads", "intermediate", "row_length")
     equal = {key: abs(a[key] - b[key]) <= 0.01 * max(a[key], b[key]) for key in ("steps", "tokens", "flops")}
     return equal | {
@@ -131,7 +131,7 @@ def _numbers(record: Any) -> bool:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what the numbers depend on."""
+    """Versions of what the numbers depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
@@ -142,7 +142,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """Return the device in words."""
+    """Device in words."""
     cuda = device.startswith("cuda")
     name = torch.cuda.get_device_name() if cuda else processor_name()
     return {
@@ -155,7 +155,7 @@ def hardware(device: str) -> dict[str, Any]:
 
 
 def git_revision() -> str | None:
-    """Return the commit of the checkout that this code runs from, with "-dirty" where its files were changed.
+    """Commit of the checkout that this code runs from, with "-dirty" where its files were changed.
 
     None for an installed package, also one inside a repository of the user's.
     """

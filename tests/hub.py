@@ -32,7 +32,8 @@ class Repository:
 
     def commit(self, revision: str) -> str | None:
         """Return the commit of a branch, tag or commit."""
-        return self.refs.get(revision, revision if revision in self.files else None)
+        known = {*self.files, *self.refs.values()}
+        return self.refs.get(revision, revision if revision in known else None)
 
 
 class Hub(ThreadingHTTPServer):

@@ -39,7 +39,9 @@ def _rows(kind: str) -> list[dict[str, str]]:
     from geomprobe.pretrain import config
 
     if kind == "objectives":
-        return [{"objective": name, "about": about} for name, about in config.OBJECTIVES.items()]
+        from geomprobe.pretrain.objectives import objective_class
+
+        return [{"objective": name, "about": objective_class(name).about} for name in config.objective_names()]
     return [{"preset": name, "about": _preset(config.load_config(name))} for name in config.preset_names()]
 
 

@@ -46,7 +46,7 @@ def pretrain(
     """
     from geomprobe.common import UsageError, read_json
     from geomprobe.pretrain.config import load_config
-    from geomprobe.pretrain.trainer import train
+    from geomprobe.pretrain.loop import train
 
     output = Output(json)
     flags = {
@@ -110,15 +110,16 @@ class _Reporter:
             self.bar(record["done"], record["total"])
         else:
             self.bar(record["step"], record["steps"])
-            if "held_out_mlm" in record or "held_out_jepa" in record:
+            if any(name.startswith("held_out_") for name in record):
                 self.output.note(
                     f"{_losses(record)}  {record['tokens_per_s']:,.0f} tokens/s  {_duration(record['eta_s'])} left"
                 )
 
 
 def _losses(record: dict[str, Any]) -> str:
-    names = {"held_out_mlm": "held-out MLM loss", "held_out_jepa": "held-out JEPA loss", "lambda": "λ"}
-    parts = [f"{title} {record[key]:.3f}" for key, title in names.items() if key in record]
+    held_out = {name: name.removeprefix("held_out_").upper() for name in record if name.startswith("held_out_")}
+    parts = [f"held-out {loss} loss {record[name]:.3f}" for name, loss in held_out.items()]
+    parts += [f"λ {record['lambda']:.3f}"] if "lambda" in record else []
     return f"step {record['step']}: " + ", ".join(parts)
 
 

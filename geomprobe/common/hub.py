@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,17 @@ from geomprobe.common.files import write_text
 
 TIMEOUT_S = 5.0  # for the one question asked before any download
 
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-
 
 def is_repo_id(name: str) -> bool:
-    """Tell whether a string has the form of a hub id: ``name`` or ``owner/name``."""
-    return _REPO_ID.fullmatch(name) is not None and ".." not in name and "--" not in name
+    """Whether a string has the form of a hub id: ``name`` or ``owner/name``."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def ask(repo_id: str, *, kind: str, revision: str | None, hint: str) -> tuple[Any, str]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from geomprobe.common import hash_bytes
+from geomprobe.vectors.groups import connected
 
 
 @dataclass(frozen=True)
@@ -147,16 +148,12 @@ def sentence_groups(split: Split) -> np.ndarray:
     """Return a number per row, equal for rows that share a sentence, directly or through other rows."""
     if split.groups is not None:
         return split.groups
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     index: dict[str, int] = {}
     first = np.array([index.setdefault(text, len(index)) for text in split.first], np.int64)
     if split.second is None:
         return first
     second = np.array([index.setdefault(text, len(index)) for text in split.second], np.int64)
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(index), len(index)))
-    return connected_components(links, directed=False)[1][first].astype(np.int64)
+    return connected(np.column_stack((first, second)), len(index))[1][first].astype(np.int64)
 
 
 def geometry_rows(task: Task) -> GeometryRows:

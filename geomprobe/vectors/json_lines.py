@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from geomprobe.common import InputError, UsageError, brief
+from geomprobe.common.files import unique_names
 from geomprobe.vectors.columns import LISTS, NUMBERS, Column, choose, left_out
 from geomprobe.vectors.dialect import open_text
 from geomprobe.vectors.lists import is_whole_list, looks_like_list, parse_list, shown
@@ -68,7 +69,7 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
         for line, content in enumerate(text, 1):
             if content.strip():
                 try:
-                    yield line, json.loads(content, object_pairs_hook=_without_repeats)
+                    yield line, json.loads(content, object_pairs_hook=unique_names)
                 except (ValueError, RecursionError) as error:
                     with suppress(ValueError):  # as numpy prints it, without commas
                         yield line, parse_list(content).tolist()
@@ -79,14 +80,6 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
                         if isinstance(error, json.JSONDecodeError) and line == 1
                         else "Repair or drop the line; the last one may be cut off.",
                     ) from None
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"two fields are called {brief(next(name for name in names if names.count(name) > 1))!r}")
-    return found
 
 
 def _all_whole(path: Path, name: str | None) -> bool:

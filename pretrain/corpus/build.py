@@ -34,9 +34,11 @@ def build_corpus(
     cache: Path | None = None,
     limit_tokens: int = 0,
     progress: Progress | None = None,
-    tell: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> Corpus:
-    """Tokenise a source into a cached corpus, or open it where that was done before.
+    """Corpus of a source: tokenised and cached, or opened where that was done before.
+
+    Its parameters are the options of ``geomprobe corpus build``, hence their number.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def build_corpus(
     if os.path.isfile(os.path.join(source, "corpus.json")):  # False for a name that is too long
         corpus = open_corpus(Path(source))
         _refuse_other_settings(source, corpus, tokenizer=tokenizer, documents=documents, text=text)
-        if tell and limit_tokens and limit_tokens != corpus.info.get("asked", {}).get("limit_tokens"):
+        if limit_tokens and limit_tokens != corpus.info.get("asked", {}).get("limit_tokens"):
             tell(
                 f"all {corpus.info['tokens']['train']:,} training tokens are used: {source} was built before, and a "
                 "limit of tokens applies when a corpus is built"
@@ -81,7 +83,6 @@ def build_corpus(
     check_source(source, documents, text)
     chosen = choose_tokenizer(tokenizer)  # first: opening a source can take long
     where = open_source(source, documents, text, progress)
-    tell = tell or (lambda note: None)
     said = [*where.notes, *where.warnings, *chosen.warnings]
     for note in said:  # before the work, which can be long
         tell(note)
@@ -89,11 +90,8 @@ def build_corpus(
     folder = (cache or cache_dir() / "corpora") / f"{slug(_unpinned(where.name))}-{key}"
     with _lock(folder):
         if not (folder / "corpus.json").is_file():
-            settings = {
-                "tokenizer": chosen.name,
-                "asked": {"documents": documents, "text": text, "limit_tokens": limit_tokens},
-            }
-            _build(where, settings, folder, limit_tokens, progress)
+            asked = {"documents": documents, "text": text, "limit_tokens": limit_tokens}
+            _build(where, {"tokenizer": chosen.name, "asked": asked}, folder, progress)
     corpus = open_corpus(folder)
     for note in corpus.info["notes"]:
         if note not in said:
@@ -113,7 +111,7 @@ def _refuse_other_settings(source: str, corpus: Corpus, **asked: str) -> None:
 
 
 def _unpinned(name: str) -> str:
-    """Return a hub id without its commit; any other name as it is."""
+    """A hub id without its commit; any other name as it is."""
     return re.sub("@[0-9a-f]{40}$", "", name)
 
 
@@ -131,11 +129,9 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _build(
-    source: Source, settings: dict[str, Any], folder: Path, limit_tokens: int, progress: Progress | None
-) -> None:
+def _build(source: Source, settings: dict[str, Any], folder: Path, progress: Progress | None) -> None:
     """Write chunk after chunk into `<folder>.part`, from where an earlier attempt stopped, and rename it at the end."""
-    part = folder.parent / f"{folder.name}.part"
+    part, limit_tokens = folder.parent / f"{folder.name}.part", settings["asked"]["limit_tokens"]
     shutil.rmtree(folder, ignore_errors=True)  # a folder without corpus.json was never finished
     source, held_out = plan_held_out(source)
     part.mkdir(parents=True, exist_ok=True)
@@ -165,7 +161,7 @@ def _build(
 
 
 def _take(texts: Iterator[str | None], n: int) -> list[str]:
-    """Return the next documents, ``n`` with those without text not counted."""
+    """Next documents, ``n`` with those without text not counted."""
     out: list[str] = []
     left = n
     for text in texts:
@@ -177,7 +173,7 @@ def _take(texts: Iterator[str | None], n: int) -> list[str]:
 
 
 def _notes(info: dict[str, Any], split: bool) -> list[str]:
-    """Return what the counts of a corpus say that a user must know."""
+    """What the counts of a corpus say that a user must know."""
     notes = []
     documents, tokens = info["documents"], info["tokens"]
     share = tokens["heldout"] / (tokens["train"] + tokens["heldout"])

@@ -46,12 +46,12 @@ class Reading:
 
 
 def ending(path: Path) -> str:
-    """Return the ending by which a file is read, or an empty string where it is not known."""
+    """Ending by which a file is read, or an empty string where it is not known."""
     return next((known for known in ENDINGS if path.name.lower().endswith(known)), "")
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether a file is plain text, whose documents are lines, paragraphs or the file."""
+    """Whether a file is plain text, whose documents are lines, paragraphs or the file."""
     return ending(path).startswith(".txt")
 
 
@@ -76,7 +76,7 @@ def read_documents(files: Sequence[Path], reading: Reading) -> Iterator[str | No
 
 
 def choose_unit(files: Sequence[Path]) -> tuple[str, str]:
-    """Return what a document of plain-text files is, and the reason in words.
+    """What a document of plain-text files is, and the reason in words.
 
     Blank lines separate documents, unless they are too rare for that: then each line is a document. Rare means at
     least 10 lines to a paragraph where there are fewer than 20 paragraphs (one of which would be over 5 % of the text),
@@ -146,7 +146,7 @@ def _lines(path: Path, handle: IO[str], most: int = 0) -> Iterator[str]:
 
 
 def _undecodable(path: Path, error: UnicodeDecodeError) -> InputError:
-    """Return the refusal of a file in another encoding, with the line and byte where it shows."""
+    """Refusal of a file in another encoding, with the line and byte where it shows."""
     convert = "iconv -f WINDOWS-1252 -t UTF-8"
     packed = path.name.lower().endswith(".gz")
     command = f"gunzip -c {path.name} | {convert} > new.txt" if packed else f"{convert} {path.name} > new.txt"
@@ -225,7 +225,7 @@ def _read_parquet(path: Path, column: str) -> Iterator[str | None]:
 
 
 def checked_text(value: object, where: str, column: str) -> str | None:
-    """Return a record's text, None where it has none; raises InputError for another type."""
+    """A record's text, None where it has none; raises InputError for another type."""
     if value is None:
         return None
     if not isinstance(value, str):

@@ -24,7 +24,7 @@ WAYS = (
 
 
 def plan_held_out(source: Source) -> tuple[Source, Rule]:
-    """Return the rule that says of a document's hash whether it is held out, and the source to read with it.
+    """Rule that says of a document's hash whether it is held out, and the source to read with it.
 
     The source differs from the given one only where a long document had to be cut in two: then it yields the two
     pieces, and a note says so.
@@ -80,7 +80,7 @@ def _plan_few(source: Source, texts: dict[str, str]) -> tuple[Source, Rule]:
 
 
 def _cut(text: str, total: int) -> tuple[str, str] | None:
-    """Return a document in two pieces, the second 1 to 5 % of all characters, cut at a blank line or a line's end."""
+    """A document in two pieces, the second 1 to 5 % of all characters, cut at a blank line or a line's end."""
     first, last = len(text) - int(MOST * total), len(text) - int(LEAST * total)
     for boundary in ("\n\n", "\n"):
         place = text.find(boundary, max(0, first), last)
@@ -90,7 +90,7 @@ def _cut(text: str, total: int) -> tuple[str, str] | None:
 
 
 def _with_pieces(source: Source, head: str, tail: str, total: int) -> tuple[Source, Rule]:
-    """Return a source that yields a document as two, the second of which is held out."""
+    """A source that yields a document as two, the second of which is held out."""
 
     def pieces() -> Iterator[str | None]:
         for text in source.read(0):

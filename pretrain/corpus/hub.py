@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import GeomprobeError, InputError, UsageError, atomic_path, cache_dir, first_line, hash_bytes
+from geomprobe.common import GeomprobeError, InputError, UsageError, atomic_path, cache_dir, first_line, hash_bytes, hub
 from geomprobe.pretrain.corpus.files import checked_text, missing_column
 
 HUB_SHARD = 1000  # documents
@@ -52,9 +52,10 @@ class _HubStream:
     """A hub data set's train split as it comes over the network, from a position that an earlier stream reached."""
 
     def __init__(self, name: str, position: dict[str, Any] | None, column: str):
-        from geomprobe.pretrain.hub import require_hub
-
-        require_hub(HINT)
+        repo_id, _, revision = name.partition("@")
+        info, reason = hub.ask(repo_id, kind="dataset", revision=revision or None, hint=HINT)
+        if info is None:
+            raise InputError(f"The Hugging Face hub cannot be reached: {reason}", HINT)
         self.name, self.position, self.column = name, position, column
         self.records: Iterator[dict[str, Any]] | None = None
 
@@ -70,7 +71,7 @@ class _HubStream:
         self.records = iter(self.data)
 
     def take(self, n: int, done: int) -> list[str]:
-        """Return the next ``n`` texts, fewer at the end; ``done`` says how many came before, for the error."""
+        """Next ``n`` texts, fewer at the end; ``done`` says how many came before, for the error."""
         texts: list[str] = []
         wait = 1.0
         while True:
@@ -105,7 +106,7 @@ class _HubStream:
 
 
 def slug(name: str) -> str:
-    """Return a name as part of a folder's name."""
+    """A name as part of a folder's name."""
     return "".join(c if c.isalnum() else "-" for c in Path(name).name.lower())[:40].strip("-") or "corpus"
 
 

@@ -81,7 +81,7 @@ class Corpus:
         return sum(len(stream) // (row_length - 2) for stream in self.streams[split])
 
     def rows(self, split: str, indices: np.ndarray, row_length: int) -> np.ndarray:
-        """Return rows as int64 array of shape (len(indices), row_length): [CLS], contiguous text, [SEP]."""
+        """Rows as int64 array of shape (len(indices), row_length): [CLS], contiguous text, [SEP]."""
         width = row_length - 2
         streams = self.streams[split]
         first = np.cumsum([0] + [len(stream) // width for stream in streams])
@@ -159,7 +159,7 @@ def _array(file: Path) -> np.ndarray:
 
 
 def fingerprint(files: dict[str, str]) -> str:
-    """Return the hash by which a corpus is known, of its files' names and hashes."""
+    """Hash by which a corpus is known, of its files' names and hashes."""
     return hash_bytes(*(f"{name} {digest}" for name, digest in sorted(files.items())))
 
 
@@ -183,7 +183,7 @@ def refuse_damaged(corpus: Corpus) -> None:
 
 
 def document_hash(text: str) -> str:
-    """Return the hash by which a document is known: the same whatever blanks surround it."""
+    """Hash by which a document is known: the same whatever blanks surround it."""
     return hash_bytes(text.strip())[:32]
 
 
@@ -290,7 +290,7 @@ class Writer:
         self._empty()
 
     def finish(self) -> dict[str, Any]:
-        """Return what corpus.json says of the chunks, and remove what only a build needs."""
+        """What corpus.json says of the chunks; removes what only a build needs."""
         documents = {split: sum(chunk[split]["documents"] for chunk in self.chunks) for split in SPLITS}
         for split in SPLITS:
             if not documents[split]:
@@ -314,7 +314,7 @@ class Writer:
 
 
 def unigram_entropy(counts: np.ndarray, special: list[int]) -> float:
-    """Return the entropy in nats of the ordinary tokens: the loss of a model that knows frequencies only."""
+    """Entropy in nats of the ordinary tokens: the loss of a model that knows frequencies only."""
     counts = counts.astype(np.float64)
     counts[special] = 0
     p = counts[counts > 0] / counts.sum()

@@ -69,7 +69,7 @@ def check_source(name: str, documents: str = "auto", text: str = "text") -> None
 
 
 def open_source(name: str, documents: str = "auto", text: str = "text", progress: Progress | None = None) -> Source:
-    """Return the source that a name or path means; an existing path wins over a hub id of the same name.
+    """Source that a name or path means; an existing path wins over a hub id of the same name.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _open_local(path: Path, documents: str, text: str) -> Source:
 
 
 def _collect_docstrings(progress: Progress | None) -> Path:
-    """Return a file with the docstrings of the installed packages, made once for each set of packages."""
+    """A file with the docstrings of the installed packages, made once for each set of packages."""
     from importlib.metadata import distributions
 
     from geomprobe.pretrain import docstrings

@@ -44,7 +44,7 @@ class Files:
 
 
 def list_files(path: Path) -> Files:
-    """Return the files of a source: the file itself, or a folder's, by split.
+    """Files of a source: the file itself, or a folder's, by split.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _group(files: list[Path], root: Path, names: dict[str, set[str]]) -> dict[st
 
 
 def _families(paths: list[Path], names: dict[str, set[str]]) -> dict[Path, str]:
-    """Return the splits of files where names differ in the word for it only.
+    """Splits of files where names differ in the word for it only.
 
     The names are of files (ptb.train.txt and ptb.test.txt) or of folders above them (train_data and test_data).
     """
@@ -108,7 +108,7 @@ def _families(paths: list[Path], names: dict[str, set[str]]) -> dict[Path, str]:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of the name of a file or folder, without its ending and the numbers of a shard."""
+    """Words of the name of a file or folder, without its ending and the numbers of a shard."""
     words = re.split(r"[-._ =]+", name.lower().removesuffix(ending(Path(name))))
     return [word.rstrip("0123456789") for word in words if word and not SHARD.fullmatch(word)]
 
@@ -129,7 +129,7 @@ def split_of(path: Path, names: dict[str, set[str]] = NAMES) -> str:
 
 
 def _walk(root: Path) -> tuple[list[Path], Counter[str]]:
-    """Return the readable files under a folder, sorted, and how many others there are of each kind.
+    """Readable files under a folder, sorted, and how many others there are of each kind.
 
     Links are followed; a folder or file that is reached twice is read once.
     """
@@ -170,7 +170,7 @@ def _walk(root: Path) -> tuple[list[Path], Counter[str]]:
 
 
 def _again(path: str, seen: set[str]) -> bool:
-    """Return whether a path's target was seen before, and note it."""
+    """Whether a path's target was seen before; it is noted."""
     real = os.path.realpath(path)
     known = real in seen
     seen.add(real)
@@ -178,7 +178,7 @@ def _again(path: str, seen: set[str]) -> bool:
 
 
 def _describe(splits: dict[str, list[Path]], root: Path) -> str:
-    """Return in words what is done with the files of each split."""
+    """What is done with the files of each split, in words."""
 
     def count(split: str) -> str:
         files = splits[split]
@@ -195,5 +195,5 @@ def _describe(splits: dict[str, list[Path]], root: Path) -> str:
 
 
 def _below(root: Path, file: Path) -> Path:
-    """Return the topmost folder or file under ``root`` that leads to ``file``."""
+    """Topmost folder or file under ``root`` that leads to ``file``."""
     return root / file.relative_to(root).parts[0]

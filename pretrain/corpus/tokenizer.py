@@ -38,7 +38,7 @@ FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_m
 
 
 def train_tokenizer(texts: Callable[[], Iterator[str]], vocab_size: int) -> Tokenizer:
-    """Return an uncased WordPiece tokenizer (as BERT's) trained on ``texts()``, which is read twice.
+    """An uncased WordPiece tokenizer (as BERT's) trained on ``texts()``, which is read twice.
 
     The library's trainer numbers the continuation letters ("##a") in the order of a randomly seeded hash table, and
     breaks ties by number, so its vocabulary differs from run to run. Here they get fixed numbers first, as if special.
@@ -71,7 +71,7 @@ def train_tokenizer(texts: Callable[[], Iterator[str]], vocab_size: int) -> Toke
 
 
 def load_tokenizer(name: str) -> Any:
-    """Return a fast transformers tokenizer from a path or hub id (``name@revision`` pins).
+    """A fast transformers tokenizer from a path or hub id (``name@revision`` pins).
 
     Raises
     ------
@@ -117,7 +117,7 @@ def load_tokenizer(name: str) -> Any:
 
 
 def wrap_tokenizer(tokenizer: Tokenizer) -> Any:
-    """Return a trained tokenizer as a transformers tokenizer."""
+    """A trained tokenizer as a transformers tokenizer."""
     from transformers import PreTrainedTokenizerFast
 
     names = {f"{kind}_token": f"[{kind.upper()}]" for kind in ("pad", "unk", "cls", "sep", "mask")}
@@ -144,7 +144,7 @@ class TokenizerChoice:
 
 
 def choose_tokenizer(name: str) -> TokenizerChoice:
-    """Return what a folder, hub id (``name@revision`` pins) or ``train:N`` means; a folder wins over a hub id.
+    """What a folder, hub id (``name@revision`` pins) or ``train:N`` means; a folder wins over a hub id.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def choose_tokenizer(name: str) -> TokenizerChoice:
 
 
 def vocabulary(ids: dict[str, int]) -> tuple[int, list[int]]:
-    """Return how many entries the embeddings need, the highest id plus one, and the ids that no token has.
+    """How many entries the embeddings need, the highest id plus one, and the ids that no token has.
 
     Raises
     ------

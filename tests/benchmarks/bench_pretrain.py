@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,11 @@ def measure_case(args: argparse.Namespace) -> dict[str, Any]:
     """Return the speed of one case, measured in this process."""
     import torch
 
-    from geomprobe.pretrain import budget, trainer
+    from geomprobe.pretrain import budget
     from geomprobe.pretrain.corpus import open_corpus
+    from geomprobe.pretrain.device import keep_memory, peak_memory
 
-    trainer.keep_memory()
+    keep_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
@@ -74,7 +76,7 @@ def measure_case(args: argparse.Namespace) -> dict[str, Any]:
     for _ in range(args.warmup):
         next(step)
     warm = time.perf_counter() - begun
-    peak = budget.matmul_peak(device, torch.bfloat16 if config.precision == "bf16" else torch.float32, clock)
+    peak = matmul_peak(device, torch.bfloat16 if config.precision == "bf16" else torch.float32, clock)
     seconds = []
     for _ in range(args.steps):
         synchronize(device)
@@ -94,7 +96,7 @@ def measure_case(args: argparse.Namespace) -> dict[str, Any]:
         "peak_flops": peak,
         "share_of_peak": flops / middle / peak,
         "data_wait": waited / middle,
-        "peak_memory_gb": (trainer.peak_memory() or math.nan) / 1e9,
+        "peak_memory_gb": (peak_memory() or math.nan) / 1e9,
         "warm_up_s": warm,
         "precision": config.precision,
         "rows": config.batch_rows,
@@ -106,21 +108,23 @@ def compile_shape(args: argparse.Namespace) -> str:
     import torch
     from torch._dynamo.utils import counters
 
-    from geomprobe.pretrain import trainer
     from geomprobe.pretrain.corpus import open_corpus
+    from geomprobe.pretrain.data import BatchSource
+    from geomprobe.pretrain.device import compile_forward
     from geomprobe.pretrain.masking import block_sizes, draw_block_size
+    from geomprobe.pretrain.objectives import build_objective
 
     begun = time.perf_counter()
     corpus, config = open_corpus(args.corpus), case_config(args)
     device = torch.device(config.device)
-    objective = trainer.build_objective(config, corpus).to(device)
+    objective = build_objective(config, corpus).to(device)
     step, length = 0, config.row_length
     if config.objective != "mlm":
         size = block_sizes(length)[args.shape]
         step = next(s for s in itertools.count() if draw_block_size(length, seed=config.seed, step=s) == size)
     warnings: list[str] = []
-    batch = trainer.Rows(config, corpus).batch(step, 0, device=device)
-    trainer.compile_forward(config, objective, warnings.append, batch)
+    batch = BatchSource(config, corpus).batch(step, 0, device=device)
+    compile_forward(config, objective, warnings.append, batch)
     if warnings:
         raise SystemExit(warnings[0])
     seen = {name: counters["inductor"][f"fxgraph_cache_{name}"] for name in ("hit", "miss")}
@@ -129,15 +133,37 @@ def compile_shape(args: argparse.Namespace) -> str:
 
 def case_config(args: argparse.Namespace) -> Any:
     """Return the settled configuration of a case."""
-    from geomprobe.pretrain import trainer
     from geomprobe.pretrain.config import load_config
-    from geomprobe.pretrain.ranks import Ranks
+    from geomprobe.pretrain.device import settle
+    from geomprobe.pretrain.distributed import Processes
 
     objective, _, how = args.case.partition("-")
     flags = {"objective": "mlm" if how == "trainer" else objective, "compile": "yes" if how == "compiled" else "no"}
     flags |= {"batch_rows": args.rows or None, "corpus": args.corpus, "device": args.device}
     flags |= {"precision": args.precision}
-    return trainer.settle(load_config(args.preset, flags), Ranks())
+    return settle(load_config(args.preset, flags), Processes())
+
+
+def matmul_peak(device: Any, dtype: Any, clock: Callable[[], float]) -> float:
+    """Return the machine's matmul peak in FLOP/s: the best square product, median of 5.
+
+    Of 1,024 to 4,096; on a GPU also 8,192, for one of 4,096 takes it 0.2 ms and the launch counts.
+    """
+    import torch
+
+    best = 0.0
+    for n in (1024, 2048, 4096, *([8192] if device.type == "cuda" else [])):
+        a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+        a @ b
+        seconds = []
+        for _ in range(5):
+            synchronize(device)
+            begun = clock()
+            a @ b
+            synchronize(device)
+            seconds.append(clock() - begun)
+        best = max(best, 2 * n**3 / sorted(seconds)[2])
+    return best
 
 
 def synchronize(device: Any) -> None:
@@ -152,23 +178,26 @@ def own_steps(config: Any, corpus: Any, device: Any) -> Any:
     """Yield after every step of the package's own loop the seconds that it waited for data."""
     import torch
 
-    from geomprobe.pretrain import trainer
-    from geomprobe.pretrain.ranks import Ranks
+    from geomprobe.pretrain.data import BatchSource
+    from geomprobe.pretrain.device import autocast, compile_forward
+    from geomprobe.pretrain.distributed import Processes
+    from geomprobe.pretrain.objectives import build_objective
+    from geomprobe.pretrain.optimizer import make_optimizer
 
-    objective = trainer.build_objective(config, corpus).to(device)
-    optimizer = trainer.make_optimizer(config, objective, device)
-    data = trainer.Rows(config, corpus)
+    objective = build_objective(config, corpus).to(device)
+    optimizer = make_optimizer(config, objective, device)
+    data = BatchSource(config, corpus)
     warnings: list[str] = []
-    forward = trainer.compile_forward(config, objective, warnings.append, data.batch(0, 0, device=device))
+    forward = compile_forward(config, objective, warnings.append, data.batch(0, 0, device=device))
     if warnings:
         raise SystemExit(warnings[0])
-    with data.ahead(0, 10**9, Ranks(), device) as batches:
+    with data.ahead(0, 10**9, Processes(), device) as batches:
         while True:
             begun = time.perf_counter()
             batch = next(batches)
             waited = time.perf_counter() - begun
             optimizer.zero_grad(set_to_none=True)
-            with trainer.autocast(config, device):
+            with autocast(config, device):
                 loss = forward(batch)["loss"]
             loss.backward()
             torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)

@@ -21,10 +21,12 @@ from geomprobe.embedding.embed import embed_grid
 from geomprobe.embedding.trained_pooling import TRAINABLE, train_poolers
 from geomprobe.encoders import load_encoder
 from geomprobe.inference.similarity import similarity
-from geomprobe.pretrain import trainer
 from geomprobe.pretrain.budget import read_run
 from geomprobe.pretrain.config import load_config
 from geomprobe.pretrain.corpus import open_corpus
+from geomprobe.pretrain.data import BatchSource
+from geomprobe.pretrain.loop import train
+from geomprobe.pretrain.objectives import build_objective
 from geomprobe.tasks import load_task
 
 
@@ -94,8 +96,8 @@ def losses_agree(corpus, device: str, objective: str) -> bool:
     config = load_config("demo", {"objective": objective, "corpus": str(corpus.path), "precision": "fp32"})
     results = []
     for name in ("cpu", device):
-        made = trainer.build_objective(replace(config, device=name), corpus).to(name)
-        losses = made(trainer.Rows(config, corpus).batch(0, 0, device=name))
+        made = build_objective(replace(config, device=name), corpus).to(name)
+        losses = made(BatchSource(config, corpus).batch(0, 0, device=name))
         losses["loss"].backward()
         norm = torch.stack([p.grad.norm().cpu() for p in made.parameters() if p.grad is not None]).norm()
         results.append([losses[key].item() for key in sorted(losses)] + [norm.item()])
@@ -123,10 +125,10 @@ def short_run(corpus, device: str, out: str, how: str) -> float:
 
     if how == "stopped":
         try:
-            trainer.train(config, progress=stop)
+            train(config, progress=stop)
         except KeyboardInterrupt as error:
             print(error)
-    final = read_run(trainer.train(config, resume=how == "stopped", progress=listen))["final"]
+    final = read_run(train(config, resume=how == "stopped", progress=listen))["final"]
     print(f"hybrid, 60 steps, {how}: held-out MLM loss {final['held_out_mlm']:.4f}", *warnings)
     if any("uncompiled" in text for text in warnings):
         sys.exit("The compiler did not work.")

@@ -21,7 +21,7 @@ LOADED = (
     "geomprobe.distributed",
     "geomprobe.encoders.opening",
     "geomprobe.pretrain.corpus",
-    "geomprobe.pretrain.trainer",
+    "geomprobe.pretrain.loop",
     "geomprobe.reports.write",
     "geomprobe.reports.pdf",
     "geomprobe.reports.claims",

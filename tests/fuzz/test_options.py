@@ -213,7 +213,7 @@ def template(tmp_path_factory) -> Path:
         from geomprobe.analysis.analyze import analyze
         from geomprobe.pretrain.config import load_config
         from geomprobe.pretrain.corpus import build_corpus
-        from geomprobe.pretrain.trainer import train
+        from geomprobe.pretrain.loop import train
         from geomprobe.tasks import load_file
 
         analyze(["model"], [load_file("task.csv")], device="cpu", out="results")
@@ -228,15 +228,15 @@ def template(tmp_path_factory) -> Path:
 @pytest.fixture
 def stage(template, tmp_path, monkeypatch) -> Iterator[object]:
     """A function that copies the template to a new folder; what takes long is made small or refused."""
-    from geomprobe.pretrain import docstrings, trainer
+    from geomprobe.pretrain import budget, docstrings
 
-    plan_steps, numbers = trainer.budget.plan_steps, count()
+    plan_steps, numbers = budget.plan_steps, count()
     last: list[Path] = []
 
     def refuse(*_: object, **__: object) -> None:
         raise UsageError("Trainings would begin here.")
 
-    monkeypatch.setattr(trainer.budget, "plan_steps", lambda *given: min(plan_steps(*given), 2))
+    monkeypatch.setattr(budget, "plan_steps", lambda *given: min(plan_steps(*given), 2))
     monkeypatch.setattr(docstrings, "documents", lambda report: (f"Return the cat {i} of a mat." for i in range(300)))
     monkeypatch.setattr("geomprobe.cli.demo.pretrain.pretrain", refuse)
     monkeypatch.setattr("geomprobe.cli.replicate.train_arms", refuse)

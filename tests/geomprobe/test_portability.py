@@ -31,7 +31,7 @@ import geomprobe.pretrain, geomprobe.reports.write
 import geomprobe.cli.main
 from geomprobe.cli import process
 from geomprobe.common import write_text
-from geomprobe.pretrain.trainer import peak_memory
+from geomprobe.pretrain.device import peak_memory
 
 process.prepare()
 process.raise_on_signals()

@@ -283,7 +283,7 @@ def test_json_lines(write, x):
     refused(write('{"e": [0.5, 1]}\n{"e": [0.5]}\n', "v.jsonl"), "row 1", "differ in length")
     refused(write('{"e": [0.5, 1]}\n{"f": [0.5]}\n', "v.jsonl"), "row 1", "no field 'e'")
     refused(write('{"e": [0.5, 1]}\n[0.5, 1]\n', "v.jsonl"), "row 1", "no field 'e'")
-    refused(write('{"e": [0.5, 1], "e": [2.5, 1]}\n', "v.jsonl"), "line 1", "two fields are called 'e'")
+    refused(write('{"e": [0.5, 1], "e": [2.5, 1]}\n', "v.jsonl"), "line 1", "the name 'e' occurs twice")
     refused(write('{"e": null}\n{"e": [0.5, 1]}\n', "v.jsonl"), "line 1", "e (null)")
     refused(write('{"data": [{"embedding": [0.5, 1]}]}\n', "v.json"), "data (a list of other things", "as a line")
     refused(write(f"[0.5, 1{'0' * 400}]\n", "v.jsonl"), "row 0", "out of the range")

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from geomprobe.pretrain import checkpoint, trainer
+from geomprobe.pretrain import checkpoint, loop
 from geomprobe.pretrain.config import make_config
 
 # A function, and the call of it (from 0) at which the process dies. Four states are saved, each with two files of
@@ -44,7 +44,7 @@ def start(settings, moment=None, last=None):
                 while True:
                     signal.pause()
 
-        trainer.train(make_config(settings), resume=True, progress=wait_for_the_kill)
+        loop.train(make_config(settings), resume=True, progress=wait_for_the_kill)
         os._exit(0)
     return child
 
@@ -56,7 +56,7 @@ def ended(child):
 
 def die_at(name, calls):
     """Make a function kill the process when it is called for the last time."""
-    module = trainer if name == "finish_run" else checkpoint
+    module = loop if name == "finish_run" else checkpoint
     function = getattr(module, name)
 
     def counted(*args, **kwargs):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geomprobe.pretrain.batches import permute, row_indices
+from geomprobe.pretrain.data import permute, row_indices
 
 
 @settings(max_examples=100, deadline=None)

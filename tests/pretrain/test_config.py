@@ -7,7 +7,7 @@ from geomprobe.cli.main import app
 from geomprobe.common import InputError, UsageError
 from geomprobe.pretrain.budget import check_budget
 from geomprobe.pretrain.config import as_dict, load_config, make_config, preset_names
-from geomprobe.pretrain.trainer import train
+from geomprobe.pretrain.loop import train
 
 
 @pytest.mark.parametrize("preset", preset_names())

@@ -273,11 +273,8 @@ def cut_hub(monkeypatch, tmp_path):
     """Return a function that puts a hub in place whose connections break off; it returns naps and documents sent."""
     import datasets
 
-    import geomprobe.pretrain.hub
-
     naps, sent = [], []
     monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(geomprobe.pretrain.hub, "require_hub", lambda hint: None)
     monkeypatch.setattr("huggingface_hub.HfApi.repo_info", lambda *a, **k: SimpleNamespace(sha="a" * 40))
     monkeypatch.setattr(hub, "HUB_SHARD", 4)
     monkeypatch.setattr("geomprobe.pretrain.corpus.hub.time.sleep", naps.append)

@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.pretrain import budget, trainer
+from geomprobe.pretrain import budget, prepare
 from geomprobe.pretrain.config import as_dict, load_config
-from geomprobe.pretrain.trainer import train
+from geomprobe.pretrain.loop import train
 
 RUN = """
 import json, sys
 from geomprobe.pretrain.config import make_config
-from geomprobe.pretrain.trainer import train
+from geomprobe.pretrain.loop import train
 train(make_config(json.loads(sys.argv[1])), resume=True)
 """
 
@@ -135,15 +135,15 @@ def test_two_ranks_equal_one(tiny, tmp_path, parts):
 DYING = """
 import json, os, sys
 from geomprobe.common import GeomprobeError
-from geomprobe.pretrain import trainer
+from geomprobe.pretrain import loop
 from geomprobe.pretrain.config import make_config
 
 config = make_config(json.loads(sys.argv[1]))
 if os.environ["RANK"] == "1" and sys.argv[2] == "die":
-    learning_rate = trainer.learning_rate
-    trainer.learning_rate = lambda config, step, steps: os._exit(9) if step == 6 else learning_rate(config, step, steps)
+    learning_rate = loop.learning_rate
+    loop.learning_rate = lambda config, step, steps: os._exit(9) if step == 6 else learning_rate(config, step, steps)
 try:
-    trainer.train(config, resume=True)
+    loop.train(config, resume=True)
 except GeomprobeError as error:
     print(error, error.hint, file=sys.stderr, flush=True)
     sys.exit(1)
@@ -202,9 +202,9 @@ def test_matched_runs(tiny, tmp_path, by):
 def test_a_budget_in_minutes_becomes_steps(tiny, corpus, monkeypatch):
     """Whatever the speed: a step of 0.7 s, as on a busy machine, does not fit into 0.6 s."""
     config = tiny(objective="mlm", budget="0.01-minutes")
-    assert trainer.time_step(config, corpus, torch.device("cpu")) > 0
+    assert prepare.time_step(config, corpus, torch.device("cpu")) > 0
     with pytest.raises(UsageError, match="less than one step"):
         budget.plan_steps(config, corpus.vocab_size, lambda: 0.7)
-    monkeypatch.setattr(trainer, "time_step", lambda *_: 0.11)
+    monkeypatch.setattr(prepare, "time_step", lambda *_: 0.11)
     run = budget.read_run(train(config))
     assert run["final"]["step"] == run["steps"] == 6

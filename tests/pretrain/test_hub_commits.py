@@ -8,7 +8,7 @@ import pytest
 from geomprobe.common import InputError, UsageError
 from geomprobe.pretrain.corpus import build_corpus
 from geomprobe.pretrain.hub import resolve
-from geomprobe.pretrain.trainer import train
+from geomprobe.pretrain.loop import train
 from tests.hub import Repository
 
 OLD, NEW = "a" * 40, "b" * 40
@@ -93,7 +93,6 @@ def texts_by_commit(monkeypatch, sentences):
         asked.append(revision)
         return Stream({"text": text} for text in texts[revision])
 
-    monkeypatch.setattr("geomprobe.pretrain.hub.require_hub", lambda hint: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     return SimpleNamespace(texts=texts, asked=asked)
 

@@ -3,16 +3,19 @@
 import pytest
 import torch
 
+from geomprobe.pretrain.data import BatchSource
+from geomprobe.pretrain.loop import train
 from geomprobe.pretrain.monitor import collapse_warnings, measure
-from geomprobe.pretrain.objectives import jepa_loss
-from geomprobe.pretrain.trainer import Rows, build_objective, make_optimizer, train
+from geomprobe.pretrain.objectives import build_objective
+from geomprobe.pretrain.objectives.jepa import jepa_loss
+from geomprobe.pretrain.optimizer import make_optimizer
 
 
 @pytest.fixture
 def setting(tiny, corpus):
     def make(**changes):
         config = tiny(**changes)
-        data = Rows(config, corpus)
+        data = BatchSource(config, corpus)
         return config, build_objective(config, corpus), data, data.held_out(torch.arange(16).numpy(), 0)
 
     return make

@@ -11,8 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from geomprobe.pretrain import budget
 from geomprobe.pretrain.config import load_config, preset_names
+from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.encoder import encode
-from geomprobe.pretrain.trainer import Rows, build_objective, make_optimizer, train
+from geomprobe.pretrain.loop import train
+from geomprobe.pretrain.objectives import build_objective
+from geomprobe.pretrain.optimizer import make_optimizer
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 BALANCES = ["learned", "fixed", "ramp", "uncertainty", "gradnorm"]
@@ -30,7 +33,7 @@ def lively(objective):
 @pytest.fixture
 def made(tiny, corpus):
     config = tiny(objective="hybrid")
-    return lively(build_objective(config, corpus)).double(), Rows(config, corpus).batch(0, 0), config
+    return lively(build_objective(config, corpus)).double(), BatchSource(config, corpus).batch(0, 0), config
 
 
 def test_gathered_context_equals_masked_full_pass(made):
@@ -136,7 +139,7 @@ def test_overfits_one_batch(tiny, corpus):
     config = tiny(objective="mlm", hidden=64, intermediate=96)
     objective = build_objective(config, corpus)
     optimizer = make_optimizer(config, objective, torch.device("cpu"))
-    batch = Rows(config, corpus).batch(0, 0)
+    batch = BatchSource(config, corpus).batch(0, 0)
     for group in optimizer.param_groups:
         group["lr"] = 0.005
     for _ in range(150):
@@ -165,7 +168,7 @@ def test_flops_match_the_counter(tiny, corpus, objective, masks):
     for body in (made.model, made.target, made.predictor and made.predictor.body):
         if body is not None:
             body.config._attn_implementation = "eager"  # the fused CPU kernel would count as nothing
-    batch = Rows(config, corpus).batch(0, 0)
+    batch = BatchSource(config, corpus).batch(0, 0)
     with FlopCounterMode(display=False) as counter:
         made(batch)["loss"].backward()
     block = batch.targets.shape[1] // 2 if objective != "mlm" and masks == "disjoint" else None

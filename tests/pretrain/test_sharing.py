@@ -15,7 +15,7 @@ import geomprobe as gp
 from geomprobe.cli.main import app
 from geomprobe.common import InputError
 from geomprobe.pretrain import checkpoint
-from geomprobe.pretrain.trainer import train
+from geomprobe.pretrain.loop import train
 
 WORDS = "the a cat dog bird sees hears finds likes red blue small old house tree river".split()  # noqa: SIM905
 MODEL = {

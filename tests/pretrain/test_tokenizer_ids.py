@@ -12,7 +12,7 @@ from geomprobe.common import InputError, UsageError
 from geomprobe.pretrain import masking
 from geomprobe.pretrain.corpus import build_corpus, load_tokenizer, wrap_tokenizer
 from geomprobe.pretrain.corpus.tokenizer import vocabulary
-from geomprobe.pretrain.trainer import train
+from geomprobe.pretrain.loop import train
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from geomprobe.common import GeomprobeError, InputError, UsageError
-from geomprobe.pretrain.trainer import train
+from geomprobe.pretrain.loop import train
 
 OBJECTIVES = ["mlm", "jepa", "hybrid"]
 
@@ -159,7 +159,7 @@ def test_loss_that_is_not_finite_stops_the_run(tiny):
 
 def test_without_a_compiler_it_runs_uncompiled(tiny, tmp_path, monkeypatch):
     """Only the compiler fails, at the first call, as torch.compile does; the losses are those of an eager run."""
-    from geomprobe.pretrain import objectives
+    from geomprobe.pretrain.objectives import base
 
     def broken(self, **options):
         def call(*args, **kwargs):
@@ -167,7 +167,7 @@ def test_without_a_compiler_it_runs_uncompiled(tiny, tmp_path, monkeypatch):
 
         self._compiled_call_impl = call
 
-    monkeypatch.setattr(objectives.Objective, "compile", broken)
+    monkeypatch.setattr(base.Objective, "compile", broken)
     told = []
     compiled = train(tiny(objective="mlm", compile="yes", out=str(tmp_path / "compiled")), progress=told.append)
     eager = train(tiny(objective="mlm", compile="no", out=str(tmp_path / "eager")))

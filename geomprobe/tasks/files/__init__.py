@@ -16,7 +16,7 @@ import numpy as np
 
 from geomprobe.common import InputError, UsageError, listed, unknown_name
 from geomprobe.tasks.base import Split, Task
-from geomprobe.tasks.files.columns import LABEL_NAMES, Columns, Rows, choose_columns, read_rows
+from geomprobe.tasks.files.columns import LABEL_NAMES, Columns, FileRows, choose_columns, read_rows
 from geomprobe.tasks.files.labels import MARKS, MISSING, NUMBER, Labels, read_labels
 from geomprobe.tasks.files.layout import Sources, open_sources, roles_of
 from geomprobe.tasks.files.tables import format_of
@@ -48,7 +48,7 @@ def load_file(
     positive: str | float | None = None,
     quotes: bool | None = None,
 ) -> Task:
-    """Return a user's file as a task.
+    """A user's file as a task. Its parameters are the options of the command line for files, hence their number.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> s
 # ---- rows and splits -------------------------------------------------------------------------------------------------
 
 
-def _labels(parts: Mapping[str, Rows], kind: str) -> Labels:
+def _labels(parts: Mapping[str, FileRows], kind: str) -> Labels:
     """Return the labels of all parts; where there is no column of labels, one class for all rows."""
     columns = {name: rows.labels for name, rows in parts.items() if rows.labels is not None}
     if columns:
@@ -168,10 +168,10 @@ def _labels(parts: Mapping[str, Rows], kind: str) -> Labels:
 
 
 def _whole(
-    parts: Mapping[str, Rows], labels: Labels, columns: Columns, where: str, notes: list[str]
-) -> tuple[dict[str, Rows], dict[str, list[int | float]]]:
+    parts: Mapping[str, FileRows], labels: Labels, columns: Columns, where: str, notes: list[str]
+) -> tuple[dict[str, FileRows], dict[str, list[int | float]]]:
     """Return the rows that have text and label, and their labels; notes count the others."""
-    kept: dict[str, Rows] = {}
+    kept: dict[str, FileRows] = {}
     values: dict[str, list[int | float]] = {}
     for name, rows in parts.items():
         seconds = rows.second or rows.first
@@ -206,7 +206,7 @@ def _whole(
     return kept, values
 
 
-def _by_column(rows: Rows, column: str, asked: str | None, where: str, notes: list[str]) -> dict[str, Rows]:
+def _by_column(rows: FileRows, column: str, asked: str | None, where: str, notes: list[str]) -> dict[str, FileRows]:
     """Split by a column of names; rows of other splits are left out, which a note counts."""
     names = [name.lower() for name in rows.splits]
     there = list(dict.fromkeys(names))
@@ -228,8 +228,8 @@ def _by_column(rows: Rows, column: str, asked: str | None, where: str, notes: li
 
 
 def _by_hash(
-    rows: Rows, values: list[int | float], notes: list[str]
-) -> tuple[dict[str, Rows], dict[str, list[int | float]]]:
+    rows: FileRows, values: list[int | float], notes: list[str]
+) -> tuple[dict[str, FileRows], dict[str, list[int | float]]]:
     """Split a single file by a hash of the first text, so that repeats stay together; a small one not at all."""
     held_out = np.array(
         [hashlib.sha256(str(text).encode()).digest()[0] / 256 < VALIDATION_SHARE for text in rows.first]
@@ -245,7 +245,7 @@ def _by_hash(
     )
 
 
-def _split(name: str, rows: Rows, values: Sequence[int | float], kind: str) -> Split:
+def _split(name: str, rows: FileRows, values: Sequence[int | float], kind: str) -> Split:
     return Split(
         name,
         tuple(rows.first),  # type: ignore[arg-type]

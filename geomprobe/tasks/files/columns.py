@@ -28,7 +28,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Rows:
+class FileRows:
     """The rows of a split as in the file; texts and ids are checked, labels are not.
 
     Attributes
@@ -47,7 +47,7 @@ class Rows:
     ids: list[str]
     splits: list[str]
 
-    def take(self, rows: Sequence[int]) -> Rows:
+    def take(self, rows: Sequence[int]) -> FileRows:
         """Return the given rows."""
         labels = self.labels and LabelColumn(
             self.labels.table,
@@ -57,7 +57,7 @@ class Rows:
         )
         parts = ([part[r] for r in rows] if part else [] for part in (self.first, self.second, self.ids, self.splits))
         first, second, ids, splits = parts
-        return Rows(first, second, labels, ids, splits)  # type: ignore[arg-type]
+        return FileRows(first, second, labels, ids, splits)  # type: ignore[arg-type]
 
 
 def choose_columns(table: Table, asked: Columns) -> Columns:
@@ -126,7 +126,7 @@ def _are_ids(cells: Sequence[Any]) -> bool:
     return len(set(map(str, cells))) == len(cells) and all(map(is_whole, map(str, cells)))
 
 
-def read_rows(table: Table, columns: Columns) -> Rows:
+def read_rows(table: Table, columns: Columns) -> FileRows:
     """Return the rows of a table by its columns.
 
     Raises
@@ -145,7 +145,7 @@ def read_rows(table: Table, columns: Columns) -> Rows:
     splits = []
     if columns.split is not None and columns.split in table.names:
         splits = ["" if cell is None else str(cell).strip() for cell in table.cells(columns.split)]
-    return Rows(sides[0], sides[1] if len(sides) > 1 else [], labels, ids, splits)
+    return FileRows(sides[0], sides[1] if len(sides) > 1 else [], labels, ids, splits)
 
 
 def _texts(table: Table, name: str) -> list[str | None]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from geomprobe.common import InputError, first_line, listed
+from geomprobe.common.files import unique_names
 from geomprobe.tasks.files.content import decode, read_content, refuse_known
 from geomprobe.tasks.files.delimited import read_delimited
 
@@ -299,7 +300,7 @@ def _json_columns(path: Path, columns: dict[str, Any]) -> Table:
 
 def _json_values(path: Path, text: str) -> tuple[list[Any], list[int]]:
     """Return the JSON values of a text, one after the other, and the line at which each starts."""
-    decoder = json.JSONDecoder(object_pairs_hook=_once)
+    decoder = json.JSONDecoder(object_pairs_hook=unique_names)
     values: list[Any] = []
     lines: list[int] = []
     line, counted, place = 1, 0, SPACE.match(text).end()  # type: ignore[union-attr]
@@ -318,11 +319,3 @@ def _json_values(path: Path, text: str) -> tuple[list[Any], list[int]]:
         lines.append(line)
         place = SPACE.match(text, end).end()  # type: ignore[union-attr]
     return values, lines
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)!r} occurs twice in one record")
-    return found

@@ -14,8 +14,8 @@ from geomprobe.common import GeomprobeError, first_line, torchrun_place
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """This process among all: its rank, how many there are, and its number on this host."""
+class Processes:
+    """The processes of a run as this one sees them: its rank, their number, and its place on this host."""
 
     rank: int = 0
     world: int = 1
@@ -27,7 +27,7 @@ class Ranks:
         return self.rank == 0
 
     def mean(self, values: list[torch.Tensor]) -> list[float]:
-        """Return scalars averaged over all ranks, as floats; one exchange and one host sync for all of them."""
+        """Scalars averaged over all processes, as floats; one exchange and one host sync for all of them."""
         if not values:
             return []
         stacked = torch.stack([value.detach().double().reshape(()) for value in values])
@@ -36,7 +36,7 @@ class Ranks:
         return (stacked / self.world).tolist()
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Return whether the flag is set on some rank."""
+        """Whether the flag is set in some process."""
         if self.world == 1:
             return flag
         tensor = torch.tensor(float(flag), device=device)
@@ -50,7 +50,7 @@ class Ranks:
 
 
 @contextlib.contextmanager
-def join() -> Iterator[Ranks]:
+def join() -> Iterator[Processes]:
     """Join the other processes of a torchrun job; without one, be alone.
 
     Raises
@@ -62,16 +62,16 @@ def join() -> Iterator[Ranks]:
     """
     rank, world = torchrun_place()
     if world == 1:
-        yield Ranks()
+        yield Processes()
         return
-    ranks = Ranks(rank, world, int(os.environ.get("LOCAL_RANK", "0")))
+    processes = Processes(rank, world, int(os.environ.get("LOCAL_RANK", "0")))
     if torch.cuda.is_available():
-        torch.cuda.set_device(ranks.local)
+        torch.cuda.set_device(processes.local)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        yield ranks
+        yield processes
     except RuntimeError as error:  # torch's own kinds of it, for a lost connection
-        message = f"Rank {ranks.rank} of {world} lost the others: {first_line(error)}"
+        message = f"Rank {processes.rank} of {world} lost the others: {first_line(error)}"
         raise GeomprobeError(message, "One of them ended. Start the same command again with --resume.") from None
     finally:
         with contextlib.suppress(Exception):

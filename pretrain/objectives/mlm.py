@@ -1,0 +1,43 @@
+"""Masked language modelling: predict masked tokens (Devlin et al. 2019)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from transformers import ModernBertForMaskedLM
+
+from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.encoder import body_flops, encode
+from geomprobe.pretrain.masking import masked_count
+from geomprobe.pretrain.objectives.base import Batch, Losses, Objective
+
+
+class MLM(Objective):
+    """Cross-entropy at the masked positions."""
+
+    about = "predict masked tokens"
+    reads_masked = True
+
+    def parts(self, batch: Batch) -> Losses:
+        """The loss "mlm"."""
+        return {"mlm": mlm_loss(self.model, batch)}
+
+    @classmethod
+    def flops(cls, config: PretrainConfig, vocab_size: int, block: int | None) -> dict[str, float]:
+        """FLOPs of one optimizer step: mlm (the encoder) and head."""
+        rows, masked = config.batch_rows, masked_count(config.row_length, config.mask_fraction)
+        body = body_flops(config.row_length, config.layers, config.hidden, config.intermediate, wanted=masked)
+        head = 3 * rows * masked * 2 * config.hidden * (config.hidden + vocab_size)
+        return {"mlm": 3 * rows * body, "head": head}
+
+
+def mlm_loss(model: ModernBertForMaskedLM, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy in nats at the masked positions; the head runs at those only."""
+    assert batch.masked is not None
+    assert batch.positions is not None
+    hidden = encode(model.model, batch.masked, wanted=batch.positions).flatten(0, 1)
+    logits = model.decoder(model.head(hidden))
+    return F.cross_entropy(logits.float(), batch.ids.gather(1, batch.positions).flatten())
+
+
+OBJECTIVE = MLM

@@ -1,0 +1,170 @@
+"""A run before its first step: settings settled, folder and corpus checked, state restored."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from geomprobe.common import hold_folder
+from geomprobe.pretrain import budget, checkpoint
+from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.corpus import Corpus, build_corpus, refuse_damaged
+from geomprobe.pretrain.data import BatchSource
+from geomprobe.pretrain.device import autocast, compile_forward, settle
+from geomprobe.pretrain.distributed import Processes
+from geomprobe.pretrain.objectives import build_objective
+from geomprobe.pretrain.objectives.base import Objective
+from geomprobe.pretrain.optimizer import make_optimizer
+from geomprobe.pretrain.progress import Record, SaveRule
+from geomprobe.pretrain.runlog import MetricsLog, refuse_other_run, refuse_other_texts, start_run
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the training loop works with."""
+
+    config: PretrainConfig
+    out: Path
+    processes: Processes
+    device: torch.device
+    data: BatchSource
+    objective: Objective
+    forward: Any  # the objective, compiled, and shared where there are several processes
+    optimizer: torch.optim.AdamW
+    step: int  # done before this start
+    steps: int
+    step_flops: float
+    save: SaveRule
+    log: MetricsLog
+    tell: Callable[[Record], None]
+
+    def held_out(self, rows: int) -> Any:
+        """The first held-out rows as a batch on the device."""
+        return self.data.held_out(np.arange(min(rows, self.data.n_held_out)), 0, self.device)
+
+
+def prepare(
+    config: PretrainConfig,
+    processes: Processes,
+    held: contextlib.ExitStack,
+    resume: bool,
+    tell: Callable[[Record], None],
+) -> Run:
+    """Run that is ready for its next step; ``held`` keeps its folder until the end."""
+    save = SaveRule(config.save_every)
+    config = check(config, processes)
+    out = Path(config.out)
+    resume = resume and (out / "run.json").is_file()
+    corpus = admit(config, processes, held, resume, tell)
+    device = torch.device("cuda", processes.local) if config.device == "cuda" else torch.device(config.device)
+    flops = budget.step_flops(config, corpus.vocab_size)
+    data = BatchSource(config, corpus)
+
+    def warn(text: str) -> None:
+        tell({"warning": text})
+
+    objective = build_objective(config, corpus).to(device)
+    optimizer = make_optimizer(config, objective, device)
+    state = checkpoint.load_state(out, objective, optimizer, warn) if resume else None
+    step = int(state["step"]) if state else 0
+    if processes.first and not resume:
+        steps = budget.plan_steps(config, corpus.vocab_size, lambda: time_step(config, corpus, device))
+        facts = {"parameters": sum(p.numel() for p in objective.model.parameters()), "ranks": processes.world}
+        start_run(out, config, corpus, steps, flops, facts)
+    processes.barrier()
+    steps = int(budget.read_run(out)["steps"])
+    forward: Any = compile_forward(config, objective, warn, data.batch(step, 0, device=device))
+    if processes.world > 1:
+        forward = DistributedDataParallel(forward, device_ids=[processes.local] if device.type == "cuda" else None)
+    log = MetricsLog(out / "metrics.jsonl", step, write=processes.first)
+    trained = (data, objective, forward, optimizer)
+    return Run(config, out, processes, device, *trained, step, steps, flops["total"], save, log, tell)
+
+
+def check(config: PretrainConfig, processes: Processes) -> PretrainConfig:
+    """Settings with nothing left open, after all checks that need no corpus."""
+    budget.check_budget(config)
+    if config.match:
+        budget.read_run(config.match)
+    out = config.out or f"runs/pretrain/{config.objective}"
+    config = settle(replace(config, out=str(Path(out))), processes)
+    budget.refuse_beyond_device(config, processes.world)
+    return config
+
+
+def admit(
+    config: PretrainConfig,
+    processes: Processes,
+    held: contextlib.ExitStack,
+    resume: bool,
+    tell: Callable[[Record], None],
+) -> Corpus:
+    """Corpus of a run whose folder is free or holds this run's earlier part."""
+    out = Path(config.out)
+    if processes.first:
+        refuse_other_run(out, config, resume)
+        held.enter_context(hold_folder(out))
+    corpus = prepare_corpus(as_started(config, out) if resume else config, tell)
+    if processes.first:
+        refuse_damaged(corpus)
+        if resume:
+            refuse_other_texts(out, corpus)
+        checkpoint.remove_leftovers(out)
+    processes.barrier()
+    return corpus
+
+
+def as_started(config: PretrainConfig, out: Path) -> PretrainConfig:
+    """Settings with the commits that a run in ``out`` was started with, for the hub may have moved on."""
+    if not (out / "run.json").is_file():
+        return config
+    made = budget.read_run(out)["corpus"]
+    asked = {"corpus": config.corpus, "tokenizer": config.tokenizer}
+    names = {"corpus": str(made.get("source")), "tokenizer": str(made.get("tokenizer"))}
+    local = {key for key, name in asked.items() if name and Path(name).exists()}
+    kept: dict[str, Any] = {key: name for key, name in names.items() if "@" in name and key not in local}
+    return replace(config, **kept)
+
+
+def prepare_corpus(config: PretrainConfig, tell: Callable[[Record], None]) -> Corpus:
+    """Corpus of a run, built where it is not yet available."""
+    return build_corpus(
+        config.corpus,
+        config.tokenizer,
+        documents=config.documents,
+        text=config.text,
+        limit_tokens=config.limit_tokens,
+        progress=lambda stage, done, total: tell({"stage": stage, "done": done, "total": total}),
+        tell=lambda text: tell({"note": text}),
+    )
+
+
+def time_step(config: PretrainConfig, corpus: Corpus, device: torch.device, steps: int = 8) -> float:
+    """Seconds that one optimizer step takes, measured on a model that is then thrown away."""
+    objective = build_objective(config, corpus).to(device)
+    optimizer = make_optimizer(config, objective, device)
+    data = BatchSource(config, corpus)
+    forward = compile_forward(config, objective, lambda text: None, data.batch(0, 0, device=device))
+    seconds = []
+    for step in range(steps):
+        begun = time.perf_counter()
+        for part in range(config.accumulation):
+            rows = config.batch_rows // config.accumulation
+            with autocast(config, device):
+                loss = forward(data.batch(step, part * rows, rows, device))["loss"]
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        objective.update_target(0.99)
+        float(loss.detach())
+        seconds.append(time.perf_counter() - begun)
+    return sorted(seconds)[len(seconds) // 2]
