@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from geomprobe.reports.facts import load
-from geomprobe.reports.findings import ORDER, RULES, findings
+from geomprobe.reports.data.load import load
+from geomprobe.reports.wording.findings import ORDER, RULES, findings
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
 LINKS = {"verdict", "downstream", "geometry", "poolings", "layers", "training", "caveats", "provenance"}

@@ -10,10 +10,10 @@ import pytest
 from reports_measured import CASES, SOUND
 
 from geomprobe.reports import build_view, write_report
-from geomprobe.reports.facts import load
-from geomprobe.reports.findings import ORDER, RULES, findings
-from geomprobe.reports.html import walk
-from geomprobe.reports.schema import view_schema
+from geomprobe.reports.data.load import load
+from geomprobe.reports.view.schema import view_schema
+from geomprobe.reports.view.walk import walk
+from geomprobe.reports.wording.findings import ORDER, RULES, findings
 from geomprobe.results import check_run, read_results
 
 THOROUGH = ("both sides", "many", "published")

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from geomprobe.reports import figures
-from geomprobe.reports.html import LIMIT, TEMPLATES
+from geomprobe.reports.render import figures
+from geomprobe.reports.render.figures import style
+from geomprobe.reports.render.html import LIMIT, TEMPLATES
 from geomprobe.results import write_results
 
 STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
@@ -19,7 +20,7 @@ LIGHT, DARK, PRINT = (
 
 
 def contrast(first, second):
-    a, b = sorted((figures.luminance(first), figures.luminance(second)), reverse=True)
+    a, b = sorted((style.luminance(first), style.luminance(second)), reverse=True)
     return (a + 0.05) / (b + 0.05)
 
 
@@ -38,14 +39,14 @@ def test_numbers_in_heat_maps_are_legible_on_every_colour():
     for name in ("cividis", "RdBu"):
         for k in range(256):
             face = mpl.colormaps[name](k)[:3]
-            ink = "#000001" if figures.luminance(face) > 0.18 else "#fffffd"
+            ink = "#000001" if style.luminance(face) > 0.18 else "#fffffd"
             assert contrast(face, ink) >= 4.4
 
 
 def test_every_colour_of_the_figures_follows_the_theme():
-    drawn = (*figures.SERIES, figures.INK, figures.MUTED, figures.GRID, figures.PAPER)
-    assert set(figures.THEMED) == set(drawn)
-    names = {name.removeprefix("--") for name in figures.THEMED.values()}
+    drawn = (*style.SERIES, style.INK, style.MUTED, style.GRID, style.PAPER)
+    assert set(style.THEMED) == set(drawn)
+    names = {name.removeprefix("--") for name in style.THEMED.values()}
     assert names <= set(LIGHT)
     assert names <= set(DARK)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from geomprobe.reports import html
-from geomprobe.reports.drawn import DRAWN, MAPPED, limited
-from geomprobe.reports.view import build_view
+from geomprobe.reports import build_view
+from geomprobe.reports.render import html
+from geomprobe.reports.view.figure_limits import DRAWN, MAPPED, limited
+from geomprobe.reports.view.walk import shortened, walk
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def test_a_page_within_the_limit_is_whole(page):
 
 def test_figures_are_left_out_where_short_tables_are_too_large(page):
     view, svg = page
-    short = len(html.render_html(html.shortened(view, html.ROWS_BESIDE_FIGURES[-1]), svg, {}).encode())
+    short = len(html.render_html(shortened(view, html.ROWS_BESIDE_FIGURES[-1]), svg, {}).encode())
     limit = int(0.8 * short)
     text = html.render_html(view, svg, {"run.json": b"{}"}, limit=limit)
     assert len(text.encode()) <= limit
@@ -101,7 +102,7 @@ def test_figures_do_not_grow_with_the_tasks(make_results):
                 tasks=tuple(f"task{i}" for i in range(tasks)), poolings=("mean",), training=False, spectrum_points=4
             )
         )
-        found = [block for block in html.walk(view) if block["type"] == "figure" and block["kind"] != "heat"]
+        found = [block for block in walk(view) if block["type"] == "figure" and block["kind"] != "heat"]
         assert all("Drawn: the first" in block["caption"] for block in found)
         assert all(f"{tasks - 20} more" in block["alt"] for block in found)
         return {block["id"]: [len(p.get("lines") or p.get("rows") or ()) for p in block["data"].get("panels", ())]

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from geomprobe.reports.facts import judgement, load
-from geomprobe.reports.replication import MARKS, summary, training_figure
+from geomprobe.reports.data.differences import judgement
+from geomprobe.reports.data.load import load
+from geomprobe.reports.pages.replication import MARKS, summary, training_figure
 from geomprobe.results import write_results
 from tests.reports.synthetic import make_results
 

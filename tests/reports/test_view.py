@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from geomprobe.reports import build_view, formats
-from geomprobe.reports.facts import judgement
-from geomprobe.reports.html import walk
-from geomprobe.reports.schema import PATH, view_schema
+from geomprobe.reports import build_view
+from geomprobe.reports.data.differences import judgement
+from geomprobe.reports.view import formats
+from geomprobe.reports.view.schema import PATH, view_schema
+from geomprobe.reports.view.walk import walk
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
 SEEDS = {"mlm": ["m1", "m2", "m3"], "hybrid": ["h1", "h2", "h3"]}
@@ -150,7 +151,7 @@ def test_clean_keeps_no_control_and_names_stay_apart():
 
 
 def test_bands_rarefaction_and_similarity_are_drawn_where_they_occur(make_results):
-    from geomprobe.reports import figures
+    from geomprobe.reports.render import figures
     from geomprobe.results import CURVE_COLUMNS, table
 
     results = make_results(spectrum_points=32, **SMALL)
@@ -247,7 +248,7 @@ def test_baselines_stand_beside_a_pair_and_are_no_side_of_it(make_results):
 def test_wording_meaning_and_the_crossed_design_stand_side_by_side(make_results):
     import pandas as pd
 
-    from geomprobe.analysis.definitions import every_metric
+    from geomprobe.api import every_metric
 
     results = make_results(**SMALL, intervals=True)
     names = ("semantic_conditional_bits", "meaning_share", "words_share", "triplet_accuracy", "partial_spearman_gold")

@@ -1,0 +1,64 @@
+"""The words of a report: names, what a difference is called, and in how many cells it holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from geomprobe.reports.data.differences import judgement
+from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.view.formats import clean, words
+
+WORDS = {
+    "higher": "▲ higher",
+    "lower": "▼ lower",
+    "equivalent": "≈ equivalent",
+    "unclear": "○ no clear difference",
+    "none": "– no verdict",
+}
+
+
+def title(facts: Facts, metric: str, view: str) -> str:
+    """Return a metric's name in plain words, with its view where the metric has several."""
+    views = {v for m, v in facts.metrics if m == metric}
+    return words(metric) + (f" ({view})" if view and (len(views) > 1 or view != "raw") else "")
+
+
+def meaning(facts: Facts, metric: str) -> str:
+    """Return what a larger or smaller value means, from the metric's definition."""
+    found = direction(facts, metric)
+    return found if ":" in found else ""
+
+
+def direction(facts: Facts, metric: str) -> str:
+    return clean(facts.definitions.get(metric, {}).get("direction"), 140)
+
+
+def quality(facts: Facts, metric: str, code: str) -> str:
+    """Return a judgement in words; only scores of a task are better or worse, geometry is higher or lower."""
+    good = {"higher": "higher", "larger": "higher", "lower": "lower", "smaller": "lower"}.get(
+        direction(facts, metric).partition(":")[0]
+    )
+    if facts.part_of(metric) == "semantic" and code in ("higher", "lower") and good:
+        return "better" if good == code else "worse"
+    return {"unclear": "no clear difference", "none": "no verdict"}.get(code, code)
+
+
+def tally(facts: Facts, metric: str, view: str) -> Counter[str]:
+    """Return how many task × pooling cells of the deepest layer carry each judgement."""
+    found: Counter[str] = Counter(dict.fromkeys(WORDS, 0))
+    for task in facts.tasks:
+        for pooling in facts.poolings:
+            if row := facts.difference(task, pooling, metric, view):
+                found[judgement(row)] += 1
+    return found
+
+
+def signs(facts: Facts, metric: str, view: str) -> tuple[int, int, int]:
+    """Return how many cells of the deepest layer have a positive difference, a negative one, and how many there are."""
+    rows = [facts.difference(t, p, metric, view) for t in facts.tasks for p in facts.poolings]
+    diffs = [r["diff"] for r in rows if r and r["diff"] is not None]
+    return sum(d > 0 for d in diffs), sum(d < 0 for d in diffs), len(diffs)
+
+
+def sentence(words_: str) -> str:
+    return f"{words_[0].upper()}{words_[1:]}. " if words_ else ""
