@@ -164,7 +164,7 @@ def _axe() -> Path | None:
     spec = find_spec("axe_selenium_python")
     places = [
         Path(os.environ.get("GEOMPROBE_AXE", "")),
-        Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js",
+        Path(__file__).parents[3] / "node_modules/axe-core/axe.min.js",
         *([Path(spec.origin).parent / "node_modules/axe-core/axe.min.js"] if spec and spec.origin else []),
     ]
     return next((p for p in places if p.is_file()), None)
