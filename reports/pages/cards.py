@@ -11,14 +11,6 @@ from geomprobe.reports.view.ids import term
 from geomprobe.reports.view.model import Card
 from geomprobe.reports.wording.words import WORDS, meaning, quality, signs, tally, title
 
-GLYPHS = {
-    "higher": ("▲", "higher"),
-    "lower": ("▼", "lower"),
-    "equivalent": ("≈", "equivalent"),
-    "unclear": ("○", "no clear difference"),
-    "none": ("–", "no verdict"),
-}
-
 
 def cards(facts: Facts) -> list[Card]:
     cards: list[Card] = []
@@ -52,7 +44,7 @@ def _difference_card(facts: Facts, metric: str, view: str) -> Card | None:
     return {
         "title": title(facts, metric, view),
         "term": term(metric),
-        "glyph": GLYPHS[code][0],
+        "glyph": WORDS[code][0],
         "judgement": quality(facts, metric, code),
         "meaning": meaning(facts, metric),
         "main": number(row["diff"], places, signed=True),

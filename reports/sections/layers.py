@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.data.facts import Facts, Row
 from geomprobe.reports.data.failed import missing
 from geomprobe.reports.sections.parts.poolings import by_pooling
 from geomprobe.reports.sections.parts.sides import legend, lettered
 from geomprobe.reports.sections.parts.similarity import layer_maps, similarity_table
-from geomprobe.reports.view.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
+from geomprobe.reports.view.blocks import Block, Cell, Figure, Line, Section, cell, figure, line, table, text
 from geomprobe.reports.view.formats import decimals, listed, number
 from geomprobe.reports.view.ids import slug
 from geomprobe.reports.wording.failed import absent
@@ -42,40 +42,13 @@ def _profile(facts: Facts, metric: str, view: str, pooling: str) -> Figure | Non
         lines = []
         for model in facts.models:
             found = [(k, facts.cell(model, task, pooling, metric, view, k)) for k in depths]
-            known = [(k, r) for k, r in found if r and r["value"] is not None]
+            known = {k: row for k, row in found if row and row["value"] is not None}
             if not known:
                 continue
-            entry: dict[str, Any] = {
-                "series": facts.series.get(model, 0),
-                "x": [round(k / (facts.depth.get(model) or 1), 4) for k, _ in known],
-                "y": [r["value"] for _, r in known],
-            }
-            if all(r["ci_low"] is not None and r["ci_high"] is not None for _, r in known):
-                entry |= {"low": [r["ci_low"] for _, r in known], "high": [r["ci_high"] for _, r in known]}
-            lines.append(entry)
-            values = dict(known)
-            places = decimals([r["value"] for _, r in known])
-            rows.append(
-                line(
-                    [
-                        cell(task),
-                        cell(lettered(facts, model)),
-                        *(
-                            cell(
-                                number(values[k]["value"], places),
-                                values[k]["value"],
-                            )
-                            if k in values
-                            else cell("failed", tone="failed")
-                            if missing(facts, model, task, pooling, metric, view, k)
-                            else cell("–")
-                            for k in depths
-                        ),
-                    ],
-                    task,
-                    pooling,
-                )
-            )
+            lines.append(_line(facts, model, known))
+            failed = {k for k in depths if k not in known and missing(facts, model, task, pooling, metric, view, k)}
+            cells = _cells(known, failed, depths)
+            rows.append(line([cell(task), cell(lettered(facts, model)), *cells], task, pooling))
         if lines:
             panels.append({"title": task, "lines": lines})
     if not panels:
@@ -102,3 +75,29 @@ def _profile(facts: Facts, metric: str, view: str, pooling: str) -> Figure | Non
         data,
         side,
     )
+
+
+def _line(facts: Facts, model: str, known: dict[int, Row]) -> dict[str, Any]:
+    """A model's values against relative depth, with a band where every layer has an interval."""
+    rows = known.values()
+    found: dict[str, Any] = {
+        "series": facts.series.get(model, 0),
+        "x": [round(k / (facts.depth.get(model) or 1), 4) for k in known],
+        "y": [row["value"] for row in rows],
+    }
+    if all(row["ci_low"] is not None and row["ci_high"] is not None for row in rows):
+        found |= {"low": [row["ci_low"] for row in rows], "high": [row["ci_high"] for row in rows]}
+    return found
+
+
+def _cells(known: dict[int, Row], failed: set[int], depths: list[int]) -> list[Cell]:
+    """A table cell for each layer."""
+    places = decimals([row["value"] for row in known.values()])
+    return [
+        cell(number(known[k]["value"], places), known[k]["value"])
+        if k in known
+        else cell("failed", tone="failed")
+        if k in failed
+        else cell("–")
+        for k in depths
+    ]

@@ -29,7 +29,9 @@ def panels_of(
     bottom: float = 0.4,
     widest: float = WIDTH,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``n`` panels and their axes, laid out in inches.
+    """A figure of ``n`` panels and their axes, laid out in inches.
+
+    Each kind of figure sets another few of the many parameters, by name.
 
     Parameters
     ----------
@@ -64,29 +66,34 @@ def panels_of(
         y = full - head - (row + 1) * (title + height) - row * bottom
         axes.append(figure.add_axes((x / WIDTH, y / full, width / WIDTH, height / full)))
     top = 1.0
-    common: dict[str, Any] = {
-        "loc": "upper left",
-        "borderaxespad": 0.0,
-        "borderpad": 0.1,
-        "labelspacing": 0.3,
-        "columnspacing": 1.4,
-    }
     if legend:
-        handles = [
-            _handle(
-                s["name"],
-                color=colour(s["series"]),
-                linestyle=s.get("line", line_style(s["series"])),
-                marker=MARKERS[s["series"] % len(MARKERS)],
-            )
-            for s in legend
-        ]
-        figure.legend(handles=handles, bbox_to_anchor=(0.005, top), ncols=across[0], handlelength=2.6, **common)
+        _legend(figure, [_series(entry) for entry in legend], top, across[0], 2.6)
         top -= 0.2 * math.ceil(len(legend) / across[0]) / full
     if keys:
-        handles = [_handle(name, **({"color": INK, "linestyle": "none"} | dict(look))) for name, look in keys.items()]
-        figure.legend(handles=handles, bbox_to_anchor=(0.005, top), ncols=across[1], handlelength=1.4, **common)
+        markers = [_handle(name, **({"color": INK, "linestyle": "none"} | dict(look))) for name, look in keys.items()]
+        _legend(figure, markers, top, across[1], 1.4)
     return figure, axes
+
+
+def _series(entry: Mapping[str, Any]) -> Line2D:
+    """Legend handle of a series."""
+    i = entry["series"]
+    line = entry.get("line", line_style(i))
+    return _handle(entry["name"], color=colour(i), linestyle=line, marker=MARKERS[i % len(MARKERS)])
+
+
+def _legend(figure: Figure, handles: list[Line2D], top: float, columns: int, length: float) -> None:
+    figure.legend(
+        handles=handles,
+        bbox_to_anchor=(0.005, top),
+        ncols=columns,
+        handlelength=length,
+        loc="upper left",
+        borderaxespad=0.0,
+        borderpad=0.1,
+        labelspacing=0.3,
+        columnspacing=1.4,
+    )
 
 
 def _handle(name: str, **look: Any) -> Line2D:
