@@ -28,10 +28,11 @@ def test_every_kind_of_view_meets_the_schema(make_results, case):
     view = build_view(make_results(**SMALL | KINDS[case]))
     jsonschema.validate(json.loads(json.dumps(view, allow_nan=False)), view_schema())
     assert view["kind"] == case.split()[0]
-    assert [s["id"] for s in view["sections"]] == [
+    known = [
         "downstream", "geometry", "poolings", "layers", "lexical", "training", "caveats", "provenance", "downloads",
         "glossary",
     ]  # fmt: skip
+    assert [section["id"] for section in view["sections"] if section["id"] in known] == known
 
 
 def test_the_schema_in_the_repository_is_the_one_of_the_types():
