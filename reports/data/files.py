@@ -6,11 +6,11 @@ AUDIT_FILE = "audit.json"
 
 FILES = {
     "results.parquet": "every number, a row each",
-    "results.csv": "the same as text",
+    "results.csv": "the same as CSV",
     "comparisons.parquet": "every difference, a row each",
     "curves.parquet": "spectra and histograms",
-    "examples.parquet": "scores of the probes, example by example",
-    "definitions.json": "what each metric is",
+    "examples.parquet": "probe scores of each example",
+    "definitions.json": "the definition of each metric",
     "run.json": "provenance",
     "audit.json": "every number of an audit",
 }

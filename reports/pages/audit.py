@@ -57,7 +57,8 @@ def _view(audit: dict[str, Any]) -> dict[str, Any]:
             "scope": f"{listed(audit['tasks'])}; corrected numbers: protocol strict, verdicts by the rules of compare.",
             "limits": "Groups of seeds: the claims are about the objectives, on these tasks."
             if level == "objective"
-            else "One checkpoint a side, or too few seeds: this is about these checkpoints, not about objectives.",
+            else "One checkpoint per side, or too few seeds: the verdicts are about these checkpoints, not about "
+            "objectives.",
         },
         "claims": _claims(claims),
         "findings": [_finding(claim) for claim in claims],
@@ -113,14 +114,15 @@ def _largest(claims: list[dict[str, Any]]) -> Block:
     for claim in claims:
         for one in claim["tasks"]:
             most = one["largest"]
+            named = most and (most["label"] if "label" in most else most["said"])  # said: by an earlier version
             cells = [cell(claim["name"], link=_id(claim)), cell(clean(one["task"], 48))]
-            cells += [cell(clean(most["said"]) if most else NONE), _moved(most, _places([one["paper"]]))]
+            cells += [cell(clean(named) if named else NONE), _moved(most, _places([one["paper"]]))]
             rows.append(line(cells, clean(one["task"], 48)))
     caption = (
-        "The one choice of the published analysis that moves B − A most, what it moves with its 95 % interval, and "
-        "whether the data tell that from 0 and from what every other choice moves."
+        "The choice of the published analysis that changes B − A most: by how much, with its 95 % interval, and "
+        "whether the change is distinguishable from 0 and from the changes by the other choices."
     )
-    heads = [("claim", False), ("task", False), ("moved most by", False), ("moved by", True)]
+    heads = [("claim", False), ("task", False), ("largest change by", False), ("change", True)]
     return table("largest-table", caption, heads, rows)
 
 
@@ -176,13 +178,13 @@ def _section(claim: dict[str, Any], level: str) -> Section:
     sentences = [clean(verdict["sentence"], 1200) for verdict in claim["verdicts"].values()]
     blocks: list[Block] = [text(clean(claim["note"], 1200), "note"), *(text(s) for s in sentences)]
     if any(one["beside"] for one in claim["tasks"]):
-        said = [
+        centred = [
             f"{clean(one['task'], 48)} {_difference(one['beside'], _places([one['beside']]))['text']} "
             f"({clean(one['beside']['verdict'])})"
             for one in claim["tasks"]
             if one["beside"]
         ]
-        blocks.append(text(f"With the mean vector removed, corrected: {'; '.join(said)}."))
+        blocks.append(text(f"After centring, corrected: {'; '.join(centred)}."))
     panels: list[dict[str, Any]] = []
     rows = []
     names = list(dict.fromkeys(s["name"] for one in claim["tasks"] for s in one["switches"]))
@@ -198,14 +200,20 @@ def _section(claim: dict[str, Any], level: str) -> Section:
             places = _places([n]) if name == "published" else shared
             values = [number(n[key], places) if n else NONE for key in ("value_a", "value_b")]
             moved = n if name in switches else None
-            method = clean(n.get("method", ""), 160) if n else "cannot move it, or not measured"
+            method = clean(n.get("method", ""), 160) if n else "no effect on it, or not measured"
             if moved and moved["moved_low"] is None:
-                method += f"; of what it moves: {clean(moved['moved_method'], 160)}"
+                method += f"; of the change: {clean(moved['moved_method'], 160)}"
             cells = [cell(task), cell(name), *map(cell, values), _difference(n, places)]
             cells += [_moved(moved, places), cell(method)]
             rows.append(line(cells, task))
-    heads = [("task", False), ("analysis", False), ("A", True), ("B", True), ("B − A", True), ("moved by", True)]
-    steps = table(f"{_id(claim)}-steps", "Each choice alone.", [*heads, ("interval", False)], rows, folded=True)
+    heads = [("task", False), ("analysis", False), ("A", True), ("B", True), ("B − A", True), ("change", True)]
+    steps = table(
+        f"{_id(claim)}-steps",
+        "B − A with each choice replaced alone.",
+        [*heads, ("interval", False)],
+        rows,
+        folded=True,
+    )
     caption = (
         "B − A with its 95 % interval: as published, by the published protocol, with one choice of it replaced, and by "
         "the strict protocol. Hollow points have no interval, or no clear difference."
@@ -237,7 +245,7 @@ def _choices(audit: dict[str, Any]) -> Section:
     ]
     heads = [("choice", False), ("published", False), ("replaced by", False), ("what changes", False)]
     block = table("choices-table", "Each is replaced alone, on the same checkpoints and rows.", heads, rows)
-    lead = "What the published analysis chooses, and what the audit puts in its place."
+    lead = "The choices of the published analysis, and what the audit replaces them by."
     return {"id": "choices", "title": "Choices", "lead": lead, "blocks": [_largest(audit["claims"]), block]}
 
 
@@ -254,5 +262,5 @@ def _record(audit: dict[str, Any]) -> Section:
         text(f"Published values: {clean(audit['published']['source'])}.", "note"),
         {"type": "downloads", "items": [{"name": AUDIT_FILE, "text": "every number of this report"}]},
     ]
-    lead = "Where the numbers come from. strict/ and paper/ beside this file are results folders of their own."
+    lead = "Where the numbers come from. strict/ and paper/ in the same folder are results folders."
     return {"id": "record", "title": "Record", "lead": lead, "blocks": blocks}

@@ -6,10 +6,10 @@ from typing import Any
 
 from geomprobe.reports.data.differences import judgement
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.formats import count, decimals, interval, listed, number
+from geomprobe.reports.view.formats import count, decimals, interval, number
 from geomprobe.reports.view.ids import term
 from geomprobe.reports.view.model import Card
-from geomprobe.reports.wording.words import WORDS, meaning, quality, signs, tally, title
+from geomprobe.reports.wording.words import WORDS, in_cells, meaning, quality, signs, tally, title
 
 
 def cards(facts: Facts) -> list[Card]:
@@ -35,11 +35,8 @@ def _difference_card(facts: Facts, metric: str, view: str) -> Card | None:
     code = judgement(row)
     up, down, total = signs(facts, metric, view)
     counts = tally(facts, metric, view)
-    if counts["none"] == total:
-        cells = f"{up} of {total} cells up, {down} down"
-    else:
-        named = [f"{WORDS[code][2:]} in {n}" for code, n in counts.items() if n]
-        cells = f"{listed(named)} of {total} cells"
+    without = counts["none"] == total
+    cells = f"higher in {up} of {total} cells, lower in {down}" if without else in_cells(counts)
     shown = interval(row["ci_low"], row["ci_high"], places)
     return {
         "title": title(facts, metric, view),

@@ -37,7 +37,7 @@ def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
 
 def claims_page(document: dict[str, Any]) -> str:
     """Return the claims as Markdown: the verdicts in words, and a table of them all."""
-    said = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
+    sentences = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
     rows = [row for claim in document["claims"] for row in claim_rows(claim)]
     table = markdown_table(list(rows[0]), [list((row | {"task": markdown(row["task"])}).values()) for row in rows])
     a, b = map(markdown, document["sides"])
@@ -46,4 +46,4 @@ def claims_page(document: dict[str, Any]) -> str:
     head += f" Its protocol and what moves it: {where}. Corrected: the first pair of checkpoints."
     if document["grouped"]:
         head += " Objectives: corrected, all seeds."
-    return "\n".join([*(f"- {sentence}" for sentence in said), "", head, "", table])
+    return "\n".join([*(f"- {sentence}" for sentence in sentences), "", head, "", table])

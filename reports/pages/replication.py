@@ -27,7 +27,7 @@ from geomprobe.reports.wording.words import title
 
 MARKS = {"higher": "▲", "lower": "▼", "equivalent": "=", "unclear": "?", "none": NONE}
 LEGEND = (
-    "▲ higher, ▼ lower, = equivalent, ≈ different, but within the margin, ? the data cannot tell, "
+    "▲ higher, ▼ lower, = equivalent, ≈ different, but within the margin, ? no clear difference, "
     "– no verdict, each after adjustment for the number of claims. Brackets are 95 % intervals of single differences."
 )
 LAST = (
@@ -101,7 +101,7 @@ def _trained(training: Sequence[Mapping[str, Any]]) -> str:
     ]
     lead = (
         "At the end of training: losses on held-out rows in nat, geometry of the mean-pooled held-out rows. "
-        "JEPA skill is over another row's context. "
+        "JEPA skill is relative to another row's context. "
         "`training.csv` has all monitored steps.\n\n![Along training](training.svg)\n\n"
     )
     return f"## What was trained\n\n{lead}{markdown_table(heads, rows)}\n"
@@ -122,9 +122,9 @@ def _compared(name: str, facts: Facts, folder: Path) -> str:
         for task, pooling in cells
     ]
     lead = f"{b} − {a}, at the level of {facts.level}s; all numbers: [report]({folder.name}/report.html)."
-    said = "\n".join(f"- {markdown(claim['sentence'])}" for claim in facts.run.get("claims") or ()
+    sentences = "\n".join(f"- {markdown(claim['sentence'])}" for claim in facts.run.get("claims") or ()
                      if (claim["metric"], claim["view"] or "") in shown)  # fmt: skip
-    return f"## {markdown(name)}\n\n{lead}\n\n{said}\n\n{markdown_table(heads, rows)}\n{LEGEND}\n\n"
+    return f"## {markdown(name)}\n\n{lead}\n\n{sentences}\n\n{markdown_table(heads, rows)}\n{LEGEND}\n\n"
 
 
 def _difference(row: Row | None) -> str:
@@ -140,6 +140,6 @@ def _difference(row: Row | None) -> str:
 def _audited(name: str, folder: Path) -> str:
     document = read_json(folder / AUDIT_FILE)
     verdicts = [verdict for claim in document["claims"] for verdict in claim["verdicts"].values()]
-    said = "\n".join(f"- {markdown(verdict['sentence'], 1200)}" for verdict in verdicts)
+    sentences = "\n".join(f"- {markdown(verdict['sentence'], 1200)}" for verdict in verdicts)
     links = f"[report]({folder.name}/report.html), [table of claims]({folder.name}/claims.md)"
-    return f"## {markdown(name)}\n\nThe paper's claims: {links}.\n\n{said}\n\n"
+    return f"## {markdown(name)}\n\nThe paper's claims: {links}.\n\n{sentences}\n\n"

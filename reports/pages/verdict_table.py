@@ -27,7 +27,7 @@ def verdict_table(facts: Facts) -> Table | None:
         cells += [cell(count(found[k]) if found[k] else "·", found[k], k if found[k] else "none") for k in WORDS]
         rows.append(line([*cells, cell(count(total), total)]))
     heads = [("B against A", False), *((label, True) for label in WORDS.values()), ("cells", True)]
-    caption = "In how many task × pooling cells of the deepest layer each verdict holds."
+    caption = "Number of task × pooling cells with each verdict, at the deepest layer."
     return table("claims", caption, heads, rows)
 
 
@@ -54,7 +54,7 @@ def ranking(facts: Facts) -> Table | None:
             rows.append(line(cells, task))
     heads = [("metric", False), ("task", False), *((f"{i + 1}.", False) for i in range(len(facts.models)))]
     caption = (
-        f"Models by value, highest first, {facts.pooling} pooling, with 95 % intervals where there are any. Intervals "
+        f"Models by value, highest first, {facts.pooling} pooling, with 95 % intervals where available. Intervals "
         "of single models do not test a difference: only a paired comparison does."
     )
     return table("claims", caption, heads, rows) if rows else None

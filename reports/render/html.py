@@ -25,9 +25,7 @@ ROWS_BESIDE_FIGURES = (400, 100, 25)
 """Rows a table, tried one after the other, of a page that is too large: its figures say more than its last rows."""
 ROWS_ALONE = (10, 5)
 """Rows a table of a page that is too large without its figures."""
-NO_FIGURE = Markup(
-    "<p>This figure is left out, for the page would be larger than 2 MB. Its numbers are in the results folder.</p>"
-)
+NO_FIGURE = Markup("<p>This figure is left out to keep the page below 2 MB. Its numbers are in the results folder.</p>")
 MARKS = {"issue": "!", "tip": "→", "passed": "✓", "not applicable": "–"}
 MIME = {".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip", ".json": "application/json"}
 

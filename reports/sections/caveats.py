@@ -17,14 +17,15 @@ def section(facts: Facts) -> Section:
     items = []
     if facts.kind == "pair":
         items.append(
-            "One checkpoint a side. Another seed of the same objective may differ as much as these two do; a claim "
-            "about objectives needs several seeds a group (--group)."
+            "One checkpoint per side. Two seeds of one objective may differ as much; a claim about objectives needs "
+            "several seeds per group (--group)."
         )
     if facts.by_difference and all(judgement(r) == "none" for r in facts.by_difference.values()):
-        items.append("No interval, no verdict: the numbers carry no standard errors, so a difference may be chance.")
+        items.append("No verdict: the differences have no intervals, so any of them may be chance.")
     if facts.untrained:
         items.append(
-            f"Not trained: {listed(facts.untrained)}. Weighted then equals mean, attention weighs tokens at random."
+            f"Not trained: {listed(facts.untrained)}. Untrained, weighted equals mean, and attention weighs tokens at "
+            "random."
         )
     sizes = [
         f"{t['name']} {count(t.get('geometry_rows') or t.get('rows'))}"
@@ -33,13 +34,16 @@ def section(facts: Facts) -> Section:
     ]
     if sizes:
         items.append(
-            f"Rows: {listed(sizes)}. Ranks grow with the number of rows, so they compare models on one task, not tasks."
+            f"Rows: {listed(sizes)}. Ranks grow with the number of rows: compare them between models, not between "
+            "tasks."
         )
     for entry in facts.task_entries:
         cut = {m: n for m, n in (entry.get("truncated") or {}).items() if n}
         if cut:
             items.append(
-                f"{entry['name']}: " + listed([f"{count(n)} texts were cut for {m}" for m, n in cut.items()]) + "."
+                f"{entry['name']}: "
+                + listed([f"{count(n)} texts were truncated for {m}" for m, n in cut.items()])
+                + "."
             )
         items += [f"{entry['name']}: {clean(n)}" for n in entry.get("notes") or []]
     for entry in facts.model_entries:
@@ -65,7 +69,7 @@ def section(facts: Facts) -> Section:
         )
     return {
         "id": "caveats",
-        "title": "What this cannot say",
-        "lead": "Limits that follow from how the numbers were made.",
+        "title": "Limits",
+        "lead": "What these numbers do not support.",
         "blocks": [{"type": "items", "items": items}],
     }

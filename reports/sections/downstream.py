@@ -40,5 +40,5 @@ def section(facts: Facts) -> Section:
         blocks += by_pooling(facts, make)
     else:
         blocks.append(unmeasured(facts, "No probe of the tasks' labels was run."))
-    lead = "How well the labels of each task can be read from the embeddings, beside what needs no encoder at all."
+    lead = "How well probes predict the labels of each task, compared with controls that need no encoder."
     return {"id": "downstream", "title": "Downstream tasks", "lead": lead, "blocks": blocks}

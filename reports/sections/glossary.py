@@ -22,6 +22,6 @@ def section(facts: Facts) -> Section:
     return {
         "id": "glossary",
         "title": "Glossary",
-        "lead": "One name, one definition.",
+        "lead": "The definition of every metric in this report.",
         "blocks": [{"type": "terms", "items": items}],
     }

@@ -20,7 +20,7 @@ PLACE = 40
 
 def section(facts: Facts) -> Section:
     """Metrics against relative depth."""
-    lead = "Where in the network the geometry takes its shape."
+    lead = "How each metric changes over the layers."
     if len({r["layer"] for r in facts.rows}) < 2:
         blocks: list[Block] = [text("One layer was measured; geomprobe analyze --layer all gives the profile.", "note")]
     else:

@@ -31,7 +31,7 @@ CROSSED = (
 def section(facts: Facts) -> Section:
     """Probes of wording, of meaning beside them, and the crossed design, each beside its controls."""
     found = facts.part("lexical")
-    lead = "How much of the wording, and how much of the meaning beyond it, can be read from the embeddings."
+    lead = "How much wording, and how much meaning beyond wording, probes read from the embeddings."
     if not found:
         return {
             "id": "lexical",

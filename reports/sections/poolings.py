@@ -9,10 +9,10 @@ from geomprobe.reports.sections.parts.failed import failed_table, unmeasured
 from geomprobe.reports.sections.parts.poolings import pooling_note
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
 from geomprobe.reports.view.blocks import Block, Figure, Line, Option, Section, cell, choice, figure, line, table, text
-from geomprobe.reports.view.formats import decimals, listed, number
+from geomprobe.reports.view.formats import capitalised, decimals, listed, number
 from geomprobe.reports.view.ids import slug
 from geomprobe.reports.wording.failed import HATCHED
-from geomprobe.reports.wording.words import WORDS, meaning, sentence, signs, tally, title
+from geomprobe.reports.wording.words import in_cells, meaning, sentence, signs, tally, title
 
 PLACE = 30
 
@@ -23,7 +23,7 @@ def section(facts: Facts) -> Section:
     for metric, view in facts.headline:
         if plot := _heat(facts, metric, view):
             options.append({"name": title(facts, metric, view), "note": "", "blocks": [plot]})
-    lead = "Does a conclusion hold whatever the pooling and the task?"
+    lead = "Does a conclusion hold for every pooling and task?"
     blocks: list[Block] = failed_table(facts)
     blocks += (
         [text(f"Not trained: {listed([f'{p} ({pooling_note(facts, p)[13:]})' for p in facts.untrained])}.", "warning")]
@@ -37,25 +37,24 @@ def section(facts: Facts) -> Section:
         if len(options) > 1
         else options[0]["blocks"]
         if options
-        else [unmeasured(facts, "Nothing to map.")]
+        else [unmeasured(facts, "No number to map.")]
     )
     return {"id": "poolings", "title": "Pooling × task", "lead": lead, "blocks": blocks}
 
 
 def _holds(facts: Facts) -> str:
+    """In how many cells each verdict on each headline metric holds; without verdicts, the signs of the differences."""
     parts = []
     for metric, view in facts.headline:
-        found = tally(facts, metric, view)
-        total = sum(found.values())
-        if not total or found["none"] == total:
-            up, down, total = signs(facts, metric, view)
-            if total:
-                way = "higher" if up >= down else "lower"
-                parts.append(f"{title(facts, metric, view)} is {way} in {max(up, down)} of {total}")
+        name, found = title(facts, metric, view), tally(facts, metric, view)
+        if found["none"] < sum(found.values()):
+            parts.append(f"{capitalised(name)}: {in_cells(found)}.")
             continue
-        code = max(found, key=lambda c: found[c])
-        parts.append(f"{title(facts, metric, view)}: “{WORDS[code][2:]}” holds in {found[code]} of {total} cells")
-    return f"From A to B, {'; '.join(parts)}." if parts else ""
+        up, down, total = signs(facts, metric, view)
+        if total:
+            way, n = ("higher", up) if up >= down else ("lower", down)
+            parts.append(f"{capitalised(name)}: {way} in {n} of {total} cells, as measured.")
+    return " ".join(["B compared with A.", *parts]) if parts else ""
 
 
 def _difference_cell(row: Row | None, places: int, failed: bool) -> dict[str, Any]:

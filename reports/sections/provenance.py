@@ -20,7 +20,7 @@ def section(facts: Facts) -> Section:
     if len(facts.models) > 1:
         blocks.append(text(f"All models saw the same rows: {'yes' if _same_rows(facts) else 'no'} ({_sizes(facts)})."))
     if run.get("command"):
-        blocks.append({"type": "code", "label": "Made with", "text": clean(run["command"], 2000)})
+        blocks.append({"type": "code", "label": "Command", "text": clean(run["command"], 2000)})
     heads: tuple[str, ...] = (
         "model",
         "source",
@@ -46,11 +46,11 @@ def section(facts: Facts) -> Section:
         "hardware": run.get("hardware"),
     }
     rows = [[key, flat(value)] for key, value in rest.items() if value not in (None, "", {}, NONE)]
-    blocks.append(plain_table("environment", "Where and with what.", ("what", "value"), rows))
+    blocks.append(plain_table("environment", "Software and hardware.", ("what", "value"), rows))
     if config := {k: v for k, v in run.items() if k not in SHOWN_ELSEWHERE}:
         shown = json.dumps(config, indent=1, ensure_ascii=False)[:6000]
         blocks.append({"type": "code", "label": "Resolved configuration", "text": shown})
-    lead = "Enough to make every number again."
+    lead = "Everything needed to reproduce these numbers."
     return {"id": "provenance", "title": "Provenance", "lead": lead, "blocks": blocks}
 
 

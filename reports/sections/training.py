@@ -22,15 +22,15 @@ TRAINING_PANELS = 18
 
 def section(facts: Facts) -> Section:
     """Losses, balance, throughput and monitors over training."""
-    lead = "What the training of the checkpoints looked like."
+    lead = "Losses, throughput and monitored metrics during training."
     section: Section = {"id": "training", "title": "Training", "lead": lead, "blocks": []}
     logs = {m: [r for r in facts.training.get(m, []) if _is_number(r.get("step"))] for m in facts.models}
     logs = {m: records for m, records in logs.items() if records}
     if not logs:
-        section["blocks"].append(text("No model came with a training log, so there is nothing to draw here.", "note"))
+        section["blocks"].append(text("No model has a training log.", "note"))
         return section
     if absent := [m for m in facts.models if m not in logs]:
-        section["blocks"].append(text(f"No training log came with {listed(absent)}.", "note"))
+        section["blocks"].append(text(f"Without a training log: {listed(absent)}.", "note"))
     x = "tokens" if all(_is_number(r.get("tokens")) for records in logs.values() for r in records) else "step"
     panels: list[dict[str, Any]] = []
     rows: list[Line] = []
@@ -50,7 +50,7 @@ def section(facts: Facts) -> Section:
     heads = [("quantity", False), ("model", False), ("first", True), ("middle", True), ("last", True)]
     side = table("training-table", "First, middle and last record of each quantity.", heads, rows, folded=True)
     alt = f"Training curves of {listed(list(logs))}: {listed([p['title'] for p in panels])}."
-    caption = "As logged by the trainer. Losses of different objectives are different quantities."
+    caption = "As logged by the trainer. Losses of different objectives are not comparable."
     data = {"panels": panels, "legend": legend(facts, list(logs)), "x_label": x}
     section["blocks"].append(figure("training-curves", "training", "Training curves", caption, alt, data, side))
     return section

@@ -40,7 +40,7 @@ def section(facts: Facts) -> Section | None:
     heads = [*([("model", False)] if several else []), *HEADS]
     blocks: list[Block] = [table("variants-table", caption, heads, shown, len(shown) > LONG)]
     if len(facts.poolings) > 1 or len(lines) > len(shown):
-        blocks.append(text(f"{len(shown)} lines; all others are in comparisons.parquet.", "note"))
+        blocks.append(text(f"{len(shown)} lines are shown; comparisons.parquet has all.", "note"))
     return {
         "id": "variants",
         "title": "Quantised and truncated vectors",
@@ -125,9 +125,7 @@ def _notes(stored: Facts) -> list[Block]:
     if any(entry.get("precision") == "binary" for entry in entries):
         notes.append("binary: the sign of each dimension, +1 or −1. Texts with the same signs have the same vector.")
     if any(entry.get("renormalised") for entry in entries):
-        notes.append(
-            "Renormalised: scaled to unit length after truncation. Metrics of raw directions do not change by it."
-        )
+        notes.append("Renormalised: scaled to unit length after truncation. Metrics of raw directions are unchanged.")
     narrow = (row for row in stored.rows if row["metric"] == "embedding" and row["status"] == "not applicable")
     notes += dict.fromkeys(f"{row['model']}, layer {row['layer']}: {row['note']}." for row in narrow)
     return [text(note, "note") for note in notes]

@@ -27,8 +27,8 @@ def limited(kind: str, data: Data) -> tuple[Data, str]:
     cut: list[str] = []
 
     def first(items: list[Any], what: str, most: int = DRAWN) -> list[Any]:
-        if len(items) > most and (said := f"the first {most} of {len(items):,} {what}") not in cut:
-            cut.append(said)
+        if len(items) > most and (sentence := f"the first {most} of {len(items):,} {what}") not in cut:
+            cut.append(sentence)
         return items[:most]
 
     if "legend" in data:

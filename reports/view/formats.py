@@ -154,6 +154,11 @@ def size(n_bytes: int) -> str:
     )
 
 
+def capitalised(text: str) -> str:
+    """The text with its first letter in upper case."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def words(name: Any) -> str:
     """Return a metric or view name in plain words: effective_rank -> effective rank."""
     return clean(str(name).replace("_", " "), NAME_LIMIT)

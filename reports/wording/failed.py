@@ -36,7 +36,7 @@ def absent(facts: Facts, pooling: str) -> str:
         return ""
     more = f" and {count(len(found) - NAMED)} more" if len(found) > NAMED else ""
     named = ", ".join(found[:NAMED]) + more if more else listed(found)
-    return f" Failed, in part or whole: {named}."
+    return f" Failed, in part or entirely: {named}."
 
 
 def whose(facts: Facts, model: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.formats import clean, count, listed
+from geomprobe.reports.view.formats import capitalised, clean, count, listed
 from geomprobe.reports.view.model import Verdict
-from geomprobe.reports.wording.words import signs, tally, title
+from geomprobe.reports.wording.words import in_cells, signs, tally, title
 
 
 def scope_of(facts: Facts) -> str:
@@ -28,18 +28,18 @@ def verdict_of(facts: Facts) -> Verdict:
         named = listed([f"{n} of {g}" for g, n in seeds.items()])
         limits = f"Seeds: {named}. The claim is about the groups, on these tasks."
     elif facts.pair:
-        limits = "One checkpoint a side: this is about these two checkpoints, not about their objectives."
+        limits = "One checkpoint per side: the verdict is about these two checkpoints, not about their objectives."
     else:
-        limits = "Nothing is compared here, so nothing is claimed beyond the numbers."
+        limits = "No comparison was made, so no difference is claimed."
     if facts.failed_cells:
         n = len(facts.failed_cells)
-        limits += f" {count(n)} cell{'s' * (n > 1)} failed and {'are' if n > 1 else 'is'} in no number here."
+        limits += f" {count(n)} cell{'s' * (n > 1)} failed and {'are' if n > 1 else 'is'} left out of all numbers."
     if not facts.pair:
         code: Any = "description" if len(facts.own) == 1 else "ranking"
         sentence = (
-            f"A description of {facts.own[0]}: one model, no comparison, no verdict."
+            f"Description of {facts.own[0]}: one model, so no comparison and no verdict."
             if len(facts.own) == 1
-            else f"{len(facts.own)} models side by side; no pair of them was compared, so there is no verdict."
+            else f"{len(facts.own)} models; no pair was compared, so there is no verdict."
         )
     else:
         code, sentence = _decide(facts)
@@ -55,15 +55,15 @@ def _decide(facts: Facts) -> tuple[Any, str]:
     counts = {mv: tally(facts, *mv) for mv in facts.headline}
     counts = {mv: c for mv, c in counts.items() if sum(c.values())}
     if not counts and facts.failed:
-        return "no verdict", f"Nothing of {a} and {b} could be compared: cells of one or both failed."
+        return "no verdict", f"{b} and {a} could not be compared: cells of one or both failed."
     if not counts or all(c["none"] == sum(c.values()) for c in counts.values()):
-        measured_signs = []
+        ways = []
         for metric, view in list(counts)[:4]:
             up, down, total = signs(facts, metric, view)
             way, n = ("higher", up) if up >= down else ("lower", down)
-            measured_signs.append(f"{title(facts, metric, view)} is {way} in {n} of {total} cells")
-        measured = f" As measured, for {b} {listed(measured_signs)}." if measured_signs else ""
-        return "no verdict", f"No interval, no verdict.{measured}"
+            ways.append(f"{way} {title(facts, metric, view)} in {n} of {total} cells")
+        measured = f" As measured, {b} has {listed(ways)}, compared with {a}." if ways else ""
+        return "no verdict", f"No verdict: no difference has an interval.{measured}"
     strong, even = [], []
     for (metric, view), c in counts.items():
         total = sum(c.values())
@@ -71,13 +71,8 @@ def _decide(facts: Facts) -> tuple[Any, str]:
         name = title(facts, metric, view)
         if c[way] > total / 2:
             strong.append(f"{way} {name} in {c[way]} of {total} cells")
-        elif c["equivalent"] == total:
-            even.append(f"{name} (equivalent)")
         else:
-            even.append(
-                f"{name} ({c['higher']} higher, {c['lower']} lower, {total - c['higher'] - c['lower']} neither)"
-            )
+            even.append(f"{capitalised(name)}: {in_cells(c)}.")
     if not strong:
-        return "no difference", f"No clear difference between {b} and {a} in most cells: {listed(even[:3])}."
-    tail = f" No consistent difference in {listed(even[:2])}." if even else ""
-    return "difference", f"{b} has {listed(strong[:4])}, compared with {a}.{tail}"
+        return "no difference", " ".join([f"No clear difference between {b} and {a} in most cells.", *even[:3]])
+    return "difference", " ".join([f"{b} has {listed(strong[:4])}, compared with {a}.", *even[:2]])

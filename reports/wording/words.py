@@ -6,7 +6,7 @@ from collections import Counter
 
 from geomprobe.reports.data.differences import judgement
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.formats import clean, words
+from geomprobe.reports.view.formats import capitalised, clean, words
 
 WORDS = {
     "higher": "▲ higher",
@@ -53,6 +53,17 @@ def tally(facts: Facts, metric: str, view: str) -> Counter[str]:
     return found
 
 
+def in_cells(counts: Counter[str]) -> str:
+    """In how many cells each verdict holds: "higher in 10 of 20 cells, equivalent in the other 10"."""
+    total = sum(counts.values())
+    (most, n), *others = [(WORDS[code][2:], n) for code, n in counts.most_common() if n]
+    if not others:
+        return f"{most} in all {total} cells" if total > 1 else f"{most} in the one cell"
+    *between, (least, last) = others
+    parts = [f"{most} in {n} of {total} cells", *(f"{word} in {k}" for word, k in between)]
+    return f"{', '.join(parts)}, {least} in the other {last}"
+
+
 def signs(facts: Facts, metric: str, view: str) -> tuple[int, int, int]:
     """Return how many cells of the deepest layer have a positive difference, a negative one, and how many there are."""
     rows = [facts.difference(t, p, metric, view) for t in facts.tasks for p in facts.poolings]
@@ -60,5 +71,6 @@ def signs(facts: Facts, metric: str, view: str) -> tuple[int, int, int]:
     return sum(d > 0 for d in diffs), sum(d < 0 for d in diffs), len(diffs)
 
 
-def sentence(words_: str) -> str:
-    return f"{words_[0].upper()}{words_[1:]}. " if words_ else ""
+def sentence(phrase: str) -> str:
+    """A phrase as a sentence, with the space after it; nothing for nothing."""
+    return f"{capitalised(phrase)}. " if phrase else ""

@@ -22,7 +22,7 @@ def decomposition(data: Mapping[str, Any]) -> Figure:
         "raw": {"marker": "o"},
         "centred": {"marker": "o", "markerfacecolor": PAPER},
         "Jensen bound": {"marker": "|", "markersize": 7},
-        "spread evenly over the sphere": {"linestyle": (0, (2, 2)), "color": MUTED},
+        "uniform on the sphere": {"linestyle": (0, (2, 2)), "color": MUTED},
     }
     figure, (axis,) = panels_of(1, 1, height, legend=data["legend"], keys=keys, names=names)
     y, ticks = 0.0, []

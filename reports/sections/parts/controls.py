@@ -45,12 +45,20 @@ def controls(
         for p in panels for r in p["rows"] for c in r["controls"]
     ]  # fmt: skip
     heads = [("task", False), ("metric", False), ("control", False), ("value", True)]
-    side = table(slug("controls", id, pooling, "table"), "The controls behind the figure.", heads, rows, folded=True)
+    side = table(slug("controls", id, pooling, "table"), "Values of the controls.", heads, rows, folded=True)
     where = listed([r["name"] for r in panels[0]["rows"]])
-    alt = f"Scores of {listed(facts.models)} on {where} beside the controls {listed(names)}, {pooling} pooling."
-    caption = f"Scores beside their controls ({listed(names)}): only what lies beyond the controls is the encoder's."
+    alt = f"Scores of {listed(facts.models)} on {where} with the controls {listed(names)}, {pooling} pooling."
+    caption = (
+        f"Scores with their controls ({listed(names)}): only a score beyond the controls is attributed to the encoder."
+    )
     caption += absent(facts, pooling)
     data = {"panels": panels, "legend": legend(facts, facts.models), "controls": names}
     return figure(
-        slug("controls", id, pooling), "controls", f"{heading}, beside what needs no encoder", caption, alt, data, side
+        slug("controls", id, pooling),
+        "controls",
+        f"{heading}, with controls that need no encoder",
+        caption,
+        alt,
+        data,
+        side,
     )

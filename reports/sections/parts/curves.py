@@ -7,7 +7,7 @@ from typing import Any
 from geomprobe.reports.data.facts import Facts, Row
 from geomprobe.reports.sections.parts.sides import legend, lettered
 from geomprobe.reports.view.blocks import Figure, Line, Table, cell, figure, line, table
-from geomprobe.reports.view.formats import clean, count, listed, number, words
+from geomprobe.reports.view.formats import capitalised, clean, count, listed, number, words
 from geomprobe.reports.view.ids import slug
 from geomprobe.reports.wording.failed import absent
 
@@ -68,7 +68,9 @@ def spectra(facts: Facts, pooling: str) -> Figure | None:
         rows,
         folded=True,
     )
-    caption = "Share of the variance carried by the k-th direction, both axes logarithmic. Flatter is more directions."
+    caption = (
+        "Share of the variance in the k-th direction, both axes logarithmic. A flatter curve uses more directions."
+    )
     caption += absent(facts, pooling)
     where = listed([p["title"] for p in panels])
     alt = f"Spectra of {listed(facts.models)} on {where}, {pooling} pooling: share of variance against rank."
@@ -114,7 +116,7 @@ def other_curves(facts: Facts, pooling: str) -> list[Figure]:
         where = listed([p["title"] for p in panels])
         alt = f"Curves of {name} for {listed(facts.models)} on {where}, {pooling} pooling."
         data = {"panels": panels, "legend": legend(facts, facts.models), "x_label": x_label, "y_label": ""}
-        caption = f"{name[:1].upper()}{name[1:]}, with its band where there is one.{absent(facts, pooling)}"
+        caption = f"{capitalised(name)}, with its band where there is one.{absent(facts, pooling)}"
         found.append(figure(slug("curve", kind, pooling), "curves", name, caption, alt, data, side))
     return found
 
@@ -134,7 +136,7 @@ def token_weights(facts: Facts, pooling: str) -> Table | None:
         line([cell(c) for c in (task, lettered(facts, model), named(rows[:8]), named(rows[-8:][::-1]))], task, pooling)
         for (task, model), rows in found.items()
     ]
-    heads = [("task", False), ("model", False), ("weighed most", False), ("weighed least", False)]
+    heads = [("task", False), ("model", False), ("largest weights", False), ("smallest weights", False)]
     caption = "Mean weight of a token under the trained attention pooling; 1 is its weight under mean pooling."
     return table(slug("token-weights", pooling), caption, heads, lines, folded=True)
 
@@ -182,8 +184,10 @@ def histograms(facts: Facts, pooling: str) -> Figure | None:
     if not panels:
         return None
     heads = [("task", False), ("model", False), ("lowest bin", True), ("fullest bin", True), ("highest bin", True)]
-    side = table(slug("histograms", pooling, "table"), "Where the cosines lie (bin centres).", heads, rows, folded=True)
-    caption = "Cosine of two different rows. A hump far from zero is a common direction that all vectors share."
+    side = table(
+        slug("histograms", pooling, "table"), "Range and peak of the cosines (bin centres).", heads, rows, folded=True
+    )
+    caption = "Cosine of two different rows. A peak far from zero means that all vectors share a direction."
     caption += absent(facts, pooling)
     where = listed([p["title"] for p in panels])
     alt = f"Histograms of the cosine between rows for {listed(facts.models)} on {where}, {pooling} pooling."

@@ -32,11 +32,11 @@ def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) 
     panels = panels[:6]
     with_interval = any(entry["low"] is not None for p in panels for entry in p["rows"])
     caption = "B − A for each task" + (
-        " with its 95 % interval; the grey band is the margin of equivalence." if with_interval
-        else "; hollow points have no interval, so their distance from zero says nothing of certainty."
+        " with its 95 % interval; the grey band is the equivalence margin." if with_interval
+        else "; hollow points have no interval, so any of these differences may be chance."
     )  # fmt: skip
     caption += absent(facts, pooling)
     what = listed([p["title"] for p in panels])
     alt = f"Forest plot, {pooling} pooling: {facts.pair[1]} minus {facts.pair[0]}, {what} on {listed(facts.tasks)}."
     data = {"panels": panels, "x_label": "B − A"}
-    return figure(slug("forest", id, pooling), "forest", "Differences, task by task", caption, alt, data)
+    return figure(slug("forest", id, pooling), "forest", "Differences by task", caption, alt, data)

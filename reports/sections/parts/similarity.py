@@ -53,13 +53,13 @@ def similarity_table(facts: Facts) -> list[Table]:
     heads += [("95 % interval", True)] if known else []
     heads += [("seeds of the first", True), ("seeds of the second", True)] if within else []
     heads += [("by chance", True), ("p", True), ("n", True)]
-    caption = "How alike the models are on the same rows, at the deepest layer. By chance: rows of one side shuffled."
+    caption = "Similarity of the models on the same rows, at the deepest layer. By chance: rows of one model shuffled."
     if failed:
         caption += HATCHED
     elif any(r["status"] == "failed" for r in facts.similarities):
         caption += " Pairs with a seed that failed are left out of the means."
     if within:
-        caption += " Two seeds of one objective are as alike as two objectives can be."
+        caption += " The similarity of two seeds of one objective is the ceiling for two objectives."
     return [table("similarities", caption, heads, lines, folded=len(lines) > SIMILARITY_LINES)]
 
 
@@ -85,6 +85,6 @@ def layer_maps(facts: Facts) -> list[Figure]:
         what = f"{name} of the layers of {a} (down) and {b} (across), {where}."
         side = table(f"{key}-table", what, heads, rows, folded=True)
         data = {"rows": down, "columns": across, "panels": [panel]}
-        alt = f"Map of {name} between the layers of {a} and those of {b}, {where}."
+        alt = f"Map of {name} between layers of {a} and layers of {b}, {where}."
         found.append(figure(key, "heat", f"{name} between layers", f"On {where}.", alt, data, side))
     return found

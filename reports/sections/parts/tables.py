@@ -40,7 +40,7 @@ def value_table(
             if made := _value_line(facts, names, task, metric, view, pooling):
                 rows.append(made)
     if not rows:
-        return unmeasured(facts, "No number of these was measured.")
+        return unmeasured(facts, "None of these metrics was measured.")
     if facts.pair and not any(r["ci_low"] is not None for r in facts.by_difference.values()):
         drop = {heads.index((name, True)) for name in WITH_INTERVALS}
         heads = [h for i, h in enumerate(heads) if i not in drop]

@@ -41,15 +41,15 @@ def decomposition(facts: Facts, pooling: str) -> Figure | None:
         return None
     names = ("raw", "centred", "Jensen bound, raw", "Jensen bound, centred", "mean cosine")
     heads = [("task", False), ("model", False), *((name, True) for name in names)]
-    caption = "Uniformity and what it is made of."
+    caption = "Uniformity, its Jensen bounds and the mean cosine."
     reference = _reference(facts, pooling)
     if reference is not None:
-        caption += f" Vectors spread evenly over the sphere have {number(reference, 3)}."
+        caption += f" The uniform distribution on the sphere has uniformity {number(reference, 3)}."
     side = table(slug("decomposition", pooling, "table"), caption, heads, rows, folded=True)
     caption = (
-        "Filled: uniformity of the vectors as they are. Hollow: after the common mean vector is removed. A tick is the "
-        "Jensen bound, which the mean vector alone sets; dashes mark vectors spread evenly over the sphere. Where the "
-        "filled points of two models differ and the hollow ones do not, what differs is their mean vector."
+        "Filled: uniformity of the raw vectors. Hollow: after centring. Tick: the Jensen bound, which the mean vector "
+        "alone sets. Dashed line: the uniform distribution on the sphere. Where the filled points of two models differ "
+        "and the hollow points do not, the models differ in their mean vectors."
     )
     caption += absent(facts, pooling)
     where = listed([g["name"] for g in groups])
@@ -57,7 +57,7 @@ def decomposition(facts: Facts, pooling: str) -> Figure | None:
     alt = f"Dumbbell plot, {pooling} pooling: raw and centred uniformity of {who} on {where}; see the table."
     entries = [{**s, "line": "none"} for s in legend(facts, sides(facts))]
     data = {"groups": groups, "reference": reference, "legend": entries}
-    name = "What uniformity is made of"
+    name = "Uniformity, raw and centred"
     return figure(slug("decomposition", pooling), "decomposition", name, caption, alt, data, side)
 
 

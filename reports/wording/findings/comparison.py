@@ -32,9 +32,9 @@ def no_intervals(facts: Facts) -> Finding | None:
     if not without:
         return finding("no-intervals", "passed", "Every difference has an interval.", "verdict")
     if len(without) == len(rows):
-        text = "The differences have no interval. They say what was measured, and nothing of how sure it is."
+        text = "No difference has an interval, so any of them may be chance."
         return finding("no-intervals", "issue", text, "caveats", f"{count(len(rows))} differences")
-    text = "Some differences have no valid interval; they carry no verdict."
+    text = "Some differences have no valid interval, so they have no verdict."
     return finding("no-intervals", "tip", text, "geometry", f"{count(len(without))} of {count(len(rows))}")
 
 
@@ -54,13 +54,13 @@ def one_seed(facts: Facts) -> Finding | None:
     if facts.kind == "groups":
         smallest = min(len(members) for members in facts.groups.values()) if facts.groups else 0
         if smallest < 3:
-            text = "A group has fewer than three seeds: nothing can be said of objectives."
+            text = "A group has fewer than three seeds: too few for a claim about objectives."
             return finding("one-seed", "issue", text, "caveats", f"{smallest} seeds")
         return finding("one-seed", "passed", "Every group has at least three seeds.", "caveats", f"{smallest} seeds")
     if facts.kind != "pair":
         return None
-    text = "One checkpoint on each side: what is said holds for these two checkpoints, not for their objectives."
-    return finding("one-seed", "tip", text, "caveats", "1 seed a side")
+    text = "One checkpoint per side: the results are about these two checkpoints, not about their objectives."
+    return finding("one-seed", "tip", text, "caveats", "1 seed per side")
 
 
 @rule("uniformity-is-mean")
@@ -76,17 +76,17 @@ def uniformity_is_mean(facts: Facts) -> Finding | None:
     if not pairs:
         return None
     if not known:
-        text = "Uniformity moves with the common mean vector: read the raw value beside the centred one."
+        text = "Uniformity depends on the common mean vector: read raw and centred values together."
         return finding("uniformity-is-mean", "tip", text, "geometry")
     moved = [c for r, c in known if r in ("higher", "lower") and c != r]
     if moved:
-        text = "Raw uniformity differs, and the difference is gone or turned round once the mean vector is removed."
+        text = "Raw uniformity differs, but the difference disappears or reverses after centring."
         return finding("uniformity-is-mean", "issue", text, "geometry", f"{len(moved)} of {len(known)} tasks")
     hidden = [r for r, c in known if c in ("higher", "lower") and c != r]
     if hidden:
-        text = "Centred uniformity differs where raw uniformity does not: the common mean vector hides the difference."
+        text = "Centred uniformity differs where raw uniformity does not: the common mean vector masks the difference."
         return finding("uniformity-is-mean", "tip", text, "geometry", f"{len(hidden)} of {len(known)} tasks")
-    text = "Raw and centred uniformity say the same: what differs is more than the common mean vector."
+    text = "Raw and centred uniformity have the same verdict: the common mean vector does not explain it."
     return finding("uniformity-is-mean", "passed", text, "geometry", f"{len(known)} of {len(known)} tasks")
 
 
@@ -115,7 +115,7 @@ def untrained_pooling(facts: Facts) -> Finding | None:
         return None
     text = (
         f"The {listed(facts.untrained)} pooling{'s are' if len(facts.untrained) > 1 else ' is'} not trained: "
-        "weighted then equals mean, and attention is a mean with random softmax weights."
+        "untrained, weighted equals mean, and attention is a mean with random softmax weights."
     )
     return finding("untrained-pooling", "issue", text, "caveats")
 
@@ -140,7 +140,7 @@ def below_majority(facts: Facts) -> Finding | None:
                 below.append(row)
     if below:
         tasks = list(dict.fromkeys(r["task"] for r in below))
-        text = f"Probes do not beat the majority class on {listed(tasks)}: nothing linear was read there."
+        text = f"Probes do not beat the majority class on {listed(tasks)}: no linear signal was found there."
         return finding("below-majority", "issue", text, "downstream", f"{len(below)} of {compared} probes")
     return finding(
         "below-majority", "passed", "Every probe beats the majority class.", "downstream", f"{compared} probes"

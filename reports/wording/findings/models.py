@@ -48,7 +48,7 @@ def unequal_training(facts: Facts) -> Finding | None:
             equal.append(label)
         else:
             unequal.append(f"{label} ({' / '.join(shown(v) for v in values)})")
-    at = f"at equal {listed(equal)}" if equal else "on different budgets"
+    at = f"at equal {listed(equal)}" if equal else "with different budgets"
     texts = {r.get("corpus_fingerprint") for r in runs} - {None}
     same_text = ", on the same text" if len(texts) == 1 else ", on different text" if texts else ""
     if unequal:

@@ -25,7 +25,7 @@ def few_rows(facts: Facts) -> Finding | None:
     }
     if not few:
         return None
-    text = f"Fewer rows than dimensions on {listed(list(few))}: ranks are bounded by the number of rows there."
+    text = f"Fewer rows than dimensions on {listed(list(few))}: the number of rows bounds ranks there."
     n, d = next(iter(few.values()))
     return finding("few-rows", "issue", text, "geometry", f"n = {count(n)}, d = {count(d)}")
 
@@ -57,8 +57,8 @@ def rank_at_bound(facts: Facts) -> Finding | None:
         return None
     first = near[0]
     text = (
-        f"Ranks are within {1 - NEAR_BOUND:.0%} of their bound, the smaller of n - 1 and d, first the "
-        f"{words(first['metric'])} of {first['model']} on {first['task']}: differences are cut short there."
+        f"Ranks are within {1 - NEAR_BOUND:.0%} of their bound, min(n − 1, d), first the "
+        f"{words(first['metric'])} of {first['model']} on {first['task']}: the bound limits differences there."
     )
     return finding("rank-at-bound", "tip", text, "geometry", f"{len(near)} of {len(ranks)} ranks")
 
@@ -71,8 +71,8 @@ def unequal_d(facts: Facts) -> Finding | None:
     if len(found) < 2:
         return None
     text = (
-        "The vectors have different dimensions, which bound ranks and move uniformity: compare spectral entropy or "
-        "isoscore, which are relative to them, and uniformity with its reference."
+        "The vectors have different dimensions, which bound ranks and shift uniformity: compare spectral entropy or "
+        "isoscore, which are normalised by dimension, and uniformity relative to its reference."
     )
     return finding("unequal-d", "issue", text, "geometry", " / ".join(count(d) for d in sorted(found)))
 
@@ -91,7 +91,7 @@ def unequal_rows(facts: Facts) -> Finding | None:
     (task, _, metric, _), n = next(iter(unequal.items()))
     text = (
         f"Models are compared on different numbers of rows, first {words(metric)} on {task} "
-        f"({' / '.join(count(x) for x in sorted(n))}): a row without a direction, or one that failed, is left out."
+        f"({' / '.join(count(x) for x in sorted(n))}): rows that are zero vectors, and rows that failed, are left out."
     )
     return finding("unequal-rows", "issue", text, "provenance", f"{len(unequal)} of {len(sizes)} numbers")
 
@@ -101,20 +101,20 @@ def mixed_definitions(facts: Facts) -> Finding | None:
     """Some numbers stand there by several definitions or protocols, or by the published one."""
     protocols = {str(r["protocol"]) for r in facts.rows if r.get("protocol")}
     if len(protocols) > 1:
-        text = f"Numbers of several protocols stand here ({listed(sorted(protocols))}): compare within one."
+        text = f"Numbers come from several protocols ({listed(sorted(protocols))}): compare only within one."
         return finding("mixed-definitions", "issue", text, "provenance")
     rows = [r for r in facts.rows if not r["control"] and r["value"] is not None]
     place = ("metric", "view", "model", "task", "layer", "pooling")
-    for keys, said in ((place, "tables show the first"), (place[:2], "do not compare them between tasks")):
+    for keys, advice in ((place, "tables show the first"), (place[:2], "do not compare them between tasks")):
         kinds: dict[tuple, set[str]] = {}
         for r in rows:
             kinds.setdefault(tuple(r[k] for k in keys), set()).add(r["definition"] or "")
         several = list(dict.fromkeys(metric for (metric, *_), found in kinds.items() if len(found) > 1))
         if several:
-            text = f"There are several definitions of {listed([words(m) for m in several[:3]])}: {said}."
+            text = f"Several definitions of {listed([words(m) for m in several[:3]])} occur: {advice}."
             return finding("mixed-definitions", "tip", text, "geometry", f"{len(several)} metrics")
     if protocols and protocols != {"strict"}:
-        text = f"Numbers follow the protocol {protocols.pop()}: they are not comparable with those of strict."
+        text = f"Numbers follow protocol {protocols.pop()}: they are not comparable with numbers of protocol strict."
         return finding("mixed-definitions", "tip", text, "provenance")
     return None
 
@@ -125,7 +125,7 @@ def limited_rows(facts: Facts) -> Finding | None:
     limit = facts.run.get("limit")
     if not limit:
         return None
-    text = "Only a part of each split was read: the numbers are not those of the whole tasks, ranks least of all."
+    text = "Only the first rows of each split were read: whole tasks would give other numbers, above all other ranks."
     return finding("limited-rows", "tip", text, "provenance", f"at most {count(limit)} rows")
 
 
@@ -138,7 +138,7 @@ def unequal_n(facts: Facts) -> Finding | None:
         return None
     text = "The tasks have different numbers of rows: compare ranks between models, not between tasks"
     matched = any(metric.endswith("_n_matched") for metric, _ in facts.metrics)
-    text += ", except those that are n-matched." if matched else "."
+    text += ", unless they are n-matched." if matched else "."
     low, high = min(known.values()), max(known.values())
     return finding("unequal-n", "tip", text, "caveats", f"{count(low)} to {count(high)} rows")
 
@@ -151,13 +151,13 @@ def truncation(facts: Facts) -> Finding | None:
         return None
     cut = [(t["name"], m, n) for t in known for m, n in t["truncated"].items() if n]
     if not cut:
-        return finding("truncation", "passed", "No text was cut.", "caveats")
+        return finding("truncation", "passed", "No text was truncated.", "caveats")
     tasks = list(dict.fromkeys(t for t, _, _ in cut))
     most = max(n for _, _, n in cut)
     return finding(
         "truncation",
         "tip",
-        f"Texts of {listed(tasks)} were cut to the longest input.",
+        f"Texts of {listed(tasks)} were truncated to the longest input.",
         "caveats",
         f"up to {count(most)} texts",
     )
@@ -177,5 +177,5 @@ def unequal_truncation(facts: Facts) -> Finding | None:
     if not apart:
         return None
     task, known = apart[0]
-    text = f"Inputs were cut for one model more than for another on {listed([name for name, _ in apart])}."
+    text = f"One model's inputs were truncated more often than another's on {listed([name for name, _ in apart])}."
     return finding("unequal-truncation", "issue", text, "caveats", f"{task}: {' / '.join(map(count, known))} texts")

@@ -20,7 +20,9 @@ def near_collapse(facts: Facts) -> Finding | None:
             "near-collapse", "passed", "No encoder is close to collapse (mean cosine below 0.95).", "geometry"
         )
     worst = max(high, key=lambda r: r["value"])
-    text = f"Vectors of {worst['model']} on {worst['task']} ({worst['pooling']}) point nearly all the same way."
+    text = (
+        f"Vectors of {worst['model']} on {worst['task']} ({worst['pooling']}) all point in nearly the same direction."
+    )
     return finding("near-collapse", "issue", text, "geometry", f"mean cosine {number(worst['value'], 3)}")
 
 
@@ -38,4 +40,4 @@ def no_training_log(facts: Facts) -> Finding | None:
     """No checkpoint brought its training log along."""
     if facts.training:
         return None
-    return finding("no-training-log", "not applicable", "No model came with a training log.", "training")
+    return finding("no-training-log", "not applicable", "No model has a training log.", "training")

@@ -218,11 +218,11 @@ def test_several_definitions_of_a_metric_are_told(make_results):
     other = results.results[results.results["metric"] == "rankme"].assign(definition="covariance")
     results.results = pd.concat([results.results, other], ignore_index=True)
     (found,) = [f for f in findings(load(results)) if f["code"] == "mixed-definitions"]
-    assert found["sentence"] == "There are several definitions of rankme: tables show the first."
+    assert found["sentence"] == "Several definitions of rankme occur: tables show the first."
     assert found["severity"] == "tip"
     results = edited(make_results(**SMALL), "metric == 'rankme' and task == 'sst2'", definition="covariance")
     (found,) = [f for f in findings(load(results)) if f["code"] == "mixed-definitions"]
-    assert found["sentence"] == "There are several definitions of rankme: do not compare them between tasks."
+    assert found["sentence"] == "Several definitions of rankme occur: do not compare them between tasks."
 
 
 def test_tokenizers_that_differ_are_told(make_results):
