@@ -31,7 +31,7 @@ def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
             row["their verdict"] = line["objective"]["verdict"] if line["objective"] else "–"
         most = line["largest"]
         moved = most and {"diff": most["moved"], "ci_low": most["moved_low"], "ci_high": most["moved_high"]}
-        rows.append(row | {"moved most by": most["said"] if most else "–", "by": shown(moved)})
+        rows.append(row | {"moved most by": most["label"] if most else "–", "by": shown(moved)})
     return rows
 
 
