@@ -52,7 +52,7 @@ def write_report(source: str | Path | Results, *paths: str | Path) -> list[Path]
 
 
 def data_files(source: str | Path | Results) -> dict[str, bytes]:
-    """Return the files of a results folder that a report offers, in the order in which they are taken along."""
+    """The files of a results folder that a report offers, in the order in which they are taken along."""
     if isinstance(source, Results):
         with tempfile.TemporaryDirectory() as folder:
             without_logs = Results(

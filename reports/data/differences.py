@@ -6,7 +6,7 @@ from geomprobe.reports.data.facts import Row
 
 
 def judgement(row: Row) -> str:
-    """Return what a comparison says: higher, lower, equivalent, unclear or none (no interval, so no verdict)."""
+    """What a comparison says: higher, lower, equivalent, unclear or none (no interval, so no verdict)."""
     verdict = (row.get("verdict") or "").lower()
     if not verdict or "no interval" in verdict or "no valid" in verdict or "no verdict" in verdict:
         return "none"

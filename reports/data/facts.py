@@ -145,7 +145,7 @@ class Facts:
 
     @cached_property
     def pooling(self) -> str:
-        """The pooling that stands in the foreground."""
+        """The pooling that is shown first."""
         return self.poolings[0] if self.poolings else ""
 
     @cached_property
@@ -182,12 +182,12 @@ class Facts:
         return max((key[1] for key in self.by_difference), default=0)
 
     def cell(self, model: str, task: str, pooling: str, metric: str, view: str, layer: int | None = None) -> Row | None:
-        """Return the row of one number, at the last layer unless told."""
+        """The row of one number, at the last layer by default."""
         layer = self.last_layer.get(model, 0) if layer is None else layer
         return self.by_cell.get((model, task, layer, pooling, metric, view))
 
     def difference(self, task: str, pooling: str, metric: str, view: str, layer: int | None = None) -> Row | None:
-        """Return the comparison of one number, at the last layer unless told."""
+        """The comparison of one number, at the last layer by default."""
         layer = self.comparison_layer if layer is None else layer
         return self.by_difference.get((task, layer, pooling, metric, view))
 
@@ -198,11 +198,11 @@ class Facts:
         return sorted(found, key=lambda mv: (place_in(mv[0], METRIC_ORDER), mv[0], place_in(mv[1], VIEW_ORDER), mv[1]))
 
     def part(self, name: str) -> list[tuple[str, str]]:
-        """Return the (metric, view) of one part: semantic, lexical or geometry."""
+        """The (metric, view) of one part: semantic, lexical or geometry."""
         return [mv for mv in self.metrics if self.part_of(mv[0]) == name]
 
     def part_of(self, metric: str) -> str:
-        """Return the part of the report that a metric belongs to, by the family in its definition."""
+        """The part of the report that a metric belongs to, by the family in its definition."""
         return PARTS.get(self.definitions.get(metric, {}).get("family", ""), "geometry")
 
     @cached_property

@@ -9,14 +9,14 @@ WHOLE = {"embedding", "published analysis"}
 
 
 def stage_of(facts: Facts, metric: str) -> str:
-    """Return the stage of a cell that a metric comes from, one of `geomprobe.results.STAGES`."""
+    """The stage of a cell that a metric comes from, one of `geomprobe.results.STAGES`."""
     if metric.endswith("_n_matched"):
         return "sample size"
     return "geometry" if facts.part_of(metric) == "geometry" else "probes"
 
 
 def missing(facts: Facts, name: str, task: str, pooling: str, metric: str, view: str, layer: int | None = None) -> bool:
-    """Return whether a number of a model, or of a group of seeds, is missing since its cell failed.
+    """Whether a number of a model, or of a group of seeds, is missing because its cell failed.
 
     A number that nothing measured on the task, while other numbers of its stage were, does not exist there: no failure.
 

@@ -16,7 +16,7 @@ NAMES = ("model", "task", "pooling", "view", "metric", "definition", "control", 
 
 
 def load(source: str | Path | Results) -> Facts:
-    """Return the facts of a results folder or of results in memory.
+    """The facts of a results folder or of results in memory.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def load(source: str | Path | Results) -> Facts:
 
 
 def apart(facts: Facts) -> Facts:
-    """Return the facts of the full vectors; those of their quantised and truncated variants are in `variants`."""
+    """The facts of the full vectors; `variants` has the facts of their quantised and truncated variants."""
     entries = [m for m in facts.run.get("models") or [] if isinstance(m, dict)]
     stored = {m.get("name") for m in entries if m.get("of")}
     if not stored:
@@ -92,7 +92,7 @@ class _Names(dict[str, str]):
 
 
 def _display_names(results: Results) -> _Names:
-    """Return raw name -> display name, no two models, tasks or poolings alike."""
+    """Raw name -> display name, no two models, tasks or poolings alike."""
     names = _Names()
     run = results.run
     entries = {
@@ -122,7 +122,7 @@ def _inert_row(row: Row, names: _Names) -> Row:
 
 
 def _inert(value: Any, names: _Names) -> Any:
-    """Return JSON with every text cleaned; names of models and tasks become their display names."""
+    """JSON with every text cleaned; names of models and tasks become their display names."""
     if isinstance(value, str):
         return names[value] if value in names else clean(value, 4 * TEXT_LIMIT)
     if isinstance(value, dict):

@@ -18,7 +18,7 @@ SEVERITY = {"holds": "passed", "holds in part": "tip", "mixed": "issue", "contra
 
 
 def audit_view(folder: Path) -> dict[str, Any]:
-    """Return the view model of an audit's folder, ready for JSON.
+    """The view model of an audit's folder, ready for JSON.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _lines(audit: dict[str, Any], side: int) -> list[str]:
 
 
 def _best(claim: dict[str, Any]) -> dict[str, Any]:
-    """Return the verdict on objectives where there is one, else that on checkpoints."""
+    """The verdict on objectives where there is one, else the verdict on checkpoints."""
     verdicts = claim["verdicts"]
     objective = verdicts.get("objective")
     return objective if objective and objective["overall"] != "no verdict" else verdicts["checkpoint"]
@@ -109,7 +109,7 @@ def _claims(claims: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _largest(claims: list[dict[str, Any]]) -> Block:
-    """Return the table of the choice that moves each claim most."""
+    """The table of the choice that moves each claim most."""
     rows = []
     for claim in claims:
         for one in claim["tasks"]:
@@ -144,7 +144,7 @@ def _difference(one: dict[str, Any] | None, places: int) -> Any:
 
 
 def _moved(one: dict[str, Any] | None, places: int) -> Any:
-    """Return what a choice moves, with its interval; at least as fine as its own interval asks for."""
+    """Change of B − A by a choice, with its interval and at least the decimals that this interval needs."""
     if one is None:
         return cell("")
     shown = {"diff": one["moved"], "ci_low": one["moved_low"], "ci_high": one["moved_high"]}

@@ -8,7 +8,7 @@ from geomprobe.reports.view.formats import markdown, markdown_table
 
 
 def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
-    """Return a line for each task: B − A as published, by its protocol, corrected, and what moves it most."""
+    """A line for each task: B − A as published, by its protocol, corrected, and what moves it most."""
 
     def shown(number: dict[str, Any] | None) -> str:
         if number is None or number["diff"] is None:
@@ -36,7 +36,7 @@ def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def claims_page(document: dict[str, Any]) -> str:
-    """Return the claims as Markdown: the verdicts in words, and a table of them all."""
+    """The claims as Markdown: the verdicts in words, and a table of them all."""
     sentences = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
     rows = [row for claim in document["claims"] for row in claim_rows(claim)]
     table = markdown_table(list(rows[0]), [list((row | {"task": markdown(row["task"])}).values()) for row in rows])

@@ -49,11 +49,11 @@ COMPARED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("effective_rank", "lexical_bow_r2", "lexical_word_content_skill"), ()),
     **dict.fromkeys(("semantic_skill", "sts_cosine_spearman"), ()),
 }
-"""Metrics of the tables, with the views that stand beside raw."""
+"""Metrics of the tables, with the views that are shown next to raw."""
 
 
 def training_figure(training: Sequence[Mapping[str, Any]]) -> str:
-    """Return losses and geometry along training as an ``<svg>`` element: a colour an arm, a line a seed."""
+    """Losses and geometry along training as an ``<svg>`` element: a colour an arm, a line a seed."""
     arms = list(dict.fromkeys(record["arm"] for record in training))
     runs = list(dict.fromkeys((record["arm"], record["seed"]) for record in training))
     panels = []
@@ -73,7 +73,7 @@ def training_figure(training: Sequence[Mapping[str, Any]]) -> str:
 
 
 def summary(training: Sequence[Mapping[str, Any]], comparisons: Mapping[str, Path], audits: Mapping[str, Path]) -> str:
-    """Return the overview of a replication in Markdown.
+    """The overview of a replication in Markdown.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from geomprobe.reports.wording.words import WORDS, tally, title
 
 
 def verdict_table(facts: Facts) -> Table | None:
-    """Return the table of verdicts (a pair), or the order of the models (many)."""
+    """The table of verdicts (a pair), or the order of the models (many)."""
     if facts.kind == "many":
         return ranking(facts)
     if not facts.pair:
@@ -32,7 +32,7 @@ def verdict_table(facts: Facts) -> Table | None:
 
 
 def ranking(facts: Facts) -> Table | None:
-    """Return the models in the order of their values, for each headline metric and task, under the first pooling."""
+    """The models in the order of their values, for each headline metric and task, under the first pooling."""
     rows: list[Line] = []
     for metric, view in facts.headline:
         for task in facts.tasks:

@@ -31,7 +31,7 @@ MIME = {".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip",
 
 
 def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[str, bytes], limit: int = LIMIT) -> str:
-    """Return the page.
+    """The page.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
 
 
 def without_largest(drawn: Mapping[str, Markup], excess: int, kept_longest: set[str]) -> dict[str, Markup]:
-    """Return the figures of a page with as many replaced by a sentence as make up `excess` bytes.
+    """The figures of a page with as many replaced by a sentence as make up `excess` bytes.
 
-    The largest are left out first, and those that stand in the foreground last.
+    The largest are left out first, and the figures that are open at first last.
     """
     kept = dict(drawn)
     for name in sorted(drawn, key=lambda name: (name in kept_longest, -len(drawn[name].encode()))):
@@ -97,12 +97,12 @@ def without_largest(drawn: Mapping[str, Markup], excess: int, kept_longest: set[
 
 
 def render_figures(view: Mapping[str, Any]) -> dict[str, str]:
-    """Return figure id -> SVG for every figure of the view model."""
+    """Figure id -> SVG for every figure of the view model."""
     return {f["id"]: render(f["kind"], f["data"]) for f in walk(view) if f["type"] == "figure"}
 
 
 def _links(files: Mapping[str, bytes], room: int) -> tuple[dict[str, dict[str, Any]], list[dict[str, str]]]:
-    """Return data links of the files that fit into ``room`` bytes, and the names of those that do not."""
+    """Data links of the files that fit into ``room`` bytes, and the names of the others."""
     links: dict[str, dict[str, Any]] = {}
     left_out = []
     for name, content in files.items():
@@ -125,7 +125,7 @@ class _Styles:
         self.classes: dict[str, str] = {}
 
     def __call__(self, svg: str) -> str:
-        """Return a figure that takes the page's colours, font and width."""
+        """A figure that takes the page's colours, font and width."""
         head, _, body = svg.partition(">")
         head = re.sub(r' (width|height)="[^"]*"', "", head)
         return f"{head}>{STYLE_ATTRIBUTE.sub(self._name, body)}"

@@ -19,7 +19,7 @@ MOST_ROWS = (400, 100, 25)
 
 
 def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
-    """Return the document (PDF/UA-1); the same view gives the same bytes.
+    """The document (PDF/UA-1); the same view gives the same bytes.
 
     Where it is too large, its longest tables are cut, and say how many rows they leave out. The view model is attached
     unless that takes half of what a report may have.
@@ -77,6 +77,6 @@ def _covered() -> frozenset[int]:
 
 
 def _printable(text: str) -> str:
-    """Return the text with every character that the font lacks as U+FFFD."""
+    """The text with every character that the font lacks as U+FFFD."""
     lacking = {ord(c) for c in set(text) - {"\n", "\t"}} - _covered()
     return text.translate(dict.fromkeys(lacking, "\ufffd")) if lacking else text

@@ -29,7 +29,7 @@ CROSSED = (
 
 
 def section(facts: Facts) -> Section:
-    """Probes of wording, of meaning beside them, and the crossed design, each beside its controls."""
+    """Probes of wording, probes of meaning, and the crossed design, each with its controls."""
     found = facts.part("lexical")
     lead = "How much wording, and how much meaning beyond wording, probes read from the embeddings."
     if not found:
@@ -65,6 +65,6 @@ def section(facts: Facts) -> Section:
 
 
 def _first(wanted: tuple[str, ...], found: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the (metric, view) found, the wanted ones first and in their order, the raw view before others."""
+    """The (metric, view) found, the wanted ones first and in their order, the raw view before others."""
     place = {name: i for i, name in enumerate(wanted)}
     return sorted(found, key=lambda mv: (mv[1] not in ("", "raw"), place.get(mv[0], len(place))))

@@ -61,13 +61,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _logged(logs: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Return the quantities that any log holds, in printing order."""
+    """The quantities that any log holds, in printing order."""
     keys = dict.fromkeys(k for records in logs.values() for r in records for k, v in r.items() if _is_number(v))
     place = {key: i for i, key in enumerate(TRAINING_ORDER)}
     return sorted((k for k in keys if k not in TRAINING_SKIP), key=lambda k: (place.get(k, len(place)), k))
 
 
 def _thin(points: list[Any], most: int) -> list[Any]:
-    """Return at most ``most`` of the points, evenly spaced, both ends kept."""
+    """At most ``most`` of the points, evenly spaced, both ends kept."""
     n = len(points)
     return points if n <= most else [points[round(i * (n - 1) / (most - 1))] for i in range(most)]

@@ -78,7 +78,7 @@ class _Differences:
                 yield line([*head, cell(clean(entry.get("variant"))), cell(task), *cells], task, self.facts.pooling)
 
     def line(self, entry: Row, task: str, metric: str, view: str) -> list[Cell] | None:
-        """Return the cells from the metric on, None where neither side has a value."""
+        """The cells from the metric on, None where neither side has a value."""
         name, pooling, layer = entry["name"], self.facts.pooling, self.stored.last_layer.get(entry["name"], 0)
         own = self.stored.cell(name, task, pooling, metric, view)
         full = self.facts.cell(entry["of"], task, pooling, metric, view, layer)
@@ -114,7 +114,7 @@ class _Differences:
 
 
 def _notes(stored: Facts) -> list[Block]:
-    """Return what a reader has to know of the variants that occur."""
+    """What a reader has to know of the variants that occur."""
     entries, notes = stored.model_entries, []
     if calibrated := next((entry["calibration"] for entry in entries if entry.get("calibration")), None):
         rows = listed([f"{clean(rows)} of {task}" for task, rows in calibrated.items()])

@@ -121,36 +121,36 @@ class Section(TypedDict):
 
 
 def cell(text: str, sort: float | str | None = None, tone: str = "", link: str = "") -> Cell:
-    """Return a table cell."""
+    """A table cell."""
     key = float(f"{sort:.6g}") if isinstance(sort, int | float) else sort
     return {"text": text, "sort": key, "tone": tone, "link": link}
 
 
 def table(id: str, caption: str, columns: list[tuple[str, bool]], rows: list[Line], folded: bool = False) -> Table:
-    """Return a table block; columns are (name, is a number)."""
+    """A table block; columns are (name, is a number)."""
     heads: list[Column] = [{"name": name, "number": numeric} for name, numeric in columns]
     return {"type": "table", "id": id, "caption": caption, "columns": heads, "rows": rows, "folded": folded}
 
 
 def line(cells: list[Cell], task: str = "", pooling: str = "") -> Line:
-    """Return a table row."""
+    """A table row."""
     return {"cells": cells, "task": task, "pooling": pooling}
 
 
 def text(content: str, tone: str = "plain") -> Text:
-    """Return a paragraph."""
+    """A paragraph."""
     return {"type": "text", "text": content, "tone": tone}
 
 
 def figure(
     id: str, kind: str, title: str, caption: str, alt: str, data: dict[str, Any], figure_table: Table | None = None
 ) -> Figure:
-    """Return a figure block; of much data the first part is drawn, and the caption counts the rest."""
+    """A figure block; of much data the first part is drawn, and the caption counts the rest."""
     data, cut = limited(kind, data)
     return {"type": "figure", "id": id, "kind": kind, "title": title, "caption": caption + cut, "alt": alt,
             "data": data, "table": figure_table}  # fmt: skip
 
 
 def choice(axis: str, options: list[Option]) -> Choice:
-    """Return variants; the first is the one in the foreground."""
+    """Variants; the first is the one in the foreground."""
     return {"type": "choice", "axis": axis, "options": options}

@@ -1,4 +1,4 @@
-"""How much one figure holds: the first tasks, models and layers; what is left out is counted in its caption."""
+"""Limits of a figure: it draws the first tasks, models and layers, and its caption counts the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Some = Callable[..., list[Any]]
 
 
 def limited(kind: str, data: Data) -> tuple[Data, str]:
-    """Return the data of a figure cut to what is drawn, and a sentence that counts what is not ("" where all is).
+    """The data of a figure cut to what is drawn, and a sentence that counts what is not ("" where all is).
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206
 
 
 def clean(value: Any, limit: int = TEXT_LIMIT) -> str:
-    """Return text on one line without control characters, at most ``limit`` characters long.
+    """Text on one line without control characters, at most ``limit`` characters long.
 
     Control characters, lone surrogates, noncharacters and bidirectional controls become U+FFFD: XML, JSON and PDF can
     carry none of the first three.
@@ -39,18 +39,18 @@ def _harmless(char: str) -> str:
 
 
 def markdown(value: Any, limit: int = TEXT_LIMIT) -> str:
-    """Return clean text in which Markdown and HTML find nothing of theirs."""
+    """Clean text in which Markdown and HTML find nothing of theirs."""
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", clean(value, limit))
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown; its cells are taken as they are."""
+    """A table in Markdown; its cells are taken as they are."""
     lines = [f"| {' | '.join(line)} |\n" for line in (heads, *rows)]
     return "".join([lines[0], f"|{'---|' * len(heads)}\n", *lines[1:]])
 
 
 def short_names(names: Iterable[str], limit: int = NAME_LIMIT) -> dict[str, str]:
-    """Return a display name for each name; names that look alike once shortened get a number."""
+    """A display name for each name; names that look alike once shortened get a number."""
     shown: dict[str, str] = {}
     for name in names:
         text = base = clean(name, limit) or "(no name)"
@@ -63,7 +63,7 @@ def short_names(names: Iterable[str], limit: int = NAME_LIMIT) -> dict[str, str]
 
 
 def finite(value: Any) -> float | None:
-    """Return a finite float, or None for missing, NaN and infinite values."""
+    """A finite float, or None for missing, NaN and infinite values."""
     if value is None or isinstance(value, str | bytes | bool):
         return None
     try:
@@ -74,7 +74,7 @@ def finite(value: Any) -> float | None:
 
 
 def decimals(values: Sequence[float | None], half_width: float | None = None) -> int:
-    """Return how many decimals to print: two significant digits of the half-width, else by the largest magnitude."""
+    """How many decimals to print: two significant digits of the half-width, else by the largest magnitude."""
     if half_width:
         return min(max(1 - math.floor(math.log10(half_width)), 0), 6)
     largest = max((abs(v) for v in values if v is not None), default=0.0)
@@ -84,7 +84,7 @@ def decimals(values: Sequence[float | None], half_width: float | None = None) ->
 
 
 def number(value: Any, places: int | None = None, signed: bool = False) -> str:
-    """Return a number as text with a true minus sign; missing is a dash."""
+    """A number as text with a true minus sign; missing is a dash."""
     x = finite(value)
     if x is None:
         return NONE
@@ -98,20 +98,20 @@ def number(value: Any, places: int | None = None, signed: bool = False) -> str:
 
 
 def interval(low: Any, high: Any, places: int) -> str:
-    """Return a 95 % interval as text, or an empty string where there is none."""
+    """A 95 % interval as text, or an empty string where there is none."""
     if finite(low) is None or finite(high) is None:
         return ""
     return f"[{number(low, places)}, {number(high, places)}]"
 
 
 def count(value: Any) -> str:
-    """Return a whole number with thousands separators."""
+    """A whole number with thousands separators."""
     x = finite(value)
     return NONE if x is None else f"{round(x):,}"
 
 
 def amount(value: Any) -> str:
-    """Return a large number in thousands, millions, billions: 11,172,864 -> 11.2 M."""
+    """A large number in thousands, millions, billions: 11,172,864 -> 11.2 M."""
     x = finite(value)
     if x is None:
         return NONE
@@ -122,7 +122,7 @@ def amount(value: Any) -> str:
 
 
 def power(value: Any) -> str:
-    """Return a very large number with its power of ten: 1.64e15 -> 1.64 × 10¹⁵."""
+    """A very large number with its power of ten: 1.64e15 -> 1.64 × 10¹⁵."""
     x = finite(value)
     if x is None or x <= 0:
         return NONE
@@ -131,13 +131,13 @@ def power(value: Any) -> str:
 
 
 def p_value(value: Any) -> str:
-    """Return a p-value."""
+    """A p-value."""
     x = finite(value)
     return NONE if x is None else "< 0.001" if x < 0.001 else f"{x:.3f}"
 
 
 def duration(seconds: Any) -> str:
-    """Return a time span in words."""
+    """A time span in words."""
     x = finite(seconds)
     if x is None:
         return NONE
@@ -148,7 +148,7 @@ def duration(seconds: Any) -> str:
 
 
 def size(n_bytes: int) -> str:
-    """Return a file size."""
+    """A file size."""
     return (
         f"{n_bytes} B" if n_bytes < 1000 else f"{n_bytes / 1e3:.0f} kB" if n_bytes < 1e6 else f"{n_bytes / 1e6:.1f} MB"
     )
@@ -160,12 +160,12 @@ def capitalised(text: str) -> str:
 
 
 def words(name: Any) -> str:
-    """Return a metric or view name in plain words: effective_rank -> effective rank."""
+    """A metric or view name in plain words: effective_rank -> effective rank."""
     return clean(str(name).replace("_", " "), NAME_LIMIT)
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:
-    """Return items as a list in words: a, b and c; past `MOST_NAMES` the rest is counted."""
+    """Items as a list in words: a, b and c; past `MOST_NAMES` the rest is counted."""
     if len(items) > MOST_NAMES:
         return f"{', '.join(items[:MOST_NAMES])} {last} {len(items) - MOST_NAMES:,} more"
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""

@@ -22,7 +22,7 @@ PLAIN: dict[Any, dict[str, Any]] = {
 
 
 def view_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of report.json."""
+    """The JSON Schema (2020-12) of report.json."""
     kinds: dict[str, Any] = {}
     root = _schema(View, kinds)
     kinds["View"]["properties"]["view_version"] = {"const": VIEW_VERSION}
@@ -31,7 +31,7 @@ def view_schema() -> dict[str, Any]:
 
 
 def _schema(kind: Any, kinds: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a type; typed dicts are collected in ``kinds`` and referred to."""
+    """The schema of a type; typed dicts are collected in ``kinds`` and referred to."""
     if kind in PLAIN:
         return PLAIN[kind]
     origin, inner = get_origin(kind), get_args(kind)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def shortened(view: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """Return the view model with at most so many rows a table; captions count those that were left out."""
+    """The view model with at most so many rows a table; captions count those that were left out."""
 
     def short(value: Any) -> Any:
         if isinstance(value, list):
@@ -28,7 +28,7 @@ def shortened(view: Mapping[str, Any], most: int) -> dict[str, Any]:
 
 
 def walk(view: Mapping[str, Any], foreground: bool = False) -> Iterator[Mapping[str, Any]]:
-    """Yield every block of the view model, those inside choices too, or of these only the ones that stand open."""
+    """Yield every block of the view model, also inside choices; with `foreground`, the first option of each only."""
 
     def inner(blocks: list[Any]) -> Iterator[Mapping[str, Any]]:
         for block in blocks:
@@ -41,10 +41,10 @@ def walk(view: Mapping[str, Any], foreground: bool = False) -> Iterator[Mapping[
 
 
 def foreground(view: Mapping[str, Any]) -> set[str]:
-    """Return the ids of the figures that are seen before anything is opened."""
+    """The ids of the figures that are seen before anything is opened."""
     return {block["id"] for block in walk(view, foreground=True) if block["type"] == "figure"}
 
 
 def dumps(view: Mapping[str, Any]) -> str:
-    """Return the view model as JSON text; the same view gives the same bytes."""
+    """The view model as JSON text; the same view gives the same bytes."""
     return json.dumps(view, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

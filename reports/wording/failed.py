@@ -10,7 +10,7 @@ NAMED = 3
 
 
 def how_many(facts: Facts) -> str:
-    """Return how many cells failed, and similarities, in words; empty without any."""
+    """How many cells failed, and similarities, in words; empty without any."""
     cells, pairs = len(facts.failed_cells), len(facts.failed) - len(facts.failed_cells)
     parts = [f"{count(cells)} cell{'s' * (cells > 1)}"] if cells else []
     parts += [f"{count(pairs)} {'similarity' if pairs == 1 else 'similarities'}"] if pairs else []
@@ -18,18 +18,18 @@ def how_many(facts: Facts) -> str:
 
 
 def place(entry: Row) -> str:
-    """Return the name of a failed cell: model / task / layer / pooling."""
+    """The name of a failed cell: model / task / layer / pooling."""
     layer = "" if entry["layer"] is None else f"layer {entry['layer']}"
     return " / ".join(part for part in (entry["model"], entry["task"], layer, entry["pooling"]) if part)
 
 
 def why(entry: Row) -> str:
-    """Return why a cell failed, without a full stop."""
+    """Why a cell failed, without a full stop."""
     return (clean(entry["note"]) or "no reason given").rstrip(".")
 
 
 def absent(facts: Facts, pooling: str) -> str:
-    """Return the sentence of a caption that names the failed cells of a pooling, which no curve or point stands for."""
+    """The sentence of a caption that names the failed cells of a pooling, which have no curve or point."""
     found = [f"{e['model']} on {e['task']}" for e in facts.failed_cells if e["pooling"] == pooling]
     found = list(dict.fromkeys(found))
     if not found:
@@ -40,6 +40,6 @@ def absent(facts: Facts, pooling: str) -> str:
 
 
 def whose(facts: Facts, model: str) -> str:
-    """Return a model's name with the group of seeds that it is in, if any."""
+    """A model's name with the group of seeds that it is in, if any."""
     group = next((name for name, members in facts.groups.items() if model in members), "")
     return f"{model} (seed of {group})" if group else model

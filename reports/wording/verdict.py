@@ -49,7 +49,7 @@ def verdict_of(facts: Facts) -> Verdict:
 
 
 def _decide(facts: Facts) -> tuple[Any, str]:
-    """Return code and sentence of a comparison from the verdicts of its headline cells."""
+    """Code and sentence of a comparison from the verdicts of its headline cells."""
     assert facts.pair
     a, b = facts.pair
     counts = {mv: tally(facts, *mv) for mv in facts.headline}

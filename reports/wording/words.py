@@ -18,13 +18,13 @@ WORDS = {
 
 
 def title(facts: Facts, metric: str, view: str) -> str:
-    """Return a metric's name in plain words, with its view where the metric has several."""
+    """A metric's name in plain words, with its view where the metric has several."""
     views = {v for m, v in facts.metrics if m == metric}
     return words(metric) + (f" ({view})" if view and (len(views) > 1 or view != "raw") else "")
 
 
 def meaning(facts: Facts, metric: str) -> str:
-    """Return what a larger or smaller value means, from the metric's definition."""
+    """What a larger or smaller value means, from the metric's definition."""
     found = direction(facts, metric)
     return found if ":" in found else ""
 
@@ -34,7 +34,7 @@ def direction(facts: Facts, metric: str) -> str:
 
 
 def quality(facts: Facts, metric: str, code: str) -> str:
-    """Return a judgement in words; only scores of a task are better or worse, geometry is higher or lower."""
+    """A judgement in words; only scores of a task are better or worse, geometry is higher or lower."""
     good = {"higher": "higher", "larger": "higher", "lower": "lower", "smaller": "lower"}.get(
         direction(facts, metric).partition(":")[0]
     )
@@ -44,7 +44,7 @@ def quality(facts: Facts, metric: str, code: str) -> str:
 
 
 def tally(facts: Facts, metric: str, view: str) -> Counter[str]:
-    """Return how many task × pooling cells of the deepest layer carry each judgement."""
+    """How many task × pooling cells of the deepest layer carry each judgement."""
     found: Counter[str] = Counter(dict.fromkeys(WORDS, 0))
     for task in facts.tasks:
         for pooling in facts.poolings:
@@ -65,7 +65,7 @@ def in_cells(counts: Counter[str]) -> str:
 
 
 def signs(facts: Facts, metric: str, view: str) -> tuple[int, int, int]:
-    """Return how many cells of the deepest layer have a positive difference, a negative one, and how many there are."""
+    """How many cells of the deepest layer have a positive difference, a negative one, and how many there are."""
     rows = [facts.difference(t, p, metric, view) for t in facts.tasks for p in facts.poolings]
     diffs = [r["diff"] for r in rows if r and r["diff"] is not None]
     return sum(d > 0 for d in diffs), sum(d < 0 for d in diffs), len(diffs)

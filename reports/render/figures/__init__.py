@@ -18,7 +18,7 @@ from geomprobe.reports.render.figures.svg import tidy
 
 
 def render(kind: str, data: Mapping[str, Any]) -> str:
-    """Return a figure as an ``<svg>`` element; the same data give the same bytes.
+    """A figure as an ``<svg>`` element; the same data give the same bytes.
 
     Parameters
     ----------

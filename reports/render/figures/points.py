@@ -86,7 +86,7 @@ CONTROL_MARKERS = ("|", "x", "+", "1", "*", "2", "3", "4")
 
 
 def controls(data: Mapping[str, Any]) -> Figure:
-    """Scores of the models beside their controls, a panel a metric, a line a task."""
+    """Scores of the models with their controls, a panel a metric, a line a task."""
     panels = data["panels"]
     tasks = list(dict.fromkeys(r["name"] for p in panels for r in p["rows"]))
     keys = {name: {"marker": CONTROL_MARKERS[i % len(CONTROL_MARKERS)]} for i, name in enumerate(data["controls"])}

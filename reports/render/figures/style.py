@@ -63,7 +63,7 @@ STYLE: dict[Any, Any] = {
 
 
 def colour(index: int) -> str:
-    """Return the colour of a series; past the palette the markers and lines go on telling them apart."""
+    """The colour of a series; past the palette, markers and line styles still differ."""
     return SERIES[index % len(SERIES)]
 
 
@@ -72,6 +72,6 @@ def line_style(index: int) -> Any:
 
 
 def luminance(rgb: Any) -> float:
-    """Return the relative luminance of a colour (WCAG 2.2)."""
+    """The relative luminance of a colour (WCAG 2.2)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(rgb)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -20,7 +20,7 @@ SPECTRUM_RANKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def _curve(facts: Facts, kind: str, pooling: str) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
-    """Return (task, model) -> x, y of one kind of curve at the deepest layer."""
+    """(task, model) -> x, y of one kind of curve at the deepest layer."""
     found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for row in facts.curves_by_kind.get((kind, pooling), []):
         x, y = found.setdefault((row["task"], row["model"]), ([], []))
@@ -84,7 +84,7 @@ def spectra(facts: Facts, pooling: str) -> Figure | None:
 
 
 def other_curves(facts: Facts, pooling: str) -> list[Figure]:
-    """Return a figure for every further kind of curve, such as rarefaction; ``_low`` and ``_high`` are its band."""
+    """A figure for every further kind of curve, such as rarefaction; ``_low`` and ``_high`` are its band."""
     kinds = dict.fromkeys(row["curve"] for row in facts.curves if row["pooling"] == pooling)
     known = {"spectrum", "cosine_histogram", TOKEN_WEIGHT}
     found = []
@@ -122,7 +122,7 @@ def other_curves(facts: Facts, pooling: str) -> list[Figure]:
 
 
 def token_weights(facts: Facts, pooling: str) -> Table | None:
-    """Return the tokens that a trained attention pooling weighs most and least, a line a task and model."""
+    """The tokens that a trained attention pooling weighs most and least, a line a task and model."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in facts.curves_by_kind.get((TOKEN_WEIGHT, pooling), []):
         found.setdefault((row["task"], row["model"]), []).append(row)
@@ -142,20 +142,20 @@ def token_weights(facts: Facts, pooling: str) -> Table | None:
 
 
 def _band(bands: list[Any], task: str, model: str, n: int) -> dict[str, list[float]]:
-    """Return the lower and upper curve of a band, where both are there with as many points as the curve."""
+    """The lower and upper curve of a band, where both are there with as many points as the curve."""
     low, high = (band.get((task, model), ([], []))[1] for band in bands)
     return {"low": low, "high": high} if len(low) == len(high) == n else {}
 
 
 def _thin(n: int, points: int) -> list[int]:
-    """Return at most about ``points`` indices below n, evenly spaced on a logarithmic scale, both ends kept."""
+    """At most about ``points`` indices below n, evenly spaced on a logarithmic scale, both ends kept."""
     if n <= points:
         return list(range(n))
     return sorted({round(n ** (i / (points - 1))) - 1 for i in range(points)})
 
 
 def _filled(curve: dict[str, Any]) -> dict[str, Any]:
-    """Return a histogram without its empty ends (below a thousandth of its peak), one bin kept on either side."""
+    """A histogram without its empty ends (below a thousandth of its peak), one bin kept on either side."""
     y = curve["y"]
     full = [i for i, v in enumerate(y) if v > 0.001 * max(y)]
     keep = slice(max(full[0] - 1, 0), full[-1] + 2) if full else slice(None)

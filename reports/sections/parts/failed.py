@@ -1,4 +1,4 @@
-"""What stands in place of numbers that failed: a paragraph, and the table of all failed cells."""
+"""What a report shows in place of numbers that failed: a paragraph, and the table of all failed cells."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LISTED = 500
 
 
 def unmeasured(facts: Facts, what: str) -> Text:
-    """Return the paragraph of a section without numbers; `what` is a sentence for where no cell failed."""
+    """The paragraph of a section without numbers; `what` is a sentence for where no cell failed."""
     if facts.failed_cells:
         return text(f"No numbers: {how_many(facts)} failed (section Pooling × task).", "warning")
     return text(what, "note")
 
 
 def failed_table(facts: Facts) -> list[Block]:
-    """Return the table of all failed cells and similarities, with the stage and the reason; nothing without any."""
+    """The table of all failed cells and similarities, with the stage and the reason; nothing without any."""
     entries = facts.failed
     if not entries:
         return []

@@ -14,7 +14,7 @@ from geomprobe.reports.wording.words import title
 
 
 def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
-    """Return the forest plot of the differences of the pair, a panel a metric (the first six), a line a task."""
+    """The forest plot of the differences of the pair, a panel a metric (the first six), a line a task."""
     assert facts.pair
     panels: list[dict[str, Any]] = []
     for metric, view in metrics:

@@ -9,7 +9,7 @@ from geomprobe.reports.view.blocks import Block, Option, choice
 
 
 def by_pooling(facts: Facts, make: Any) -> list[Block]:
-    """Return the blocks that ``make(pooling)`` gives, as a choice where there are several poolings."""
+    """The blocks that ``make(pooling)`` gives, as a choice where there are several poolings."""
     options: list[Option] = []
     for pooling in facts.poolings:
         if blocks := make(pooling):

@@ -1,4 +1,4 @@
-"""The models or groups whose values stand side by side: names, legend, values."""
+"""The models or groups that a table or figure shows: names, legend, values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from geomprobe.reports.data.failed import missing
 
 
 def sides(facts: Facts) -> list[str]:
-    """The names whose values stand side by side: the pair or the two groups, where there are, and the baselines."""
+    """The pair or the two groups, followed by the baselines; all models where nothing is compared."""
     return [*facts.pair, *facts.baselines] if facts.pair else facts.models
 
 
@@ -22,7 +22,7 @@ def legend(facts: Facts, names: list[str]) -> list[dict[str, Any]]:
 
 
 def measured(facts: Facts, name: str, task: str, pooling: str, metric: str, view: str) -> tuple[float | None, bool]:
-    """Return a value at the deepest layer and whether its cell failed; a group's value comes from its comparison."""
+    """A value at the deepest layer and whether its cell failed; a group's value comes from its comparison."""
     if facts.kind == "groups" and facts.pair and name in facts.pair:
         row = facts.difference(task, pooling, metric, view)
         value = row["value_a" if name == facts.pair[0] else "value_b"] if row else None

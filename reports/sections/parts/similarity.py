@@ -12,7 +12,7 @@ SIMILARITY_LINES = 12
 
 
 def similarity_table(facts: Facts) -> list[Table]:
-    """Return how alike the models are at the deepest layer that was compared, beside what chance gives."""
+    """Similarity of the models at the deepest layer that was compared, with the similarity expected by chance."""
     pairs = [r for r in facts.similarities if r["a"] != r["b"] and r["level"] == facts.level]
     rows = [r for r in pairs if r["value"] is not None and r["null_mean"] is not None]
     failed = [r for r in pairs if r["status"] == "failed"]
@@ -64,7 +64,7 @@ def similarity_table(facts: Facts) -> list[Table]:
 
 
 def layer_maps(facts: Facts) -> list[Figure]:
-    """Return a map layers × layers for every entry of ``similarity`` in run.json (see docs/reports.md)."""
+    """A map layers × layers for every entry of ``similarity`` in run.json (see docs/reports.md)."""
     found = []
     for i, entry in enumerate(facts.run.get("similarity", [])):
         if not entry["values"]:

@@ -19,7 +19,7 @@ LONG = 40  # rows past which a table is folded
 def value_table(
     facts: Facts, id: str, caption: str, metrics: list[tuple[str, str]], pooling: str, folded: bool = False
 ) -> Table | Text:
-    """Return tasks × metrics with the value of each model and, for a pair, difference, interval, verdict and n.
+    """Tasks × metrics with the value of each model and, for a pair, difference, interval, verdict and n.
 
     A paragraph that says why where no cell has a number.
     """

@@ -62,7 +62,7 @@ def decomposition(facts: Facts, pooling: str) -> Figure | None:
 
 
 def _reference(facts: Facts, pooling: str) -> float | None:
-    """Return the uniformity of the uniform distribution on the sphere, from the first cell that has it."""
+    """The uniformity of the uniform distribution on the sphere, from the first cell that has it."""
     for (_, _, _, cell_pooling, metric, _), row in facts.by_cell.items():
         if metric == "uniformity_reference" and cell_pooling == pooling and row["value"] is not None:
             return row["value"]

@@ -15,6 +15,6 @@ SHOWN = 7
 
 
 def findings(facts: Facts) -> list[Finding]:
-    """Return the findings of all rules, issues first."""
+    """The findings of all rules, issues first."""
     found = [result for check in RULES.values() if (result := check(facts)) is not None]
     return sorted(found, key=lambda f: ORDER.index(f["severity"]))

@@ -65,7 +65,7 @@ def one_seed(facts: Facts) -> Finding | None:
 
 @rule("uniformity-is-mean")
 def uniformity_is_mean(facts: Facts) -> Finding | None:
-    """A difference in raw uniformity that is not there once the mean is removed."""
+    """A difference in raw uniformity that disappears or reverses after centring."""
     pairs = []
     for task in facts.tasks:
         raw = facts.difference(task, facts.pooling, "uniformity", "raw")

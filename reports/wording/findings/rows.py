@@ -98,7 +98,7 @@ def unequal_rows(facts: Facts) -> Finding | None:
 
 @rule("mixed-definitions")
 def mixed_definitions(facts: Facts) -> Finding | None:
-    """Some numbers stand there by several definitions or protocols, or by the published one."""
+    """Numbers come from several definitions or protocols, or from the published protocol."""
     protocols = {str(r["protocol"]) for r in facts.rows if r.get("protocol")}
     if len(protocols) > 1:
         text = f"Numbers come from several protocols ({listed(sorted(protocols))}): compare only within one."
