@@ -64,7 +64,7 @@ def similarity_table(facts: Facts) -> list[Table]:
 
 
 def layer_maps(facts: Facts) -> list[Figure]:
-    """A map layers × layers for every entry of ``similarity`` in run.json (see docs/reports.md)."""
+    """A map layers × layers for every entry of ``similarity`` in run.json (see docs/reference/reports.md)."""
     found = []
     for i, entry in enumerate(facts.run.get("similarity", [])):
         if not entry["values"]:
