@@ -13,8 +13,8 @@ __all__ = ["build_view", "write_report"]
 
 
 def build_view(source: str | Path | Results) -> dict[str, Any]:
-    """Return the view model of a results folder or of results in memory (see `geomprobe.reports.view.build_view`)."""
-    from geomprobe.reports.view import build_view
+    """The view model of a results folder or of results in memory (see `geomprobe.reports.pages.build_view`)."""
+    from geomprobe.reports.pages import build_view
 
     return build_view(source)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import UsageError, write_bytes
-from geomprobe.reports.html import dumps, render_figures, render_html
-from geomprobe.reports.record import FILES
-from geomprobe.reports.view import build_view
+from geomprobe.reports.data.files import FILES
+from geomprobe.reports.pages import build_view
+from geomprobe.reports.render.html import render_figures, render_html
+from geomprobe.reports.view.walk import dumps
 from geomprobe.results import Results, write_results
 
 Maker = Callable[[Mapping[str, Any], Mapping[str, str], Mapping[str, bytes]], bytes]
@@ -51,7 +52,7 @@ def write_report(source: str | Path | Results, *paths: str | Path) -> list[Path]
 
 
 def data_files(source: str | Path | Results) -> dict[str, bytes]:
-    """Return the files of a results folder that a report offers, in the order in which they are taken along."""
+    """The files of a results folder that a report offers, in the order in which they are taken along."""
     if isinstance(source, Results):
         with tempfile.TemporaryDirectory() as folder:
             without_logs = Results(
@@ -62,7 +63,7 @@ def data_files(source: str | Path | Results) -> dict[str, bytes]:
 
 
 def _pdf(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[str, bytes]) -> bytes:
-    from geomprobe.reports.pdf import render_pdf
+    from geomprobe.reports.render.pdf import render_pdf
 
     return render_pdf(view, svg)
 

@@ -26,6 +26,8 @@ FLOORS = (
 """Rooms of geomprobe from the ground up; a room imports rooms of lower floors only."""
 OTHER_PACKAGES = {"pretrain": {"common"}, "reports": {"common", "results"}}
 """What the two other packages may import of geomprobe."""
+REPORT_FLOORS = (("view",), ("data", "render"), ("wording",), ("sections",), ("pages",), ("write",))
+"""Rooms of reports from the ground up."""
 
 
 def modules() -> dict[str, Path]:
@@ -91,3 +93,16 @@ def test_every_room_has_a_floor(edges):
     rooms = {room(module) for module in edges if module not in ("geomprobe", "geomprobe.__main__")}
     assert rooms == {name for names in FLOORS for name in names} | set(OTHER_PACKAGES)
     assert len(rooms - set(OTHER_PACKAGES)) <= 16
+
+
+def test_every_import_inside_reports_goes_down(edges):
+    floor = {name: i for i, names in enumerate(REPORT_FLOORS) for name in names}
+    inside = {module: others for module, others in edges.items() if module.startswith("geomprobe.reports.")}
+    assert {module.split(".")[2] for module in inside} == set(floor)
+    wrong = [
+        f"{module} imports {other}"
+        for module, others in inside.items()
+        for other in others & set(inside)
+        if (here := module.split(".")[2]) != (there := other.split(".")[2]) and floor[there] >= floor[here]
+    ]
+    assert wrong == []

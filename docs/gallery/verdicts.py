@@ -148,7 +148,8 @@ if __name__ == "__main__":
         if (path.parent / "curves.parquet").is_file():
             subprocess.run([sys.executable, "-m", "geomprobe", "report", str(path.parent)], check=True)
             subprocess.run(
-                [sys.executable, "-m", "geomprobe.reports.gallery", str(path.parent), str(path.parent)], check=True
+                [sys.executable, "-m", "geomprobe.reports.render.screenshots", str(path.parent), str(path.parent)],
+                check=True,
             )
             (path.parent / "wide.png").replace(path.parent / "report.png")
             (path.parent / "report.json").unlink()  # `geomprobe report` makes it

@@ -87,7 +87,7 @@ def audit_models(
 ) -> None:
     """Audit two models or two groups, write the report, print the claims."""
     from geomprobe.predict_reconstruct.checkpoints import audit_checkpoints
-    from geomprobe.reports import claims
+    from geomprobe.reports.pages import claims
 
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]

@@ -137,7 +137,7 @@ def prepare_corpus(output: Output, plan: Recipe) -> None:
 
 def write_summary(plan: Recipe, training: Sequence[dict[str, Any]], out: Path) -> Path:
     """Write the overview, summary.md, and its picture, training.svg."""
-    from geomprobe.reports import replication
+    from geomprobe.reports.pages import replication
 
     write_text(out / "training.svg", replication.training_figure(training))
     comparisons, audits = ({name: out / name for name in parts} for parts in (plan.comparisons, plan.audits))

@@ -139,14 +139,14 @@ def most(moved: Mapping[str, Sides], level: str) -> dict[str, Any] | None:
     Returns
     -------
     dict
-        name; what `moved_by` returns; p_holm: of no movement, adjusted by Holm over the choices; untold: the other
-        choices that may move it as far; said: the name, with what the data cannot tell.
+        name; what `moved_by` returns; p_holm: of no movement, adjusted by Holm over the choices; indistinguishable:
+        the other choices that may move it as far; label: the name, with what it is not distinguishable from.
 
     Notes
     -----
-    |x| > |y| where x − y and x + y both have the sign of x; both are tested at 5 %. The largest is told from the others
-    only where it is from each, which needs no adjustment, though it was selected: Gutmann & Maymin (1987), "Is the
-    selected population the best?", Annals of Statistics 15.
+    |x| > |y| where x − y and x + y both have the sign of x; both are tested at 5 %. The largest is distinguishable from
+    the others only where it is from each, which needs no adjustment, though it was selected: Gutmann & Maymin (1987),
+    "Is the selected population the best?", Annals of Statistics 15.
     """
     found = {name: difference(sides, level) for name, sides in moved.items()}
     name = max(found, key=lambda each: np.nan_to_num(abs(found[each].value), nan=-1.0), default=None)
@@ -156,21 +156,21 @@ def most(moved: Mapping[str, Sides], level: str) -> dict[str, Any] | None:
     p = np.array([np.nan if one.p is None else one.p for one in found.values()], float)
     p_holm = dict(zip(found, intervals.holm(p), strict=True))[name]
 
-    def told(other: str) -> bool:
+    def distinguishable(other: str) -> bool:
         apart = [difference(combined(moved[name], moved[other], sign), level).p for sign in (-1, 1)]
         return all(one is not None and one < ALPHA for one in apart)
 
-    untold = [other for other in found if other != name and not told(other)]
+    indistinguishable = [other for other in found if other != name and not distinguishable(other)]
     if top.p is None:
-        said = f"{name} (no valid interval)"
+        label = f"{name} (no valid interval)"
     elif p_holm >= ALPHA:
-        said = f"{name} (not told from 0)"
+        label = f"{name} (not distinguishable from 0)"
     else:
-        said = f"{name} (not told from {', '.join(untold)})" if untold else name
+        label = f"{name} (not distinguishable from {', '.join(indistinguishable)})" if indistinguishable else name
     return {
         "name": name,
         **moved_by(top),
         "p_holm": None if top.p is None else float(p_holm),
-        "untold": untold,
-        "said": said,
+        "indistinguishable": indistinguishable,
+        "label": label,
     }

@@ -15,7 +15,7 @@ from geomprobe.embedding.store import Store
 from geomprobe.inference import intervals
 from geomprobe.predict_reconstruct.claims import CLAIMS, overall, status
 from geomprobe.predict_reconstruct.switches import SWITCHES, Switch, applies
-from geomprobe.reports.schema import view_schema
+from geomprobe.reports.view.schema import view_schema
 from geomprobe.results import read_results
 
 WORDS = ["the", "cat", "dog", "mat", "tree", "bird", "big", "small", "red", "saw", "who"]
@@ -245,7 +245,7 @@ def test_several_processes_are_refused(monkeypatch):
 
 
 def test_names_are_plain_text_in_markdown():
-    from geomprobe.reports.claims import claims_page
+    from geomprobe.reports.pages.claims import claims_page
 
     sides = {"a|b\n# <i>": [], "m_1": []}
     one = {"task": "sst2", "published": None, "paper": None, "checkpoint": None, "largest": None}

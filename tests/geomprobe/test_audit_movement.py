@@ -90,13 +90,13 @@ def test_what_the_data_can_tell_of_the_largest():
     rng = np.random.default_rng(4)
     big, bigger, against = planted(rng, 0.50), planted(rng, 0.503), planted(rng, -0.505)
     small, none = planted(rng, 0.10), planted(rng, 0.0)
-    assert most({"big": big, "small": small, "none": none}, "checkpoint")["said"] == "big"
+    assert most({"big": big, "small": small, "none": none}, "checkpoint")["label"] == "big"
     close = most({"big": big, "bigger": bigger, "small": small}, "checkpoint")
-    assert close["untold"] == [name for name in ("big", "bigger") if name != close["name"]]
-    assert close["said"] == f"{close['name']} (not told from {close['untold'][0]})"
-    assert most({"big": big, "against": against}, "checkpoint")["untold"]  # as far, the other way
+    assert close["indistinguishable"] == [name for name in ("big", "bigger") if name != close["name"]]
+    assert close["label"] == f"{close['name']} (not distinguishable from {close['indistinguishable'][0]})"
+    assert most({"big": big, "against": against}, "checkpoint")["indistinguishable"]  # as far, the other way
     unclear = most({"none": none}, "checkpoint")
-    assert unclear["said"] == "none (not told from 0)"
+    assert unclear["label"] == "none (not distinguishable from 0)"
     assert unclear["moved_low"] < 0 < unclear["moved_high"]
     tested = [difference(sides, "checkpoint").p for sides in (big, small, none)]
     found = most({"big": big, "small": small, "none": none}, "checkpoint")
@@ -106,9 +106,9 @@ def test_what_the_data_can_tell_of_the_largest():
 def test_without_contributions_there_is_no_interval():
     known, unknown = planted(np.random.default_rng(5), 0.1), Estimate.refused(0.4, "so")
     found = most({"known": known, "unknown": ([unknown], [Estimate.refused(1.0, "otherwise")])}, "checkpoint")
-    assert found["said"] == "unknown (no valid interval)"
+    assert found["label"] == "unknown (no valid interval)"
     assert found["moved_method"] == "no valid interval: so"
-    assert found["untold"] == ["known"]
+    assert found["indistinguishable"] == ["known"]
 
 
 def test_unattributed_variance_of_two_analyses_is_bounded_by_what_they_may_share():

@@ -22,8 +22,9 @@ from geomprobe.encoders.baselines import bag_of_words
 from geomprobe.inference import intervals
 from geomprobe.metrics import REGISTRY, definitions
 from geomprobe.predict_reconstruct.protocol import choose
-from geomprobe.reports.facts import PARTS, load
-from geomprobe.reports.probing import CROSSED
+from geomprobe.reports.data.facts import PARTS
+from geomprobe.reports.data.load import load
+from geomprobe.reports.sections.lexical import CROSSED
 from geomprobe.tasks import load_task
 from geomprobe.tasks.words import words
 

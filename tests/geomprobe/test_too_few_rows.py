@@ -119,7 +119,7 @@ def test_one_family_of_the_crossed_design(model_folder):
 
 
 def test_the_report_has_one_finding(model_folder):
-    from geomprobe.reports.view import build_view
+    from geomprobe.reports import build_view
 
     results = gp.analyze([model_folder("bert")], [replace(task(2, 2), name="tiny")], ["mean"])
     found = [f for f in build_view(results)["findings"] if f["code"] == "too-few-rows"]

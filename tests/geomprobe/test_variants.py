@@ -241,7 +241,7 @@ def test_comparing_again_keeps_the_differences_of_variants(compared):
 
 
 def test_groups_of_seeds_are_compared_on_their_full_vectors(compared):
-    from geomprobe.reports.view import build_view
+    from geomprobe.reports import build_view
 
     results = read_results(compared[2])
     before = results.comparisons
@@ -282,13 +282,13 @@ def test_the_report_is_about_the_pair_and_has_a_section_on_variants(compared, tm
 
 
 def test_no_section_without_variants(compared):
-    from geomprobe.reports.view import build_view
+    from geomprobe.reports import build_view
 
     assert "variants" not in [s["id"] for s in build_view(compared[0])["sections"]]
 
 
 def test_a_dim_that_some_models_do_not_have_is_not_applicable_there(models, tmp_path):
-    from geomprobe.reports.view import build_view
+    from geomprobe.reports import build_view
 
     found = gp.analyze([models["one"], models["narrow"]], [toy(train=False)], dims=[9], out=tmp_path / "r")
     rows = found.results[found.results["model"] == "narrow dim 9"]

@@ -10,10 +10,10 @@ import pytest
 from reports_measured import CASES, SOUND
 
 from geomprobe.reports import build_view, write_report
-from geomprobe.reports.facts import load
-from geomprobe.reports.findings import ORDER, RULES, findings
-from geomprobe.reports.html import walk
-from geomprobe.reports.schema import view_schema
+from geomprobe.reports.data.load import load
+from geomprobe.reports.view.schema import view_schema
+from geomprobe.reports.view.walk import walk
+from geomprobe.reports.wording.findings import ORDER, RULES, findings
 from geomprobe.results import check_run, read_results
 
 THOROUGH = ("both sides", "many", "published")
@@ -127,7 +127,7 @@ def test_a_comparison_of_nothing_is_still_one_of_two_models(measured, case, titl
     view = build_view(measured(case)[0])
     assert (view["kind"], view["title"]) == ("pair", title)
     assert view["verdict"]["code"] == "no verdict"
-    assert view["verdict"]["sentence"].startswith("Nothing of ")
+    assert view["verdict"]["sentence"].endswith("could not be compared: cells of one or both failed.")
 
 
 def test_an_analysis_of_nothing_is_still_one_of_a_model(measured):

@@ -33,7 +33,7 @@ def test_results_in_memory_and_folder_give_the_same_view(make_results, tmp_path)
 def test_without_intervals_there_is_no_verdict(make_results):
     view = build_view(make_results(**SMALL))
     assert view["verdict"]["code"] == "no verdict"
-    assert view["verdict"]["sentence"].startswith("No interval, no verdict.")
+    assert view["verdict"]["sentence"].startswith("No verdict: no difference has an interval.")
     assert {c["judgement"] for c in view["cards"]} == {"no verdict"}
     assert "untrained-pooling" in {f["code"] for f in view["findings"] if f["severity"] == "issue"}
 

@@ -1,0 +1,281 @@
+"""What a results folder says, indexed for a report. Reading and selecting only: no number is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from geomprobe.results import Definition, Run
+
+Row = dict[str, Any]
+PLACE = ("model", "task", "layer", "pooling")
+# Which part of the report a family of metrics belongs to.
+PARTS = {
+    **dict.fromkeys(("spectrum", "hypersphere", "isotropy", "dimension", "pooling"), "geometry"),
+    "semantic": "semantic",
+    "lexical": "lexical",
+}
+POOLING_ORDER = ("model", "mean", "max", "weighted", "attention", "cls", "last")
+METRIC_ORDER = (
+    "uniformity", "uniformity_jensen", "uniformity_reference", "mean_cosine", "alignment", "class_alignment",
+    "class_separation", "effective_rank", "rankme", "participation_ratio", "stable_rank", "rank_90", "rank_99",
+    "spectral_entropy", "vendi_score", "alpha_req", "isoscore", "partition_isotropy",
+    "semantic_accuracy", "sts_cosine_spearman", "sts_probe_spearman", "semantic_skill", "semantic_usable_bits",
+)  # fmt: skip
+VIEW_ORDER = ("", "raw", "centred", "standardised")
+REFERENCES = ("uniformity_reference", "uniformity_jensen")  # what a value is read against, not a claim about a model
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A results folder with every text made inert and every list in its printing order.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Rows of results, missing values as None.
+    comparisons, curves, similarities : list of dict
+        Rows of the tables of those names.
+    models, tasks, poolings : list of str
+        Display names.
+    variants : Facts or None
+        What the folder says of quantised and truncated vectors: kept apart, for the report is about the full ones.
+    """
+
+    rows: list[Row]
+    comparisons: list[Row]
+    curves: list[Row]
+    definitions: dict[str, Definition]
+    run: Run
+    training: dict[str, list[Row]]
+    models: list[str]
+    tasks: list[str]
+    poolings: list[str]
+    n_examples: int = 0
+    similarities: list[Row] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    variants: Facts | None = None
+
+    @cached_property
+    def last_layer(self) -> dict[str, int]:
+        """The deepest layer measured, for each model."""
+        last: dict[str, int] = {}
+        for row in self.rows:
+            last[row["model"]] = max(row["layer"], last.get(row["model"], row["layer"]))
+        return last
+
+    @cached_property
+    def depth(self) -> dict[str, int]:
+        """The number of layers of each model, by which relative depth is printed."""
+        return {m["name"]: m.get("n_layers") or self.last_layer.get(m["name"], 0) for m in self.model_entries}
+
+    @cached_property
+    def model_entries(self) -> list[Row]:
+        """The entries of run.json, one for each model, in order."""
+        known: dict[str, Row] = {m["name"]: {**m} for m in self.run.get("models", [])}
+        return [known.get(name, {"name": name}) for name in self.models]
+
+    @cached_property
+    def task_entries(self) -> list[Row]:
+        """The entries of run.json, one for each task, in order."""
+        known: dict[str, Row] = {t["name"]: {**t} for t in self.run.get("tasks", [])}
+        return [known.get(name, {"name": name}) for name in self.tasks]
+
+    @cached_property
+    def task_hashes(self) -> dict[str, set[str]]:
+        """Task -> the fingerprints of its data that occur: more than one where models saw different rows."""
+        found: dict[str, set[str]] = {}
+        for row in self.rows:
+            if row["task_hash"]:
+                found.setdefault(row["task"], set()).add(row["task_hash"])
+        return found
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """Group name -> its models, where seeds were compared in groups."""
+        return self.run.get("groups") or {}
+
+    @cached_property
+    def level(self) -> str:
+        """The level of the comparison that the report is about: objective where groups were compared."""
+        grouped = self.groups or any(c["level"] == "objective" for c in self.comparisons)
+        return "objective" if grouped else "checkpoint"
+
+    @cached_property
+    def pair(self) -> tuple[str, str] | None:
+        """The two sides of the comparison, second minus first; also where no number could be compared for failures."""
+        rows = [c for c in self.comparisons if c["level"] == self.level]
+        if not rows and not self.failed_cells:
+            return None
+        asked = list(self.groups) if self.level == "objective" else self.run.get("compared") or []
+        if len(asked) == 2 and (self.level == "objective" or set(asked) <= set(self.models)):
+            return asked[0], asked[1]
+        return (rows[0]["a"], rows[0]["b"]) if rows else None
+
+    @cached_property
+    def baselines(self) -> list[str]:
+        """Models that learned nothing, measured to show where a figure then lies."""
+        named = self.run.get("baselines", {})
+        return [m for m in self.models if m in named]
+
+    @cached_property
+    def own(self) -> list[str]:
+        """The models that the report is about: all but the baselines."""
+        return [m for m in self.models if m not in self.baselines]
+
+    @cached_property
+    def kind(self) -> str:
+        """single, pair, groups or many."""
+        if self.pair and self.level == "objective":
+            return "groups"
+        if self.pair and len(self.own) <= 2:
+            return "pair"
+        return "single" if len(self.own) == 1 else "many"
+
+    @cached_property
+    def series(self) -> dict[str, int]:
+        """Colour and marker of each model; the models of one group share them."""
+        if self.groups:
+            place = {m: i for i, members in enumerate(self.groups.values()) for m in members}
+            return {m: place.get(m, len(self.groups)) for m in self.models} | {g: i for i, g in enumerate(self.groups)}
+        order = [*self.pair, *self.models] if self.pair else self.models
+        return {m: i for i, m in enumerate(dict.fromkeys(order))}
+
+    @cached_property
+    def pooling(self) -> str:
+        """The pooling that is shown first."""
+        return self.poolings[0] if self.poolings else ""
+
+    @cached_property
+    def untrained(self) -> list[str]:
+        """Poolings with parameters that were not trained."""
+        entries = {p["name"]: p for p in self.run.get("poolings", [])}
+        parametric = ("weighted", "attention")
+        return [p for p in self.poolings if p in entries and p in parametric and entries[p].get("trained") is False]
+
+    @cached_property
+    def by_cell(self) -> dict[tuple, Row]:
+        """(model, task, layer, pooling, metric, view) -> row, controls left out; the first of several definitions."""
+        cells: dict[tuple, Row] = {}
+        for row in self.rows:
+            if not row["control"]:
+                key = tuple(row[k] for k in ("model", "task", "layer", "pooling", "metric", "view"))
+                if key not in cells or (cells[key]["value"] is None and row["value"] is not None):
+                    cells[key] = row
+        return cells
+
+    @cached_property
+    def by_difference(self) -> dict[tuple, Row]:
+        """(task, layer, pooling, metric, view) -> comparison of the pair."""
+        cells: dict[tuple, Row] = {}
+        for row in self.comparisons:
+            if row["level"] == self.level and (row["a"], row["b"]) == self.pair:
+                key = tuple(row[k] for k in ("task", "layer", "pooling", "metric", "view"))
+                cells.setdefault(key, row)
+        return cells
+
+    @cached_property
+    def comparison_layer(self) -> int:
+        """The deepest layer that was compared."""
+        return max((key[1] for key in self.by_difference), default=0)
+
+    def cell(self, model: str, task: str, pooling: str, metric: str, view: str, layer: int | None = None) -> Row | None:
+        """The row of one number, at the last layer by default."""
+        layer = self.last_layer.get(model, 0) if layer is None else layer
+        return self.by_cell.get((model, task, layer, pooling, metric, view))
+
+    def difference(self, task: str, pooling: str, metric: str, view: str, layer: int | None = None) -> Row | None:
+        """The comparison of one number, at the last layer by default."""
+        layer = self.comparison_layer if layer is None else layer
+        return self.by_difference.get((task, layer, pooling, metric, view))
+
+    @cached_property
+    def metrics(self) -> list[tuple[str, str]]:
+        """(metric, view) of every number, in printing order."""
+        found = dict.fromkeys((row["metric"], row["view"]) for row in self.rows if row["status"] != "failed")
+        return sorted(found, key=lambda mv: (place_in(mv[0], METRIC_ORDER), mv[0], place_in(mv[1], VIEW_ORDER), mv[1]))
+
+    def part(self, name: str) -> list[tuple[str, str]]:
+        """The (metric, view) of one part: semantic, lexical or geometry."""
+        return [mv for mv in self.metrics if self.part_of(mv[0]) == name]
+
+    def part_of(self, metric: str) -> str:
+        """The part of the report that a metric belongs to, by the family in its definition."""
+        return PARTS.get(self.definitions.get(metric, {}).get("family", ""), "geometry")
+
+    @cached_property
+    def headline(self) -> list[tuple[str, str]]:
+        """The few numbers that carry the argument, those that occur."""
+        wanted = [
+            ("uniformity", "raw"), ("uniformity", "centred"), ("mean_cosine", "raw"), ("effective_rank", "raw"),
+            ("alignment", "raw"), ("semantic_accuracy", ""), ("sts_cosine_spearman", ""), ("meaning_share", ""),
+            ("lexical_word_content_accuracy", ""), ("lexical_top_word_accuracy", ""),
+            ("lexical_top_token_accuracy", ""),
+        ]  # fmt: skip
+        found = []
+        for metric, view in wanted:
+            same = [mv for mv in self.metrics if mv[0] == metric]
+            match = [mv for mv in same if mv[1] == view] or (same[:1] if metric != "uniformity" else [])
+            found += [mv for mv in match if mv not in found]
+        return found or [mv for mv in self.metrics if mv[0] not in REFERENCES][:4]
+
+    @cached_property
+    def curves_by_kind(self) -> dict[tuple[str, str], list[Row]]:
+        """(curve, pooling) -> its points at the deepest layer of each model, under the first view of the curve."""
+        deepest: dict[str, int] = {}
+        views: dict[tuple[str, str], str] = {}
+        for row in self.curves:
+            deepest[row["model"]] = max(row["layer"], deepest.get(row["model"], row["layer"]))
+            views.setdefault((row["model"], row["curve"]), row["view"])
+        found: dict[tuple[str, str], list[Row]] = {}
+        for row in self.curves:
+            shown = row["layer"] == deepest[row["model"]] and row["view"] == views[row["model"], row["curve"]]
+            if shown and row["x"] is not None and row["y"] is not None:
+                found.setdefault((row["curve"], row["pooling"]), []).append(row)
+        return found
+
+    @cached_property
+    def failed_stages(self) -> dict[tuple, set[str]]:
+        """(model, task, layer, pooling) -> the stages that failed there (see `geomprobe.results.STAGES`)."""
+        found: dict[tuple, set[str]] = {}
+        for row in self.rows:
+            if row["status"] == "failed":
+                found.setdefault(tuple(row[k] for k in PLACE), set()).add(row["metric"])
+        return found
+
+    @cached_property
+    def measured_stages(self) -> dict[str, set[tuple[str, str]]]:
+        """Task -> (metric, view) of the numbers that some model, layer or pooling has there."""
+        found: dict[str, set[tuple[str, str]]] = {}
+        for row in self.rows:
+            if row["value"] is not None and not row["control"]:
+                found.setdefault(row["task"], set()).add((row["metric"], row["view"]))
+        return found
+
+    @property
+    def failed_cells(self) -> list[Row]:
+        """The entries of `failed` that are cells, not pairs of models."""
+        return [entry for entry in self.failed if entry["layer"] is not None]
+
+    @cached_property
+    def failed(self) -> list[Row]:
+        """An entry for each cell, and each pair of models, that failed: PLACE, stage and note of the first stage."""
+        seen: dict[tuple, Row] = {}
+        for row in [*self.rows, *(self.variants.rows if self.variants else ())]:
+            if row["status"] == "failed":
+                key = tuple(row[k] for k in PLACE)
+                seen.setdefault(key, dict(zip(PLACE, key, strict=True)) | {"stage": row["metric"], "note": row["note"]})
+        for row in self.similarities:
+            if row["status"] == "failed":
+                names = f"{row['a']} and {row['b']}" if row["a"] != row["b"] else f"layers of {row['a']}"
+                pair = {"model": names, "task": row["task"], "layer": None}
+                entry = pair | {"pooling": row["pooling"], "stage": row["metric"], "note": row["note"]}
+                seen.setdefault(tuple(entry[k] for k in PLACE), entry)
+        return list(seen.values())
+
+
+def place_in(name: str, order: Iterable[str]) -> int:
+    order = list(order)
+    return order.index(name) if name in order else len(order)

@@ -1,0 +1,1 @@
+"""The view model as HTML and PDF, and its figures as SVG."""

@@ -1,0 +1,143 @@
+"""The view model as one HTML file that holds all it needs: styles, figures, script, data."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from geomprobe.reports.render.figures import render
+from geomprobe.reports.render.figures.style import THEMED
+from geomprobe.reports.view.formats import size
+from geomprobe.reports.view.walk import foreground, shortened, walk
+
+TEMPLATES = Path(__file__).parent / "templates"
+LIMIT = 2_000_000  # bytes of the whole page
+LIST_OF_FILES = 4000  # bytes that are kept for the names of the files
+ROWS_BESIDE_FIGURES = (400, 100, 25)
+"""Rows a table, tried one after the other, of a page that is too large: its figures say more than its last rows."""
+ROWS_ALONE = (10, 5)
+"""Rows a table of a page that is too large without its figures."""
+NO_FIGURE = Markup("<p>This figure is left out to keep the page below 2 MB. Its numbers are in the results folder.</p>")
+MARKS = {"issue": "!", "tip": "→", "passed": "✓", "not applicable": "–"}
+MIME = {".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip", ".json": "application/json"}
+
+
+def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[str, bytes], limit: int = LIMIT) -> str:
+    """The page.
+
+    Parameters
+    ----------
+    view : mapping
+        The view model.
+    svg : mapping
+        Figure id -> SVG, from `render_figures`.
+    files : mapping
+        File name -> content: what the page offers for download, the first ones first, as far as the limit allows.
+    limit : int
+        Bytes of the whole page. Where it is larger, the largest figures are left out, then rows of tables.
+    """
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    template = environment.get_template("report.html.j2")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    styles = _Styles()
+    common: dict[str, Any] = {
+        "view": view,
+        "figures": {name: Markup(styles(text)) for name, text in svg.items()},
+        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")) + styles,
+        "script": Markup(script),
+        "script_hash": f"sha256-{digest}",
+        "marks": MARKS,
+    }
+
+    def room() -> int:
+        return limit - len(template.render(files={}, left_out=[], **common).encode()) - LIST_OF_FILES
+
+    left = room()
+    for most in ROWS_BESIDE_FIGURES if left < 0 else ():
+        common["view"] = shortened(view, most)
+        if (left := room()) >= 0:
+            break
+    if left < 0:
+        common["figures"] = without_largest(common["figures"], -left, foreground(view))
+        left = room()
+    for most in ROWS_ALONE if left < 0 else ():
+        common["view"] = shortened(view, most)
+        if (left := room()) >= 0:
+            break
+    links, left_out = _links(files, left)
+    return template.render(files=links, left_out=left_out, **common)
+
+
+def without_largest(drawn: Mapping[str, Markup], excess: int, kept_longest: set[str]) -> dict[str, Markup]:
+    """The figures of a page with as many replaced by a sentence as make up `excess` bytes.
+
+    The largest are left out first, and the figures that are open at first last.
+    """
+    kept = dict(drawn)
+    for name in sorted(drawn, key=lambda name: (name in kept_longest, -len(drawn[name].encode()))):
+        if excess <= 0:
+            break
+        excess -= len(drawn[name].encode()) - len(NO_FIGURE.encode())
+        kept[name] = NO_FIGURE
+    return kept
+
+
+def render_figures(view: Mapping[str, Any]) -> dict[str, str]:
+    """Figure id -> SVG for every figure of the view model."""
+    return {f["id"]: render(f["kind"], f["data"]) for f in walk(view) if f["type"] == "figure"}
+
+
+def _links(files: Mapping[str, bytes], room: int) -> tuple[dict[str, dict[str, Any]], list[dict[str, str]]]:
+    """Data links of the files that fit into ``room`` bytes, and the names of the others."""
+    links: dict[str, dict[str, Any]] = {}
+    left_out = []
+    for name, content in files.items():
+        packed = name.endswith(".csv")
+        data = gzip.compress(content, 9, mtime=0) if packed else content
+        kind = MIME[".gz" if packed else Path(name).suffix]
+        href = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+        if len(href) > room:
+            left_out.append({"name": name, "size": size(len(content))})
+            continue
+        room -= len(href)
+        links[name] = {"href": href, "size": size(len(data)), "gzip": packed}
+    return links, left_out
+
+
+class _Styles:
+    """Style attributes of all figures as classes, each written once."""
+
+    def __init__(self) -> None:
+        self.classes: dict[str, str] = {}
+
+    def __call__(self, svg: str) -> str:
+        """A figure that takes the page's colours, font and width."""
+        head, _, body = svg.partition(">")
+        head = re.sub(r' (width|height)="[^"]*"', "", head)
+        return f"{head}>{STYLE_ATTRIBUTE.sub(self._name, body)}"
+
+    def _name(self, attribute: re.Match[str]) -> str:
+        style = THEME.sub(lambda m: f"var({THEMED[m[0].lower()]})", attribute[1])
+        style = style.replace("'DejaVu Sans'", "var(--sans)")
+        return f' class="{self.classes.setdefault(style, f"v{len(self.classes)}")}"'
+
+    def __html__(self) -> str:
+        return "".join(f".{name}{{{style}}}\n" for style, name in self.classes.items())
+
+
+STYLE_ATTRIBUTE = re.compile(r' style="([^"]*)"')
+THEME = re.compile("|".join(THEMED), re.IGNORECASE)

@@ -1,0 +1,20 @@
+"""The sections of a report, one module each. A new module is a new section; what sections share is in `parts`.
+
+A section's module has `PLACE`, its place in the printing order, and `section(facts)`, which gives the section, or None
+where the report has no such section. A section that has nothing to show says why.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.view.blocks import Section
+
+
+def sections(facts: Facts) -> list[Section]:
+    """All sections in printing order."""
+    modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__) if not found.ispkg]
+    made = (module.section(facts) for module in sorted(modules, key=lambda module: module.PLACE))
+    return [section for section in made if section]

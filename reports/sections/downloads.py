@@ -1,0 +1,19 @@
+"""Section: the files behind the report."""
+
+from __future__ import annotations
+
+from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.data.files import FILES
+from geomprobe.reports.view.blocks import Section
+from geomprobe.reports.view.formats import count
+
+PLACE = 100
+
+
+def section(facts: Facts) -> Section:
+    """The files behind the report."""
+    items = [{"name": name, "text": what} for name, what in FILES.items() if name != "audit.json"]
+    parts = [part for part in (facts, facts.variants) if part]
+    numbers, differences = sum(len(p.rows) for p in parts), sum(len(p.comparisons) for p in parts)
+    lead = f"{count(numbers)} numbers, {count(differences)} differences."
+    return {"id": "downloads", "title": "Data", "lead": lead, "blocks": [{"type": "downloads", "items": items}]}

@@ -1,0 +1,1 @@
+"""Tables, figures and names that sections share."""

@@ -1,0 +1,1 @@
+"""The view model: its types, ids, formats of numbers and text, its JSON schema."""

@@ -1,0 +1,72 @@
+"""The view model's types: the whole report, its header, verdict, cards and findings."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from geomprobe.reports.view.blocks import Section, Table
+
+Severity = Literal["issue", "tip", "passed", "not applicable"]
+
+
+class Finding(TypedDict):
+    """One finding; ``link`` is the id of the section that holds the evidence."""
+
+    code: str
+    severity: Severity
+    sentence: str
+    number: str
+    link: str
+
+
+VIEW_VERSION = 1
+
+
+class Side(TypedDict):
+    """A model, or a group of seeds, as the header names it."""
+
+    letter: str
+    name: str
+    series: int
+    lines: list[str]
+
+
+class Verdict(TypedDict):
+    """The answer in one sentence, and what it covers."""
+
+    code: Literal["difference", "no difference", "no verdict", "description", "ranking"]
+    sentence: str
+    scope: str
+    limits: str
+
+
+class Card(TypedDict):
+    """One difference, or one number of a single model."""
+
+    title: str
+    term: str
+    glyph: str
+    judgement: str
+    meaning: str
+    main: str
+    interval: str
+    detail: str
+    cells: str
+
+
+class View(TypedDict):
+    """The whole report."""
+
+    view_version: int
+    kind: str
+    title: str
+    subtitle: str
+    created: str
+    sides: list[Side]
+    verdict: Verdict
+    claims: Table | None
+    findings: list[Finding]
+    shown_findings: int
+    cards: list[Card]
+    selectors: dict[str, list[str]]
+    sections: list[Section]

@@ -1,0 +1,201 @@
+"""The page in a real browser: Debian's chromium, headless, driven by selenium (docs/how-to/test-in-a-browser.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from reports_synthetic import hostile_results
+
+from geomprobe.reports import write_report
+
+HOW = "docs/how-to/test-in-a-browser.md"
+webdriver = pytest.importorskip("selenium.webdriver", reason=f"selenium is not installed ({HOW})")
+CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=f"no chromium with chromedriver here ({HOW})")
+
+
+@pytest.fixture(scope="module")
+def pages(make_results, measured, tmp_path_factory):
+    """Paths of a small full report, of the hostile one, and of a measured one with failed cells."""
+    folder = tmp_path_factory.mktemp("pages")
+    grid = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max", "attention"), "layers": (0, 4)}
+    report = make_results(intervals=True, failed=True, spectrum_points=32, **grid)
+    [full] = write_report(report, folder / "full.html")
+    [hostile] = write_report(hostile_results(), folder / "hostile.html")
+    return {"full": full, "hostile": hostile, "failed": measured("one side")[0] / "report.html"}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless chromium that keeps its console and network logs."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+                     "--disable-dev-shm-usage", f"--user-data-dir={profile}"):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_page_load_timeout(900)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def full(browser, pages):
+    """The browser with the full report opened afresh."""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.get_log("browser")
+    browser.get_log("performance")
+    browser.get(pages["full"].as_uri())
+    return browser
+
+
+def test_no_console_message_and_no_request(full):
+    assert full.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in full.get_log("performance")]
+    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert len([url for url in asked if url.startswith("file:")]) == 1
+    assert full.execute_script("return document.querySelectorAll('figure svg').length") > 20
+
+
+def test_sorting_by_a_number_and_back(full):
+    column = """
+        const t = document.getElementById('downstream-mean'), i = [...t.tHead.rows[0].cells].findIndex(
+            (c) => c.textContent.startsWith('B − A'));
+        t.tHead.rows[0].cells[i].querySelector('button').click();
+        return [[...t.tBodies[0].rows].map((r) => +r.cells[i].dataset.v), t.tHead.rows[0].cells[i].ariaSort];
+    """
+    values, state = full.execute_script(column)
+    assert values == sorted(values)
+    assert state == "ascending"
+    values, state = full.execute_script(column)
+    assert values == sorted(values, reverse=True)
+    assert state == "descending"
+
+
+def test_selectors_show_one_pooling_and_one_task(full):
+    choose = """
+        const s = document.querySelector(`select[data-axis=${arguments[0]}]`);
+        s.value = arguments[1];
+        s.dispatchEvent(new Event('change', {bubbles: true}));
+    """
+    full.execute_script(choose, "pooling", "max")
+    shown = full.execute_script(
+        "return [...document.querySelectorAll('details[data-pooling]')].filter((d) => !d.hidden)"
+        ".map((d) => [d.dataset.pooling, d.open])"
+    )
+    assert shown
+    assert all(entry == ["max", True] for entry in shown)
+    full.execute_script(choose, "task", "mrpc")
+    visible = "return [...document.querySelectorAll('tr[data-task]:not([hidden])')].map((r) => r.dataset.task)"
+    assert set(full.execute_script(visible)) == {"mrpc"}
+    full.execute_script(choose, "task", "")
+    assert set(full.execute_script(visible)) == {"sst2", "mrpc"}
+
+
+@pytest.mark.parametrize("width", [360, 768, 1920])
+def test_no_sideways_scroll(full, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    full.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    for state in ("", "for (const d of document.querySelectorAll('details')) d.open = true;"):
+        full.execute_script(state)
+        assert full.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_failed_cells_are_hatched_and_nothing_overflows(full, pages, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    full.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    full.get(pages["failed"].as_uri())
+    assert full.get_log("browser") == []
+    full.execute_script("for (const d of document.querySelectorAll('details')) d.open = true;")
+    assert full.execute_script("return document.documentElement.scrollWidth") <= width
+    hatch = "return [...document.querySelectorAll('td.failed')].map((c) => getComputedStyle(c).backgroundImage)"
+    found = full.execute_script(hatch)
+    assert found
+    assert all("gradient" in image for image in found)
+    wide = "return [...document.querySelectorAll('caption')].every((c) => c.offsetWidth <= arguments[0])"
+    assert full.execute_script(wide, width)
+
+
+def test_dark_mode_and_print(full):
+    read = """return [getComputedStyle(document.body).backgroundColor,
+        getComputedStyle(document.querySelector('figure svg text')).fill,
+        getComputedStyle(document.querySelector('.selectors')).display]"""
+    light = full.execute_script(read)
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    full.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    assert full.execute_script(read)[0] == "rgb(20, 23, 27)"
+    assert full.execute_script(read)[1] != light[1]
+    full.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": dark["features"]})
+    assert full.execute_script(read)[::2] == ["rgb(255, 255, 255)", "none"]
+
+
+def test_readable_without_javascript(full, pages):
+    full.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    full.get(pages["full"].as_uri())
+    full.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    text = full.find_element("tag name", "body").text
+    assert "Verdict" in text
+    assert "Limits" in text
+    assert not full.find_element("css selector", ".selectors").is_displayed()
+    assert full.find_elements("css selector", "thead button") == []
+
+
+def test_keyboard_reaches_the_skip_link_and_scrolls_wide_content(full):
+    full.find_element("tag name", "body").send_keys("\ue004")
+    assert full.execute_script("return document.activeElement.className") == "skip"
+    assert full.execute_script(
+        "return [...document.querySelectorAll('.scroll')].every((e) => e.tabIndex === 0 && e.ariaLabel)"
+    )
+
+
+def _axe() -> Path | None:
+    """Return axe-core: GEOMPROBE_AXE, else node_modules (npm install --no-save axe-core), else what pip brought."""
+    spec = find_spec("axe_selenium_python")
+    places = [
+        Path(os.environ.get("GEOMPROBE_AXE", "")),
+        Path(__file__).parents[3] / "node_modules/axe-core/axe.min.js",
+        *([Path(spec.origin).parent / "node_modules/axe-core/axe.min.js"] if spec and spec.origin else []),
+    ]
+    return next((p for p in places if p.is_file()), None)
+
+
+# A dark page has other colours and nothing else, so only what axe says of colours is asked again.
+@pytest.mark.parametrize(("scheme", "rules"), [("light", {}), ("dark", {"runOnly": ["cat.color"]})])
+def test_axe_finds_no_serious_violation(full, scheme, rules):
+    axe = _axe()
+    if axe is None:
+        pytest.skip(f"no axe-core here ({HOW})")
+    full.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    full.set_script_timeout(900)
+    full.execute_cdp_cmd("Runtime.evaluate", {"expression": axe.read_text(encoding="utf-8")})
+    found, checked = full.execute_async_script(
+        "const [rules, done] = arguments; axe.run({resultTypes: ['violations'], ...rules}).then((r) => done(["
+        "r.violations.map((v) => [v.id, v.impact, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200))]), "
+        "r.passes.length]))",
+        rules,
+    )
+    assert checked
+    assert [v for v in found if v[1] in ("serious", "critical")] == []
+
+
+def test_hostile_page_runs_nothing(browser, pages):
+    browser.get_log("browser")
+    browser.get(pages["hostile"].as_uri())
+    assert browser.execute_script("return typeof window.pwned") == "undefined"
+    assert browser.get_log("browser") == []
+    size = {"width": 360, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
