@@ -33,7 +33,7 @@ def write_report(source: str | Path | Results, *paths: str | Path) -> list[Path]
     Raises
     ------
     UsageError
-        A path has another ending.
+        A path has another ending, or is a folder.
     InputError
         The folder is missing, incomplete or damaged.
     """
@@ -43,6 +43,10 @@ def write_report(source: str | Path | Results, *paths: str | Path) -> list[Path]
     for target in targets:
         if target.suffix.lower() not in MAKERS:
             raise UsageError(f"{target.name} is no report.", "Give a file that ends in .html, .pdf or .json.")
+        if target.is_dir():
+            raise UsageError(
+                f"{target} is a folder: no report can be written there.", "Remove it, or choose another name."
+            )
     view = build_view(source)
     svg = render_figures(view) if any(t.suffix.lower() != ".json" for t in targets) else {}
     files = data_files(source)

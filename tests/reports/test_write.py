@@ -39,6 +39,10 @@ def test_without_intervals_there_is_no_verdict(make_results):
 
 
 def test_wrong_requests_are_errors_that_help(make_results, tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        write_report(make_results(**SMALL), tmp_path / "a.html", tmp_path / "a.json")
+    assert not (tmp_path / "a.html").exists()
     with pytest.raises(UsageError, match="is no report"):
         write_report(make_results(**SMALL), tmp_path / "report.docx")
     with pytest.raises(InputError):
