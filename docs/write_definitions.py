@@ -6,8 +6,8 @@ from typing import Any
 
 from geomprobe.analysis.definitions import FAMILIES
 from geomprobe.api import every_metric
-from geomprobe.metrics.cloud import EXACT_ROWS, SAMPLED_PAIRS, VIEWS
-from geomprobe.metrics.registry import REGISTRY
+from geomprobe.metrics import REGISTRY, VIEWS
+from geomprobe.metrics.cloud import EXACT_ROWS, SAMPLED_PAIRS
 from geomprobe.metrics.similarity import RSA_ROWS
 from geomprobe.predict_reconstruct import formulas
 

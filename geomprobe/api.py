@@ -11,7 +11,7 @@ from geomprobe.analysis import definitions
 from geomprobe.analysis.definitions import FAMILIES
 from geomprobe.inference import with_intervals
 from geomprobe.metrics import cloud_of, measure_clouds, reads_directions
-from geomprobe.metrics.registry import STANDARD
+from geomprobe.metrics.records import STANDARD
 from geomprobe.predict_reconstruct import formulas
 
 

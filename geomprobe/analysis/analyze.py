@@ -93,7 +93,7 @@ def analyze(
         width and at each dim, as it is and renormalised (see `variants.plan`). Each variant is a model of its own,
         after all others, with its paired differences from the full vectors in `comparisons`.
     margins : mapping of metric to (size, relative), optional
-        Equivalence margins of these differences, in place of `inference.margins.MARGINS`.
+        Equivalence margins of these differences, in place of those of the records.
     complete : callable, optional
         What to add to the results, such as comparisons, before they are written; called on the first rank.
     ranks : Ranks

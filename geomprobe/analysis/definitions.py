@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from geomprobe.analysis import variants
 from geomprobe.analysis.protocols import Protocol
-from geomprobe.embedding import trained_pooling
-from geomprobe.metrics import registry, sample_size, similarity
-from geomprobe.probes.definitions import DEFINITIONS as PROBES
+from geomprobe.comparison.records import RECORDS
 
 FAMILIES = {
     "spectrum": "eigenvalues of the cloud: ranks, entropies, slopes",
@@ -43,12 +41,4 @@ def of_results(used: Sequence[str], protocol: Protocol) -> dict[str, dict[str, A
 
 def records() -> dict[str, dict[str, Any]]:
     """Copy of the record of every metric of geomprobe, by name."""
-    rooms: tuple[Mapping[str, dict[str, Any]], ...] = (
-        registry.definitions(),
-        sample_size.DEFINITIONS,
-        PROBES,
-        similarity.DEFINITIONS,
-        trained_pooling.DEFINITIONS,
-        variants.DEFINITIONS,
-    )
-    return {name: dict(entry) for room in rooms for name, entry in room.items()}
+    return {name: record.entry() for name, record in (RECORDS | variants.RECORDS).items()}

@@ -13,25 +13,26 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import UsageError, hash_bytes, unknown_name
-from geomprobe.metrics.registry import REGISTRY, ROTATION, SCALE, SHIFT
+from geomprobe.metrics import REGISTRY
+from geomprobe.metrics.records import ROTATION, SCALE, SHIFT
+from geomprobe.results.record import Margin, Record
 from geomprobe.vectors.storage import PRECISIONS, int8_ranges, quantise, truncate
 
 VERSION = "1"
 """Part of every variant's hash: raised when the meaning of its vectors changes."""
 
-DEFINITIONS: dict[str, dict[str, Any]] = {
-    "duplicate_share": {
-        "name": "duplicate_share",
-        "family": "isotropy",
-        "formula": "share of the rows that equal an earlier row",
-        "range": "[0, 1 − 1/N]",
-        "direction": "smaller: more texts can be told apart by their vectors",
-        "invariances": [ROTATION, SCALE, SHIFT],
-        "source": "count; of quantised and truncated vectors only",
-    }
+RECORDS = {
+    "duplicate_share": Record(
+        name="duplicate_share",
+        family="isotropy",
+        formula="share of the rows that equal an earlier row",
+        range="[0, 1 − 1/N]",
+        direction="smaller: more texts can be told apart by their vectors",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="count; of quantised and truncated vectors only",
+        margin=Margin(0.05),
+    )
 }
-TIED = ("intrinsic_dimension", "hubness_skew")
-"""Metrics of nearest neighbours: ±1 vectors have few different distances, so which rows are nearest is arbitrary."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +171,14 @@ def without_sense(variant: Variant, metric: str) -> str | None:
     lengths that are equal by construction, and nearest neighbours among ±1 vectors.
     """
     codes, unit = variant.precision != "float32", variant.renormalised and variant.precision == "float32"
-    if metric == "norm_cv" and (variant.precision == "binary" or unit):
+    found = REGISTRY.get(metric)
+    if found is None:
+        return None
+    if found.of_lengths and (variant.precision == "binary" or unit):
         return "all lengths are equal by construction"
-    if codes and metric in REGISTRY and SCALE not in REGISTRY[metric].invariances:
+    if codes and SCALE not in found.invariances:
         return "it changes with the unit of the vectors, and that of codes is arbitrary"
-    if variant.precision == "binary" and metric in TIED:
+    if variant.precision == "binary" and found.of_neighbours:
         return "neighbours of ±1 vectors are tied: their distances are whole numbers of signs"
     return None
 

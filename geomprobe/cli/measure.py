@@ -75,6 +75,7 @@ def measure(
     from geomprobe.distributed import join
     from geomprobe.inference import with_intervals
     from geomprobe.metrics.cloud import SAMPLED_PAIRS
+    from geomprobe.metrics.views import view as seen_in
     from geomprobe.vectors import Reading, Rows, joined, read_files
 
     names, views = (list(dict.fromkeys(split_list(each))) or None for each in (metric, view))
@@ -115,7 +116,7 @@ def measure(
             if wanted:
                 if ranks.world > 1:
                     whole = cloud.alone()
-                    measured = [(found, definition, whole.view(seen.name)) for found, definition, seen in measured]
+                    measured = [(found, definition, seen_in(whole, seen.name)) for found, definition, seen in measured]
                 frame, _ = with_intervals(frame, measured, None)
         except ValueError as error:
             raise InputError(_in_its_file(error, read)) from None

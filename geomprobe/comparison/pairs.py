@@ -10,17 +10,14 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import UsageError, unknown_name
+from geomprobe.comparison.records import known, sibling
 from geomprobe.inference import Estimate, Interval, intervals, number_clusters, probe_tests
 from geomprobe.inference.estimate import FUNCTION
-from geomprobe.metrics import sample_size
-from geomprobe.metrics.registry import REGISTRY
+from geomprobe.metrics import REGISTRY
 from geomprobe.results import Results
 
 CELL = ("task", "depth", "pooling")
 NUMBER = ("view", "metric", "definition")
-PROBES = {"sts_probe": "semantic", "sts_cosine": "cosine"}
-"""Where the per-example scores of a metric lie, if not under its own first words."""
-CONSTANTS = ("uniformity_reference", "trained_pooling_loss", *sample_size.DEFINITIONS)
 
 Row = Mapping[Any, Any]
 
@@ -40,7 +37,9 @@ class Side:
 
         rows = mine(results.results)
         rows = rows[[cell not in copies(results.run) for cell in zip(rows["task"], rows["pooling"], strict=True)]]
-        self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & ~rows["metric"].isin(CONSTANTS)]
+        self.records = known(results.definitions)
+        compared = rows["metric"].map(lambda metric: self.records.get(metric, {}).get("compared", True)).astype(bool)
+        self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & compared]
         self.task_hash = self.rows.groupby("task")["task_hash"].first().to_dict()
         self._influences = by_key(mine(results.influences), (*CELL, *NUMBER))
         self.numbers = by_key(self.rows, (*CELL, *NUMBER))
@@ -59,28 +58,29 @@ class Side:
         if (found := self.influence(row)) is not None:
             return estimate_of(value, found)
         examples = self.examples(row)
-        rows = None if examples is None else probe_influence(str(row["metric"]), examples, self.value(row))
+        rows = None if examples is None else probe_influence(self.score(row), examples, self.value(row))
         if examples is None or rows is None:
             return Estimate.refused(value, "no contributions are kept")
         return Estimate(value, np.bincount(_clusters(examples), rows) / len(rows))
 
-    def value(self, row: Row) -> Callable[[str], float | None]:
-        """Return a function from the last word of a metric's name to its value in the same cell."""
-        stem = str(row["metric"]).partition("_usable")[0]
-        stem = stem.rsplit("_", 1)[0] if stem == row["metric"] else stem
+    def score(self, row: Row) -> str | None:
+        """Return which of its probe's scores a number is, None where it is none that the kept ones tell."""
+        return self.records.get(str(row["metric"]), {}).get("score")
 
-        def of(word: str) -> float | None:
-            found = self.numbers.get(key_of({**row, "metric": f"{stem}_{word}"}, (*CELL, *NUMBER)))
+    def value(self, row: Row) -> Callable[[str], float | None]:
+        """Return a function from a score of the same probe to its value in the same cell."""
+
+        def of(score: str) -> float | None:
+            name = sibling(self.records, str(row["metric"]), score)
+            found = None if name is None else self.numbers.get(key_of({**row, "metric": name}, (*CELL, *NUMBER)))
             return None if found is None else float(found["value"])
 
         return of
 
     def examples(self, row: Row) -> pd.DataFrame | None:
-        """Return the per-example scores of the probe that a metric's name starts with, None where none are kept."""
-        metric, cell = str(row["metric"]), tuple(row[c] for c in CELL)
-        stem = next((to for start, to in PROBES.items() if metric.startswith(start)), metric)
-        names = sorted((str(key[-1]) for key in self._examples if key[:-1] == cell), key=len, reverse=True)
-        return next((self._examples[(*cell, name)] for name in names if f"{stem}_".startswith(f"{name}_")), None)
+        """Return the per-example scores of a number's probe, None where none are kept."""
+        probe = self.records.get(str(row["metric"]), {}).get("probe")
+        return self._examples.get((*(row[c] for c in CELL), probe))
 
 
 def copies(run: Mapping[str, Any]) -> set[tuple[str, str]]:
@@ -149,43 +149,42 @@ def _clusters(examples: pd.DataFrame) -> np.ndarray:
 
 
 def probe_influence(
-    metric: str, examples: pd.DataFrame, value: Callable[[str], float | None], unit: float | None = None
+    score: str | None, examples: pd.DataFrame, value: Callable[[str], float | None], unit: float | None = None
 ) -> np.ndarray | None:
     """Return the influence of each example on a probe's score, None where it is not known.
 
     Parameters
     ----------
-    metric : str
-        Its last words decide.
+    score : str or None
+        Which score (see `geomprobe.results.record.Record`).
     examples : DataFrame
         Columns label, prediction, log_loss.
     value : callable
-        Other scores of the same probe by their last words, for those that differ by a factor only.
+        Other scores of the same probe, for those that differ by a factor only.
     unit : float, optional
         Of skill, where a model on the same rows shows it and this one may not (see `skill_unit`).
     """
     label, said = (examples[c].to_numpy(float, na_value=np.nan) for c in ("label", "prediction"))
     loss = examples["log_loss"].to_numpy(float, na_value=np.nan)
     right = probe_tests.mean_influence((label == said).astype(float))
-    if metric.endswith("_accuracy"):
+    if score == "accuracy":
         return right
-    if metric.endswith("_skill"):
+    if score == "skill":
         unit = skill_unit(value) if unit is None else unit
         return None if unit is None else right * unit
-    if metric.endswith("_macro_f1"):
+    if score == "macro_f1":
         return probe_tests.macro_f1_influence(label, said)
-    if metric.endswith("_mcc"):
+    if score == "mcc":
         return probe_tests.mcc_influence(label, said)
-    if metric.endswith("_log_loss"):
+    if score == "log_loss":
         return probe_tests.mean_influence(loss)
-    if metric.endswith("_usable_bits"):  # the class shares' loss is the same for every encoder
+    if score == "usable_bits":  # the class shares' loss is the same for every encoder
         return -probe_tests.mean_influence(loss)
-    if metric.endswith("_usable_share"):
+    if score == "usable_share":
         bits, share = value("usable_bits"), value("usable_share")
         return None if not bits or share is None else -probe_tests.mean_influence(loss) * (share / bits)
-    kind = metric.rsplit("_", 1)[-1]
-    if kind in probe_tests.CORRELATIONS and np.ptp(label) and np.ptp(said):
-        return probe_tests.CORRELATIONS[kind](said, label)
+    if score in probe_tests.CORRELATIONS and np.ptp(label) and np.ptp(said):
+        return probe_tests.CORRELATIONS[score](said, label)
     return None
 
 
@@ -196,25 +195,25 @@ def skill_unit(value: Callable[[str], float | None]) -> float | None:
 
 
 def _probe(row: Row, first: Side, second: Side) -> Interval:
-    metric = str(row["metric"])
+    score = first.score(row)
     diff = float(row["value_b"]) - float(row["value_a"])
     left, right = first.examples(row), second.examples(row)
     if left is None or right is None:
         return Estimate.refused(diff, "no per-example scores are kept").interval()
     if not left["row_id"].equals(right["row_id"]) or not left["label"].equals(right["label"]):
-        raise UsageError(f"{metric}: {first.name} and {second.name} were not scored on the same rows.")
+        raise UsageError(f"{row['metric']}: {first.name} and {second.name} were not scored on the same rows.")
     # the same for both, but it cannot be seen where accuracy is 1
     unit = next((u for who in (first, second) if (u := skill_unit(who.value(row))) is not None), None)
-    moved = [probe_influence(metric, side, who.value(row), unit) for side, who in ((left, first), (right, second))]
+    moved = [probe_influence(score, side, who.value(row), unit) for side, who in ((left, first), (right, second))]
     if moved[0] is None or moved[1] is None:
         return Estimate.refused(diff, "not a function of the kept scores").interval()
     clusters = _clusters(left)
     contributions = np.bincount(clusters, moved[1] - moved[0]) / len(clusters)
     found = Estimate.paired(diff, contributions, 0.0, FUNCTION).interval()
     clustered = len(contributions) < len(clusters)
-    if metric.endswith(("_accuracy", "_skill")):  # which differ by a factor that both models share
+    if score in ("accuracy", "skill"):  # which differ by a factor that both models share
         hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
-        scale = 1.0 if metric.endswith("_accuracy") or unit is None else unit
+        scale = 1.0 if score == "accuracy" or unit is None else unit
         if found.p is None or found.se == 0:
             return few_discordant(diff, hits[0], hits[1], clusters, scale)
         if not clustered:
@@ -225,8 +224,8 @@ def _probe(row: Row, first: Side, second: Side) -> Interval:
         return replace(found, method=f"{found.method}, {len(contributions)} clusters")
     if found.p is None:
         return found
-    if metric.rsplit("_", 1)[-1] in probe_tests.CORRELATIONS:
-        of = {"spearman": pd.Series.rank}.get(metric.rsplit("_", 1)[-1], lambda s: s)
+    if score in probe_tests.CORRELATIONS:
+        of = {"spearman": pd.Series.rank}.get(score, lambda s: s)
         said = [of(side["prediction"].astype(float)) for side in (left, right)]
         p = probe_tests.williams(float(row["value_a"]), float(row["value_b"]), float(said[0].corr(said[1])), len(left))
         return replace(found, p=p, method=f"{found.method}; p: Williams")
@@ -276,5 +275,4 @@ def by_key(frame: pd.DataFrame, keys: Sequence[str]) -> dict[tuple, Row]:
 def joined(first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str]) -> list[Row]:
     """Return a row for each number that both frames have, with the columns of both (suffixes _a and _b)."""
     both = filled(first, keys).merge(filled(second, keys), on=list(keys), suffixes=("_a", "_b"), validate="one_to_one")
-    kept = both[~both["metric"].isin(CONSTANTS)]
-    return list(kept.to_dict("records"))
+    return list(both.to_dict("records"))

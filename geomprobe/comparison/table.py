@@ -10,10 +10,11 @@ import pandas as pd
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.comparison.pairs import CELL, NUMBER, Row, Side, by_key, check_rows, geometry, joined, key_of, paired
+from geomprobe.comparison.records import known
 from geomprobe.comparison.sentences import claims
 from geomprobe.inference import Interval, influence_table, intervals, measure
 from geomprobe.inference.margins import Margin, margin
-from geomprobe.metrics import registry
+from geomprobe.metrics import REGISTRY, registry
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 
 
@@ -43,7 +44,7 @@ def compare(
     clusters : ndarray of shape (n_rows,), optional
         Rows with the same number share a source and are not independent.
     margins : mapping of metric to (size, relative), optional
-        Equivalence margins in place of `inference.margins.MARGINS`.
+        Equivalence margins in place of those of the records.
 
     Returns
     -------
@@ -72,10 +73,11 @@ def compare(
         frame, influences = measure(
             Z, metrics=metrics, labels=labels, positives=positives, clusters=clusters, seed=seed
         )
-        sides.append((frame[frame["status"] == "ok"], influence_table(frame, influences)))
+        compared = frame["metric"].map(lambda metric: REGISTRY[metric].compared).astype(bool)
+        moved = by_key(influence_table(frame, influences), NUMBER)
+        sides.append((frame[(frame["status"] == "ok") & compared], moved))
     pairs = joined(sides[0][0], sides[1][0], NUMBER)
-    moved = [by_key(side[1], NUMBER) for side in sides]
-    found = [geometry(row, *(side.get(key_of(row, NUMBER)) for side in moved)) for row in pairs]
+    found = [geometry(row, *(side[1].get(key_of(row, NUMBER)) for side in sides)) for row in pairs]
     return comparison_table(pairs, found, registry.definitions(), a, b, "checkpoint", margins)
 
 
@@ -103,7 +105,7 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     a, b : str
         Names of models.
     margins : mapping of metric to (size, relative), optional
-        Equivalence margins in place of `inference.margins.MARGINS` (see `inference.margins.parse_margins`).
+        Equivalence margins in place of those of the records (see `inference.margins.parse_margins`).
 
     Raises
     ------
@@ -147,7 +149,7 @@ def add_variants(results: Results, margins: Mapping[str, Margin] | None = None) 
             check_rows([full, side])
             pairs = joined(full.rows, side.rows, (*CELL, *NUMBER))
             found = [paired(full, side, row) for row in pairs]
-            frames.append(differences(pairs, found, of, name, "checkpoint", margins))
+            frames.append(differences(pairs, found, results.definitions, of, name, "checkpoint", margins))
         added.append(adjusted(table(pd.concat(frames), COMPARISON_COLUMNS), results.definitions))
     results.comparisons = table(pd.concat(added, ignore_index=True), COMPARISON_COLUMNS)
     return results
@@ -161,15 +163,15 @@ def families_of(metrics: Iterable[str], definitions: Mapping[str, Any]) -> list[
     InputError
         A metric has no record: what it is to be adjusted with is not known.
     """
-    known = {name: entry["family"] for name, entry in definitions.items() if "family" in entry}
+    families = {name: entry["family"] for name, entry in definitions.items() if "family" in entry}
     names = list(metrics)
-    if unknown := sorted(set(names) - set(known)):
+    if unknown := sorted(set(names) - set(families)):
         raise InputError(
             f"No family of claims is declared for {', '.join(map(repr, unknown[:3]))}"
             f"{f' and {len(unknown) - 3} more' if len(unknown) > 3 else ''}, so p-values cannot be adjusted.",
             "geomprobe ls metrics lists what can be compared; results of another version are to be analysed anew.",
         )
-    return [known[name] for name in names]
+    return [families[name] for name in names]
 
 
 def comparison_table(
@@ -183,22 +185,23 @@ def comparison_table(
     seeds: int | None = None,
 ) -> pd.DataFrame:
     """Return the comparison table: equivalence, detectable difference, and what `adjusted` adds."""
-    return adjusted(differences(pairs, found, a, b, level, margins), definitions, seeds=seeds)
+    return adjusted(differences(pairs, found, definitions, a, b, level, margins), definitions, seeds=seeds)
 
 
 def differences(
     pairs: Sequence[Row],
     found: Sequence[Interval],
+    definitions: Mapping[str, Any],
     a: str,
     b: str,
     level: str,
     margins: Mapping[str, Margin] | None,
 ) -> pd.DataFrame:
     """Return the comparison table before `adjusted`: equivalence and detectable difference."""
-    rows = []
+    rows, records = [], known(definitions)
     for row, one in zip(pairs, found, strict=True):
         metric, value = str(row["metric"]), float(row["value_a"])
-        size = margin(metric, value, margins)
+        size = margin(records.get(metric, {}), value, (margins or {}).get(metric))
         p_tost = 0.0 if one.se == 0 and one.value == 0 else np.nan  # equal is equivalent, whatever the margin
         if one.discordant is not None:
             few = one.se is None

@@ -30,6 +30,7 @@ from geomprobe.embedding.pooling import TRAINABLE, Pooler, token_weights
 from geomprobe.embedding.store import Store
 from geomprobe.embedding.token_states import TokenStates, layers_in_memory
 from geomprobe.encoders import Encoder
+from geomprobe.results.record import Record
 from geomprobe.tasks.base import Task
 
 VERSION = "2"  # part of the key under which results are kept: raised when the fitting changes
@@ -42,18 +43,19 @@ MAX_EPOCHS = 30
 PATIENCE = 3
 MIN_OCCURRENCES = 20
 
-DEFINITIONS = {
-    "trained_pooling_loss": {
-        "name": "trained_pooling_loss",
-        "family": "pooling",
-        "formula": "loss of the linear probe trained with the pooling, on the slice of train that stopped it: "
+RECORDS = {
+    "trained_pooling_loss": Record(
+        name="trained_pooling_loss",
+        family="pooling",
+        formula="loss of the linear probe trained with the pooling, on the slice of train that stopped it: "
         "cross-entropy in nats, or squared error over the variance of the score; mean over seeds. "
         "Control mean: mean pooling with a probe trained alike",
-        "range": "[0, ∞)",
-        "direction": "lower: the pooling serves the task better",
-        "invariances": "none",
-        "source": "–",
-    }
+        range="[0, ∞)",
+        direction="lower: the pooling serves the task better",
+        invariances="none",
+        source="–",
+        compared=False,
+    )
 }
 
 

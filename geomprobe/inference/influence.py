@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,9 +15,12 @@ import geomprobe.inference.spectral as spectral
 import geomprobe.inference.sphere as sphere
 from geomprobe.inference.estimate import JACKKNIFE, ROUNDING, Estimate, NoInterval
 from geomprobe.inference.intervals import MIN_DEGREES, TAIL_DEGREES, TAIL_ROWS, degrees, heavy_tailed
-from geomprobe.metrics import hypersphere
-from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, Spectrum
-from geomprobe.metrics.registry import STANDARD, Metric, Value, lidar_objects
+from geomprobe.metrics import REGISTRY, hypersphere
+from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable
+from geomprobe.metrics.dimension import lidar_objects
+from geomprobe.metrics.eigenvalues import Spectrum
+from geomprobe.metrics.records import STANDARD, Metric, Value
+from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.vectors import unit_rows
 
 KNOWN = ("raw", "centred")
@@ -32,13 +34,6 @@ HUB_SHARE = 1 / 8
 """Largest share of the rows that have the same one among their two nearest; beyond it their ratios are correlated."""
 LIDAR_OBJECTS = 10
 """Fewest objects a dimension for an interval of LiDAR: with fewer, its eigenvalues move far from linearly."""
-LENGTHS = (
-    *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "isoscore", "stable_rank"),
-    *("norm_cv", "lidar"),
-)
-"""Metrics sensitive to outlying rows; counts and slopes of eigenvalues, and directions, tolerate heavy tails."""
-SLOPES = ("rank_90", "rank_99", "alpha_req")
-"""Those counts and slopes: where tails are heavy, they vary less than their influences say."""
 JACKKNIFE_ROWS = 2_000
 """Most rows for which a metric that compares all rows is computed twenty times over."""
 
@@ -46,6 +41,13 @@ JACKKNIFE_ROWS = 2_000
 def number_clusters(clusters: Any, n: int) -> np.ndarray:
     """Return cluster numbers from 0, int64 (n,); each row on its own where no clusters are declared."""
     return np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1].ravel()
+
+
+def _of(spectrum: str) -> dict[str, OfSpectrum]:
+    """Return the metrics that are functions of one of the spectra."""
+    found = {name: record.of_spectrum for name, record in REGISTRY.items()}
+    chosen = {name: function for name, function in found.items() if function and function.spectrum == spectrum}
+    return dict(sorted(chosen.items(), key=lambda item: item[1].column))
 
 
 @dataclass
@@ -75,16 +77,16 @@ class Workspace:
         """Return the variance of the mean of influences of rows."""
         return float(np.var(rows)) / self.cloud.n
 
-    def steep(self, name: str) -> bool:
+    def steep(self, found: Metric) -> bool:
         """Whether a metric varies less than its influences say: counts and slopes where tails are heavy."""
-        return name in SLOPES and self.heavy_tailed
+        return found.tail == "steady" and self.heavy_tailed
 
     def _linearise(
-        self, spectrum: Spectrum, functions: Mapping[str, spectral.Slope], centre: np.ndarray | None, share: float
+        self, spectrum: Spectrum, which: str, centre: np.ndarray | None, share: float
     ) -> dict[str, spectral.Linearised]:
         assert self.cloud.rows is not None
         centre = np.zeros(self.cloud.d) if centre is None else centre
-        return spectral.linearise(self.cloud.blocks(), spectrum, functions, centre, share, self.cloud.rows.work)
+        return spectral.linearise(self.cloud.blocks(), spectrum, _of(which), centre, share, self.cloud.rows.work)
 
     @cached_property
     def heavy_tailed(self) -> bool:
@@ -112,25 +114,26 @@ class Workspace:
 
     @cached_property
     def rogue_shares(self) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
-        """Influences on the shares of 1 and of 3 leading coordinates, in the raw view."""
-        return sphere.rogue_shares(self.cloud, (1, 3))
+        """Influences on the shares of the leading coordinates, in the raw view."""
+        counts = [record.leading for record in REGISTRY.values() if record.leading is not None]
+        return sphere.rogue_shares(self.cloud, counts)
 
     @cached_property
     def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The objects of LiDAR (see `geomprobe.metrics.registry.lidar_objects`)."""
+        """The objects of LiDAR (see `geomprobe.metrics.dimension.lidar_objects`)."""
         return lidar_objects(self.cloud)
 
     @cached_property
     def centred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the centred spectrum."""
         centre = self.cloud.state.mean if self.cloud.name == "raw" else None
-        return self._linearise(self.cloud.spectrum, spectral.CENTRED, centre, 1 / (self.cloud.n - 1))
+        return self._linearise(self.cloud.spectrum, "centred", centre, 1 / (self.cloud.n - 1))
 
     @cached_property
     def uncentred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the uncentred spectrum."""
         n = self.cloud.n if self.cloud.name == "raw" else self.cloud.n - 1
-        return self._linearise(self.cloud.uncentred_spectrum, spectral.UNCENTRED, None, 1 / n)
+        return self._linearise(self.cloud.uncentred_spectrum, "uncentred", None, 1 / n)
 
     @cached_property
     def directional(self) -> dict[str, spectral.Linearised]:
@@ -139,7 +142,7 @@ class Workspace:
         blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.cloud.blocks())
         work = self.cloud.rows.work if self.cloud.rows is not None else torch.float64
         return spectral.linearise(
-            blocks, self.cloud.direction_spectrum, spectral.DIRECTIONAL, np.zeros(self.cloud.d), 1 / n, work
+            blocks, self.cloud.direction_spectrum, _of("directions"), np.zeros(self.cloud.d), 1 / n, work
         )
 
 
@@ -165,7 +168,7 @@ def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -
     """
     try:
         estimate = _estimate_of(found, definition, work, value)
-        if found.name in LENGTHS and work.heavy_tailed:
+        if found.tail == "lengths" and work.heavy_tailed:
             check_tail(estimate)
     except NoInterval as reason:
         return Estimate.refused(value, reason)
@@ -189,28 +192,24 @@ def check_tail(estimate: Estimate, share: float = TAIL_DEGREES[1]) -> None:
         raise NoInterval("the lengths of the rows have a heavy tail")
 
 
-def _check_rows(name: str, work: Workspace) -> None:
+def _check_rows(found: Metric, work: Workspace) -> None:
     """Refuse metrics that no rows, or not these rows, give an interval."""
-    if name == "norm_cv" and work.n_clusters < TAIL_ROWS:
+    if found.of_lengths and work.n_clusters < TAIL_ROWS:
         raise NoInterval(f"under {TAIL_ROWS} independent rows do not show the tail of their lengths")
-    if name == "uniformity_reference":
-        raise NoInterval("a constant of the dimension")
-    if name == "lidar" and len(work.objects[2]) < LIDAR_OBJECTS * work.cloud.d:
+    if found.without_interval is not None:
+        raise NoInterval(found.without_interval)
+    if found.name == "lidar" and len(work.objects[2]) < LIDAR_OBJECTS * work.cloud.d:
         raise NoInterval(f"fewer than {LIDAR_OBJECTS} objects a dimension")
-    if name == "hubness_skew":
-        raise NoInterval("a few hubs decide the skewness, and how it would vary")
 
 
 def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
     name, cloud = found.name, work.cloud
-    _check_rows(name, work)
+    _check_rows(found, work)
     if cloud.name in KNOWN and definition == STANDARD:
-        if name in spectral.CENTRED:
-            return _spectral(name, work.centred, work, value)
-        if name in spectral.UNCENTRED:
-            return _spectral(name, work.uncentred, work, value)
-        if name in ("mean_cosine", "uniformity_jensen"):
-            factor = -0.5 if name == "mean_cosine" else -hypersphere.T
+        if found.of_spectrum is not None and found.of_spectrum.spectrum != "directions":
+            linearised = work.centred if found.of_spectrum.spectrum == "centred" else work.uncentred
+            return _spectral(found, linearised, work, value)
+        if (factor := found.of_mean_distance) is not None:
             rows, second = work.mean_distance
             return work.estimate(value, factor * rows, second_order=factor**2 * second)
         if name == "uniformity":
@@ -221,11 +220,11 @@ def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) 
             return _intrinsic_dimension(work, value)
         if name == "lidar":
             return work.estimate(value, spectral.lidar(cloud, work.objects, work.clusters))
-        if name.startswith("rogue_share_") and cloud.name == "raw":
-            return _rogue_share(work, value, int(name.rsplit("_", 1)[1]))
+        if found.leading is not None and cloud.name == "raw":
+            return _rogue_share(work, value, found.leading)
     if cloud.name == "raw" and definition == STANDARD:
-        if name in spectral.DIRECTIONAL and cloud.direction_sums[0] == cloud.n:
-            return _spectral(name, work.directional, work, value)
+        if found.of_spectrum is not None and cloud.direction_sums[0] == cloud.n:
+            return _spectral(found, work.directional, work, value)
         if name == "alignment":
             return _alignment(work, value)
         if name in CLASSES:
@@ -233,16 +232,16 @@ def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) 
             if fewest < MIN_DEGREES:
                 raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
             return work.estimate(value, rows, second_order=second)
-        if name == "norm_cv":
+        if found.of_lengths:
             return work.estimate(value, sphere.norm_cv(cloud))
     return _jackknife(found, definition, work, value)
 
 
-def _spectral(name: str, linearised: dict[str, spectral.Linearised], work: Workspace, value: float) -> Estimate:
-    found = linearised[name]
-    second = work.spread(found.rows) if work.steep(name) else found.curvature_variance(work.cloud.n)
-    rounding = ROUNDING if name.startswith("rank_") else 0.0
-    return work.estimate(value, found.rows, unattributed_variance=rounding, second_order=second)
+def _spectral(found: Metric, linearised: dict[str, spectral.Linearised], work: Workspace, value: float) -> Estimate:
+    of = linearised[found.name]
+    second = work.spread(of.rows) if work.steep(found) else of.curvature_variance(work.cloud.n)
+    rounding = ROUNDING if found.integer else 0.0
+    return work.estimate(value, of.rows, unattributed_variance=rounding, second_order=second)
 
 
 def _uniformity(work: Workspace, value: float) -> Estimate:
@@ -312,8 +311,8 @@ def _jackknife(found: Metric, definition: str, work: Workspace, value: float) ->
             rows = shards.jackknife(cloud, compute, home, rows=True)
     except NotApplicable as reason:
         raise NoInterval(f"not defined once a shard of rows is left out ({reason})") from None
-    second = work.spread(rows) if work.steep(found.name) else 0.0
-    if found.name in ("intrinsic_dimension", "lidar"):
+    second = work.spread(rows) if work.steep(found) else 0.0
+    if found.left_out_overstates:
         # rows left out give others new neighbours, and objects fewer dimensions: more than other rows would
         second = float((rows**2).sum()) / cloud.n**2
     return work.estimate(value, rows, second_order=second, method=JACKKNIFE)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from geomprobe.metrics.cloud import Cloud, NotApplicable
+from geomprobe.metrics.views import view
 from geomprobe.vectors import Rows
 from geomprobe.vectors.moments import Moments
 
@@ -82,15 +83,14 @@ def jackknife(cloud: Cloud, compute: Callable[[Cloud], float], home: np.ndarray,
     """
     assert cloud.rows is not None
     count = _count(home)
-    view = cloud.name
     values = np.empty(count)
-    if rows or view not in ("raw", "centred"):
+    if rows or cloud.name not in ("raw", "centred"):
         for s in range(count):
-            values[s] = compute(subset(cloud, home != s).view(view))
+            values[s] = compute(view(subset(cloud, home != s), cloud.name))
     else:
         states = [Moments().update(cloud.rows.take(np.flatnonzero(home == s))) for s in range(count)]
         for s, state in enumerate(merged_without(states)):
-            values[s] = compute(Cloud(state).view(view))
+            values[s] = compute(view(Cloud(state), cloud.name))
     return spread(values, home)
 
 

@@ -6,7 +6,7 @@ function f(λ) moves by Σ_k g_k·((v_k·(x_i − x̄))² − λ_k) with g = ∂
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,133 +16,10 @@ import torch
 
 import geomprobe.inference.shards as shards
 from geomprobe.metrics import dimension
-from geomprobe.metrics.cloud import Cloud, Spectrum
-from geomprobe.metrics.spectrum import ALPHA_RANGE
+from geomprobe.metrics.cloud import Cloud
+from geomprobe.metrics.eigenvalues import Spectrum
+from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.vectors import full_precision
-
-RANKME_EPSILON = 1e-7
-
-
-def _over_roots(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return σ, 1/(2σ) (0 where σ is 0) and σ/Σσ."""
-    sigma = np.sqrt(values)
-    positive = sigma > 0
-    half = np.where(positive, 0.5 / np.where(positive, sigma, 1), 0.0)
-    return sigma, half, sigma / sigma.sum()
-
-
-def _log(p: np.ndarray) -> np.ndarray:
-    return np.log(np.where(p > 0, p, 1.0))
-
-
-def effective_rank(values: np.ndarray, d: int) -> np.ndarray:
-    """∂/∂λ of exp H(p), p = σ/Σσ: −exp(H)·(log p + H)/(2σ·Σσ)."""
-    sigma, half, p = _over_roots(values)
-    entropy = -float((p * _log(p)).sum())
-    return -np.exp(entropy) * (_log(p) + entropy) * half / sigma.sum()
-
-
-def rankme(values: np.ndarray, d: int) -> np.ndarray:
-    """∂/∂λ of exp(−Σ p log p), p = σ/Σσ + ε."""
-    sigma, half, share = _over_roots(values)
-    p = share + RANKME_EPSILON
-    total = np.exp(-(p * np.log(p)).sum())
-    inner = -(np.log(p) + 1)
-    return total * (inner - float(inner @ share)) * half / sigma.sum()
-
-
-def spectral_entropy(values: np.ndarray, d: int) -> np.ndarray | None:
-    """∂/∂λ of H(p)/log r, p = λ/Σλ: −(log p + H)/(Σλ·log r)."""
-    if len(values) < 2:
-        return None
-    p = values / values.sum()
-    entropy = -float((p * _log(p)).sum())
-    return np.where(p > 0, -(_log(p) + entropy), 0.0) / (values.sum() * np.log(len(values)))
-
-
-def participation_ratio(values: np.ndarray, d: int) -> np.ndarray:
-    """∂/∂λ of (Σλ)²/Σλ²."""
-    a, b = values.sum(), (values**2).sum()
-    return 2 * a / b - 2 * a**2 / b**2 * values
-
-
-def isoscore(values: np.ndarray, d: int) -> np.ndarray | None:
-    """∂/∂λ of (PR − 1)/(D − 1)."""
-    return participation_ratio(values, d) / (d - 1) if d > 1 else None
-
-
-def stable_rank(values: np.ndarray, d: int) -> np.ndarray:
-    """∂/∂λ of Σλ/λ_1."""
-    slope = np.full(len(values), 1 / values[0])
-    slope[0] -= values.sum() / values[0] ** 2
-    return slope
-
-
-def alpha_req(values: np.ndarray, d: int) -> np.ndarray | None:
-    """∂/∂λ of minus the slope of log λ on log k, weights 1/k, over the declared range."""
-    first, last = ALPHA_RANGE
-    k = np.arange(1, len(values) + 1)
-    used = (k >= first) & (k <= last) & (values > 0)
-    if used.sum() < 3:
-        return None
-    x, weight = np.log(k[used]), 1 / k[used]
-    x = x - np.average(x, weights=weight)
-    slope = np.zeros(len(values))
-    slope[used] = -weight * x / (weight * x * x).sum() / values[used]
-    return slope
-
-
-def vendi_score(values: np.ndarray, d: int) -> np.ndarray:
-    """∂/∂λ of exp(−Σ λ log λ), for eigenvalues that sum to one."""
-    entropy = -float((values * _log(values)).sum())
-    return np.where(values > 0, -np.exp(entropy) * (_log(values) + 1), 0.0)
-
-
-def rank_crossing(values: np.ndarray, share: float) -> np.ndarray:
-    """∂/∂λ of the k at which the cumulative variance, joined by straight lines, reaches a share of the whole."""
-    total = values.sum()
-    cumulative = np.cumsum(values / total)
-    k = min(int(np.searchsorted(cumulative, share - 1e-12)), len(values) - 1)
-    below = cumulative[k - 1] if k else 0.0
-    part = (share - below) * total / values[k]  # how far into step k the crossing lies
-    inside = np.zeros(len(values))
-    inside[:k] = 1.0
-    inside[k] = part
-    return -(inside - share) / values[k]
-
-
-Slope = Callable[[np.ndarray, int], np.ndarray | None]
-"""∂f/∂λ at eigenvalues of shape (r,) in d dimensions; None where the metric has no value."""
-
-CENTRED: dict[str, Slope] = {
-    "effective_rank": effective_rank,
-    "spectral_entropy": spectral_entropy,
-    "participation_ratio": participation_ratio,
-    "isoscore": isoscore,
-    "stable_rank": stable_rank,
-    "alpha_req": alpha_req,
-    "rank_90": lambda values, d: rank_crossing(values, 0.90),
-    "rank_99": lambda values, d: rank_crossing(values, 0.99),
-}
-UNCENTRED: dict[str, Slope] = {"rankme": rankme}
-DIRECTIONAL: dict[str, Slope] = {"vendi_score": vendi_score}
-
-
-def _entropic_rank(sums: np.ndarray, r: int) -> np.ndarray:
-    return np.exp(np.log(sums[0]) - sums[1] / sums[0])
-
-
-LEFT_OUT: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "effective_rank": _entropic_rank,
-    "rankme": _entropic_rank,
-    "spectral_entropy": lambda sums, r: (np.log(sums[2]) - sums[3] / sums[2]) / np.log(r),
-    "vendi_score": lambda sums, r: np.exp(np.log(sums[2]) - sums[3] / sums[2]),
-}
-"""Entropies as functions of Σσ, Σσ log σ, Σλ, Σλ log λ (first axis), for r eigenvalues.
-
-Their slope at small eigenvalues is so steep that a row which holds much of one, as rows do where N is not far above D,
-moves it far from linearly: the first order gives half of the error of rankme at N = 200, D = 128 around a large mean.
-"""
 
 
 @dataclass(frozen=True)
@@ -181,14 +58,14 @@ class Linearised:
 def linearise(
     blocks: Iterable[tuple[int, torch.Tensor, torch.Tensor]],
     spectrum: Spectrum,
-    functions: Mapping[str, Slope],
+    functions: Mapping[str, OfSpectrum],
     centre: np.ndarray,
     share: float,
     work: torch.dtype = torch.float64,
 ) -> dict[str, Linearised]:
     """Return the functions of a spectrum with the influence of each row: Σ_k g_k·((v_k·(x_i − centre))² − λ_k).
 
-    For entropies (LEFT_OUT) it is (N − 1)·(f − f without row i), exactly, where that has the larger variance.
+    For entropies it is (N − 1)·(f − f without row i), exactly, where that has the larger variance.
 
     Parameters
     ----------
@@ -196,7 +73,7 @@ def linearise(
         As `Cloud.blocks` yields them.
     spectrum : Spectrum
         Of the covariance around the centre.
-    functions : mapping of name to function of (eigenvalues, dimension)
+    functions : mapping of name to function of the eigenvalues
     centre : float64 ndarray of shape (d,)
     share : float
         b in M − b·xxᵀ, to which the matrix M of the spectrum is proportional once row x is left out.
@@ -204,7 +81,7 @@ def linearise(
         The precision to multiply in where it resolves all eigenvalues; float64 otherwise.
     """
     values, kept, d = spectrum.values, len(spectrum.values), len(centre)
-    slopes = {name: slope for name, function in functions.items() if (slope := function(values, d)) is not None}
+    slopes = {name: slope for name, function in functions.items() if (slope := function.slope(values, d)) is not None}
     weights = torch.from_numpy(np.column_stack(list(slopes.values())))
     work = work if values[-1] > 1e-6 * values[0] else torch.float64
     vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept]).to(work), torch.from_numpy(centre)
@@ -220,10 +97,10 @@ def linearise(
     change, found = np.concatenate(moved).T, {}
     for i, (name, slope) in enumerate(slopes.items()):
         influence, gain = rows[:, i], 1.0
-        if name in LEFT_OUT:
+        if (entropy := functions[name].left_out) is not None:
             whole = changes.sums[:, None]
             with np.errstate(divide="ignore", invalid="ignore"):  # of two rows, nothing is left without one: NaN
-                left = (len(rows) - 1) * (LEFT_OUT[name](whole, kept) - LEFT_OUT[name](whole + change, kept))
+                left = (len(rows) - 1) * (entropy(whole, kept) - entropy(whole + change, kept))
             influence, gain = wider(influence, left - left.mean())
         found[name] = Linearised(influence, values, slope, gain)
     return found

@@ -12,7 +12,7 @@ from geomprobe.inference.estimate import Estimate
 from geomprobe.inference.influence import Workspace, estimate_of, number_clusters
 from geomprobe.metrics import cloud_of, measure_clouds, reads_directions
 from geomprobe.metrics.cloud import Cloud
-from geomprobe.metrics.registry import Metric
+from geomprobe.metrics.records import Metric
 from geomprobe.results import RESULT_COLUMNS
 
 

@@ -11,9 +11,11 @@ import torch
 
 from geomprobe.common import refuse_beyond_memory, unknown_name
 from geomprobe.distributed import ALONE, Ranks
-from geomprobe.metrics.cloud import VIEWS, Cloud, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
+from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
 from geomprobe.metrics.pairs import cosine_histogram
-from geomprobe.metrics.registry import REGISTRY, STANDARD, Metric, Value, definitions, metric
+from geomprobe.metrics.records import STANDARD, Metric, Value
+from geomprobe.metrics.registry import REGISTRY, definitions, metric
+from geomprobe.metrics.views import VIEWS, view
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
 from geomprobe.vectors import Rows
 from geomprobe.vectors.moments import Moments
@@ -69,10 +71,10 @@ def measure_clouds(
     clouds: dict[str, Cloud] = {}
     measured = []
     for found, definition in _chosen(metrics, cloud):
-        for view in _views(found, views, metrics is not None):
-            if view not in clouds:
-                clouds[view] = cloud.view(view)
-            measured.append((found, definition, clouds[view]))
+        for name in _views(found, views, metrics is not None):
+            if name not in clouds:
+                clouds[name] = view(cloud, name)
+            measured.append((found, definition, clouds[name]))
     frame = pd.DataFrame([_row(*one) for one in measured], columns=list(MEASURE_COLUMNS))
     return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS}), measured
 
@@ -95,16 +97,15 @@ def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
     """
     cloud = cloud_of(data, seed=seed, directions=False)
     parts = []
-    for view in ("raw", "centred"):
-        seen = cloud.view(view)
+    for seen in (cloud, view(cloud, "centred")):
         for name, curve in (("spectrum", _spectrum_curve), ("cosine_histogram", _histogram_curve)):
-            if name == "spectrum" and view != "raw":
+            if name == "spectrum" and seen.name != "raw":
                 continue
             try:
                 x, y = curve(seen)
             except (NotApplicable, NeedsRows):
                 continue
-            parts.append(pd.DataFrame({"view": view, "curve": name, "x": x, "y": y}))
+            parts.append(pd.DataFrame({"view": seen.name, "curve": name, "x": x, "y": y}))
     columns = ["view", "curve", "x", "y"]
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
     return frame.astype({column: CURVE_COLUMNS[column] for column in columns})
@@ -164,9 +165,9 @@ def reads_directions(metrics: Sequence[str] | None) -> bool:
 def check_names(metrics: Sequence[str], views: Sequence[str]) -> None:
     """Raise UsageError where a metric, a definition ("name:definition") or a view is not known."""
     _named(metrics)
-    for view in views:
-        if view not in VIEWS:
-            raise unknown_name("view", view, list(VIEWS))
+    for name in views:
+        if name not in VIEWS:
+            raise unknown_name("view", name, list(VIEWS))
 
 
 def _labels(labels: Any, n: int) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -11,17 +11,11 @@ import numpy as np
 import torch
 
 from geomprobe.distributed import ALONE, Ranks, kernel_log_mean
+from geomprobe.metrics.eigenvalues import Spectrum, spectrum_of
 from geomprobe.metrics.pairs import KernelMeans, Sampled, control_variates, kernel_means, nearest
-from geomprobe.vectors import Rows, block_rows, full_precision, gram, unit_rows
+from geomprobe.vectors import Rows, full_precision, unit_rows
 from geomprobe.vectors.moments import Moments, row_hashes
 
-VIEWS = {
-    "raw": "the vectors as they are",
-    "centred": "the mean vector subtracted",
-    "standardised": "each coordinate centred and divided by its standard deviation (1/N); constant ones stay zero",
-    "all-but-top-k": "centred, and the k = max(1, round(D/100)) first components removed (Mu & Viswanath 2018)",
-    "whitened": "centred, and multiplied by Σ^(−1/2) (ZCA), on the directions that have variance",
-}
 EXACT_ROWS = 20_000
 SAMPLED_PAIRS = 2**20
 
@@ -50,39 +44,6 @@ def too_few(n: int, needed: int) -> str:
 
 class NeedsRows(Exception):
     """The metric reads the rows themselves, and only their moments are at hand."""
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """Eigenvalues of a covariance (or second moment) matrix.
-
-    Attributes
-    ----------
-    values : float64 ndarray of shape (r,)
-        Descending, r = min(n − 1, d) where centred, min(n, d) where not; those below rounding are exactly 0.
-    find_vectors : callable
-        Computes `vectors`, which cost more than twice the values and are not always asked for.
-    """
-
-    values: np.ndarray
-    find_vectors: Callable[[], np.ndarray] = field(repr=False)
-
-    @cached_property
-    def vectors(self) -> np.ndarray:
-        """Eigenvectors as columns, float64 of shape (d, d), in the order of the values, the null space last."""
-        return self.find_vectors()
-
-
-def spectrum_of(matrix: np.ndarray, keep: int, *, vectors: bool = False) -> Spectrum:
-    """Return the spectrum of a symmetric positive semidefinite matrix, its `keep` largest eigenvalues.
-
-    Where `vectors` will be asked for, one decomposition finds both.
-    """
-    found = np.linalg.eigh(matrix) if vectors else None
-    descending = (np.linalg.eigvalsh(matrix) if found is None else found[0])[::-1][:keep]
-    floor = len(matrix) * np.finfo(np.float64).eps * max(descending[0], 0)
-    values = np.where(descending > floor, descending, 0.0)
-    return Spectrum(values, lambda: (np.linalg.eigh(matrix) if found is None else found)[1][:, ::-1].copy())
 
 
 def moments_of(rows: Rows, ranks: Ranks, precision: str = "input", directions: bool = True) -> Moments:
@@ -437,137 +398,3 @@ class Cloud:
         """Return this cloud as one process has it that reads all rows."""
         rows = None if self.rows is None else Rows(self.rows.source, self.rows.progress)
         return Cloud(self.state, rows, self.labels, self.positives, self.seed, self.exact)
-
-    def view(self, name: str) -> Cloud:
-        """Return this cloud in another view (see VIEWS)."""
-        return self if name == "raw" else View(self, name)
-
-
-class View(Cloud):
-    """A cloud in a view other than raw: (x − mean)·A, with its spectrum taken from that of the raw cloud."""
-
-    def __init__(self, base: Cloud, name: str):
-        super().__init__(
-            base.state, base.rows, base.labels, base.positives, base.seed, base.exact, base.influences, base.ranks
-        )
-        self.base, self.name = base, name
-
-    @cached_property
-    def spectrum(self) -> Spectrum:
-        if self.name == "centred":
-            return self.base.spectrum
-        if self.name == "standardised":
-            if self.base.constant:
-                raise self._without_spread()
-            keep = min(self.n - 1, self.d)
-            spectrum = spectrum_of(self._correlation(self.state), keep)
-            if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.base.exact_state is not self.state:
-                return spectrum_of(self._correlation(self.base.exact_state), keep)
-            return spectrum
-        if self.name == "whitened":
-            positive = self.base.spectrum.values > 0
-            return Spectrum(positive.astype(np.float64), lambda: self.base.spectrum.vectors)
-        self._require_rest()
-        k = self.leading
-        order = [*range(k, self.d), *range(k)]
-        return Spectrum(self.base.spectrum.values[k:], lambda: self.base.spectrum.vectors[:, order])
-
-    @property
-    def uncentred_spectrum(self) -> Spectrum:
-        return self.spectrum
-
-    def _require_rest(self) -> None:
-        if not (self.base.spectrum.values[self.leading :] > 0).any():
-            needed = self.leading + 2 if self.d > self.leading else 0
-            raise undefined(self.n, needed, f"nothing is left after removing {self.leading} principal components")
-
-    def _require_near_and_far(self) -> None:
-        if self.name == "whitened" and int(self.spectrum.values.sum()) == self.n - 1:
-            reason = f"whitened, {self.n} rows of rank {self.n - 1} are all equally far apart"
-            raise undefined(self.n, self.d + 2, reason)
-
-    @cached_property
-    def direction_sums(self) -> tuple[int, np.ndarray, float]:
-        return self._direction_moments[:3] if not self.reads_all_pairs else self._sum_directions(False)[:3]
-
-    @property
-    def direction_second_moment(self) -> np.ndarray:
-        return self._direction_moments[3]
-
-    @cached_property
-    def _direction_moments(self) -> tuple[int, np.ndarray, float, np.ndarray]:
-        return self._sum_directions(True)
-
-    def _sum_directions(self, products: bool) -> tuple[int, np.ndarray, float, np.ndarray]:
-        """Return what `direction_sums` holds and, where products are wanted, (1/n) Σ z zᵀ, in one pass."""
-        if self.rows is None:
-            raise NeedsRows
-        total, square, n = torch.zeros(self.d, dtype=torch.float64), 0.0, 0
-        moment = np.zeros((self.d, self.d) if products else (0, 0))
-        with full_precision():
-            for rows, w in self._directions():
-                total, square, n = total + w.sum(0).cpu(), square + float((w * w).sum()), n + len(rows)
-                if products:
-                    moment += gram((w + self.pilot).to(self.rows.work)).cpu().numpy()
-        total, square, n, moment = self.ranks.reduce((total, square, n, moment), added)
-        mean = total / max(n, 1)
-        spread = max(0.0, square - n * float(mean @ mean))
-        return n, (self.pilot.cpu() + mean).numpy(), spread, moment / max(n, 1)
-
-    def _directions(self) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Yield directions as `directions` does, from memory where all pairs are read anyway."""
-        if not self.reads_all_pairs:
-            yield from self.directions(block_rows(self.d) // 4)
-            return
-        rows, w = self.sphere
-        size = block_rows(self.d)
-        for start in range(0, len(rows), size):
-            yield rows[start : start + size], w[start : start + size].double()
-
-    def _correlation(self, state: Moments) -> np.ndarray:
-        scale = self._inverse_deviation(state)
-        return state.covariance * np.outer(scale, scale)
-
-    def _inverse_deviation(self, state: Moments) -> np.ndarray:
-        """Return 1/standard deviation of each coordinate, 0 where it is constant up to rounding."""
-        variance = np.diag(state.covariance)
-        varies = variance > (0.5 * state.eps * state.mean) ** 2
-        return np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1)), 0.0)
-
-    @cached_property
-    def _matrix(self) -> torch.Tensor | None:
-        """A in (x − mean)·A: None for the identity, a vector for a diagonal."""
-        if self.name == "centred":
-            return None
-        if self.name == "standardised":
-            return torch.from_numpy(self._inverse_deviation(self.state))
-        values, vectors = self.base.spectrum.values, self.base.spectrum.vectors
-        if self.name == "whitened":
-            positive = values > 0
-            kept = vectors[:, : len(values)][:, positive]
-            matrix = kept / np.sqrt(values[positive]) @ kept.T
-        else:
-            self._require_rest()
-            top = vectors[:, : self.leading]
-            matrix = np.eye(self.d) - top @ top.T
-        return torch.from_numpy(self.ranks.broadcast(matrix))
-
-    def _apply(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return float64 rows in this view, and whether each differs from the mean by more than rounding."""
-        mean = torch.from_numpy(self.state.mean).to(x.device)
-        y = x - mean
-        floor = 0.5 * self.state.eps * float(np.linalg.norm(self.state.mean))
-        off_mean = torch.linalg.vector_norm(y, dim=1) > floor
-        if self._matrix is not None:
-            matrix = self._matrix.to(x.device)
-            y = y * matrix if matrix.ndim == 1 else y @ matrix
-        # a row that fell to zero lost its direction; so did one that is a rounding error of what was removed
-        y.masked_fill_(~off_mean[:, None], 0)
-        return y, off_mean & (y.abs().amax(1) > 0)
-
-    def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        for start, block, _ in self.base.blocks(size):
-            yield start, *self._apply(block)
-
-    def take(self, rows: np.ndarray) -> torch.Tensor:
-        return self._apply(self.base.take(rows))[0]

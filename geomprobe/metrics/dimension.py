@@ -1,11 +1,22 @@
-"""Dimension metrics beyond the covariance spectrum: kernel entropy, discriminant rank, nearest-neighbour estimates."""
+"""Metrics of dimension beyond the covariance spectrum: kernel entropy, discriminant rank, nearest neighbours.
+
+Pure functions first, then their records.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.linalg
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from geomprobe.metrics.spectrum import entropy
+import geomprobe.metrics.slopes as slopes
+from geomprobe.metrics.cloud import EXACT_ROWS, Cloud, NotApplicable, TooFewRows
+from geomprobe.metrics.records import ROTATION, ROW_SCALE, SCALE, SHIFT, Metric, Value, joined, left_out
+from geomprobe.metrics.slopes import OfSpectrum
+from geomprobe.metrics.spectrum import SHARE, entropy
 
 TWONN_DISCARD = 0.1
 MLE_K = 20
@@ -85,3 +96,120 @@ def levina_bickel(distances: np.ndarray) -> float:
     k = distances.shape[1]
     inverse = np.log(distances[:, -1:] / distances).sum(1) / (k - 1)
     return float(1 / inverse.mean())
+
+
+def _vendi_score(cloud: Cloud) -> Value:
+    n = cloud.direction_sums[0]
+    if not n:
+        raise NotApplicable("no row has a direction")
+    values = cloud.direction_spectrum.values
+    return Value(vendi_score(values), n, left_out(cloud, n))
+
+
+def lidar_objects(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the objects of LiDAR: the connected rows of the declared positive pairs, whose rows are their views.
+
+    Returns
+    -------
+    rows : int64 ndarray of shape (m,)
+        Rows in any pair.
+    member : int64 ndarray of shape (m,)
+        Object of each.
+    outside : float64 ndarray of shape (objects, d)
+        Mean of each object, less the mean of these means.
+    inside : float64 ndarray of shape (m, d)
+        Each row less its object's mean.
+    """
+    assert cloud.positives is not None
+    used, compact = np.unique(cloud.positives, return_inverse=True)
+    first, second = compact.reshape(-1, 2).T
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(used), len(used)))
+    objects, member = connected_components(links, directed=False)
+    if objects < 2:
+        if len(cloud.positives) < 2:
+            raise TooFewRows("1 positive pair; at least 2 that share no row are needed")
+        raise NotApplicable("the positive pairs make one object only")
+    x = cloud.take(used).cpu().numpy()
+    means = np.zeros((objects, cloud.d))
+    np.add.at(means, member, x)
+    means /= np.bincount(member)[:, None]
+    outside = means - means.mean(0)
+    if not outside.any():
+        raise NotApplicable("all objects have the same mean")
+    return used, member, outside, x - means[member]
+
+
+def _lidar(cloud: Cloud) -> Value:
+    rows, member, outside, inside = lidar_objects(cloud)
+    try:
+        value = lidar(*scatters(member, outside, inside))
+    except np.linalg.LinAlgError:
+        raise NotApplicable("views differ so much in size that float64 does not resolve their spread") from None
+    return Value(value, len(rows), f"{len(outside)} objects")
+
+
+def _neighbour_dimension(cloud: Cloud, k: int, estimate: Callable[[np.ndarray], float]) -> Value:
+    found = cloud.point_neighbours(k)
+    if np.median(found.distances[:, -1] / found.distances[:, 0]) < 1 + 1e-9:
+        raise NotApplicable(f"the {k} nearest rows of most rows are equally far")
+    note = f"seeded sample of {EXACT_ROWS:,} rows" if cloud.sampled_rows() is not None else None
+    duplicates = f"{found.dropped} duplicated row{'s' if found.dropped > 1 else ''} dropped" if found.dropped else None
+    return Value(estimate(found.distances), len(found.distances), joined(note, duplicates))
+
+
+METRICS = (
+    Metric(
+        name="vendi_score",
+        family="dimension",
+        compute=_vendi_score,
+        formula="exp H(eigenvalues of ZZᵀ/N), Z the unit rows",
+        range="[1, min(N, D)]",
+        direction="larger: more different directions",
+        invariances=(ROTATION, SCALE, ROW_SCALE),
+        source="Friedman & Dieng 2023, TMLR, eq. 2, cosine kernel",
+        margin=SHARE,
+        order=150,
+        of_spectrum=OfSpectrum(
+            slopes.vendi_score, "directions", lambda sums, r: np.exp(slopes.left_out_of_shares(sums, r))
+        ),
+    ),
+    Metric(
+        name="lidar",
+        family="dimension",
+        compute=_lidar,
+        formula="exp(−Σ p log p), p = λ/Σλ + 1e-7, λ the eigenvalues of W^(−1/2) B W^(−1/2), W with 1e-4·I added; "
+        "objects are the connected rows of the positive pairs",
+        range="[1, min(objects − 1, D)] (up to the added 1e-7)",
+        direction="larger: objects differ in more dimensions than their views do",
+        invariances=(ROTATION, SHIFT),
+        source="Thilak et al. 2024, ICLR, eq. 5",
+        needs="positives",
+        default_views=(),
+        margin=SHARE,
+        tail="lengths",
+        left_out_overstates=True,
+    ),
+    Metric(
+        name="intrinsic_dimension",
+        family="dimension",
+        compute=lambda c: _neighbour_dimension(c, 2, two_nn),
+        formula="TwoNN: slope through 0 of −log(1 − F(μ)) on log μ, μ = r_2/r_1 (Euclidean), largest 10 % left out, "
+        "duplicated rows dropped",
+        range="(0, ∞)",
+        direction="larger: the cloud has more dimensions nearby",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="Facco et al. 2017, Scientific Reports 7",
+        needs="rows",
+        default_views=(),
+        margin=SHARE,
+        of_neighbours=True,
+        left_out_overstates=True,
+        others={
+            "mle": (
+                lambda c: _neighbour_dimension(c, MLE_K, levina_bickel),
+                "maximum likelihood over 20 neighbours, harmonic mean over rows "
+                "(Levina & Bickel 2004; MacKay & Ghahramani 2005)",
+            )
+        },
+    ),
+)

@@ -1,11 +1,31 @@
-"""Hypersphere metrics: how directions spread over the unit sphere, and how near those lie that should be near."""
+"""Metrics of the hypersphere: how directions spread, and how near those lie that should be near.
+
+Pure functions first, then their records.
+"""
 
 from __future__ import annotations
 
 from itertools import combinations
 
 import numpy as np
+import torch
 from scipy.special import hyp0f1
+
+from geomprobe.metrics.cloud import Cloud, NotApplicable, TooFewRows, added
+from geomprobe.metrics.records import (
+    BOTH,
+    RAW,
+    ROTATION,
+    ROW_SCALE,
+    SCALE,
+    SHIFT,
+    Metric,
+    Value,
+    joined,
+    left_out,
+)
+from geomprobe.results.record import Margin
+from geomprobe.vectors import unit_rows
 
 T = 2.0
 
@@ -61,3 +81,212 @@ def class_separation(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) 
     mean, square = sums / counts[:, None], squares / counts
     pairs = [square[a] + square[b] - 2 * float(mean[a] @ mean[b]) for a, b in combinations(range(len(counts)), 2)]
     return float(np.mean(pairs))
+
+
+def _uniformity(cloud: Cloud) -> Value:
+    value, sampled = cloud.kernel_log_mean(T)
+    n = cloud.direction_sums[0]
+    note = None
+    if sampled is not None:
+        error = sampled.se / sampled.mean
+        how = f"control variates (variance cut {sampled.gain:,.0f} times)"
+        note = f"{sampled.pairs:,} sampled pairs with {how}, sampling standard error {error:.1e}"
+    return Value(value, n, joined(note, left_out(cloud, n)))
+
+
+def _mean_cosine(cloud: Cloud) -> Value:
+    n = cloud.direction_sums[0]
+    if n < 2:
+        raise NotApplicable(f"{n} of {cloud.n} rows have a direction; pairs need two")
+    return Value(cloud.cosine_mean, n, left_out(cloud, n))
+
+
+def _jensen(cloud: Cloud) -> Value:
+    value = uniformity_jensen(cloud.distance_mean)
+    n = cloud.direction_sums[0]
+    return Value(value, n, left_out(cloud, n))
+
+
+def _alignment(cloud: Cloud) -> Value:
+    assert cloud.positives is not None
+    total, used = 0.0, 0
+    step = max(1, 2**22 // cloud.d)
+    for start in range(0, len(cloud.positives), step):
+        pairs = cloud.positives[start : start + step]
+        a, b = cloud.take(pairs[:, 0]), cloud.take(pairs[:, 1])
+        both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
+        if count := int(both.sum()):
+            first, second = unit_rows(a[both]).cpu().numpy(), unit_rows(b[both]).cpu().numpy()
+            total, used = total + count * alignment(first, second), used + count
+    if not used:
+        raise NotApplicable("no declared pair has two rows with a direction")
+    gone = len(cloud.positives) - used
+    note = f"{gone} pairs with a row without a direction left out" if gone else None
+    return Value(total / used, None, joined(f"{used} pairs", note))
+
+
+def class_sums(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return count, Σw and Σ‖w‖² of the directions (relative to the pilot) of each class that has any."""
+    assert cloud.labels is not None
+    codes = np.unique(cloud.labels, return_inverse=True)[1]
+    classes = int(codes.max()) + 1
+    counts, sums, squares = np.zeros(classes, np.int64), np.zeros((classes, cloud.d)), np.zeros(classes)
+    for rows, w in cloud.directions():
+        code = torch.from_numpy(codes[rows]).to(w.device)
+        block = torch.zeros(classes, cloud.d, dtype=torch.float64, device=w.device).index_add_(0, code, w)
+        sums += block.cpu().numpy()
+        counts += np.bincount(codes[rows], minlength=classes)
+        squares += np.bincount(codes[rows], (w * w).sum(1).cpu().numpy(), minlength=classes)
+    counts, sums, squares = cloud.ranks.reduce((counts, sums, squares), added)
+    some = counts > 0
+    return counts[some], sums[some], squares[some]
+
+
+def _class_alignment(cloud: Cloud) -> Value:
+    counts, sums, squares = class_sums(cloud)
+    if not (counts > 1).any():
+        raise TooFewRows(f"{len(counts)} rows of {len(counts)} classes; at least 2 rows of a class are needed")
+    return Value(class_alignment(counts, sums, squares), int(counts.sum()))
+
+
+def _class_separation(cloud: Cloud) -> Value:
+    counts, sums, squares = class_sums(cloud)
+    if len(counts) < 2:
+        raise NotApplicable("one class only")
+    return Value(class_separation(counts, sums, squares), int(counts.sum()))
+
+
+def _uniformity_with_itself(cloud: Cloud) -> Value:
+    found = _uniformity(cloud)
+    n = found.n or cloud.n
+    return Value(float(np.log(((n - 1) * np.exp(found.value) + 1) / n)), n, found.note)
+
+
+def _pooled_class_alignment(cloud: Cloud) -> Value:
+    counts, sums, squares = class_sums(cloud)
+    if not (counts > 1).any():
+        raise TooFewRows(f"{len(counts)} rows of {len(counts)} classes; at least 2 rows of a class are needed")
+    pairs = counts * (counts - 1) / 2
+    within = counts * squares - (sums**2).sum(1)  # Σ over pairs i<j of ‖w_i − w_j‖²
+    return Value(float(within.sum() / pairs.sum()), int(counts.sum()))
+
+
+LOG_KERNEL = Margin(0.1)
+"""Of the log of a mean kernel: 0.1 is 10 % of the mean."""
+
+
+METRICS = (
+    Metric(
+        name="uniformity",
+        family="hypersphere",
+        compute=_uniformity,
+        formula="log mean_(i<j) exp(−2‖z_i−z_j‖²), z = x/‖x‖, all pairs",
+        range="[−4N/(N−1), 0]",
+        direction="smaller: directions are spread more evenly; raw, it mostly follows the common mean vector",
+        invariances=(ROTATION, SCALE, ROW_SCALE),
+        source="Wang & Isola 2020, ICML, eq. 2, t = 2",
+        needs="rows",
+        default_views=BOTH,
+        margin=LOG_KERNEL,
+        order=10,
+        headline=(10, ("raw", "centred")),
+        others={
+            "all pairs": (
+                _uniformity_with_itself,
+                "mean over all N² pairs, each row with itself included (k = 1 on the diagonal), as "
+                "many scripts compute it",
+            )
+        },
+    ),
+    Metric(
+        name="uniformity_jensen",
+        family="hypersphere",
+        compute=_jensen,
+        formula="−4(1 − mean cosine), a lower bound of uniformity that the mean cosine alone sets",
+        range="[−4N/(N−1), 0]",
+        direction="smaller: directions have less in common",
+        invariances=(ROTATION, SCALE, ROW_SCALE),
+        source="Jensen's inequality on uniformity, t = 2",
+        default_views=BOTH,
+        margin=LOG_KERNEL,
+        order=20,
+        reference=True,
+        of_mean_distance=-T,
+    ),
+    Metric(
+        name="uniformity_reference",
+        family="hypersphere",
+        compute=lambda c: uniformity_reference(c.d),
+        formula="−4 + log ₀F₁(; D/2; 4): uniformity of the uniform distribution on the sphere, not a minimum",
+        range="[−4, 0)",
+        direction="depends on D only",
+        invariances=(ROTATION, SCALE, SHIFT, ROW_SCALE),
+        source="mean of exp(2t·cosine) over the sphere, t = 2",
+        views=RAW,
+        compared=False,
+        reference=True,
+        order=30,
+        without_interval="a constant of the dimension",
+    ),
+    Metric(
+        name="mean_cosine",
+        family="isotropy",
+        compute=_mean_cosine,
+        formula="(‖Σz‖² − N)/(N(N−1)): mean over all pairs of the cosine",
+        range="[−1/(N−1), 1]",
+        direction="larger: directions share a common mean (a narrow cone)",
+        invariances=(ROTATION, SCALE, ROW_SCALE),
+        source="Ethayarajh 2019, EMNLP, over all pairs",
+        default_views=BOTH,
+        margin=Margin(0.025),
+        order=40,
+        headline=(30, ("raw",)),
+        of_mean_distance=-0.5,
+    ),
+    Metric(
+        name="alignment",
+        family="hypersphere",
+        compute=_alignment,
+        formula="mean over declared positive pairs of ‖z_i − z_i⁺‖²",
+        range="[0, 4]",
+        direction="smaller: pairs that should be near are nearer",
+        invariances=(ROTATION, SCALE, ROW_SCALE),
+        source="Wang & Isola 2020, ICML, eq. 1, α = 2",
+        needs="positives",
+        margin=Margin(0.05),
+        order=50,
+        headline=(50, ("raw",)),
+    ),
+    Metric(
+        name="class_alignment",
+        family="hypersphere",
+        compute=_class_alignment,
+        formula="mean over classes of the mean of ‖z_i−z_j‖² over pairs in the class: 2n/(n−1)·(1 − ‖z̄_c‖²)",
+        range="[0, 4]",
+        direction="smaller: classes are tighter",
+        invariances=(ROTATION, SCALE, ROW_SCALE),
+        source="closed form of the mean squared distance within classes",
+        needs="labels",
+        margin=Margin(0.05),
+        order=60,
+        others={
+            "pooled": (
+                _pooled_class_alignment,
+                "mean over all pairs of rows of the same class, so that large classes weigh more",
+            )
+        },
+    ),
+    Metric(
+        name="class_separation",
+        family="hypersphere",
+        compute=_class_separation,
+        formula="mean over pairs of classes of 2(1 − z̄_a·z̄_b)",
+        range="[0, 4]",
+        direction="larger: classes lie further apart",
+        invariances=(ROTATION, SCALE, ROW_SCALE),
+        source="closed form of the mean squared distance between classes",
+        needs="labels",
+        margin=Margin(0.05),
+        order=70,
+    ),
+)

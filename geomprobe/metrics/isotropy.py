@@ -1,8 +1,29 @@
-"""Isotropy metrics: whether directions, coordinates or neighbours are favoured."""
+"""Metrics of isotropy: whether directions, coordinates or neighbours are favoured.
+
+Pure functions first, then their records; the mean cosine stands with the other means over pairs, in `hypersphere.py`.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+
+import geomprobe.metrics.slopes as slopes
+from geomprobe.metrics.cloud import Cloud, NotApplicable
+from geomprobe.metrics.records import (
+    BOTH,
+    ROTATION,
+    ROW_SCALE,
+    SCALE,
+    SHIFT,
+    SPECTRAL,
+    Metric,
+    Value,
+    left_out,
+)
+from geomprobe.metrics.slopes import OfSpectrum
+from geomprobe.metrics.spectrum import noted, participation_ratio, unbiased_participation_ratio
+from geomprobe.results.record import Margin
 
 HUBNESS_K = 10
 
@@ -39,3 +60,130 @@ def skewness(x: np.ndarray) -> float:
     """Return mean((x − x̄)³)/sd³ with 1/n, for x of shape (n,) that is not constant."""
     y = x - x.mean()
     return float((y**3).mean() / (y**2).mean() ** 1.5)
+
+
+def _isoscore(cloud: Cloud) -> Value:
+    if cloud.d < 2:
+        raise NotApplicable("one dimension only")
+    return noted(cloud, isoscore(participation_ratio(cloud.spectrum.values), cloud.d))
+
+
+def _partition_isotropy(cloud: Cloud) -> float:
+    return partition_isotropy(cloud.log_partition)
+
+
+def _rogue_share(cloud: Cloud, k: int) -> Value:
+    n, mean, _ = cloud.direction_sums
+    if n < 2:
+        raise NotApplicable(f"{n} of {cloud.n} rows have a direction; pairs need two")
+    contributions = (n * mean**2 - np.diag(cloud.direction_second_moment)) / (n - 1)
+    if contributions.sum() <= 0:
+        raise NotApplicable("the mean cosine is not positive, so there is nothing to share")
+    return Value(rogue_share(contributions, k), n, left_out(cloud, n))
+
+
+def _norm_cv(cloud: Cloud) -> float:
+    if cloud.name == "raw":
+        norm_sum, scatter = cloud.state.norm_sum, cloud.state.norm_scatter
+    else:
+        norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
+        norm_sum = sum(cloud.ranks.exchange(float(norms.sum())))
+        scatter = sum(cloud.ranks.exchange(float(((norms - norm_sum / cloud.n) ** 2).sum())))
+    if norm_sum == 0:
+        raise NotApplicable("all rows are zero")
+    return float(np.sqrt(scatter / cloud.n) / (norm_sum / cloud.n))
+
+
+def _hubness_skew(cloud: Cloud) -> Value:
+    found = cloud.neighbours(HUBNESS_K).cpu().numpy()
+    n = len(found)
+    occurrences = np.bincount(found.ravel(), minlength=n).astype(np.float64)
+    if occurrences.min() == occurrences.max():
+        raise NotApplicable("every row is a neighbour equally often")
+    note = f"seeded sample of {n:,} rows" if cloud.sampled_rows() is not None else left_out(cloud, n)
+    return Value(skewness(occurrences), n, note)
+
+
+def _unbiased_isoscore(cloud: Cloud) -> Value:
+    if cloud.d < 2:
+        raise NotApplicable("one dimension only")
+    found = unbiased_participation_ratio(cloud)
+    return Value(isoscore(found.value, cloud.d), found.n, found.note)
+
+
+def _rogue(k: int) -> Metric:
+    return Metric(
+        name=f"rogue_share_{k}",
+        family="isotropy",
+        compute=lambda c: _rogue_share(c, k),
+        formula=f"share of the mean cosine that the {k} largest coordinate contributions carry",
+        range="[0, ∞)",
+        direction="larger: a few coordinates decide the cosines; above 1 where others pull the other way",
+        invariances=(SCALE, ROW_SCALE),
+        source="Timkey & van Schijndel 2021, EMNLP, section 3.1, over all pairs",
+        margin=Margin(0.05),
+        leading=k,
+    )
+
+
+METRICS = (
+    Metric(
+        name="isoscore",
+        family="isotropy",
+        compute=_isoscore,
+        formula="(PR − 1)/(D − 1), PR the participation ratio",
+        range="[0, 1]",
+        direction="larger: variance is spread more evenly over all D dimensions",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="Rudman et al. 2022, Findings of ACL, in closed form",
+        views=SPECTRAL,
+        margin=Margin(0.02),
+        order=170,
+        tail="lengths",
+        of_spectrum=OfSpectrum(slopes.isoscore, column=3),
+        others={"unbiased": (_unbiased_isoscore, "with the unbiased participation ratio")},
+    ),
+    Metric(
+        name="partition_isotropy",
+        family="isotropy",
+        compute=_partition_isotropy,
+        formula="min_c Z(c)/max_c Z(c), Z(c) = Σ exp(c·x), c = ± the eigenvectors of Σ x xᵀ",
+        range="(0, 1]",
+        direction="larger: no direction is favoured; depends on the scale of the vectors",
+        invariances=(ROTATION,),
+        source="Mu & Viswanath 2018, ICLR, eq. 5, with both signs of each eigenvector",
+        needs="rows",
+        views=SPECTRAL,
+        default_views=BOTH,
+        margin=Margin(0.05),
+        order=180,
+    ),
+    _rogue(1),
+    _rogue(3),
+    Metric(
+        name="norm_cv",
+        family="isotropy",
+        compute=_norm_cv,
+        formula="standard deviation of ‖x‖ (1/N) over its mean",
+        range="[0, √(N−1)]",
+        direction="larger: lengths vary more",
+        invariances=(ROTATION, SCALE),
+        source="coefficient of variation of the norms",
+        margin=Margin(0.02),
+        tail="lengths",
+        of_lengths=True,
+    ),
+    Metric(
+        name="hubness_skew",
+        family="isotropy",
+        compute=_hubness_skew,
+        formula="skewness of how often each row is among the 10 nearest neighbours (by cosine) of others",
+        range="(−∞, ∞)",
+        direction="larger: a few rows are neighbours of many (hubs)",
+        invariances=(ROTATION, SCALE, ROW_SCALE),
+        source="Radovanović et al. 2010, JMLR 11, k = 10",
+        needs="rows",
+        of_neighbours=True,
+        without_interval="a few hubs decide the skewness, and how it would vary",
+    ),
+)

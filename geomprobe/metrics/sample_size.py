@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from geomprobe.metrics import REGISTRY, cloud_of, measure_clouds, reads_directions
+from geomprobe.metrics.records import Metric
+from geomprobe.results.record import Record
 from geomprobe.vectors import Rows
 
 MATCHED = ("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "vendi_score")
 DRAWS = 10
-DEFINITIONS: dict[str, dict[str, Any]] = {
-    f"{name}_n_matched": REGISTRY[name].entry()
-    | {
-        "formula": f"{REGISTRY[name].formula}; at the number of rows of the smallest task: mean over random subsamples "
-        "without replacement",
-        "definitions": {},
-    }
-    for name in MATCHED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matched(Record):
+    """A metric of several tasks at the same number of rows: comparable between tasks, which the plain one is not."""
+
+    of: Metric
+
+    def entry(self) -> dict[str, Any]:
+        """Return the JSON-ready description that goes to definitions.json."""
+        return super().entry() | {"needs": self.of.needs, "views": list(self.of.views), "definitions": {}}
+
+
+RECORDS = {
+    f"{of.name}_n_matched": Matched(
+        name=f"{of.name}_n_matched",
+        family=of.family,
+        formula=f"{of.formula}; at the number of rows of the smallest task: mean over random subsamples without "
+        "replacement",
+        range=of.range,
+        direction=of.direction,
+        invariances=of.invariances,
+        source=of.source,
+        compared=False,
+        stage="sample size",
+        of=of,
+    )
+    for of in (REGISTRY[name] for name in MATCHED)
 }
-"""Metrics of several tasks at the same number of rows: comparable between tasks, which the plain ones are not."""
 
 
 def rarefaction(

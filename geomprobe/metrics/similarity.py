@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from scipy.stats import rankdata
 from geomprobe.common import unknown_name
 from geomprobe.metrics.cloud import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.pairs import nearest
+from geomprobe.results.record import Record
 from geomprobe.vectors import Rows, unit_rows
 from geomprobe.vectors.moments import Moments
 
@@ -271,19 +271,21 @@ def rsa_spearman(a: Side, b: Side) -> float:
     return float(np.vdot(a.ranks, b.ranks) / np.sqrt(a.rank_square * b.rank_square))
 
 
-@dataclass(frozen=True)
-class Similarity:
-    """A similarity and its contract; fields as in `geomprobe.metrics.registry.Metric`."""
+@dataclass(frozen=True, kw_only=True)
+class Similarity(Record):
+    """A similarity and its contract.
 
-    name: str
+    Attributes
+    ----------
+    compute : callable
+    null : {"larger", "smaller"}
+        Which side of the permutation null is extreme.
+    """
+
+    family: str = "similarity"
+    compared: bool = False
     compute: Callable[[Side, Side], float]
-    formula: str
-    range: str
-    direction: str
-    invariances: tuple[str, ...]
-    source: str
     null: str = "larger"
-    """Which side of the permutation null is extreme."""
 
 
 _LINEAR = ("rotation", "scale", "shift")
@@ -291,74 +293,61 @@ SIMILARITIES: dict[str, Similarity] = {
     entry.name: entry
     for entry in (
         Similarity(
-            "linear_cka",
-            linear_cka,
-            "‖XᵀY‖_F²/(‖XᵀX‖_F ‖YᵀY‖_F), columns centred",
-            "[0, 1]",
-            "larger: more alike; biased upwards where D is not small against N (read it beside its null)",
-            _LINEAR,
-            "Kornblith et al. 2019, ICML, eq. 5",
+            name="linear_cka",
+            compute=linear_cka,
+            formula="‖XᵀY‖_F²/(‖XᵀX‖_F ‖YᵀY‖_F), columns centred",
+            range="[0, 1]",
+            direction="larger: more alike; biased upwards where D is not small against N (read it beside its null)",
+            invariances=_LINEAR,
+            source="Kornblith et al. 2019, ICML, eq. 5",
         ),
         Similarity(
-            "linear_cka_unbiased",
-            linear_cka_unbiased,
-            "HSIC₁(X, Y)/√(HSIC₁(X, X)·HSIC₁(Y, Y)) with the unbiased HSIC₁",
-            "[−1, 1]",
-            "larger: more alike; 0 on average for independent data",
-            _LINEAR,
-            "Song et al. 2012, JMLR 13, eq. 5; Nguyen et al. 2021, ICLR",
+            name="linear_cka_unbiased",
+            compute=linear_cka_unbiased,
+            formula="HSIC₁(X, Y)/√(HSIC₁(X, X)·HSIC₁(Y, Y)) with the unbiased HSIC₁",
+            range="[−1, 1]",
+            direction="larger: more alike; 0 on average for independent data",
+            invariances=_LINEAR,
+            source="Song et al. 2012, JMLR 13, eq. 5; Nguyen et al. 2021, ICLR",
         ),
         Similarity(
-            "procrustes",
-            procrustes,
-            "√(2 − 2‖XᵀY‖_*), columns centred, each side scaled to Frobenius norm 1",
-            "[0, √2]",
-            "smaller: more alike; a metric",
-            _LINEAR,
-            "Williams et al. 2021, NeurIPS",
-            "smaller",
+            name="procrustes",
+            compute=procrustes,
+            formula="√(2 − 2‖XᵀY‖_*), columns centred, each side scaled to Frobenius norm 1",
+            range="[0, √2]",
+            direction="smaller: more alike; a metric",
+            invariances=_LINEAR,
+            source="Williams et al. 2021, NeurIPS",
+            null="smaller",
         ),
         Similarity(
-            "mutual_knn",
-            mutual_knn,
-            "mean share of the 10 nearest neighbours (by cosine) that both sides name",
-            "[0, 1]",
-            "larger: more alike nearby; 10/(N−1) for independent data",
-            ("rotation", "scale", "row scale"),
-            "Huh et al. 2024, ICML, appendix A",
+            name="mutual_knn",
+            compute=mutual_knn,
+            formula="mean share of the 10 nearest neighbours (by cosine) that both sides name",
+            range="[0, 1]",
+            direction="larger: more alike nearby; 10/(N−1) for independent data",
+            invariances=("rotation", "scale", "row scale"),
+            source="Huh et al. 2024, ICML, appendix A",
         ),
         Similarity(
-            "cknna",
-            cknna,
-            "Align(K, L)/√(Align(K, K)·Align(L, L)), row-centred cosines over shared 10 nearest neighbours",
-            "[−1, 1]",
-            "larger: more alike nearby",
-            ("rotation", "scale", "row scale"),
-            "Huh et al. 2024, ICML, eqs. 7 and 8",
+            name="cknna",
+            compute=cknna,
+            formula="Align(K, L)/√(Align(K, K)·Align(L, L)), row-centred cosines over shared 10 nearest neighbours",
+            range="[−1, 1]",
+            direction="larger: more alike nearby",
+            invariances=("rotation", "scale", "row scale"),
+            source="Huh et al. 2024, ICML, eqs. 7 and 8",
         ),
         Similarity(
-            "rsa_spearman",
-            rsa_spearman,
-            "Spearman's correlation over pairs of rows between the cosines on either side",
-            "[−1, 1]",
-            "larger: more alike",
-            ("rotation", "scale", "row scale"),
-            "Kriegeskorte et al. 2008, Frontiers in Systems Neuroscience 2",
+            name="rsa_spearman",
+            compute=rsa_spearman,
+            formula="Spearman's correlation over pairs of rows between the cosines on either side",
+            range="[−1, 1]",
+            direction="larger: more alike",
+            invariances=("rotation", "scale", "row scale"),
+            source="Kriegeskorte et al. 2008, Frontiers in Systems Neuroscience 2",
         ),
     )
-}
-
-
-DEFINITIONS: dict[str, dict[str, Any]] = {
-    entry.name: {
-        "family": "similarity",
-        "formula": entry.formula,
-        "range": entry.range,
-        "direction": entry.direction,
-        "invariances": list(entry.invariances),
-        "source": entry.source,
-    }
-    for entry in SIMILARITIES.values()
 }
 
 
@@ -406,9 +395,3 @@ def similarity_map(first: Sequence[Any], second: Sequence[Any], metric: str = "l
             except NotApplicable:
                 continue
     return out
-
-
-def seed_ceiling(runs: Sequence[Any], metric: str = "linear_cka_unbiased") -> float:
-    """Return the mean similarity of pairs of runs that differ in their seed only: the most a comparison can reach."""
-    sides = [Side(x) for x in runs]
-    return float(np.mean([SIMILARITIES[metric].compute(a, b) for a, b in combinations(sides, 2)]))

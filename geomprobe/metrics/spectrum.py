@@ -1,10 +1,23 @@
-"""Spectrum metrics: how many dimensions a cloud uses. Pure functions of eigenvalues, singular values or moments."""
+"""Metrics of the spectrum: how many dimensions a cloud uses. Pure functions of eigenvalues first, then their records.
+
+Centred by definition, so the raw and the centred view agree (but for rankme).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-ALPHA_RANGE = (11, 500)
+import geomprobe.metrics.slopes as slopes
+from geomprobe.metrics.cloud import Cloud, NotApplicable, TooFewRows, too_few, undefined
+from geomprobe.metrics.eigenvalues import spectrum_of
+from geomprobe.metrics.records import ROTATION, SCALE, SHIFT, SPECTRAL, Metric, Value
+from geomprobe.metrics.slopes import ALPHA_RANGE, RANKME_EPSILON, OfSpectrum
+from geomprobe.results.record import Margin
+from geomprobe.vectors.moments import Moments
+
+SHARE = Margin(0.05, relative=True)
+"""Of ranks and dimensions: 5 % of the value of A."""
+_UNRESOLVED = "eigenvalues below 1e-6 of the largest are not resolved by float32 blocks"
 
 
 def entropy(p: np.ndarray) -> float:
@@ -22,7 +35,7 @@ def effective_rank(eigenvalues: np.ndarray) -> float:
     return float(np.exp(entropy(sigma / sigma.sum())))
 
 
-def rankme(uncentred_eigenvalues: np.ndarray, epsilon: float = 1e-7) -> float:
+def rankme(uncentred_eigenvalues: np.ndarray, epsilon: float = RANKME_EPSILON) -> float:
     """Return exp(−Σ p log p), p = σ/Σσ + ε, with σ the singular values of the uncentred matrix, min(n, d) of them.
 
     Garrido et al. (2023), "RankMe", ICML, eq. 2. With ε the terms sum to slightly more than one, as published.
@@ -96,3 +109,226 @@ def alpha_req(eigenvalues: np.ndarray, first: int = ALPHA_RANGE[0], last: int = 
     x, y, weight = np.log(k), np.log(values), 1 / k
     x, y = x - np.average(x, weights=weight), y - np.average(y, weights=weight)
     return float(-(weight * x * y).sum() / (weight * x * x).sum())
+
+
+def noted(cloud: Cloud, value: float, n: int | None = None) -> Value:
+    """Return the value with a note where the spectrum rests on float32 products and nothing better is at hand."""
+    values = cloud.spectrum.values
+    unresolved = cloud.rows is None and cloud.state.work_eps > 1e-10 and values[-1] < 1e-6 * values[0]
+    return Value(value, n, _UNRESOLVED if unresolved else None)
+
+
+def _few_values(cloud: Cloud, needed: int, reason: str) -> NotApplicable:
+    """Return the exception for a spectrum of too few eigenvalues: n rows have n - 1 at most, d dimensions d."""
+    needed += cloud.leading if cloud.name == "all-but-top-k" else 0
+    return undefined(cloud.n, needed + 1 if cloud.d >= needed else 0, reason)
+
+
+def _spectral_entropy(cloud: Cloud, largest: int | None = None) -> Value:
+    """Entropy of the variance shares over its maximum, log of `largest` (default: the number of eigenvalues)."""
+    values = cloud.spectrum.values
+    largest = largest or len(values)
+    if largest < 2:
+        raise _few_values(cloud, 2, "one eigenvalue only, so its entropy has no scale (log 1 = 0)")
+    return noted(cloud, spectral_entropy(values, largest))
+
+
+def _alpha_req(cloud: Cloud, first: int = ALPHA_RANGE[0], last: int = ALPHA_RANGE[1]) -> Value:
+    try:
+        return noted(cloud, alpha_req(cloud.spectrum.values, first, last))
+    except NotApplicable:
+        raise
+    except ValueError as error:
+        raise _few_values(cloud, first + 2, str(error)) from None
+
+
+def _rankme(cloud: Cloud) -> Value:
+    values = cloud.uncentred_spectrum.values
+    if cloud.name != "raw" and cloud.n <= cloud.d:
+        # centring makes one of the min(N, D) singular values zero; ε is added to it, too
+        values = np.append(values, 0.0)
+    return noted(cloud, rankme(values))
+
+
+def _padded(values: np.ndarray, length: int) -> np.ndarray:
+    return np.concatenate([values, np.zeros(max(0, length - len(values)))])
+
+
+def unbiased_participation_ratio(cloud: Cloud) -> Value:
+    """Return the participation ratio from unbiased estimates, in any view."""
+    if cloud.n < 4:
+        raise TooFewRows(too_few(cloud.n, 4))
+    state = cloud.state
+    if cloud.name not in ("raw", "centred"):
+        state = Moments("float64")
+        for _, block, _ in cloud.blocks():
+            state.update(block)
+        state = cloud.ranks.reduce(state, Moments.merge)
+    value = participation_ratio_unbiased(cloud.spectrum.values, state.quartic, cloud.n)
+    if not value > 0:
+        raise NotApplicable("the unbiased estimate of tr Σ² is not positive at this N")
+    return noted(cloud, value)
+
+
+def _reptrix_rankme(cloud: Cloud) -> float:
+    shares = cloud.spectrum.values / cloud.spectrum.values.sum()
+    return float(np.exp(entropy(_padded(shares, min(cloud.n, cloud.d)) + 1e-7)))
+
+
+def _vecscope_effective_rank(cloud: Cloud) -> float:
+    n, mean, _ = cloud.direction_sums
+    moment = cloud.direction_second_moment - np.outer(mean, mean)
+    values = spectrum_of(moment, min(n - 1, cloud.d)).values
+    if not values[0] > 0:
+        raise NotApplicable("all rows have the same direction")
+    return participation_ratio(values)
+
+
+def _rank(percent: int, order: int, column: int) -> Metric:
+    share = percent / 100
+    return Metric(
+        name=f"rank_{percent}",
+        family="spectrum",
+        compute=lambda c: noted(c, rank_at(c.spectrum.values, share)),
+        formula=f"smallest k with Σ_(i≤k) λ_i ≥ {share} Σλ",
+        range="{1, …, min(N−1, D)}",
+        direction="larger: variance is spread over more dimensions",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="cumulative variance of principal components",
+        views=SPECTRAL,
+        # whole ranks: half a step each way is rounding, so nothing below one and a half can be told from it
+        margin=Margin(0.05, relative=True, least=1.5),
+        order=order,
+        integer=True,
+        tail="steady",
+        of_spectrum=OfSpectrum(lambda values, d: slopes.rank_crossing(values, share), column=column),
+    )
+
+
+METRICS = (
+    Metric(
+        name="effective_rank",
+        family="spectrum",
+        compute=lambda c: noted(c, effective_rank(c.spectrum.values)),
+        formula="exp H(σ/Σσ), σ the singular values of the centred matrix, H(p) = −Σ p log p",
+        range="[1, min(N−1, D)]",
+        direction="larger: more dimensions are used",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="Roy & Vetterli 2007, EUSIPCO, eq. 3",
+        views=SPECTRAL,
+        margin=SHARE,
+        order=80,
+        headline=(40, ("raw",)),
+        tail="lengths",
+        of_spectrum=OfSpectrum(slopes.effective_rank, left_out=slopes.left_out_of_roots, column=0),
+        others={
+            "ssrlib": (
+                lambda c: noted(c, float(np.exp(entropy(c.spectrum.values / c.spectrum.values.sum())))),
+                "exp H(λ/Σλ): eigenvalues in place of singular values, centred (ssrlib)",
+            ),
+            "vecscope": (_vecscope_effective_rank, "participation ratio of the centred unit rows (vecscope)"),
+        },
+    ),
+    Metric(
+        name="rankme",
+        family="spectrum",
+        compute=_rankme,
+        formula="exp(−Σ p log p), p = σ/Σσ + 1e-7, σ the min(N, D) singular values of the matrix, not centred",
+        range="[1, min(N, D)] (up to the added 1e-7)",
+        direction="larger: more dimensions are used",
+        invariances=(ROTATION, SCALE),
+        source="Garrido et al. 2023, ICML, eq. 2",
+        views=SPECTRAL,
+        margin=SHARE,
+        order=90,
+        tail="lengths",
+        of_spectrum=OfSpectrum(slopes.rankme, "uncentred", slopes.left_out_of_roots),
+        others={
+            "reptrix": (
+                _reptrix_rankme,
+                "exp(−Σ p log p), p = λ/Σλ + 1e-7: eigenvalues of the centred matrix (reptrix)",
+            )
+        },
+    ),
+    Metric(
+        name="spectral_entropy",
+        family="spectrum",
+        compute=_spectral_entropy,
+        formula="H(λ/Σλ)/log min(N−1, D)",
+        range="[0, 1]",
+        direction="larger: variance is spread more evenly",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="Shannon entropy of the variance shares, normalised",
+        views=SPECTRAL,
+        margin=Margin(0.02),
+        order=140,
+        tail="lengths",
+        of_spectrum=OfSpectrum(
+            slopes.spectral_entropy, left_out=lambda sums, r: slopes.left_out_of_shares(sums, r) / np.log(r), column=1
+        ),
+        others={
+            "paper": (
+                lambda c: _spectral_entropy(c, min(c.n, c.d)),
+                "divided by log min(N, D) in place of log min(N−1, D)",
+            )
+        },
+    ),
+    Metric(
+        name="participation_ratio",
+        family="spectrum",
+        compute=lambda c: noted(c, participation_ratio(c.spectrum.values)),
+        formula="(Σλ)²/Σλ²",
+        range="[1, min(N−1, D)]",
+        direction="larger: variance is spread over more dimensions",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="Gao et al. 2017, bioRxiv 214262",
+        views=SPECTRAL,
+        margin=SHARE,
+        order=100,
+        tail="lengths",
+        of_spectrum=OfSpectrum(slopes.participation_ratio, column=2),
+        others={
+            "unbiased": (unbiased_participation_ratio, "unbiased estimates of (tr Σ)² and tr Σ² (Himeno & Yamada 2014)")
+        },
+    ),
+    Metric(
+        name="stable_rank",
+        family="spectrum",
+        compute=lambda c: noted(c, stable_rank(c.spectrum.values)),
+        formula="Σλ/λ_1, centred",
+        range="[1, min(N−1, D)]",
+        direction="larger: the first principal component dominates less",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="Rudelson & Vershynin 2007, J. ACM 54(4)",
+        views=SPECTRAL,
+        margin=SHARE,
+        order=110,
+        tail="lengths",
+        of_spectrum=OfSpectrum(slopes.stable_rank, column=4),
+        others={
+            "embedding-quality": (
+                lambda c: stable_rank(c.uncentred_spectrum.values),
+                "‖X‖_F²/‖X‖₂² of the matrix that is not centred "
+                "(embedding-quality Stable_rank; its NESum is the standard one)",
+            )
+        },
+    ),
+    _rank(90, order=120, column=6),
+    _rank(99, order=130, column=7),
+    Metric(
+        name="alpha_req",
+        family="spectrum",
+        compute=lambda c: _alpha_req(c),
+        formula="α of λ_k ∝ k^−α for 11 ≤ k ≤ min(500, N−1, D): least squares of log λ on log k with weights 1/k",
+        range="(−∞, ∞), positive where eigenvalues fall",
+        direction="larger: the spectrum falls faster",
+        invariances=(ROTATION, SCALE, SHIFT),
+        source="Agrawal et al. 2022, NeurIPS; range and weights of Stringer et al. 2019, Nature 571",
+        views=SPECTRAL,
+        margin=Margin(0.05),
+        order=160,
+        tail="steady",
+        of_spectrum=OfSpectrum(slopes.alpha_req, column=5),
+        others={"reptrix": (lambda c: _alpha_req(c, 11, 100), "fit over 11 ≤ k ≤ 100 (reptrix; Agrawal et al. 2022)")},
+    ),
+)

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from geomprobe.probes.definitions import ACCURACY, SKILL
+from geomprobe.results.record import Record
+
 DEFINITION = "paper"
 T = 2.0
 SCORE_EDGES = (1, 2, 3, 4)  # STS-B scores become five classes for alignment and class distances
@@ -51,16 +54,28 @@ _COSINE = "rotation and scale of the vectors"
 _AFFINE = "rotation, shift and scale of the vectors, up to the regularisation"
 _WORDING = "higher: more of the wording is linearly readable"
 _BALANCE = "higher: the label is read better against the wording"
-DEFINITIONS: dict[str, dict[str, Any]] = {
-    name: {
-        "name": name,
-        "family": family,
-        "formula": FORMULAS[name],
-        "range": range_,
-        "direction": direction,
-        "invariances": invariances,
-        "source": SOURCE,
-    }
+_DECIDED: dict[str, dict[str, Any]] = {
+    "lexical_top_token_accuracy": {
+        "margin": ACCURACY,
+        "headline": (110, ("",)),
+        "against": ("wording", 8),
+        "score": "accuracy",
+    },
+    "lexical_top_token_skill": {"margin": SKILL, "against": ("wording", 3), "score": "skill"},
+    "semantic_lexical_balance": {"against": ("meaning", 6)},
+    "semantic_lexical_skill_gap": {"against": ("meaning", 7)},
+}
+RECORDS = tuple(
+    Record(
+        name=name,
+        family=family,
+        formula=FORMULAS[name],
+        range=range_,
+        direction=direction,
+        invariances=invariances,
+        source=SOURCE,
+        **_DECIDED.get(name, {}),
+    )
     for name, family, range_, direction, invariances in (
         ("class_distance_within", "hypersphere", "[0, 2]", "larger: rows of a class lie further apart", _COSINE),
         ("class_distance_between", "hypersphere", "[0, 2]", "larger: rows of two classes lie further apart", _COSINE),
@@ -70,7 +85,8 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
         ("semantic_lexical_balance", "lexical", "(−∞, ∞)", _BALANCE, _AFFINE),
         ("semantic_lexical_skill_gap", "lexical", "(−∞, ∞)", _BALANCE, _AFFINE),
     )
-}
+)
+DEFINITIONS: dict[str, dict[str, Any]] = {record.name: record.entry() for record in RECORDS}
 """Metrics that only this analysis has; the others of FORMULAS share name and family with a metric of the registry or
 of the probes."""
 

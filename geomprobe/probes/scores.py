@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import geomprobe.probes.controls as controls
+from geomprobe.probes.definitions import RECORDS
 from geomprobe.probes.estimators import Classified, Regressed, pearson, spearman
 from geomprobe.probes.rows import result_row
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
@@ -48,6 +49,19 @@ def classification_rows(
         for name in scores:
             value, uncertainty = _score(name, scored, guess, clusters, control is None)
             yield result_row(f"{prefix}_{name}", value, control=control, note=scored.note, **columns) | uncertainty
+        for record in RECORDS.values():
+            if record.probe == prefix and record.statistic is not None:
+                found = _statistic(record.statistic, scored, clusters, control is None)
+                yield result_row(record.name, found[0], control=control, note=scored.note, **columns) | found[1]
+
+
+def _statistic(
+    function: Callable[[Classified], float], scored: Classified, clusters: np.ndarray, jackknife: bool
+) -> tuple[float, dict[str, Any]]:
+    value = function(scored)
+    if not jackknife:
+        return value, {}
+    return value, jackknife_interval(lambda rows: function(scored.take(rows)), len(scored.right), clusters)
 
 
 def _score(
@@ -57,10 +71,7 @@ def _score(
     right, luck = scored.right, guess.right
     loss, entropy = scored.log_loss, guess.log_loss
     if name in ("macro_f1", "mcc"):
-        value = getattr(scored, name)
-        if not jackknife:
-            return value, {}
-        return value, jackknife_interval(lambda rows: getattr(scored.take(rows), name), len(right), clusters)
+        return _statistic(lambda found: getattr(found, name), scored, clusters, jackknife)
     if name == "accuracy":
         value, influence = right.mean(), right
     elif name == "log_loss":

@@ -283,8 +283,30 @@ class Run(TypedDict, total=False):
     verdict: str | None
 
 
+class MarginEntry(TypedDict):
+    """How small a difference must be to be called none (see `geomprobe.results.record.Margin`)."""
+
+    size: float
+    relative: bool
+    least: float
+
+
+class Headline(TypedDict):
+    """Place of a metric among the few that carry a report's argument, and the views in which it does."""
+
+    order: int
+    views: list[str]
+
+
+class Against(TypedDict):
+    """Part of the section on lexical against semantic, and place in it."""
+
+    part: str
+    order: int
+
+
 class Definition(TypedDict, total=False):
-    """An entry of definitions.json: what a metric is."""
+    """An entry of definitions.json: what a metric is (see `geomprobe.results.record.Record`)."""
 
     name: str
     title: str
@@ -297,6 +319,15 @@ class Definition(TypedDict, total=False):
     needs: str
     views: list[str]
     definitions: dict[str, str]
+    margin: MarginEntry
+    compared: bool
+    reference: bool
+    order: int
+    headline: Headline
+    against: Against
+    stage: str
+    probe: str
+    score: str
 
 
 def check_run(value: Any, where: str = "run.json") -> Run:

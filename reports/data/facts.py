@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,14 +19,7 @@ PARTS = {
     "lexical": "lexical",
 }
 POOLING_ORDER = ("model", "mean", "max", "weighted", "attention", "cls", "last")
-METRIC_ORDER = (
-    "uniformity", "uniformity_jensen", "uniformity_reference", "mean_cosine", "alignment", "class_alignment",
-    "class_separation", "effective_rank", "rankme", "participation_ratio", "stable_rank", "rank_90", "rank_99",
-    "spectral_entropy", "vendi_score", "alpha_req", "isoscore", "partition_isotropy",
-    "semantic_accuracy", "sts_cosine_spearman", "sts_probe_spearman", "semantic_skill", "semantic_usable_bits",
-)  # fmt: skip
 VIEW_ORDER = ("", "raw", "centred", "standardised")
-REFERENCES = ("uniformity_reference", "uniformity_jensen")  # what a value is read against, not a claim about a model
 
 
 @dataclass(frozen=True)
@@ -195,7 +189,14 @@ class Facts:
     def metrics(self) -> list[tuple[str, str]]:
         """(metric, view) of every number, in printing order."""
         found = dict.fromkeys((row["metric"], row["view"]) for row in self.rows if row["status"] != "failed")
-        return sorted(found, key=lambda mv: (place_in(mv[0], METRIC_ORDER), mv[0], place_in(mv[1], VIEW_ORDER), mv[1]))
+        return sorted(
+            found,
+            key=lambda mv: (self.entry(mv[0]).get("order", math.inf), mv[0], place_in(mv[1], VIEW_ORDER), mv[1]),
+        )
+
+    def entry(self, metric: str) -> Definition:
+        """The record of a metric, empty where the folder has none."""
+        return self.definitions.get(metric, {})
 
     def part(self, name: str) -> list[tuple[str, str]]:
         """The (metric, view) of one part: semantic, lexical or geometry."""
@@ -203,23 +204,20 @@ class Facts:
 
     def part_of(self, metric: str) -> str:
         """The part of the report that a metric belongs to, by the family in its definition."""
-        return PARTS.get(self.definitions.get(metric, {}).get("family", ""), "geometry")
+        return PARTS.get(self.entry(metric).get("family", ""), "geometry")
 
     @cached_property
     def headline(self) -> list[tuple[str, str]]:
         """The few numbers that carry the argument, those that occur."""
-        wanted = [
-            ("uniformity", "raw"), ("uniformity", "centred"), ("mean_cosine", "raw"), ("effective_rank", "raw"),
-            ("alignment", "raw"), ("semantic_accuracy", ""), ("sts_cosine_spearman", ""), ("meaning_share", ""),
-            ("lexical_word_content_accuracy", ""), ("lexical_top_word_accuracy", ""),
-            ("lexical_top_token_accuracy", ""),
-        ]  # fmt: skip
+        wanted = {
+            metric: self.entry(metric)["headline"] for metric, _ in self.metrics if "headline" in self.entry(metric)
+        }
         found = []
-        for metric, view in wanted:
+        for metric, place in sorted(wanted.items(), key=lambda item: item[1]["order"]):
             same = [mv for mv in self.metrics if mv[0] == metric]
-            match = [mv for mv in same if mv[1] == view] or (same[:1] if metric != "uniformity" else [])
-            found += [mv for mv in match if mv not in found]
-        return found or [mv for mv in self.metrics if mv[0] not in REFERENCES][:4]
+            # a metric that argues by one view does so by any; where two are set against each other, both are needed
+            found += [mv for mv in same if mv[1] in place["views"]] or same[: len(place["views"]) == 1]
+        return found or [mv for mv in self.metrics if not self.entry(mv[0]).get("reference")][:4]
 
     @cached_property
     def curves_by_kind(self) -> dict[tuple[str, str], list[Row]]:

@@ -10,8 +10,8 @@ WHOLE = {"embedding", "published analysis"}
 
 def stage_of(facts: Facts, metric: str) -> str:
     """The stage of a cell that a metric comes from, one of `geomprobe.results.STAGES`."""
-    if metric.endswith("_n_matched"):
-        return "sample size"
+    if stage := facts.entry(metric).get("stage"):
+        return stage
     return "geometry" if facts.part_of(metric) == "geometry" else "probes"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.sections.parts.controls import controls
 from geomprobe.reports.sections.parts.failed import unmeasured
@@ -12,20 +15,6 @@ from geomprobe.reports.view.blocks import Block, Section
 from geomprobe.reports.view.ids import slug
 
 PLACE = 50
-WORDING = (
-    "lexical_word_content_skill", "lexical_bow_r2", "lexical_top_word_skill", "lexical_top_token_skill",
-    "lexical_length_spearman", "lexical_overlap_spearman", "lexical_word_content_accuracy", "lexical_top_word_accuracy",
-    "lexical_top_token_accuracy",
-)  # fmt: skip
-BEYOND = (
-    "semantic_skill", "semantic_usable_bits", "semantic_conditional_bits", "semantic_selectivity",
-    "partial_spearman_gold", "partial_spearman_overlap", "semantic_lexical_balance", "semantic_lexical_skill_gap",
-)  # fmt: skip
-CROSSED = (
-    "meaning_share", "words_share", "syntax_share", "triplet_accuracy", "triplet_margin", "meaning_words_share",
-    "meaning_syntax_share", "words_syntax_share", "meaning_words_syntax_share",
-)  # fmt: skip
-"""What each part of the section holds, the first ones first; the figures draw no more than six."""
 
 
 def section(facts: Facts) -> Section:
@@ -39,13 +28,17 @@ def section(facts: Facts) -> Section:
             "lead": lead,
             "blocks": [unmeasured(facts, "No probe of wording was run.")],
         }
-    crossed = [mv for mv in found if mv[0] in CROSSED]
-    beyond = [mv for mv in facts.metrics if mv[0] in BEYOND]
-    wording = [mv for mv in found if mv not in crossed and mv not in beyond]
+    part = {mv: facts.entry(mv[0]).get("against", {"part": "wording", "order": math.inf}) for mv in facts.metrics}
+
+    def of(name: str, metrics: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The (metric, view) of a part in its order, the raw view before others."""
+        mine = [mv for mv in metrics if part[mv]["part"] == name]
+        return sorted(mine, key=lambda mv: (mv[1] not in ("", "raw"), part[mv]["order"]))
+
     parts = (
-        ("wording", "Wording in the embeddings", _first(WORDING, wording)),
-        ("meaning", "Meaning, and meaning beyond wording", _first(BEYOND, beyond)),
-        ("crossed", "Meaning, words and syntax in the crossed design", _first(CROSSED, crossed)),
+        ("wording", "Wording in the embeddings", of("wording", found)),
+        ("meaning", "Meaning, and meaning beyond wording", of("meaning", facts.metrics)),
+        ("crossed", "Meaning, words and syntax in the crossed design", of("crossed", found)),
     )
 
     def make(pooling: str) -> list[Block]:
@@ -62,9 +55,3 @@ def section(facts: Facts) -> Section:
         return made
 
     return {"id": "lexical", "title": "Lexical against semantic", "lead": lead, "blocks": by_pooling(facts, make)}
-
-
-def _first(wanted: tuple[str, ...], found: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The (metric, view) found, the wanted ones first and in their order, the raw view before others."""
-    place = {name: i for i, name in enumerate(wanted)}
-    return sorted(found, key=lambda mv: (mv[1] not in ("", "raw"), place.get(mv[0], len(place))))

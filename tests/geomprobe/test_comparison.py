@@ -256,13 +256,15 @@ def test_comparisons_survive_the_folder(tmp_path):
 
 
 def test_margins_default_and_chosen():
-    assert margin("effective_rank", 200.0) == pytest.approx(10)
-    assert margin("rank_90", 10.0) == 1.5
-    assert margin("semantic_accuracy", 0.8) == 0.02
-    assert margin("unheard_of", 1.0) is None
+    known = every_metric()
+    assert margin(known["effective_rank"], 200.0) == pytest.approx(10)
+    assert margin(known["rank_90"], 10.0) == 1.5
+    assert margin(known["rank_90"], 10.0, (0.01, True)) == 1.5
+    assert margin(known["semantic_accuracy"], 0.8) == 0.02
+    assert margin(known["hubness_skew"], 1.0) is None
     chosen = parse_margins(["effective_rank=10%", "uniformity=0.2"], every_metric())
-    assert margin("effective_rank", 200.0, chosen) == pytest.approx(20)
-    assert margin("uniformity", -3.0, chosen) == pytest.approx(0.2)
+    assert margin(known["effective_rank"], 200.0, chosen["effective_rank"]) == pytest.approx(20)
+    assert margin(known["uniformity"], -3.0, chosen["uniformity"]) == pytest.approx(0.2)
     for wrong in ("uniformity", "uniformity=", "uniformity=-1", "=1", "uniformity=nan", "uniformity=x"):
         with pytest.raises(UsageError, match="not a margin"):
             parse_margins([wrong], every_metric())

@@ -24,7 +24,6 @@ from geomprobe.metrics import REGISTRY, definitions
 from geomprobe.predict_reconstruct.protocol import choose
 from geomprobe.reports.data.facts import PARTS
 from geomprobe.reports.data.load import load
-from geomprobe.reports.sections.lexical import CROSSED
 from geomprobe.tasks import load_task
 from geomprobe.tasks.words import words
 
@@ -117,7 +116,9 @@ def test_p_values_are_adjusted_within_the_declared_family(analysed):
         part = compared[compared["family"] == name]
         expected = intervals.holm(part["p"].to_numpy(float, na_value=np.nan))
         assert np.allclose(part["p_holm"].to_numpy(float, na_value=np.nan), expected, equal_nan=True)
-    crossed = compared[compared["metric"].isin(CROSSED)]
+    known = every_metric()
+    of_crossed = [name for name, entry in known.items() if entry.get("against", {}).get("part") == "crossed"]
+    crossed = compared[compared["metric"].isin(of_crossed)]
     assert len(crossed) == 7 * 2 + 2  # shares raw and centred, triplets
     assert set(crossed["family"]) == {"lexical"}
 
@@ -152,7 +153,8 @@ def test_the_part_of_a_report_follows_the_family(analysed):
     parts = [mv for name in ("geometry", "semantic", "lexical") for mv in facts.part(name)]
     assert sorted(parts) == sorted(facts.metrics)
     found = {name for name in facts.definitions if name.endswith(("_share", "triplet_accuracy", "triplet_margin"))}
-    assert set(CROSSED) == found - {"semantic_usable_share"}
+    crossed = {n for n, entry in facts.definitions.items() if entry.get("against", {}).get("part") == "crossed"}
+    assert crossed == found - {"semantic_usable_share"}
 
 
 def test_the_probes_of_the_most_frequent_word_and_token_have_two_names(analysed):

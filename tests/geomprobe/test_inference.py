@@ -12,6 +12,7 @@ from geomprobe.api import measure
 from geomprobe.comparison.pairs import few_discordant
 from geomprobe.inference import estimate, intervals, neighbours, probe_tests, shards, spectral, sphere
 from geomprobe.metrics import REGISTRY, cloud_of, dimension, measure_clouds, pairs
+from geomprobe.metrics.views import view as seen_in
 from geomprobe.vectors.moments import Moments
 
 N, D = 160, 20
@@ -118,7 +119,9 @@ def fresh_samples() -> dict[tuple[str, str], tuple[float, float, float]]:
     cloud, home = cloud_of(Z, labels, None, None, 0, False), shards.shards(np.arange(200), 0)
     for key in spread:
         compute = REGISTRY[key[0]].variants["standard"]
-        rows = shards.jackknife(cloud.view(key[1]), lambda c, f=compute: getattr(f(c), "value", f(c)), home, rows=True)
+        rows = shards.jackknife(
+            seen_in(cloud, key[1]), lambda c, f=compute: getattr(f(c), "value", f(c)), home, rows=True
+        )
         spread[key] += (float(np.sqrt((rows**2).sum())) / 200,)
     return spread
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from geomprobe.api import every_metric
 from geomprobe.results import COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS, RESULT_COLUMNS, Results, table
 
 MODELS = ("mlm", "hybrid")
@@ -18,6 +19,7 @@ ROWS = {"sst2": 872, "mrpc": 779, "mnli": 13143, "cola": 1042, "stsb": 2552}
 PAIRS = ("mrpc", "mnli", "stsb")
 DIM = 256
 REFERENCE = -3.9688
+PLACES = ("order", "headline", "against", "reference", "stage", "score")
 NO_VERDICT = "no valid interval, no verdict"
 
 # name: (views, family, value, effect of the second model, spread, direction)
@@ -64,8 +66,10 @@ def definitions() -> dict[str, Any]:
     names = [*METRICS, "uniformity", "uniformity_jensen"]
     family = {name: entry[1] for name, entry in METRICS.items()}
     direction = {name: entry[5] for name, entry in METRICS.items()}
+    known = every_metric()
     return {
         name: {
+            **{key: known[name][key] for key in PLACES if key in known.get(name, {})},
             "name": name,
             "title": name.replace("_", " ").capitalize(),
             "formula": FORMULAS.get(name, f"the formula of {name}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.differences import half_width, judgement
-from geomprobe.reports.data.facts import REFERENCES, Facts
+from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.sections.parts.failed import unmeasured
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
 from geomprobe.reports.view.blocks import Line, Table, Text, cell, line, table
@@ -69,7 +69,7 @@ def _value_line(facts: Facts, names: list[str], task: str, metric: str, view: st
     if facts.pair:
         if row is None:
             broken = any(failed for _, failed in found)
-            why = "failed" if broken else "reference" if metric in REFERENCES else "not compared"
+            why = "failed" if broken else "reference" if facts.entry(metric).get("reference") else "not compared"
             cells += [cell("–"), cell(""), cell("–"), cell("–"), cell(why, tone="failed" if broken else "")]
         else:
             code = judgement(row)

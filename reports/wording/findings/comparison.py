@@ -126,7 +126,7 @@ def below_majority(facts: Facts) -> Finding | None:
     floor = {
         (r["model"], r["task"], r["layer"], r["pooling"], r["metric"]): r["value"]
         for r in facts.rows
-        if r["control"] == "majority" and r["metric"].endswith("accuracy") and r["value"] is not None
+        if r["control"] == "majority" and facts.entry(r["metric"]).get("score") == "accuracy" and r["value"] is not None
     }
     if not floor:
         return None

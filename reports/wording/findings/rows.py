@@ -137,7 +137,7 @@ def unequal_n(facts: Facts) -> Finding | None:
     if len(set(known.values())) < 2:
         return None
     text = "The tasks have different numbers of rows: compare ranks between models, not between tasks"
-    matched = any(metric.endswith("_n_matched") for metric, _ in facts.metrics)
+    matched = any(facts.entry(metric).get("stage") == "sample size" for metric, _ in facts.metrics)
     text += ", unless they are n-matched." if matched else "."
     low, high = min(known.values()), max(known.values())
     return finding("unequal-n", "tip", text, "caveats", f"{count(low)} to {count(high)} rows")

@@ -1,0 +1,123 @@
+"""The record of a metric of a cloud, and what the files that hold such records share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from geomprobe.metrics.cloud import Cloud
+from geomprobe.metrics.slopes import OfSpectrum
+from geomprobe.metrics.views import VIEWS
+from geomprobe.results.record import Record
+
+STANDARD = "standard"
+ALL = tuple(VIEWS)
+RAW = ("raw",)
+BOTH = ("raw", "centred")
+# after whitening all eigenvalues are equal, and the eigenvectors arbitrary
+SPECTRAL = ("raw", "centred", "standardised", "all-but-top-k")
+ROTATION, SCALE, SHIFT, ROW_SCALE = "rotation", "scale", "shift", "row scale"
+"""Invariances: x → xR with R orthogonal; x → cx with c > 0; x → x + v; each row by its own positive factor.
+
+Row order never matters and is not listed. They hold in the raw view."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric's value, where it differs from the cloud: the rows it used, and a note for the reader."""
+
+    value: float
+    n: int | None = None
+    note: str | None = None
+
+
+Compute = Callable[[Cloud], float | Value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Record):
+    """A metric and its contract.
+
+    Attributes
+    ----------
+    compute : callable
+        The standard definition, a function of a cloud.
+    others : dict
+        Other definitions under the same name, to be asked for as "name:definition" (what other packages print, and
+        what papers did) -> its function of a cloud and what differs.
+    needs : {"moments", "rows", "labels", "positives"}
+        What it is computed from; all but moments read the rows.
+    views : tuple of str
+        Views in which it makes sense.
+    default_views : tuple of str
+        Views in which `measure` gives it unless asked otherwise; empty: only where it is asked for by name.
+    of_spectrum : OfSpectrum or None
+        For its interval, where it is a function of eigenvalues.
+    of_mean_distance : float or None
+        Its slope over the mean squared distance of directions, where it is a function of that.
+    leading : int or None
+        How many leading coordinates it counts.
+    integer : bool
+        Whether it is a whole number, so that intervals allow for rounding.
+    tail : {"lengths", "steady"} or None
+        Under heavy tails of the rows' lengths: whether a few rows far off move it, or whether it varies less than its
+        influences say, as counts and slopes of eigenvalues do. None: it does not depend on lengths.
+    of_lengths : bool
+        Whether it is a function of the lengths alone.
+    of_neighbours : bool
+        Whether it is a function of which rows are nearest.
+    left_out_overstates : bool
+        Whether rows left out move it more than other rows would: others get new neighbours, objects fewer dimensions.
+    without_interval : str or None
+        Why it never has one.
+    """
+
+    compute: Compute = field(repr=False)
+    others: dict[str, tuple[Compute, str]] = field(default_factory=dict, repr=False)
+    needs: str = "moments"
+    views: tuple[str, ...] = ALL
+    default_views: tuple[str, ...] = RAW
+    of_spectrum: OfSpectrum | None = None
+    of_mean_distance: float | None = None
+    leading: int | None = None
+    integer: bool = False
+    tail: str | None = None
+    of_lengths: bool = False
+    of_neighbours: bool = False
+    left_out_overstates: bool = False
+    without_interval: str | None = None
+
+    @property
+    def variants(self) -> dict[str, Compute]:
+        """Definition name -> function of a cloud."""
+        return {STANDARD: self.compute} | {name: compute for name, (compute, _) in self.others.items()}
+
+    @property
+    def variant_notes(self) -> dict[str, str]:
+        """Definition name -> what differs, for definitions other than the standard one."""
+        return {name: note for name, (_, note) in self.others.items()}
+
+    @property
+    def of_directions(self) -> bool:
+        """Whether it is a function of the directions alone: what no change of the rows' lengths moves."""
+        return ROW_SCALE in self.invariances
+
+    def entry(self) -> dict[str, Any]:
+        """Return the JSON-ready description that goes to definitions.json."""
+        return super().entry() | {
+            "needs": self.needs,
+            "views": list(self.views),
+            "definitions": {STANDARD: self.formula, **self.variant_notes},
+        }
+
+
+def left_out(cloud: Cloud, n: int) -> str | None:
+    """Return the note of a metric that used n rows, those that have a direction; None where all have one."""
+    gone = cloud.n - n
+    return f"{gone} row{'s' if gone > 1 else ''} without a direction left out" if gone else None
+
+
+def joined(*notes: str | None) -> str | None:
+    """Return several notes as one."""
+    return "; ".join(note for note in notes if note) or None
