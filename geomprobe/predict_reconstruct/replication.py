@@ -95,12 +95,12 @@ def read_recipe(path: Path) -> Recipe:
     _check_seeds(path, seeds)
     for name in ("settings", "arms", "compare", "audit"):
         if not isinstance(document.get(name, {}), dict):
-            raise InputError(f"{path}: {name} is a table.", f"[{name}]")
+            raise InputError(f"{path}: {name} must be a table.", f"[{name}]")
     settings, arms, comparisons, audits = (document.get(key, {}) for key in ("settings", "arms", "compare", "audit"))
     _check_settings(path, settings, arms)
     for name in (*arms, *comparisons, *audits):
         if not re.fullmatch(r"\w[\w.-]*", name):
-            raise InputError(f"{path}: {name!r} names a folder: letters, digits, '_', '.' and '-'.")
+            raise InputError(f"{path}: {name!r} must be a folder name of letters, digits, '_', '.' and '-'.")
     known: list[str] = []
     for name, arm in arms.items():
         for other in needs(arm):

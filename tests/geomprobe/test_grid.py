@@ -395,7 +395,7 @@ def test_ranks_are_measured_at_the_rows_of_the_smallest_task(model_folder, task,
     page = (tmp_path / "report.html").read_text()
     assert "effective rank n matched" in page
     assert "rarefaction effective rank" in page
-    assert "except those that are n-matched" in page
+    assert "unless they are n-matched" in page
 
 
 def test_baselines_stand_beside_the_models(model_folder, task):

@@ -87,7 +87,7 @@ def test_models_of_an_analysis_from_vectors_that_are_already_there(model_folder,
     pd.testing.assert_frame_equal(analyze().similarities, frame)
     gp.write_report(results, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "How alike the models are" in page
+    assert "Similarity of the models on the same rows" in page
     assert page.count("linear cka unbiased between layers") >= 6
 
 

@@ -131,7 +131,7 @@ def test_labels_that_are_all_missing(tmp_path):
 
 def test_scores_that_are_no_numbers(tmp_path):
     path = write(pd.DataFrame({"text": list("abc"), "label": list("xyz")}), tmp_path / "t.csv")
-    with pytest.raises(InputError, match="no scores"):
+    with pytest.raises(InputError, match="cannot be scores"):
         load_file(path, kind="regression")
     path = write(pd.DataFrame({"text": [str(i) for i in range(300)], "label": range(300)}), tmp_path / "u.csv")
     with pytest.raises(InputError, match="too many for classes"):

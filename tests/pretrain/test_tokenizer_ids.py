@@ -136,8 +136,9 @@ def test_unused_ids_are_never_inserted():
 )
 def test_vocabularies_that_cannot_be_trained(tmp_path, size):
     """Refused before the source is opened."""
+    (tmp_path / "text.txt").write_bytes(b"\xff")  # which would be refused, too
     with pytest.raises(UsageError, match="is no vocabulary size") as caught:
-        build_corpus(str(tmp_path / "nosuch.txt"), f"train:{size}")
+        build_corpus(str(tmp_path / "text.txt"), f"train:{size}")
     assert len(str(caught.value)) < 200
 
 
