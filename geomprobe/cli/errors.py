@@ -29,7 +29,10 @@ def explain(error: BaseException) -> tuple[int, str, str | None]:
         return code, str(error) or said, "Repeat the command to continue; finished work is kept."
     if isinstance(error, GeomprobeError):
         return error.exit_code, error.message, error.hint
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # numpy says how much it wrote, and gives no number of the error
+    if isinstance(error, OSError) and (
+        error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and "requested and" in str(error))
+    ):
         where = f" while writing {error.filename}" if error.filename else ""
         return 1, f"The disk is full{where}.", "Free some space and repeat the command; finished work is kept."
     denied = PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError
