@@ -9,6 +9,7 @@ import numpy as np
 from geomprobe.metrics.cloud import Cloud, NotApplicable
 from geomprobe.metrics.views import view
 from geomprobe.vectors import Rows
+from geomprobe.vectors.groups import connected
 from geomprobe.vectors.moments import Moments
 
 SHARDS = 20
@@ -123,11 +124,6 @@ def on_first_rows(moved: np.ndarray, at: np.ndarray, linked: np.ndarray, cluster
     -----
     The sum over a chain is written to the first row of it all.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    size = int(clusters.max()) + 1
-    links = coo_array((np.ones(len(linked)), tuple(clusters[linked].T)), shape=(size, size))
-    component = connected_components(links, directed=False)[1][clusters]
+    component = connected(clusters[linked], int(clusters.max()) + 1)[1][clusters]
     first = np.unique(component, return_index=True)[1]
     return np.bincount(first[component[at]], moved, minlength=len(clusters))

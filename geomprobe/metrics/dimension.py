@@ -9,14 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.linalg
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 import geomprobe.metrics.slopes as slopes
 from geomprobe.metrics.cloud import EXACT_ROWS, Cloud, NotApplicable, TooFewRows
 from geomprobe.metrics.records import ROTATION, ROW_SCALE, SCALE, SHIFT, Metric, Value, joined, left_out
 from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.metrics.spectrum import SHARE, entropy
+from geomprobe.vectors.groups import connected
 
 TWONN_DISCARD = 0.1
 MLE_K = 20
@@ -122,9 +121,7 @@ def lidar_objects(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     """
     assert cloud.positives is not None
     used, compact = np.unique(cloud.positives, return_inverse=True)
-    first, second = compact.reshape(-1, 2).T
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(used), len(used)))
-    objects, member = connected_components(links, directed=False)
+    objects, member = connected(compact.reshape(-1, 2), len(used))
     if objects < 2:
         if len(cloud.positives) < 2:
             raise TooFewRows("1 positive pair; at least 2 that share no row are needed")

@@ -12,6 +12,7 @@ from geomprobe.comparison.pairs import estimate_of
 from geomprobe.inference import Estimate, Interval, intervals
 from geomprobe.inference.estimate import FUNCTION
 from geomprobe.results import Results
+from geomprobe.vectors.groups import connected
 
 Key = TypeVar("Key", bound=Hashable)
 Place = tuple[str, str, str, str, str]  # model, task, pooling, metric, view
@@ -65,9 +66,6 @@ def common_clusters(homes: Mapping[Key, tuple[Sequence[str], np.ndarray]]) -> di
     homes : mapping to (row ids, int64 ndarray of shape (n,))
         For each analysis its rows and the cluster of each, numbered from 0; the rows may differ.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     numbers: dict[str, int] = {}
     ends = {key: np.array([numbers.setdefault(one, len(numbers)) for one in ids]) for key, (ids, _) in homes.items()}
     size, starts = len(numbers), {}
@@ -76,10 +74,9 @@ def common_clusters(homes: Mapping[Key, tuple[Sequence[str], np.ndarray]]) -> di
         size += int(own.max()) + 1
     left = np.concatenate(list(ends.values()))
     right = np.concatenate([starts[key] + own for key, (_, own) in homes.items()])
-    links = coo_array((np.ones(len(left)), (left, right)), shape=(size, size))
-    count, component = connected_components(links, directed=False)
+    count, component = connected(np.column_stack([left, right]), size)
     return {
-        key: Clusters(component[starts[key] : starts[key] + int(own.max()) + 1], int(count))
+        key: Clusters(component[starts[key] : starts[key] + int(own.max()) + 1], count)
         for key, (_, own) in homes.items()
     }
 
