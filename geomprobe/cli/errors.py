@@ -29,10 +29,7 @@ def explain(error: BaseException) -> tuple[int, str, str | None]:
         return code, str(error) or said, "Repeat the command to continue; finished work is kept."
     if isinstance(error, GeomprobeError):
         return error.exit_code, error.message, error.hint
-    # numpy says how much it wrote, and gives no number of the error
-    if isinstance(error, OSError) and (
-        error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and "requested and" in str(error))
-    ):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
         return 1, f"The disk is full{where}.", "Free some space and repeat the command; finished work is kept."
     denied = PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError

@@ -273,7 +273,7 @@ class Writer:
             "files": {},
         }
         seen = self.part / f"seen-{number:05d}.npy"
-        np.save(seen, np.array(self.fresh, dtype="S32"))
+        _save(seen, np.array(self.fresh, dtype="S32"))
         for split in SPLITS:
             documents = self.pending[split]
             ids = np.concatenate(documents) if documents else np.empty(0, dtype=self.dtype)
@@ -281,7 +281,7 @@ class Writer:
             chunk[split] = {"tokens": len(ids), "documents": len(documents)}
             for kind, array in (("ids", ids), ("starts", starts)):
                 name = f"{split}-{number:05d}.{kind}.npy"
-                np.save(self.part / name, array)
+                _save(self.part / name, array)
                 chunk["files"][name] = hash_file(self.part / name)
             if split == "train":
                 self._count(ids)
@@ -320,3 +320,10 @@ def unigram_entropy(counts: np.ndarray, special: list[int]) -> float:
     p = counts[counts > 0] / counts.sum()
     entropy = float(-(p * np.log(p)).sum())
     return entropy if math.isfinite(entropy) else 0.0
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """`np.save`, whose own way of writing loses the reason when a disk fills."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)

@@ -217,11 +217,3 @@ def test_a_warning_of_a_library_is_one_line_without_its_path():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "warning: two lines\n"
     assert str(Path(sys.executable).parent) not in done.stderr
-
-
-def test_an_array_that_is_cut_short_means_a_full_disk():
-    from geomprobe.cli.errors import explain
-
-    code, said, hint = explain(OSError("512 requested and 252 written"))
-    assert (code, said) == (1, "The disk is full.")
-    assert "Free some space" in hint
