@@ -84,7 +84,7 @@ def measure(
 
 
 def every_metric() -> dict[str, dict[str, Any]]:
-    """Return the definition of every metric that can occur in results, by name, grouped by family.
+    """Definition of every metric that can occur in results, by name, grouped by family.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def every_metric() -> dict[str, dict[str, Any]]:
 
 
 def families() -> dict[str, str]:
-    """Return the family of claims of every metric, by name."""
+    """Family of claims of every metric, by name."""
     return {name: entry["family"] for name, entry in _all_records().items()}
 
 

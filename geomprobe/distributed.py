@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from geomprobe.common import GeomprobeError, first_line, torchrun_place
-from geomprobe.vectors import TILE, Rows, full_precision, unit_rows
+from geomprobe.vectors import TILE, VectorSource, full_precision, unit_rows
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -24,7 +24,7 @@ PATIENCE = timedelta(days=2)
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Processes:
     """This process among all. Alone, every exchange gives back what was put in.
 
     What is exchanged lies in host memory, so all backends are gloo; objects travel pickled, between the processes of
@@ -40,11 +40,11 @@ class Ranks:
         return self.rank == 0
 
     def share(self, n: int) -> tuple[int, int]:
-        """Return the first of this rank's rows among n, and the one after its last."""
+        """First of this rank's rows among n, and the one after its last."""
         return n * self.rank // self.world, n * (self.rank + 1) // self.world
 
     def exchange(self, value: T) -> list[T]:
-        """Return the values of all ranks, on all ranks, in their order."""
+        """Values of all processes, on all processes, in their order."""
         if self.world == 1:
             return [value]
         found: list[Any] = [None] * self.world
@@ -53,7 +53,7 @@ class Ranks:
         return found
 
     def gather(self, value: T) -> list[T]:
-        """Return the values of all ranks on rank 0, an empty list elsewhere."""
+        """Values of all processes on rank 0, an empty list elsewhere."""
         if self.world == 1:
             return [value]
         found: list[Any] = [None] * self.world if self.first else []
@@ -62,7 +62,7 @@ class Ranks:
         return found
 
     def broadcast(self, value: T) -> T:
-        """Return the value of rank 0."""
+        """Value of rank 0."""
         if self.world == 1:
             return value
         held: list[Any] = [value if self.first else None]
@@ -71,7 +71,7 @@ class Ranks:
         return held[0]
 
     def scatter(self, values: Sequence[T]) -> T | None:
-        """Return this rank's value among those of rank 0; None where there are fewer of them than ranks."""
+        """This rank's value among those of rank 0; None where there are fewer of them than processes."""
         if self.world == 1:
             return values[0] if values else None
         held: list[Any] = [None]
@@ -81,10 +81,10 @@ class Ranks:
         return held[0]
 
     def reduce(self, value: T, join: Callable[[T, T], T]) -> T:
-        """Return join(…join(join(v0, v1), …)…) of the values of all ranks, on all ranks.
+        """Join(…join(join(v0, v1), …)…) of the values of all processes, on all processes.
 
         Neighbours join first, then neighbours of those: about log2(world) messages one after the other, and no rank
-        holds more than two values. The order depends on the number of ranks alone.
+        holds more than two values. The order depends on the number of processes alone.
         """
         step = 1
         while step < self.world:
@@ -100,7 +100,7 @@ class Ranks:
         return self.broadcast(value)
 
     def shift(self, block: torch.Tensor, steps: int) -> torch.Tensor:
-        """Return the block of the rank `steps` further on (around the end); this rank's goes as many back."""
+        """Block of the rank `steps` further on (around the end); this rank's goes as many back."""
         source, target = (self.rank + steps) % self.world, (self.rank - steps) % self.world
         if source == self.rank:
             return block
@@ -114,7 +114,7 @@ class Ranks:
         return held
 
     def agreed(self, part: Callable[[], T]) -> T:
-        """Return part() where it succeeds on all ranks; what one raises stops it on all.
+        """Part() where it succeeds on all processes; what one raises stops it on all.
 
         A rank that went on alone would leave the others waiting for it. A ValueError is one on all of them, anything
         else a RuntimeError on the others.
@@ -136,7 +136,7 @@ class Ranks:
         return value  # type: ignore[return-value]
 
     def collect(self, parts: Iterator[T], rounds: int, take: Callable[[T], None]) -> None:
-        """Call `take` on rank 0 with the parts of all ranks, at most `rounds` of each; what one raises stops all."""
+        """Call `take` on rank 0 with the parts of all processes, at most `rounds` of each; an error stops all."""
         for _ in range(rounds + 1):  # once more than there are parts, so that what yields them comes to its end
             found = self.gather(self.agreed(lambda: next(parts, None)))
 
@@ -148,7 +148,7 @@ class Ranks:
             self.agreed(give)
 
     def in_turns(self, items: Sequence[T], send: Callable[[T], S], work: Callable[[S], R]) -> Iterator[tuple[T, R]]:
-        """Yield (item, work(send(item))) on all ranks; rank 0 sends, each rank works on one item at a time."""
+        """Yield (item, work(send(item))) on all processes; rank 0 sends, each rank works on one item at a time."""
         for start in range(0, len(items), self.world):
             turn = items[start : start + self.world]
             mine: Any = self.scatter([send(item) for item in turn] if self.first else [])
@@ -156,47 +156,47 @@ class Ranks:
             yield from zip(turn, done, strict=False)
 
 
-ALONE = Ranks()
+ALONE = Processes()
 
 
-def uniformity(block: Any, ranks: Ranks, t: float = 2.0) -> float:
-    """Return log of the mean over all pairs i<j of exp(−t‖z_i − z_j‖²) of rows that are spread over ranks.
+def uniformity(block: Any, processes: Processes, t: float = 2.0) -> float:
+    """Log of the mean over all pairs i<j of exp(−t‖z_i − z_j‖²) of rows that are spread over processes.
 
-    Wang & Isola (2020), ICML. Exact; each rank's directions go half way round the ring of ranks, so that every two
+    Wang & Isola (2020), ICML. Exact; each rank's directions go half way round the ring of processes, so that every two
     blocks meet once. Computed in float64; a rank holds its own rows and those of one other rank.
 
     Parameters
     ----------
     block : array-like of shape (n_rank, d)
         This rank's rows, z = x/‖x‖. Zero rows have no direction and are left out.
-    ranks : Ranks
+    processes : Processes
         All of them call this.
     t : float
 
     Raises
     ------
     ValueError
-        For rows that are not finite, or fewer than two with a direction on all ranks together.
+        For rows that are not finite, or fewer than two with a direction on all processes together.
     """
 
     def directions() -> torch.Tensor:
-        rows = Rows(block)
+        rows = VectorSource(block)
         x = torch.cat([part.double().cpu() for _, part in rows.blocks()]) if rows.n else torch.empty(0, rows.d).double()
         if not bool(torch.isfinite(x).all()):
-            raise ValueError(f"rows of rank {ranks.rank} hold NaN or infinity")
+            raise ValueError(f"rows of rank {processes.rank} hold NaN or infinity")
         return unit_rows(x[x.abs().amax(1) > 0])
 
-    z = ranks.agreed(directions)
-    counts = ranks.exchange(len(z))
+    z = processes.agreed(directions)
+    counts = processes.exchange(len(z))
     if (n := sum(counts)) < 2:
         raise ValueError(f"{n} rows have a direction; pairs need two")
     # around a common point, so that near directions keep the digits of their distances
-    z = z - sum(ranks.exchange(z.sum(0)), torch.zeros(z.shape[1], dtype=torch.float64)) / n
-    return kernel_log_mean(z, t, 2 * sum(ranks.exchange(float((z * z).sum()))) / (n - 1), ranks)
+    z = z - sum(processes.exchange(z.sum(0)), torch.zeros(z.shape[1], dtype=torch.float64)) / n
+    return kernel_log_mean(z, t, 2 * sum(processes.exchange(float((z * z).sum()))) / (n - 1), processes)
 
 
-def kernel_log_mean(w: torch.Tensor, t: float, pilot_distance: float, ranks: Ranks) -> float:
-    """Return log of the mean over pairs i<j of exp(−t‖w_i − w_j‖²) of points that are spread over ranks.
+def kernel_log_mean(w: torch.Tensor, t: float, pilot_distance: float, processes: Processes) -> float:
+    """Log of the mean over pairs i<j of exp(−t‖w_i − w_j‖²) of points that are spread over processes.
 
     Parameters
     ----------
@@ -205,24 +205,24 @@ def kernel_log_mean(w: torch.Tensor, t: float, pilot_distance: float, ranks: Ran
     t : float
     pilot_distance : float
         The mean squared distance; where t times it is small, k − 1 is summed to keep its digits.
-    ranks : Ranks
+    processes : Processes
     """
-    near, n = t * pilot_distance < 0.1, sum(ranks.exchange(len(w)))
+    near, n = t * pilot_distance < 0.1, sum(processes.exchange(len(w)))
     total = _kernel_sum(w, w, t, near, own=True) / 2
-    for steps in range(1, ranks.world // 2 + 1):
-        other = ranks.shift(w.cpu(), steps).to(w.device)
-        if 2 * steps < ranks.world:
+    for steps in range(1, processes.world // 2 + 1):
+        other = processes.shift(w.cpu(), steps).to(w.device)
+        if 2 * steps < processes.world:
             total += _kernel_sum(w, other, t, near, own=False)
-        elif ranks.rank < steps:  # half way round both of a pair hold the other's, and each takes half of the work
+        elif processes.rank < steps:  # half way round both of a pair hold the other's, and each takes half of the work
             total += _kernel_sum(w[: len(w) // 2], other, t, near, own=False)
         else:
             total += _kernel_sum(w, other[len(other) // 2 :], t, near, own=False)
-    mean = math.fsum(ranks.exchange(total)) / (n * (n - 1) / 2)
+    mean = math.fsum(processes.exchange(total)) / (n * (n - 1) / 2)
     return math.log1p(mean) if near else math.log(mean)
 
 
 def _kernel_sum(a: torch.Tensor, b: torch.Tensor, t: float, near: bool, own: bool) -> float:
-    """Return the sum over rows i of a, j of b of exp(−t‖a_i − b_j‖²), or of that − 1; where a is b, over i≠j."""
+    """Sum over rows i of a, j of b of exp(−t‖a_i − b_j‖²), or of that − 1; where a is b, over i≠j."""
     total, square_a, square_b = 0.0, (a * a).sum(1), (b * b).sum(1)
     with full_precision():
         for i in range(0, len(a), TILE):
@@ -245,7 +245,7 @@ def _talking() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def join() -> Iterator[Ranks]:
+def join() -> Iterator[Processes]:
     """Join the other processes of a torchrun job; without one, be alone.
 
     Each process takes the GPU of its number on its host, where there are any.
@@ -259,14 +259,14 @@ def join() -> Iterator[Ranks]:
     """
     rank, world = torchrun_place()
     if world == 1:
-        yield Ranks()
+        yield Processes()
         return
-    ranks = Ranks(rank, world)
+    processes = Processes(rank, world)
     if devices := torch.cuda.device_count():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % devices)
     dist.init_process_group("gloo", timeout=PATIENCE)
     try:
-        yield ranks
+        yield processes
         with _talking():
             dist.barrier()  # a rank that leaves while others still talk to it may be aborted by gloo
     except ConnectionError as error:

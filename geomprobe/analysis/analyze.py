@@ -24,7 +24,7 @@ from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL
 from geomprobe.common import hold_folder
 from geomprobe.comparison.table import add_variants
-from geomprobe.distributed import ALONE, Ranks
+from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.embed import Progress
 from geomprobe.embedding.layers import Cell, has_cell
 from geomprobe.inference.margins import Margin
@@ -53,7 +53,7 @@ def analyze(
     dims: Sequence[int] = (),
     margins: Mapping[str, Margin] | None = None,
     complete: Callable[[Results], Any] | None = None,
-    ranks: Ranks = ALONE,
+    processes: Processes = ALONE,
     progress: Progress | None = None,
 ) -> Results:
     """Measure every model on every task at every layer under every pooling.
@@ -96,7 +96,7 @@ def analyze(
         Equivalence margins of these differences, in place of those of the records.
     complete : callable, optional
         What to add to the results, such as comparisons, before they are written; called on the first rank.
-    ranks : Ranks
+    processes : Processes
         Processes that share the work (see `geomprobe.distributed.join`); all call this with the same arguments and
         get the same results, and the first alone reads and writes folders.
     progress : callable (done, total), optional
@@ -132,27 +132,27 @@ def analyze(
         variants=variants.plan(precisions, dims),
     )  # fmt: skip
     check_request(tasks, poolings, baselines, limit, device)
-    if out is not None and ranks.first:
+    if out is not None and processes.first:
         named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
         check_folder(Path(out), named)
-    with hold_folder(out) if out is not None and ranks.first else contextlib.nullcontext():
+    with hold_folder(out) if out is not None and processes.first else contextlib.nullcontext():
         kept = Path(cells) if cells is not None else Path(out) / "cells" if out is not None else None
-        plan = make_plan(asked, kept, ranks)
+        plan = make_plan(asked, kept, processes)
         tables, truncated = measure_models(plan, progress)
         alike = similarity_table(plan) if similarity else table([], SIMILARITY_COLUMNS)
         results = record(plan, tables, alike, truncated)
         results.run["wall_seconds"] = round(time.perf_counter() - started, 1)
-        if complete is not None and ranks.first:
+        if complete is not None and processes.first:
             complete(results)
-        if plan.stored and ranks.first:
+        if plan.stored and processes.first:
             add_variants(results, margins)
-        if out is not None and ranks.first:
+        if out is not None and processes.first:
             write_results(out, results)
     return results
 
 
 def measure_models(plan: RunPlan, progress: Progress | None = None) -> tuple[Tables, dict[str, dict[str, int]]]:
-    """Return the tables of all cells of a plan, and how many texts of each task were cut for each model."""
+    """Tables of all cells of a plan, and how many texts of each task were cut for each model."""
     grid = list(product(plan.models, plan.tasks))
     total = sum(2 * len(texts.texts) for _, texts in grid)
     done = 0
@@ -176,11 +176,11 @@ def measure_models(plan: RunPlan, progress: Progress | None = None) -> tuple[Tab
 
 
 def measure_task(plan: RunPlan, model: Model, texts: TaskTexts, progress: Progress) -> tuple[Tables, int]:
-    """Return the tables of a model's cells on one task, and how many texts were cut; one forward pass at most.
+    """Tables of a model's cells on one task, and how many texts were cut; one forward pass at most.
 
-    Ranks share the batches of the forward pass, then the cells. A variant's vectors are made from the full ones.
+    Processes share the batches of the forward pass, then the cells. A variant's vectors are made from the full ones.
     """
-    asked, ranks = plan.asked, plan.ranks
+    asked, processes = plan.asked, plan.processes
     cells = {
         (layer, pooling): CellContext(model.encoder, texts, layer, pooling, asked.protocol, asked.seed, model.variant)
         for layer, pooling in product(model.layers, plan.poolings)
@@ -188,10 +188,10 @@ def measure_task(plan: RunPlan, model: Model, texts: TaskTexts, progress: Progre
     }
     folders = {} if plan.kept is None else {at: plan.kept / cell.key for at, cell in cells.items()}
     tables: dict[Cell, Tables] = {}
-    for at, folder in folders.items() if ranks.first else ():
+    for at, folder in folders.items() if processes.first else ():
         if (found := read_tables(folder, CELL_COLUMNS)) is not None:
             tables[at] = found
-    tables = ranks.broadcast(tables)
+    tables = processes.broadcast(tables)
     missing = [at for at in cells if at not in tables]
     if missing:
         embedded = embed_cells(plan, model.encoder, texts, missing, lambda part, whole: progress(part, 2 * whole))
@@ -206,11 +206,11 @@ def measure_task(plan: RunPlan, model: Model, texts: TaskTexts, progress: Progre
                 return failed_cell("embedding", vectors)
             return measure_cell(cells[at], vectors)
 
-        for i, (at, (part, whole)) in enumerate(ranks.in_turns(missing, send, work), 1):
+        for i, (at, (part, whole)) in enumerate(processes.in_turns(missing, send, work), 1):
             if at in embedded.trained and model.variant == FULL:  # which it was trained on
                 part = joined(part, learned_tables(embedded.trained[at]))
             tables[at] = cells[at].stamp(part)
-            if folders and whole and ranks.first:
+            if folders and whole and processes.first:
                 write_tables(folders[at], tables[at])
             progress(len(missing) + i, 2 * len(missing))
     else:

@@ -79,7 +79,7 @@ class CellContext:
         return self.variant.hash(full)
 
     def stamp(self, tables: Tables) -> Tables:
-        """Return tables with the columns that say which cell their rows belong to."""
+        """Tables with the columns that say which cell their rows belong to."""
         where: dict[str, Any] = {"task": self.texts.task.name, "layer": self.layer, "pooling": self.pooling}
         full = where | {
             "model_hash": self.variant.hash(self.encoder.hash),
@@ -98,7 +98,7 @@ class CellContext:
 
 
 def joined(*parts: Tables) -> Tables:
-    """Return the rows of several tables of a cell in one; a kind that none has is empty."""
+    """Rows of several tables of a cell in one; a kind that none has is empty."""
     found = {}
     for kind, columns in CELL_COLUMNS.items():
         frames = [table(part[kind], columns) for part in parts if kind in part]
@@ -107,7 +107,7 @@ def joined(*parts: Tables) -> Tables:
 
 
 def failed_cell(stage: str, note: str) -> tuple[Tables, bool]:
-    """Return the table that stands for a stage that failed, and that it failed."""
+    """Table that stands for a stage that failed, and that it failed."""
     return {"results": failed_row(stage, note)}, False
 
 
@@ -121,7 +121,7 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
 
 
 def read_tables(folder: Path, columns: Mapping[str, Mapping[str, str]]) -> dict[str, pd.DataFrame] | None:
-    """Return the tables of a folder, or None where any is absent or not the one that was written: measure it again."""
+    """Tables of a folder, or None where any is absent or not the one that was written: measure it again."""
     sweep_once(folder.parent)
     try:
         hashes = read_json(folder / HASHES)

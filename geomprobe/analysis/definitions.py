@@ -24,7 +24,7 @@ UNTESTED = ("similarity", "pooling")
 
 
 def of_results(used: Sequence[str], protocol: Protocol) -> dict[str, dict[str, Any]]:
-    """Return the definitions of the metrics that occur in results, as definitions.json holds them.
+    """Definitions of the metrics that occur in results, as definitions.json holds them.
 
     Parameters
     ----------

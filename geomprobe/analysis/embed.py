@@ -45,7 +45,7 @@ class Embedded:
 def embed_cells(
     plan: RunPlan, encoder: Encoder, texts: TaskTexts, cells: Sequence[Cell], progress: Progress | None = None
 ) -> Embedded:
-    """Return the vectors of all texts of a task, found in the store where the same was asked before.
+    """Vectors of all texts of a task, found in the store where the same was asked before.
 
     Where the poolings cannot be trained, the cells of the others are embedded all the same.
     """
@@ -66,7 +66,7 @@ def embed_cells(
             poolers={cell: found[0].pooler for cell, found in trained.items()},
             seed=query_seed(encoder, plan.asked.protocol, plan.asked.seed),
             store=Store(),
-            ranks=plan.ranks,
+            processes=plan.processes,
             progress=progress,
         )
 
@@ -77,7 +77,7 @@ def embed_cells(
     if not wanted:
         return Embedded(failures=failures)
     try:
-        found = plan.ranks.agreed(embed)
+        found = plan.processes.agreed(embed)
     except CELL_ERRORS as error:
         return Embedded(failures=failures | dict.fromkeys(wanted, reason(error)))
     return Embedded(found.vectors, trained, failures, found.n_truncated)
@@ -86,11 +86,11 @@ def embed_cells(
 def train_poolings(
     plan: RunPlan, encoder: Encoder, texts: TaskTexts, cells: Sequence[Cell]
 ) -> dict[Cell, list[TrainedPooling]]:
-    """Return what training finds for the cells whose pooling can be trained on the task, one of each seed.
+    """What training finds for the cells whose pooling can be trained on the task, one of each seed.
 
-    Ranks share the layers.
+    Processes share the layers.
     """
-    task, protocol, seed, ranks = texts.task, plan.asked.protocol, plan.asked.seed, plan.ranks
+    task, protocol, seed, processes = texts.task, plan.asked.protocol, plan.asked.seed, plan.processes
     wanted = [cell for cell in cells if cell[1] in TRAINABLE]
     if not wanted or not protocol.train_poolings or trained_pooling.why_untrainable(task):
         return {}
@@ -100,28 +100,28 @@ def train_poolings(
             encoder,
             task,
             sorted({pool for _, pool in wanted}),
-            sorted({layer for layer, _ in wanted})[ranks.rank :: ranks.world],
+            sorted({layer for layer, _ in wanted})[processes.rank :: processes.world],
             seeds=range(seed, seed + protocol.pooling_seeds),
             store=Store(),
         )
 
-    shares = ranks.exchange(ranks.agreed(train))
+    shares = processes.exchange(processes.agreed(train))
     found = {cell: poolings for share in shares for cell, poolings in share.items()}
     return {cell: found[cell] for cell in wanted}
 
 
 def query_seed(encoder: Encoder, protocol: Protocol, seed: int) -> int:
-    """Return the seed of an untrained attention pooling: that of the run, or one for these weights."""
+    """Seed of an untrained attention pooling: that of the run, or one for these weights."""
     return seed if protocol.query == "shared" else seed + int(encoder.hash[:12], 16)
 
 
 def count_truncated(encoder: Encoder, texts: TaskTexts, poolings: Sequence[str]) -> int:
-    """Return how many texts of a task are cut to the encoder's longest input, without embedding them."""
+    """How many texts of a task are cut to the encoder's longest input, without embedding them."""
     return sum(count_cut(one, some, poolings) for one, _, some in in_roles(encoder, texts))
 
 
 def in_roles(encoder: Encoder, texts: TaskTexts) -> list[tuple[Encoder, np.ndarray, list[str]]]:
-    """Return the encoder with the prompt of each role (document, query), and places and texts of that role."""
+    """Encoder with the prompt of each role (document, query), and places and texts of that role."""
     if texts.queries is None:
         return [(encoder, np.arange(len(texts.texts)), texts.texts)]
     asking = encoder.with_prompt(encoder.query_prompt, encoder.query_prompt)
@@ -131,7 +131,7 @@ def in_roles(encoder: Encoder, texts: TaskTexts) -> list[tuple[Encoder, np.ndarr
 
 
 def in_places(parts: Sequence[tuple[np.ndarray, EmbeddingGrid]]) -> EmbeddingGrid:
-    """Return one grid of several, each with its places among all texts."""
+    """One grid of several, each with its places among all texts."""
     first, n = parts[0][1], sum(len(at) for at, _ in parts)
     vectors = {}
     for cell, found in first.vectors.items():

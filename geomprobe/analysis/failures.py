@@ -21,12 +21,12 @@ NOTE = 500
 
 
 def failed_row(stage: str, note: str) -> pd.DataFrame:
-    """Return the row that stands for a stage (one of `geomprobe.results.STAGES`) that failed."""
+    """Row that stands for a stage (one of `geomprobe.results.STAGES`) that failed."""
     return pd.DataFrame([{"metric": stage, "status": "failed", "note": note}])
 
 
 def reason(error: BaseException) -> str:
-    """Return the note of a failed row: the first line of an error."""
+    """Note of a failed row: the first line of an error."""
     # our own errors are sentences; those of others are known by their kind
     text = error.message if isinstance(error, GeomprobeError) else f"{type(error).__name__}: {error}"
     line = next(iter(text.splitlines()), "")

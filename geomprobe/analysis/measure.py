@@ -25,14 +25,14 @@ RAREFIED = ("effective_rank", "rankme", "participation_ratio")
 
 
 def measure_cell(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, bool]:
-    """Return the tables of a cell from the full vectors of all texts of its task, and whether nothing in it failed."""
+    """Tables of a cell from the full vectors of all texts of its task, and whether nothing in it failed."""
     if cell.variant != FULL:
         return measure_variant(cell, vectors)
     return measure_vectors(cell, vectors)
 
 
 def measure_variant(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, bool]:
-    """Return the tables of a cell whose vectors are truncated or quantised first, from the full ones."""
+    """Tables of a cell whose vectors are truncated or quantised first, from the full ones."""
     texts, variant = cell.texts, cell.variant
     if (narrow := variants.too_narrow(variant, vectors.shape[1])) is not None:
         return {"results": narrow}, True
@@ -48,7 +48,7 @@ def measure_variant(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, boo
 
 
 def measure_vectors(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, bool]:
-    """Return the tables of a cell from vectors as they are stored, by the protocol's analysis."""
+    """Tables of a cell from vectors as they are stored, by the protocol's analysis."""
     texts = cell.texts
     if published := cell.protocol.published:
         try:
@@ -71,7 +71,7 @@ def measure_vectors(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, boo
 
 
 def geometry_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
-    """Return the geometry of the task's unique sentences, its curves and its contributions by cluster."""
+    """Geometry of the task's unique sentences, its curves and its contributions by cluster."""
     Z, rows = vectors[texts.geometry], texts.task.geometry_rows
     if len(Z) < 2:
         return {"results": metrics.unmeasured(*Z.shape, labels=rows.labels, positives=rows.positives)}
@@ -86,7 +86,7 @@ def geometry_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
 
 
 def probe_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
-    """Return what probes read from the vectors, fitted on the train split where the task has one."""
+    """What probes read from the vectors, fitted on the train split where the task has one."""
     check_finite(vectors, texts.fitted)
     task = texts.task
     train = None if texts.train is None else pair_vectors(vectors, texts.train)
@@ -103,13 +103,13 @@ def probe_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
 
 
 def pair_vectors(vectors: np.ndarray, sides: Sides) -> probes.PairVectors:
-    """Return the vectors of a split's rows."""
+    """Vectors of a split's rows."""
     first, second = sides
     return probes.PairVectors(vectors[first], None if second is None else vectors[second])
 
 
 def size_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
-    """Return how ranks grow with the number of rows, as curves, and their values at the rows of the smallest task."""
+    """How ranks grow with the number of rows, as curves, and their values at the rows of the smallest task."""
     Z, matched = vectors[texts.geometry], texts.matched
     n, d = Z.shape
     names = sample_size.MATCHED if matched else ()
@@ -131,13 +131,13 @@ STAGES = {"geometry": geometry_tables, "sample size": size_tables, "probes": pro
 
 
 def size_curve(Z: np.ndarray, matched: int | None, seed: int) -> pd.DataFrame:
-    """Return ranks at five sizes up to all rows, and at the rows of the smallest task."""
+    """Ranks at five sizes up to all rows, and at the rows of the smallest task."""
     sizes = {int(size) for size in np.geomspace(max(2, len(Z) // 32), len(Z), 5).round()}
     return sample_size.rarefaction(Z, sizes=sorted(sizes | {matched or len(Z)}), draws=SIZE_DRAWS, seed=seed)
 
 
 def matched_row(row: Any, n: int, d: int) -> dict[str, Any]:
-    """Return the row of results of a rank at the rows of the smallest task, from its row in the curve."""
+    """Row of results of a rank at the rows of the smallest task, from its row in the curve."""
     return {
         "metric": f"{row.metric}_n_matched",
         "definition": "standard",
@@ -151,13 +151,13 @@ def matched_row(row: Any, n: int, d: int) -> dict[str, Any]:
 
 
 def few_matched(names: Sequence[str], n: int, d: int, note: str) -> list[dict[str, Any]]:
-    """Return the rows of ranks that the smallest task has too few rows for."""
+    """Rows of ranks that the smallest task has too few rows for."""
     few = {"definition": "standard", "view": "raw", "n": n, "d": d, "status": TooFewRows.status, "note": note}
     return [{"metric": f"{name}_n_matched"} | few for name in names]
 
 
 def rarefied(curve: pd.DataFrame) -> pd.DataFrame:
-    """Return the curves of ranks by number of rows, each with its band of one standard deviation over draws."""
+    """Curves of ranks by number of rows, each with its band of one standard deviation over draws."""
     drawn = curve[curve["metric"].isin(RAREFIED)]
     spread = drawn["sd"].astype(float).fillna(0.0)
     curves = [
@@ -175,7 +175,7 @@ def rarefied(curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def learned_tables(trained: Sequence[TrainedPooling]) -> Tables:
-    """Return what a pooling learned: its loss and the loss of mean pooling, and its weights by position or token."""
+    """What a pooling learned: its loss and the loss of mean pooling, and its weights by position or token."""
     first = trained[0]
     losses = [each.loss for each in trained]
     shared = ", which share sentences" if any(each.cut for each in trained) else ""

@@ -16,7 +16,7 @@ from geomprobe.tasks.base import Task
 def choose_poolings(
     encoders: Sequence[Encoder], asked: Sequence[str] | None, layers: Sequence[int] | str, protocol: Protocol
 ) -> tuple[list[str], str]:
-    """Return the poolings of an analysis, and why they were chosen where none was asked for.
+    """Poolings of an analysis, and why they were chosen where none was asked for.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def check_prompts(
 
 
 def model_notes(encoder: Encoder, poolings: Sequence[str]) -> list[str]:
-    """Return what the vectors of a model are, and where they differ from what its own `encode` gives."""
+    """What the vectors of a model are, and where they differ from what its own `encode` gives."""
     if encoder.taken == "baseline":
         return []
     notes = []
@@ -105,7 +105,7 @@ def model_notes(encoder: Encoder, poolings: Sequence[str]) -> list[str]:
 
 
 def facts(encoders: Sequence[Encoder], why: str) -> dict[str, Any]:
-    """Return what run.json says of the pooling `model`."""
+    """What run.json says of the pooling `model`."""
     note = "what each model's own `encode` gives; the mean of the token states for a model that declares nothing more"
     found: dict[str, Any] = {"note": f"{note}; {why}" if why else note}
     if not any(encoder.declares_more for encoder in encoders):

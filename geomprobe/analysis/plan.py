@@ -17,7 +17,7 @@ from geomprobe.analysis.protocols import STRICT, Protocol
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL, Variant
 from geomprobe.common import UsageError, unknown_name
-from geomprobe.distributed import ALONE, Ranks
+from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.embed import embed_grid
 from geomprobe.embedding.layers import resolve_layers
 from geomprobe.embedding.pooling import POOLINGS
@@ -98,7 +98,7 @@ class RunPlan:
         Why these poolings, where none was asked for.
     kept : Path or None
         Folder of finished cells.
-    ranks : Ranks
+    processes : Processes
         Processes that share the work.
     """
 
@@ -108,7 +108,7 @@ class RunPlan:
     poolings: list[str]
     why: str = ""
     kept: Path | None = None
-    ranks: Ranks = ALONE
+    processes: Processes = ALONE
 
     @property
     def encoders(self) -> list[Model]:
@@ -156,8 +156,8 @@ def check_request(
     find_device(device)
 
 
-def make_plan(asked: Request, kept: Path | None = None, ranks: Ranks = ALONE) -> RunPlan:
-    """Return the plan of what was asked for: models opened, tasks read, every choice made.
+def make_plan(asked: Request, kept: Path | None = None, processes: Processes = ALONE) -> RunPlan:
+    """Plan of what was asked for: models opened, tasks read, every choice made.
 
     Raises
     ------
@@ -180,11 +180,11 @@ def make_plan(asked: Request, kept: Path | None = None, ranks: Ranks = ALONE) ->
     sizes = {len(task.geometry_rows.texts) for task in tasks}
     matched = min(sizes) if len(sizes) > 1 else None
     texts = [TaskTexts.of(task, matched, asymmetric=asked.query_prompt is not None) for task in tasks]
-    return RunPlan(asked, models, texts, poolings, why, kept, ranks)
+    return RunPlan(asked, models, texts, poolings, why, kept, processes)
 
 
 def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Task:
-    """Return the task as it is analysed: at most `limit` rows a split, at most `max_train_rows` to fit probes on."""
+    """Task as it is analysed: at most `limit` rows a split, at most `max_train_rows` to fit probes on."""
     if protocol.published:
         task = protocol.published.prepare(task, protocol.train_poolings)
     if limit is not None:
@@ -200,12 +200,12 @@ def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Tas
 
 
 def first_rows(split: Split, n: int) -> Split:
-    """Return the split's first n rows, or all where it has fewer."""
+    """Split's first n rows, or all where it has fewer."""
     return split.take(np.arange(min(n, len(split))))
 
 
 def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
-    """Return the encoder with the length and the padding of a protocol; no longer than the encoder can take."""
+    """Encoder with the length and the padding of a protocol; no longer than the encoder can take."""
     if protocol.max_length is not None:
         encoder = limited(encoder, min(protocol.max_length, encoder.max_length))
     if protocol.padding == "visible" and not isinstance(encoder.model, WordTable):  # which sees no neighbours
@@ -214,7 +214,7 @@ def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
 
 
 def named_models(asked: Request, encoders: Sequence[Encoder], tasks: Sequence[Task]) -> list[Model]:
-    """Return the encoders and their baselines, each with a name and its layers."""
+    """Encoders and their baselines, each with a name and its layers."""
     own = [configured(encoder, asked.protocol) for encoder in encoders]
     pairs = [("", encoder) for encoder in own]
     for baseline, encoder in baseline_encoders(own, asked.baselines, tasks, asked.seed):
@@ -233,7 +233,7 @@ def named_models(asked: Request, encoders: Sequence[Encoder], tasks: Sequence[Ta
 def baseline_encoders(
     encoders: Sequence[Encoder], names: Sequence[str], tasks: Sequence[Task], seed: int
 ) -> list[tuple[str, Encoder]]:
-    """Return the baselines of the encoders; encoders of one architecture or width share theirs."""
+    """Baselines of the encoders; encoders of one architecture or width share theirs."""
     splits = [task.train or task.validation for task in tasks]
     texts = [text for split in splits for text in (*split.first, *(split.second or ()))]
     made: dict[str, tuple[str, Encoder]] = {}
@@ -244,7 +244,7 @@ def baseline_encoders(
 
 
 def unique_names(encoders: Sequence[Encoder]) -> list[str]:
-    """Return a name for each encoder.
+    """A name for each encoder.
 
     Folders of one name, such as those of seeds, are called by the folder above too; what still coincides is numbered.
     """
@@ -261,7 +261,7 @@ def unique_names(encoders: Sequence[Encoder]) -> list[str]:
 
 
 def variant_models(models: Sequence[Model], stored: Sequence[Variant], poolings: Sequence[str]) -> list[Model]:
-    """Return each variant of each model, baselines left out."""
+    """Each variant of each model, baselines left out."""
     own = {model.name: model for model in models if not model.baseline}
     if dims := [variant.dim for variant in stored if variant.dim is not None]:
         variants.check_widths(dims, widths(own, poolings))
@@ -270,7 +270,7 @@ def variant_models(models: Sequence[Model], stored: Sequence[Variant], poolings:
 
 
 def widths(models: Mapping[str, Model], poolings: Sequence[str]) -> dict[str, int]:
-    """Return the largest width of each model's vectors over its layers and the poolings, seen by embedding a word.
+    """Largest width of each model's vectors over its layers and the poolings, seen by embedding a word.
 
     A model that cannot be embedded is left out: its cells say why.
     """

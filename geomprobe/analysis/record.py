@@ -18,7 +18,7 @@ from geomprobe.results import Results, count_failures, provenance
 
 
 def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mapping[str, dict[str, int]]) -> Results:
-    """Return the results of a plan.
+    """Results of a plan.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mappin
         "compared": None,
         "groups": None,
         "similarity": similarities.maps(alike),
-        "processes": plan.ranks.world,
+        "processes": plan.processes.world,
         "failed_cells": count_failures(tables["results"], alike),
     }
     return Results(
@@ -58,7 +58,7 @@ def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mappin
 
 
 def model_entries(plan: RunPlan) -> list[dict[str, Any]]:
-    """Return what run.json says of models, baselines and variants, in this order."""
+    """What run.json says of models, baselines and variants, in this order."""
     full = {model.name: model_entry(plan, model) for model in plan.encoders}
     calibration = {texts.task.name: texts.calibrated_on for texts in plan.tasks}
     stored = [variants.entry(model.variant, full[model.of], model.name, calibration) for model in plan.stored]
@@ -66,7 +66,7 @@ def model_entries(plan: RunPlan) -> list[dict[str, Any]]:
 
 
 def model_entry(plan: RunPlan, model: Model) -> dict[str, Any]:
-    """Return what run.json says of a model; of its training, what the log shows to have happened."""
+    """What run.json says of a model; of its training, what the log shows to have happened."""
     assert model.training is not None
     entry = model.encoder.describe() | {"name": model.name, **model.training.entry}
     entry["notes"] += [*own_pooling.model_notes(model.encoder, plan.poolings), *model.training.notes]
@@ -77,7 +77,7 @@ def model_entry(plan: RunPlan, model: Model) -> dict[str, Any]:
 
 
 def task_entry(texts: TaskTexts, truncated: dict[str, int]) -> dict[str, Any]:
-    """Return what run.json says of a task."""
+    """What run.json says of a task."""
     task = texts.task
     return {
         "name": task.name,
@@ -94,7 +94,7 @@ def task_entry(texts: TaskTexts, truncated: dict[str, int]) -> dict[str, Any]:
 
 
 def pooling_entry(plan: RunPlan, name: str) -> dict[str, Any]:
-    """Return what run.json says of a pooling; `trained` is None for one without parameters."""
+    """What run.json says of a pooling; `trained` is None for one without parameters."""
     protocol, seed = plan.asked.protocol, plan.asked.seed
     pooler = make_pooler(name, 1, seed=seed)
     entry: dict[str, Any] = {"name": name, "trained": pooler.trained, "note": pooler.note, "untrained_on": {}}

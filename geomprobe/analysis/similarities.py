@@ -48,18 +48,18 @@ class Pair:
     mapped: tuple[tuple[int, ...], tuple[int, ...]] | None
 
     def cells(self, first: bool) -> list[Cell]:
-        """Return the (layer, pooling) that are read of a, or of b."""
+        """(layer, pooling) that are read of a, or of b."""
         side = 0 if first else 1
         layers = {pair[side] for pair in self.scored} | set(self.mapped[side] if self.mapped else ())
         return [(layer, self.pooling) for layer in sorted(layers)]
 
     def sides(self) -> tuple[tuple[str, list[Cell]], ...]:
-        """Return a and b, each with its cells."""
+        """A and b, each with its cells."""
         return (self.a, self.cells(True)), (self.b, self.cells(False))
 
 
 def pairs(layers: Mapping[str, Sequence[int]], poolings: Sequence[str], maps: bool) -> list[Pair]:
-    """Return the pairs of models, each with each, in the order given.
+    """Pairs of models, each with each, in the order given.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def pairs(layers: Mapping[str, Sequence[int]], poolings: Sequence[str], maps: bo
 
 
 def planned_pairs(plan: RunPlan) -> list[Pair]:
-    """Return the pairs of models, and of each variant with its full vectors; `model` has the last layer only."""
+    """Pairs of models, and of each variant with its full vectors; `model` has the last layer only."""
     maps = plan.asked.layers == "all"
     depths = {model.name: sorted(model.layers) for model in plan.own}
     last = {model.name: [model.encoder.n_layers] for model in plan.own}
@@ -98,25 +98,25 @@ def planned_pairs(plan: RunPlan) -> list[Pair]:
 
 
 def similarity_table(plan: RunPlan) -> pd.DataFrame:
-    """Return how alike the models of a plan are on each task."""
+    """How alike the models of a plan are on each task."""
     wanted = planned_pairs(plan)
     found = [measure_pairs(plan, texts, wanted) for texts in plan.tasks]
     return table(pd.concat(found, ignore_index=True), SIMILARITY_COLUMNS)
 
 
 def measure_pairs(plan: RunPlan, texts: TaskTexts, wanted: Sequence[Pair]) -> pd.DataFrame:
-    """Return how alike the models of each pair are on a task's geometry rows; their vectors come from the store.
+    """How alike the models of each pair are on a task's geometry rows; their vectors come from the store.
 
     A pair that failed, or with a model that did, is a row with status "failed".
     """
     models = {model.name: model for model in (*plan.own, *plan.stored)}
-    seed, ranks = plan.asked.seed, plan.ranks
+    seed, processes = plan.asked.seed, plan.processes
     places = {} if plan.kept is None else {pair: plan.kept / pair_key(plan, texts, models, pair) for pair in wanted}
     tables: dict[Pair, pd.DataFrame] = {}
-    for pair, place in places.items() if ranks.first else ():
+    for pair, place in places.items() if processes.first else ():
         if stored := read_tables(place, {"similarities": SIMILARITY_COLUMNS}):
             tables[pair] = stored["similarities"].assign(a=pair.a, b=pair.b)  # whatever they are called this time
-    tables = ranks.broadcast(tables)
+    tables = processes.broadcast(tables)
     missing = [pair for pair in wanted if pair not in tables]
     embedded = {}
     for name, model in models.items():
@@ -146,16 +146,16 @@ def measure_pairs(plan: RunPlan, texts: TaskTexts, wanted: Sequence[Pair]) -> pd
         failed = failed_row("similarity", note)
         return failed.assign(a=pair.a, b=pair.b, level="checkpoint", pooling=pair.pooling), False
 
-    for pair, (rows, whole) in ranks.in_turns(missing, send, work):
+    for pair, (rows, whole) in processes.in_turns(missing, send, work):
         tables[pair] = rows
-        if whole and places and ranks.first:
+        if whole and places and processes.first:
             write_tables(places[pair], {"similarities": rows})
     frames = [tables[pair] for pair in wanted if pair in tables]
     return table(pd.concat(frames).assign(task=texts.task.name) if frames else [], SIMILARITY_COLUMNS)
 
 
 def pair_key(plan: RunPlan, texts: TaskTexts, models: Mapping[str, Model], pair: Pair) -> str:
-    """Return the content key of a pair's similarities on a task."""
+    """Content key of a pair's similarities on a task."""
     protocol, seed = plan.asked.protocol, plan.asked.seed
     sides = [
         CellContext(models[name].encoder, texts, *cell, protocol, seed, models[name].variant).key
@@ -167,7 +167,7 @@ def pair_key(plan: RunPlan, texts: TaskTexts, models: Mapping[str, Model], pair:
 
 
 def wide_enough(model: Model, embedded: Embedded, cells: Sequence[Cell]) -> bool:
-    """Return whether the vectors have the dimensions that a variant keeps; where not, the variant's cells say why."""
+    """Whether the vectors have the dimensions that a variant keeps; where not, the variant's cells say why."""
     dim, found = model.variant.dim, embedded.vectors
     return all(dim is None or cell not in found or dim <= found[cell].shape[1] for cell in cells)
 
@@ -175,7 +175,7 @@ def wide_enough(model: Model, embedded: Embedded, cells: Sequence[Cell]) -> bool
 def side_vectors(
     model: Model, embedded: Embedded, texts: TaskTexts, cells: Sequence[Cell], rows: np.ndarray
 ) -> dict[int, np.ndarray]:
-    """Return a model's vectors of some texts by layer; raises InputError where it has none."""
+    """A model's vectors of some texts by layer; raises InputError where it has none."""
     found = {}
     for cell in cells:
         if cell in embedded.failures:
@@ -189,14 +189,14 @@ def side_vectors(
 
 
 def sample(n: int, seed: int) -> np.ndarray:
-    """Return the rows that similarities of n rows read: all, or a seeded sample of ROWS, ascending."""
+    """Rows that similarities of n rows read: all, or a seeded sample of ROWS, ascending."""
     return np.arange(n) if n <= ROWS else np.sort(np.random.default_rng(seed).choice(n, ROWS, replace=False))
 
 
 def pair_table(
     pair: Pair, first: Mapping[int, Any], second: Mapping[int, Any], clusters: Any, n: int, seed: int
 ) -> pd.DataFrame:
-    """Return the rows of a pair.
+    """Rows of a pair.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def pair_table(
 
 
 def maps(similarities: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the maps between layers in the form that run.json holds: values[i][j] of layers_a[i] and layers_b[j]."""
+    """Maps between layers in the form that run.json holds: values[i][j] of layers_a[i] and layers_b[j]."""
     mapped = similarities[(similarities["metric"] == MAP) & (similarities["level"] == "checkpoint")]
     found = []
     for (a, b, task, pooling), part in mapped.groupby(["a", "b", "task", "pooling"], sort=False):

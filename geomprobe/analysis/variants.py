@@ -64,11 +64,11 @@ class Variant:
         return self.precision == "int8"
 
     def hash(self, full: str) -> str:
-        """Return the content hash: of the full vectors their encoder's own."""
+        """Content hash: of the full vectors their encoder's own."""
         return full if self == FULL else hash_bytes("variant", VERSION, self.label, full)
 
     def apply(self, vectors: np.ndarray, calibration: np.ndarray | None = None) -> np.ndarray:
-        """Return the stored vectors as float32, which holds all codes exactly.
+        """Stored vectors as float32, which holds all codes exactly.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ FULL = Variant()
 
 
 def plan(precisions: Sequence[str] = (), dims: Sequence[int] = ()) -> list[Variant]:
-    """Return the variants that are asked for: each precision at the full width and at each dim.
+    """Variants that are asked for: each precision at the full width and at each dim.
 
     float32 is always among the precisions, and the full vectors, which are no variant, are left out. Truncated vectors
     are taken as they are and renormalised, but for binary, where both have the same signs.
@@ -115,7 +115,7 @@ def plan(precisions: Sequence[str] = (), dims: Sequence[int] = ()) -> list[Varia
 
 
 def parse_dims(words: Sequence[str]) -> list[int]:
-    """Return the numbers of dimensions that are written in an option; raises UsageError for other words."""
+    """Numbers of dimensions that are written in an option; raises UsageError for other words."""
     if wrong := [word for word in words if not re.fullmatch("0*[1-9][0-9]{0,17}", word)]:
         raise UsageError(f"--dim takes whole numbers from 1, not {wrong[0][:80]!r}.", "For example --dim 64,128")
     return [int(word) for word in words]
@@ -137,7 +137,7 @@ def check_widths(dims: Sequence[int], widths: Mapping[str, int]) -> None:
 
 
 def too_narrow(variant: Variant, width: int) -> pd.DataFrame | None:
-    """Return the row that says that vectors have fewer dimensions than the variant keeps, None where they have not."""
+    """Row that says that vectors have fewer dimensions than the variant keeps, None where they have not."""
     if variant.dim is None or variant.dim <= width:
         return None
     note = f"dim {variant.dim} is more than the {width} dimensions of these vectors"
@@ -145,7 +145,7 @@ def too_narrow(variant: Variant, width: int) -> pd.DataFrame | None:
 
 
 def duplicates(stored: np.ndarray, full: np.ndarray) -> pd.DataFrame:
-    """Return the row that says how many rows equal an earlier one, and how many of the full vectors do."""
+    """Row that says how many rows equal an earlier one, and how many of the full vectors do."""
     n, d = stored.shape
     repeated, before = (n - len(np.unique(rows, axis=0)) for rows in (stored, full))
     return pd.DataFrame(
@@ -165,7 +165,7 @@ def duplicates(stored: np.ndarray, full: np.ndarray) -> pd.DataFrame:
 
 
 def without_sense(variant: Variant, metric: str) -> str | None:
-    """Return why a metric says nothing about a variant, None where it does.
+    """Why a metric says nothing about a variant, None where it does.
 
     A code's unit is arbitrary, so metrics that change with scale are left out for int8 and binary; so are the spread of
     lengths that are equal by construction, and nearest neighbours among ±1 vectors.
@@ -184,7 +184,7 @@ def without_sense(variant: Variant, metric: str) -> str | None:
 
 
 def blanked(frame: pd.DataFrame, variant: Variant) -> pd.DataFrame:
-    """Return rows of results; those of metrics that make no sense for the variant are "not applicable"."""
+    """Rows of results; those of metrics that make no sense for the variant are "not applicable"."""
     reasons = frame["metric"].map(lambda metric: without_sense(variant, str(metric)))
     gone = reasons.notna() & (frame["status"] == "ok")
     frame = frame.copy()
@@ -195,7 +195,7 @@ def blanked(frame: pd.DataFrame, variant: Variant) -> pd.DataFrame:
 
 
 def names(variants: Sequence[Variant], models: Sequence[str], taken: Sequence[str]) -> dict[tuple[str, Variant], str]:
-    """Return a name for each variant of each model, none of them taken; what coincides is numbered."""
+    """A name for each variant of each model, none of them taken; what coincides is numbered."""
     found: dict[tuple[str, Variant], str] = {}
     used = set(taken)
     for model, variant in product(models, variants):
@@ -209,7 +209,7 @@ def names(variants: Sequence[Variant], models: Sequence[str], taken: Sequence[st
 
 
 def entry(variant: Variant, full: Mapping[str, Any], name: str, calibration: Mapping[str, str]) -> dict[str, Any]:
-    """Return what run.json says of a variant.
+    """What run.json says of a variant.
 
     Parameters
     ----------

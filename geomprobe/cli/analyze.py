@@ -62,8 +62,8 @@ def run_grid(
     options.check(models, folder)
     tasks = options.tasks
     with hold_folder(folder) if torchrun_place()[0] == 0 else nullcontext():
-        with join() as ranks, output.progress("measuring", quiet=not ranks.first) as progress:
-            if ranks.first:
+        with join() as processes, output.progress("measuring", quiet=not processes.first) as progress:
+            if processes.first:
                 say_tasks(output, tasks)
             results = run(
                 models,
@@ -85,10 +85,10 @@ def run_grid(
                 dims=options.dims,
                 margins=margins,
                 complete=complete,
-                ranks=ranks,
+                processes=processes,
                 progress=progress,
             )
-        if not ranks.first:
+        if not processes.first:
             # the first rank has all results, and reports; all end as it does
             raise typer.Exit(FAILED_CELLS if results.run["failed_cells"] else 0)
         say_models(output, results)
@@ -162,7 +162,7 @@ HEADLINE = ("effective_rank", "uniformity", "mean_cosine", "semantic_accuracy", 
 
 
 def headline_rows(frame) -> list[dict[str, str]]:
-    """Return one line a cell with the headline metrics of the raw view, for the terminal."""
+    """One line a cell with the headline metrics of the raw view, for the terminal."""
     raw = frame[frame["view"].fillna("raw") == "raw"]
     keys = ["model", "task", "layer", "pooling"]
     wide = raw.drop_duplicates([*keys, "metric"]).pivot(index=keys, columns="metric", values="value").reset_index()
@@ -175,12 +175,12 @@ def headline_rows(frame) -> list[dict[str, str]]:
 
 
 def group_sizes(groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the sizes of the groups, for a folder's name; the models are in the same order."""
+    """Sizes of the groups, for a folder's name; the models are in the same order."""
     return [f"{name}: {len(members)}" for name, members in groups.items()]
 
 
 def folder_name(models: Sequence[str], *more: str) -> str:
-    """Return a folder name from the models' names and a short hash of their places and the options."""
+    """A folder name from the models' names and a short hash of their places and the options."""
     names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(m.rstrip("/")).name).strip("-.") or "model" for m in models]
     asked = hash_bytes(*(str(Path(m).resolve()) if Path(m).exists() else m for m in models), "|", *more)
     return f"{'-vs-'.join(names)[:100]}-{asked[:6]}"

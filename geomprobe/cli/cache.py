@@ -23,7 +23,7 @@ KINDS = ("corpora", "docstrings", "embeddings", "hub")
 
 
 def _is_there(folder: Path) -> bool:
-    """Tell whether a folder of the cache is there; raise GeomprobeError for what is no folder, such as a file."""
+    """Whether a folder of the cache is there; raise GeomprobeError for what is no folder, such as a file."""
     try:
         mode = folder.stat().st_mode
     except OSError as error:

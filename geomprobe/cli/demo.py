@@ -52,7 +52,7 @@ def demo(
 
 
 def _finished(folder: Path, seed: int) -> bool:
-    """Return whether a checkpoint was trained to its end; raises UsageError where that was with another seed."""
+    """Whether a checkpoint was trained to its end; raises UsageError where that was with another seed."""
     if not (folder / "run.json").is_file():
         return False
     run = read_json(folder / "run.json")

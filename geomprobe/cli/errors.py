@@ -23,7 +23,7 @@ FAILED_CELLS = 4
 
 
 def explain(error: BaseException) -> tuple[int, str, str | None]:
-    """Return exit code, message and hint of an exception."""
+    """Exit code, message and hint of an exception."""
     if isinstance(error, KeyboardInterrupt):
         code, said = (TERMINATED, "Terminated.") if isinstance(error, Terminated) else (INTERRUPTED, "Interrupted.")
         return code, str(error) or said, "Repeat the command to continue; finished work is kept."

@@ -46,7 +46,7 @@ def _rows(kind: str) -> list[dict[str, str]]:
 
 
 def _metric(name: str, entry: dict[str, Any]) -> dict[str, str]:
-    """Return the list's entry of a metric; `definitions` names the other definitions."""
+    """List's entry of a metric; `definitions` names the other definitions."""
     others = [each for each, formula in entry.get("definitions", {}).items() if formula != entry["formula"]]
     shown = {key: entry[key] for key in ("family", "formula", "source")}
     return {"metric": name, **shown, "definitions": ", ".join(others)}

@@ -14,7 +14,7 @@ from geomprobe.cli.values import LIST, PATH, TEXT
 from geomprobe.common import InputError, UsageError, check_output_file, first_to_last
 
 if TYPE_CHECKING:
-    from geomprobe.vectors import Rows, VectorFile
+    from geomprobe.vectors import VectorFile, VectorSource
 
 INTERVAL_ROWS = 1_000_000
 LONG_ROWS = 100_000  # past which all pairs take more than some minutes
@@ -76,7 +76,7 @@ def measure(
     from geomprobe.inference import with_intervals
     from geomprobe.metrics.cloud import SAMPLED_PAIRS
     from geomprobe.metrics.views import view as seen_in
-    from geomprobe.vectors import Reading, Rows, joined, read_files
+    from geomprobe.vectors import Reading, VectorSource, joined, read_files
 
     names, views = (list(dict.fromkeys(split_list(each))) or None for each in (metric, view))
     metrics.check_names(names or (), views or ())
@@ -88,33 +88,38 @@ def measure(
         raise UsageError(f"--out and --save-moments are both {out}.", "Give them two different files.")
     read = read_files(files, Reading(columns, header, tensor))
     try:
-        rows = Rows(joined(read))
+        rows = VectorSource(joined(read))
     except ValueError as error:
         raise InputError(_in_its_file(error, read)) from None
     wanted = rows.n <= INTERVAL_ROWS if intervals is None else intervals
     output = Output(as_json)
-    with join() as ranks, output.progress("reading", quiet=not ranks.first) as progress:
-        if ranks.first:
+    with join() as processes, output.progress("reading", quiet=not processes.first) as progress:
+        if processes.first:
             _say(output, rows, read)
             if intervals is None and not wanted:
                 output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
             if exact and rows.n > LONG_ROWS:
                 pairs = rows.n * (rows.n - 1) // 2
                 output.note(f"--exact reads {pairs:,} pairs, more than once; without it {SAMPLED_PAIRS:,} are sampled")
-            if ranks.world > 1:
+            if processes.world > 1:
                 alone = "; the first alone computes standard errors" if wanted else ""
-                output.note(f"{ranks.world} processes share the rows{alone}")
+                output.note(f"{processes.world} processes share the rows{alone}")
         rows.progress = progress
         try:
             directions = save_moments is not None or metrics.reads_directions(names)
             cloud = metrics.cloud_of(
-                rows, seed=seed, exact=exact, directions=directions, influences=wanted and ranks.world == 1, ranks=ranks
+                rows,
+                seed=seed,
+                exact=exact,
+                directions=directions,
+                influences=wanted and processes.world == 1,
+                processes=processes,
             )
             frame, measured = metrics.measure_clouds(cloud, names, views)
-            if not ranks.first:
+            if not processes.first:
                 return
             if wanted:
-                if ranks.world > 1:
+                if processes.world > 1:
                     whole = cloud.alone()
                     measured = [(found, definition, seen_in(whole, seen.name)) for found, definition, seen in measured]
                 frame, _ = with_intervals(frame, measured, None)
@@ -137,7 +142,7 @@ def measure(
 
 
 def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
-    """Return the fault of the vectors, with its file and the rows in that file."""
+    """Fault of the vectors, with its file and the rows in that file."""
     from geomprobe.vectors import NonFiniteError
 
     if not isinstance(error, NonFiniteError):
@@ -152,7 +157,7 @@ def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
     return f"{file.path}: {NonFiniteError([row - start for row in error.rows if row < start + n])}"
 
 
-def _say(output: Output, rows: Rows, read: Sequence[VectorFile]) -> None:
+def _say(output: Output, rows: VectorSource, read: Sequence[VectorFile]) -> None:
     """Print what was read: a file in full, of several the first ones."""
 
     names = first_to_last([str(file.path) for file in read], "files")

@@ -16,7 +16,7 @@ Progress = Callable[[int, int], None]
 
 
 def split_list(values: Sequence[str] | None) -> list[str]:
-    """Return the items of a repeatable option; `--pool mean --pool max` and `--pool mean,max` are the same."""
+    """Items of a repeatable option; `--pool mean --pool max` and `--pool mean,max` are the same."""
     return [item.strip() for value in values or () for item in value.split(",") if item.strip()]
 
 
@@ -118,7 +118,7 @@ def _plain_progress(description: str) -> Progress:
 
 
 def duration(seconds: float) -> str:
-    """Return a span of time, roughly.
+    """A span of time, roughly.
 
     Examples
     --------

@@ -77,7 +77,7 @@ def pretrain(
 
 
 def _geometry(record: dict[str, Any]) -> dict[str, float]:
-    """Return the geometry of the mean-pooled held-out rows, for the training log."""
+    """Geometry of the mean-pooled held-out rows, for the training log."""
     import torch
 
     from geomprobe.api import measure

@@ -12,21 +12,21 @@ from geomprobe.common import UsageError
 
 
 def filled(text: str) -> str:
-    """Return the text of an option that must not be empty."""
+    """Text of an option that must not be empty."""
     if not text.strip(" ,\t\n"):
         raise typer.BadParameter("the text is empty; give a value, or leave the option out.")
     return text
 
 
 def filled_items(text: str) -> str:
-    """Return the text of a list with commas, none of whose items is empty."""
+    """Text of a list with commas, none of whose items is empty."""
     if not all(item.strip() for item in text.split(",")):
         raise typer.BadParameter(f"an item of {text[:80]!r} is empty; give names with commas, or leave the option out.")
     return text
 
 
 def place(text: str | Path) -> Path:
-    """Return the path that an option names; typer hands over the default, a path, too."""
+    """Path that an option names; typer hands over the default, a path, too."""
     return Path(filled(str(text)))
 
 
@@ -37,7 +37,7 @@ PATH: dict[str, Any] = {"metavar": "PATH", "parser": place}
 
 
 def split_paths(text: str, option: str) -> list[str]:
-    """Return the items of a list with commas; a comma inside the path of something that exists separates nothing.
+    """Items of a list with commas; a comma inside the path of something that exists separates nothing.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def _exists(path: str) -> bool:
 
 
 def parse_groups(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return group name -> models from ``NAME=MODEL,MODEL,…``; raises UsageError for other texts and repeats."""
+    """Group name -> models from ``NAME=MODEL,MODEL,…``; raises UsageError for other texts and repeats."""
     groups: dict[str, list[str]] = {}
     for text in texts:
         name, equals, members = (part.strip() for part in text.partition("="))
@@ -82,7 +82,7 @@ def parse_groups(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def two_sides(models: Sequence[str], texts: Sequence[str], command: str) -> dict[str, list[str]]:
-    """Return the two groups, empty where there are two models.
+    """Two groups, empty where there are two models.
 
     Raises
     ------

@@ -109,7 +109,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def final_path(path: str | os.PathLike) -> Path:
-    """Return the path that writing to ``path`` changes: links followed.
+    """Path that writing to ``path`` changes: links followed.
 
     Raises UsageError for devices and pipes, and for a link to a file of another kind: ``report.pdf`` -> ``task.csv``.
     """
@@ -167,5 +167,5 @@ def _locked(file: IO[str]) -> bool | None:
 
 
 def _named(error: OSError, path: Path) -> OSError:
-    """Return the error with the path that the user knows."""
+    """Error with the path that the user knows."""
     return type(error)(error.errno, error.strerror, str(path))

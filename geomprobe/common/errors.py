@@ -40,7 +40,7 @@ class InputError(GeomprobeError):
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
-    """Return the error for a name that is not in a list, with the nearest known names."""
+    """Error for a name that is not in a list, with the nearest known names."""
     import difflib
 
     near = difflib.get_close_matches(name, known, n=1)
@@ -50,7 +50,7 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
 
 
 def shortened(text: str) -> str:
-    """Return a message without the middle of overlong words, such as a model's name of 5,000 characters."""
+    """A message without the middle of overlong words, such as a model's name of 5,000 characters."""
 
     def cut(text: str, most: int) -> str:
         return text if len(text) <= most else f"{text[: most - 60]}… ({len(text):,} characters) …{text[-20:]}"
@@ -63,5 +63,5 @@ class Terminated(KeyboardInterrupt):
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """Return the first line of an error's text, its kind where it has none."""
+    """First line of an error's text, its kind where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:most]

@@ -66,7 +66,7 @@ def bounded_lines(handle: IO[str], path: str | os.PathLike) -> Iterator[str]:
 
 
 def cache_dir() -> Path:
-    """Return the folder for caches: GEOMPROBE_CACHE, else XDG_CACHE_HOME/geomprobe, else ~/.cache/geomprobe."""
+    """Folder for caches: GEOMPROBE_CACHE, else XDG_CACHE_HOME/geomprobe, else ~/.cache/geomprobe."""
     if chosen := os.environ.get("GEOMPROBE_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geomprobe"

@@ -7,7 +7,7 @@ import platform
 
 
 def processor_name() -> str:
-    """Return the model of the processor, its architecture where the system does not say."""
+    """Model of the processor, its architecture where the system does not say."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as handle:
         for line in handle:
             if line.startswith("model name"):

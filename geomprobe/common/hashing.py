@@ -7,7 +7,7 @@ import os
 
 
 def hash_bytes(*parts: bytes | memoryview | str) -> str:
-    """Return the SHA-256 (hex) of the parts, each preceded by its length so that no two lists of parts collide."""
+    """SHA-256 (hex) of the parts, each preceded by its length so that no two lists of parts collide."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
@@ -17,6 +17,6 @@ def hash_bytes(*parts: bytes | memoryview | str) -> str:
 
 
 def hash_file(path: str | os.PathLike) -> str:
-    """Return the SHA-256 (hex) of a file's content."""
+    """SHA-256 (hex) of a file's content."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -26,7 +26,7 @@ def is_repo_id(name: str) -> bool:
 
 
 def ask(repo_id: str, *, kind: str, revision: str | None, hint: str) -> tuple[Any, str]:
-    """Return what the hub says of a repository, or None and the reason where it does not answer.
+    """What the hub says of a repository, or None and the reason where it does not answer.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def ask(repo_id: str, *, kind: str, revision: str | None, hint: str) -> tuple[An
 def download(
     repo_id: str, *, kind: str, revision: str | None, patterns: list[str], hint: str, unreachable: str = ""
 ) -> Path:
-    """Return a local folder with the files of a repository that match the patterns.
+    """A local folder with the files of a repository that match the patterns.
 
     Where the hub is ``unreachable`` for a reason, only its local cache is read.
 
@@ -98,7 +98,7 @@ def download(
 
 
 def not_here(named: str, kind: str, reason: str, hint: str) -> InputError:
-    """Return the error for a repository that neither the hub nor its local cache gives."""
+    """Error for a repository that neither the hub nor its local cache gives."""
     return InputError(f"The {kind} {named!r} is not on this machine, and the hub cannot be reached ({reason}).", hint)
 
 
@@ -110,7 +110,7 @@ def snapshot(
     patterns: list[str] | Callable[[Sequence[str]], list[str]],
     hint: str,
 ) -> tuple[Path, str]:
-    """Return a local folder with the files of a hub repository that match the patterns, and their commit.
+    """A local folder with the files of a hub repository that match the patterns, and their commit.
 
     The hub is asked once, with a timeout, which commit is meant. If it does not answer, the local cache of the hub
     is used where it holds the repository; nothing else ever takes its place.
@@ -170,12 +170,12 @@ def _gated(named: str, kind: str) -> InputError:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status of an error, None if no answer came."""
+    """HTTP status of an error, None if no answer came."""
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _reason(error: BaseException) -> str:
-    """Return in one line why the hub gave nothing."""
+    """In one line why the hub gave nothing."""
     if _status(error) == 429:
         return "too many requests: 429; wait some minutes, or log in for a higher limit: hf auth login"
     if _status(error) == 401:

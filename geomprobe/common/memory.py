@@ -12,7 +12,7 @@ CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 
 
 def machine_bytes() -> int | None:
-    """Return the memory that this process may have in bytes: the machine's, or its control group's where it is less.
+    """Memory that this process may have in bytes: the machine's, or its control group's where it is less.
 
     None where the system does not say.
     """
@@ -47,5 +47,5 @@ def refuse_beyond_memory(needed: int, what: str, hint: str, limit: int | None = 
 
 
 def gigabytes(size: int) -> str:
-    """Return a size in GB (10^9 bytes), with three digits."""
+    """A size in GB (10^9 bytes), with three digits."""
     return f"{size / 1e9:,.0f} GB" if size >= 1e11 else f"{size / 1e9:.3g} GB"

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 
 def brief(name: str, most: int = 100) -> str:
-    """Return a name in one line, of at most so many characters."""
+    """A name in one line, of at most so many characters."""
     name = " ".join(name.split())
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """Return names with commas, control characters escaped, long names cut, the later ones counted."""
+    """Names with commas, control characters escaped, long names cut, the later ones counted."""
     shown = [_printable(name if len(name) <= 40 else name[:39] + "…") for name in map(str, names[:most])]
     return ", ".join(shown) + (f", and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def first_to_last(names: Sequence[str], what: str = "columns", most: int = 8) -> str:
-    """Return names with commas, the middle of a long list left out and the number of all of them said.
+    """Names with commas, the middle of a long list left out and the number of all of them said.
 
     Examples
     --------
@@ -34,5 +34,5 @@ def first_to_last(names: Sequence[str], what: str = "columns", most: int = 8) ->
 
 
 def _printable(name: str) -> str:
-    """Return a name in which what steers a terminal, or cannot be written, stands as an escape."""
+    """A name in which what steers a terminal, or cannot be written, stands as an escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

@@ -67,7 +67,7 @@ def check_output_folder(
 
 
 def _final(path: Path, hint: str) -> Path:
-    """Return the path behind links; raise UsageError for what is neither a file nor a folder."""
+    """Path behind links; raise UsageError for what is neither a file nor a folder."""
     try:
         return final_path(path)
     except UsageError as error:

@@ -8,7 +8,7 @@ from geomprobe.common.errors import UsageError
 
 
 def torchrun_place() -> tuple[int, int]:
-    """Return the rank of this process and the number of processes from torchrun's environment; (0, 1) without it.
+    """Rank of this process and the number of processes from torchrun's environment; (0, 1) without it.
 
     Raises
     ------

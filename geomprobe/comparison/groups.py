@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import UsageError
-from geomprobe.comparison.pairs import Side, check_rows
+from geomprobe.comparison.pairs import ModelResults, check_rows
 from geomprobe.comparison.sentences import claims
 from geomprobe.comparison.table import comparison_table
 from geomprobe.inference import Estimate
@@ -40,7 +40,7 @@ def compare_groups(
     members = [name for group in groups.values() for name in group]
     if len(set(members)) < len(members):
         raise UsageError("A model is in the groups twice.")
-    sides = [Side(results, name) for name in members]
+    sides = [ModelResults(results, name) for name in members]
     check_rows(sides)
     (a, first), (b, second) = groups.items()
     pairs, found = [], []

@@ -22,7 +22,7 @@ NUMBER = ("view", "metric", "definition")
 Row = Mapping[Any, Any]
 
 
-class Side:
+class ModelResults:
     """What a comparison needs of one model: its numbers, influences and per-example scores, found by cell."""
 
     def __init__(self, results: Results, name: str):
@@ -49,11 +49,11 @@ class Side:
         }
 
     def influence(self, row: Row) -> Row | None:
-        """Return the row of the influence table that belongs to a number, or None."""
+        """Row of the influence table that belongs to a number, or None."""
         return self._influences.get(key_of(row, (*CELL, *NUMBER)))
 
     def estimate(self, row: Row) -> Estimate:
-        """Return one of `numbers` with the contribution of each cluster, from influences, else per-example scores."""
+        """One of `numbers` with the contribution of each cluster, from influences, else per-example scores."""
         value = float(row["value"])
         if (found := self.influence(row)) is not None:
             return estimate_of(value, found)
@@ -64,11 +64,11 @@ class Side:
         return Estimate(value, np.bincount(_clusters(examples), rows) / len(rows))
 
     def score(self, row: Row) -> str | None:
-        """Return which of its probe's scores a number is, None where it is none that the kept ones tell."""
+        """Which of its probe's scores a number is, None where it is none that the kept ones tell."""
         return self.records.get(str(row["metric"]), {}).get("score")
 
     def value(self, row: Row) -> Callable[[str], float | None]:
-        """Return a function from a score of the same probe to its value in the same cell."""
+        """A function from a score of the same probe to its value in the same cell."""
 
         def of(score: str) -> float | None:
             name = sibling(self.records, str(row["metric"]), score)
@@ -78,13 +78,13 @@ class Side:
         return of
 
     def examples(self, row: Row) -> pd.DataFrame | None:
-        """Return the per-example scores of a number's probe, None where none are kept."""
+        """Per-example scores of a number's probe, None where none are kept."""
         probe = self.records.get(str(row["metric"]), {}).get("probe")
         return self._examples.get((*(row[c] for c in CELL), probe))
 
 
 def copies(run: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """Return the (task, pooling) whose vectors are another's by definition: they would count evidence twice.
+    """(task, pooling) whose vectors are another's by definition: they would count evidence twice.
 
     Untrained, `weighted` equals `mean` bit for bit, and so does `model` where no model declares more.
     """
@@ -99,7 +99,7 @@ def copies(run: Mapping[str, Any]) -> set[tuple[str, str]]:
     return own | {(task, "weighted") for task in untrained}
 
 
-def check_rows(sides: Sequence[Side]) -> None:
+def check_rows(sides: Sequence[ModelResults]) -> None:
     """Refuse sides that did not see the same rows of a task that they share."""
     for side in sides[1:]:
         for task, fingerprint in side.task_hash.items():
@@ -110,8 +110,8 @@ def check_rows(sides: Sequence[Side]) -> None:
                 )
 
 
-def paired(first: Side, second: Side, row: Row) -> Interval:
-    """Return the paired difference of a number of two models: from influences, else from per-example scores."""
+def paired(first: ModelResults, second: ModelResults, row: Row) -> Interval:
+    """Paired difference of a number of two models: from influences, else from per-example scores."""
     diff = float(row["value_b"]) - float(row["value_a"])
     hashes = [row["model_hash_a"], row["model_hash_b"]]
     if diff == 0 and isinstance(hashes[0], str) and hashes[0] == hashes[1] and row["layer_a"] == row["layer_b"]:
@@ -125,7 +125,7 @@ def paired(first: Side, second: Side, row: Row) -> Interval:
 
 
 def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> Estimate:
-    """Return a number from its row of the table of influences, if it has one, and the words of its interval."""
+    """A number from its row of the table of influences, if it has one, and the words of its interval."""
     if influence is None:
         return Estimate(value, None, method=method)
     contributions = np.asarray(influence["contributions"], np.float64)
@@ -133,7 +133,7 @@ def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> 
 
 
 def geometry(row: Row, first: Row | None, second: Row | None) -> Interval:
-    """Return the paired difference of a number from the rows of the two tables of influences."""
+    """Paired difference of a number from the rows of the two tables of influences."""
     a, b = (
         estimate_of(float(row[f"value_{side}"]), influence, str(row[f"ci_method_{side}"]))
         for side, influence in (("a", first), ("b", second))
@@ -151,7 +151,7 @@ def _clusters(examples: pd.DataFrame) -> np.ndarray:
 def probe_influence(
     score: str | None, examples: pd.DataFrame, value: Callable[[str], float | None], unit: float | None = None
 ) -> np.ndarray | None:
-    """Return the influence of each example on a probe's score, None where it is not known.
+    """Influence of each example on a probe's score, None where it is not known.
 
     Parameters
     ----------
@@ -189,12 +189,12 @@ def probe_influence(
 
 
 def skill_unit(value: Callable[[str], float | None]) -> float | None:
-    """Return by how much skill moves where accuracy moves by one: 1/(1 − majority), None where it is not known."""
+    """By how much skill moves where accuracy moves by one: 1/(1 − majority), None where it is not known."""
     accuracy, skill = value("accuracy"), value("skill")
     return None if accuracy is None or skill is None or accuracy == 1 else (1 - skill) / (1 - accuracy)
 
 
-def _probe(row: Row, first: Side, second: Side) -> Interval:
+def _probe(row: Row, first: ModelResults, second: ModelResults) -> Interval:
     score = first.score(row)
     diff = float(row["value_b"]) - float(row["value_a"])
     left, right = first.examples(row), second.examples(row)
@@ -233,7 +233,7 @@ def _probe(row: Row, first: Side, second: Side) -> Interval:
 
 
 def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters: np.ndarray, unit: float) -> Interval:
-    """Return the difference of the accuracies of two classifiers that few rows tell apart, too few for a t interval.
+    """Difference of the accuracies of two classifiers that few rows tell apart, too few for a t interval.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters:
 
 
 def filled(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
-    """Return the frame with missing keys (a metric without variants, a probe without a view) as empty text."""
+    """Frame with missing keys (a metric without variants, a probe without a view) as empty text."""
     texts = [key for key in keys if key != "depth"]
     return frame.assign(**{key: frame[key].astype("string").fillna("").astype(object) for key in texts})
 
@@ -273,6 +273,6 @@ def by_key(frame: pd.DataFrame, keys: Sequence[str]) -> dict[tuple, Row]:
 
 
 def joined(first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str]) -> list[Row]:
-    """Return a row for each number that both frames have, with the columns of both (suffixes _a and _b)."""
+    """A row for each number that both frames have, with the columns of both (suffixes _a and _b)."""
     both = filled(first, keys).merge(filled(second, keys), on=list(keys), suffixes=("_a", "_b"), validate="one_to_one")
     return list(both.to_dict("records"))

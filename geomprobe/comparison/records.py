@@ -19,12 +19,12 @@ RECORDS = {
 
 
 def known(definitions: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the entries of definitions.json, with what an earlier version did not write from the present records."""
+    """Entries of definitions.json, with what an earlier version did not write from the present records."""
     return {name: (RECORDS[name].entry() if name in RECORDS else {}) | entry for name, entry in definitions.items()}
 
 
 def sibling(definitions: Mapping[str, Any], metric: str, score: str) -> str | None:
-    """Return the metric that is another score of the same probe, None where there is none."""
+    """Metric that is another score of the same probe, None where there is none."""
     probe = definitions.get(metric, {}).get("probe")
     same = (name for name, entry in definitions.items() if probe is not None and entry.get("probe") == probe)
     return next((name for name in same if definitions[name].get("score") == score), None)

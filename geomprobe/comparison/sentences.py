@@ -35,7 +35,7 @@ def claims(comparisons: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def sentence(claim: Mapping[str, Any], a: str, b: str) -> str:
-    """Return a claim in fixed words: what holds, in how many cells, at which level, and what the data cannot tell."""
+    """A claim in fixed words: what holds, in how many cells, at which level, and what the data cannot tell."""
     counts, cells = claim["counts"], claim["cells"]
     who = ("checkpoint", "checkpoints") if claim["level"] == "checkpoint" else ("objective", "objectives")
     name = str(claim["metric"]).replace("_", " ") + (f" ({claim['view']})" if claim["view"] not in ("", "raw") else "")

@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.comparison.pairs import CELL, NUMBER, Row, Side, by_key, check_rows, geometry, joined, key_of, paired
+from geomprobe.comparison.pairs import (
+    CELL,
+    NUMBER,
+    ModelResults,
+    Row,
+    by_key,
+    check_rows,
+    geometry,
+    joined,
+    key_of,
+    paired,
+)
 from geomprobe.comparison.records import known
 from geomprobe.comparison.sentences import claims
 from geomprobe.inference import Interval, influence_table, intervals, measure
@@ -29,7 +40,7 @@ def compare(
     margins: Mapping[str, Margin] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the differences between two sets of embeddings of the same rows.
+    """Differences between two sets of embeddings of the same rows.
 
     Parameters
     ----------
@@ -112,7 +123,7 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     UsageError
         A name is unknown, or the two models did not see the same rows of a task.
     """
-    first, second = (Side(results, name) for name in (a, b))
+    first, second = (ModelResults(results, name) for name in (a, b))
     check_rows([first, second])
     pairs = joined(first.rows, second.rows, (*CELL, *NUMBER))
     found = [paired(first, second, row) for row in pairs]
@@ -125,7 +136,7 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
 
 
 def variants_of(results: Results) -> dict[str, str]:
-    """Return the quantised and truncated variants of models, and the model that each is of."""
+    """Quantised and truncated variants of models, and the model that each is of."""
     return {entry["name"]: entry["of"] for entry in results.run["models"] if entry.get("of")}
 
 
@@ -143,9 +154,9 @@ def add_variants(results: Results, margins: Mapping[str, Margin] | None = None) 
     named = variants_of(results)
     added = [results.comparisons[~results.comparisons["b"].isin(named)]]
     for of in dict.fromkeys(named.values()):
-        full, frames = Side(results, of), []
+        full, frames = ModelResults(results, of), []
         for name in (name for name, whose in named.items() if whose == of):
-            side = Side(results, name)
+            side = ModelResults(results, name)
             check_rows([full, side])
             pairs = joined(full.rows, side.rows, (*CELL, *NUMBER))
             found = [paired(full, side, row) for row in pairs]
@@ -184,7 +195,7 @@ def comparison_table(
     margins: Mapping[str, Margin] | None,
     seeds: int | None = None,
 ) -> pd.DataFrame:
-    """Return the comparison table: equivalence, detectable difference, and what `adjusted` adds."""
+    """Comparison table: equivalence, detectable difference, and what `adjusted` adds."""
     return adjusted(differences(pairs, found, definitions, a, b, level, margins), definitions, seeds=seeds)
 
 
@@ -197,7 +208,7 @@ def differences(
     level: str,
     margins: Mapping[str, Margin] | None,
 ) -> pd.DataFrame:
-    """Return the comparison table before `adjusted`: equivalence and detectable difference."""
+    """Comparison table before `adjusted`: equivalence and detectable difference."""
     rows, records = [], known(definitions)
     for row, one in zip(pairs, found, strict=True):
         metric, value = str(row["metric"]), float(row["value_a"])
@@ -236,7 +247,7 @@ def differences(
 def adjusted(
     frame: pd.DataFrame, definitions: Mapping[str, Any], *, seeds: int | None = None, equivalence: bool = True
 ) -> pd.DataFrame:
-    """Return a comparison table with families, adjusted p-values and verdicts.
+    """A comparison table with families, adjusted p-values and verdicts.
 
     A family holds the claims about the metrics of one kind over all tasks, layers, poolings and views. Both the
     p-values of "no difference" and those of equivalence (p_tost) are adjusted by Holm within it.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from geomprobe.common import InputError, hash_bytes, refuse_beyond_memory
-from geomprobe.distributed import ALONE, Ranks
+from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.layers import Cell, layer_widths, make_cells
 from geomprobe.embedding.pooling import Pooler, pool
 from geomprobe.embedding.store import Store
@@ -29,8 +29,8 @@ class EmbeddingGrid:
     Attributes
     ----------
     vectors : dict of (layer, pooling) to ndarray of shape (n_texts, dim), float32
-        Rows in the order of the texts. Read-only and memory-mapped where they come from a store. Of several ranks the
-        first alone has them.
+        Rows in the order of the texts. Read-only and memory-mapped where they come from a store. Of several processes
+        the first alone has them.
     n_truncated : int
         How many of the unique texts were cut to max_length.
     n_tokens : int
@@ -55,7 +55,7 @@ def embed_grid(
     poolers: Mapping[Cell, Pooler] | None = None,
     seed: int = 0,
     store: Store | None = None,
-    ranks: Ranks = ALONE,
+    processes: Processes = ALONE,
     progress: Progress | None = None,
 ) -> EmbeddingGrid:
     """Embed texts once, for every layer and pooling.
@@ -77,7 +77,7 @@ def embed_grid(
         Draws the attention pooling at initialisation.
     store : Store, optional
         Where vectors are kept on disk and found again; that of rank 0 counts.
-    ranks : Ranks
+    processes : Processes
         Processes that share the batches. All of them call this with the same arguments.
     progress : callable, optional
         ``progress(done, total)`` in unique texts.
@@ -99,8 +99,8 @@ def embed_grid(
             _ = one.hash  # once, and not again for every shorter copy
         short = limited(one, max_length)
         rows = tokenize(short, texts)
-        cells = ranks.agreed(partial(make_cells, short, names, layers, poolers=poolers, seed=seed))
-        grids.append(_embed_rows(short, rows, cells, store, ranks, progress))
+        cells = processes.agreed(partial(make_cells, short, names, layers, poolers=poolers, seed=seed))
+        grids.append(_embed_rows(short, rows, cells, store, processes, progress))
     return merged(grids)
 
 
@@ -109,22 +109,22 @@ def _embed_rows(
     rows: TokenRows,
     cells: dict[Cell, Pooler],
     store: Store | None,
-    ranks: Ranks,
+    processes: Processes,
     progress: Progress | None,
 ) -> EmbeddingGrid:
-    """Return the vectors of all texts: those that are stored, and a forward pass for the others."""
+    """Vectors of all texts: those that are stored, and a forward pass for the others."""
     keys: dict[Cell, str] = {}
     if store is not None:
         texts, limits = hash_bytes(*rows.texts), f"{encoder.max_length} {encoder.unmasked_length} {encoder.lower_case}"
         made_by = (encoder.hash, str(encoder.dtype), limits, texts)
         keys = {cell: store.key(*made_by, str(cell[0]), pooler.fingerprint) for cell, pooler in cells.items()}
     found: dict[Cell, np.ndarray] = {}
-    if store is not None and ranks.first:
+    if store is not None and processes.first:
         found = {cell: stored[0] for cell, key in keys.items() if (stored := store.get(key))}
-    reused = ranks.broadcast(set(found))
+    reused = processes.broadcast(set(found))
     missing = {cell: pooler for cell, pooler in cells.items() if cell not in reused}
     if missing:
-        found |= _compute(encoder, rows, missing, store, keys, ranks, progress)
+        found |= _compute(encoder, rows, missing, store, keys, processes, progress)
     elif progress is not None:
         progress(len(rows.ids), len(rows.ids))
     repeated = len(rows.texts) < len(rows.inverse)
@@ -137,7 +137,7 @@ def _embed_rows(
 
 
 def by_prompt(encoder: Encoder, poolings: Sequence[str]) -> list[tuple[Encoder, list[str]]]:
-    """Return the encoder with each prompt that the poolings need, and the poolings under it.
+    """Encoder with each prompt that the poolings need, and the poolings under it.
 
     The model's own pooling has the model's default prompt; the others have none unless one is given.
     """
@@ -153,12 +153,12 @@ def by_prompt(encoder: Encoder, poolings: Sequence[str]) -> list[tuple[Encoder, 
 
 
 def count_cut(encoder: Encoder, texts: Sequence[str], poolings: Sequence[str]) -> int:
-    """Return how many of the unique texts are cut to the encoder's length; the most under any of the prompts."""
+    """How many of the unique texts are cut to the encoder's length; the most under any of the prompts."""
     return max(int(tokenize(one, texts).cut.sum()) for one, _ in by_prompt(encoder, poolings))
 
 
 def merged(grids: Sequence[EmbeddingGrid]) -> EmbeddingGrid:
-    """Return the cells of grids of the same texts in one grid; tokens and cut texts are those of the longest texts."""
+    """Cells of grids of the same texts in one grid; tokens and cut texts are those of the longest texts."""
     longest = max(grids, key=lambda grid: grid.n_tokens)
     return replace(
         longest,
@@ -220,17 +220,17 @@ def _compute(
     cells: Mapping[Cell, Pooler],
     store: Store | None,
     keys: Mapping[Cell, str],
-    ranks: Ranks,
+    processes: Processes,
     progress: Progress | None,
 ) -> dict[Cell, np.ndarray]:
-    """Return the vectors of the unique texts, kept in the store where there is one, on rank 0; nothing elsewhere."""
+    """Vectors of the unique texts, kept in the store where there is one, on rank 0; nothing elsewhere."""
     n, groups = len(rows.ids), row_groups(encoder, rows)
     arrays: dict[Cell, np.ndarray] = {}
     with ExitStack() as stack:
 
         def reserve() -> None:
             widths = layer_widths(encoder)
-            shapes = {cell: (n, pooler.width(widths[cell[0]])) for cell, pooler in cells.items() if ranks.first}
+            shapes = {cell: (n, pooler.width(widths[cell[0]])) for cell, pooler in cells.items() if processes.first}
             if store is None:
                 needed = sum(4 * rows * width for rows, width in shapes.values())
                 what = f"The vectors of {n:,} texts under {len(shapes):,} layers and poolings"
@@ -248,9 +248,10 @@ def _compute(
             for cell, vectors in block.items():
                 arrays[cell][group] = vectors
 
-        ranks.agreed(reserve)
-        share = groups[ranks.rank :: ranks.world]
-        ranks.collect(stream(encoder, rows, cells, share, progress=progress), -(-len(groups) // ranks.world), take)
+        processes.agreed(reserve)
+        share = groups[processes.rank :: processes.world]
+        parts = stream(encoder, rows, cells, share, progress=progress)
+        processes.collect(parts, -(-len(groups) // processes.world), take)
     if store is not None:
         for cell in arrays:
             stored = store.get(keys[cell])
@@ -270,7 +271,7 @@ def embed(
     prompt: str | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Return one vector per text.
+    """One vector per text.
 
     Parameters
     ----------

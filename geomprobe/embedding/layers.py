@@ -15,7 +15,7 @@ OTHERS = "Other poolings (--pool mean) measure the token states of its transform
 
 
 def resolve_layers(encoder: Encoder, layers: Sequence[int]) -> list[int]:
-    """Return layer numbers between 0 and n_layers, without repeats; negative ones count from the last.
+    """Layer numbers between 0 and n_layers, without repeats; negative ones count from the last.
 
     Raises
     ------
@@ -35,19 +35,19 @@ def resolve_layers(encoder: Encoder, layers: Sequence[int]) -> list[int]:
 
 
 def layer_widths(encoder: Encoder) -> list[int]:
-    """Return the width of every layer's states; a few architectures have narrower embeddings."""
+    """Width of every layer's states; a few architectures have narrower embeddings."""
     with encoder.evaluating():
         states, _ = encoder.states([encoder.tokenize(["a"])[0][0]])
     return [int(layer.shape[-1]) for layer in states]
 
 
 def has_cell(encoder: Encoder, layer: int, pooling: str) -> bool:
-    """Return whether a pooling exists at a layer (0 to n_layers): the model's own one does at the last layer only."""
+    """Whether a pooling exists at a layer (0 to n_layers): the model's own one does at the last layer only."""
     return pooling != "model" or layer == encoder.n_layers
 
 
 def own_pooler(encoder: Encoder) -> Pooler:
-    """Return the pooling of the model's own `encode`, for the prompt that the encoder puts before each text.
+    """Pooling of the model's own `encode`, for the prompt that the encoder puts before each text.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def make_cells(
     poolers: Mapping[Cell, Pooler] | None = None,
     seed: int = 0,
 ) -> dict[Cell, Pooler]:
-    """Return the pooling of every (layer, pooling): the given one, else one at initialisation.
+    """Pooling of every (layer, pooling): the given one, else one at initialisation.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ class PooledProbes(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n, outputs, device=device))
 
     def weights(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the weight of each token under each pooling, (batch, n, tokens), summing to one."""
+        """Weight of each token under each pooling, (batch, n, tokens), summing to one."""
         batch, tokens = mask.shape
         mean = torch.zeros(batch, 1, tokens, device=mask.device)
         weighted = self.position[:, :tokens].expand(batch, -1, -1)
@@ -57,11 +57,11 @@ class PooledProbes(nn.Module):
         return logits.masked_fill(~mask[:, None], -torch.inf).softmax(2)
 
     def pool(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return standardised pooled vectors, (batch, n, dim)."""
+        """Standardised pooled vectors, (batch, n, dim)."""
         return (torch.bmm(self.weights(states, mask), states) - self.mean) / self.spread
 
     def forward(self, sides: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-        """Return predictions, (batch, n, outputs)."""
+        """Predictions, (batch, n, outputs)."""
         pooled = [self.pool(states, mask) for states, mask in sides]
         if len(pooled) == 2:
             u, v = pooled
@@ -69,7 +69,7 @@ class PooledProbes(nn.Module):
         return torch.einsum("bnf,nfc->bnc", pooled[0], self.probe) + self.bias
 
     def parameter_of(self, member: int) -> np.ndarray:
-        """Return the parameter of one member in the form that `Pooler` takes."""
+        """Parameter of one member in the form that `Pooler` takes."""
         if self.members[member] == "weighted":
             return self.position[member].detach().cpu().numpy().copy()
         key = self.key[member - len(self.position)] / self.spread
@@ -81,7 +81,7 @@ def _draw(dim: int, seed: int) -> torch.Tensor:
 
 
 def target_of(data: TokenStates, task: Task) -> tuple[torch.Tensor, int]:
-    """Return class indices, or standardised scores, and the number of outputs of the probe."""
+    """Class indices, or standardised scores, and the number of outputs of the probe."""
     device = data.flat.device
     if task.kind == "classification":
         classes, target = np.unique(data.labels, return_inverse=True)
@@ -105,7 +105,7 @@ def epoch_batches(rows: np.ndarray, data: TokenStates, rng: np.random.Generator 
 def row_losses(
     model: PooledProbes, data: TokenStates, target: torch.Tensor, rows: np.ndarray, kind: str
 ) -> torch.Tensor:
-    """Return the loss of each row under each pooling, (batch, n)."""
+    """Loss of each row under each pooling, (batch, n)."""
     index = torch.from_numpy(rows).to(target.device)
     predictions = model([data.gather(side[index]) for side in data.sides])
     wanted = target[index][:, None].expand(predictions.shape[:2])
@@ -115,7 +115,7 @@ def row_losses(
 
 
 def mean_and_spread(data: TokenStates, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and standard deviation of the mean-pooled vectors of the rows' texts, each (dim,)."""
+    """Mean and standard deviation of the mean-pooled vectors of the rows' texts, each (dim,)."""
     owner = torch.repeat_interleave(torch.arange(len(data.lengths), device=data.flat.device), data.lengths)
     sums = torch.zeros(len(data.lengths), data.flat.shape[1], device=data.flat.device).index_add_(0, owner, data.flat)
     index = torch.from_numpy(rows).to(data.flat.device)
@@ -126,7 +126,7 @@ def mean_and_spread(data: TokenStates, rows: np.ndarray) -> tuple[torch.Tensor, 
 
 
 def slice_rows(groups: np.ndarray, seed: int) -> np.ndarray:
-    """Return which rows stop the training: whole groups, about a tenth of the rows.
+    """Which rows stop the training: whole groups, about a tenth of the rows.
 
     Parameters
     ----------
@@ -154,5 +154,5 @@ def slice_rows(groups: np.ndarray, seed: int) -> np.ndarray:
 
 
 def cuts_a_group(groups: np.ndarray, chosen: np.ndarray) -> bool:
-    """Return whether a group of rows lies on both sides of the slice."""
+    """Whether a group of rows lies on both sides of the slice."""
     return bool(np.intersect1d(groups[chosen], groups[~chosen]).size)

@@ -68,7 +68,7 @@ class Pooler:
         return f"{self.name}-{hash_bytes(np.ascontiguousarray(self.parameter, np.float32).tobytes())}"
 
     def width(self, dim: int) -> int:
-        """Return the width of the vectors of token states of width `dim`."""
+        """Width of the vectors of token states of width `dim`."""
         return dim if self.head is None else self.head.width(dim)
 
     @property
@@ -82,7 +82,7 @@ class Pooler:
 
 
 def make_pooler(name: str, dim: int, *, seed: int = 0) -> Pooler:
-    """Return a pooling, with parameters at initialisation where it has any.
+    """A pooling, with parameters at initialisation where it has any.
 
     Parameters
     ----------
@@ -117,18 +117,18 @@ def make_pooler(name: str, dim: int, *, seed: int = 0) -> Pooler:
 
 
 def positions(mask: torch.Tensor) -> torch.Tensor:
-    """Return the position of each token counted from the first real one, (batch, tokens) int64; 0 at padding."""
+    """Position of each token counted from the first real one, (batch, tokens) int64; 0 at padding."""
     return (mask.long().cumsum(1) - 1).clamp_min(0)
 
 
 def masked_softmax(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return exp(logits - max) at real tokens and 0 at padding, not normalised: `pool` divides by the sum."""
+    """Exp(logits - max) at real tokens and 0 at padding, not normalised: `pool` divides by the sum."""
     logits = logits.masked_fill(~mask, -torch.inf)
     return (logits - logits.amax(1, keepdim=True)).exp()
 
 
 def token_weights(pooler: Pooler, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the weight of each token, (batch, tokens) float32, up to a factor per row; padding weighs 0.
+    """Weight of each token, (batch, tokens) float32, up to a factor per row; padding weighs 0.
 
     ``max`` has no such weights and is refused with ValueError.
     """

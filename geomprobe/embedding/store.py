@@ -55,14 +55,14 @@ class Store:
 
     @staticmethod
     def key(*parts: str) -> str:
-        """Return the key for these parts."""
+        """Key for these parts."""
         return hash_bytes(FORMAT, *parts)
 
     def _place(self, key: str) -> Path:
         return self.folder / key[:2] / key
 
     def get(self, key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
-        """Return the array (memory-mapped, read-only) and its description.
+        """Array (memory-mapped, read-only) and its description.
 
         None where it is absent, or no longer what was written: every byte is checked.
         """
@@ -106,7 +106,7 @@ class Store:
             ) from None
 
     def entries(self) -> list[Entry]:
-        """Return what is stored, most recently used first."""
+        """What is stored, most recently used first."""
         found = []
         for meta_file in self.folder.glob("??/*/meta.json"):
             try:
@@ -141,7 +141,7 @@ class Store:
 
 
 def _reserve(path: Path, shape: tuple[int, int]) -> np.memmap:
-    """Return a writable .npy with its space reserved: writing to a map on a full disk would kill the process."""
+    """A writable .npy with its space reserved: writing to a map on a full disk would kill the process."""
     array: np.memmap = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     size = path.stat().st_size
     if size and hasattr(os, "posix_fallocate"):

@@ -30,7 +30,7 @@ class TokenStates:
     groups: np.ndarray  # rows that share a sentence, directly or by a chain, have the same number
 
     def gather(self, texts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return padded states (batch, tokens, dim) and mask of the given texts."""
+        """Padded states (batch, tokens, dim) and mask of the given texts."""
         lengths = self.lengths[texts]
         steps = torch.arange(int(lengths.max()), device=self.flat.device)
         mask = steps < lengths[:, None]
@@ -68,7 +68,7 @@ def layers_in_memory(encoder: Encoder, split: Split, layers: Sequence[int]) -> I
 
 
 def _rows_that_fit(rows: TokenRows, split: Split, max_tokens: int) -> np.ndarray:
-    """Return the rows, in order, of a fixed random choice whose texts have no more than `max_tokens` tokens in all."""
+    """Rows, in order, of a fixed random choice whose texts have no more than `max_tokens` tokens in all."""
     lengths = np.array([len(row) for row in rows.ids])[rows.inverse].reshape(-1, len(split)).sum(0)
     if lengths.sum() <= max_tokens:
         return np.arange(len(split))
@@ -79,7 +79,7 @@ def _rows_that_fit(rows: TokenRows, split: Split, max_tokens: int) -> np.ndarray
 def _collect(
     encoder: Encoder, rows: TokenRows, layers: Sequence[int], widths: Sequence[int]
 ) -> dict[int, torch.Tensor]:
-    """Return the states of every token of the unique texts, one text after another, for each layer."""
+    """States of every token of the unique texts, one text after another, for each layer."""
     lengths = np.array([len(row) for row in rows.ids])
     starts = np.cumsum(lengths) - lengths
     flats = {layer: torch.empty(int(lengths.sum()), widths[layer], device=encoder.device) for layer in layers}

@@ -30,14 +30,14 @@ class TokenRows:
 
 
 def unique_texts(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Return the different texts in order of first appearance, and for each given text its index among them."""
+    """Different texts in order of first appearance, and for each given text its index among them."""
     index: dict[str, int] = {}
     inverse = np.fromiter((index.setdefault(text, len(index)) for text in texts), np.int64, len(texts))
     return list(index), inverse
 
 
 def tokenize(encoder: Encoder, texts: Sequence[str], max_length: int | None = None) -> TokenRows:
-    """Return the token rows of the unique texts.
+    """Token rows of the unique texts.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def tokenize(encoder: Encoder, texts: Sequence[str], max_length: int | None = No
 
 
 def limited(encoder: Encoder, max_length: int | None) -> Encoder:
-    """Return the encoder, with a shorter limit where one is asked for."""
+    """Encoder, with a shorter limit where one is asked for."""
     if max_length is None or max_length == encoder.max_length:
         return encoder
     if not 1 <= max_length <= encoder.max_length:
@@ -68,12 +68,12 @@ def limited(encoder: Encoder, max_length: int | None) -> Encoder:
 
 
 def token_budget(encoder: Encoder) -> int:
-    """Return how many tokens a batch may hold on the encoder's device."""
+    """How many tokens a batch may hold on the encoder's device."""
     return BATCH_TOKENS.get(encoder.device.type, OTHER_BATCH_TOKENS)
 
 
 def batches(lengths: np.ndarray, budget: int, *, equal: bool = False) -> list[np.ndarray]:
-    """Return rows grouped by length, longest first, each group with at most ``budget`` tokens after padding.
+    """Rows grouped by length, longest first, each group with at most ``budget`` tokens after padding.
 
     Parameters
     ----------
@@ -97,6 +97,6 @@ def batches(lengths: np.ndarray, budget: int, *, equal: bool = False) -> list[np
 
 
 def row_groups(encoder: Encoder, rows: TokenRows) -> list[np.ndarray]:
-    """Return the batches that the unique texts are encoded in, longest texts first; they depend on no rank."""
+    """Batches that the unique texts are encoded in, longest texts first; they depend on no rank."""
     lengths = np.array([len(row) for row in rows.ids])
     return batches(lengths, token_budget(encoder), equal=not encoder.padding_safe)

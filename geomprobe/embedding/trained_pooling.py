@@ -95,7 +95,7 @@ class TrainedPooling:
 
 
 def why_untrainable(task: Task) -> str:
-    """Return why poolings cannot be trained on a task, or an empty string."""
+    """Why poolings cannot be trained on a task, or an empty string."""
     if task.train is None:
         return "the task has no train split"
     if len(task.train) < MIN_ROWS:
@@ -172,7 +172,7 @@ def train_poolers(
 
 
 def fit(data: TokenStates, task: Task, names: Sequence[str], seed: int, encoder: Encoder) -> list[TrainedPooling]:
-    """Return the poolings of one layer, trained together from one seed."""
+    """Poolings of one layer, trained together from one seed."""
     target, outputs = target_of(data, task)
     held_out = slice_rows(data.groups, seed)
     train_rows, slice_ = np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -226,7 +226,7 @@ def fit(data: TokenStates, task: Task, names: Sequence[str], seed: int, encoder:
 
 
 def learned_weights(data: TokenStates, pooler: Pooler, tokenizer: Any) -> pd.DataFrame:
-    """Return the mean weight of each position (weighted) or token (attention); see `TrainedPooling.learned`."""
+    """Mean weight of each position (weighted) or token (attention); see `TrainedPooling.learned`."""
     relative, places = [], []
     for texts in torch.arange(len(data.lengths), device=data.flat.device).split(256):
         states, mask = data.gather(texts)

@@ -51,7 +51,7 @@ class Adapter:
 
 
 def find_adapter(folder: Path) -> Adapter | None:
-    """Return the adapter in a folder, or None where there is none.
+    """Adapter in a folder, or None where there is none.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def find_adapter(folder: Path) -> Adapter | None:
 
 
 def apply_adapter(model: Any, adapter: Adapter) -> Any:
-    """Return the base model with an adapter merged into its weights, checked against the adapter run unmerged.
+    """Base model with an adapter merged into its weights, checked against the adapter run unmerged.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
 
 
 def merge_loaded(model: Any) -> tuple[Any, list[str]]:
-    """Return a loaded model, or a copy of it with its active adapters merged, and notes."""
+    """A loaded model, or a copy of it with its active adapters merged, and notes."""
     if "peft" not in sys.modules:
         return model, []
     from peft import PeftModel
@@ -174,7 +174,7 @@ def merged(model: Any, name: str) -> Any:
 
 
 def _plain(module: Any) -> nn.Module:
-    """Return the layer that an adapter layer wraps, the adapter merged into it unless it is switched off."""
+    """Layer that an adapter layer wraps, the adapter merged into it unless it is switched off."""
     on = not module.disable_adapters and bool(module.active_adapters)
     if not hasattr(module, "unload_and_optionally_merge_module"):
         if on:
@@ -186,7 +186,7 @@ def _plain(module: Any) -> nn.Module:
 
 
 def _peft(what: str) -> ModuleType:
-    """Return the package peft; raises InputError where it is not installed."""
+    """Package peft; raises InputError where it is not installed."""
     try:
         import peft
     except ImportError as error:
@@ -195,7 +195,7 @@ def _peft(what: str) -> ModuleType:
 
 
 def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
-    """Return the folder of an adapter's base model, and words for it.
+    """Folder of an adapter's base model, and words for it.
 
     A base model in the adapter's own folder is taken, as transformers does. Else the name in the config is a path, from
     the current folder, as for peft, or from the adapter's folder or the one around it; else a hub id.
@@ -241,7 +241,7 @@ def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
 
 
 def _config(peft: ModuleType, adapter: Adapter) -> Any:
-    """Return an adapter's config as peft reads it; raises InputError for settings that this peft would pass over."""
+    """An adapter's config as peft reads it; raises InputError for settings that this peft would pass over."""
     config = peft.PeftConfig.from_pretrained(str(adapter.folder))
     config.inference_mode = True
     known = set(config.to_dict()) | {"runtime_config"}
@@ -256,7 +256,7 @@ def _config(peft: ModuleType, adapter: Adapter) -> Any:
 
 
 def _prefix(model: nn.Module, tensors: Tensors) -> str:
-    """Return what stands before the base model's names in an adapter that was trained on a model with a head."""
+    """What stands before the base model's names in an adapter that was trained on a model with a head."""
     places = {name for name, _ in model.named_modules() if name}
     for name in tensors:
         parts = name.split(".")
@@ -267,7 +267,7 @@ def _prefix(model: nn.Module, tensors: Tensors) -> str:
 
 
 def _under_prefix(model: Any, prefix: str) -> Any:
-    """Return a module that holds the model under a prefix: an adapter then finds the names it was trained with."""
+    """A module that holds the model under a prefix: an adapter then finds the names it was trained with."""
     for part in reversed(prefix.split(".")) if prefix else ():
         holder = nn.Module()
         holder.add_module(part, model)
@@ -305,7 +305,7 @@ def _is_adapted(module: nn.Module) -> bool:
 
 
 def _sample(model: Any) -> torch.Tensor | None:
-    """Return the last states of a few tokens, or None of a model that does not run on token ids alone."""
+    """Last states of a few tokens, or None of a model that does not run on token ids alone."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

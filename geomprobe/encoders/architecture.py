@@ -50,7 +50,7 @@ class LoadedModel:
 
 
 def load_model(folder: Path, source: str, taken: str) -> LoadedModel:
-    """Return the model of a folder, an adapter in it applied.
+    """Model of a folder, an adapter in it applied.
 
     The folder's own files decide, and nothing else: no optional package changes what is loaded from it.
     """
@@ -65,7 +65,7 @@ def load_model(folder: Path, source: str, taken: str) -> LoadedModel:
 
 
 def text_part(model: Any) -> tuple[nn.Module, list[str]]:
-    """Return the part of a model that turns token ids into token states, and what a reader has to know of it.
+    """Part of a model that turns token ids into token states, and what a reader has to know of it.
 
     Raises
     ------
@@ -108,12 +108,12 @@ def text_part(model: Any) -> tuple[nn.Module, list[str]]:
 
 
 def _takes(model: nn.Module) -> list[str]:
-    """Return the names of what a model's forward pass takes."""
+    """Names of what a model's forward pass takes."""
     return list(inspect.signature(model.forward).parameters)
 
 
 def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]]:
-    """Return the model of a folder without its head, complete, and notes."""
+    """Model of a folder without its head, complete, and notes."""
     if not (folder / "config.json").is_file():
         refuse_foreign_formats(folder, source)
         inside = sorted(path.parent.name for name in ("", "adapter_") for path in folder.glob(f"*/{name}config.json"))
@@ -176,7 +176,7 @@ def refuse_large(bare: nn.Module, folder: Path, limit: int | None = None) -> Non
 
 
 def _bare(folder: Path) -> tuple[Any, Any]:
-    """Return a model of the class that a folder's config asks for, without memory for weights, and the config."""
+    """A model of the class that a folder's config asks for, without memory for weights, and the config."""
     from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoConfig, AutoModel, AutoModelForTextEncoding
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -189,7 +189,7 @@ def _bare(folder: Path) -> tuple[Any, Any]:
 
 
 def _filled(kind: Any, config: Any, tensors: Tensors) -> tuple[Any, set[str], Any]:
-    """Return a model with the tensors in it, the weights of its text part that none of them filled, and error messages.
+    """A model with the tensors in it, the weights of its text part that none of them filled, and error messages.
 
     transformers is given tensors, not the folder: from a folder it would also read an adapter, if peft is installed.
     """
@@ -213,7 +213,7 @@ def _filled(kind: Any, config: Any, tensors: Tensors) -> tuple[Any, set[str], An
 def _otherwise(
     folder: Path, model: Any, config: Any, tensors: Tensors, missing: set[str]
 ) -> tuple[Any, set[str], list[str]]:
-    """Return the model read in another way that leaves no weight missing: an encoder saved alone, or prefixed names.
+    """Model read in another way that leaves no weight missing: an encoder saved alone, or prefixed names.
 
     Without such a way, the model as it was; with two, InputError.
     """
@@ -237,7 +237,7 @@ def _otherwise(
 
 
 def _why_not_loaded(folder: Path, error: Exception) -> tuple[str, str]:
-    """Return message and hint for a folder that transformers could not load."""
+    """Message and hint for a folder that transformers could not load."""
     text = first_line(error)
     if "trust_remote_code" in str(error):
         return (

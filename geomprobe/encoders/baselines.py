@@ -39,15 +39,15 @@ class WordTable(nn.Module):
 
     @property
     def base_model(self) -> WordTable:
-        """Return itself: there is no head."""
+        """Itself: there is no head."""
         return self
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """Return the table."""
+        """Table."""
         return self.table
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> SimpleNamespace:
-        """Return the rows of the tokens, as the only layer."""
+        """Rows of the tokens, as the only layer."""
         states = self.table(input_ids)
         return SimpleNamespace(hidden_states=(states,), last_hidden_state=states)
 
@@ -66,7 +66,7 @@ class _TableConfig:
 
 
 def make_baseline(name: str, encoder: Encoder, texts: Sequence[str] = (), *, seed: int = 0) -> Encoder:
-    """Return the baseline that goes with an encoder.
+    """Baseline that goes with an encoder.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def make_baseline(name: str, encoder: Encoder, texts: Sequence[str] = (), *, see
 
 
 def random_init(encoder: Encoder, *, seed: int = 0) -> Encoder:
-    """Return the encoder with weights drawn anew by its own architecture's rule, of the modules after it as well."""
+    """Encoder with weights drawn anew by its own architecture's rule, of the modules after it as well."""
     state = torch.random.get_rng_state()
     try:
         torch.manual_seed(seed)
@@ -127,7 +127,7 @@ def random_init(encoder: Encoder, *, seed: int = 0) -> Encoder:
 
 
 def static_words(encoder: Encoder) -> Encoder:
-    """Return the encoder's input embeddings as a word table; special tokens are not counted as words."""
+    """Encoder's input embeddings as a word table; special tokens are not counted as words."""
     weights = encoder.model.get_input_embeddings().weight.detach().float().clone()  # type: ignore[operator]
     opened = _table_encoder(
         weights, _WithoutSpecialTokens(encoder), f"static words of {encoder.name}", "static", encoder
@@ -137,7 +137,7 @@ def static_words(encoder: Encoder) -> Encoder:
 
 
 def bag_of_words(texts: Sequence[str], dim: int, like: Encoder | None = None, *, seed: int = 0) -> Encoder:
-    """Return a table with a vector of independent N(0, 1/dim) entries per word of the texts; unknown words are zero."""
+    """A table with a vector of independent N(0, 1/dim) entries per word of the texts; unknown words are zero."""
     words = _vocabulary(texts)
     generator = torch.Generator().manual_seed(seed)
     table = torch.zeros(len(words) + 1, dim)
@@ -146,7 +146,7 @@ def bag_of_words(texts: Sequence[str], dim: int, like: Encoder | None = None, *,
 
 
 def lsa(texts: Sequence[str], like: Encoder | None = None, *, dim: int | None = None, seed: int = 0) -> Encoder:
-    """Return a table of idf · V per word, V the right singular vectors of the TF-IDF matrix of the texts.
+    """A table of idf · V per word, V the right singular vectors of the TF-IDF matrix of the texts.
 
     The mean of a text's word vectors then has the direction of its TF-IDF + SVD vector (Deerwester et al. 1990) as
     scikit-learn's TfidfVectorizer and TruncatedSVD give it.
@@ -169,7 +169,7 @@ def lsa(texts: Sequence[str], like: Encoder | None = None, *, dim: int | None = 
 
 
 def _vocabulary(texts: Sequence[str]) -> list[str]:
-    """Return the words of the texts, at most the 50,000 most frequent, in alphabetical order."""
+    """Words of the texts, at most the 50,000 most frequent, in alphabetical order."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     try:
@@ -180,7 +180,7 @@ def _vocabulary(texts: Sequence[str]) -> list[str]:
 
 
 def _word_tokenizer(words: Sequence[str]) -> Any:
-    """Return a tokenizer whose tokens are lower-cased words; id 0 stands for all others."""
+    """A tokenizer whose tokens are lower-cased words; id 0 stands for all others."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

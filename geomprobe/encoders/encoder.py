@@ -131,20 +131,20 @@ class Encoder:
         return bool(self.refusal or self.default_prompt or (self.head is not None and not self.head.plain))
 
     def prompt_under(self, pooling: str) -> str:
-        """Return what is put before each text under a pooling."""
+        """What is put before each text under a pooling."""
         if self.prompt is not None:
             return self.prompt
         return self.default_prompt if pooling == "model" else ""
 
     def prompt_length(self, prompt: str) -> int:
-        """Return how many tokens a prompt takes, a special token at its end left out, as sentence-transformers does."""
+        """How many tokens a prompt takes, a special token at its end left out, as sentence-transformers does."""
         if not prompt:
             return 0
         ids = dataclasses.replace(self, prompt=None)._tokenize([prompt])[0][0]
         return len(ids) - int(int(ids[-1]) in getattr(self.tokenizer, "all_special_ids", ()))
 
     def with_prompt(self, prompt: str | None, query_prompt: str | None = None) -> Encoder:
-        """Return the encoder with a prompt put before each text, and another before the first text of each pair."""
+        """Encoder with a prompt put before each text, and another before the first text of each pair."""
         if (prompt, query_prompt) == (self.prompt, self.query_prompt):
             return self
         return dataclasses.replace(self, prompt=prompt, query_prompt=query_prompt)
@@ -185,7 +185,7 @@ class Encoder:
         return self._hashed[1]
 
     def describe(self) -> dict[str, Any]:
-        """Return what was opened, ready for JSON."""
+        """What was opened, ready for JSON."""
         return {
             "name": self.name,
             "source": self.source,
@@ -208,7 +208,7 @@ class Encoder:
         }
 
     def tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return the token ids of each text (int32), cut to the limit, and a bool array that tells which were cut.
+        """Token ids of each text (int32), cut to the limit, and a bool array that tells which were cut.
 
         A text without any token (an empty string, for tokenizers that add none of their own) becomes one
         end-of-text token.
@@ -254,7 +254,7 @@ class Encoder:
         return [np.array(row or empty, np.int32) for row in ids], cut
 
     def states(self, ids: Sequence[Sequence[int] | np.ndarray]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Return the token states of every layer for rows of token ids, padded on the right, and the mask.
+        """Token states of every layer for rows of token ids, padded on the right, and the mask.
 
         The model is left as it was, also where its forward pass changes it.
 
@@ -292,7 +292,7 @@ class Encoder:
     def inputs(
         self, ids: Sequence[Sequence[int] | np.ndarray], width: int | None = None
     ) -> tuple[dict[str, Any], torch.Tensor]:
-        """Return what the model is called with for rows of token ids, and the bool mask of their tokens.
+        """What the model is called with for rows of token ids, and the bool mask of their tokens.
 
         Rows are padded to the width: by default to the longest of them.
         """
@@ -315,7 +315,7 @@ class Encoder:
         return inputs, mask
 
     def _states_by_length(self, ids: Sequence[Sequence[int] | np.ndarray], lengths: np.ndarray) -> list[torch.Tensor]:
-        """Return states of rows whose model goes by the longest of a batch: each length in a batch of its own."""
+        """States of rows whose model goes by the longest of a batch: each length in a batch of its own."""
         padded: list[torch.Tensor] = []
         for length in sorted(set(lengths.tolist()), reverse=True):
             rows = np.flatnonzero(lengths == length).tolist()
@@ -345,7 +345,7 @@ def _config_text(config: Any) -> str:
 
 
 def vocabulary(model: nn.Module) -> int:
-    """Return how many token ids a model knows: rows of its input embeddings, else what its config says, if anything."""
+    """How many token ids a model knows: rows of its input embeddings, else what its config says, if anything."""
     try:
         return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
     except (NotImplementedError, AttributeError):  # several tables, or, as CANINE, a hash of any id
@@ -353,7 +353,7 @@ def vocabulary(model: nn.Module) -> int:
 
 
 def _padding(tokenizer: Any, model: nn.Module) -> int:
-    """Return the id to pad with; padded positions are masked, but RoBERTa-like models count positions by it."""
+    """Id to pad with; padded positions are masked, but RoBERTa-like models count positions by it."""
     for candidate in (tokenizer.pad_token_id, getattr(model.config, "pad_token_id", None)):
         if candidate is not None and 0 <= candidate < vocabulary(model):
             return int(candidate)

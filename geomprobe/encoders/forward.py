@@ -16,7 +16,7 @@ _Snapshot = tuple[nn.Module, dict[str, Any], dict[str, dict[str, Any]]]
 
 
 def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
-    """Return a model's output, and whether the pass changed the model, which is undone, or drew random numbers.
+    """A model's output, and whether the pass changed the model, which is undone, or drew random numbers.
 
     Some models change themselves for good: BigBird exchanges its attention layers on a text that is short for them, and
     rotary positions grow with the longest text. Without this, the states of a text would depend on the texts before it.
@@ -47,14 +47,14 @@ def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
 
 
 def _generator(device: torch.device) -> torch.Generator:
-    """Return the source of random numbers that a model on a device draws from."""
+    """Source of random numbers that a model on a device draws from."""
     if device.type == "cuda":
         return torch.cuda.default_generators[device.index or 0]
     return torch.default_generator
 
 
 def _snapshot(module: nn.Module) -> _Snapshot:
-    """Return a module's public attributes and its tables.
+    """A module's public attributes and its tables.
 
     Names with an underscore are bookkeeping, such as hooks, and so is `forward`, which transformers 5.1 wraps for the
     time of a pass.

@@ -25,7 +25,7 @@ _SWITCHES = {
 
 
 def pooling_modes(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the modes that a Pooling config of any version declares, in the order of their concatenation."""
+    """Modes that a Pooling config of any version declares, in the order of their concatenation."""
     given = config.get("pooling_mode")
     if given is None:
         given = [mode for key, mode in _SWITCHES.items() if config.get(key)] or "mean"
@@ -49,7 +49,7 @@ class Dense(nn.Module):
             self.residual = nn.Linear(n_in, n_out, bias=False)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return activation(linear(vectors)), plus the residual."""
+        """Activation(linear(vectors)), plus the residual."""
         out = self.activation_function(self.linear(vectors))
         if self.use_residual:
             out = out + (self.residual(vectors) if hasattr(self, "residual") else vectors)
@@ -68,7 +68,7 @@ class LayerNorm(nn.Module):
         self.norm = nn.LayerNorm(int(config["dimension"]))
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return the normalised vectors."""
+        """Normalised vectors."""
         return self.norm(vectors)
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class Normalize(nn.Module):
     """Vectors scaled to unit length."""
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return the vectors over their Euclidean norm."""
+        """Vectors over their Euclidean norm."""
         return nn.functional.normalize(vectors, p=2, dim=-1)
 
     def __str__(self) -> str:
@@ -137,13 +137,13 @@ class Head(nn.Module):
         return [pooling, *(str(step) for step in self.steps), *cut]
 
     def width(self, dim: int) -> int:
-        """Return the width of the vectors of token states of width `dim`."""
+        """Width of the vectors of token states of width `dim`."""
         like = next(self.parameters(), torch.empty(0))
         states = torch.zeros(1, 1, dim, device=like.device, dtype=like.dtype)
         return int(self(states, torch.ones(1, 1, dtype=torch.bool, device=like.device)).shape[-1])
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor, skip: int = 0) -> torch.Tensor:
-        """Return the vectors of one batch.
+        """Vectors of one batch.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class Head(nn.Module):
 
 
 def _pooled(mode: str, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return one pooling of the tokens under the mask; of a text without any, what sentence-transformers gives."""
+    """One pooling of the tokens under the mask; of a text without any, what sentence-transformers gives."""
     places = torch.arange(states.shape[1], device=states.device)
     if mode == "max":
         return states.masked_fill(~mask[..., None], -torch.inf).amax(1)

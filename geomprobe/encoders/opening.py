@@ -83,7 +83,7 @@ def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dt
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device of a name, "auto" for the best there is; raises UsageError where it cannot compute."""
+    """Device of a name, "auto" for the best there is; raises UsageError where it cannot compute."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -142,7 +142,7 @@ def _settle(encoder: Encoder, declared: Declared) -> None:
 
 
 def _not_an_encoder(source: Any) -> InputError:
-    """Return the error for an object that is neither a path, a hub id nor a model."""
+    """Error for an object that is neither a path, a hub id nor a model."""
     kind = type(source).__name__
     if callable(getattr(source, "tokenizer", None)) and isinstance(getattr(source, "model", None), nn.Module):
         hint = "Give the model inside: geomprobe.load_encoder(pipeline.model, tokenizer=pipeline.tokenizer)"
@@ -157,7 +157,7 @@ def _not_an_encoder(source: Any) -> InputError:
 
 
 def _wrap(model: Any, tokenizer: Any) -> Encoder:
-    """Return an encoder around a loaded transformers or sentence-transformers model, which stays as it is."""
+    """An encoder around a loaded transformers or sentence-transformers model, which stays as it is."""
     name, declared = type(model).__name__, Declared()
     if (parts := read_loaded(model)) is not None:
         model, inside, declared = parts
@@ -189,13 +189,13 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
 
 
 def _short_name(path: Path) -> str:
-    """Return the folder's name, with its parent's if the name alone is generic."""
+    """Folder's name, with its parent's if the name alone is generic."""
     path = path.resolve()
     return f"{path.parent.name}/{path.name}" if path.name in ("model", "ema", "checkpoint", "final") else path.name
 
 
 def _max_length(model: nn.Module, tokenizer: Any, declared: int | None) -> int:
-    """Return the smaller of the limits that sentence-transformers, else the tokenizer, and the position table state."""
+    """Smaller of the limits that sentence-transformers, else the tokenizer, and the position table state."""
     limits = [int(limit) for limit in (declared or getattr(tokenizer, "model_max_length", None),) if limit]
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
@@ -262,7 +262,7 @@ def _examine(encoder: Encoder) -> None:
 
 
 def _padded_by_encode(encoder: Encoder, ids: list[int]) -> torch.Tensor:
-    """Return the last states of a row of tokens as the model's own `encode` gives them next to a row twice as long."""
+    """Last states of a row of tokens as the model's own `encode` gives them next to a row twice as long."""
     inputs, _ = encoder.inputs([ids, ids * 2])
     left = getattr(encoder.tokenizer, "padding_side", "right") == "left"
     for name in ("input_ids", "attention_mask") if left else ():

@@ -10,7 +10,7 @@ from geomprobe.encoders.encoder import Encoder
 
 
 def with_prompts(encoders: Sequence[Encoder], prompt: str | None, query_prompt: str | None = None) -> list[Encoder]:
-    """Return the encoders with a prompt before each text, and another before the first text of each pair.
+    """Encoders with a prompt before each text, and another before the first text of each pair.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def with_prompts(encoders: Sequence[Encoder], prompt: str | None, query_prompt: 
 
 
 def meanings(encoders: Sequence[Encoder], word: str) -> list[str]:
-    """Return each encoder's text for a prompt given by name or as text."""
+    """Each encoder's text for a prompt given by name or as text."""
     names = {name: encoder.name for encoder in encoders for name in encoder.prompts}
     if word in names:
         for encoder in encoders:

@@ -90,7 +90,7 @@ class Module:
 
 
 def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
-    """Return the folder of the transformer inside a folder, and what else the folder declares.
+    """Folder of the transformer inside a folder, and what else the folder declares.
 
     A folder without modules.json is a plain transformer, which declares nothing.
 
@@ -134,7 +134,7 @@ def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
 
 
 def read_loaded(model: nn.Module) -> tuple[Any, Any, Declared] | None:
-    """Return transformer, tokenizer and declarations of a loaded SentenceTransformer; None of any other model.
+    """Transformer, tokenizer and declarations of a loaded SentenceTransformer; None of any other model.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def read_loaded(model: nn.Module) -> tuple[Any, Any, Declared] | None:
 
 
 def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> Declared:
-    """Return the declarations of the modules after the transformer and of the model's settings."""
+    """Declarations of the modules after the transformer and of the model's settings."""
     given = top.get("prompts") or {}
     if not refusal and "." in modules[0].kind:
         refusal = f"module {modules[0].kind} has custom code"
@@ -197,7 +197,7 @@ def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> 
 
 
 def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
-    """Return the head: the steps of the modules after the transformer.
+    """Head: the steps of the modules after the transformer.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
 
 
 def _without_own_weights(config: Mapping[str, Any], inner: Path) -> Mapping[str, Any]:
-    """Return the settings of a Transformer without the name of a file that the folder's weights are read from anyway.
+    """Settings of a Transformer without the name of a file that the folder's weights are read from anyway.
 
     A folder with an MLM head in a file of its own names the encoder's so.
     """
@@ -243,7 +243,7 @@ def _without_own_weights(config: Mapping[str, Any], inner: Path) -> Mapping[str,
 
 
 def transformer_refusal(config: Mapping[str, Any]) -> str:
-    """Return the reason why a Transformer module gives more than the last hidden states; empty if it does not."""
+    """Reason why a Transformer module gives more than the last hidden states; empty if it does not."""
     task = config.get("transformer_task", "feature-extraction")
     if task != "feature-extraction":
         return f"module Transformer has the task {task}"
@@ -269,7 +269,7 @@ def transformer_refusal(config: Mapping[str, Any]) -> str:
 
 
 def other_kind(kind: str, source: str) -> InputError:
-    """Return the error for a sentence-transformers model that gives no dense vectors of texts."""
+    """Error for a sentence-transformers model that gives no dense vectors of texts."""
     name = source if kind in source else f"{source} is a {kind} of sentence-transformers: it"
     return InputError(
         f"{name} {_OTHER_KINDS[kind]}.",
@@ -279,7 +279,7 @@ def other_kind(kind: str, source: str) -> InputError:
 
 
 def no_transformer(source: str, modules: Sequence[Module], place: Path | None = None) -> InputError:
-    """Return the error for a model whose first module is not a transformer; `place` is that module's folder."""
+    """Error for a model whose first module is not a transformer; `place` is that module's folder."""
     kinds = [module.kind for module in modules]
     hint = MEASURE
     if kinds and kinds[0] in ("Router", "Asym"):
@@ -311,7 +311,7 @@ def lowercased(tokenizer: Any) -> bool:
 
 
 def _kind(declared: str, modules: Sequence[Module]) -> str:
-    """Return the class of model: what the folder states, else what its modules show."""
+    """Class of model: what the folder states, else what its modules show."""
     if declared in _OTHER_KINDS:
         return declared
     names = {module.path.rsplit(".", 1)[-1] for module in modules}
@@ -325,7 +325,7 @@ def _kind(declared: str, modules: Sequence[Module]) -> str:
 
 
 def _stored(path: str, place: Path) -> Module:
-    """Return a module of a folder; its weights are read when they are asked for."""
+    """A module of a folder; its weights are read when they are asked for."""
     if path.rsplit(".", 1)[-1] == "Transformer":  # its config.json is the model's own
         named = (place / f"sentence_{name}_config.json" for name in _TRANSFORMER_CONFIGS)
         config = next((found for file in named if (found := read_settings(file))), {})
@@ -351,7 +351,7 @@ def _stored(path: str, place: Path) -> Module:
 
 
 def _loaded(module: nn.Module) -> Module:
-    """Return a module of a loaded model."""
+    """A module of a loaded model."""
     kind = type(module)
     read = getattr(module, "get_config_dict", dict)
     config = dict(read())
@@ -364,7 +364,7 @@ def _loaded(module: nn.Module) -> Module:
 
 
 def _activation(module: Module) -> nn.Module:
-    """Return the activation of a Dense, which is a class of torch.nn that is made without arguments."""
+    """Activation of a Dense, which is a class of torch.nn that is made without arguments."""
     given = module.activation
     if given is not None:
         if type(given).__module__.startswith("torch.nn."):
@@ -381,7 +381,7 @@ def _activation(module: Module) -> nn.Module:
 
 
 def _filled(make: Callable[[], nn.Module], module: Module) -> nn.Module:
-    """Return a step with the module's weights, all of them and no others; a loaded module's weights are shared."""
+    """A step with the module's weights, all of them and no others; a loaded module's weights are shared."""
     for name in ("in_features", "out_features") if module.kind == "Dense" else ("dimension",):
         size(module.config, name, module.kind)
     with torch.device("meta"):  # no memory for what the config claims

@@ -22,7 +22,7 @@ for _types, _words, _names in (
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; an empty one where there is no file."""
+    """Object in a JSON file; an empty one where there is no file."""
     if not file.is_file():
         return {}
     values = read_json(file)
@@ -32,7 +32,7 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """Return the settings in a file; an empty mapping where there is no file.
+    """Settings in a file; an empty mapping where there is no file.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _fits(value: Any, types: tuple[type, ...]) -> bool:
 
 
 def inside(folder: Path, part: Any, named_in: Path) -> Path:
-    """Return the path that a file names inside a folder; raises InputError for a name that leads out of it."""
+    """Path that a file names inside a folder; raises InputError for a name that leads out of it."""
     if not isinstance(part, str) or "\0" in part or len(part) > 255:
         raise InputError(f"{named_in} names no file or folder: {str(part)[:40]!r}.", "Save the model again.")
     if PurePath(part).is_absolute() or ".." in PurePath(part.replace("\\", "/")).parts:
@@ -70,7 +70,7 @@ def inside(folder: Path, part: Any, named_in: Path) -> Path:
 
 
 def size(settings: Mapping[str, Any], name: str, module: str) -> int:
-    """Return a width that a module states."""
+    """A width that a module states."""
     value = settings.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
         raise InputError(f"module {module} has the {name} {str(value)[:40]}")

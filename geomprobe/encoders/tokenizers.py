@@ -18,7 +18,7 @@ _CONVERT = (
 
 
 def load_tokenizer(source: Any) -> Any:
-    """Return the tokenizer of a folder; a loaded one is returned as it is.
+    """Tokenizer of a folder; a loaded one is returned as it is.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def _installed(module: str) -> bool:
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """Return the SHA-256 of what decides the token ids of a text; padding and truncation settings do not."""
+    """SHA-256 of what decides the token ids of a text; padding and truncation settings do not."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         values = json.loads(backend.to_str())
@@ -95,7 +95,7 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 
 def stand_in(tokenizer: Any) -> int:
-    """Return the token that stands for a text without tokens."""
+    """Token that stands for a text without tokens."""
     for name in ("eos_token_id", "bos_token_id", "sep_token_id", "cls_token_id", "unk_token_id", "pad_token_id"):
         if (token := getattr(tokenizer, name, None)) is not None:
             return int(token)
@@ -107,7 +107,7 @@ MARGIN = 256  # words before the end of a part that may be other ones than in th
 
 
 def first_part(tokenizer: Any, text: str, limit: int) -> str:
-    """Return so much of a text that its first ``limit`` tokens are there, and more; the whole where that is not known.
+    """So much of a text that its first ``limit`` tokens are there, and more; the whole where that is not known.
 
     A tokenizer takes minutes for tens of megabytes of which an encoder reads a page. It splits a text into words first
     and these into tokens, so the tokens of words well before the end of a part are those of the whole text.

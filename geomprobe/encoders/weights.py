@@ -46,7 +46,7 @@ _FOREIGN = {  # file patterns: what they hold, what to do
 
 
 def model_files(names: Sequence[str]) -> list[str]:
-    """Return the files of a hub repository that a model is read from, without exports and training checkpoints.
+    """Files of a hub repository that a model is read from, without exports and training checkpoints.
 
     A module of sentence-transformers lies in a subfolder named as it saves them: ``2_Dense``.
     """
@@ -65,7 +65,7 @@ def model_files(names: Sequence[str]) -> list[str]:
 
 
 def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list[str]]:
-    """Return every tensor of a folder's weights, and notes on how they were read.
+    """Every tensor of a folder's weights, and notes on how they were read.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files that hold a folder's weights, none where there are none.
+    """Safetensors files that hold a folder's weights, none where there are none.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_tensors(file: Path) -> Tensors:
-    """Return the tensors of a safetensors file; raises InputError where it is damaged."""
+    """Tensors of a safetensors file; raises InputError where it is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -145,7 +145,7 @@ def read_tensors(file: Path) -> Tensors:
 
 
 def _shards(index: Path) -> list[Path]:
-    """Return the files that an index names, each of them inside the index's folder and there."""
+    """Files that an index names, each of them inside the index's folder and there."""
     content = read_json(index)
     places = content.get("weight_map") if isinstance(content, dict) else None
     given = list(places.values()) if isinstance(places, dict) else []
@@ -188,7 +188,7 @@ def refuse_quantised(config: Mapping[str, Any], source: str) -> None:
 
 
 def prefixes(tensors: Tensors, missing: set[str]) -> list[str]:
-    """Return the prefixes of the missing names in the file, most frequent first: ``module.``, ``model.``, …"""
+    """Prefixes of the missing names in the file, most frequent first: ``module.``, ``model.``, …"""
     counts: dict[str, int] = {}
     endings: dict[str, list[str]] = {}
     for name in tensors:
@@ -202,7 +202,7 @@ def prefixes(tensors: Tensors, missing: set[str]) -> list[str]:
 
 
 def without_prefix(tensors: Tensors, prefix: str) -> Tensors:
-    """Return the tensors whose names begin with a prefix, without it."""
+    """Tensors whose names begin with a prefix, without it."""
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

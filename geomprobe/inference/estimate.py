@@ -65,7 +65,7 @@ def certain(contributions: np.ndarray, unattributed: float) -> tuple[float, floa
 
 
 def by_seeds(first: np.ndarray, second: np.ndarray) -> Rule:
-    """Return the rule for the difference of the means of two groups of seeds with these values, (k_A,) and (k_B,).
+    """Rule for the difference of the means of two groups of seeds with these values, (k_A,) and (k_B,).
 
     SE² = s_A²/k_A + s_B²/k_B + the variance over rows + unattributed variance, which is known and not estimated;
     Satterthwaite's degrees of freedom of the sum.
@@ -114,12 +114,12 @@ class Interval:
     discordant: Discordant | None = None
 
     def to_row(self) -> dict[str, Any]:
-        """Return the columns of results: se, ci_low, ci_high, ci_method."""
+        """Columns of results: se, ci_low, ci_high, ci_method."""
         return {"se": self.se, "ci_low": self.low, "ci_high": self.high, "ci_method": self.method}
 
 
 def student(value: float, se: float, dof: float, method: str, level: float = LEVEL) -> Interval:
-    """Return the interval of a value by Student's t."""
+    """Interval of a value by Student's t."""
     half = t_quantile((1 + level) / 2, dof) * se if se else 0.0
     return Interval(value, se, value - half, value + half, dof, p_two_sided(value, se, dof), method)
 
@@ -149,7 +149,7 @@ class Estimate:
 
     @classmethod
     def refused(cls, value: float, reason: object) -> Estimate:
-        """Return a number without a valid interval."""
+        """A number without a valid interval."""
         return cls(value, None, method=f"no valid interval: {reason}")
 
     @classmethod
@@ -163,7 +163,7 @@ class Estimate:
         second_order: float = 0.0,
         method: str = FUNCTION,
     ) -> Estimate:
-        """Return a number from the influences of rows, summed into clusters.
+        """A number from the influences of rows, summed into clusters.
 
         Parameters
         ----------
@@ -186,14 +186,14 @@ class Estimate:
 
     @classmethod
     def paired(cls, value: float, contributions: np.ndarray, unattributed_variance: float, method: str) -> Estimate:
-        """Return a paired difference from the differences of contributions."""
+        """A paired difference from the differences of contributions."""
         if contributions.any():
             return cls(value, contributions, unattributed_variance, by_pairs, f"paired {method}")
         return cls(value, contributions, 0.0, certain if value == 0 else by_pairs, f"paired {method}")
 
     @classmethod
     def grouped(cls, first: Sequence[Estimate], second: Sequence[Estimate]) -> Estimate:
-        """Return the difference of the means of two groups of seeds, second less first, over seeds and rows.
+        """Difference of the means of two groups of seeds, second less first, over seeds and rows.
 
         Seeds may share unattributed variance (as they do the rounding of a rank that all of them have), so it counts
         once a group and is not divided by the number of seeds.
@@ -213,7 +213,7 @@ class Estimate:
         return cls(value, rows, unattributed, rule, "seeds and rows, Satterthwaite t")
 
     def minus(self, other: Estimate, resolution: float = RESOLUTION) -> Estimate:
-        """Return self − other on the same clusters, row by row, so that what both share cancels.
+        """Self − other on the same clusters, row by row, so that what both share cancels.
 
         Parameters
         ----------
@@ -236,13 +236,13 @@ class Estimate:
         return Estimate.paired(value, contributions, unattributed, method)
 
     def summed(self, home: np.ndarray, size: int) -> Estimate:
-        """Return the same number with its contributions summed into `size` coarser clusters; home: int64 (g,)."""
+        """Same number with its contributions summed into `size` coarser clusters; home: int64 (g,)."""
         if self.contributions is None:
             return self
         return replace(self, contributions=np.bincount(home, self.contributions, minlength=size))
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """Return the interval of the value's expectation at this number of rows."""
+        """Interval of the value's expectation at this number of rows."""
         if self.contributions is None:
             return Interval(self.value, None, None, None, 0.0, None, self.method)
         spread = self.rule(self.contributions, self.unattributed_variance)
@@ -252,5 +252,5 @@ class Estimate:
         return student(self.value, *spread, self.method, level)
 
     def to_row(self) -> dict[str, Any]:
-        """Return the columns of results that the interval fills, and `contributions`, of the table of influences."""
+        """Columns of results that the interval fills, and `contributions`, of the table of influences."""
         return self.interval().to_row() | {"contributions": self.contributions}

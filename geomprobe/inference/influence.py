@@ -39,12 +39,12 @@ JACKKNIFE_ROWS = 2_000
 
 
 def number_clusters(clusters: Any, n: int) -> np.ndarray:
-    """Return cluster numbers from 0, int64 (n,); each row on its own where no clusters are declared."""
+    """Cluster numbers from 0, int64 (n,); each row on its own where no clusters are declared."""
     return np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1].ravel()
 
 
 def _of(spectrum: str) -> dict[str, OfSpectrum]:
-    """Return the metrics that are functions of one of the spectra."""
+    """Metrics that are functions of one of the spectra."""
     found = {name: record.of_spectrum for name, record in REGISTRY.items()}
     chosen = {name: function for name, function in found.items() if function and function.spectrum == spectrum}
     return dict(sorted(chosen.items(), key=lambda item: item[1].column))
@@ -70,11 +70,11 @@ class Workspace:
         return int(self.clusters.max()) + 1
 
     def estimate(self, value: float, rows: np.ndarray, **known: Any) -> Estimate:
-        """Return a number from the influences of the rows; `known` as `Estimate.of_rows` takes it."""
+        """A number from the influences of the rows; `known` as `Estimate.of_rows` takes it."""
         return Estimate.of_rows(value, rows, self.clusters, **known)
 
     def spread(self, rows: np.ndarray) -> float:
-        """Return the variance of the mean of influences of rows."""
+        """Variance of the mean of influences of rows."""
         return float(np.var(rows)) / self.cloud.n
 
     def steep(self, found: Metric) -> bool:
@@ -147,7 +147,7 @@ class Workspace:
 
 
 def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
-    """Return a metric with the contribution of each cluster of rows, refused where there is no valid interval.
+    """A metric with the contribution of each cluster of rows, refused where there is no valid interval.
 
     A sample of heavy-tailed rows without one that lies far off does not know of it: its value and its standard error
     are both off, and the interval, narrow as it is, misses. So more degrees of freedom are asked for where the tail of

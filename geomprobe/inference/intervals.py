@@ -68,19 +68,19 @@ def standard_error(contributions: np.ndarray, extra: float = 0.0) -> float:
 
 
 def t_quantile(p: float, dof: float) -> float:
-    """Return the quantile of Student's t."""
+    """Quantile of Student's t."""
     return float(special.stdtrit(dof, p))
 
 
 def p_two_sided(diff: float, se: float, dof: float) -> float:
-    """Return the p-value of "no difference"; 1 where nothing differs at all."""
+    """P-value of "no difference"; 1 where nothing differs at all."""
     if se == 0:
         return 1.0 if diff == 0 else 0.0
     return float(2 * special.stdtr(dof, -abs(diff) / se))
 
 
 def p_equivalence(diff: float, se: float, dof: float, margin: float) -> float:
-    """Return the p-value of "the difference is at least the margin" by two one-sided tests.
+    """P-value of "the difference is at least the margin" by two one-sided tests.
 
     Schuirmann (1987), "A comparison of the two one-sided tests procedure and the power approach", J. Pharmacokinetics
     and Biopharmaceutics 15.
@@ -91,12 +91,12 @@ def p_equivalence(diff: float, se: float, dof: float, margin: float) -> float:
 
 
 def detectable(se: float, dof: float, level: float = LEVEL, power: float = POWER) -> float:
-    """Return the smallest difference that rows like these find with the given power: (t_(1−α/2) + t_power)·SE."""
+    """Smallest difference that rows like these find with the given power: (t_(1−α/2) + t_power)·SE."""
     return (t_quantile((1 + level) / 2, dof) + t_quantile(power, dof)) * se
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Return p-values adjusted by Holm (1979), "A simple sequentially rejective multiple test procedure"; NaN stays."""
+    """P-values adjusted by Holm (1979), "A simple sequentially rejective multiple test procedure"; NaN stays."""
     p = np.asarray(p, float)
     out = np.full(len(p), np.nan)
     known = np.flatnonzero(~np.isnan(p))
@@ -117,7 +117,7 @@ WITHIN = ", but equivalent within the margin"
 def verdict(
     diff: float | None, p_holm: float | None, p_tost: float | None, *, alpha: float = 0.05, seeds: int | None = None
 ) -> str:
-    """Return what a difference says, in fixed words. This is the one decision rule of the package.
+    """What a difference says, in fixed words. This is the one decision rule of the package.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ Margin = tuple[float, bool]
 
 
 def margin(entry: Mapping[str, Any], value: float, chosen: Margin | None = None) -> float | None:
-    """Return the margin of a metric in its own units, None where none is declared.
+    """Margin of a metric in its own units, None where none is declared.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def margin(entry: Mapping[str, Any], value: float, chosen: Margin | None = None)
 
 
 def parse_margins(texts: Sequence[str], known: Collection[str]) -> dict[str, Margin]:
-    """Return margins from "METRIC=0.05" or "METRIC=5%" (a share of the value of A), of metrics that are known.
+    """Margins from "METRIC=0.05" or "METRIC=5%" (a share of the value of A), of metrics that are known.
 
     Raises
     ------

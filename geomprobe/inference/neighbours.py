@@ -9,7 +9,7 @@ from geomprobe.metrics.dimension import TWONN_DISCARD
 
 
 def two_nn(ratios: np.ndarray, discard: float = TWONN_DISCARD) -> np.ndarray:
-    """Return the influence of each x = log(r_2/r_1) on the TwoNN slope, float64 (n,), as if they were independent.
+    """Influence of each x = log(r_2/r_1) on the TwoNN slope, float64 (n,), as if they were independent.
 
     The slope is A/B, A = ∫ Q(u)·y(u) du, B = ∫ Q(u)² du over u < 1 − discard, Q the quantile function of x and
     y(u) = −log(1 − u). Q(u) moves by (u − 1[x ≤ Q(u)])/f(Q(u)), so that with u = F(t) the density f cancels and the
@@ -37,7 +37,7 @@ def two_nn(ratios: np.ndarray, discard: float = TWONN_DISCARD) -> np.ndarray:
 
 
 def intrinsic_dimension(cloud: Cloud) -> tuple[np.ndarray, float]:
-    """Return the influence of each row on the TwoNN dimension, float64 (n,); 0 for rows that were not read.
+    """Influence of each row on the TwoNN dimension, float64 (n,); 0 for rows that were not read.
 
     The second value is the largest share of the rows that have the same one among their two nearest.
 

@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the exact p-value that two classifiers of the same rows are right equally often.
+    """Exact p-value that two classifiers of the same rows are right equally often.
 
     McNemar (1947), "Note on the sampling error of the difference between correlated proportions", Psychometrika 12; the
     binomial form over the rows that only one of them gets right.
@@ -56,7 +56,7 @@ class Discordant:
         return cls(int((first & ~second).sum()), int((~first & second).sum()), len(first), unit, clusters)
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Return the score interval of the difference of two paired proportions, second less first, times `unit`.
+        """Score interval of the difference of two paired proportions, second less first, times `unit`.
 
         Tango (1998), "Equivalence test and confidence interval for the difference in proportions for the paired-sample
         design", Statistics in Medicine 17, eqs. 9-12: all differences that the score test does not reject. Unlike that
@@ -70,11 +70,11 @@ class Discordant:
         return float(low) * self.unit, float(high) * self.unit
 
     def p_no_difference(self) -> float:
-        """Return the p-value of "the difference is 0" by the score test that the interval belongs to."""
+        """P-value of "the difference is 0" by the score test that the interval belongs to."""
         return float(2 * stats.norm.sf(abs(self._score(0.0))))
 
     def _score(self, delta: float) -> float:
-        """Return the statistic of the score test that the difference is delta, standard normal if it is."""
+        """Statistic of the score test that the difference is delta, standard normal if it is."""
         largest = 1 if self.clusters is None else self.clusters[2]
         b, c, n = (count / largest for count in (self.second, self.first, self.n))
         linear = (2 * n - b + c) * delta - b - c
@@ -84,7 +84,7 @@ class Discordant:
         return off / np.sqrt(variance) if variance > 0 else np.inf * np.sign(off) if off else 0.0
 
     def p_equivalence(self, margin: float, *, exact: bool) -> float:
-        """Return a p-value of "the difference is at least the margin", by two one-sided score tests (Tango 1998).
+        """A p-value of "the difference is at least the margin", by two one-sided score tests (Tango 1998).
 
         Exact, it needs no more than that few rows tell the two apart: classifiers so far apart are told apart by at
         least that share of all rows, and so by at least that share, times the mean size over the largest, of all
@@ -100,7 +100,7 @@ class Discordant:
 
 
 def williams(r_a: float, r_b: float, r_ab: float, n: int) -> float:
-    """Return the p-value that two correlations with the same variable are equal.
+    """P-value that two correlations with the same variable are equal.
 
     Williams (1959), "The comparison of regression variables", J. Royal Statistical Society B 21; Steiger (1980), "Tests
     for comparing elements of a correlation matrix", Psychological Bulletin 87, eq. 7: t with n − 3 degrees of freedom.
@@ -126,7 +126,7 @@ def williams(r_a: float, r_b: float, r_ab: float, n: int) -> float:
 
 
 def corrected_resampled_t(differences: np.ndarray, n_train: int, n_test: int) -> tuple[float, float]:
-    """Return (standard error, p-value) of the mean difference over folds or random splits.
+    """(standard error, p-value) of the mean difference over folds or random splits.
 
     Nadeau & Bengio (2003), "Inference for the generalization error", Machine Learning 52: the variance over splits is
     multiplied by 1/k + n_test/n_train, since training sets overlap; t with k − 1 degrees of freedom.
@@ -149,12 +149,12 @@ def corrected_resampled_t(differences: np.ndarray, n_train: int, n_test: int) ->
 
 
 def mean_influence(x: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on the mean, float64 (n,)."""
+    """Influence of each row on the mean, float64 (n,)."""
     return x - x.mean()
 
 
 def macro_f1_influence(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on macro F1: the mean over classes of 2·TP/(2·TP + FP + FN)."""
+    """Influence of each row on macro F1: the mean over classes of 2·TP/(2·TP + FP + FN)."""
     classes = np.unique(np.concatenate([label, prediction]))
     out = np.zeros(len(label))
     for c in classes:
@@ -166,7 +166,7 @@ def macro_f1_influence(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def mcc_influence(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on the Matthews correlation, that of class indicators (Gorodkin 2004)."""
+    """Influence of each row on the Matthews correlation, that of class indicators (Gorodkin 2004)."""
     classes = np.unique(np.concatenate([label, prediction]))
     x, y = ((side[:, None] == classes).astype(float) for side in (label, prediction))
     x, y = x - x.mean(0), y - y.mean(0)
@@ -179,21 +179,21 @@ def mcc_influence(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def pearson_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on Pearson's correlation: uv − r(u² + v²)/2, u and v standardised."""
+    """Influence of each row on Pearson's correlation: uv − r(u² + v²)/2, u and v standardised."""
     u, v = ((x - x.mean()) / x.std() for x in (a, b))
     r = float((u * v).mean())
     return u * v - r * (u**2 + v**2) / 2
 
 
 def _pull(doubled: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return for each row i the mean over j of weight_j·(1[x_j > x_i] + ½·1[x_j = x_i]), from twice the ranks of x."""
+    """For each row i the mean over j of weight_j·(1[x_j > x_i] + ½·1[x_j = x_i]), from twice the ranks of x."""
     at = np.bincount(doubled, weight)
     upto = np.cumsum(at)
     return (upto[-1] - upto + at / 2)[doubled] / len(doubled)
 
 
 def rank_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on Spearman's correlation, from twice the mid-ranks of either variable.
+    """Influence of each row on Spearman's correlation, from twice the mid-ranks of either variable.
 
     A row also moves the ranks of all others; leaving that out, as for Pearson of the ranks, understates the error.
 
@@ -217,7 +217,7 @@ def rank_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def spearman_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on Spearman's correlation, mid-ranks for ties (see `rank_influence`)."""
+    """Influence of each row on Spearman's correlation, mid-ranks for ties (see `rank_influence`)."""
     return rank_influence(*(np.rint(2 * stats.rankdata(x)).astype(np.int64) for x in (a, b)))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from geomprobe.metrics.cloud import Cloud, NotApplicable
 from geomprobe.metrics.views import view
-from geomprobe.vectors import Rows
+from geomprobe.vectors import VectorSource
 from geomprobe.vectors.groups import connected
 from geomprobe.vectors.moments import Moments
 
@@ -16,7 +16,7 @@ SHARDS = 20
 
 
 def shards(clusters: np.ndarray, seed: int, count: int = SHARDS) -> np.ndarray:
-    """Return the shard of each row, int64 (n,): whole clusters dealt out at random, the largest first.
+    """Shard of each row, int64 (n,): whole clusters dealt out at random, the largest first.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def shards(clusters: np.ndarray, seed: int, count: int = SHARDS) -> np.ndarray:
 
 
 def _count(home: np.ndarray) -> int:
-    """Return the number of shards; raises NotApplicable where leaving one out leaves fewer than three rows."""
+    """Number of shards; raises NotApplicable where leaving one out leaves fewer than three rows."""
     sizes = np.bincount(home)
     if len(home) - sizes.max() < 3:
         raise NotApplicable("fewer than three rows are left without a shard")
@@ -53,9 +53,9 @@ def merged_without(states: list[Moments]) -> list[Moments]:
 
 
 def subset(cloud: Cloud, keep: np.ndarray) -> Cloud:
-    """Return the raw cloud of some rows, with the labels and the positive pairs that are left."""
+    """Raw cloud of some rows, with the labels and the positive pairs that are left."""
     assert cloud.rows is not None
-    rows = Rows(cloud.rows.take(np.flatnonzero(keep)))
+    rows = VectorSource(cloud.rows.take(np.flatnonzero(keep)))
     labels = None if cloud.labels is None else cloud.labels[keep]
     positives = cloud.positives
     if positives is not None:
@@ -65,7 +65,7 @@ def subset(cloud: Cloud, keep: np.ndarray) -> Cloud:
 
 
 def jackknife(cloud: Cloud, compute: Callable[[Cloud], float], home: np.ndarray, *, rows: bool) -> np.ndarray:
-    """Return influences of shape (n,) whose clustered standard error is that of the delete-a-shard jackknife.
+    """Influences of shape (n,) whose clustered standard error is that of the delete-a-shard jackknife.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def jackknife(cloud: Cloud, compute: Callable[[Cloud], float], home: np.ndarray,
 
 
 def spread(values: np.ndarray, home: np.ndarray) -> np.ndarray:
-    """Return influences of shape (n,) from the values without each shard; a shard's lies on its first row."""
+    """Influences of shape (n,) from the values without each shard; a shard's lies on its first row."""
     if not np.isfinite(values).all():
         raise NotApplicable("the value without some shard is not finite")
     count, n = len(values), len(home)
@@ -107,7 +107,7 @@ def spread(values: np.ndarray, home: np.ndarray) -> np.ndarray:
 
 
 def on_first_rows(moved: np.ndarray, at: np.ndarray, linked: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return influences of shape (n,) from those of pairs or objects; what shares a cluster, by a chain, counts as one.
+    """Influences of shape (n,) from those of pairs or objects; what shares a cluster, by a chain, counts as one.
 
     Parameters
     ----------

@@ -26,14 +26,14 @@ from geomprobe.metrics.similarity import (
     ROUNDING,
     RSA_ROWS,
     SIMILARITIES,
-    Side,
+    Matrix,
     cosine_row_means,
     cosines_with,
     distances_with,
     hsic,
     similarity_rows,
 )
-from geomprobe.vectors import Rows
+from geomprobe.vectors import VectorSource
 
 CKA_DEGREES = 0.25
 """Where tails are heavy, fewest degrees of freedom for each row of the biased CKA."""
@@ -41,13 +41,13 @@ EQUAL = 1e-6
 """Procrustes distance below which both sides are equal up to rounding: √ of what float64 resolves, and some."""
 
 
-def _row_products(a: Side, b: Side, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """Return x_i·XᵀY·y_i, the part of each of some rows in ‖XᵀY‖_F², float64 (m,)."""
+def _row_products(a: Matrix, b: Matrix, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """X_i·XᵀY·y_i, the part of each of some rows in ‖XᵀY‖_F², float64 (m,)."""
     return ((a.centred[rows] @ a.cross(b)) * b.centred[rows]).sum(1).numpy()
 
 
 def _left_out(value: float, cross: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return (N − 1)·(value − cross/√(a·b)) less its mean, these being the parts without each row; NaN if undefined."""
+    """(N − 1)·(value − cross/√(a·b)) less its mean, these being the parts without each row; NaN if undefined."""
     product = a * b
     if not (product > 0).all():
         return np.full(len(cross), np.nan)
@@ -55,22 +55,22 @@ def _left_out(value: float, cross: np.ndarray, a: np.ndarray, b: np.ndarray) -> 
     return moved - moved.mean()
 
 
-def linear_cka(a: Side, b: Side, value: float) -> np.ndarray:
-    """Return the influence of each row on linear CKA, float64 (n,): what leaving it out does, exactly.
+def linear_cka(a: Matrix, b: Matrix, value: float) -> np.ndarray:
+    """Influence of each row on linear CKA, float64 (n,): what leaving it out does, exactly.
 
     Without row i, XᵀY loses n/(n − 1)·x_i y_iᵀ, the change of the centre included.
     """
     w = a.n / (a.n - 1)
 
-    def without(one: Side, other: Side) -> np.ndarray:
+    def without(one: Matrix, other: Matrix) -> np.ndarray:
         whole = float((one.cross(other) ** 2).sum())
         return whole - 2 * w * _row_products(one, other) + w**2 * (one.square * other.square).numpy()
 
     return _left_out(value, without(a, b), without(a, a), without(b, b))
 
 
-def linear_cka_unbiased(a: Side, b: Side, value: float) -> np.ndarray:
-    """Return the influence of each row on unbiased linear CKA, float64 (n,): what leaving it out does, exactly.
+def linear_cka_unbiased(a: Matrix, b: Matrix, value: float) -> np.ndarray:
+    """Influence of each row on unbiased linear CKA, float64 (n,): what leaving it out does, exactly.
 
     Beside ‖XᵀY‖_F² (see `linear_cka`) the squared lengths s of all other rows change with the centre, to
     s_j + 2e·x_j·x_i + e²·s_i with e = 1/(n − 1); their products are expanded.
@@ -78,7 +78,7 @@ def linear_cka_unbiased(a: Side, b: Side, value: float) -> np.ndarray:
     n = a.n
     w, e = n / (n - 1), 1 / (n - 1)
 
-    def without(one: Side, other: Side) -> np.ndarray:
+    def without(one: Matrix, other: Matrix) -> np.ndarray:
         own, products = (one.square * other.square).numpy(), _row_products(one, other)
         whole = float((one.cross(other) ** 2).sum())
         cross = whole - 2 * w * products + w**2 * own
@@ -91,8 +91,8 @@ def linear_cka_unbiased(a: Side, b: Side, value: float) -> np.ndarray:
     return _left_out(value, without(a, b), without(a, a), without(b, b))
 
 
-def procrustes(a: Side, b: Side, value: float) -> np.ndarray:
-    """Return the influence of each row on the Procrustes distance, float64 (n,).
+def procrustes(a: Matrix, b: Matrix, value: float) -> np.ndarray:
+    """Influence of each row on the Procrustes distance, float64 (n,).
 
     ‖XᵀY‖_* = Σ u_k·XᵀY·v_k moves by x_i·(Σ_k u_k v_kᵀ)·y_i, the lengths of both sides by ‖x_i‖² and ‖y_i‖².
     """
@@ -109,14 +109,14 @@ class Compared:
 
     Attributes
     ----------
-    a, b : Side
+    a, b : Matrix
         The neighbours of either are searched REACH deep.
     clusters : int64 ndarray of shape (n,)
         Cluster numbers from 0.
     """
 
-    a: Side
-    b: Side
+    a: Matrix
+    b: Matrix
     clusters: np.ndarray
 
     @cached_property
@@ -155,7 +155,7 @@ class Compared:
 
 
 def _second_order(name: str, pair: Compared, rows: np.ndarray) -> float:
-    """Return the variance of the second-order term of CKA; for the Procrustes distance the same share of its own."""
+    """Variance of the second-order term of CKA; for the Procrustes distance the same share of its own."""
     first, second = pair.cka_orders
     if name != "procrustes":
         return second
@@ -232,7 +232,7 @@ def _equal(name: str, pair: Compared, value: float) -> bool:
 
 
 def estimate_of(name: str, pair: Compared, value: float) -> Estimate:
-    """Return a similarity with the contribution of each cluster of rows, refused where there is no valid interval.
+    """A similarity with the contribution of each cluster of rows, refused where there is no valid interval.
 
     Parameters
     ----------
@@ -268,13 +268,13 @@ def _estimate_of(name: str, pair: Compared, value: float) -> Estimate:
     return found
 
 
-def with_intervals(rows: Mapping[str, dict[str, Any]], a: Side, b: Side, clusters: Any) -> None:
+def with_intervals(rows: Mapping[str, dict[str, Any]], a: Matrix, b: Matrix, clusters: Any) -> None:
     """Fill se, ci_low, ci_high and ci_method of the rows of `geomprobe.metrics.similarity.similarity`, in place.
 
     Parameters
     ----------
     rows : mapping of similarity name to row
-    a, b : Side
+    a, b : Matrix
     clusters : array-like of shape (n,), optional
     """
     pair = Compared(a, b, number_clusters(clusters, a.n))
@@ -337,7 +337,7 @@ def similarity(
         if name not in SIMILARITIES:
             raise unknown_name("similarity", name, list(SIMILARITIES))
     reach = REACH if intervals else NEIGHBOURS + 1
-    a, b = Side(first, reach), Side(second, reach)
+    a, b = Matrix(first, reach), Matrix(second, reach)
     if a.n != b.n:
         raise ValueError(f"both sides must have the same rows: {a.n} and {b.n}")
     if a.n < 2:
@@ -351,7 +351,7 @@ def similarity(
     if len(together) < len(chosen):
         rng = np.random.default_rng(seed)
         sample = np.sort(rng.choice(a.n, RSA_ROWS, replace=False))
-        sampled = Side(Rows(first).take(sample)), Side(Rows(second).take(sample))
+        sampled = Matrix(VectorSource(first).take(sample)), Matrix(VectorSource(second).take(sample))
         sampled[0].eps, sampled[1].eps = a.eps, b.eps  # of the rows as given
         more = similarity_rows(["rsa_spearman"], *sampled, permutations, rng, f"seeded sample of {RSA_ROWS:,} rows")
         fill(more, *sampled, None if clusters is None else np.asarray(clusters)[sample])

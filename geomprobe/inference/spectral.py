@@ -42,7 +42,7 @@ class Linearised:
     gain: float = 1.0
 
     def curvature_variance(self, n: int) -> float:
-        """Return the variance of the second-order term that comes from the rotation of eigenvectors, for n rows.
+        """Variance of the second-order term that comes from the rotation of eigenvectors, for n rows.
 
         D²f[E, E] = Σ_(k≠l) Γ_kl·E_kl² with Γ_kl = (g_k − g_l)/(λ_k − λ_l) (Daleckii & Krein 1965), and for independent
         rows the variance of half of it is about Σ_(k≠l) Γ_kl²·λ_k²·λ_l²/n².
@@ -63,7 +63,7 @@ def linearise(
     share: float,
     work: torch.dtype = torch.float64,
 ) -> dict[str, Linearised]:
-    """Return the functions of a spectrum with the influence of each row: Σ_k g_k·((v_k·(x_i − centre))² − λ_k).
+    """Functions of a spectrum with the influence of each row: Σ_k g_k·((v_k·(x_i − centre))² − λ_k).
 
     For entropies it is (N − 1)·(f − f without row i), exactly, where that has the larger variance.
 
@@ -107,7 +107,7 @@ def linearise(
 
 
 def wider(slope: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the influences with the larger variance, and its ratio to that of `slope`.
+    """Influences with the larger variance, and its ratio to that of `slope`.
 
     To first order a row that makes most of a small eigenvalue counts too little; left out, a row that lies far off
     counts too little. The larger error of the two is near the truth in both cases.
@@ -139,7 +139,7 @@ class _TraceChanges:
         self.sums = np.array([sigma.sum(), (sigma * logs).sum() / 2, scaled.sum(), (scaled * logs).sum()])
 
     def __call__(self, square: torch.Tensor) -> torch.Tensor:
-        """Return the changes of the four sums, float64 (rows, 4), from the squared coordinates (rows, r)."""
+        """Changes of the four sums, float64 (rows, 4), from the squared coordinates (rows, r)."""
         part = square[:, : self.positive]
         lost = (part @ self.resolvent.to(part.device)).mul_(self.scale).clamp_(max=1 - 1e-15)
         root, logs, plain = (torch.log1p(lost.neg_()) @ self.rule.to(part.device)).T
@@ -148,7 +148,7 @@ class _TraceChanges:
 
 
 def lidar(cloud: Cloud, objects: tuple[np.ndarray, ...], clusters: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on LiDAR, float64 (n,), from its objects as `lidar_objects` returns them.
+    """Influence of each row on LiDAR, float64 (n,), from its objects as `lidar_objects` returns them.
 
     With B v_k = λ_k W v_k and v_k·W v_k = 1, object i moves λ_k by (v_k·o_i)² − λ_k·(mean square of v_k·(its views less
     their mean)), o_i its mean less that of all, both less their mean over objects; the I in W stands still. The
@@ -170,7 +170,7 @@ def lidar(cloud: Cloud, objects: tuple[np.ndarray, ...], clusters: np.ndarray) -
 
 
 def partition_isotropy(cloud: Cloud) -> tuple[np.ndarray, bool]:
-    """Return the influence of each row on min Z(c)/max Z(c), the rotation of the eigenvectors c included.
+    """Influence of each row on min Z(c)/max Z(c), the rotation of the eigenvectors c included.
 
     With softmax weights s_i ∝ exp(c·x_i): log Z(c) moves by n·s_i − 1 directly, and through c by
     Σ_l (γ·v_l)(c·x_i)(v_l·x_i)/(λ_c − λ_l), with γ = Σ s_i x_i. The second value says whether another direction is
@@ -200,6 +200,6 @@ def partition_isotropy(cloud: Cloud) -> tuple[np.ndarray, bool]:
 
 
 def _project(cloud: Cloud, directions: np.ndarray) -> np.ndarray:
-    """Return the coordinates of all rows along a few directions, columns of shape (d, m): float64 (n, m)."""
+    """Coordinates of all rows along a few directions, columns of shape (d, m): float64 (n, m)."""
     on = torch.from_numpy(np.ascontiguousarray(directions))
     return np.concatenate([(block @ on.to(block.device)).cpu().numpy() for _, block, _ in cloud.blocks()])

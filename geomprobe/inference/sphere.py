@@ -31,7 +31,7 @@ def _empty(cloud: Cloud) -> np.ndarray:
 
 
 def _scaled(cloud: Cloud, out: np.ndarray, used: int) -> np.ndarray:
-    """Return influences for a mean over all n rows, from those for a mean over the rows that have a direction."""
+    """Influences for a mean over all n rows, from those for a mean over the rows that have a direction."""
     return out * (cloud.n / used)
 
 
@@ -44,7 +44,7 @@ def _directions(cloud: Cloud) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.
 
 
 def distance_row_means(cloud: Cloud) -> np.ndarray:
-    """Return the mean squared distance of each direction to the others (0 for rows without one), float64 (n,)."""
+    """Mean squared distance of each direction to the others (0 for rows without one), float64 (n,)."""
     m, mean, spread = cloud.direction_sums
     out = _empty(cloud)
     for rows, w in cloud.directions():
@@ -54,7 +54,7 @@ def distance_row_means(cloud: Cloud) -> np.ndarray:
 
 
 def mean_distance(cloud: Cloud, means: np.ndarray) -> np.ndarray:
-    """Return the influence of each row on the mean squared distance over pairs of directions, from the row means."""
+    """Influence of each row on the mean squared distance over pairs of directions, from the row means."""
     m = cloud.direction_sums[0]
     out = np.where(means > 0, 2 * (means - cloud.distance_mean), 0.0)
     return _scaled(cloud, out, m) + (_distance_centring(cloud) if cloud.name == "centred" else 0.0)
@@ -72,12 +72,12 @@ def _distance_centring(cloud: Cloud) -> np.ndarray:
 
 
 def _along(cloud: Cloud, slope: torch.Tensor) -> np.ndarray:
-    """Return slope·x for each row."""
+    """Slope·x for each row."""
     return np.concatenate([(block @ slope.to(block.device)).cpu().numpy() for _, block, _ in cloud.blocks()])
 
 
 def uniformity(cloud: Cloud, t: float = hypersphere.T) -> tuple[np.ndarray, np.ndarray]:
-    """Return the influence of each row on uniformity, and the kernel's row means over its mean (1 without a direction).
+    """Influence of each row on uniformity, and the kernel's row means over its mean (1 without a direction).
 
     log Ū moves by 2(h_i/Ū − 1); SE = 2·sd(h)/(√N·Ū).
     """
@@ -96,7 +96,7 @@ def uniformity(cloud: Cloud, t: float = hypersphere.T) -> tuple[np.ndarray, np.n
 
 
 def _centred_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
-    """Return rows, kernel row means, and the slope of log Ū as the centre moves.
+    """Rows, kernel row means, and the slope of log Ū as the centre moves.
 
     −4t/(m(m−1)Ū)·[Σ_j z_j Σ_i k_ij/‖y_i‖ − Σ_i (z_i/‖y_i‖) Σ_j k_ij cos_ij], for the centre
     moves by (x_i − x̄)/n where row i gains weight, and directions turn by −(I − zzᵀ)/‖y‖ of it.
@@ -114,7 +114,7 @@ def _centred_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, tor
 
 
 def _sampled_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
-    """Return what `_centred_kernel` does from seeded columns: past the exact limit no one reads all pairs."""
+    """What `_centred_kernel` does from seeded columns: past the exact limit no one reads all pairs."""
     rng = np.random.default_rng(cloud.seed)
     chosen = np.sort(rng.choice(cloud.n, SAMPLED_COLUMNS, replace=False))
     sample = cloud.take(chosen)
@@ -163,14 +163,14 @@ class Checked:
     groups: int
 
     def keep(self, kept: np.ndarray, n: int) -> Checked:
-        """Return those of the rows that are kept, for a statistic of n rows in all."""
+        """Those of the rows that are kept, for a statistic of n rows in all."""
         homes = np.unique(self.homes[kept], return_inverse=True)[1]
         share = len(np.unique(homes)) / max(len(np.unique(self.homes)), 1)
         return Checked(self.rows[kept], homes, self.whole, n, max(1, round(self.groups * share)))
 
 
 def checked_rows(clusters: np.ndarray, usable: np.ndarray, seed: int, most: int = CHECKED_ROWS) -> Checked:
-    """Return the usable rows of some seeded clusters: of CHECKED_CLUSTERS, and `most` rows, at most.
+    """Usable rows of some seeded clusters: of CHECKED_CLUSTERS, and `most` rows, at most.
 
     Clusters of over most/32 rows are passed over. Where they hold most of the rows, single seeded rows are taken.
 
@@ -196,7 +196,7 @@ def checked_rows(clusters: np.ndarray, usable: np.ndarray, seed: int, most: int 
 
 
 def checked_distances(cloud: Cloud, clusters: np.ndarray) -> tuple[Checked, np.ndarray]:
-    """Return some rows that have a direction (see `checked_rows`), and the squared distances of all pairs of these."""
+    """Some rows that have a direction (see `checked_rows`), and the squared distances of all pairs of these."""
     checked = checked_rows(clusters, np.ones(cloud.n, bool), cloud.seed)
     x = cloud.take(checked.rows)
     has = x.abs().amax(1) > 0
@@ -206,7 +206,7 @@ def checked_distances(cloud: Cloud, clusters: np.ndarray) -> tuple[Checked, np.n
 
 
 def second_order(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mean: float) -> float:
-    """Return the variance of the second-order term of a mean over pairs of n rows in G clusters of like sizes.
+    """Variance of the second-order term of a mean over pairs of n rows in G clusters of like sizes.
 
     2·G(G − 1)/n⁴ times the mean square, over pairs of clusters, of the sum of k_ij − h_i − h_j + h̄ over their rows; or
     2·ζ₂/n², ζ₂ the mean square of this over pairs of rows of two clusters, if that is larger. Where every row is its
@@ -236,7 +236,7 @@ def second_order(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mea
 
 
 def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the class of each row (−1: no direction), counts, and mean squared distances to each class's rows."""
+    """Class of each row (−1: no direction), counts, and mean squared distances to each class's rows."""
     assert cloud.labels is not None
     codes = np.unique(cloud.labels, return_inverse=True)[1]
     classes = int(codes.max()) + 1
@@ -258,7 +258,7 @@ def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _class_interaction(cloud: Cloud, mine: np.ndarray, clusters: np.ndarray) -> float:
-    """Return the variance of what a distance between two rows holds beyond the row means: 4·tr Σ², Σ within classes.
+    """Variance of what a distance between two rows holds beyond the row means: 4·tr Σ², Σ within classes.
 
     From the squared products of the sums over CHECKED_CLUSTERS seeded clusters, each row less the mean of its class.
     """
@@ -282,12 +282,12 @@ def _class_interaction(cloud: Cloud, mine: np.ndarray, clusters: np.ndarray) -> 
 
 
 def _independent(mine: np.ndarray, clusters: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Return in how many clusters the rows of each class lie."""
+    """In how many clusters the rows of each class lie."""
     return np.array([len(np.unique(clusters[mine == c])) for c in used])
 
 
 def class_alignment(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
-    """Return the influence of each row on the mean squared distance within classes, class sizes held fixed.
+    """Influence of each row on the mean squared distance within classes, class sizes held fixed.
 
     The second value is the variance of the second-order term, that of a mean over pairs in each class; the third the
     clusters of the class that lies in fewest. The mean of each class is taken from its G_c clusters, so that their
@@ -307,7 +307,7 @@ def class_alignment(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, flo
 
 
 def class_separation(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
-    """Return the influence of each row on the mean squared distance between classes, class sizes held fixed.
+    """Influence of each row on the mean squared distance between classes, class sizes held fixed.
 
     As `class_alignment`; the second-order term is that of a mean over pairs of each two classes.
     """
@@ -326,7 +326,7 @@ def class_separation(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, fl
 
 
 def rogue_shares(cloud: Cloud, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
-    """Return for each k the influences on the share of the k leading coordinates (these held fixed), and on the whole.
+    """For each k the influences on the share of the k leading coordinates (these held fixed), and on the whole.
 
     The third value says whether coordinate k + 1 is within two standard errors of coordinate k.
     """
@@ -353,7 +353,7 @@ def rogue_shares(cloud: Cloud, ks: Sequence[int]) -> dict[int, tuple[np.ndarray,
 
 
 def alignment(cloud: Cloud, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs whose rows both have a direction, int64 (p, 2), and each pair's distance less the mean."""
+    """Pairs whose rows both have a direction, int64 (p, 2), and each pair's distance less the mean."""
     assert cloud.positives is not None
     kept, values = [], []
     step = max(1, 2**22 // cloud.d)
@@ -368,7 +368,7 @@ def alignment(cloud: Cloud, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]
 
 
 def norm_cv(cloud: Cloud) -> np.ndarray:
-    """Return the influence of each row on the coefficient of variation of the norms, in the raw view.
+    """Influence of each row on the coefficient of variation of the norms, in the raw view.
 
     To first order, or (N − 1)·(cv − cv without row i), whichever has the larger variance (see `spectral.wider`).
     """

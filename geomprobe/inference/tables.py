@@ -64,14 +64,14 @@ def measure(
     seed: int = 0,
     exact: bool = False,
 ) -> tuple[pd.DataFrame, list[Estimate | None]]:
-    """Return what `geomprobe.measure` returns, and the estimate behind each of its rows (None without one)."""
+    """What `geomprobe.measure` returns, and the estimate behind each of its rows (None without one)."""
     directions = reads_directions(metrics)
     cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=True)
     return with_intervals(*measure_clouds(cloud, metrics, views), clusters)
 
 
 def influence_table(frame: pd.DataFrame, estimates: Sequence[Estimate | None]) -> pd.DataFrame:
-    """Return the rows of `results.INFLUENCE_COLUMNS` (without model, task, layer, pooling) of what `measure` returned.
+    """Rows of `results.INFLUENCE_COLUMNS` (without model, task, layer, pooling) of what `measure` returned.
 
     Parameters
     ----------

@@ -10,14 +10,14 @@ import pandas as pd
 import torch
 
 from geomprobe.common import refuse_beyond_memory, unknown_name
-from geomprobe.distributed import ALONE, Ranks
+from geomprobe.distributed import ALONE, Processes
 from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
 from geomprobe.metrics.pairs import cosine_histogram
 from geomprobe.metrics.records import STANDARD, Metric, Value
 from geomprobe.metrics.registry import REGISTRY, definitions, metric
 from geomprobe.metrics.views import VIEWS, view
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
-from geomprobe.vectors import Rows
+from geomprobe.vectors import VectorSource
 from geomprobe.vectors.moments import Moments
 
 __all__ = [
@@ -50,7 +50,7 @@ NEIGHBOURS = 20  # the most that a metric asks for
 
 
 def unmeasured(n: int, d: int, *, labels: Any = None, positives: Any = None) -> pd.DataFrame:
-    """Return the frame of `measure` for n < 2 rows: each metric and view with the status "too few rows"."""
+    """Frame of `measure` for n < 2 rows: each metric and view with the status "too few rows"."""
     given = {"moments", "rows"} | ({"labels"} if labels is not None else set())
     given |= {"positives"} if positives is not None and len(positives) else set()
     rows = [
@@ -67,7 +67,7 @@ def unmeasured(n: int, d: int, *, labels: Any = None, positives: Any = None) -> 
 def measure_clouds(
     cloud: Cloud, metrics: Sequence[str] | None, views: Sequence[str] | None
 ) -> tuple[pd.DataFrame, list[tuple[Metric, str, Cloud]]]:
-    """Return the frame of `measure` without intervals, and the metric, definition and cloud of each of its rows."""
+    """Frame of `measure` without intervals, and the metric, definition and cloud of each of its rows."""
     clouds: dict[str, Cloud] = {}
     measured = []
     for found, definition in _chosen(metrics, cloud):
@@ -80,7 +80,7 @@ def measure_clouds(
 
 
 def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
-    """Return the curves that figures are drawn from.
+    """Curves that figures are drawn from.
 
     Parameters
     ----------
@@ -121,43 +121,43 @@ def cloud_of(
     *,
     directions: bool = True,
     influences: bool = False,
-    ranks: Ranks = ALONE,
+    processes: Processes = ALONE,
 ) -> Cloud:
-    """Return the raw cloud of vectors or of their moments, with its companions checked (parameters: `measure`).
+    """Raw cloud of vectors or of their moments, with its companions checked (parameters: `measure`).
 
     Without `directions` the moments of the directions are left until something asks for them, which then reads the
     rows once more. With `influences` the values are made along with what `geomprobe.inference` will ask for. With
-    several `ranks` all of them call this with the same rows, and each passes over its share only: `measure_clouds` then
-    gives all of them the numbers of all rows. Intervals are for one process that reads them all.
+    several `processes` all of them call this with the same rows, and each passes over its share only: `measure_clouds`
+    then gives all of them the numbers of all rows. Intervals are for one process that reads them all.
     """
     if isinstance(data, Moments):
         state, rows = data, None
     else:
-        rows = data if isinstance(data, Rows) else Rows(data)
+        rows = data if isinstance(data, VectorSource) else VectorSource(data)
         if exact:
             needed, hint = exact_bytes(rows), "Leave exact out: past 20,000 rows pairs are then sampled."
             refuse_beyond_memory(needed, f"All pairs of {rows.n:,} rows", hint)
         if rows.n >= 2:
-            if rows.n < ranks.world:
-                raise ValueError(f"{rows.n} rows cannot be shared by {ranks.world} processes")
-            rows.share = ranks.share(rows.n)
-            state = moments_of(rows, ranks, directions=directions)
+            if rows.n < processes.world:
+                raise ValueError(f"{rows.n} rows cannot be shared by {processes.world} processes")
+            rows.share = processes.share(rows.n)
+            state = moments_of(rows, processes, directions=directions)
     n = state.n if rows is None else rows.n
     if n < 2:
         raise TooFewRows(f"geometry needs at least two rows, not {n}")
     if clusters is not None and np.shape(clusters) != (n,):
         raise ValueError(f"clusters must have shape ({n},), not {np.shape(clusters)}")
     wanted = influences and rows is not None
-    return Cloud(state, rows, _labels(labels, n), _positives(positives, n), seed, exact, wanted, ranks)
+    return Cloud(state, rows, _labels(labels, n), _positives(positives, n), seed, exact, wanted, processes)
 
 
-def exact_bytes(rows: Rows) -> int:
-    """Return the bytes that reading all pairs needs at least: all directions at once, and 20 neighbours of each."""
+def exact_bytes(rows: VectorSource) -> int:
+    """Bytes that reading all pairs needs at least: all directions at once, and 20 neighbours of each."""
     return rows.n * (rows.d * rows.work.itemsize + NEIGHBOURS * 16)
 
 
 def reads_directions(metrics: Sequence[str] | None) -> bool:
-    """Return whether some of the named metrics (None: all) are functions of the directions."""
+    """Whether some of the named metrics (None: all) are functions of the directions."""
     names = [metrics] if isinstance(metrics, str) else metrics
     return names is None or any(metric(name.partition(":")[0]).of_directions for name in names)
 

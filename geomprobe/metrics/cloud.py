@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from geomprobe.distributed import ALONE, Ranks, kernel_log_mean
+from geomprobe.distributed import ALONE, Processes, kernel_log_mean
 from geomprobe.metrics.eigenvalues import Spectrum, spectrum_of
 from geomprobe.metrics.pairs import KernelMeans, Sampled, control_variates, kernel_means, nearest
-from geomprobe.vectors import Rows, full_precision, unit_rows
+from geomprobe.vectors import VectorSource, full_precision, unit_rows
 from geomprobe.vectors.moments import Moments, row_hashes
 
 EXACT_ROWS = 20_000
@@ -33,12 +33,12 @@ class TooFewRows(NotApplicable, ValueError):
 
 
 def undefined(n: int, needed: int, reason: str) -> NotApplicable:
-    """Return the exception for a value that n rows do not have: `TooFewRows` where n is below what any rows need."""
+    """Exception for a value that n rows do not have: `TooFewRows` where n is below what any rows need."""
     return TooFewRows(too_few(n, needed)) if n < needed else NotApplicable(reason)
 
 
 def too_few(n: int, needed: int) -> str:
-    """Return the note of a number that had n rows and needs more."""
+    """Note of a number that had n rows and needs more."""
     return f"{n:,} row{'' if n == 1 else 's'}; at least {needed:,} are needed"
 
 
@@ -46,14 +46,14 @@ class NeedsRows(Exception):
     """The metric reads the rows themselves, and only their moments are at hand."""
 
 
-def moments_of(rows: Rows, ranks: Ranks, precision: str = "input", directions: bool = True) -> Moments:
-    """Return the moments of all rows, each process reading its share of them."""
-    part = ranks.agreed(lambda: Moments(precision, directions).update(rows))
-    return ranks.reduce(part, Moments.merge)
+def moments_of(rows: VectorSource, processes: Processes, precision: str = "input", directions: bool = True) -> Moments:
+    """Moments of all rows, each process reading its share of them."""
+    part = processes.agreed(lambda: Moments(precision, directions).update(rows))
+    return processes.reduce(part, Moments.merge)
 
 
 def added(a: tuple, b: tuple) -> tuple:
-    """Return the sums of two tuples, item by item."""
+    """Sums of two tuples, item by item."""
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
@@ -85,7 +85,7 @@ class Cloud:
     Attributes
     ----------
     state : Moments
-    rows : Rows or None
+    rows : VectorSource or None
     labels : ndarray of shape (n,) or None
         Classes.
     positives : int64 ndarray of shape (m, 2) or None
@@ -96,19 +96,19 @@ class Cloud:
         Whether pair metrics read all pairs whatever n is.
     influences : bool
         Whether the influences of rows will be asked for; what they share with the values is then made in one go.
-    ranks : Ranks
+    processes : Processes
         Processes that share the rows: each passes over its share (`rows.share`), though it can take any row, and sums
         are those of all. All of them ask for the same things in the same order.
     """
 
     state: Moments
-    rows: Rows | None = None
+    rows: VectorSource | None = None
     labels: np.ndarray | None = None
     positives: np.ndarray | None = None
     seed: int = 0
     exact: bool = False
     influences: bool = False
-    ranks: Ranks = ALONE
+    processes: Processes = ALONE
     name: str = field(default="raw", init=False)
     _point_neighbours: dict[int, PointNeighbours] = field(default_factory=dict, init=False, repr=False)
 
@@ -125,7 +125,7 @@ class Cloud:
         """The moments with blocks multiplied in float64, read again from the rows where they are at hand."""
         if self.rows is None or self.state.work_eps < 1e-10:
             return self.state
-        return moments_of(self.rows, self.ranks, "float64", directions=False)
+        return moments_of(self.rows, self.processes, "float64", directions=False)
 
     @cached_property
     def _directional(self) -> Moments:
@@ -134,7 +134,7 @@ class Cloud:
             return self.state
         if self.rows is None:
             raise NeedsRows
-        return moments_of(self.rows, self.ranks)
+        return moments_of(self.rows, self.processes)
 
     @property
     def constant(self) -> bool:
@@ -143,7 +143,7 @@ class Cloud:
         return bool(spread <= (0.5 * self.state.eps) ** 2 * size)
 
     def _resolved(self, matrix: str, keep: int) -> Spectrum:
-        """Return the spectrum of a matrix of the state, from float64 blocks where float32 cannot resolve its end."""
+        """Spectrum of a matrix of the state, from float64 blocks where float32 cannot resolve its end."""
         spectrum = spectrum_of(getattr(self.state, matrix), keep, vectors=self.influences)
         if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.exact_state is not self.state:
             return spectrum_of(getattr(self.exact_state, matrix), keep, vectors=self.influences)
@@ -176,7 +176,7 @@ class Cloud:
             yield start, block.double(), block.abs().amax(1) > 0
 
     def take(self, rows: np.ndarray) -> torch.Tensor:
-        """Return the given rows in this view as float64."""
+        """Given rows in this view as float64."""
         if self.rows is None:
             raise NeedsRows
         return self.rows.take(rows).double()
@@ -185,7 +185,7 @@ class Cloud:
     def pilot(self) -> torch.Tensor:
         """A point near the mean direction; directions are given relative to it, to keep the digits of near ones."""
         found = (unit_rows(block[has]).mean(0) for _, block, has in self.blocks() if has.any())
-        for pilot in self.ranks.exchange(next(found, None)):
+        for pilot in self.processes.exchange(next(found, None)):
             if pilot is not None:
                 return pilot
         raise NotApplicable("no row has a direction: all are zero or equal the mean")
@@ -272,7 +272,7 @@ class Cloud:
         return {}
 
     def kernel(self, t: float, *, turning: bool = False) -> KernelMeans:
-        """Return the sums of exp(−t‖z_i − z_j‖²) over all pairs; with weights 1/length for directions that turn.
+        """Sums of exp(−t‖z_i − z_j‖²) over all pairs; with weights 1/length for directions that turn.
 
         In the centred view they turn, for each row moves the centre.
         """
@@ -289,23 +289,23 @@ class Cloud:
         return torch.cat([1 / torch.linalg.vector_norm(x[has], dim=1) for _, x, has in self.blocks()])
 
     def kernel_log_mean(self, t: float) -> tuple[float, Sampled | None]:
-        """Return log mean over pairs of exp(−t‖z_i − z_j‖²), and how it was sampled (None: all pairs were read)."""
+        """Log mean over pairs of exp(−t‖z_i − z_j‖²), and how it was sampled (None: all pairs were read)."""
         if not self.reads_all_pairs:
             sampled = self._sampled_kernel(t)
             return float(np.log(sampled.mean)), sampled
-        if self.ranks.world > 1:
-            return kernel_log_mean(self.sphere[1], t, self.distance_mean, self.ranks), None
+        if self.processes.world > 1:
+            return kernel_log_mean(self.sphere[1], t, self.distance_mean, self.processes), None
         return self.kernel(t).log_mean, None
 
     def sampled_cosines(self) -> np.ndarray:
-        """Return the cosines of seeded random pairs of different rows, leaving out rows without a direction."""
+        """Cosines of seeded random pairs of different rows, leaving out rows without a direction."""
         rng = np.random.default_rng(self.seed)
         first = rng.integers(0, self.n, SAMPLED_PAIRS)
         second = (first + rng.integers(1, self.n, SAMPLED_PAIRS)) % self.n
         order = np.argsort(first, kind="stable")  # near rows lie near on the disk
         first, second = first[order], second[order]
         step = max(1, 2**19 // self.d)
-        low, high = self.ranks.share(SAMPLED_PAIRS)
+        low, high = self.processes.share(SAMPLED_PAIRS)
         cosines, n = np.empty(high - low), 0
         for start in range(low, high, step):
             part = slice(start, min(start + step, high))
@@ -314,7 +314,7 @@ class Cloud:
             found = (unit_rows(a[both]) * unit_rows(b[both])).sum(1).cpu().numpy()
             cosines[n : n + len(found)] = found
             n += len(found)
-        return np.concatenate(self.ranks.exchange(cosines[:n]))
+        return np.concatenate(self.processes.exchange(cosines[:n]))
 
     def _sampled_kernel(self, t: float) -> Sampled:
         self._require_two(self.direction_sums[0])
@@ -332,23 +332,23 @@ class Cloud:
         if self.rows is None:
             raise NeedsRows
         # one choice of signs for all processes
-        vectors = torch.from_numpy(self.ranks.broadcast(self.uncentred_spectrum.vectors)).to(self.rows.work)
+        vectors = torch.from_numpy(self.processes.broadcast(self.uncentred_spectrum.vectors)).to(self.rows.work)
         total = np.full(2 * self.d, -np.inf)
         with full_precision():
             for _, block, _ in self.blocks():
                 products = block.to(self.rows.work) @ vectors.to(block.device)
                 part = torch.cat([products.logsumexp(0), products.neg_().logsumexp(0)])
                 total = np.logaddexp(total, part.double().cpu().numpy())
-        return self.ranks.reduce(total, np.logaddexp)
+        return self.processes.reduce(total, np.logaddexp)
 
     def sampled_rows(self) -> np.ndarray | None:
-        """Return the rows that neighbour metrics read: None for all, else a seeded sample of EXACT_ROWS."""
+        """Rows that neighbour metrics read: None for all, else a seeded sample of EXACT_ROWS."""
         if self.reads_all_pairs:
             return None
         return np.sort(np.random.default_rng(self.seed).choice(self.n, EXACT_ROWS, replace=False))
 
     def neighbours(self, k: int) -> torch.Tensor:
-        """Return the row numbers of the k nearest directions of each direction, nearest first, shape (rows, k)."""
+        """Row numbers of the k nearest directions of each direction, nearest first, shape (rows, k)."""
         self._require_near_and_far()
         sample = self.sampled_rows()
         if sample is None:
@@ -358,14 +358,14 @@ class Cloud:
             w = unit_rows(x[x.abs().amax(1) > 0]) - self.pilot
         if len(w) <= k:
             raise undefined(self.n, k + 1, f"{len(w)} rows with a direction; {k} neighbours of each need more")
-        return self._gathered(nearest(w, k, self.ranks.share(len(w)))[1])
+        return self._gathered(nearest(w, k, self.processes.share(len(w)))[1])
 
     def _gathered(self, part: torch.Tensor) -> torch.Tensor:
-        """Return the rows of all processes, one below the other."""
-        return part if self.ranks.world == 1 else torch.cat(self.ranks.exchange(part))
+        """Rows of all processes, one below the other."""
+        return part if self.processes.world == 1 else torch.cat(self.processes.exchange(part))
 
     def point_neighbours(self, k: int) -> PointNeighbours:
-        """Return the k nearest different rows (Euclidean) of each row, duplicated rows dropped.
+        """K nearest different rows (Euclidean) of each row, duplicated rows dropped.
 
         In units that make the largest coordinate 1, for estimates that do not depend on scale.
         """
@@ -381,7 +381,8 @@ class Cloud:
         if len(kept) <= k + 1:
             raise undefined(self.n, k + 2, f"{len(kept)} different rows; {k} neighbours of each need more")
         points = x[torch.from_numpy(kept).to(x.device)]
-        squared, near = (self._gathered(part).cpu().numpy() for part in nearest(points, k, self.ranks.share(len(kept))))
+        nearby = nearest(points, k, self.processes.share(len(kept)))
+        squared, near = (self._gathered(part).cpu().numpy() for part in nearby)
         apart = squared[:, 0] > 0
         numbers = kept if sample is None else sample[kept]
         found = PointNeighbours(
@@ -391,10 +392,10 @@ class Cloud:
         return found
 
     def n_read(self, sample: np.ndarray | None) -> int:
-        """Return how many rows a seeded sample holds, all where it is None."""
+        """How many rows a seeded sample holds, all where it is None."""
         return self.n if sample is None else len(sample)
 
     def alone(self) -> Cloud:
-        """Return this cloud as one process has it that reads all rows."""
-        rows = None if self.rows is None else Rows(self.rows.source, self.rows.progress)
+        """This cloud as one process has it that reads all rows."""
+        rows = None if self.rows is None else VectorSource(self.rows.source, self.rows.progress)
         return Cloud(self.state, rows, self.labels, self.positives, self.seed, self.exact)

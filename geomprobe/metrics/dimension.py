@@ -24,7 +24,7 @@ LIDAR_EPSILON = 1e-7
 
 
 def vendi_score(eigenvalues: np.ndarray) -> float:
-    """Return exp H(λ), λ the eigenvalues of ZZᵀ/n (or ZᵀZ/n: the others are zero), which sum to one.
+    """Exp H(λ), λ the eigenvalues of ZZᵀ/n (or ZᵀZ/n: the others are zero), which sum to one.
 
     Friedman & Dieng (2023), "The Vendi Score", TMLR, eq. 2, with the cosine kernel.
     """
@@ -32,7 +32,7 @@ def vendi_score(eigenvalues: np.ndarray) -> float:
 
 
 def scatters(member: np.ndarray, outside: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the covariance of the object means, and the mean over objects of the covariance of their views.
+    """Covariance of the object means, and the mean over objects of the covariance of their views.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def scatters(member: np.ndarray, outside: np.ndarray, inside: np.ndarray) -> tup
 
 
 def lidar(between: np.ndarray, within: np.ndarray, delta: float = LIDAR_DELTA, epsilon: float = LIDAR_EPSILON) -> float:
-    """Return exp(−Σ p log p), p = λ/Σλ + ε, λ the eigenvalues of W^(−1/2) B W^(−1/2) with W = within + δI.
+    """Exp(−Σ p log p), p = λ/Σλ + ε, λ the eigenvalues of W^(−1/2) B W^(−1/2) with W = within + δI.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def lidar(between: np.ndarray, within: np.ndarray, delta: float = LIDAR_DELTA, e
 
 
 def two_nn(distances: np.ndarray, discard: float = TWONN_DISCARD) -> float:
-    """Return the TwoNN dimension: slope through the origin of −log(1 − F(μ)) on log μ, μ = r_2/r_1.
+    """TwoNN dimension: slope through the origin of −log(1 − F(μ)) on log μ, μ = r_2/r_1.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def two_nn(distances: np.ndarray, discard: float = TWONN_DISCARD) -> float:
 
 
 def levina_bickel(distances: np.ndarray) -> float:
-    """Return the maximum likelihood dimension from distances to the k nearest rows, (n, k), ascending and positive.
+    """Maximum likelihood dimension from distances to the k nearest rows, (n, k), ascending and positive.
 
     Per row (k − 1)/Σ_j log(r_k/r_j), combined by the harmonic mean. Levina & Bickel (2004), NeurIPS, eq. 8, with the
     correction of MacKay & Ghahramani (2005).
@@ -106,7 +106,7 @@ def _vendi_score(cloud: Cloud) -> Value:
 
 
 def lidar_objects(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the objects of LiDAR: the connected rows of the declared positive pairs, whose rows are their views.
+    """Objects of LiDAR: the connected rows of the declared positive pairs, whose rows are their views.
 
     Returns
     -------

@@ -31,7 +31,7 @@ class Spectrum:
 
 
 def spectrum_of(matrix: np.ndarray, keep: int, *, vectors: bool = False) -> Spectrum:
-    """Return the spectrum of a symmetric positive semidefinite matrix, its `keep` largest eigenvalues.
+    """Spectrum of a symmetric positive semidefinite matrix, its `keep` largest eigenvalues.
 
     Where `vectors` will be asked for, one decomposition finds both.
     """

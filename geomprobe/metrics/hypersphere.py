@@ -31,7 +31,7 @@ T = 2.0
 
 
 def uniformity_reference(d: int, t: float = T) -> float:
-    """Return the uniformity of the uniform distribution on the sphere in d dimensions: −2t + log ₀F₁(; d/2; t²).
+    """Uniformity of the uniform distribution on the sphere in d dimensions: −2t + log ₀F₁(; d/2; t²).
 
     It is not a minimum: n <= d + 1 points can go to −2tn/(n − 1).
     """
@@ -44,7 +44,7 @@ def uniformity_jensen(distance_mean: float, t: float = T) -> float:
 
 
 def alignment(first: np.ndarray, second: np.ndarray, power: float = 2.0) -> float:
-    """Return the mean of ‖z_i − z_i⁺‖^power over pairs of unit rows, float64 of shape (m, d) each.
+    """Mean of ‖z_i − z_i⁺‖^power over pairs of unit rows, float64 of shape (m, d) each.
 
     Wang & Isola (2020), "Understanding contrastive representation learning through alignment and uniformity on the
     hypersphere", ICML, eq. 1.
@@ -53,7 +53,7 @@ def alignment(first: np.ndarray, second: np.ndarray, power: float = 2.0) -> floa
 
 
 def class_alignment(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> float:
-    """Return the mean squared distance of two different rows of a class, averaged over classes of at least two rows.
+    """Mean squared distance of two different rows of a class, averaged over classes of at least two rows.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def class_alignment(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) -
 
 
 def class_separation(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> float:
-    """Return the mean squared distance of rows of two different classes, averaged over pairs of classes.
+    """Mean squared distance of rows of two different classes, averaged over pairs of classes.
 
     2(1 − z̄_a·z̄_b) in the terms of `class_alignment`.
     """
@@ -126,7 +126,7 @@ def _alignment(cloud: Cloud) -> Value:
 
 
 def class_sums(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return count, Σw and Σ‖w‖² of the directions (relative to the pilot) of each class that has any."""
+    """Count, Σw and Σ‖w‖² of the directions (relative to the pilot) of each class that has any."""
     assert cloud.labels is not None
     codes = np.unique(cloud.labels, return_inverse=True)[1]
     classes = int(codes.max()) + 1
@@ -137,7 +137,7 @@ def class_sums(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         sums += block.cpu().numpy()
         counts += np.bincount(codes[rows], minlength=classes)
         squares += np.bincount(codes[rows], (w * w).sum(1).cpu().numpy(), minlength=classes)
-    counts, sums, squares = cloud.ranks.reduce((counts, sums, squares), added)
+    counts, sums, squares = cloud.processes.reduce((counts, sums, squares), added)
     some = counts > 0
     return counts[some], sums[some], squares[some]
 

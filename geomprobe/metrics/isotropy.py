@@ -29,12 +29,12 @@ HUBNESS_K = 10
 
 
 def isoscore(participation_ratio: float, d: int) -> float:
-    """Return (PR − 1)/(d − 1), for d > 1. Rudman et al. (2022), "IsoScore", Findings of ACL, in closed form."""
+    """(PR − 1)/(d − 1), for d > 1. Rudman et al. (2022), "IsoScore", Findings of ACL, in closed form."""
     return (participation_ratio - 1) / (d - 1)
 
 
 def partition_isotropy(log_partition: np.ndarray) -> float:
-    """Return min Z(c)/max Z(c) from log Z(c) = logsumexp_i c·x_i over the directions c, shape (m,).
+    """Min Z(c)/max Z(c) from log Z(c) = logsumexp_i c·x_i over the directions c, shape (m,).
 
     Mu & Viswanath (2018), "All-but-the-top", ICLR, eq. 5.
     """
@@ -42,7 +42,7 @@ def partition_isotropy(log_partition: np.ndarray) -> float:
 
 
 def rogue_share(contributions: np.ndarray, k: int) -> float:
-    """Return the share of the mean cosine that the k coordinates with the largest contributions carry.
+    """Share of the mean cosine that the k coordinates with the largest contributions carry.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def rogue_share(contributions: np.ndarray, k: int) -> float:
 
 
 def skewness(x: np.ndarray) -> float:
-    """Return mean((x − x̄)³)/sd³ with 1/n, for x of shape (n,) that is not constant."""
+    """Mean((x − x̄)³)/sd³ with 1/n, for x of shape (n,) that is not constant."""
     y = x - x.mean()
     return float((y**3).mean() / (y**2).mean() ** 1.5)
 
@@ -87,8 +87,8 @@ def _norm_cv(cloud: Cloud) -> float:
         norm_sum, scatter = cloud.state.norm_sum, cloud.state.norm_scatter
     else:
         norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
-        norm_sum = sum(cloud.ranks.exchange(float(norms.sum())))
-        scatter = sum(cloud.ranks.exchange(float(((norms - norm_sum / cloud.n) ** 2).sum())))
+        norm_sum = sum(cloud.processes.exchange(float(norms.sum())))
+        scatter = sum(cloud.processes.exchange(float(((norms - norm_sum / cloud.n) ** 2).sum())))
     if norm_sum == 0:
         raise NotApplicable("all rows are zero")
     return float(np.sqrt(scatter / cloud.n) / (norm_sum / cloud.n))

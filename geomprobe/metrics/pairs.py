@@ -48,7 +48,7 @@ class KernelMeans(NamedTuple):
 
 
 def kernel_means(w: torch.Tensor, t: float, pilot_distance: float, weights: torch.Tensor | None = None) -> KernelMeans:
-    """Return sums over all pairs of k_ij = exp(−t‖w_i − w_j‖²), in one sweep.
+    """Sums over all pairs of k_ij = exp(−t‖w_i − w_j‖²), in one sweep.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def kernel_means(w: torch.Tensor, t: float, pilot_distance: float, weights: torc
 
 
 def cosine_histogram(w: torch.Tensor, bins: int) -> np.ndarray:
-    """Return how many pairs i<j have their cosine 1 − ‖w_i − w_j‖²/2 in each of equal bins over [−1, 1]."""
+    """How many pairs i<j have their cosine 1 − ‖w_i − w_j‖²/2 in each of equal bins over [−1, 1]."""
     square = torch.linalg.vector_norm(w, dim=1) ** 2
     counts = np.zeros(bins)
     for rows, columns, tile in tiles(w, square):
@@ -111,7 +111,7 @@ def cosine_histogram(w: torch.Tensor, bins: int) -> np.ndarray:
 
 
 def nearest(points: torch.Tensor, k: int, asking: tuple[int, int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the k nearest other rows of each row: squared distances (n, k), ascending, and row numbers (n, k).
+    """K nearest other rows of each row: squared distances (n, k), ascending, and row numbers (n, k).
 
     With `asking` (the first row, and that after the last), only those of these rows.
 

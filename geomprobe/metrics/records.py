@@ -104,7 +104,7 @@ class Metric(Record):
         return ROW_SCALE in self.invariances
 
     def entry(self) -> dict[str, Any]:
-        """Return the JSON-ready description that goes to definitions.json."""
+        """JSON-ready description that goes to definitions.json."""
         return super().entry() | {
             "needs": self.needs,
             "views": list(self.views),
@@ -113,11 +113,11 @@ class Metric(Record):
 
 
 def left_out(cloud: Cloud, n: int) -> str | None:
-    """Return the note of a metric that used n rows, those that have a direction; None where all have one."""
+    """Note of a metric that used n rows, those that have a direction; None where all have one."""
     gone = cloud.n - n
     return f"{gone} row{'s' if gone > 1 else ''} without a direction left out" if gone else None
 
 
 def joined(*notes: str | None) -> str | None:
-    """Return several notes as one."""
+    """Several notes as one."""
     return "; ".join(note for note in notes if note) or None

@@ -18,12 +18,12 @@ REGISTRY: dict[str, Metric] = {
 
 
 def metric(name: str) -> Metric:
-    """Return a metric by name; raises UsageError with the nearest name where it is unknown."""
+    """A metric by name; raises UsageError with the nearest name where it is unknown."""
     if name not in REGISTRY:
         raise unknown_name("metric", name, list(REGISTRY))
     return REGISTRY[name]
 
 
 def definitions(names: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return the registry's entries of the given metrics (default: all), JSON-ready; names outside it are left out."""
+    """Registry's entries of the given metrics (default: all), JSON-ready; names outside it are left out."""
     return {name: REGISTRY[name].entry() for name in (REGISTRY if names is None else names) if name in REGISTRY}

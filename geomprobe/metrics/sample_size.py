@@ -12,7 +12,7 @@ import pandas as pd
 from geomprobe.metrics import REGISTRY, cloud_of, measure_clouds, reads_directions
 from geomprobe.metrics.records import Metric
 from geomprobe.results.record import Record
-from geomprobe.vectors import Rows
+from geomprobe.vectors import VectorSource
 
 MATCHED = ("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "vendi_score")
 DRAWS = 10
@@ -25,7 +25,7 @@ class Matched(Record):
     of: Metric
 
     def entry(self) -> dict[str, Any]:
-        """Return the JSON-ready description that goes to definitions.json."""
+        """JSON-ready description that goes to definitions.json."""
         return super().entry() | {"needs": self.of.needs, "views": list(self.of.views), "definitions": {}}
 
 
@@ -56,7 +56,7 @@ def rarefaction(
     view: str = "raw",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return how metrics depend on the number of rows, from seeded subsamples without replacement.
+    """How metrics depend on the number of rows, from seeded subsamples without replacement.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def rarefaction(
     The mean over subsamples of m rows is an unbiased estimate of the metric's expected value at m rows, whatever its
     bias against the population is. `sd` is between overlapping subsamples of these rows, no standard error.
     """
-    rows = Rows(data)
+    rows = VectorSource(data)
     if sizes is None:
         sizes = np.unique(np.geomspace(max(2, rows.n // 64), rows.n, 8).round().astype(int)).tolist()
     if not sizes or min(sizes) < 2 or max(sizes) > rows.n:
@@ -113,7 +113,7 @@ def matched(
     view: str = "raw",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return metrics of several clouds at the number of rows of the smallest, so that they can be compared.
+    """Metrics of several clouds at the number of rows of the smallest, so that they can be compared.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def matched(
     DataFrame
         Columns cloud, metric, view, n (the common number), value, sd, draws.
     """
-    smallest = min(Rows(data).n for data in clouds.values())
+    smallest = min(VectorSource(data).n for data in clouds.values())
     parts = []
     for name, data in clouds.items():
         curve = rarefaction(data, metrics=metrics, sizes=[smallest], draws=draws, view=view, seed=seed)

@@ -15,7 +15,7 @@ from geomprobe.common import unknown_name
 from geomprobe.metrics.cloud import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.pairs import nearest
 from geomprobe.results.record import Record
-from geomprobe.vectors import Rows, unit_rows
+from geomprobe.vectors import VectorSource, unit_rows
 from geomprobe.vectors.moments import Moments
 
 NEIGHBOURS = 10
@@ -30,7 +30,7 @@ COLUMNS = (
 )
 
 
-class Side:
+class Matrix:
     """One of two matrices with the same rows, with what similarities share.
 
     Parameters
@@ -40,10 +40,10 @@ class Side:
         How many neighbours of each row are searched for, the next after NEIGHBOURS at least.
     """
 
-    _crossed: tuple[Side, torch.Tensor] | None = None
+    _crossed: tuple[Matrix, torch.Tensor] | None = None
 
     def __init__(self, data: Any, reach: int = NEIGHBOURS + 1):
-        rows = Rows(data)
+        rows = VectorSource(data)
         state = Moments(directions=False).update(rows)  # refuses rows that are not finite, by number
         x = torch.cat([block.double().cpu() for _, block in rows.blocks()])
         largest = float(x.abs().max())
@@ -128,7 +128,7 @@ class Side:
             raise NotApplicable("the neighbours of one side are no nearer than its other rows")
         return kernel
 
-    def cross(self, other: Side) -> torch.Tensor:
+    def cross(self, other: Matrix) -> torch.Tensor:
         """XᵀY of the centred rows; kept until another side is asked for, since several similarities read it."""
         if other is self:
             return self.gram
@@ -136,9 +136,9 @@ class Side:
             self._crossed = other, self.centred.T @ other.centred
         return self._crossed[1]
 
-    def taken(self, rows: np.ndarray) -> Side:
-        """Return the side with its rows in another order (a permutation)."""
-        other = object.__new__(Side)
+    def taken(self, rows: np.ndarray) -> Matrix:
+        """Side with its rows in another order (a permutation)."""
+        other = object.__new__(Matrix)
         other.n, other.eps, other.reach = self.n, self.eps, self.reach
         other.constant, other.x = self.constant, self.x[rows]
         for name in ("centred", "square", "z", "near_kernel"):
@@ -157,7 +157,7 @@ class Side:
         return other
 
 
-def linear_cka(a: Side, b: Side) -> float:
+def linear_cka(a: Matrix, b: Matrix) -> float:
     """Return ‖XᵀY‖_F²/(‖XᵀX‖_F ‖YᵀY‖_F), X and Y centred. Kornblith et al. (2019), ICML, eq. 5."""
     cross = float((a.cross(b) ** 2).sum())
     return cross / float(np.sqrt(a.self_product * b.self_product))
@@ -167,7 +167,7 @@ Number = TypeVar("Number", float, np.ndarray)
 
 
 def hsic(cross: Number, product: Number, a: Number, b: Number, n: int) -> Number:
-    """Return n(n−3) times the unbiased HSIC of two linear kernels, float or one for each of several samples.
+    """N(n−3) times the unbiased HSIC of two linear kernels, float or one for each of several samples.
 
     Song et al. (2012), JMLR 13, eq. 5, for centred rows: there K1 = 0, so K without its diagonal has K̃1 = −diag K,
     and all terms need O(nd²) instead of O(n²d).
@@ -190,7 +190,7 @@ def _hsic(cross: float, a: torch.Tensor, b: torch.Tensor) -> float:
     return hsic(cross, float(a @ b), float(a.sum()), float(b.sum()), len(a))
 
 
-def linear_cka_unbiased(a: Side, b: Side) -> float:
+def linear_cka_unbiased(a: Matrix, b: Matrix) -> float:
     """Return CKA with unbiased HSIC estimates (Song et al. 2012; Nguyen et al. 2021, ICLR): signed, 0 on average for
     independent data at any n and d; n >= 4."""
     if a.n < 4:
@@ -203,8 +203,8 @@ def linear_cka_unbiased(a: Side, b: Side) -> float:
     return _hsic(cross, a.square, b.square) / float(np.sqrt(own_a * own_b))
 
 
-def procrustes(a: Side, b: Side) -> float:
-    """Return min over orthogonal Q of ‖X − YQ‖_F = √(2 − 2‖XᵀY‖_*), X and Y centred and scaled to Frobenius norm 1.
+def procrustes(a: Matrix, b: Matrix) -> float:
+    """Min over orthogonal Q of ‖X − YQ‖_F = √(2 − 2‖XᵀY‖_*), X and Y centred and scaled to Frobenius norm 1.
 
     Williams et al. (2021), "Generalized shape metrics on neural representations", NeurIPS; a metric.
     """
@@ -212,43 +212,43 @@ def procrustes(a: Side, b: Side) -> float:
     return float(np.sqrt(max(0.0, 2 - 2 * nuclear)))
 
 
-def _shared(a: Side, b: Side) -> np.ndarray:
-    """Return whether each neighbour in a is a neighbour in b, bool of shape (n, NEIGHBOURS)."""
+def _shared(a: Matrix, b: Matrix) -> np.ndarray:
+    """Whether each neighbour in a is a neighbour in b, bool of shape (n, NEIGHBOURS)."""
     return (a.neighbours[:, :, None] == b.neighbours[:, None, :]).any(2)
 
 
-def mutual_knn(a: Side, b: Side) -> float:
-    """Return the mean share of the 10 nearest neighbours (by cosine) of a row that both sides name.
+def mutual_knn(a: Matrix, b: Matrix) -> float:
+    """Mean share of the 10 nearest neighbours (by cosine) of a row that both sides name.
 
     Huh et al. (2024), "The Platonic Representation Hypothesis", ICML, appendix A.
     """
     return float(_shared(a, b).mean())
 
 
-def cosines_with(side: Side, near: np.ndarray) -> np.ndarray:
-    """Return the cosines of each row with some others, (n, m), from their row numbers of that shape."""
+def cosines_with(side: Matrix, near: np.ndarray) -> np.ndarray:
+    """Cosines of each row with some others, (n, m), from their row numbers of that shape."""
     return _with_others(side, near, lambda block, others: torch.einsum("nd,nkd->nk", block, others))
 
 
-def distances_with(side: Side, near: np.ndarray) -> np.ndarray:
-    """Return the distances of the direction of each row from some others, (n, m), from their row numbers."""
+def distances_with(side: Matrix, near: np.ndarray) -> np.ndarray:
+    """Distances of the direction of each row from some others, (n, m), from their row numbers."""
     return _with_others(side, near, lambda block, others: torch.linalg.vector_norm(others - block[:, None], dim=2))
 
 
-def _with_others(side: Side, near: np.ndarray, compute: Callable[..., torch.Tensor]) -> np.ndarray:
+def _with_others(side: Matrix, near: np.ndarray, compute: Callable[..., torch.Tensor]) -> np.ndarray:
     z, others = side.z, torch.from_numpy(near)
     step = max(1, 2**22 // (near.shape[1] * z.shape[1]))  # vectors of neighbours are gathered a block at a time
     parts = zip(z.split(step), others.split(step), strict=True)
     return torch.cat([compute(block, z[found]) for block, found in parts]).numpy()
 
 
-def cosine_row_means(side: Side, rows: np.ndarray | None = None) -> np.ndarray:
-    """Return the mean cosine of each row with all others, of some rows where these are given, float64 (n,)."""
+def cosine_row_means(side: Matrix, rows: np.ndarray | None = None) -> np.ndarray:
+    """Mean cosine of each row with all others, of some rows where these are given, float64 (n,)."""
     z = side.z if rows is None else side.z[torch.from_numpy(rows)]
     return ((z @ z.sum(0) - 1) / (len(z) - 1)).numpy()
 
 
-def cknna(a: Side, b: Side) -> float:
+def cknna(a: Matrix, b: Matrix) -> float:
     """Return Align(K, L)/√(Align(K, K)·Align(L, L)), where Align sums products of row-centred cosines over the pairs
     (i, j) with j among the 10 nearest of i on both sides: CKA over shared neighbours.
 
@@ -261,7 +261,7 @@ def cknna(a: Side, b: Side) -> float:
     return cross / float(np.sqrt((own_a**2).sum() * (own_b**2).sum()))
 
 
-def rsa_spearman(a: Side, b: Side) -> float:
+def rsa_spearman(a: Matrix, b: Matrix) -> float:
     """Return Spearman's correlation over pairs of rows between their cosines on either side.
 
     Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience 2, with cosine dissimilarity.
@@ -284,7 +284,7 @@ class Similarity(Record):
 
     family: str = "similarity"
     compared: bool = False
-    compute: Callable[[Side, Side], float]
+    compute: Callable[[Matrix, Matrix], float]
     null: str = "larger"
 
 
@@ -352,9 +352,9 @@ SIMILARITIES: dict[str, Similarity] = {
 
 
 def similarity_rows(
-    names: Sequence[str], a: Side, b: Side, permutations: int, rng: np.random.Generator, note: str | None
+    names: Sequence[str], a: Matrix, b: Matrix, permutations: int, rng: np.random.Generator, note: str | None
 ) -> dict[str, dict[str, Any]]:
-    """Return the row of each similarity; all of them see the same random orders."""
+    """Row of each similarity; all of them see the same random orders."""
     rows: dict[str, dict[str, Any]] = {}
     nulls: dict[str, list[float]] = {}
     for name in names:
@@ -380,13 +380,13 @@ def similarity_rows(
 
 
 def similarity_map(first: Sequence[Any], second: Sequence[Any], metric: str = "linear_cka_unbiased") -> np.ndarray:
-    """Return the similarity of each of several layers with each of others, float64 of shape (len(first), len(second)).
+    """Similarity of each of several layers with each of others, float64 of shape (len(first), len(second)).
 
     Where a pair has no value (see `similarity`) the entry is NaN.
     """
     if metric not in SIMILARITIES:
         raise unknown_name("similarity", metric, list(SIMILARITIES))
-    rows, columns = [Side(x) for x in first], [Side(y) for y in second]
+    rows, columns = [Matrix(x) for x in first], [Matrix(y) for y in second]
     out = np.full((len(rows), len(columns)), np.nan)
     for i, a in enumerate(rows):
         for j, b in enumerate(columns):

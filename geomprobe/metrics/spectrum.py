@@ -21,13 +21,13 @@ _UNRESOLVED = "eigenvalues below 1e-6 of the largest are not resolved by float32
 
 
 def entropy(p: np.ndarray) -> float:
-    """Return the Shannon entropy −Σ p log p in nats, with 0 log 0 = 0; p of shape (k,) need not sum to one."""
+    """Shannon entropy −Σ p log p in nats, with 0 log 0 = 0; p of shape (k,) need not sum to one."""
     p = p[p > 0]
     return float(-(p * np.log(p)).sum()) + 0.0  # not −0 for a single p
 
 
 def effective_rank(eigenvalues: np.ndarray) -> float:
-    """Return exp H(σ/Σσ) with σ the square roots of the covariance eigenvalues, shape (k,).
+    """Exp H(σ/Σσ) with σ the square roots of the covariance eigenvalues, shape (k,).
 
     Roy & Vetterli (2007), "The effective rank: a measure of effective dimensionality", EUSIPCO, eq. 3.
     """
@@ -36,7 +36,7 @@ def effective_rank(eigenvalues: np.ndarray) -> float:
 
 
 def rankme(uncentred_eigenvalues: np.ndarray, epsilon: float = RANKME_EPSILON) -> float:
-    """Return exp(−Σ p log p), p = σ/Σσ + ε, with σ the singular values of the uncentred matrix, min(n, d) of them.
+    """Exp(−Σ p log p), p = σ/Σσ + ε, with σ the singular values of the uncentred matrix, min(n, d) of them.
 
     Garrido et al. (2023), "RankMe", ICML, eq. 2. With ε the terms sum to slightly more than one, as published.
     """
@@ -50,13 +50,13 @@ def spectral_entropy(eigenvalues: np.ndarray, largest: int) -> float:
 
 
 def participation_ratio(eigenvalues: np.ndarray) -> float:
-    """Return (Σλ)²/Σλ². Gao et al. (2017), "A theory of multineuronal dimensionality", bioRxiv 214262."""
+    """(Σλ)²/Σλ². Gao et al. (2017), "A theory of multineuronal dimensionality", bioRxiv 214262."""
     x = eigenvalues / eigenvalues[0]
     return float(x.sum() ** 2 / (x**2).sum())
 
 
 def participation_ratio_unbiased(eigenvalues: np.ndarray, quartic: float, n: int) -> float:
-    """Return the ratio of unbiased estimates of (tr Σ)² and tr Σ², for n >= 4 rows.
+    """Ratio of unbiased estimates of (tr Σ)² and tr Σ², for n >= 4 rows.
 
     Parameters
     ----------
@@ -89,14 +89,14 @@ def stable_rank(eigenvalues: np.ndarray) -> float:
 
 
 def rank_at(eigenvalues: np.ndarray, share: float) -> int:
-    """Return the smallest k whose leading k eigenvalues hold at least `share` of the variance."""
+    """Smallest k whose leading k eigenvalues hold at least `share` of the variance."""
     cumulative = np.cumsum(eigenvalues / eigenvalues.sum())
     # the last sum may end at 1 − 1e-16
     return int(np.searchsorted(cumulative, share - 1e-12)) + 1
 
 
 def alpha_req(eigenvalues: np.ndarray, first: int = ALPHA_RANGE[0], last: int = ALPHA_RANGE[1]) -> float:
-    """Return the decay exponent α of λ_k ∝ k^−α, by weighted least squares of log λ on log k over first <= k <= last.
+    """Decay exponent α of λ_k ∝ k^−α, by weighted least squares of log λ on log k over first <= k <= last.
 
     The weights 1/k give each stretch of log k the same say. Eigenvalues that are zero are left out; at least three are
     needed, else ValueError. Agrawal et al. (2022), "α-ReQ", NeurIPS; the fit of Stringer et al. (2019), Nature 571.
@@ -112,14 +112,14 @@ def alpha_req(eigenvalues: np.ndarray, first: int = ALPHA_RANGE[0], last: int = 
 
 
 def noted(cloud: Cloud, value: float, n: int | None = None) -> Value:
-    """Return the value with a note where the spectrum rests on float32 products and nothing better is at hand."""
+    """Value with a note where the spectrum rests on float32 products and nothing better is at hand."""
     values = cloud.spectrum.values
     unresolved = cloud.rows is None and cloud.state.work_eps > 1e-10 and values[-1] < 1e-6 * values[0]
     return Value(value, n, _UNRESOLVED if unresolved else None)
 
 
 def _few_values(cloud: Cloud, needed: int, reason: str) -> NotApplicable:
-    """Return the exception for a spectrum of too few eigenvalues: n rows have n - 1 at most, d dimensions d."""
+    """Exception for a spectrum of too few eigenvalues: n rows have n - 1 at most, d dimensions d."""
     needed += cloud.leading if cloud.name == "all-but-top-k" else 0
     return undefined(cloud.n, needed + 1 if cloud.d >= needed else 0, reason)
 
@@ -155,7 +155,7 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
 
 
 def unbiased_participation_ratio(cloud: Cloud) -> Value:
-    """Return the participation ratio from unbiased estimates, in any view."""
+    """Participation ratio from unbiased estimates, in any view."""
     if cloud.n < 4:
         raise TooFewRows(too_few(cloud.n, 4))
     state = cloud.state
@@ -163,7 +163,7 @@ def unbiased_participation_ratio(cloud: Cloud) -> Value:
         state = Moments("float64")
         for _, block, _ in cloud.blocks():
             state.update(block)
-        state = cloud.ranks.reduce(state, Moments.merge)
+        state = cloud.processes.reduce(state, Moments.merge)
     value = participation_ratio_unbiased(cloud.spectrum.values, state.quartic, cloud.n)
     if not value > 0:
         raise NotApplicable("the unbiased estimate of tr Σ² is not positive at this N")

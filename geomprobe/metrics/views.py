@@ -23,7 +23,7 @@ VIEWS = {
 
 
 def view(cloud: Cloud, name: str) -> Cloud:
-    """Return the raw cloud in another view (see VIEWS)."""
+    """Raw cloud in another view (see VIEWS)."""
     return cloud if name == "raw" else View(cloud, name)
 
 
@@ -32,7 +32,7 @@ class View(Cloud):
 
     def __init__(self, base: Cloud, name: str):
         super().__init__(
-            base.state, base.rows, base.labels, base.positives, base.seed, base.exact, base.influences, base.ranks
+            base.state, base.rows, base.labels, base.positives, base.seed, base.exact, base.influences, base.processes
         )
         self.base, self.name = base, name
 
@@ -83,7 +83,7 @@ class View(Cloud):
         return self._sum_directions(True)
 
     def _sum_directions(self, products: bool) -> tuple[int, np.ndarray, float, np.ndarray]:
-        """Return what `direction_sums` holds and, where products are wanted, (1/n) Σ z zᵀ, in one pass."""
+        """What `direction_sums` holds and, where products are wanted, (1/n) Σ z zᵀ, in one pass."""
         if self.rows is None:
             raise NeedsRows
         total, square, n = torch.zeros(self.d, dtype=torch.float64), 0.0, 0
@@ -93,7 +93,7 @@ class View(Cloud):
                 total, square, n = total + w.sum(0).cpu(), square + float((w * w).sum()), n + len(rows)
                 if products:
                     moment += gram((w + self.pilot).to(self.rows.work)).cpu().numpy()
-        total, square, n, moment = self.ranks.reduce((total, square, n, moment), added)
+        total, square, n, moment = self.processes.reduce((total, square, n, moment), added)
         mean = total / max(n, 1)
         spread = max(0.0, square - n * float(mean @ mean))
         return n, (self.pilot.cpu() + mean).numpy(), spread, moment / max(n, 1)
@@ -113,7 +113,7 @@ class View(Cloud):
         return state.covariance * np.outer(scale, scale)
 
     def _inverse_deviation(self, state: Moments) -> np.ndarray:
-        """Return 1/standard deviation of each coordinate, 0 where it is constant up to rounding."""
+        """1/standard deviation of each coordinate, 0 where it is constant up to rounding."""
         variance = np.diag(state.covariance)
         varies = variance > (0.5 * state.eps * state.mean) ** 2
         return np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1)), 0.0)
@@ -134,10 +134,10 @@ class View(Cloud):
             self._require_rest()
             top = vectors[:, : self.leading]
             matrix = np.eye(self.d) - top @ top.T
-        return torch.from_numpy(self.ranks.broadcast(matrix))
+        return torch.from_numpy(self.processes.broadcast(matrix))
 
     def _apply(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return float64 rows in this view, and whether each differs from the mean by more than rounding."""
+        """Float64 rows in this view, and whether each differs from the mean by more than rounding."""
         mean = torch.from_numpy(self.state.mean).to(x.device)
         y = x - mean
         floor = 0.5 * self.state.eps * float(np.linalg.norm(self.state.mean))

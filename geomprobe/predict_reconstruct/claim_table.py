@@ -186,7 +186,7 @@ def shifted(
     sources: Mapping[str, Measured],
     sides: Sequence[Sequence[str]],
 ) -> movement.Sides:
-    """Return how far a choice moves a number of each model of both sides.
+    """How far a choice moves a number of each model of both sides.
 
     Parameters
     ----------

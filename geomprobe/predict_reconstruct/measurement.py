@@ -39,7 +39,7 @@ from geomprobe.predict_reconstruct.probes import (
     majority,
     spearman,
 )
-from geomprobe.predict_reconstruct.rows import Rows, published_rows
+from geomprobe.predict_reconstruct.rows import CellInputs, published_rows
 from geomprobe.probes.semantic import labelled_rows
 from geomprobe.results import INFLUENCE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.tasks.base import Task
@@ -156,7 +156,7 @@ class Sheet:
         self.rows.append(self.place | {"metric": metric, "n": n, "status": status, "note": reason})
 
 
-def measure_rows(rows: Rows, choices: Published, seed: int) -> dict[str, Any]:
+def measure_rows(rows: CellInputs, choices: Published, seed: int) -> dict[str, Any]:
     """Tables of a cell by the published formulas and probes.
 
     Returns
@@ -177,7 +177,7 @@ def measure_rows(rows: Rows, choices: Published, seed: int) -> dict[str, Any]:
     return {"results": table(sheet.rows, RESULT_COLUMNS), "influences": table(sheet.influences, INFLUENCE_COLUMNS)}
 
 
-def _geometry(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
+def _geometry(sheet: Sheet, rows: CellInputs, clusters: np.ndarray, choices: Published, seed: int) -> None:
     Z = np.asarray(rows.Z, np.float64)
     n, d = Z.shape
     spectral = ("effective_rank", "stable_rank", "rank_90")
@@ -221,7 +221,7 @@ def _geometry(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published
 def _influences(
     Z: np.ndarray, names: Sequence[str], view: str, clusters: np.ndarray, g: int | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Return how each cluster moves metrics that the registry has by the same formula; {} where it is not known."""
+    """How each cluster moves metrics that the registry has by the same formula; {} where it is not known."""
     frame, found = inference.measure(Z, metrics=names, views=[view], clusters=clusters)
     moved: dict[str, dict[str, Any]] = {name: {} for name in names}
     for name, estimate in zip(frame["metric"], found, strict=True):
@@ -261,7 +261,7 @@ def _token_stem(choices: Published) -> str:
     return f"lexical_top_{choices.token_target}"
 
 
-def _token_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
+def _token_probe(sheet: Sheet, rows: CellInputs, clusters: np.ndarray, choices: Published, seed: int) -> None:
     stem, train = _token_stem(choices), None
     if choices.probe_rows == "train":
         if rows.train is None:
@@ -282,7 +282,7 @@ def _token_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Publis
     _scored(sheet, stem, y, probed, clusters[use], choices)
 
 
-def _task_probe(sheet: Sheet, rows: Rows, clusters: np.ndarray, choices: Published, seed: int) -> None:
+def _task_probe(sheet: Sheet, rows: CellInputs, clusters: np.ndarray, choices: Published, seed: int) -> None:
     y, train = rows.y, rows.train and rows.train[2:]
     scores = np.issubdtype(y.dtype, np.floating)
     name = "sts_probe_spearman" if scores else "semantic_accuracy"

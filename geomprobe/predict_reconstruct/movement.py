@@ -42,7 +42,7 @@ Sides = tuple[Sequence[Estimate], Sequence[Estimate]]  # the models of A, and th
 
 
 def numbers_of(results: Results) -> dict[Place, Estimate]:
-    """Return every number of the results and the contributions behind it, by model, task, pooling, metric and view."""
+    """Every number of the results and the contributions behind it, by model, task, pooling, metric and view."""
     place = ["model", "task", "pooling", "metric", "view"]
 
     def by_place(frame: Any) -> dict[Place, dict[str, Any]]:
@@ -59,7 +59,7 @@ def numbers_of(results: Results) -> dict[Place, Estimate]:
 
 
 def common_clusters(homes: Mapping[Key, tuple[Sequence[str], np.ndarray]]) -> dict[Key, Clusters]:
-    """Return the clusters that several analyses of a task share: rows that any of them ties together stay together.
+    """Clusters that several analyses of a task share: rows that any of them ties together stay together.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def difference(sides: Sides, level: str) -> Interval:
 
 
 def moved(after: Estimate, before: Estimate, sign: int = -1) -> Estimate:
-    """Return after + sign·before, of one model under two analyses.
+    """After + sign·before, of one model under two analyses.
 
     What both share of the unattributed variance is not known, so it is bounded.
     """
@@ -113,20 +113,20 @@ def moved(after: Estimate, before: Estimate, sign: int = -1) -> Estimate:
 
 
 def combined(one: Sides, other: Sides, sign: int) -> Sides:
-    """Return one + sign·other, model by model."""
+    """One + sign·other, model by model."""
     a, b = ([moved(x, y, sign) for x, y in zip(*pair, strict=True)] for pair in zip(one, other, strict=True))
     return a, b
 
 
 def moved_by(found: Interval) -> dict[str, Any]:
-    """Return the movement of B − A with its interval, JSON-ready."""
+    """Movement of B − A with its interval, JSON-ready."""
     moved = found.value if np.isfinite(found.value) else None  # a seed whose cell failed
     line = {"moved": moved, "moved_se": found.se, "moved_low": found.low, "moved_high": found.high}
     return line | {"moved_method": found.method}
 
 
 def most(moved: Mapping[str, Sides], level: str) -> dict[str, Any] | None:
-    """Return which choice moves B − A most, and whether the data can tell; None where nothing moves it.
+    """Which choice moves B − A most, and whether the data can tell; None where nothing moves it.
 
     Parameters
     ----------

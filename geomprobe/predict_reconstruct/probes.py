@@ -139,7 +139,7 @@ def held_out(X: np.ndarray, y: np.ndarray, X_new: np.ndarray, scaling: str, max_
 
 
 def accuracy(y: np.ndarray, probed: Probed) -> tuple[float, np.ndarray]:
-    """Return the mean over folds of the accuracy, and how much each row moves it, float64 (n,)."""
+    """Mean over folds of the accuracy, and how much each row moves it, float64 (n,)."""
     right = (y == probed.predictions).astype(np.float64)
     sizes = np.bincount(probed.fold)
     means = np.bincount(probed.fold, right) / sizes

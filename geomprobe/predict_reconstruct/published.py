@@ -138,7 +138,7 @@ class _Odd(Exception):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; of two values of one name, JSON would keep the last without a word."""
+    """A JSON object; of two values of one name, JSON would keep the last without a word."""
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]

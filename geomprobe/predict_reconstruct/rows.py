@@ -16,7 +16,7 @@ from geomprobe.tasks.base import sentence_groups
 
 
 @dataclass(frozen=True)
-class Rows:
+class CellInputs:
     """The rows that a cell is measured on.
 
     Attributes
@@ -46,7 +46,7 @@ class Rows:
     train: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None = None
 
 
-def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, token_target: str | None) -> Rows:
+def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, token_target: str | None) -> CellInputs:
     """Rows that the published formulas are computed on: all of validation, repeated ones too.
 
     Where the sentences of a pair are encoded apart, geometry and the token probe take the unique sentences.
@@ -72,7 +72,7 @@ def published_rows(encoder: Encoder, texts: TaskTexts, vectors: np.ndarray, toke
         once = sides[0] if len(sides) == 1 else np.unique(np.concatenate(sides))
         X = pair_features(pair_vectors(vectors, texts.train))
         train = vectors[once], targets[once], X, task.train.labels
-    return Rows(
+    return CellInputs(
         vectors[at],
         score_classes(task.validation.labels) if second is None else None,
         clusters,

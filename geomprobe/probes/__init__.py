@@ -40,7 +40,7 @@ class ProbeResults:
 
 
 def cap_train(split: Split, max_rows: int = MAX_TRAIN_ROWS, seed: int = 0) -> Split:
-    """Return at most ``max_rows`` rows of a split, drawn without replacement and left in their order."""
+    """At most ``max_rows`` rows of a split, drawn without replacement and left in their order."""
     if len(split) <= max_rows:
         return split
     rows = np.random.default_rng(seed).permutation(len(split))[:max_rows]

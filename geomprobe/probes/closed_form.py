@@ -47,7 +47,7 @@ class Sums:
 
     @classmethod
     def of(cls, x: np.ndarray, y: np.ndarray) -> Sums:
-        """Return the sums over all rows given."""
+        """Sums over all rows given."""
         return cls(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y, (y**2).sum(axis=0))
 
     def _with(self, other: Sums, sign: int) -> Sums:
@@ -66,7 +66,7 @@ class Sums:
         return self.x / self.n
 
     def spread(self, of_all: np.ndarray) -> np.ndarray:
-        """Return the standard deviation of x (ddof 0), 1 where the feature is constant, (d,)."""
+        """Standard deviation of x (ddof 0), 1 where the feature is constant, (d,)."""
         variance = np.diag(self.xx) / self.n - self.mean**2
         return np.sqrt(np.where(variance > CONSTANT * of_all, variance, 1.0))
 
@@ -91,7 +91,7 @@ class Scaled:
         return (s.xy - np.outer(s.mean, s.y)) / self.spread[:, None]
 
     def rows(self, x: np.ndarray) -> np.ndarray:
-        """Return features, less the means of all rows, on this scale."""
+        """Features, less the means of all rows, on this scale."""
         return (x - self.sums.mean) / self.spread
 
 
@@ -103,7 +103,7 @@ def _choose(
     fit: Callable[[Scaled, float], Predict],
     score: Score,
 ) -> tuple[Predict, float]:
-    """Return the fit to all rows with the value of the best mean score over folds (the first value without folds).
+    """Fit to all rows with the value of the best mean score over folds (the first value without folds).
 
     ``fit(sums, value)`` gives a function from rows on the scale of the sums to predictions, and ``score(test rows,
     predictions)`` a number that is better when higher.
@@ -128,7 +128,7 @@ def _choose(
 
 
 def _centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return x less its mean, with columns that do not vary (but for rounding) set to zero, and the mean."""
+    """X less its mean, with columns that do not vary (but for rounding) set to zero, and the mean."""
     mean = x.mean(axis=0)
     x = x - mean
     x[:, np.abs(x).max(axis=0) <= len(x) * np.finfo(np.float64).eps * np.abs(mean)] = 0.0
@@ -143,7 +143,7 @@ def ridge(
     penalties: Sequence[float],
     score: Score,
 ) -> np.ndarray:
-    """Return the predictions of ridge regression on standardised features for held-out rows.
+    """Predictions of ridge regression on standardised features for held-out rows.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def discriminant(
     shrinkages: Sequence[float],
     score: Score,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return what linear discriminant analysis of standardised features says of held-out rows.
+    """What linear discriminant analysis of standardised features says of held-out rows.
 
     Parameters
     ----------

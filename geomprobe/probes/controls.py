@@ -29,7 +29,7 @@ def tfidf(train: Split, validation: Split) -> tuple[list[csr_array], list[csr_ar
 
 
 def sparse_pair_features(sides: list[csr_array]) -> csr_array:
-    """Return the sparse counterpart of `geomprobe.probes.semantic.pair_features`."""
+    """Sparse counterpart of `geomprobe.probes.semantic.pair_features`."""
     if len(sides) == 1:
         return csr_array(sides[0])
     u, v = sides
@@ -37,7 +37,7 @@ def sparse_pair_features(sides: list[csr_array]) -> csr_array:
 
 
 def length_features(split: Split) -> np.ndarray:
-    """Return the number of words and characters of each row, shape (n, 2), or (n, 6) with differences for pairs."""
+    """Number of words and characters of each row, shape (n, 2), or (n, 6) with differences for pairs."""
 
     def side(texts: tuple[str, ...]) -> np.ndarray:
         return np.array([[len(words(text)), len(text)] for text in texts], np.float64).reshape(len(texts), 2)
@@ -50,7 +50,7 @@ def length_features(split: Split) -> np.ndarray:
 
 
 def project(matrix: csr_array, d: int, seed: int) -> np.ndarray:
-    """Return a Gaussian random projection of sparse rows to ``d`` dimensions, float64 (n, d).
+    """A Gaussian random projection of sparse rows to ``d`` dimensions, float64 (n, d).
 
     The same seed gives the same directions for the same vocabulary, so both sides of a pair share them.
     """
@@ -59,7 +59,7 @@ def project(matrix: csr_array, d: int, seed: int) -> np.ndarray:
 
 
 def class_shares(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the classes that occur and the share of each."""
+    """Classes that occur and the share of each."""
     classes, counts = np.unique(labels, return_counts=True)
     return classes, counts / counts.sum()
 
@@ -74,13 +74,13 @@ def majority(train: np.ndarray, held_out: np.ndarray) -> Classified:
 
 
 def stratified_accuracy(train: np.ndarray, held_out: np.ndarray) -> float:
-    """Return the expected accuracy of guessing by the train class shares, the sum of p_train(c) p_held_out(c)."""
+    """Expected accuracy of guessing by the train class shares, the sum of p_train(c) p_held_out(c)."""
     classes, shares = class_shares(train)
     return float(sum(share * np.mean(held_out == c) for c, share in zip(classes, shares, strict=True)))
 
 
 def control_labels(train: Split, validation: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of a control task: every word type gets a class at random, and a row that of its rarest word.
+    """Labels of a control task: every word type gets a class at random, and a row that of its rarest word.
 
     A probe can learn this only by memorising words (Hewitt & Liang 2019, section 2). The rarest word is sought among
     those in at least two train rows, so that there is something to memorise; classes are drawn by their train shares.

@@ -30,7 +30,7 @@ EFFECTS = tuple("_".join(names) for size in (1, 2, 3) for names in combinations(
 
 
 def mean_squares(cells: np.ndarray) -> dict[tuple[int, ...], float]:
-    """Return the mean square of every effect of a full cross without replicates.
+    """Mean square of every effect of a full cross without replicates.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def mean_squares(cells: np.ndarray) -> dict[tuple[int, ...], float]:
 
 
 def variance_components(cells: np.ndarray) -> np.ndarray:
-    """Return the seven variance components of a block, in the order of EFFECTS, from cells of shape (P, L, V, d)."""
+    """Seven variance components of a block, in the order of EFFECTS, from cells of shape (P, L, V, d)."""
     ms = mean_squares(cells)
     components = []
     for size in (1, 2, 3):
@@ -70,7 +70,7 @@ def variance_components(cells: np.ndarray) -> np.ndarray:
 
 
 def ratio(numerators: np.ndarray, denominators: np.ndarray, families: np.ndarray) -> Estimate:
-    """Return sum(numerators) / sum(denominators) over blocks, with contributions of families.
+    """Sum(numerators) / sum(denominators) over blocks, with contributions of families.
 
     The standard error is that of the linearised ratio (Cochran 1977, section 6.3), blocks of a family taken together;
     the interval uses Student's t with one degree of freedom less than families.
@@ -86,7 +86,7 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray, families: np.ndarray
 
 
 def variance_shares(vectors: np.ndarray, design: CrossedDesign) -> dict[str, Estimate]:
-    """Return the share of each effect in the variance within families.
+    """Share of each effect in the variance within families.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def variance_shares(vectors: np.ndarray, design: CrossedDesign) -> dict[str, Est
 
 
 def triplets(vectors: np.ndarray, design: CrossedDesign) -> dict[str, Estimate]:
-    """Return how often, and by how much, the reworded sentence is nearer to its anchor than the one of other meaning.
+    """How often, and by how much, the reworded sentence is nearer to its anchor than the one of other meaning.
 
     Anchor (m, w, s), reworded (m, w', s') and same words (m', w, s') for every m' ≠ m, w' ≠ w and every s'; nearer by
     cosine, ties count a half. Chance is 0.5; a bag of words is always wrong.
@@ -136,7 +136,7 @@ def triplets(vectors: np.ndarray, design: CrossedDesign) -> dict[str, Estimate]:
 
 
 def text_baselines(texts: list[str]) -> dict[str, np.ndarray]:
-    """Return vectors that know no meaning: counts of words, of words with their position, and of pairs of words."""
+    """Vectors that know no meaning: counts of words, of words with their position, and of pairs of words."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     def positions(text: str) -> list[str]:
@@ -181,7 +181,7 @@ def _rows(vectors: np.ndarray, design: CrossedDesign, control: str | None, seed:
 
 
 def crossed_rows(task: Task, validation: PairVectors, seed: int) -> list[dict[str, Any]]:
-    """Return the variance shares and the triplet accuracy of a crossed task with those of its baselines.
+    """Variance shares and the triplet accuracy of a crossed task with those of its baselines.
 
     Empty for a task that is no crossed design; a row that says so where no family is complete.
     """

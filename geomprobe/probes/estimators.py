@@ -61,7 +61,7 @@ class Classified:
         return (self.labels == self.predictions).astype(np.float64)
 
     def take(self, rows: np.ndarray) -> Classified:
-        """Return the given rows."""
+        """Given rows."""
         return Classified(self.labels[rows], self.predictions[rows], self.log_loss[rows])
 
     @property
@@ -116,7 +116,7 @@ def _correlation(function: Any, a: np.ndarray, b: np.ndarray) -> float:
 def make_folds(
     labels: np.ndarray, groups: np.ndarray | None, *, stratify: bool, seed: int, n_folds: int = FOLDS
 ) -> Folds | None:
-    """Return the folds in which regularisation is chosen, or None where the rows do not allow two folds.
+    """Folds in which regularisation is chosen, or None where the rows do not allow two folds.
 
     Classes are balanced over folds (``stratify``) and rows of one group stay together. A class in fewer rows than
     folds cannot be balanced; scikit-learn then spreads what there is.
@@ -145,7 +145,7 @@ def make_folds(
 
 
 def true_class_log2(estimator: Any, x: Any, y: np.ndarray) -> np.ndarray:
-    """Return log2 of the probability that a classifier gives to the true class of each row, shape (n,).
+    """Log2 of the probability that a classifier gives to the true class of each row, shape (n,).
 
     A class that the classifier never saw counts as float64's smallest relative step, 2**-52.
     """
@@ -158,7 +158,7 @@ def true_class_log2(estimator: Any, x: Any, y: np.ndarray) -> np.ndarray:
 
 
 def classifier(x: Any, *, scale: bool = True) -> Pipeline:
-    """Return the logistic-regression pipeline for features ``x``; sparse ones are never scaled."""
+    """Logistic-regression pipeline for features ``x``; sparse ones are never scaled."""
     if issparse(x):
         return Pipeline([("fit", LogisticRegression(max_iter=MAX_ITER))])
     tolerance = 1e-5 if x.dtype == np.float32 else 1e-8
@@ -180,7 +180,7 @@ def fit_classifier(x: Any, y: np.ndarray, folds: Folds | None, *, scale: bool = 
 
 
 def _best_c(pipeline: Pipeline, x: Any, y: np.ndarray, folds: Folds, cs: tuple[float, ...]) -> float:
-    """Return the C of the best mean log2 probability of the true class over folds, the smallest on ties.
+    """C of the best mean log2 probability of the true class over folds, the smallest on ties.
 
     What GridSearchCV over the pipeline does, but a fold is scaled once, and each C begins at the weights of the one
     before: that decides how many steps a solver takes, not where it ends.
@@ -207,7 +207,7 @@ def classify(
 
 
 def predict(best: Any, x_held_out: Any, y_held_out: np.ndarray) -> Classified:
-    """Return the predictions of a fitted logistic-regression pipeline."""
+    """Predictions of a fitted logistic-regression pipeline."""
     model = best.named_steps["fit"]
     note = f"C={model.C:g}"
     if np.max(model.n_iter_) >= model.max_iter:

@@ -17,7 +17,7 @@ BOW_WEIGHT = 10.0  # the bag of words enters unshrunk, in effect: the penalty on
 
 
 def log_odds(scored: Classified, x: Any) -> np.ndarray:
-    """Return the class scores that a probe gives to rows, (n, 1) for two classes, (n, n_classes) else."""
+    """Class scores that a probe gives to rows, (n, 1) for two classes, (n, n_classes) else."""
     return np.asarray(scored.model.decision_function(x)).reshape(x.shape[0], -1)
 
 
@@ -29,7 +29,7 @@ def given_bow(
     y_held_out: np.ndarray,
     folds: Folds | None,
 ) -> Classified:
-    """Return the predictions of a probe that sees the bag of words' log odds, and the vectors where they are given.
+    """Predictions of a probe that sees the bag of words' log odds, and the vectors where they are given.
 
     The difference of the log loss without and with the vectors is I(Y; Z | BoW) (Hewitt et al. 2021). The rows must be
     others than those on which the bag-of-words probe was fitted: from its errors on its own rows, or from scores out of
@@ -46,7 +46,7 @@ def given_bow(
 
 
 def code_lengths(x: np.ndarray, y: np.ndarray, c: float, seed: int) -> np.ndarray:
-    """Return the bits that each label takes in the online code (Voita & Titov 2020, equation 3), float64 (n,).
+    """Bits that each label takes in the online code (Voita & Titov 2020, equation 3), float64 (n,).
 
     Rows are shuffled by the seed. The first block is coded uniformly; each next one by a probe fitted with the given C
     to all blocks before it, whose probabilities are mixed with the uniform ones by 1/(rows seen + 1), so that a class

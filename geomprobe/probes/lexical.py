@@ -73,7 +73,7 @@ class Targets:
 
 
 def mid_frequency_words(sentences: list[list[str]], k: int = CONTENT_WORDS) -> list[str]:
-    """Return the k most frequent words among those in at least 5 and at most 2 % of the sentences, ties by alphabet."""
+    """K most frequent words among those in at least 5 and at most 2 % of the sentences, ties by alphabet."""
     frequency = Counter(word for sentence in sentences for word in set(sentence))
     high = max(MAX_SHARE * len(sentences), MIN_ROWS)
     kept = [word for word, count in frequency.items() if MIN_ROWS <= count <= high]
@@ -81,27 +81,27 @@ def mid_frequency_words(sentences: list[list[str]], k: int = CONTENT_WORDS) -> l
 
 
 def only_word(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray:
-    """Return the index of the one vocabulary word in each sentence, -1 where it holds none or several."""
+    """Index of the one vocabulary word in each sentence, -1 where it holds none or several."""
     index = {word: i for i, word in enumerate(vocabulary)}
     held = [{index[word] for word in sentence if word in index} for sentence in sentences]
     return np.array([next(iter(h)) if len(h) == 1 else -1 for h in held], np.int64)
 
 
 def top_word(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray:
-    """Return for each sentence the index of its most frequent word (the first on ties), -1 where it is not listed."""
+    """For each sentence the index of its most frequent word (the first on ties), -1 where it is not listed."""
     index = {word: i for i, word in enumerate(vocabulary)}
     tops = [Counter(sentence).most_common(1)[0][0] if sentence else "" for sentence in sentences]
     return np.array([index.get(top, -1) for top in tops], np.int64)
 
 
 def top_words(sentences: list[list[str]], k: int = CONTENT_WORDS) -> list[str]:
-    """Return the k words that are most often a sentence's most frequent word, each in at least 5 sentences."""
+    """K words that are most often a sentence's most frequent word, each in at least 5 sentences."""
     tops = Counter(Counter(sentence).most_common(1)[0][0] for sentence in sentences if sentence)
     return [word for word, count in sorted(tops.items(), key=lambda item: (-item[1], item[0]))[:k] if count >= MIN_ROWS]
 
 
 def word_counts(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray:
-    """Return how often each vocabulary word occurs in each sentence, float64 (n_sentences, n_words)."""
+    """How often each vocabulary word occurs in each sentence, float64 (n_sentences, n_words)."""
     index = {word: i for i, word in enumerate(vocabulary)}
     counts = np.zeros((len(sentences), len(vocabulary)))
     for i, sentence in enumerate(sentences):
@@ -113,7 +113,7 @@ def word_counts(sentences: list[list[str]], vocabulary: list[str]) -> np.ndarray
 
 @once_per_task
 def targets(task: Task, seed: int) -> Targets:
-    """Return the lexical targets of a task; words are chosen on its train sentences."""
+    """Lexical targets of a task; words are chosen on its train sentences."""
     train_texts, train_index = unique_sentences(train_split(task))
     held_out_texts, held_out_index = unique_sentences(task.validation)
     ids = task.validation.row_ids
@@ -229,13 +229,13 @@ def _rows(
 
 
 def _examples(probe: str, target: Targets, rows: np.ndarray, classified: Classified) -> list[dict[str, Any]]:
-    """Return the prediction of each held-out sentence, so that two encoders can be compared on few that differ."""
+    """Prediction of each held-out sentence, so that two encoders can be compared on few that differ."""
     ids = [target.held_out_ids[row] for row in rows]
     return example_rows(probe, ids, target.clusters[rows], classified.labels, classified.predictions)
 
 
 def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors, seed: int) -> list[dict[str, Any]]:
-    """Return the rows of all lexical probes with their controls, over the unique sentences of a task."""
+    """Rows of all lexical probes with their controls, over the unique sentences of a task."""
     if train is None or task.train is None:
         size: dict[str, Any] = {"n": len(task.validation), "d": validation.d, "seed": seed}
         return [missing_row("lexical_word_content_accuracy", *without_train(task), **size)]

@@ -34,7 +34,7 @@ class PairVectors:
         return len(self.first)
 
     def take(self, rows: np.ndarray) -> PairVectors:
-        """Return the vectors of the given rows."""
+        """Vectors of the given rows."""
         return PairVectors(self.first[rows], None if self.second is None else self.second[rows])
 
     @property
@@ -58,7 +58,7 @@ def result_row(
     status: str = "ok",
     note: str = "",
 ) -> dict[str, Any]:
-    """Return a row with keys of `geomprobe.results.RESULT_COLUMNS`; a value that is not finite becomes null."""
+    """A row with keys of `geomprobe.results.RESULT_COLUMNS`; a value that is not finite becomes null."""
     if status == "ok" and not math.isfinite(value):
         # two rows have a line through them, whatever they hold
         status, note = ("too few rows", too_few(n, 3)) if n < 3 else ("not applicable", note or CONSTANT)
@@ -85,7 +85,7 @@ def example_rows(
     predictions: np.ndarray,
     log_loss: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the rows of `results.EXAMPLE_COLUMNS` of a probe's held-out predictions; arrays of shape (n,)."""
+    """Rows of `results.EXAMPLE_COLUMNS` of a probe's held-out predictions; arrays of shape (n,)."""
     return [
         {
             "probe": probe,
@@ -102,23 +102,23 @@ def example_rows(
 def missing_row(
     metric: str, reason: str, status: str = "too few rows", *, n: int, d: int | None, seed: int
 ) -> dict[str, Any]:
-    """Return the row that stands where a probe could not be fitted; a failed cell is never left out."""
+    """Row that stands where a probe could not be fitted; a failed cell is never left out."""
     return result_row(metric, float("nan"), n=n, d=d, seed=seed, status=status, note=reason)
 
 
 def without_train(task: Task) -> tuple[str, str]:
-    """Return why a task has no train split, and the status of what is fitted on one."""
+    """Why a task has no train split, and the status of what is fitted on one."""
     return (task.unsplit, "too few rows") if task.unsplit else (NO_TRAIN, "not applicable")
 
 
 def train_split(task: Task) -> Split:
-    """Return the train split of a task that is known to have one."""
+    """Train split of a task that is known to have one."""
     assert task.train is not None
     return task.train
 
 
 def unique_sentences(split: Split) -> tuple[list[str], np.ndarray]:
-    """Return the unique sentences of a split and where each first stands in the stack [first; second]."""
+    """Unique sentences of a split and where each first stands in the stack [first; second]."""
     texts = split.first if split.second is None else split.first + split.second
     index: dict[str, int] = {}
     for position, text in enumerate(texts):
@@ -127,7 +127,7 @@ def unique_sentences(split: Split) -> tuple[list[str], np.ndarray]:
 
 
 def stack(vectors: PairVectors) -> np.ndarray:
-    """Return the vectors of all sentences, [first; second], float64."""
+    """Vectors of all sentences, [first; second], float64."""
     sides = [vectors.first] if vectors.second is None else [vectors.first, vectors.second]
     return np.concatenate(sides).astype(np.float64, copy=False)
 

@@ -67,7 +67,7 @@ def _statistic(
 def _score(
     name: str, scored: Classified, guess: Classified, clusters: np.ndarray, jackknife: bool
 ) -> tuple[float, dict[str, Any]]:
-    """Return a score and its interval; scores that are no mean over rows have one for the probe only."""
+    """A score and its interval; scores that are no mean over rows have one for the probe only."""
     right, luck = scored.right, guess.right
     loss, entropy = scored.log_loss, guess.log_loss
     if name in ("macro_f1", "mcc"):
@@ -102,12 +102,12 @@ def correlation_rows(
 
 
 def on_rows(statistic: Callable[..., float], *columns: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Return a statistic of some columns as a function of the rows that count, for the jackknife."""
+    """A statistic of some columns as a function of the rows that count, for the jackknife."""
     return lambda rows: statistic(*(column[rows] for column in columns))
 
 
 def partial_spearman(a: np.ndarray, b: np.ndarray, given: np.ndarray) -> float:
-    """Return the partial rank correlation of a and b given a third variable; NaN where that is undefined.
+    """Partial rank correlation of a and b given a third variable; NaN where that is undefined.
 
     (r_ab − r_ac r_bc) / sqrt((1 − r_ac²)(1 − r_bc²)) with Spearman's r (Kendall & Stuart 1961, chapter 27).
     """

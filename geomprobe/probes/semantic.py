@@ -35,11 +35,11 @@ from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
 from geomprobe.tasks.base import Split, Task, sentence_groups
 from geomprobe.tasks.words import word_overlap
 
-Rows = list[dict[str, Any]]
+Records = list[dict[str, Any]]
 
 
 def pair_features(vectors: PairVectors) -> np.ndarray:
-    """Return what a probe sees: z for single sentences, [u; v; |u−v|; u∗v] for pairs, float64 (n, d) or (n, 4d)."""
+    """What a probe sees: z for single sentences, [u; v; |u−v|; u∗v] for pairs, float64 (n, d) or (n, 4d)."""
     u = vectors.first.astype(np.float64, copy=False)
     if vectors.second is None:
         return u
@@ -48,7 +48,7 @@ def pair_features(vectors: PairVectors) -> np.ndarray:
 
 
 def classifier_features(vectors: PairVectors) -> np.ndarray:
-    """Return the pair features as the classifier takes them: float32 where they are wide, (n, d) or (n, 4d).
+    """Pair features as the classifier takes them: float32 where they are wide, (n, d) or (n, 4d).
 
     Log losses agree with those in float64 to 1e-5 bits, in half of the time.
     """
@@ -57,7 +57,7 @@ def classifier_features(vectors: PairVectors) -> np.ndarray:
 
 
 def cosines(vectors: PairVectors) -> np.ndarray:
-    """Return cos(u, v) of each pair, float64 (n,); 0 where a vector is zero."""
+    """Cos(u, v) of each pair, float64 (n,); 0 where a vector is zero."""
     assert vectors.second is not None
     u, v = vectors.first.astype(np.float64), vectors.second.astype(np.float64)
     norms = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
@@ -65,7 +65,7 @@ def cosines(vectors: PairVectors) -> np.ndarray:
 
 
 def labelled_rows(split: Split) -> np.ndarray:
-    """Return the positions of rows that have a label: a finite score, or a class that is not negative."""
+    """Positions of rows that have a label: a finite score, or a class that is not negative."""
     if np.issubdtype(split.labels.dtype, np.floating):
         return np.flatnonzero(np.isfinite(split.labels))
     return np.flatnonzero(split.labels >= 0)
@@ -73,8 +73,8 @@ def labelled_rows(split: Split) -> np.ndarray:
 
 def semantic_probe(
     task: Task, train: PairVectors | None, validation: PairVectors, seed: int
-) -> tuple[Rows, list[dict[str, Any]]]:
-    """Return result rows (probe and controls) and per-example rows of a task's label or score.
+) -> tuple[Records, list[dict[str, Any]]]:
+    """Result rows (probe and controls) and per-example rows of a task's label or score.
 
     Fitted on ``task.train``, scored on ``task.validation``; rows without a label are left out of both. See
     `geomprobe.probes.DEFINITIONS` for the metrics.
@@ -110,7 +110,7 @@ def _labels_note(train: Split) -> str:
 def _with_labels(
     task: Task, train: PairVectors | None, validation: PairVectors
 ) -> tuple[Task, PairVectors | None, PairVectors, int]:
-    """Return the task and its vectors without unlabelled rows, and how many these were."""
+    """Task and its vectors without unlabelled rows, and how many these were."""
     dropped = 0
     if train is not None and task.train is not None:
         keep = labelled_rows(task.train)
@@ -204,7 +204,7 @@ def _control_labels(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _classification(
     task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
-) -> tuple[Rows, Rows]:
+) -> tuple[Records, Records]:
     y, y_held_out, clusters = train_split(task).labels, task.validation.labels, _clusters(task)
     x, x_held_out = classifier_features(train), classifier_features(validation)
     probe = classify(x, y, x_held_out, y_held_out, _folds(task, seed))
@@ -278,7 +278,7 @@ def _code(task: Task, x: np.ndarray, probe: Classified, seed: int, size: dict[st
 
 def _regression(
     task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
-) -> tuple[Rows, Rows]:
+) -> tuple[Records, Records]:
     y, y_held_out = train_split(task).labels, task.validation.labels
     probe = regress(pair_features(train), y, pair_features(validation), y_held_out, _folds(task, seed))
     named: dict[str | None, Regressed] = {None: probe, **_text_controls(task, seed)}
@@ -287,8 +287,8 @@ def _regression(
     return list(rows), _examples("semantic", task, probe.predictions)
 
 
-def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tuple[Rows, Rows]:
-    """Return the rows that need no fit: how the cosine of a pair goes with its score, and with its common words.
+def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tuple[Records, Records]:
+    """Rows that need no fit: how the cosine of a pair goes with its score, and with its common words.
 
     Pairs with classes count where one class means "the same" and the other not.
     """
@@ -303,7 +303,7 @@ def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tu
         u, v = _tfidf(task)[1]
         measured["bow"] = np.asarray(u.multiply(v).sum(axis=1)).ravel()  # TF-IDF rows have unit norm
     overlap = word_overlap(split)
-    rows: Rows = []
+    rows: Records = []
     if task.kind == "regression":
         named: dict[str | None, Regressed] = {c: Regressed(gold, cosine) for c, cosine in measured.items()}
         named["word_overlap"] = Regressed(gold, overlap)

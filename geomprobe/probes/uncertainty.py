@@ -13,7 +13,7 @@ JACKKNIFE_GROUPS = 40
 
 
 def mean_interval(influence: np.ndarray, value: float, clusters: np.ndarray) -> dict[str, Any]:
-    """Return the columns of `Estimate.to_row` of a statistic that is, to first order, a mean over rows.
+    """Columns of `Estimate.to_row` of a statistic that is, to first order, a mean over rows.
 
     Empty where the statistic is undefined, or there are fewer than two clusters.
 
@@ -35,7 +35,7 @@ def mean_interval(influence: np.ndarray, value: float, clusters: np.ndarray) -> 
 
 
 def jackknife_interval(statistic: Callable[[np.ndarray], float], n: int, clusters: np.ndarray) -> dict[str, Any]:
-    """Return the same for any ``statistic(rows)`` by the delete-a-group jackknife (Kott 2001).
+    """Same for any ``statistic(rows)`` by the delete-a-group jackknife (Kott 2001).
 
     Clusters are dealt to at most 40 groups in a fixed random order; fewer than three clusters give no interval.
     """

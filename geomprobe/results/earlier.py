@@ -57,7 +57,7 @@ EARLIER_AGAINST = {
 
 
 def current(results: Results) -> Results:
-    """Return results with the names and families of this version; those of this version come back as they are.
+    """Results with the names and families of this version; those of this version come back as they are.
 
     - The probe of the most frequent word was called `lexical_top_token`, as that of the most frequent token still is.
       Which of the two it is, the protocol says: words unless it is the published analysis with tokens.

@@ -53,7 +53,7 @@ HINT = "Choose another folder with --out."
 
 
 def _holds_results(folder: Path) -> bool:
-    """Return whether a folder was written by an analysis, perhaps one that was interrupted."""
+    """Whether a folder was written by an analysis, perhaps one that was interrupted."""
     if any("schema_version" in _content(folder / name) for name in ("run.json", "audit.json")):
         return True
     if any((folder / "cells").glob("*/*.parquet")):
@@ -78,7 +78,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def models_of(folder: Path) -> list[str]:
-    """Return the names of the models that a folder holds results of, as far as they can be read."""
+    """Names of the models that a folder holds results of, as far as they can be read."""
     entries = _content(folder / "run.json").get("models")
     named = [entry.get("name") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     return [name for name in named if isinstance(name, str)]

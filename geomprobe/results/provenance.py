@@ -24,7 +24,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "sentence-transformers", "num
 
 
 def environment() -> dict[str, Any]:
-    """Return creation time (UTC, ISO 8601), package versions and hardware."""
+    """Creation time (UTC, ISO 8601), package versions and hardware."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -40,7 +40,7 @@ def environment() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return processor, core count and accelerators."""
+    """Processor, core count and accelerators."""
     import torch
 
     found: dict[str, Any] = {"processor": processor_name(), "cores": os.cpu_count(), "system": platform.system()}
@@ -50,7 +50,7 @@ def hardware() -> dict[str, Any]:
 
 
 def public_path(path: str | Path, data_dir: str | Path | None = None) -> str:
-    """Return a path as it may be published: relative to --data or to the working folder, else its name alone."""
+    """A path as it may be published: relative to --data or to the working folder, else its name alone."""
     path = Path(path).expanduser().resolve()
     if data_dir is not None and path.is_relative_to(root := Path(data_dir).resolve()):
         return str(Path("$GEOMPROBE_DATA") / path.relative_to(root))
@@ -60,7 +60,7 @@ def public_path(path: str | Path, data_dir: str | Path | None = None) -> str:
 
 
 def command_line(data_dir: str | Path | None = None) -> str:
-    """Return the command that is running, with paths made public."""
+    """Command that is running, with paths made public."""
     words = ["geomprobe" if Path(sys.argv[0]).name.startswith(("geomprobe", "__main__")) else Path(sys.argv[0]).name]
     for word in sys.argv[1:]:
         parts = re.split("([=,])", word)  # NAME=MODEL,MODEL and --option=VALUE hold paths, too
@@ -91,7 +91,7 @@ class TrainingRun:
 
 
 def training_run(folder: str | Path | None) -> TrainingRun:
-    """Return what a checkpoint folder says of its training; None stands for a model without a folder.
+    """What a checkpoint folder says of its training; None stands for a model without a folder.
 
     A file of another program, or a damaged one, is said in a note: its weights are measured all the same.
     """

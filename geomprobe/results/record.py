@@ -24,7 +24,7 @@ class Margin:
     least: float = 0.0
 
     def of(self, value: float) -> float:
-        """Return the margin in the metric's own units, for the value of A."""
+        """Margin in the metric's own units, for the value of A."""
         return max(self.size * abs(value), self.least) if self.relative else self.size
 
 
@@ -81,7 +81,7 @@ class Record:
     score: str | None = None
 
     def entry(self) -> dict[str, Any]:
-        """Return the JSON-ready description that goes to definitions.json."""
+        """JSON-ready description that goes to definitions.json."""
         found = {
             "name": self.name,
             "family": self.family,

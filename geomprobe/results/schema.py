@@ -331,7 +331,7 @@ class Definition(TypedDict, total=False):
 
 
 def check_run(value: Any, where: str = "run.json") -> Run:
-    """Return the value, which is known to be a `Run` from here on.
+    """Value, which is known to be a `Run` from here on.
 
     Raises
     ------
@@ -346,13 +346,13 @@ def check_run(value: Any, where: str = "run.json") -> Run:
 
 
 def check_definitions(value: Any, where: str = "definitions.json") -> dict[str, Definition]:
-    """Return the value, a mapping of metric to `Definition`; raises InputError as `check_run` does."""
+    """Value, a mapping of metric to `Definition`; raises InputError as `check_run` does."""
     _check(value, dict[str, Definition], where, "")
     return cast(dict[str, Definition], value)
 
 
 def check_record(value: Any, where: str) -> dict[str, Any]:
-    """Return the value, a record of a training log; raises InputError as `check_run` does."""
+    """Value, a record of a training log; raises InputError as `check_run` does."""
     _check(value, dict[str, Any], where, "")
     return cast(dict[str, Any], value)
 
@@ -400,7 +400,7 @@ HINT = "Repeat the command that wrote the folder; finished cells are reused."
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Return whether a value is of a kind, whatever it holds inside."""
+    """Whether a value is of a kind, whatever it holds inside."""
     if kind is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and abs(value) <= sys.float_info.max  # false for NaN, and for whole numbers beyond float64

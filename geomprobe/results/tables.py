@@ -26,7 +26,7 @@ FAILED_PLACE = ["model", "task", "layer", "pooling"]
 
 
 def table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return rows as a data frame with exactly the given columns and types; a key outside them is an error."""
+    """Rows as a data frame with exactly the given columns and types; a key outside them is an error."""
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     if unknown := set(frame.columns) - set(columns):
         raise ValueError(f"columns outside the schema: {sorted(unknown)}")
@@ -78,7 +78,7 @@ def check_statuses(frame: pd.DataFrame, where: str) -> None:
 
 
 def count_failures(results: pd.DataFrame, similarities: pd.DataFrame) -> int:
-    """Return how many cells failed, and pairs of sound cells whose similarity failed: `failed_cells` of run.json.
+    """How many cells failed, and pairs of sound cells whose similarity failed: `failed_cells` of run.json.
 
     Parameters
     ----------
@@ -95,6 +95,6 @@ def count_failures(results: pd.DataFrame, similarities: pd.DataFrame) -> int:
 
 
 def training_log(model: str) -> str:
-    """Return the file name of a model's training log; a name that no file can have is escaped, a long one hashed."""
+    """File name of a model's training log; a name that no file can have is escaped, a long one hashed."""
     name = quote(model, safe=" ()+,=@", errors="backslashreplace")
     return f"{name if len(name) <= 200 else hash_bytes(model)}.jsonl"

@@ -18,19 +18,19 @@ __all__ = ["GeometryRows", "Split", "Task", "is_file_task", "load_file", "load_t
 
 
 def task_names() -> list[str]:
-    """Return the names of the built-in tasks."""
+    """Names of the built-in tasks."""
     from geomprobe.tasks import controlled
 
     return [*GLUE, *controlled.TASK_NAMES]
 
 
 def is_file_task(name: str) -> bool:
-    """Tell whether a name means a file, a folder or a hub data set; a built-in name never does."""
+    """Whether a name means a file, a folder or a hub data set; a built-in name never does."""
     return name.partition(":")[0] not in task_names() and _means_a_file(name)
 
 
 def unique_names(tasks: Mapping[str, Task], taken: Sequence[str] = ()) -> dict[str, Task]:
-    """Return tasks by path, each with a name of its own.
+    """Tasks by path, each with a name of its own.
 
     Tasks of the same name get the names of their folders before it, and a task whose name is taken by a built-in one
     gets "own-" before it.
@@ -59,7 +59,7 @@ def unique_names(tasks: Mapping[str, Task], taken: Sequence[str] = ()) -> dict[s
 
 
 def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) -> Task:
-    """Return a task by name.
+    """A task by name.
 
     Parameters
     ----------

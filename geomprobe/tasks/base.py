@@ -43,7 +43,7 @@ class Split:
         return len(self.first)
 
     def take(self, rows: np.ndarray) -> Split:
-        """Return the split that holds the given rows, in the given order."""
+        """Split that holds the given rows, in the given order."""
         pick = [int(r) for r in rows]
         return Split(
             self.name,
@@ -145,7 +145,7 @@ class Task:
 
 
 def sentence_groups(split: Split) -> np.ndarray:
-    """Return a number per row, equal for rows that share a sentence, directly or through other rows."""
+    """A number per row, equal for rows that share a sentence, directly or through other rows."""
     if split.groups is not None:
         return split.groups
     index: dict[str, int] = {}
@@ -157,7 +157,7 @@ def sentence_groups(split: Split) -> np.ndarray:
 
 
 def geometry_rows(task: Task) -> GeometryRows:
-    """Return the unique sentences of a task's validation split with labels, clusters and positive pairs."""
+    """Unique sentences of a task's validation split with labels, clusters and positive pairs."""
     split = task.validation
     index: dict[str, int] = {}
     ids: list[str] = []
@@ -201,7 +201,7 @@ SEPARATOR = " [SEP] "
 
 
 def joined_pairs(task: Task) -> Task:
-    """Return the task with every pair as one text, "a [SEP] b"; a task without pairs is unchanged.
+    """Task with every pair as one text, "a [SEP] b"; a task without pairs is unchanged.
 
     Pairs that share a sentence stay in one group.
     """

@@ -131,7 +131,7 @@ def _crossed_split(name: str, n_draws: int, seen: set[str], rng: np.random.Gener
 
 
 def _fresh_block(family: Family, seen: set[str], rng: np.random.Generator) -> dict[tuple[int, int, int], str] | None:
-    """Return the sentences of all cells of a family for words that give no sentence seen before."""
+    """Sentences of all cells of a family for words that give no sentence seen before."""
     shape = (len(family.meanings), 2, len(family.frames))
     for _ in range(TRIES):
         words = draw(family.slots, rng)
@@ -143,7 +143,7 @@ def _fresh_block(family: Family, seen: set[str], rng: np.random.Generator) -> di
 
 
 def crossed_design(split: Split) -> CrossedDesign | None:
-    """Return the complete blocks of a split of the task "controlled", or None where there are none.
+    """Complete blocks of a split of the task "controlled", or None where there are none.
 
     A block of which rows are missing (a limit on rows) is left out: only a full cross splits exactly.
     """
@@ -195,7 +195,7 @@ def _shaped_split(name: str, task: str, n_rows: int, seen: set[str], rng: np.ran
 
 
 def checks(task: Task, vocabulary: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return the promises of the suite, measured on a task that it wrote.
+    """Promises of the suite, measured on a task that it wrote.
 
     Parameters
     ----------

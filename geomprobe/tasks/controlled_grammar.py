@@ -48,13 +48,13 @@ class Grammar:
         return frozenset(word for sets in self.lexicon.values() for pair in sets for word in pair)
 
     def plural(self, noun: str) -> str:
-        """Return the plural of a noun of the lexicon."""
+        """Plural of a noun of the lexicon."""
         return self.plurals.get(noun, noun + "s")
 
 
 @cache
 def grammar() -> Grammar:
-    """Return the grammar that is packaged with this module."""
+    """Grammar that is packaged with this module."""
     text = resources.files("geomprobe.tasks").joinpath("controlled_grammar.toml").read_text(encoding="utf-8")
     data = tomllib.loads(text)
     return Grammar(
@@ -86,14 +86,14 @@ def draw(slots: dict[str, str], rng: np.random.Generator) -> Draw:
 
 
 def write(frame: str, variables: dict[str, str]) -> str:
-    """Return the sentence of a frame: variables filled in ({x_s}: plural of x), first letter raised, full stop."""
+    """Sentence of a frame: variables filled in ({x_s}: plural of x), first letter raised, full stop."""
     plurals = {f"{name}_s": grammar().plural(word) for name, word in variables.items()}
     text = re.sub(r" +", " ", frame.format(**variables, **plurals)).strip()
     return text[0].upper() + text[1:] + "."
 
 
 def write_cell(family: Family, words: Draw, meaning: int, wording: int, frame: int) -> str:
-    """Return the sentence of one cell of a family's crossed design."""
+    """Sentence of one cell of a family's crossed design."""
     chosen = {slot: pair[wording] for slot, pair in words.items()}
     meant = {variable: chosen.get(target, target) for variable, target in family.meanings[meaning].items()}
     return write(family.frames[frame], chosen | meant)

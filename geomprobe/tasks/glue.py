@@ -39,7 +39,7 @@ GLUE = {
 
 
 def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
-    """Return one of the five tasks.
+    """One of the five tasks.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
 
 
 def _shards(folder: Path, split: str) -> list[Path]:
-    """Return the parquet files of a split in the hub's layout, in order."""
+    """Parquet files of a split in the hub's layout, in order."""
     return sorted(folder.glob(f"{split}-*.parquet")) or [folder / f"{split}.parquet"]
 
 
 def read_split(paths: list[Path], name: str, kind: GlueTask, notes: list[str]) -> Split:
-    """Return one split from its files; rows without a label (-1) are left out, and a note says how many."""
+    """One split from its files; rows without a label (-1) are left out, and a note says how many."""
     path = paths[0]
     if not path.is_file():
         raise InputError(f"{path} does not exist.", "A task needs at least its validation split.")

@@ -12,11 +12,11 @@ WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 def words(text: str) -> list[str]:
-    """Return the lower-cased words of a text, punctuation left out."""
+    """Lower-cased words of a text, punctuation left out."""
     return WORD.findall(text.lower())
 
 
 def word_overlap(split: Split) -> np.ndarray:
-    """Return the Jaccard overlap of the word sets of each pair, float64 (n,); 0 where neither side has a word."""
+    """Jaccard overlap of the word sets of each pair, float64 (n,); 0 where neither side has a word."""
     sides = [(set(words(a)), set(words(b))) for a, b in zip(split.first, split.second or (), strict=True)]
     return np.array([len(a & b) / max(len(a | b), 1) for a, b in sides])

@@ -3,7 +3,7 @@
 from geomprobe.vectors.files import joined, open_vectors, read_files
 from geomprobe.vectors.in_memory import as_matrix
 from geomprobe.vectors.products import GRAM_ROWS, TILE, full_precision, gram, unit_rows
-from geomprobe.vectors.rows import NonFiniteError, Rows, block_rows
+from geomprobe.vectors.rows import NonFiniteError, VectorSource, block_rows
 from geomprobe.vectors.shards import Shards
 from geomprobe.vectors.source import Reading, VectorFile
 
@@ -12,9 +12,9 @@ __all__ = [
     "TILE",
     "NonFiniteError",
     "Reading",
-    "Rows",
     "Shards",
     "VectorFile",
+    "VectorSource",
     "as_matrix",
     "block_rows",
     "full_precision",

@@ -34,14 +34,14 @@ SAFETENSORS = {
 
 
 def read_npy(path: Path, reading: Reading) -> VectorFile:
-    """Return the array of a .npy file, mapped."""
+    """Array of a .npy file, mapped."""
     with open(path, "rb") as file:
         array = _mapped(file, str(path))
     return _checked(path, "numpy array", array)
 
 
 def read_npz(path: Path, reading: Reading) -> VectorFile:
-    """Return an array of a .npz file, copied to a temporary file without a name and mapped."""
+    """An array of a .npz file, copied to a temporary file without a name and mapped."""
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         if {"format", "shape", "data"} <= set(names):
@@ -65,7 +65,7 @@ def read_npz(path: Path, reading: Reading) -> VectorFile:
 
 
 def read_safetensors(path: Path, reading: Reading) -> VectorFile:
-    """Return a tensor of a .safetensors file, mapped."""
+    """A tensor of a .safetensors file, mapped."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy"):  # checks the header
@@ -93,7 +93,7 @@ def read_safetensors(path: Path, reading: Reading) -> VectorFile:
 
 
 def bytes_warning(name: object, dtype: np.dtype) -> str:
-    """Return the warning that bytes may be packed bits, as sentence-transformers writes them."""
+    """Warning that bytes may be packed bits, as sentence-transformers writes them."""
     signed = dtype == np.int8  # precision "binary" is packed bits less 128
     unpacked = "(x.astype(np.int16) + 128).astype(np.uint8)" if signed else "x"
     return (
@@ -103,7 +103,7 @@ def bytes_warning(name: object, dtype: np.dtype) -> str:
 
 
 def _one_of(shapes: Mapping[str, str], tensor: str | None, path: Path) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return the name of the array to take and the others; `shapes` says what those are that are no matrix of numbers.
+    """Name of the array to take and the others; `shapes` says what those are that are no matrix of numbers.
 
     What is wrong with the only array, or with the one that was asked for, is left to the caller, who can say more.
     """
@@ -125,7 +125,7 @@ def _one_of(shapes: Mapping[str, str], tensor: str | None, path: Path) -> tuple[
 
 
 def _is_bfloat16(dtype: np.dtype) -> bool:
-    """Return whether a type is bfloat16 as numpy writes it: words of two bytes without a type."""
+    """Whether a type is bfloat16 as numpy writes it: words of two bytes without a type."""
     return dtype.kind == "V" and dtype.itemsize == 2 and not dtype.names
 
 
@@ -143,7 +143,7 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def _mapped(file: Any, name: str) -> Any:
-    """Return the array of an open .npy file, mapped; words of two bytes without a type are bfloat16."""
+    """Array of an open .npy file, mapped; words of two bytes without a type are bfloat16."""
     shape, fortran, dtype = _npy_header(file)
     if dtype.hasobject:
         raise InputError(
@@ -190,7 +190,7 @@ def _mapped(file: Any, name: str) -> Any:
 def _checked(
     path: Path, kind: str, array: Any, names: tuple[str, ...] = (), out: tuple[tuple[str, str], ...] = ()
 ) -> VectorFile:
-    """Return the file with warnings about numbers that may not be vectors."""
+    """File with warnings about numbers that may not be vectors."""
     notes, warnings = [f"numbers: {str(array.dtype).removeprefix('torch.')}"], []
     if isinstance(array, Bfloat16) and kind != "safetensors":
         notes = ["numbers: words of two bytes, read as bfloat16, as ml_dtypes writes it"]

@@ -20,7 +20,7 @@ LONGEST_WORD = 2**16
 
 
 def read_vecs(path: Path, reading: Reading) -> VectorFile:
-    """Return the vectors of a .fvecs, .bvecs or .ivecs file: rows of a 32-bit d and d numbers."""
+    """Vectors of a .fvecs, .bvecs or .ivecs file: rows of a 32-bit d and d numbers."""
     kind = VECS[path.suffix.lower()]
     size = path.stat().st_size
     with open(path, "rb") as file:
@@ -48,7 +48,7 @@ def read_vecs(path: Path, reading: Reading) -> VectorFile:
 
 
 def read_bin(path: Path, reading: Reading) -> VectorFile:
-    """Return the vectors of a .fbin, .u8bin or .i8bin file: n and d in 32 bits each, then the rows."""
+    """Vectors of a .fbin, .u8bin or .i8bin file: n and d in 32 bits each, then the rows."""
     kind = BINS[path.suffix.lower()]
     size = path.stat().st_size
     with open(path, "rb") as file:
@@ -62,7 +62,7 @@ def read_bin(path: Path, reading: Reading) -> VectorFile:
 
 
 def read_word2vec(path: Path, reading: Reading) -> VectorFile:
-    """Return the vectors of a word2vec binary file: "n d", then each word, a space and d 32-bit floats."""
+    """Vectors of a word2vec binary file: "n d", then each word, a space and d 32-bit floats."""
     with open(path, "rb") as file:
         n, d = _count_line(file, path)
         matrix = spooled(_word_vectors(file, n, d, path), path)

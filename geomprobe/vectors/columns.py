@@ -47,7 +47,7 @@ class Column:
 
 
 def choose(columns: Sequence[Column], named: bool, wanted: str | None, path: Path) -> list[int]:
-    """Return the positions of the columns that make the vectors, in the order of the file.
+    """Positions of the columns that make the vectors, in the order of the file.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def choose(columns: Sequence[Column], named: bool, wanted: str | None, path: Pat
 
 
 def matching(columns: Sequence[Column], named: bool, wanted: str, path: Path) -> list[int]:
-    """Return the positions of the columns that --columns means.
+    """Positions of the columns that --columns means.
 
     A name or a pattern ("e*"), or several with commas ("x,y"); in a file without names, numbers and ranges from 1 as
     `cut -f` takes them ("2-", "1,3-5").
@@ -139,7 +139,7 @@ def matching(columns: Sequence[Column], named: bool, wanted: str, path: Path) ->
 
 
 def left_out(columns: Sequence[Column], taken: Sequence[int]) -> tuple[tuple[str, str], ...]:
-    """Return the names of the columns that were not taken, each with what it holds."""
+    """Names of the columns that were not taken, each with what it holds."""
     rest = [column for j, column in enumerate(columns) if j not in set(taken)]
     return tuple(
         (brief(column.name) or "without a name", "counts the rows" if column.counts else column.what) for column in rest
@@ -159,7 +159,7 @@ def _only_lists(columns: Sequence[Column], path: Path) -> list[int]:
 
 
 def _families(columns: Sequence[Column]) -> list[list[int]]:
-    """Return groups of two or more columns whose names are one stem and different numbers, and which hold numbers."""
+    """Groups of two or more columns whose names are one stem and different numbers, and which hold numbers."""
     groups: dict[str, list[int]] = defaultdict(list)
     for j, column in enumerate(columns):
         if found := re.fullmatch(r"(.*?)(\d+)", column.name, re.DOTALL):
@@ -179,7 +179,7 @@ def _pattern(columns: Sequence[Column], family: Sequence[int]) -> str:
 
 
 def _all_numbers(columns: Sequence[Column], named: bool, path: Path) -> list[int]:
-    """Return all columns of numbers of a file whose names do not say which are meant."""
+    """All columns of numbers of a file whose names do not say which are meant."""
     # pandas writes its index as a first column without a name
     index = {0} if named and columns[0].name.strip() in ("", "Unnamed: 0") and len(columns) > 1 else set()
     numbers = [j for j, column in enumerate(columns) if column.kind in NUMBERS and j not in index]
@@ -210,7 +210,7 @@ def _all_numbers(columns: Sequence[Column], named: bool, path: Path) -> list[int
 
 
 def ranges(positions: Sequence[int]) -> str:
-    """Return positions from 0 as ranges from 1."""
+    """Positions from 0 as ranges from 1."""
     parts: list[list[int]] = []
     for j in positions:
         if parts and parts[-1][1] == j:

@@ -83,7 +83,7 @@ class Facts:
         return values
 
     def with_first(self, first: Facts) -> Facts:
-        """Return the facts with one record before the others."""
+        """Facts with one record before the others."""
         whole = Facts(len(self.numbers))
         whole.n = self.n + 1
         whole.counts += self.counts + first.counts
@@ -92,7 +92,7 @@ class Facts:
         return whole
 
     def column(self, j: int, name: str, counts: bool) -> Column:
-        """Return column j in words."""
+        """Column j in words."""
         filled, fault = self.n - self.empty[j], ""
         if j in self.faults:
             row, line, why = self.faults[j]
@@ -116,7 +116,7 @@ class Facts:
 
 
 def read_delimited(path: Path, reading: Reading) -> VectorFile:
-    """Return the vectors of a CSV, TSV or other delimited text file.
+    """Vectors of a CSV, TSV or other delimited text file.
 
     All cells are read once, as float64, into a temporary file; then the line of names and the columns are decided.
 

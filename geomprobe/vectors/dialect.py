@@ -62,7 +62,7 @@ class Skipped:
     joined: int = 0
 
     def notes(self) -> list[str]:
-        """Return the counts in words."""
+        """Counts in words."""
         found = []
         if self.blank:
             found.append(f"{self.blank} blank line{'s' * (self.blank > 1)} skipped")
@@ -96,7 +96,7 @@ def open_text(path: Path) -> Iterator[Iterator[str]]:
 
 
 def sniff(path: Path) -> Dialect:
-    """Return how a file is written, from its first lines: the delimiter that makes the most cells numbers or lists.
+    """How a file is written, from its first lines: the delimiter that makes the most cells numbers or lists.
 
     Raises
     ------
@@ -233,7 +233,7 @@ def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
 
 
 def _counted(lines: list[str]) -> tuple[int, int] | None:
-    """Return the counts of a word2vec header: two whole numbers above a word and that many numbers."""
+    """Counts of a word2vec header: two whole numbers above a word and that many numbers."""
     first = _split(lines[0])
     if len(lines) < 2 or len(first) != 2 or not all(cell.isdecimal() for cell in first):
         return None
@@ -242,7 +242,7 @@ def _counted(lines: list[str]) -> tuple[int, int] | None:
 
 
 def _is_long_list(cell: str) -> bool:
-    """Return whether a cell is a list of several numbers, which [1] in a text is not."""
+    """Whether a cell is a list of several numbers, which [1] in a text is not."""
     return bool(re.search(r"\d[\s,]", cell)) and looks_like_list(cell)
 
 

@@ -118,7 +118,7 @@ def open_vectors(
     Returns
     -------
     array-like of shape (n, d)
-        For `geomprobe.measure`, `Rows` or `Moments.update`. Tables and text are copied, batch by batch, to a
+        For `geomprobe.measure`, `VectorSource` or `Moments.update`. Tables and text are copied, batch by batch, to a
         temporary file that is mapped into memory and has no name any more.
 
     Raises
@@ -133,12 +133,12 @@ def open_vectors(
 
 
 def read_files(paths: Sequence[str | os.PathLike], reading: Reading) -> list[VectorFile]:
-    """Return the files opened, each with what was read of it (errors: `open_vectors`)."""
+    """Files opened, each with what was read of it (errors: `open_vectors`)."""
     return [_read(Path(path), reading) for path in paths]
 
 
 def joined(files: Sequence[VectorFile]) -> Any:
-    """Return the matrix of files that are shards of one.
+    """Matrix of files that are shards of one.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def _read(path: Path, reading: Reading) -> VectorFile:
 
 
 def _kind(path: Path) -> str:
-    """Return the format of a file: a name of READERS or of CONVERT."""
+    """Format of a file: a name of READERS or of CONVERT."""
     suffix = path.suffix.lower()
     with open(path, "rb") as file:
         head = file.read(4096)
@@ -252,5 +252,5 @@ def _is_wide(head: bytes) -> bool:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Return whether bytes are no text: a zero byte, without a byte-order mark that explains it."""
+    """Whether bytes are no text: a zero byte, without a byte-order mark that explains it."""
     return b"\0" in head and not any(head.startswith(mark) for mark, _ in BOMS)

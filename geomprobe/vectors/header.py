@@ -37,7 +37,7 @@ class Below:
 
 
 def has_header(first: Sequence[str], below: Sequence[Below], rows_below: int, path: Path) -> tuple[bool, str]:
-    """Return whether the first record holds names, and how that was seen.
+    """Whether the first record holds names, and how that was seen.
 
     Parameters
     ----------

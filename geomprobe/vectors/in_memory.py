@@ -10,7 +10,7 @@ import torch
 
 
 def as_matrix(data: Any) -> Any:
-    """Return the vectors that a caller gave as an array-like of shape (n, d).
+    """Vectors that a caller gave as an array-like of shape (n, d).
 
     Parameters
     ----------

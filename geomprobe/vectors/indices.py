@@ -20,7 +20,7 @@ HEAD_ROWS = 1000
 
 
 def counting_columns(matrix: Any) -> list[int]:
-    """Return the columns that hold 0, 1, 2, … or 1, 2, 3, … from the first row to the last; none below three rows."""
+    """Columns that hold 0, 1, 2, … or 1, 2, 3, … from the first row to the last; none below three rows."""
     n = len(matrix)
     if n < 3:
         return []
@@ -31,7 +31,7 @@ def counting_columns(matrix: Any) -> list[int]:
 
 
 def id_column(matrix: Any) -> int | None:
-    """Return the first or the last column if it alone holds a different whole number in every row, as ids do.
+    """First or the last column if it alone holds a different whole number in every row, as ids do.
 
     None below three rows, and where several columns are so.
     """
@@ -50,7 +50,7 @@ def id_column(matrix: Any) -> int | None:
 def without_indices(
     matrix: np.ndarray, columns: Sequence[Column], named: bool, path: Path
 ) -> tuple[np.ndarray, list[Column]]:
-    """Return a table's matrix without the columns that count its rows, and its columns with these marked.
+    """A table's matrix without the columns that count its rows, and its columns with these marked.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ OTHER = {dict: "an object", list: "a list of other things than numbers", type(No
 
 
 def read_json_lines(path: Path, reading: Reading) -> VectorFile:
-    """Return the vectors of a file with a JSON list, or an object with one list of numbers, in each line.
+    """Vectors of a file with a JSON list, or an object with one list of numbers, in each line.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _all_whole(path: Path, name: str | None) -> bool:
-    """Return whether all lists, of a field or as lines, hold whole numbers alone; a vector may, such as [1, 0, 0]."""
+    """Whether all lists, of a field or as lines, hold whole numbers alone; a vector may, such as [1, 0, 0]."""
     values = (found.get(name) if isinstance(found, dict) and name is not None else found for _, found in _objects(path))
     return all(
         is_whole_list(value) if isinstance(value, str) else all(isinstance(item, int) for item in value)

@@ -11,7 +11,7 @@ LIST = re.compile(r"(?:(?:np\.|numpy\.)?array\(|tensor\()?\s*\[(.*)\]\s*(?:,[^\[
 
 
 def looks_like_list(cell: str) -> bool:
-    """Return whether a cell is a list in brackets that begins with a number, or says that numbers were left out."""
+    """Whether a cell is a list in brackets that begins with a number, or says that numbers were left out."""
     found = LIST.fullmatch(cell.strip())
     if not found:
         return False
@@ -20,13 +20,13 @@ def looks_like_list(cell: str) -> bool:
 
 
 def is_whole_list(cell: str) -> bool:
-    """Return whether a cell that looks like a list has whole numbers alone, as token ids are."""
+    """Whether a cell that looks like a list has whole numbers alone, as token ids are."""
     found = LIST.fullmatch(cell.strip())
     return bool(found and re.fullmatch(r"[-+\d,\s]+", found[1]))
 
 
 def parse_list(cell: str) -> np.ndarray:
-    """Return the numbers of a list in text.
+    """Numbers of a list in text.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def parse_list(cell: str) -> np.ndarray:
 
 
 def number(cell: str) -> float:
-    """Return the number that a cell holds; ValueError for all else, also for Python's 1_000 and non-ASCII digits."""
+    """Number that a cell holds; ValueError for all else, also for Python's 1_000 and non-ASCII digits."""
     if "_" in cell or not cell.isascii():
         raise ValueError(f"{shown(cell)} is not a number")
     try:
@@ -70,5 +70,5 @@ def number(cell: str) -> float:
 
 
 def shown(cell: str) -> str:
-    """Return a cell in quotes, shortened for a message."""
+    """A cell in quotes, shortened for a message."""
     return repr(cell if len(cell) <= 40 else f"{cell[:39]}…")

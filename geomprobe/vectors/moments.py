@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from geomprobe.common import InputError, atomic_path, hash_bytes, machine_bytes, refuse_beyond_memory
-from geomprobe.vectors import NonFiniteError, Rows, full_precision, gram
+from geomprobe.vectors import NonFiniteError, VectorSource, full_precision, gram
 
 SKETCH_SIZE = 2**16
 LARGEST = 1e70  # beyond it fourth powers leave the range of float64
@@ -124,7 +124,7 @@ class Moments:
             Where rows are not finite (with their numbers, counted from the first row that the state ever saw), the
             dimension differs from earlier rows, or magnitudes lie beyond 1e70 (or all below 1e-70).
         """
-        rows = block if isinstance(block, Rows) else Rows(block)
+        rows = block if isinstance(block, VectorSource) else VectorSource(block)
         if self.n and rows.d != self.d:
             raise ValueError(f"rows have {rows.d} dimensions, earlier rows had {self.d}")
         if not self.n:
@@ -138,7 +138,7 @@ class Moments:
         return self
 
     def merge(self, other: Moments) -> Moments:
-        """Return the state of both sets of rows together; neither operand changes."""
+        """State of both sets of rows together; neither operand changes."""
         if self.n and other.n and self.d != other.d:
             raise ValueError(f"states have {self.d} and {other.d} dimensions")
         if self.n and other.n and self.directions != other.directions:
@@ -260,7 +260,7 @@ def _copy(value: Any) -> Any:
 
 
 def state_bytes(d: int, directions: bool = True) -> int:
-    """Return the bytes that a state of d dimensions needs at least: its d × d matrices and the matrices of a block."""
+    """Bytes that a state of d dimensions needs at least: its d × d matrices and the matrices of a block."""
     return 2 * 8 * d**2 * (2 if directions else 1)
 
 
@@ -289,7 +289,7 @@ def _shifted(state: Moments, shift: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _block_moments(x: torch.Tensor, first_row: int, eps: float, directions: bool) -> Moments:
-    """Return the state of one block of shape (rows, d), float32 or float64; the block is not written to."""
+    """State of one block of shape (rows, d), float32 or float64; the block is not written to."""
     low, high = x.amin(0), x.amax(0)
     largest = float(torch.maximum(-low.min(), high.max()))
     if not np.isfinite(largest) or not bool(torch.isfinite(low).all()):
@@ -339,7 +339,7 @@ def _block_moments(x: torch.Tensor, first_row: int, eps: float, directions: bool
 
 
 def _around_mean(x: torch.Tensor) -> tuple[torch.Tensor, np.ndarray, np.ndarray, np.ndarray]:
-    """Return y = x − pilot, the pilot (about the mean), Σ y yᵀ, and the shift from the mean to the pilot.
+    """Y = x − pilot, the pilot (about the mean), Σ y yᵀ, and the shift from the mean to the pilot.
 
     The mean is pilot − shift. Starting from a row rather than from zero makes equal rows give exactly zero.
     """
@@ -361,7 +361,7 @@ def _merge_scatter(
 
 
 def row_hashes(x: torch.Tensor) -> np.ndarray:
-    """Return a 64-bit hash of each row of a float32 or float64 block, uint64 of shape (rows,)."""
+    """A 64-bit hash of each row of a float32 or float64 block, uint64 of shape (rows,)."""
     array = np.ascontiguousarray(x.cpu().numpy())
     if array.itemsize == 4 and array.shape[1] % 2:
         array = np.pad(array, ((0, 0), (0, 1)))
@@ -386,7 +386,7 @@ def _sketch(hashes: np.ndarray, copies: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _merge_sketches(
     hashes_a: np.ndarray, copies_a: np.ndarray, hashes_b: np.ndarray, copies_b: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the smallest different hashes of two sketches (each sorted) with how often each occurred."""
+    """Smallest different hashes of two sketches (each sorted) with how often each occurred."""
     if len(hashes_a) == SKETCH_SIZE:
         keep = hashes_b <= hashes_a[-1]
         hashes_b, copies_b = hashes_b[keep], copies_b[keep]

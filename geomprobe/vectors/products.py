@@ -24,7 +24,7 @@ def full_precision() -> Iterator[None]:
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """Return x/‖x‖ row by row, x float64; rows must not be zero. Rows whose squares would vanish are scaled first."""
+    """X/‖x‖ row by row, x float64; rows must not be zero. Rows whose squares would vanish are scaled first."""
     norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     if bool((norms < 1e-140).any()):  # the moments refuse what would overflow
         x = x / x.abs().amax(1, keepdim=True)
@@ -33,7 +33,7 @@ def unit_rows(x: torch.Tensor) -> torch.Tensor:
 
 
 def gram(block: torch.Tensor) -> torch.Tensor:
-    """Return blockᵀ·block as float64 of shape (d, d), multiplied in the block's precision.
+    """Blockᵀ·block as float64 of shape (d, d), multiplied in the block's precision.
 
     Pieces of at most GRAM_ROWS rows are added up in float64, so that rounding does not grow with the block.
     """

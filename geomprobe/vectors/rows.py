@@ -34,14 +34,14 @@ TAKEN_ROWS = 256
 
 
 def block_rows(d: int, device: str = "cpu") -> int:
-    """Return how many rows of d numbers are worked on at a time: about 4 million numbers, 64 times as many on a GPU.
+    """How many rows of d numbers are worked on at a time: about 4 million numbers, 64 times as many on a GPU.
 
     What a block sends to the host (matrices of d × d) does not depend on its rows, so a GPU takes the most that it can.
     """
     return min(max(2**22 // max(d, 1), 4096), 16384) * (64 if device == "cuda" else 1)
 
 
-class Rows:
+class VectorSource:
     """The rows of a matrix, converted block by block to the precision that is computed in.
 
     Parameters
@@ -92,11 +92,11 @@ class Rows:
         return torch.from_numpy(part if part.flags.writeable else part.copy())
 
     def block(self, start: int, stop: int) -> torch.Tensor:
-        """Return rows start to stop as a tensor of shape (rows, d) in the work precision; not to be written to."""
+        """Rows start to stop as a tensor of shape (rows, d) in the work precision; not to be written to."""
         return self._tensor(self.source[start:stop])
 
     def take(self, rows: np.ndarray) -> torch.Tensor:
-        """Return the given rows as a tensor of shape (len(rows), d) in the work precision."""
+        """Given rows as a tensor of shape (len(rows), d) in the work precision."""
         if isinstance(self.source, torch.Tensor):
             return self._tensor(self.source[torch.from_numpy(rows).to(self.source.device)])
         # rows far apart on the disk pull whole stretches of the file into memory, so they are taken a few at a time

@@ -63,7 +63,7 @@ class VectorFile:
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what was read, with at most a few names of each list."""
+        """What was read, with at most a few names of each list."""
         return {
             "file": str(self.path),
             "format": self.format,
@@ -79,7 +79,7 @@ class VectorFile:
         }
 
     def lines(self) -> list[str]:
-        """Return what was read as lines for the terminal."""
+        """What was read as lines for the terminal."""
         taken = f": {first_to_last(self.columns)}" if self.columns else ""
         found = [f"{self.path} ({self.format}){taken}"]
         if self.left_out:
@@ -116,7 +116,7 @@ def spooled(batches: Iterable[np.ndarray], path: Path) -> np.ndarray:
 
 
 def with_columns(matrix: np.ndarray, taken: Sequence[int], path: Path) -> np.ndarray:
-    """Return the given columns of a mapped matrix without reading it into memory."""
+    """Given columns of a mapped matrix without reading it into memory."""
     taken = list(taken)
     if taken == list(range(taken[0], taken[-1] + 1)):
         return matrix[:, taken[0] : taken[-1] + 1]

@@ -15,7 +15,7 @@ LEVELS = 255
 
 
 def truncate(Z: Any, d: int, *, renormalise: bool = False) -> np.ndarray:
-    """Return the first d dimensions of vectors.
+    """First d dimensions of vectors.
 
     This is how an encoder trained with a Matryoshka loss is shortened (Kusupati et al. 2022, NeurIPS);
     sentence-transformers calls it ``truncate_dim``.
@@ -54,7 +54,7 @@ def truncate(Z: Any, d: int, *, renormalise: bool = False) -> np.ndarray:
 
 
 def int8_ranges(Z: Any) -> np.ndarray:
-    """Return the smallest and the largest value of each dimension: what `quantise` calibrates int8 codes with.
+    """Smallest and the largest value of each dimension: what `quantise` calibrates int8 codes with.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def int8_ranges(Z: Any) -> np.ndarray:
 
 
 def quantise(Z: Any, precision: str, ranges: Any = None) -> np.ndarray:
-    """Return vectors in a lower precision: the numbers that a vector store compares.
+    """Vectors in a lower precision: the numbers that a vector store compares.
 
     Equal to ``sentence_transformers.quantize_embeddings`` (6.2), whose ``ubinary`` holds the same signs as packed bits.
 
@@ -130,7 +130,7 @@ def quantise(Z: Any, precision: str, ranges: Any = None) -> np.ndarray:
 
 
 def _floats(Z: Any) -> np.ndarray:
-    """Return vectors as a matrix of finite floats: NaN has no sign and no code."""
+    """Vectors as a matrix of finite floats: NaN has no sign and no code."""
     Z = Z.detach().cpu().numpy() if hasattr(Z, "detach") else np.asarray(Z)
     if Z.ndim != 2 or Z.dtype.kind != "f":
         raise ValueError(f"vectors must be floats of shape (n, dim), not {Z.dtype} of shape {Z.shape}")

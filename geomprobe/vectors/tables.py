@@ -20,7 +20,7 @@ Batches = Callable[[list[str] | None], Iterator[Any]]
 
 
 def read_parquet(path: Path, reading: Reading) -> VectorFile:
-    """Return the vectors of a Parquet file."""
+    """Vectors of a Parquet file."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -30,7 +30,7 @@ def read_parquet(path: Path, reading: Reading) -> VectorFile:
 
 
 def read_arrow(path: Path, reading: Reading) -> VectorFile:
-    """Return the vectors of an Arrow file (IPC, Feather 2), or of the stream that a `datasets` folder holds."""
+    """Vectors of an Arrow file (IPC, Feather 2), or of the stream that a `datasets` folder holds."""
     import pyarrow as pa
 
     with ExitStack() as stack:
@@ -70,7 +70,7 @@ def _read(path: Path, kind: str, schema: Any, batches: Batches, reading: Reading
 
 
 def _columns(schema: Any, batches: Batches) -> list[Column]:
-    """Return the columns of a schema; a column of text is one of lists where its first filled cell looks like one."""
+    """Columns of a schema; a column of text is one of lists where its first filled cell looks like one."""
     import pyarrow.types as types
 
     def of(field: Any) -> Column:
@@ -149,7 +149,7 @@ def _converted(
 
 
 def _number_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
-    """Return columns of numbers as a matrix: float32 where all are at most that, else float64."""
+    """Columns of numbers as a matrix: float32 where all are at most that, else float64."""
     import pyarrow as pa
 
     arrays = [batch.column(name) for name in names]
@@ -161,7 +161,7 @@ def _number_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> 
 
 
 def _list_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
-    """Return a column of lists as a matrix: float32 where its numbers are at most that, else float64."""
+    """A column of lists as a matrix: float32 where its numbers are at most that, else float64."""
     import pyarrow as pa
 
     column = batch.column(names[0])
@@ -180,7 +180,7 @@ def _list_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np
 
 
 def _text_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
-    """Return a column of lists that are written as text as a matrix of float64."""
+    """A column of lists that are written as text as a matrix of float64."""
     vectors: list[np.ndarray] = []
     for cell in batch.column(names[0]).to_pylist():
         row = done + len(vectors)

@@ -9,7 +9,7 @@ from geomprobe.reports.pages.cards import cards
 from geomprobe.reports.pages.verdict_table import verdict_table
 from geomprobe.reports.sections import sections
 from geomprobe.reports.view.formats import amount, clean, listed, power
-from geomprobe.reports.view.model import VIEW_VERSION, Side, View
+from geomprobe.reports.view.model import VIEW_VERSION, ModelHeading, View
 from geomprobe.reports.wording.findings import SHOWN, findings
 from geomprobe.reports.wording.verdict import scope_of, verdict_of
 
@@ -43,7 +43,7 @@ def _title(facts: Facts) -> str:
     return facts.own[0] if len(facts.own) == 1 else f"{len(facts.own)} models"
 
 
-def _sides(facts: Facts) -> list[Side]:
+def _sides(facts: Facts) -> list[ModelHeading]:
     if facts.kind == "groups" and facts.pair:
         return [
             {"letter": letter, "name": group, "series": facts.series[group],
@@ -52,7 +52,7 @@ def _sides(facts: Facts) -> list[Side]:
         ]  # fmt: skip
     entries = {m["name"]: m for m in facts.model_entries}
     names = list(dict.fromkeys([*(facts.pair or ()), *facts.models])) if facts.pair else facts.models
-    sides: list[Side] = []
+    sides: list[ModelHeading] = []
     for i, name in enumerate(names):
         letter = "AB"[i] if facts.pair and i < 2 else ""
         sides.append(

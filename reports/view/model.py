@@ -22,7 +22,7 @@ class Finding(TypedDict):
 VIEW_VERSION = 1
 
 
-class Side(TypedDict):
+class ModelHeading(TypedDict):
     """A model, or a group of seeds, as the header names it."""
 
     letter: str
@@ -62,7 +62,7 @@ class View(TypedDict):
     title: str
     subtitle: str
     created: str
-    sides: list[Side]
+    sides: list[ModelHeading]
     verdict: Verdict
     claims: Table | None
     findings: list[Finding]

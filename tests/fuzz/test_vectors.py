@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as save_safetensors
 
 from geomprobe.common import InputError
-from geomprobe.vectors import Rows, joined, read_files
+from geomprobe.vectors import VectorSource, joined, read_files
 from geomprobe.vectors.source import Reading
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
@@ -75,10 +75,10 @@ DTYPES = ["<f4", ">f4", "<f8", "<f2", "<i8", "<u1", "|b1", "<c8", "|O", "|S4", "
           [("a", "<f4")], "<f16", None]  # fmt: skip
 
 
-def opened(path) -> Rows:
+def opened(path) -> VectorSource:
     """Open a file as `geomprobe measure` does."""
     try:
-        return Rows(joined(read_files([path], Reading())))
+        return VectorSource(joined(read_files([path], Reading())))
     except ValueError as error:
         raise InputError(str(error)) from None
 

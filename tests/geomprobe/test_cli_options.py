@@ -156,8 +156,8 @@ def test_half_of_what_torchrun_sets(environment, wrong, command):
 
 def test_all_ranks_end_as_the_first_does(monkeypatch, tmp_path):
     results = SimpleNamespace(run={"failed_cells": 1})
-    ranks = SimpleNamespace(first=False)
-    monkeypatch.setattr("geomprobe.distributed.join", lambda: contextlib.nullcontext(ranks))
+    processes = SimpleNamespace(first=False)
+    monkeypatch.setattr("geomprobe.distributed.join", lambda: contextlib.nullcontext(processes))
     monkeypatch.setattr("geomprobe.analysis.analyze.analyze", lambda *a, **k: results)
     for failed, code in ((1, 4), (0, 0)):
         results.run["failed_cells"] = failed

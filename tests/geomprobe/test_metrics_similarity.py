@@ -11,7 +11,7 @@ from geomprobe.common import UsageError
 from geomprobe.inference import shards
 from geomprobe.inference.similarity import Compared, estimate_of, similarity
 from geomprobe.metrics.pairs import nearest
-from geomprobe.metrics.similarity import COLUMNS, NEIGHBOURS, REACH, SIMILARITIES, Side, similarity_map
+from geomprobe.metrics.similarity import COLUMNS, NEIGHBOURS, REACH, SIMILARITIES, Matrix, similarity_map
 
 N = 60
 
@@ -202,7 +202,7 @@ def test_neighbours_are_gathered_in_blocks():
     between = cdist(wide, wide, "sqeuclidean")
     np.testing.assert_allclose(distances, np.sort(between, axis=1)[:, 1 : NEIGHBOURS + 1], rtol=1e-9)
     np.testing.assert_allclose(np.take_along_axis(between, rows.numpy(), 1), distances, rtol=1e-9)
-    many = Side(rng.normal(size=(2_000, 256)))
+    many = Matrix(rng.normal(size=(2_000, 256)))
     cosines = (many.z @ many.z.T).numpy()
     expected = np.take_along_axis(cosines, many.neighbours, 1) - (cosines.sum(1, keepdims=True) - 1) / 1_999
     np.testing.assert_allclose(many.near_kernel, expected, atol=1e-12)
@@ -211,10 +211,10 @@ def test_neighbours_are_gathered_in_blocks():
 class TestIntervals:
     @pytest.mark.parametrize("name", ["linear_cka", "linear_cka_unbiased"])
     def test_influence_of_cka_is_exactly_what_leaving_a_row_out_does(self, pair, name):
-        a, b = (Side(x) for x in pair)
+        a, b = (Matrix(x) for x in pair)
         compute = SIMILARITIES[name].compute
         value = compute(a, b)
-        left = np.array([compute(*(Side(np.delete(x, i, 0)) for x in pair)) for i in range(N)])
+        left = np.array([compute(*(Matrix(np.delete(x, i, 0)) for x in pair)) for i in range(N)])
         moved = (N - 1) * (value - left)
         found = estimate_of(name, Compared(a, b, np.arange(N)), value)
         assert N * found.contributions == pytest.approx(moved - moved.mean(), abs=1e-10)
@@ -225,10 +225,10 @@ class TestIntervals:
         x = rng.normal(size=(150, 5)) + 0.4
         y = x[:, :4] * [2, 1, 1, 0.5] + 0.7 * rng.normal(size=(150, 4))
         compute = SIMILARITIES[name].compute
-        value = compute(Side(x), Side(y))
-        left = np.array([compute(Side(np.delete(x, i, 0)), Side(np.delete(y, i, 0))) for i in range(0, 150, 3)])
+        value = compute(Matrix(x), Matrix(y))
+        left = np.array([compute(Matrix(np.delete(x, i, 0)), Matrix(np.delete(y, i, 0))) for i in range(0, 150, 3)])
         moved = 149 * (value - left)
-        found = 150 * estimate_of(name, Compared(Side(x), Side(y), np.arange(150)), value).contributions[::3]
+        found = 150 * estimate_of(name, Compared(Matrix(x), Matrix(y), np.arange(150)), value).contributions[::3]
         assert np.corrcoef(found, moved)[0, 1] > 0.98
         assert found.std() == pytest.approx(moved.std(), rel=0.1)
 
@@ -240,8 +240,8 @@ class TestIntervals:
         clusters = np.arange(200) // 2
         home = shards.shards(clusters, 0)
         compute = SIMILARITIES[name].compute
-        values = np.array([compute(Side(x[home != s]), Side(y[home != s])) for s in range(20)])
-        a, b = Side(x, REACH), Side(y, REACH)
+        values = np.array([compute(Matrix(x[home != s]), Matrix(y[home != s])) for s in range(20)])
+        a, b = Matrix(x, REACH), Matrix(y, REACH)
         found = estimate_of(name, Compared(a, b, clusters), compute(a, b))
         expected = np.bincount(clusters, shards.spread(values, home))
         assert 200 * found.contributions == pytest.approx(expected, abs=1e-9)

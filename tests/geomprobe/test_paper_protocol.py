@@ -17,7 +17,7 @@ from geomprobe.common import UsageError
 from geomprobe.predict_reconstruct import formulas, probes
 from geomprobe.predict_reconstruct.measurement import Published, measure_rows
 from geomprobe.predict_reconstruct.protocol import PAPER, choose
-from geomprobe.predict_reconstruct.rows import Rows
+from geomprobe.predict_reconstruct.rows import CellInputs
 from geomprobe.tasks.base import Split, Task
 
 NOUNS = ["cat", "dog", "mat", "tree", "bird", "big", "red", "saw", "who", "the", "small", "not"]
@@ -94,7 +94,7 @@ def transcribed_probes(Z, y, tokens):
 
 def rows_of(Z, y, tokens):
     own = np.arange(len(Z))
-    return Rows(Z, formulas.score_classes(y), own, np.array(tokens), Z, y, own)
+    return CellInputs(Z, formulas.score_classes(y), own, np.array(tokens), Z, y, own)
 
 
 def cloud(n, d, seed):
@@ -156,7 +156,7 @@ def test_top_tokens():
 def test_what_has_no_value_is_a_row_that_says_why():
     def measured(Z, y, choices):
         own = np.arange(len(Z))
-        rows = Rows(Z, formulas.score_classes(y), own, np.arange(len(Z)) % 2, Z, y, own)
+        rows = CellInputs(Z, formulas.score_classes(y), own, np.arange(len(Z)) % 2, Z, y, own)
         return measure_rows(rows, choices, 0)["results"].set_index("metric")
 
     equal = measured(np.ones((20, 4)), np.arange(20) % 2, Published(parts=("geometry",)))

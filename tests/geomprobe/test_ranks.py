@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import geomprobe as gp
 import geomprobe.metrics.cloud as cloud
 from geomprobe.cli.main import app
-from geomprobe.distributed import Ranks, join, uniformity
+from geomprobe.distributed import Processes, join, uniformity
 from geomprobe.metrics import cloud_of
 from geomprobe.results import read_results
 from geomprobe.vectors.moments import Moments
@@ -105,11 +105,11 @@ def test_a_broken_forward_pass_on_one_rank_is_a_failed_cell_for_all(model_folder
     assert "exitcode  : 4" in done.stderr
 
 
-def shares(name, ranks):
-    """Rows of a cloud, dealt to the ranks in unequal parts."""
+def shares(name, processes):
+    """Rows of a cloud, dealt to the processes in unequal parts."""
     Z = clouds()[name]
-    ends = np.linspace(0, 1, ranks.world + 1) ** 1.5 * len(Z)
-    return Z[int(ends[ranks.rank]) : int(ends[ranks.rank + 1])]
+    ends = np.linspace(0, 1, processes.world + 1) ** 1.5 * len(Z)
+    return Z[int(ends[processes.rank]) : int(ends[processes.rank + 1])]
 
 
 def clouds():
@@ -127,12 +127,12 @@ from geomprobe.vectors.moments import Moments
 from geomprobe.distributed import join, uniformity
 sys.path.insert(0, {here!r})
 from test_ranks import clouds, shares
-with join() as ranks:
+with join() as processes:
     for name in clouds():
-        part = shares(name, ranks)
-        value = uniformity(part, ranks)
-        state = ranks.reduce(Moments().update(part) if len(part) else Moments(), Moments.merge)
-        if ranks.first:
+        part = shares(name, processes)
+        value = uniformity(part, processes)
+        state = processes.reduce(Moments().update(part) if len(part) else Moments(), Moments.merge)
+        if processes.first:
             np.save(f"{{name}}.npy", value)
             state.save(f"{{name}}.safetensors")
 """
@@ -156,11 +156,11 @@ def same_state(found, expected, what):
 
 
 def test_alone_nothing_is_exchanged():
-    alone = Ranks()
+    alone = Processes()
     assert (alone.exchange(1), alone.gather(1), alone.broadcast(1), alone.scatter([1])) == ([1], [1], 1, 1)
     assert alone.reduce(1, max) == 1
-    with join() as ranks:
-        assert ranks == alone
+    with join() as processes:
+        assert processes == alone
     taken = []
 
     def parts():
@@ -226,4 +226,4 @@ def test_a_row_that_is_not_finite_is_named_by_all_ranks(tmp_path):
 
 def test_rows_fewer_than_processes_are_refused():
     with pytest.raises(ValueError, match="2 rows cannot be shared by 3 processes"):
-        cloud_of(np.eye(2), ranks=Ranks(0, 3))
+        cloud_of(np.eye(2), processes=Processes(0, 3))

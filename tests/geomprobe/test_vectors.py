@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.vectors import Rows, gram, open_vectors
+from geomprobe.vectors import VectorSource, gram, open_vectors
 from geomprobe.vectors.moments import Moments
 
 
@@ -44,7 +44,7 @@ KINDS = ["npy", "safetensors", "safetensors bfloat16", "parquet", "parquet lists
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_formats_give_the_rows(tmp_path, x, kind):
-    rows = Rows(open_vectors([write(tmp_path, x, kind)]))
+    rows = VectorSource(open_vectors([write(tmp_path, x, kind)]))
     expected = torch.from_numpy(x).bfloat16().float().numpy() if "bfloat16" in kind else x
     assert (rows.n, rows.d) == (500, 6)
     np.testing.assert_allclose(rows.block(0, 500).numpy(), expected, rtol=1e-6)
@@ -58,7 +58,7 @@ def test_shards_are_one_matrix(tmp_path, x, kind):
     for i, part in enumerate(np.split(x, [100, 101, 350])):
         (tmp_path / str(i)).mkdir()
         paths.append(write(tmp_path / str(i), part, kind))
-    rows, whole = Rows(open_vectors(paths)), Rows(open_vectors([write(tmp_path, x, kind)]))
+    rows, whole = VectorSource(open_vectors(paths)), VectorSource(open_vectors([write(tmp_path, x, kind)]))
     assert (rows.n, rows.d) == (500, 6)
     assert torch.equal(rows.block(90, 360), whole.block(90, 360))
     pick = np.array([499, 0, 100, 100, 99, 349])
@@ -113,7 +113,7 @@ def test_lists_that_differ_in_length(tmp_path):
 
 def test_progress_counts_rows(x):
     seen = []
-    Moments().update(Rows(x, lambda done, total: seen.append((done, total))))
+    Moments().update(VectorSource(x, lambda done, total: seen.append((done, total))))
     assert seen[-1] == (500, 500)
 
 
@@ -125,10 +125,10 @@ def test_a_mapped_file_is_not_kept_in_memory(tmp_path):
     program = """
 import re, sys
 import numpy as np
-from geomprobe.vectors import Rows, gram, open_vectors
+from geomprobe.vectors import VectorSource, gram, open_vectors
 def mapped():
     return int(re.search(r"RssFile:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
-rows = Rows(open_vectors([sys.argv[1]]))
+rows = VectorSource(open_vectors([sys.argv[1]]))
 before = mapped()
 total = sum(float(block.sum()) for _, block in rows.blocks())
 taken = float(rows.take(np.arange(0, rows.n, 1000)).sum())

@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import save_file
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.vectors import Reading, Rows, open_vectors, read_files
+from geomprobe.vectors import Reading, VectorSource, open_vectors, read_files
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_bfloat16_arrays(tmp_path, x, kind):
     found = read(save(tmp_path / "a.npy", words.view(torch.int16).numpy().view(kind)))
     assert "bfloat16" in found.notes[0]
     assert torch.equal(found.matrix[0:40], words)
-    assert Rows(found.matrix).eps == torch.finfo(torch.bfloat16).eps
+    assert VectorSource(found.matrix).eps == torch.finfo(torch.bfloat16).eps
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8])
@@ -256,7 +256,7 @@ def test_files_of_search_libraries(tmp_path, x):
         (bins("a.i8bin", whole.astype(np.int8)), whole),
     ):
         np.testing.assert_array_equal(open_vectors([path]), expected)
-        rows = Rows(open_vectors([path]))
+        rows = VectorSource(open_vectors([path]))
         np.testing.assert_array_equal(rows.take(np.array([39, 0])).numpy(), expected[[39, 0]])
         path.write_bytes(path.read_bytes()[:-3])
         refused(path, "cut off")

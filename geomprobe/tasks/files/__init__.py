@@ -32,7 +32,7 @@ KINDS = ("auto", "classification", "regression")
 
 
 def is_file_task(name: str) -> bool:
-    """Tell whether a task's name means a file, a folder or a data set of the hub, and not a built-in task."""
+    """Whether a task's name means a file, a folder or a data set of the hub, and not a built-in task."""
     return format_of(name) is not None or "/" in name or "\\" in name or Path(name).exists()
 
 
@@ -146,7 +146,7 @@ def _check_label_everywhere(sources: Sources, columns: Columns) -> None:
 
 
 def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> str:
-    """Return a summary of the columns taken and their roles."""
+    """A summary of the columns taken and their roles."""
     said = "text " + " and ".join(map(repr, columns.text))
     if columns.label is not None:
         classes = f", {len(labels.names)} classes: {listed(labels.names, 8)}" if labels.names else ""
@@ -159,7 +159,7 @@ def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> s
 
 
 def _labels(parts: Mapping[str, FileRows], kind: str) -> Labels:
-    """Return the labels of all parts; where there is no column of labels, one class for all rows."""
+    """Labels of all parts; where there is no column of labels, one class for all rows."""
     columns = {name: rows.labels for name, rows in parts.items() if rows.labels is not None}
     if columns:
         return read_labels(columns, kind)
@@ -170,7 +170,7 @@ def _labels(parts: Mapping[str, FileRows], kind: str) -> Labels:
 def _whole(
     parts: Mapping[str, FileRows], labels: Labels, columns: Columns, where: str, notes: list[str]
 ) -> tuple[dict[str, FileRows], dict[str, list[int | float]]]:
-    """Return the rows that have text and label, and their labels; notes count the others."""
+    """Rows that have text and label, and their labels; notes count the others."""
     kept: dict[str, FileRows] = {}
     values: dict[str, list[int | float]] = {}
     for name, rows in parts.items():
@@ -258,7 +258,7 @@ def _split(name: str, rows: FileRows, values: Sequence[int | float], kind: str) 
 def _positive(
     positive: str | float | None, kind: str, names: tuple[str, ...], *, pairs: bool
 ) -> tuple[int | None, float | None]:
-    """Return the class or the score that marks pairs that mean the same."""
+    """Class or the score that marks pairs that mean the same."""
     if positive is None:
         return None, None
     if not pairs:

@@ -48,7 +48,7 @@ class FileRows:
     splits: list[str]
 
     def take(self, rows: Sequence[int]) -> FileRows:
-        """Return the given rows."""
+        """Given rows."""
         labels = self.labels and LabelColumn(
             self.labels.table,
             self.labels.name,
@@ -61,7 +61,7 @@ class FileRows:
 
 
 def choose_columns(table: Table, asked: Columns) -> Columns:
-    """Return the columns to use: the requested ones, which must exist, else the ones found by name.
+    """Columns to use: the requested ones, which must exist, else the ones found by name.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def choose_columns(table: Table, asked: Columns) -> Columns:
 
 
 def _split_name(given: str, there: set[str]) -> list[str]:
-    """Return the columns that a word of --text means: one, which may hold a comma, or two with a comma between."""
+    """Columns that a word of --text means: one, which may hold a comma, or two with a comma between."""
     if given.strip() in there or "," not in given:
         return [given]
     return [name for name in given.split(",") if name.strip()]
@@ -120,14 +120,14 @@ def _checked(name: str, table: Table) -> str:
 
 
 def _are_ids(cells: Sequence[Any]) -> bool:
-    """Tell whether cells are words or whole numbers, all different, that can be written."""
+    """Whether cells are words or whole numbers, all different, that can be written."""
     if not all(isinstance(cell, str | int) and not isinstance(cell, bool) and cell != "" for cell in cells):
         return False
     return len(set(map(str, cells))) == len(cells) and all(map(is_whole, map(str, cells)))
 
 
 def read_rows(table: Table, columns: Columns) -> FileRows:
-    """Return the rows of a table by its columns.
+    """Rows of a table by its columns.
 
     Raises
     ------

@@ -58,7 +58,7 @@ UTF_16 = "Convert UTF-16: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
 
 
 def read_content(path: Path) -> tuple[bytes | None, str | None]:
-    """Return a file's bytes, decompressed, and which Arrow format its first bytes show.
+    """A file's bytes, decompressed, and which Arrow format its first bytes show.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def _starting(head: bytes, by_start: Mapping[bytes, Found]) -> Found | None:
 
 
 def decode(data: bytes, path: Path) -> tuple[str, list[str]]:
-    """Return the text of a file (UTF-8, or what its byte-order mark says) and notes on what was found.
+    """Text of a file (UTF-8, or what its byte-order mark says) and notes on what was found.
 
     Raises
     ------

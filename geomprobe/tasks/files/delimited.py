@@ -52,7 +52,7 @@ class Reading:
 
 
 def read_delimited(text: str, delimiter: str, where: str, quotes: bool | None) -> tuple[Reading, list[str]]:
-    """Return the one consistent reading of a text of delimited cells, and notes on what was taken.
+    """One consistent reading of a text of delimited cells, and notes on what was taken.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def read_delimited(text: str, delimiter: str, where: str, quotes: bool | None) -
 
 
 def _line_end(text: str) -> str:
-    """Return what ends the first line: only that ends a line, so that other breaks in a text do not."""
+    """What ends the first line: only that ends a line, so that other breaks in a text do not."""
     cr, lf = text.find("\r"), text.find("\n")
     if cr < 0 or 0 <= lf < cr:
         return "\n"
@@ -149,7 +149,7 @@ def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool
 
 
 def _quoted_column(plain: Reading) -> str | None:
-    """Return the first column in which most cells begin and end with a quote, which texts seldom do."""
+    """First column in which most cells begin and end with a quote, which texts seldom do."""
     header, *rows = plain.rows
     for name, cells in zip(header, zip(*rows, strict=True), strict=False):
         if 2 * sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells) > len(cells):
@@ -204,7 +204,7 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
 
 
 def _hidden_return(lines: list[str]) -> str:
-    """Return a character that no line holds, or a carriage return where none needs to be hidden."""
+    """A character that no line holds, or a carriage return where none needs to be hidden."""
     if not any("\r" in line for line in lines):
         return "\r"
     held = set("".join(lines))
@@ -212,14 +212,14 @@ def _hidden_return(lines: list[str]) -> str:
 
 
 def _hide(line: str, end: str, hidden: str) -> str:
-    """Return a line with its carriage returns replaced, except one that makes a line end of its own with `end`."""
+    """A line with its carriage returns replaced, except one that makes a line end of its own with `end`."""
     if hidden == "\r" or "\r" not in line:
         return line
     return line[:-1].replace("\r", hidden) + line[-1] if end == "\n" else line.replace("\r", hidden)
 
 
 def _checked(reading: Reading, delimiter: str) -> Reading:
-    """Return the reading, with its problem where a row does not fit the header or a blank line may be part of a text.
+    """Reading, with its problem where a row does not fit the header or a blank line may be part of a text.
 
     A break in a text cannot be quoted in a plain tab-separated file, so a blank line there may be one.
     """
@@ -248,7 +248,7 @@ def _csv_problem(said: str, start: int, line: int) -> str:
 
 
 def _advice(reading: Reading, width: int) -> str:
-    """Return the likely cause where rows do not fit the header."""
+    """Likely cause where rows do not fit the header."""
     rows = reading.rows[1:]
     if width == 1 and len({len(row) for row in rows}) == 1:
         return "The first line must name the columns: remove a title or a comment above them."

@@ -51,7 +51,7 @@ class LabelColumn:
     cells: Sequence[Any]
 
     def place(self, i: int) -> str:
-        """Return where a cell stands."""
+        """Where a cell stands."""
         return self.table.place(self.rows[i])
 
 
@@ -79,7 +79,7 @@ class Labels:
 
 
 def read_labels(columns: Mapping[str, LabelColumn], kind: str) -> Labels:
-    """Return the labels of all splits as classes or scores.
+    """Labels of all splits as classes or scores.
 
     Numbers with a fraction are scores, everything else classes, unless `kind` says so. A cell means "no label" where it
     is empty, NaN or infinite, one of MISSING, or −1: where classes have declared names, or where −1 is the only
@@ -124,7 +124,7 @@ def read_labels(columns: Mapping[str, LabelColumn], kind: str) -> Labels:
 
 
 def _cell(column: LabelColumn, i: int) -> Label | bool | None:
-    """Return a cell as a number, a word, a truth value, or None where it is empty or not finite."""
+    """A cell as a number, a word, a truth value, or None where it is empty or not finite."""
     value = column.cells[i]
     if isinstance(value, str):
         value = value.strip()
@@ -185,7 +185,7 @@ def _one_type(columns: Mapping[str, LabelColumn], cells: Mapping[str, list[Any]]
 
 
 def _declared(columns: Mapping[str, LabelColumn]) -> tuple[str, ...]:
-    """Return the names of classes that some split declares; raises InputError where two splits differ."""
+    """Names of classes that some split declares; raises InputError where two splits differ."""
     named = {
         column.table.classes[column.name]: column for column in columns.values() if column.name in column.table.classes
     }
@@ -201,7 +201,7 @@ def _declared(columns: Mapping[str, LabelColumn]) -> tuple[str, ...]:
 
 
 def _named(columns: Mapping[str, LabelColumn], cells: dict[str, list[Any]], notes: list[str]) -> dict[str, list[Any]]:
-    """Return numbers of declared classes as their names; a negative number means no label."""
+    """Numbers of declared classes as their names; a negative number means no label."""
     names = _declared(columns)
     if not names:
         return cells
@@ -220,7 +220,7 @@ def _named(columns: Mapping[str, LabelColumn], cells: dict[str, list[Any]], note
 
 
 def _missing_words(columns: Mapping[str, LabelColumn], numbers: Sequence[Any], words: Sequence[str]) -> set[Any]:
-    """Return the cells that mean no label: words, and −1 among words, or negative numbers of declared classes."""
+    """Cells that mean no label: words, and −1 among words, or negative numbers of declared classes."""
     different = set(words)
     if names := _declared(columns):
         return {n for n in numbers if n < 0} | {word for word in different if word in MISSING and word not in names}
@@ -281,7 +281,7 @@ def _hidden(columns: Mapping[str, LabelColumn], numbers: Sequence[Any], notes: l
 def _classes(
     columns: Mapping[str, LabelColumn], kept: Mapping[str, list[Any]], kind: str, notes: list[str]
 ) -> list[Label]:
-    """Return the different classes in order: numbers by size, declared names as declared, words by the alphabet."""
+    """Different classes in order: numbers by size, declared names as declared, words by the alphabet."""
     column = next(iter(columns.values()))
     labels = [value for part in kept.values() for value in part if value is not None]
     different = set(labels)
@@ -340,7 +340,7 @@ def _check_splits(columns: Mapping[str, LabelColumn], kept: Mapping[str, list[An
 
 
 def _first(columns: Mapping[str, LabelColumn], cells: Mapping[str, list[Any]], odd: Any) -> str:
-    """Return where the first odd cell stands, and what it holds."""
+    """Where the first odd cell stands, and what it holds."""
     for split, column in columns.items():
         for i, value in enumerate(cells[split]):
             if odd(value):

@@ -43,7 +43,7 @@ class Sources:
 
 
 def open_sources(path: str | Path, split: str | None, quotes: bool | None) -> Sources:
-    """Return the tables of a path, or of a data set on the hub (``owner/name``, ``owner/name/folder``, ``@revision``).
+    """Tables of a path, or of a data set on the hub (``owner/name``, ``owner/name/folder``, ``@revision``).
 
     Raises
     ------
@@ -65,7 +65,7 @@ def open_sources(path: str | Path, split: str | None, quotes: bool | None) -> So
 
 
 def writable(name: str) -> str:
-    """Return a file's name with bytes that are not UTF-8 replaced, since results and reports repeat it."""
+    """A file's name with bytes that are not UTF-8 replaced, since results and reports repeat it."""
     return os.fsencode(name).decode(errors="replace")
 
 
@@ -119,7 +119,7 @@ def _open_folder(
 
 
 def _saved_splits(folder: Path) -> list[str]:
-    """Return the names of the splits that `datasets.DatasetDict.save_to_disk` wrote."""
+    """Names of the splits that `datasets.DatasetDict.save_to_disk` wrote."""
     found = read_json(folder / "dataset_dict.json")
     splits = found.get("splits") if isinstance(found, dict) else None
     if not isinstance(splits, list) or not all(isinstance(each, str) and Path(each).name == each for each in splits):
@@ -128,7 +128,7 @@ def _saved_splits(folder: Path) -> list[str]:
 
 
 def _read_saved(folder: Path) -> Table:
-    """Return the table that `datasets.Dataset.save_to_disk` wrote."""
+    """Table that `datasets.Dataset.save_to_disk` wrote."""
     try:
         state = read_json(folder / "state.json")
         names = [entry["filename"] for entry in state["_data_files"]]
@@ -146,7 +146,7 @@ def _read_saved(folder: Path) -> Table:
 def _files_by_split(
     names: Sequence[str], under: str, where: str, asked: str | None
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Return which files make the training and the scored split, or {"": files}, and notes on what was taken.
+    """Which files make the training and the scored split, or {"": files}, and notes on what was taken.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def _files_by_split(
 
 
 def _place_of(path: PurePosixPath) -> tuple[str, str]:
-    """Return the split named by a file or its folder ("" for neither), and the folder around it."""
+    """Split named by a file or its folder ("" for neither), and the folder around it."""
     folders = [part for part in path.parent.parts if part != "data"]
     stem = stem_of(path)
     shard = SHARD.fullmatch(stem)
@@ -204,7 +204,7 @@ def _means(name: str, words: Sequence[str]) -> bool:
 
 
 def _shards(files: Sequence[str], split: str, where: str) -> list[str]:
-    """Return the files of a split in order; several are shards, numbered and all there."""
+    """Files of a split in order; several are shards, numbered and all there."""
     found = sorted(files)
     stems = [stem_of(name) for name in found]
     numbered = [match for match in map(SHARD.fullmatch, stems) if match]
@@ -222,7 +222,7 @@ def _shards(files: Sequence[str], split: str, where: str) -> list[str]:
 
 
 def roles_of(splits: Sequence[str], asked: str | None, where: str) -> tuple[str | None, str | None]:
-    """Return which split is trained on and which is scored; None where no name means it.
+    """Which split is trained on and which is scored; None where no name means it.
 
     Raises
     ------

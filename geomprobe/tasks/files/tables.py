@@ -65,7 +65,7 @@ class Table:
     parts: tuple[tuple[int, Table], ...] = ()
 
     def cells(self, name: str) -> list[Any]:
-        """Return a column as Python values; raises InputError where its cells are damaged."""
+        """A column as Python values; raises InputError where its cells are damaged."""
         column = self.columns[self.names.index(name)]
         if isinstance(column, list):
             return column
@@ -76,7 +76,7 @@ class Table:
             raise InputError(f"{self.where}: column {name!r} cannot be read: {reason}.") from None
 
     def place(self, row: int) -> str:
-        """Return where a row stands, such as "my.csv, line 7"."""
+        """Where a row stands, such as "my.csv, line 7"."""
         if self.parts:
             first, table = self.parts[bisect_right([first for first, _ in self.parts], row) - 1]
             return table.place(row - first)
@@ -84,7 +84,7 @@ class Table:
 
 
 def format_of(path: str | PurePath) -> str | None:
-    """Return the format that a file's name means (a value of FORMATS), whether compressed or not; else None."""
+    """Format that a file's name means (a value of FORMATS), whether compressed or not; else None."""
     name = PurePath(path).name.lower()
     for ending in COMPRESSIONS:
         name = name.removesuffix(ending)
@@ -92,7 +92,7 @@ def format_of(path: str | PurePath) -> str | None:
 
 
 def stem_of(path: str | PurePath) -> str:
-    """Return a file's name without the suffixes of format and compression."""
+    """A file's name without the suffixes of format and compression."""
     name = PurePath(path).name
     for ending in COMPRESSIONS:
         if name.lower().endswith(ending):
@@ -101,7 +101,7 @@ def stem_of(path: str | PurePath) -> str:
 
 
 def read_table(path: Path, quotes: bool | None = None) -> Table:
-    """Return a file's table.
+    """A file's table.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
 
 
 def joined(tables: Sequence[Table], where: str) -> Table:
-    """Return several tables with the same columns, one below the other; raises InputError where columns differ."""
+    """Several tables with the same columns, one below the other; raises InputError where columns differ."""
     first = tables[0]
     if len(tables) == 1:
         return first
@@ -157,7 +157,7 @@ def joined(tables: Sequence[Table], where: str) -> Table:
 
 
 def is_whole(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
+    """Whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -194,7 +194,7 @@ def _read_arrow(path: Path, data: bytes | None, kind: str) -> Table:
 
 
 def _declared_classes(declaration: bytes) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """Return the names of classes by column, as `datasets` declares them, and a note where that cannot be read."""
+    """Names of classes by column, as `datasets` declares them, and a note where that cannot be read."""
     try:
         features = json.loads(declaration).get("info", {}).get("features", {})
         classes = {
@@ -227,7 +227,7 @@ def _read_text(path: Path, text: str, kind: str, quotes: bool | None) -> Table:
 
 
 def _has_columns(lines: Sequence[str]) -> bool:
-    """Tell whether lines are a table with tabs, as many data sets and Excel write it to a .txt file."""
+    """Whether lines are a table with tabs, as many data sets and Excel write it to a .txt file."""
     tabs = [line.count("\t") for line in lines if line.strip()]
     return bool(tabs) and tabs[0] > 0 and 2 * tabs.count(tabs[0]) > len(tabs)
 
@@ -299,7 +299,7 @@ def _json_columns(path: Path, columns: dict[str, Any]) -> Table:
 
 
 def _json_values(path: Path, text: str) -> tuple[list[Any], list[int]]:
-    """Return the JSON values of a text, one after the other, and the line at which each starts."""
+    """JSON values of a text, one after the other, and the line at which each starts."""
     decoder = json.JSONDecoder(object_pairs_hook=unique_names)
     values: list[Any] = []
     lines: list[int] = []
