@@ -7,7 +7,7 @@ from typing import Any
 from geomprobe.analysis.definitions import FAMILIES
 from geomprobe.api import every_metric
 from geomprobe.metrics import REGISTRY, VIEWS
-from geomprobe.metrics.cloud import EXACT_ROWS, SAMPLED_PAIRS
+from geomprobe.metrics.embeddings import EXACT_ROWS, SAMPLED_PAIRS
 from geomprobe.metrics.similarity import RSA_ROWS
 from geomprobe.predict_reconstruct import formulas
 

@@ -10,7 +10,7 @@ import pandas as pd
 from geomprobe.analysis import definitions
 from geomprobe.analysis.definitions import FAMILIES
 from geomprobe.inference import with_intervals
-from geomprobe.metrics import cloud_of, measure_clouds, reads_directions
+from geomprobe.metrics import embeddings_of, measure_embeddings, reads_directions
 from geomprobe.metrics.records import STANDARD
 from geomprobe.predict_reconstruct import formulas
 
@@ -76,8 +76,10 @@ def measure(
     '7.98, 95 % interval 7.97 to 7.99, 500 rows'
     """
     directions = reads_directions(metrics)
-    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals)
-    frame, measured = measure_clouds(cloud, metrics, views)
+    embeddings = embeddings_of(
+        data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals
+    )
+    frame, measured = measure_embeddings(embeddings, metrics, views)
     if intervals:
         frame, _ = with_intervals(frame, measured, clusters)
     return frame

@@ -9,9 +9,9 @@ from typing import Any
 
 from geomprobe.common import UsageError, write_bytes
 from geomprobe.reports.data.files import FILES
+from geomprobe.reports.document.walk import dumps
 from geomprobe.reports.pages import build_view
 from geomprobe.reports.render.html import render_figures, render_html
-from geomprobe.reports.view.walk import dumps
 from geomprobe.results import Results, write_results
 
 Maker = Callable[[Mapping[str, Any], Mapping[str, str], Mapping[str, bytes]], bytes]

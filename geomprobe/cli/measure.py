@@ -74,8 +74,8 @@ def measure(
     from geomprobe.common import write_text
     from geomprobe.distributed import join
     from geomprobe.inference import with_intervals
-    from geomprobe.metrics.cloud import SAMPLED_PAIRS
-    from geomprobe.metrics.views import view as seen_in
+    from geomprobe.metrics.embeddings import SAMPLED_PAIRS
+    from geomprobe.metrics.transforms import transform as seen_in
     from geomprobe.vectors import Reading, VectorSource, joined, read_files
 
     names, views = (list(dict.fromkeys(split_list(each))) or None for each in (metric, view))
@@ -107,7 +107,7 @@ def measure(
         rows.progress = progress
         try:
             directions = save_moments is not None or metrics.reads_directions(names)
-            cloud = metrics.cloud_of(
+            embeddings = metrics.embeddings_of(
                 rows,
                 seed=seed,
                 exact=exact,
@@ -115,20 +115,20 @@ def measure(
                 influences=wanted and processes.world == 1,
                 processes=processes,
             )
-            frame, measured = metrics.measure_clouds(cloud, names, views)
+            frame, measured = metrics.measure_embeddings(embeddings, names, views)
             if not processes.first:
                 return
             if wanted:
                 if processes.world > 1:
-                    whole = cloud.alone()
+                    whole = embeddings.alone()
                     measured = [(found, definition, seen_in(whole, seen.name)) for found, definition, seen in measured]
                 frame, _ = with_intervals(frame, measured, None)
         except ValueError as error:
             raise InputError(_in_its_file(error, read)) from None
-    if share := cloud.state.duplicate_share:
+    if share := embeddings.state.duplicate_share:
         output.warning(f"{share:.2%} of the rows repeat an earlier one")
     if save_moments:
-        cloud.state.save(save_moments)
+        embeddings.state.save(save_moments)
     if out:
         write_text(out, frame.to_csv(index=False))
     records = frame.astype(object).where(frame.notna(), None).to_dict("records")

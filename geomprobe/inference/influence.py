@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
+import geomprobe.inference.jackknife as jackknife
 import geomprobe.inference.neighbours as neighbours
-import geomprobe.inference.shards as shards
 import geomprobe.inference.spectral as spectral
 import geomprobe.inference.sphere as sphere
 from geomprobe.inference.estimate import JACKKNIFE, ROUNDING, Estimate, NoInterval
 from geomprobe.inference.intervals import MIN_DEGREES, TAIL_DEGREES, TAIL_ROWS, degrees, heavy_tailed
 from geomprobe.metrics import REGISTRY, hypersphere
-from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable
 from geomprobe.metrics.dimension import lidar_objects
 from geomprobe.metrics.eigenvalues import Spectrum
+from geomprobe.metrics.embeddings import Embeddings, NeedsRows, NotApplicable
 from geomprobe.metrics.records import STANDARD, Metric, Value
 from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.vectors import unit_rows
@@ -52,16 +52,16 @@ def _of(spectrum: str) -> dict[str, OfSpectrum]:
 
 @dataclass
 class Workspace:
-    """A cloud with rows, in one view, and what the influences of several metrics share, computed once and on demand.
+    """Embeddings with rows, in one view, and what the influences of several metrics share, computed once and on demand.
 
     Attributes
     ----------
-    cloud : Cloud
+    embeddings : Embeddings
     clusters : int64 ndarray of shape (n,)
         Cluster numbers from 0.
     """
 
-    cloud: Cloud
+    embeddings: Embeddings
     clusters: np.ndarray
 
     @property
@@ -75,7 +75,7 @@ class Workspace:
 
     def spread(self, rows: np.ndarray) -> float:
         """Variance of the mean of influences of rows."""
-        return float(np.var(rows)) / self.cloud.n
+        return float(np.var(rows)) / self.embeddings.n
 
     def steep(self, found: Metric) -> bool:
         """Whether a metric varies less than its influences say: counts and slopes where tails are heavy."""
@@ -84,16 +84,18 @@ class Workspace:
     def _linearise(
         self, spectrum: Spectrum, which: str, centre: np.ndarray | None, share: float
     ) -> dict[str, spectral.Linearised]:
-        assert self.cloud.rows is not None
-        centre = np.zeros(self.cloud.d) if centre is None else centre
-        return spectral.linearise(self.cloud.blocks(), spectrum, _of(which), centre, share, self.cloud.rows.work)
+        assert self.embeddings.rows is not None
+        centre = np.zeros(self.embeddings.d) if centre is None else centre
+        return spectral.linearise(
+            self.embeddings.blocks(), spectrum, _of(which), centre, share, self.embeddings.rows.work
+        )
 
     @cached_property
     def heavy_tailed(self) -> bool:
         """Whether the distances of the rows from their mean, in the raw view, have a heavy tail."""
-        state, rows = self.cloud.state, self.cloud.rows
+        state, rows = self.embeddings.state, self.embeddings.rows
         assert rows is not None
-        if self.cloud.constant:
+        if self.embeddings.constant:
             return False
         mean, blocks = torch.from_numpy(state.mean), rows.blocks(max(256, 2**18 // state.d))
         squares = [(x.double() - mean.to(x.device)).square().sum(1).cpu().numpy() for _, x in blocks]
@@ -102,47 +104,47 @@ class Workspace:
     @cached_property
     def distances(self) -> tuple[sphere.Checked, np.ndarray]:
         """Some rows, and the squared distances of their directions."""
-        return sphere.checked_distances(self.cloud, self.clusters)
+        return sphere.checked_distances(self.embeddings, self.clusters)
 
     @cached_property
     def mean_distance(self) -> tuple[np.ndarray, float]:
         """Influences on the mean squared distance over pairs, and the variance of its second-order term."""
-        cloud, (checked, distances) = self.cloud, self.distances
-        means = sphere.distance_row_means(cloud)
-        second = sphere.second_order(distances, checked, means[checked.rows], cloud.distance_mean)
-        return sphere.mean_distance(cloud, means), second
+        embeddings, (checked, distances) = self.embeddings, self.distances
+        means = sphere.distance_row_means(embeddings)
+        second = sphere.second_order(distances, checked, means[checked.rows], embeddings.distance_mean)
+        return sphere.mean_distance(embeddings, means), second
 
     @cached_property
     def rogue_shares(self) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
         """Influences on the shares of the leading coordinates, in the raw view."""
         counts = [record.leading for record in REGISTRY.values() if record.leading is not None]
-        return sphere.rogue_shares(self.cloud, counts)
+        return sphere.rogue_shares(self.embeddings, counts)
 
     @cached_property
     def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The objects of LiDAR (see `geomprobe.metrics.dimension.lidar_objects`)."""
-        return lidar_objects(self.cloud)
+        return lidar_objects(self.embeddings)
 
     @cached_property
     def centred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the centred spectrum."""
-        centre = self.cloud.state.mean if self.cloud.name == "raw" else None
-        return self._linearise(self.cloud.spectrum, "centred", centre, 1 / (self.cloud.n - 1))
+        centre = self.embeddings.state.mean if self.embeddings.name == "raw" else None
+        return self._linearise(self.embeddings.spectrum, "centred", centre, 1 / (self.embeddings.n - 1))
 
     @cached_property
     def uncentred(self) -> dict[str, spectral.Linearised]:
         """Influences on the functions of the uncentred spectrum."""
-        n = self.cloud.n if self.cloud.name == "raw" else self.cloud.n - 1
-        return self._linearise(self.cloud.uncentred_spectrum, "uncentred", None, 1 / n)
+        n = self.embeddings.n if self.embeddings.name == "raw" else self.embeddings.n - 1
+        return self._linearise(self.embeddings.uncentred_spectrum, "uncentred", None, 1 / n)
 
     @cached_property
     def directional(self) -> dict[str, spectral.Linearised]:
         """Influences on vendi_score, the function of the spectrum of the directions, in the raw view."""
-        n = self.cloud.direction_sums[0]
-        blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.cloud.blocks())
-        work = self.cloud.rows.work if self.cloud.rows is not None else torch.float64
+        n = self.embeddings.direction_sums[0]
+        blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.embeddings.blocks())
+        work = self.embeddings.rows.work if self.embeddings.rows is not None else torch.float64
         return spectral.linearise(
-            blocks, self.cloud.direction_spectrum, _of("directions"), np.zeros(self.cloud.d), 1 / n, work
+            blocks, self.embeddings.direction_spectrum, _of("directions"), np.zeros(self.embeddings.d), 1 / n, work
         )
 
 
@@ -162,7 +164,7 @@ def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -
     definition : str
         Which of its variants.
     work : Workspace
-        Of the cloud that the value was measured in.
+        Of the embeddings that the value was measured in.
     value : float
         As measured.
     """
@@ -198,14 +200,14 @@ def _check_rows(found: Metric, work: Workspace) -> None:
         raise NoInterval(f"under {TAIL_ROWS} independent rows do not show the tail of their lengths")
     if found.without_interval is not None:
         raise NoInterval(found.without_interval)
-    if found.name == "lidar" and len(work.objects[2]) < LIDAR_OBJECTS * work.cloud.d:
+    if found.name == "lidar" and len(work.objects[2]) < LIDAR_OBJECTS * work.embeddings.d:
         raise NoInterval(f"fewer than {LIDAR_OBJECTS} objects a dimension")
 
 
 def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
-    name, cloud = found.name, work.cloud
+    name, embeddings = found.name, work.embeddings
     _check_rows(found, work)
-    if cloud.name in KNOWN and definition == STANDARD:
+    if embeddings.name in KNOWN and definition == STANDARD:
         if found.of_spectrum is not None and found.of_spectrum.spectrum != "directions":
             linearised = work.centred if found.of_spectrum.spectrum == "centred" else work.uncentred
             return _spectral(found, linearised, work, value)
@@ -219,39 +221,39 @@ def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) 
         if name == "intrinsic_dimension":
             return _intrinsic_dimension(work, value)
         if name == "lidar":
-            return work.estimate(value, spectral.lidar(cloud, work.objects, work.clusters))
-        if found.leading is not None and cloud.name == "raw":
+            return work.estimate(value, spectral.lidar(embeddings, work.objects, work.clusters))
+        if found.leading is not None and embeddings.name == "raw":
             return _rogue_share(work, value, found.leading)
-    if cloud.name == "raw" and definition == STANDARD:
-        if found.of_spectrum is not None and cloud.direction_sums[0] == cloud.n:
+    if embeddings.name == "raw" and definition == STANDARD:
+        if found.of_spectrum is not None and embeddings.direction_sums[0] == embeddings.n:
             return _spectral(found, work.directional, work, value)
         if name == "alignment":
             return _alignment(work, value)
         if name in CLASSES:
-            rows, second, fewest = CLASSES[name](cloud, work.clusters)
+            rows, second, fewest = CLASSES[name](embeddings, work.clusters)
             if fewest < MIN_DEGREES:
                 raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
             return work.estimate(value, rows, second_order=second)
         if found.of_lengths:
-            return work.estimate(value, sphere.norm_cv(cloud))
+            return work.estimate(value, sphere.norm_cv(embeddings))
     return _jackknife(found, definition, work, value)
 
 
 def _spectral(found: Metric, linearised: dict[str, spectral.Linearised], work: Workspace, value: float) -> Estimate:
     of = linearised[found.name]
-    second = work.spread(of.rows) if work.steep(found) else of.curvature_variance(work.cloud.n)
+    second = work.spread(of.rows) if work.steep(found) else of.curvature_variance(work.embeddings.n)
     rounding = ROUNDING if found.integer else 0.0
     return work.estimate(value, of.rows, unattributed_variance=rounding, second_order=second)
 
 
 def _uniformity(work: Workspace, value: float) -> Estimate:
-    rows, scaled = sphere.uniformity(work.cloud)
+    rows, scaled = sphere.uniformity(work.embeddings)
     checked, distances = work.distances
     kernel = np.exp(-hypersphere.T * distances - value)
     second = sphere.second_order(kernel, checked, scaled[checked.rows], 1.0)
     sampling = 0.0
-    if not work.cloud.reads_all_pairs:
-        sampled = work.cloud.kernel_log_mean(hypersphere.T)[1]
+    if not work.embeddings.reads_all_pairs:
+        sampled = work.embeddings.kernel_log_mean(hypersphere.T)[1]
         assert sampled is not None
         sampling = (sampled.se / sampled.mean) ** 2
     return work.estimate(value, rows, unattributed_variance=sampling, second_order=second)
@@ -260,8 +262,8 @@ def _uniformity(work: Workspace, value: float) -> Estimate:
 def _partition_isotropy(work: Workspace, value: float) -> Estimate:
     if value < UNDERFLOW:
         raise NoInterval(f"the value is below {UNDERFLOW:g}")
-    rows, tied = spectral.partition_isotropy(work.cloud)
-    if not float(np.std(rows)) < 0.5 * value * np.sqrt(work.cloud.n):
+    rows, tied = spectral.partition_isotropy(work.embeddings)
+    if not float(np.std(rows)) < 0.5 * value * np.sqrt(work.embeddings.n):
         raise NoInterval("the standard error is over half of the value")
     return work.estimate(value, rows, second_order=work.spread(rows) if tied else 0.0)
 
@@ -270,49 +272,49 @@ def _intrinsic_dimension(work: Workspace, value: float) -> Estimate:
     units = work.n_clusters
     if units < NEIGHBOUR_ROWS:
         raise NoInterval(f"fewer than {NEIGHBOUR_ROWS} independent rows")
-    rows, most = neighbours.intrinsic_dimension(work.cloud)
+    rows, most = neighbours.intrinsic_dimension(work.embeddings)
     if most > HUB_SHARE:
         raise NoInterval(f"one row is among the two nearest of {most:.0%} of all rows")
     # neighbours in a cluster are counted as such, and as neighbours
-    second = float(np.var(rows)) / units if units < work.cloud.n else 0.0
+    second = float(np.var(rows)) / units if units < work.embeddings.n else 0.0
     return work.estimate(value, rows, second_order=second)
 
 
 def _rogue_share(work: Workspace, value: float, k: int) -> Estimate:
-    cloud, (rows, whole, tied) = work.cloud, work.rogue_shares[k]
-    error = float(np.std(whole)) / np.sqrt(cloud.n)
-    if abs(cloud.cosine_mean) < 3 * error:
+    embeddings, (rows, whole, tied) = work.embeddings, work.rogue_shares[k]
+    error = float(np.std(whole)) / np.sqrt(embeddings.n)
+    if abs(embeddings.cosine_mean) < 3 * error:
         raise NoInterval("the mean cosine, which is shared, is within three standard errors of 0")
     # where the next coordinate may well lead instead, holding the leading ones fixed overstates the error
     return work.estimate(value, rows, second_order=work.spread(rows) if tied else 0.0)
 
 
 def _alignment(work: Workspace, value: float) -> Estimate:
-    pairs, of_pairs = sphere.alignment(work.cloud)
-    rows = shards.on_first_rows(of_pairs, pairs[:, 0], pairs, work.clusters) * (work.cloud.n / len(pairs))
+    pairs, of_pairs = sphere.alignment(work.embeddings)
+    rows = jackknife.on_first_rows(of_pairs, pairs[:, 0], pairs, work.clusters) * (work.embeddings.n / len(pairs))
     return work.estimate(value, rows)
 
 
 def _jackknife(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
-    cloud = work.cloud
-    reads = found.needs != "moments" or cloud.name not in KNOWN
-    if reads and cloud.n > JACKKNIFE_ROWS:
+    embeddings = work.embeddings
+    reads = found.needs != "moments" or embeddings.name not in KNOWN
+    if reads and embeddings.n > JACKKNIFE_ROWS:
         raise NoInterval(f"no derivative, and the jackknife stops at {JACKKNIFE_ROWS:,} rows")
-    home = shards.shards(work.clusters, cloud.seed)
+    home = jackknife.shards(work.clusters, embeddings.seed)
 
-    def compute(part: Cloud) -> float:
+    def compute(part: Embeddings) -> float:
         result = found.variants[definition](part)
         return result.value if isinstance(result, Value) else float(result)
 
     try:
         try:
-            rows = shards.jackknife(cloud, compute, home, rows=reads)
+            rows = jackknife.jackknife(embeddings, compute, home, rows=reads)
         except NeedsRows:
-            rows = shards.jackknife(cloud, compute, home, rows=True)
+            rows = jackknife.jackknife(embeddings, compute, home, rows=True)
     except NotApplicable as reason:
         raise NoInterval(f"not defined once a shard of rows is left out ({reason})") from None
     second = work.spread(rows) if work.steep(found) else 0.0
     if found.left_out_overstates:
         # rows left out give others new neighbours, and objects fewer dimensions: more than other rows would
-        second = float((rows**2).sum()) / cloud.n**2
+        second = float((rows**2).sum()) / embeddings.n**2
     return work.estimate(value, rows, second_order=second, method=JACKKNIFE)

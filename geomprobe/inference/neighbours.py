@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from geomprobe.metrics.cloud import Cloud
 from geomprobe.metrics.dimension import TWONN_DISCARD
+from geomprobe.metrics.embeddings import Embeddings
 
 
 def two_nn(ratios: np.ndarray, discard: float = TWONN_DISCARD) -> np.ndarray:
@@ -36,7 +36,7 @@ def two_nn(ratios: np.ndarray, discard: float = TWONN_DISCARD) -> np.ndarray:
     return moved - moved.mean()
 
 
-def intrinsic_dimension(cloud: Cloud) -> tuple[np.ndarray, float]:
+def intrinsic_dimension(embeddings: Embeddings) -> tuple[np.ndarray, float]:
     """Influence of each row on the TwoNN dimension, float64 (n,); 0 for rows that were not read.
 
     The second value is the largest share of the rows that have the same one among their two nearest.
@@ -46,10 +46,10 @@ def intrinsic_dimension(cloud: Cloud) -> tuple[np.ndarray, float]:
     the products of neighbours, too. Leaving rows out would not do: it gives every row a new neighbour for each that it
     loses, and an error almost twice too large.
     """
-    found = cloud.point_neighbours(2)
-    out = np.zeros(cloud.n)
+    found = embeddings.point_neighbours(2)
+    out = np.zeros(embeddings.n)
     moved = two_nn(np.log(found.distances[:, 1] / found.distances[:, 0]))
-    out[found.rows] = moved * (cloud.n / len(moved))
+    out[found.rows] = moved * (embeddings.n / len(moved))
     together = out[found.rows] + out[found.neighbours].sum(1)
     out[found.rows] = (together - together.mean()) / np.sqrt(3)
     return out, float(np.bincount(found.neighbours.ravel()).max() / len(moved))

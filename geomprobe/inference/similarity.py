@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-import geomprobe.inference.shards as shards
+import geomprobe.inference.jackknife as jackknife
 from geomprobe.common import unknown_name
 from geomprobe.inference.estimate import JACKKNIFE, RESOLUTION, Estimate, NoInterval
 from geomprobe.inference.influence import NEIGHBOUR_ROWS, check_tail, number_clusters
 from geomprobe.inference.intervals import TAIL_DEGREES, heavy_tailed
 from geomprobe.inference.probe_tests import rank_influence
 from geomprobe.inference.sphere import Checked, checked_rows, second_order
-from geomprobe.metrics.cloud import NotApplicable, TooFewRows
+from geomprobe.metrics.embeddings import NotApplicable, TooFewRows
 from geomprobe.metrics.similarity import (
     COLUMNS,
     NEIGHBOURS,
@@ -188,7 +188,7 @@ def _neighbours(pair: Compared, name: str, value: float) -> Estimate:
     a, b, clusters = pair.a, pair.b, pair.clusters
     if int(clusters.max()) + 1 < NEIGHBOUR_ROWS:
         raise NoInterval(f"fewer than {NEIGHBOUR_ROWS} independent rows")
-    home = shards.shards(clusters, 0)
+    home = jackknife.shards(clusters, 0)
     lists = a.ranked[0], b.ranked[0]
     cosines = (a.ranked[1], b.ranked[1], cosines_with(b, lists[0])) if name == "cknna" else ()
     homes = [home[near] for near in lists]
@@ -212,7 +212,7 @@ def _neighbours(pair: Compared, name: str, value: float) -> Estimate:
         )
         own = float((k**2).sum() * (m**2).sum())
         values[s] = (k * m_there)[shared].sum() / np.sqrt(own) if own else np.nan
-    rows = shards.spread(values, home)
+    rows = jackknife.spread(values, home)
     if np.ptp(values) <= RESOLUTION:
         raise NoInterval("no row tells the neighbours of the sides apart")
     second = float((rows**2).sum()) / a.n**2

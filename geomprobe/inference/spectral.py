@@ -14,10 +14,10 @@ import scipy.linalg
 import scipy.special
 import torch
 
-import geomprobe.inference.shards as shards
+import geomprobe.inference.jackknife as jackknife
 from geomprobe.metrics import dimension
-from geomprobe.metrics.cloud import Cloud
 from geomprobe.metrics.eigenvalues import Spectrum
+from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.vectors import full_precision
 
@@ -147,7 +147,7 @@ class _TraceChanges:
         return torch.stack([root, root + logs, trace, trace * self.trace - plain], 1)
 
 
-def lidar(cloud: Cloud, objects: tuple[np.ndarray, ...], clusters: np.ndarray) -> np.ndarray:
+def lidar(embeddings: Embeddings, objects: tuple[np.ndarray, ...], clusters: np.ndarray) -> np.ndarray:
     """Influence of each row on LiDAR, float64 (n,), from its objects as `lidar_objects` returns them.
 
     With B v_k = λ_k W v_k and v_k·W v_k = 1, object i moves λ_k by (v_k·o_i)² − λ_k·(mean square of v_k·(its views less
@@ -156,7 +156,7 @@ def lidar(cloud: Cloud, objects: tuple[np.ndarray, ...], clusters: np.ndarray) -
     """
     rows, member, outside, inside = objects
     between, within = dimension.scatters(member, outside, inside)
-    values, vectors = scipy.linalg.eigh(between, within + dimension.LIDAR_DELTA * np.eye(cloud.d))
+    values, vectors = scipy.linalg.eigh(between, within + dimension.LIDAR_DELTA * np.eye(embeddings.d))
     values = np.maximum(values, 0)
     share = values / values.sum()
     p = share + dimension.LIDAR_EPSILON
@@ -166,32 +166,32 @@ def lidar(cloud: Cloud, objects: tuple[np.ndarray, ...], clusters: np.ndarray) -
     moved = (outside @ vectors) ** 2 @ slope - spread
     first = rows[np.unique(member, return_index=True)[1]]
     linked = np.column_stack([first[member], rows])
-    return shards.on_first_rows(moved - moved.mean(), first, linked, clusters) * (cloud.n / len(moved))
+    return jackknife.on_first_rows(moved - moved.mean(), first, linked, clusters) * (embeddings.n / len(moved))
 
 
-def partition_isotropy(cloud: Cloud) -> tuple[np.ndarray, bool]:
+def partition_isotropy(embeddings: Embeddings) -> tuple[np.ndarray, bool]:
     """Influence of each row on min Z(c)/max Z(c), the rotation of the eigenvectors c included.
 
     With softmax weights s_i ∝ exp(c·x_i): log Z(c) moves by n·s_i − 1 directly, and through c by
     Σ_l (γ·v_l)(c·x_i)(v_l·x_i)/(λ_c − λ_l), with γ = Σ s_i x_i. The second value says whether another direction is
     within two standard errors of an extreme one: then which of them is extreme changes, and the interval is too wide.
     """
-    spectrum, logs, n, d = cloud.uncentred_spectrum, cloud.log_partition, cloud.n, cloud.d
+    spectrum, logs, n, d = embeddings.uncentred_spectrum, embeddings.log_partition, embeddings.n, embeddings.d
     vectors, values = spectrum.vectors, np.zeros(d)
     values[: len(spectrum.values)] = spectrum.values
     # only the extreme directions and the next to them are projected on, so that no step costs N·D²
     places = logs.argsort()[[0, 1, -2, -1]]
     k, sign = places % d, np.where(places < d, 1, -1)
-    exponents = sign * _project(cloud, vectors[:, k])
+    exponents = sign * _project(embeddings, vectors[:, k])
     exponents -= scipy.special.logsumexp(exponents, axis=0)
     weights, total = np.exp(exponents), np.zeros((d, 4))
-    for start, block, _ in cloud.blocks():
+    for start, block, _ in embeddings.blocks():
         total += block.cpu().numpy().T @ weights[start : start + len(block)]
     pull = vectors.T @ total  # γ·v_l for all l
     gap = values[k] - values[:, None]
     rotation = np.where(np.abs(gap) > 1e-9 * values[0], pull / np.where(gap == 0, 1, gap), 0.0)
     rotation[k, range(4)] = 0.0
-    along = _project(cloud, np.column_stack([vectors[:, k], vectors @ rotation]))
+    along = _project(embeddings, np.column_stack([vectors[:, k], vectors @ rotation]))
     moved = n * weights - 1 + sign * along[:, :4] * along[:, 4:]
     errors = [float(np.std(moved[:, best] - moved[:, next_])) / np.sqrt(n) for best, next_ in ((0, 1), (3, 2))]
     gaps = logs[places[1]] - logs[places[0]], logs[places[3]] - logs[places[2]]
@@ -199,7 +199,7 @@ def partition_isotropy(cloud: Cloud) -> tuple[np.ndarray, bool]:
     return float(np.exp(logs.min() - logs.max())) * (moved[:, 0] - moved[:, 3]), tied
 
 
-def _project(cloud: Cloud, directions: np.ndarray) -> np.ndarray:
+def _project(embeddings: Embeddings, directions: np.ndarray) -> np.ndarray:
     """Coordinates of all rows along a few directions, columns of shape (d, m): float64 (n, m)."""
     on = torch.from_numpy(np.ascontiguousarray(directions))
-    return np.concatenate([(block @ on.to(block.device)).cpu().numpy() for _, block, _ in cloud.blocks()])
+    return np.concatenate([(block @ on.to(block.device)).cpu().numpy() for _, block, _ in embeddings.blocks()])

@@ -15,7 +15,7 @@ from scipy.spatial.distance import squareform
 
 from geomprobe.inference.spectral import wider
 from geomprobe.metrics import hypersphere
-from geomprobe.metrics.cloud import Cloud
+from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.vectors import unit_rows
 
 CHECKED_CLUSTERS = 256
@@ -26,107 +26,107 @@ CLASS_ROWS = 4096
 SAMPLED_COLUMNS = 2048
 
 
-def _empty(cloud: Cloud) -> np.ndarray:
-    return np.zeros(cloud.n)
+def _empty(embeddings: Embeddings) -> np.ndarray:
+    return np.zeros(embeddings.n)
 
 
-def _scaled(cloud: Cloud, out: np.ndarray, used: int) -> np.ndarray:
+def _scaled(embeddings: Embeddings, out: np.ndarray, used: int) -> np.ndarray:
     """Influences for a mean over all n rows, from those for a mean over the rows that have a direction."""
-    return out * (cloud.n / used)
+    return out * (embeddings.n / used)
 
 
-def _directions(cloud: Cloud) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+def _directions(embeddings: Embeddings) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
     """Yield (row numbers, x in this view, its direction z), float64, leaving out rows without a direction."""
-    for start, block, has in cloud.blocks():
+    for start, block, has in embeddings.blocks():
         kept = torch.nonzero(has).flatten()
         if len(kept):
             yield kept.cpu().numpy() + start, block[kept], unit_rows(block[kept])
 
 
-def distance_row_means(cloud: Cloud) -> np.ndarray:
+def distance_row_means(embeddings: Embeddings) -> np.ndarray:
     """Mean squared distance of each direction to the others (0 for rows without one), float64 (n,)."""
-    m, mean, spread = cloud.direction_sums
-    out = _empty(cloud)
-    for rows, w in cloud.directions():
-        centre = torch.from_numpy(mean).to(w.device) - cloud.pilot
+    m, mean, spread = embeddings.direction_sums
+    out = _empty(embeddings)
+    for rows, w in embeddings.directions():
+        centre = torch.from_numpy(mean).to(w.device) - embeddings.pilot
         out[rows] = (((w - centre) ** 2).sum(1).cpu().numpy() + spread / m) * (m / (m - 1))
     return out
 
 
-def mean_distance(cloud: Cloud, means: np.ndarray) -> np.ndarray:
+def mean_distance(embeddings: Embeddings, means: np.ndarray) -> np.ndarray:
     """Influence of each row on the mean squared distance over pairs of directions, from the row means."""
-    m = cloud.direction_sums[0]
-    out = np.where(means > 0, 2 * (means - cloud.distance_mean), 0.0)
-    return _scaled(cloud, out, m) + (_distance_centring(cloud) if cloud.name == "centred" else 0.0)
+    m = embeddings.direction_sums[0]
+    out = np.where(means > 0, 2 * (means - embeddings.distance_mean), 0.0)
+    return _scaled(embeddings, out, m) + (_distance_centring(embeddings) if embeddings.name == "centred" else 0.0)
 
 
-def _distance_centring(cloud: Cloud) -> np.ndarray:
-    m, mean, _ = cloud.direction_sums
+def _distance_centring(embeddings: Embeddings) -> np.ndarray:
+    m, mean, _ = embeddings.direction_sums
     total = torch.from_numpy(m * mean)
-    slope, inverses = torch.zeros(cloud.d, dtype=torch.float64), 0.0
-    for _, y, z in _directions(cloud):
+    slope, inverses = torch.zeros(embeddings.d, dtype=torch.float64), 0.0
+    for _, y, z in _directions(embeddings):
         inverse = 1 / torch.linalg.vector_norm(y, dim=1)
         slope -= ((inverse * (z @ total.to(z.device))) @ z).cpu()
         inverses += float(inverse.sum())
-    return _along(cloud, 4 / (m * (m - 1)) * (slope + total * inverses))
+    return _along(embeddings, 4 / (m * (m - 1)) * (slope + total * inverses))
 
 
-def _along(cloud: Cloud, slope: torch.Tensor) -> np.ndarray:
+def _along(embeddings: Embeddings, slope: torch.Tensor) -> np.ndarray:
     """Slope·x for each row."""
-    return np.concatenate([(block @ slope.to(block.device)).cpu().numpy() for _, block, _ in cloud.blocks()])
+    return np.concatenate([(block @ slope.to(block.device)).cpu().numpy() for _, block, _ in embeddings.blocks()])
 
 
-def uniformity(cloud: Cloud, t: float = hypersphere.T) -> tuple[np.ndarray, np.ndarray]:
+def uniformity(embeddings: Embeddings, t: float = hypersphere.T) -> tuple[np.ndarray, np.ndarray]:
     """Influence of each row on uniformity, and the kernel's row means over its mean (1 without a direction).
 
     log Ū moves by 2(h_i/Ū − 1); SE = 2·sd(h)/(√N·Ū).
     """
     centring: np.ndarray | float = 0.0
-    if not cloud.reads_all_pairs:
-        rows, means, slope = _sampled_kernel(cloud, t)
-        centring = _along(cloud, slope) if cloud.name == "centred" else 0.0
-    elif cloud.name != "centred":
-        rows, means = cloud.sphere[0], cloud.kernel(t).row_means
+    if not embeddings.reads_all_pairs:
+        rows, means, slope = _sampled_kernel(embeddings, t)
+        centring = _along(embeddings, slope) if embeddings.name == "centred" else 0.0
+    elif embeddings.name != "centred":
+        rows, means = embeddings.sphere[0], embeddings.kernel(t).row_means
     else:
-        rows, means, slope = _centred_kernel(cloud, t)
-        centring = _along(cloud, slope)
-    scaled = np.ones(cloud.n)
+        rows, means, slope = _centred_kernel(embeddings, t)
+        centring = _along(embeddings, slope)
+    scaled = np.ones(embeddings.n)
     scaled[rows] = means / means.mean()
-    return _scaled(cloud, 2 * (scaled - 1), len(rows)) + centring, scaled
+    return _scaled(embeddings, 2 * (scaled - 1), len(rows)) + centring, scaled
 
 
-def _centred_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+def _centred_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
     """Rows, kernel row means, and the slope of log Ū as the centre moves.
 
     −4t/(m(m−1)Ū)·[Σ_j z_j Σ_i k_ij/‖y_i‖ − Σ_i (z_i/‖y_i‖) Σ_j k_ij cos_ij], for the centre
     moves by (x_i − x̄)/n where row i gains weight, and directions turn by −(I − zzᵀ)/‖y‖ of it.
     """
-    kernel = cloud.kernel(t, turning=True)
+    kernel = embeddings.kernel(t, turning=True)
     assert kernel.weighted is not None
     assert kernel.turned is not None
-    pull = kernel.weighted - cloud.inverse_lengths * kernel.turned
-    slope, start = torch.zeros(cloud.d, dtype=torch.float64), 0
-    for _, _, z in _directions(cloud):
+    pull = kernel.weighted - embeddings.inverse_lengths * kernel.turned
+    slope, start = torch.zeros(embeddings.d, dtype=torch.float64), 0
+    for _, _, z in _directions(embeddings):
         slope += (pull[start : start + len(z)] @ z).cpu()
         start += len(z)
     means = kernel.row_means
-    return cloud.sphere[0], means, -4 * t / float(means.sum() * (len(means) - 1)) * slope
+    return embeddings.sphere[0], means, -4 * t / float(means.sum() * (len(means) - 1)) * slope
 
 
-def _sampled_kernel(cloud: Cloud, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+def _sampled_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
     """What `_centred_kernel` does from seeded columns: past the exact limit no one reads all pairs."""
-    rng = np.random.default_rng(cloud.seed)
-    chosen = np.sort(rng.choice(cloud.n, SAMPLED_COLUMNS, replace=False))
-    sample = cloud.take(chosen)
+    rng = np.random.default_rng(embeddings.seed)
+    chosen = np.sort(rng.choice(embeddings.n, SAMPLED_COLUMNS, replace=False))
+    sample = embeddings.take(chosen)
     kept = sample.abs().amax(1) > 0
     columns, points = torch.from_numpy(chosen)[kept.cpu()], unit_rows(sample[kept])
-    near = (points - cloud.pilot).float()
+    near = (points - embeddings.pilot).float()
     square = (near * near).sum(1)
     rows, means, total = [], [], 0.0
     pulled = torch.zeros(len(points), dtype=torch.float64)
-    slope = torch.zeros(cloud.d, dtype=torch.float64)
-    for found, y, z in _directions(cloud):
-        block = (z - cloud.pilot).float()
+    slope = torch.zeros(embeddings.d, dtype=torch.float64)
+    for found, y, z in _directions(embeddings):
+        block = (z - embeddings.pilot).float()
         distance = ((block * block).sum(1)[:, None] + square - 2 * (block @ near.T)).clamp_min(0)
         other = (torch.from_numpy(found)[:, None] != columns).to(distance.device)  # no row is a pair with itself
         kernel = torch.exp(-t * distance).double() * other
@@ -195,14 +195,14 @@ def checked_rows(clusters: np.ndarray, usable: np.ndarray, seed: int, most: int 
     return Checked(rows, np.unique(clusters[rows], return_inverse=True)[1].ravel(), whole, n, groups)
 
 
-def checked_distances(cloud: Cloud, clusters: np.ndarray) -> tuple[Checked, np.ndarray]:
+def checked_distances(embeddings: Embeddings, clusters: np.ndarray) -> tuple[Checked, np.ndarray]:
     """Some rows that have a direction (see `checked_rows`), and the squared distances of all pairs of these."""
-    checked = checked_rows(clusters, np.ones(cloud.n, bool), cloud.seed)
-    x = cloud.take(checked.rows)
+    checked = checked_rows(clusters, np.ones(embeddings.n, bool), embeddings.seed)
+    x = embeddings.take(checked.rows)
     has = x.abs().amax(1) > 0
     pairs = torch.nn.functional.pdist(unit_rows(x[has])).square().cpu().numpy()
     distances = squareform(pairs) if len(pairs) else np.zeros((int(has.sum()),) * 2)
-    return checked.keep(has.cpu().numpy(), cloud.direction_sums[0]), distances
+    return checked.keep(has.cpu().numpy(), embeddings.direction_sums[0]), distances
 
 
 def second_order(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mean: float) -> float:
@@ -235,14 +235,14 @@ def second_order(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mea
     return found / max(1 - 2 / groups, 0.1)
 
 
-def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _class_distances(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Class of each row (−1: no direction), counts, and mean squared distances to each class's rows."""
-    assert cloud.labels is not None
-    codes = np.unique(cloud.labels, return_inverse=True)[1]
+    assert embeddings.labels is not None
+    codes = np.unique(embeddings.labels, return_inverse=True)[1]
     classes = int(codes.max()) + 1
-    counts, sums, squares = np.zeros(classes), np.zeros((classes, cloud.d)), np.zeros(classes)
-    mine = np.full(cloud.n, -1)
-    for rows, w in cloud.directions():
+    counts, sums, squares = np.zeros(classes), np.zeros((classes, embeddings.d)), np.zeros(classes)
+    mine = np.full(embeddings.n, -1)
+    for rows, w in embeddings.directions():
         mine[rows] = codes[rows]
         points = w.cpu().numpy()
         sums += np.eye(classes)[codes[rows]].T @ points
@@ -250,28 +250,28 @@ def _class_distances(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         squares += np.bincount(codes[rows], (points**2).sum(1), minlength=classes)
     safe = np.maximum(counts, 1)
     means, square = sums / safe[:, None], squares / safe
-    distances = np.zeros((cloud.n, classes))
-    for rows, w in cloud.directions():
+    distances = np.zeros((embeddings.n, classes))
+    for rows, w in embeddings.directions():
         points = w.cpu().numpy()
         distances[rows] = (points**2).sum(1)[:, None] - 2 * points @ means.T + square
     return mine, counts, distances
 
 
-def _class_interaction(cloud: Cloud, mine: np.ndarray, clusters: np.ndarray) -> float:
+def _class_interaction(embeddings: Embeddings, mine: np.ndarray, clusters: np.ndarray) -> float:
     """Variance of what a distance between two rows holds beyond the row means: 4·tr Σ², Σ within classes.
 
     From the squared products of the sums over CHECKED_CLUSTERS seeded clusters, each row less the mean of its class.
     """
-    rows = checked_rows(clusters, mine >= 0, cloud.seed, CLASS_ROWS).rows
+    rows = checked_rows(clusters, mine >= 0, embeddings.seed, CLASS_ROWS).rows
     if not len(rows):
         return 0.0
-    z = unit_rows(cloud.take(rows)).cpu().numpy()
+    z = unit_rows(embeddings.take(rows)).cpu().numpy()
     codes = np.unique(mine[rows], return_inverse=True)[1]
     # the rows of a cluster in a class
     homes = np.unique(np.column_stack([clusters[rows], codes]), axis=0, return_inverse=True)[1].ravel()
-    means = np.zeros((int(codes.max()) + 1, cloud.d))
+    means = np.zeros((int(codes.max()) + 1, embeddings.d))
     np.add.at(means, codes, z)
-    sums = np.zeros((int(homes.max()) + 1, cloud.d))
+    sums = np.zeros((int(homes.max()) + 1, embeddings.d))
     np.add.at(sums, homes, z - (means / np.bincount(codes)[:, None])[codes])
     m, lost = len(sums), len(means)
     if m <= lost:  # no two clusters of a class are among them
@@ -286,56 +286,56 @@ def _independent(mine: np.ndarray, clusters: np.ndarray, used: np.ndarray) -> np
     return np.array([len(np.unique(clusters[mine == c])) for c in used])
 
 
-def class_alignment(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
+def class_alignment(embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
     """Influence of each row on the mean squared distance within classes, class sizes held fixed.
 
     The second value is the variance of the second-order term, that of a mean over pairs in each class; the third the
     clusters of the class that lies in fewest. The mean of each class is taken from its G_c clusters, so that their
     influences are too small by √(1 − 1/G_c); this is made good.
     """
-    mine, counts, distances = _class_distances(cloud)
+    mine, counts, distances = _class_distances(embeddings)
     used = np.flatnonzero(counts > 1)
     units = _independent(mine, clusters, used)
-    out = _empty(cloud)
+    out = _empty(embeddings)
     for c, g in zip(used, units, strict=True):
         rows = mine == c
         means = distances[rows, c] * (counts[c] / (counts[c] - 1))
-        out[rows] = 2 * (means - means.mean()) * (cloud.n / counts[c]) / len(used) * np.sqrt(g / max(g - 1, 1))
+        out[rows] = 2 * (means - means.mean()) * (embeddings.n / counts[c]) / len(used) * np.sqrt(g / max(g - 1, 1))
     pairs = counts[used] * (counts[used] - 1)
-    second = 2 * _class_interaction(cloud, mine, clusters) * float((1 / pairs).sum()) / len(used) ** 2
+    second = 2 * _class_interaction(embeddings, mine, clusters) * float((1 / pairs).sum()) / len(used) ** 2
     return out, second, int(units.min())
 
 
-def class_separation(cloud: Cloud, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
+def class_separation(embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
     """Influence of each row on the mean squared distance between classes, class sizes held fixed.
 
     As `class_alignment`; the second-order term is that of a mean over pairs of each two classes.
     """
-    mine, counts, distances = _class_distances(cloud)
+    mine, counts, distances = _class_distances(embeddings)
     used = np.flatnonzero(counts)
     units = _independent(mine, clusters, used)
     pairs = len(used) * (len(used) - 1) / 2
-    out = _empty(cloud)
+    out = _empty(embeddings)
     for c, g in zip(used, units, strict=True):
         rows = mine == c
         others = distances[rows][:, used[used != c]].sum(1)
-        out[rows] = (others - others.mean()) * (cloud.n / counts[c]) / pairs * np.sqrt(g / max(g - 1, 1))
+        out[rows] = (others - others.mean()) * (embeddings.n / counts[c]) / pairs * np.sqrt(g / max(g - 1, 1))
     shares = 1 / counts[used]
     crossed = float(shares.sum() ** 2 - (shares**2).sum()) / 2  # Σ over pairs of classes of 1/(n_a·n_b)
-    return out, _class_interaction(cloud, mine, clusters) * crossed / pairs**2, int(units.min())
+    return out, _class_interaction(embeddings, mine, clusters) * crossed / pairs**2, int(units.min())
 
 
-def rogue_shares(cloud: Cloud, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
+def rogue_shares(embeddings: Embeddings, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
     """For each k the influences on the share of the k leading coordinates (these held fixed), and on the whole.
 
     The third value says whether coordinate k + 1 is within two standard errors of coordinate k.
     """
-    m, mean, _ = cloud.direction_sums
-    share = (m * mean**2 - np.diag(cloud.direction_second_moment)) / (m - 1)
+    m, mean, _ = embeddings.direction_sums
+    share = (m * mean**2 - np.diag(embeddings.direction_second_moment)) / (m - 1)
     order, total = np.argsort(share)[::-1], share.sum()
     leading = order[: max(ks) + 1]
-    moved, whole = np.zeros((cloud.n, len(leading))), _empty(cloud)
-    for rows, _, z in _directions(cloud):
+    moved, whole = np.zeros((embeddings.n, len(leading))), _empty(embeddings)
+    for rows, _, z in _directions(embeddings):
         points = z.cpu().numpy()
         near = points[:, leading]
         moved[rows] = 2 * (m * mean[leading] * near - near**2) / (m - 1) - 2 * share[leading]
@@ -345,21 +345,21 @@ def rogue_shares(cloud: Cloud, ks: Sequence[int]) -> dict[int, tuple[np.ndarray,
         ratio = share[order[:k]].sum() / total
         out = (moved[:, :k].sum(1) - ratio * whole) / total
         tied = False
-        if k < cloud.d:
+        if k < embeddings.d:
             edge = float(np.std(moved[:, k - 1] - moved[:, k])) / np.sqrt(m)
             tied = bool(share[order[k - 1]] - share[order[k]] < 2 * edge)
-        found[k] = _scaled(cloud, out, m), _scaled(cloud, whole, m), tied
+        found[k] = _scaled(embeddings, out, m), _scaled(embeddings, whole, m), tied
     return found
 
 
-def alignment(cloud: Cloud, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+def alignment(embeddings: Embeddings, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
     """Pairs whose rows both have a direction, int64 (p, 2), and each pair's distance less the mean."""
-    assert cloud.positives is not None
+    assert embeddings.positives is not None
     kept, values = [], []
-    step = max(1, 2**22 // cloud.d)
-    for start in range(0, len(cloud.positives), step):
-        pairs = cloud.positives[start : start + step]
-        a, b = cloud.take(pairs[:, 0]), cloud.take(pairs[:, 1])
+    step = max(1, 2**22 // embeddings.d)
+    for start in range(0, len(embeddings.positives), step):
+        pairs = embeddings.positives[start : start + step]
+        a, b = embeddings.take(pairs[:, 0]), embeddings.take(pairs[:, 1])
         both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
         values.append((((unit_rows(a[both]) - unit_rows(b[both])) ** 2).sum(1) ** (power / 2)).cpu().numpy())
         kept.append(pairs[both.cpu().numpy()])
@@ -367,12 +367,12 @@ def alignment(cloud: Cloud, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate(kept), value - value.mean()
 
 
-def norm_cv(cloud: Cloud) -> np.ndarray:
+def norm_cv(embeddings: Embeddings) -> np.ndarray:
     """Influence of each row on the coefficient of variation of the norms, in the raw view.
 
     To first order, or (N − 1)·(cv − cv without row i), whichever has the larger variance (see `spectral.wider`).
     """
-    norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
+    norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in embeddings.blocks()])
     n, mean = len(norms), norms.mean()
     off = norms - mean
     variance = float((off**2).mean())

@@ -10,14 +10,14 @@ import pandas as pd
 
 from geomprobe.inference.estimate import Estimate
 from geomprobe.inference.influence import Workspace, estimate_of, number_clusters
-from geomprobe.metrics import cloud_of, measure_clouds, reads_directions
-from geomprobe.metrics.cloud import Cloud
+from geomprobe.metrics import embeddings_of, measure_embeddings, reads_directions
+from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.records import Metric
 from geomprobe.results import RESULT_COLUMNS
 
 
 def with_intervals(
-    frame: pd.DataFrame, chosen: Sequence[tuple[Metric, str, Cloud]], clusters: Any
+    frame: pd.DataFrame, chosen: Sequence[tuple[Metric, str, Embeddings]], clusters: Any
 ) -> tuple[pd.DataFrame, list[Estimate | None]]:
     """Fill se, ci_low, ci_high and ci_method of a frame of `measure`, row by row.
 
@@ -40,11 +40,11 @@ def with_intervals(
     values = frame["value"].to_numpy(float, na_value=np.nan)
     workspaces: dict[str, Workspace] = {}
     numbers = number_clusters(clusters, chosen[0][2].n) if chosen else np.zeros(0, np.int64)
-    for i, (found, definition, cloud) in enumerate(chosen):
-        if frame["status"].iat[i] != "ok" or cloud.rows is None:
+    for i, (found, definition, embeddings) in enumerate(chosen):
+        if frame["status"].iat[i] != "ok" or embeddings.rows is None:
             estimates.append(None)
             continue
-        work = workspaces.setdefault(cloud.name, Workspace(cloud, numbers))
+        work = workspaces.setdefault(embeddings.name, Workspace(embeddings, numbers))
         estimates.append(estimate_of(found, definition, work, float(values[i])))
     rows = [{} if one is None else one.to_row() for one in estimates]
     for column in ("se", "ci_low", "ci_high", "ci_method"):
@@ -66,8 +66,8 @@ def measure(
 ) -> tuple[pd.DataFrame, list[Estimate | None]]:
     """What `geomprobe.measure` returns, and the estimate behind each of its rows (None without one)."""
     directions = reads_directions(metrics)
-    cloud = cloud_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=True)
-    return with_intervals(*measure_clouds(cloud, metrics, views), clusters)
+    embeddings = embeddings_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=True)
+    return with_intervals(*measure_embeddings(embeddings, metrics, views), clusters)
 
 
 def influence_table(frame: pd.DataFrame, estimates: Sequence[Estimate | None]) -> pd.DataFrame:

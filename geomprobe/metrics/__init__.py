@@ -1,4 +1,4 @@
-"""Measure the geometry of a cloud of vectors: a row per metric and view, and the curves that figures are drawn from."""
+"""Measure the geometry of embeddings: a row per metric and view, and the curves that figures are drawn from."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 from geomprobe.common import refuse_beyond_memory, unknown_name
 from geomprobe.distributed import ALONE, Processes
-from geomprobe.metrics.cloud import Cloud, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
+from geomprobe.metrics.embeddings import Embeddings, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
 from geomprobe.metrics.pairs import cosine_histogram
 from geomprobe.metrics.records import STANDARD, Metric, Value
 from geomprobe.metrics.registry import REGISTRY, definitions, metric
-from geomprobe.metrics.views import VIEWS, view
+from geomprobe.metrics.transforms import VIEWS, transform
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
 from geomprobe.vectors import VectorSource
 from geomprobe.vectors.moments import Moments
@@ -24,10 +24,10 @@ __all__ = [
     "REGISTRY",
     "VIEWS",
     "check_names",
-    "cloud_of",
     "curves",
     "definitions",
-    "measure_clouds",
+    "embeddings_of",
+    "measure_embeddings",
     "reads_directions",
 ]
 
@@ -64,17 +64,17 @@ def unmeasured(n: int, d: int, *, labels: Any = None, positives: Any = None) -> 
     return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS})
 
 
-def measure_clouds(
-    cloud: Cloud, metrics: Sequence[str] | None, views: Sequence[str] | None
-) -> tuple[pd.DataFrame, list[tuple[Metric, str, Cloud]]]:
-    """Frame of `measure` without intervals, and the metric, definition and cloud of each of its rows."""
-    clouds: dict[str, Cloud] = {}
+def measure_embeddings(
+    embeddings: Embeddings, metrics: Sequence[str] | None, views: Sequence[str] | None
+) -> tuple[pd.DataFrame, list[tuple[Metric, str, Embeddings]]]:
+    """Frame of `measure` without intervals, and the metric, definition and embeddings of each of its rows."""
+    transformed: dict[str, Embeddings] = {}
     measured = []
-    for found, definition in _chosen(metrics, cloud):
+    for found, definition in _chosen(metrics, embeddings):
         for name in _views(found, views, metrics is not None):
-            if name not in clouds:
-                clouds[name] = view(cloud, name)
-            measured.append((found, definition, clouds[name]))
+            if name not in transformed:
+                transformed[name] = transform(embeddings, name)
+            measured.append((found, definition, transformed[name]))
     frame = pd.DataFrame([_row(*one) for one in measured], columns=list(MEASURE_COLUMNS))
     return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS}), measured
 
@@ -95,9 +95,9 @@ def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
         Columns view, curve, x, y: the curves of `geomprobe.results.CURVES`; the spectrum in the raw view, the
         histogram of cosines in the raw and centred views. A curve that cannot be drawn (equal rows) is left out.
     """
-    cloud = cloud_of(data, seed=seed, directions=False)
+    embeddings = embeddings_of(data, seed=seed, directions=False)
     parts = []
-    for seen in (cloud, view(cloud, "centred")):
+    for seen in (embeddings, transform(embeddings, "centred")):
         for name, curve in (("spectrum", _spectrum_curve), ("cosine_histogram", _histogram_curve)):
             if name == "spectrum" and seen.name != "raw":
                 continue
@@ -111,7 +111,7 @@ def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
     return frame.astype({column: CURVE_COLUMNS[column] for column in columns})
 
 
-def cloud_of(
+def embeddings_of(
     data: Any,
     labels: Any = None,
     positives: Any = None,
@@ -122,13 +122,14 @@ def cloud_of(
     directions: bool = True,
     influences: bool = False,
     processes: Processes = ALONE,
-) -> Cloud:
-    """Raw cloud of vectors or of their moments, with its companions checked (parameters: `measure`).
+) -> Embeddings:
+    """Raw embeddings from vectors or their moments, with its companions checked (parameters: `measure`).
 
     Without `directions` the moments of the directions are left until something asks for them, which then reads the
     rows once more. With `influences` the values are made along with what `geomprobe.inference` will ask for. With
-    several `processes` all of them call this with the same rows, and each passes over its share only: `measure_clouds`
-    then gives all of them the numbers of all rows. Intervals are for one process that reads them all.
+    several `processes` all of them call this with the same rows, and each passes over its share only;
+    `measure_embeddings` then gives all of them the numbers of all rows. Intervals are for one process that reads them
+    all.
     """
     if isinstance(data, Moments):
         state, rows = data, None
@@ -148,7 +149,7 @@ def cloud_of(
     if clusters is not None and np.shape(clusters) != (n,):
         raise ValueError(f"clusters must have shape ({n},), not {np.shape(clusters)}")
     wanted = influences and rows is not None
-    return Cloud(state, rows, _labels(labels, n), _positives(positives, n), seed, exact, wanted, processes)
+    return Embeddings(state, rows, _labels(labels, n), _positives(positives, n), seed, exact, wanted, processes)
 
 
 def exact_bytes(rows: VectorSource) -> int:
@@ -194,11 +195,11 @@ def _positives(positives: Any, n: int) -> np.ndarray | None:
     return positives.astype(np.int64)
 
 
-def _chosen(metrics: Sequence[str] | None, cloud: Cloud) -> list[tuple[Metric, str]]:
+def _chosen(metrics: Sequence[str] | None, embeddings: Embeddings) -> list[tuple[Metric, str]]:
     if metrics is None:
         given = {"moments", "rows"}
-        given |= {"labels"} if cloud.labels is not None else set()
-        given |= {"positives"} if cloud.positives is not None else set()
+        given |= {"labels"} if embeddings.labels is not None else set()
+        given |= {"positives"} if embeddings.positives is not None else set()
         return [(found, STANDARD) for found in REGISTRY.values() if found.needs in given and found.default_views]
     return _named([metrics] if isinstance(metrics, str) else metrics)
 
@@ -224,50 +225,50 @@ def _views(found: Metric, views: Sequence[str] | None, named: bool) -> list[str]
     return views if named else [view for view in views if view in found.views]
 
 
-def _row(found: Metric, definition: str, cloud: Cloud) -> dict[str, Any]:
+def _row(found: Metric, definition: str, embeddings: Embeddings) -> dict[str, Any]:
     row: dict[str, Any] = {
         "metric": found.name,
         "definition": definition,
-        "view": cloud.name,
-        "n": cloud.n,
-        "d": cloud.d,
+        "view": embeddings.name,
+        "n": embeddings.n,
+        "d": embeddings.d,
     }
     try:
-        value = _value(found, definition, cloud)
+        value = _value(found, definition, embeddings)
     except NotApplicable as reason:
         return {**row, "status": reason.status, "note": str(reason)}
     except NeedsRows:
         return {**row, "status": "needs rows", "note": "only moments are at hand, and this metric reads the rows"}
     if not np.isfinite(value.value):
         return {**row, "status": "not applicable", "note": f"the value is {value.value}: out of the range of float64"}
-    return {**row, "value": value.value, "n": value.n or cloud.n, "status": "ok", "note": value.note}
+    return {**row, "value": value.value, "n": value.n or embeddings.n, "status": "ok", "note": value.note}
 
 
-def _value(found: Metric, definition: str, cloud: Cloud) -> Value:
-    if cloud.name not in found.views:
-        raise NotApplicable(f"{found.name} makes no sense in the view {cloud.name}")
+def _value(found: Metric, definition: str, embeddings: Embeddings) -> Value:
+    if embeddings.name not in found.views:
+        raise NotApplicable(f"{found.name} makes no sense in the view {embeddings.name}")
     if found.needs in ("labels", "positives"):
-        if getattr(cloud, found.needs) is None:
+        if getattr(embeddings, found.needs) is None:
             raise NotApplicable(f"no {found.needs} were given")
-        if cloud.rows is None:
+        if embeddings.rows is None:
             raise NeedsRows
-    value = found.variants[definition](cloud)
+    value = found.variants[definition](embeddings)
     return value if isinstance(value, Value) else Value(float(value))
 
 
-def _spectrum_curve(cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
-    values = cloud.spectrum.values
+def _spectrum_curve(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
+    values = embeddings.spectrum.values
     return np.arange(1, len(values) + 1), values / values.sum()
 
 
-def _histogram_curve(cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
-    if cloud.reads_all_pairs:
-        w = cloud.sphere[1]
+def _histogram_curve(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
+    if embeddings.reads_all_pairs:
+        w = embeddings.sphere[1]
         if len(w) < 2:
             raise NotApplicable("fewer than two rows have a direction")
         counts = cosine_histogram(w, BINS)
     else:
-        counts = np.histogram(np.clip(cloud.sampled_cosines(), -1, 1), BINS, (-1, 1))[0].astype(np.float64)
+        counts = np.histogram(np.clip(embeddings.sampled_cosines(), -1, 1), BINS, (-1, 1))[0].astype(np.float64)
     width = 2 / BINS
     centres = -1 + width * (np.arange(BINS) + 0.5)
     return centres, counts / (counts.sum() * width)

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 
 import geomprobe.metrics.slopes as slopes
-from geomprobe.metrics.cloud import EXACT_ROWS, Cloud, NotApplicable, TooFewRows
+from geomprobe.metrics.embeddings import EXACT_ROWS, Embeddings, NotApplicable, TooFewRows
 from geomprobe.metrics.records import ROTATION, ROW_SCALE, SCALE, SHIFT, Metric, Value, joined, left_out
 from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.metrics.spectrum import SHARE, entropy
@@ -97,15 +97,15 @@ def levina_bickel(distances: np.ndarray) -> float:
     return float(1 / inverse.mean())
 
 
-def _vendi_score(cloud: Cloud) -> Value:
-    n = cloud.direction_sums[0]
+def _vendi_score(embeddings: Embeddings) -> Value:
+    n = embeddings.direction_sums[0]
     if not n:
         raise NotApplicable("no row has a direction")
-    values = cloud.direction_spectrum.values
-    return Value(vendi_score(values), n, left_out(cloud, n))
+    values = embeddings.direction_spectrum.values
+    return Value(vendi_score(values), n, left_out(embeddings, n))
 
 
-def lidar_objects(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def lidar_objects(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Objects of LiDAR: the connected rows of the declared positive pairs, whose rows are their views.
 
     Returns
@@ -119,15 +119,15 @@ def lidar_objects(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     inside : float64 ndarray of shape (m, d)
         Each row less its object's mean.
     """
-    assert cloud.positives is not None
-    used, compact = np.unique(cloud.positives, return_inverse=True)
+    assert embeddings.positives is not None
+    used, compact = np.unique(embeddings.positives, return_inverse=True)
     objects, member = connected(compact.reshape(-1, 2), len(used))
     if objects < 2:
-        if len(cloud.positives) < 2:
+        if len(embeddings.positives) < 2:
             raise TooFewRows("1 positive pair; at least 2 that share no row are needed")
         raise NotApplicable("the positive pairs make one object only")
-    x = cloud.take(used).cpu().numpy()
-    means = np.zeros((objects, cloud.d))
+    x = embeddings.take(used).cpu().numpy()
+    means = np.zeros((objects, embeddings.d))
     np.add.at(means, member, x)
     means /= np.bincount(member)[:, None]
     outside = means - means.mean(0)
@@ -136,8 +136,8 @@ def lidar_objects(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     return used, member, outside, x - means[member]
 
 
-def _lidar(cloud: Cloud) -> Value:
-    rows, member, outside, inside = lidar_objects(cloud)
+def _lidar(embeddings: Embeddings) -> Value:
+    rows, member, outside, inside = lidar_objects(embeddings)
     try:
         value = lidar(*scatters(member, outside, inside))
     except np.linalg.LinAlgError:
@@ -145,11 +145,11 @@ def _lidar(cloud: Cloud) -> Value:
     return Value(value, len(rows), f"{len(outside)} objects")
 
 
-def _neighbour_dimension(cloud: Cloud, k: int, estimate: Callable[[np.ndarray], float]) -> Value:
-    found = cloud.point_neighbours(k)
+def _neighbour_dimension(embeddings: Embeddings, k: int, estimate: Callable[[np.ndarray], float]) -> Value:
+    found = embeddings.point_neighbours(k)
     if np.median(found.distances[:, -1] / found.distances[:, 0]) < 1 + 1e-9:
         raise NotApplicable(f"the {k} nearest rows of most rows are equally far")
-    note = f"seeded sample of {EXACT_ROWS:,} rows" if cloud.sampled_rows() is not None else None
+    note = f"seeded sample of {EXACT_ROWS:,} rows" if embeddings.sampled_rows() is not None else None
     duplicates = f"{found.dropped} duplicated row{'s' if found.dropped > 1 else ''} dropped" if found.dropped else None
     return Value(estimate(found.distances), len(found.distances), joined(note, duplicates))
 

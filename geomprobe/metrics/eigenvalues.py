@@ -1,4 +1,4 @@
-"""Eigenvalues of a cloud, and eigenvectors where they are asked for."""
+"""Eigenvalues of embeddings, and eigenvectors where they are asked for."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.special import hyp0f1
 
-from geomprobe.metrics.cloud import Cloud, NotApplicable, TooFewRows, added
+from geomprobe.metrics.embeddings import Embeddings, NotApplicable, TooFewRows, added
 from geomprobe.metrics.records import (
     BOTH,
     RAW,
@@ -83,87 +83,87 @@ def class_separation(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) 
     return float(np.mean(pairs))
 
 
-def _uniformity(cloud: Cloud) -> Value:
-    value, sampled = cloud.kernel_log_mean(T)
-    n = cloud.direction_sums[0]
+def _uniformity(embeddings: Embeddings) -> Value:
+    value, sampled = embeddings.kernel_log_mean(T)
+    n = embeddings.direction_sums[0]
     note = None
     if sampled is not None:
         error = sampled.se / sampled.mean
         how = f"control variates (variance cut {sampled.gain:,.0f} times)"
         note = f"{sampled.pairs:,} sampled pairs with {how}, sampling standard error {error:.1e}"
-    return Value(value, n, joined(note, left_out(cloud, n)))
+    return Value(value, n, joined(note, left_out(embeddings, n)))
 
 
-def _mean_cosine(cloud: Cloud) -> Value:
-    n = cloud.direction_sums[0]
+def _mean_cosine(embeddings: Embeddings) -> Value:
+    n = embeddings.direction_sums[0]
     if n < 2:
-        raise NotApplicable(f"{n} of {cloud.n} rows have a direction; pairs need two")
-    return Value(cloud.cosine_mean, n, left_out(cloud, n))
+        raise NotApplicable(f"{n} of {embeddings.n} rows have a direction; pairs need two")
+    return Value(embeddings.cosine_mean, n, left_out(embeddings, n))
 
 
-def _jensen(cloud: Cloud) -> Value:
-    value = uniformity_jensen(cloud.distance_mean)
-    n = cloud.direction_sums[0]
-    return Value(value, n, left_out(cloud, n))
+def _jensen(embeddings: Embeddings) -> Value:
+    value = uniformity_jensen(embeddings.distance_mean)
+    n = embeddings.direction_sums[0]
+    return Value(value, n, left_out(embeddings, n))
 
 
-def _alignment(cloud: Cloud) -> Value:
-    assert cloud.positives is not None
+def _alignment(embeddings: Embeddings) -> Value:
+    assert embeddings.positives is not None
     total, used = 0.0, 0
-    step = max(1, 2**22 // cloud.d)
-    for start in range(0, len(cloud.positives), step):
-        pairs = cloud.positives[start : start + step]
-        a, b = cloud.take(pairs[:, 0]), cloud.take(pairs[:, 1])
+    step = max(1, 2**22 // embeddings.d)
+    for start in range(0, len(embeddings.positives), step):
+        pairs = embeddings.positives[start : start + step]
+        a, b = embeddings.take(pairs[:, 0]), embeddings.take(pairs[:, 1])
         both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
         if count := int(both.sum()):
             first, second = unit_rows(a[both]).cpu().numpy(), unit_rows(b[both]).cpu().numpy()
             total, used = total + count * alignment(first, second), used + count
     if not used:
         raise NotApplicable("no declared pair has two rows with a direction")
-    gone = len(cloud.positives) - used
+    gone = len(embeddings.positives) - used
     note = f"{gone} pairs with a row without a direction left out" if gone else None
     return Value(total / used, None, joined(f"{used} pairs", note))
 
 
-def class_sums(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def class_sums(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count, Σw and Σ‖w‖² of the directions (relative to the pilot) of each class that has any."""
-    assert cloud.labels is not None
-    codes = np.unique(cloud.labels, return_inverse=True)[1]
+    assert embeddings.labels is not None
+    codes = np.unique(embeddings.labels, return_inverse=True)[1]
     classes = int(codes.max()) + 1
-    counts, sums, squares = np.zeros(classes, np.int64), np.zeros((classes, cloud.d)), np.zeros(classes)
-    for rows, w in cloud.directions():
+    counts, sums, squares = np.zeros(classes, np.int64), np.zeros((classes, embeddings.d)), np.zeros(classes)
+    for rows, w in embeddings.directions():
         code = torch.from_numpy(codes[rows]).to(w.device)
-        block = torch.zeros(classes, cloud.d, dtype=torch.float64, device=w.device).index_add_(0, code, w)
+        block = torch.zeros(classes, embeddings.d, dtype=torch.float64, device=w.device).index_add_(0, code, w)
         sums += block.cpu().numpy()
         counts += np.bincount(codes[rows], minlength=classes)
         squares += np.bincount(codes[rows], (w * w).sum(1).cpu().numpy(), minlength=classes)
-    counts, sums, squares = cloud.processes.reduce((counts, sums, squares), added)
+    counts, sums, squares = embeddings.processes.reduce((counts, sums, squares), added)
     some = counts > 0
     return counts[some], sums[some], squares[some]
 
 
-def _class_alignment(cloud: Cloud) -> Value:
-    counts, sums, squares = class_sums(cloud)
+def _class_alignment(embeddings: Embeddings) -> Value:
+    counts, sums, squares = class_sums(embeddings)
     if not (counts > 1).any():
         raise TooFewRows(f"{len(counts)} rows of {len(counts)} classes; at least 2 rows of a class are needed")
     return Value(class_alignment(counts, sums, squares), int(counts.sum()))
 
 
-def _class_separation(cloud: Cloud) -> Value:
-    counts, sums, squares = class_sums(cloud)
+def _class_separation(embeddings: Embeddings) -> Value:
+    counts, sums, squares = class_sums(embeddings)
     if len(counts) < 2:
         raise NotApplicable("one class only")
     return Value(class_separation(counts, sums, squares), int(counts.sum()))
 
 
-def _uniformity_with_itself(cloud: Cloud) -> Value:
-    found = _uniformity(cloud)
-    n = found.n or cloud.n
+def _uniformity_with_itself(embeddings: Embeddings) -> Value:
+    found = _uniformity(embeddings)
+    n = found.n or embeddings.n
     return Value(float(np.log(((n - 1) * np.exp(found.value) + 1) / n)), n, found.note)
 
 
-def _pooled_class_alignment(cloud: Cloud) -> Value:
-    counts, sums, squares = class_sums(cloud)
+def _pooled_class_alignment(embeddings: Embeddings) -> Value:
+    counts, sums, squares = class_sums(embeddings)
     if not (counts > 1).any():
         raise TooFewRows(f"{len(counts)} rows of {len(counts)} classes; at least 2 rows of a class are needed")
     pairs = counts * (counts - 1) / 2

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import geomprobe.metrics.slopes as slopes
-from geomprobe.metrics.cloud import Cloud, NotApplicable
+from geomprobe.metrics.embeddings import Embeddings, NotApplicable
 from geomprobe.metrics.records import (
     BOTH,
     ROTATION,
@@ -62,53 +62,53 @@ def skewness(x: np.ndarray) -> float:
     return float((y**3).mean() / (y**2).mean() ** 1.5)
 
 
-def _isoscore(cloud: Cloud) -> Value:
-    if cloud.d < 2:
+def _isoscore(embeddings: Embeddings) -> Value:
+    if embeddings.d < 2:
         raise NotApplicable("one dimension only")
-    return noted(cloud, isoscore(participation_ratio(cloud.spectrum.values), cloud.d))
+    return noted(embeddings, isoscore(participation_ratio(embeddings.spectrum.values), embeddings.d))
 
 
-def _partition_isotropy(cloud: Cloud) -> float:
-    return partition_isotropy(cloud.log_partition)
+def _partition_isotropy(embeddings: Embeddings) -> float:
+    return partition_isotropy(embeddings.log_partition)
 
 
-def _rogue_share(cloud: Cloud, k: int) -> Value:
-    n, mean, _ = cloud.direction_sums
+def _rogue_share(embeddings: Embeddings, k: int) -> Value:
+    n, mean, _ = embeddings.direction_sums
     if n < 2:
-        raise NotApplicable(f"{n} of {cloud.n} rows have a direction; pairs need two")
-    contributions = (n * mean**2 - np.diag(cloud.direction_second_moment)) / (n - 1)
+        raise NotApplicable(f"{n} of {embeddings.n} rows have a direction; pairs need two")
+    contributions = (n * mean**2 - np.diag(embeddings.direction_second_moment)) / (n - 1)
     if contributions.sum() <= 0:
         raise NotApplicable("the mean cosine is not positive, so there is nothing to share")
-    return Value(rogue_share(contributions, k), n, left_out(cloud, n))
+    return Value(rogue_share(contributions, k), n, left_out(embeddings, n))
 
 
-def _norm_cv(cloud: Cloud) -> float:
-    if cloud.name == "raw":
-        norm_sum, scatter = cloud.state.norm_sum, cloud.state.norm_scatter
+def _norm_cv(embeddings: Embeddings) -> float:
+    if embeddings.name == "raw":
+        norm_sum, scatter = embeddings.state.norm_sum, embeddings.state.norm_scatter
     else:
-        norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in cloud.blocks()])
-        norm_sum = sum(cloud.processes.exchange(float(norms.sum())))
-        scatter = sum(cloud.processes.exchange(float(((norms - norm_sum / cloud.n) ** 2).sum())))
+        norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in embeddings.blocks()])
+        norm_sum = sum(embeddings.processes.exchange(float(norms.sum())))
+        scatter = sum(embeddings.processes.exchange(float(((norms - norm_sum / embeddings.n) ** 2).sum())))
     if norm_sum == 0:
         raise NotApplicable("all rows are zero")
-    return float(np.sqrt(scatter / cloud.n) / (norm_sum / cloud.n))
+    return float(np.sqrt(scatter / embeddings.n) / (norm_sum / embeddings.n))
 
 
-def _hubness_skew(cloud: Cloud) -> Value:
-    found = cloud.neighbours(HUBNESS_K).cpu().numpy()
+def _hubness_skew(embeddings: Embeddings) -> Value:
+    found = embeddings.neighbours(HUBNESS_K).cpu().numpy()
     n = len(found)
     occurrences = np.bincount(found.ravel(), minlength=n).astype(np.float64)
     if occurrences.min() == occurrences.max():
         raise NotApplicable("every row is a neighbour equally often")
-    note = f"seeded sample of {n:,} rows" if cloud.sampled_rows() is not None else left_out(cloud, n)
+    note = f"seeded sample of {n:,} rows" if embeddings.sampled_rows() is not None else left_out(embeddings, n)
     return Value(skewness(occurrences), n, note)
 
 
-def _unbiased_isoscore(cloud: Cloud) -> Value:
-    if cloud.d < 2:
+def _unbiased_isoscore(embeddings: Embeddings) -> Value:
+    if embeddings.d < 2:
         raise NotApplicable("one dimension only")
-    found = unbiased_participation_ratio(cloud)
-    return Value(isoscore(found.value, cloud.d), found.n, found.note)
+    found = unbiased_participation_ratio(embeddings)
+    return Value(isoscore(found.value, embeddings.d), found.n, found.note)
 
 
 def _rogue(k: int) -> Metric:

@@ -1,4 +1,4 @@
-"""The record of a metric of a cloud, and what the files that hold such records share."""
+"""The record of a metric of embeddings, and what the files that hold such records share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from geomprobe.metrics.cloud import Cloud
+from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.slopes import OfSpectrum
-from geomprobe.metrics.views import VIEWS
+from geomprobe.metrics.transforms import VIEWS
 from geomprobe.results.record import Record
 
 STANDARD = "standard"
@@ -25,14 +25,14 @@ Row order never matters and is not listed. They hold in the raw view."""
 
 @dataclass(frozen=True)
 class Value:
-    """A metric's value, where it differs from the cloud: the rows it used, and a note for the reader."""
+    """A metric's value, where it differs from the embeddings: the rows it used, and a note for the reader."""
 
     value: float
     n: int | None = None
     note: str | None = None
 
 
-Compute = Callable[[Cloud], float | Value]
+Compute = Callable[[Embeddings], float | Value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +42,10 @@ class Metric(Record):
     Attributes
     ----------
     compute : callable
-        The standard definition, a function of a cloud.
+        The standard definition, a function of embeddings.
     others : dict
         Other definitions under the same name, to be asked for as "name:definition" (what other packages print, and
-        what papers did) -> its function of a cloud and what differs.
+        what papers did) -> its function of embeddings and what differs.
     needs : {"moments", "rows", "labels", "positives"}
         What it is computed from; all but moments read the rows.
     views : tuple of str
@@ -90,7 +90,7 @@ class Metric(Record):
 
     @property
     def variants(self) -> dict[str, Compute]:
-        """Definition name -> function of a cloud."""
+        """Definition name -> function of embeddings."""
         return {STANDARD: self.compute} | {name: compute for name, (compute, _) in self.others.items()}
 
     @property
@@ -112,9 +112,9 @@ class Metric(Record):
         }
 
 
-def left_out(cloud: Cloud, n: int) -> str | None:
+def left_out(embeddings: Embeddings, n: int) -> str | None:
     """Note of a metric that used n rows, those that have a direction; None where all have one."""
-    gone = cloud.n - n
+    gone = embeddings.n - n
     return f"{gone} row{'s' if gone > 1 else ''} without a direction left out" if gone else None
 
 

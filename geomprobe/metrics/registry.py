@@ -1,4 +1,4 @@
-"""The registry of metrics of a cloud: the records of all families, by name."""
+"""The registry of metrics of embeddings: the records of all families, by name."""
 
 from __future__ import annotations
 

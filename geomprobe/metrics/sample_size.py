@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geomprobe.metrics import REGISTRY, cloud_of, measure_clouds, reads_directions
+from geomprobe.metrics import REGISTRY, embeddings_of, measure_embeddings, reads_directions
 from geomprobe.metrics.records import Metric
 from geomprobe.results.record import Record
 from geomprobe.vectors import VectorSource
@@ -93,8 +93,8 @@ def rarefaction(
         values: dict[str, list[float]] = {name: [] for name in metrics}
         for _ in range(repeats):
             part = rows.take(np.sort(rng.choice(rows.n, size, replace=False)))
-            cloud = cloud_of(part, seed=seed, directions=reads_directions(metrics))
-            frame, _ = measure_clouds(cloud, metrics, [view])
+            embeddings = embeddings_of(part, seed=seed, directions=reads_directions(metrics))
+            frame, _ = measure_embeddings(embeddings, metrics, [view])
             for name, value, status in zip(metrics, frame["value"], frame["status"], strict=True):
                 if status == "ok":
                     values[name].append(float(value))
@@ -129,5 +129,5 @@ def matched(
     parts = []
     for name, data in clouds.items():
         curve = rarefaction(data, metrics=metrics, sizes=[smallest], draws=draws, view=view, seed=seed)
-        parts.append(curve.assign(cloud=name))
+        parts.append(curve.assign(embeddings=name))
     return pd.concat(parts, ignore_index=True)[["cloud", "metric", "view", "n", "value", "sd", "draws"]]

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import rankdata
 
 from geomprobe.common import unknown_name
-from geomprobe.metrics.cloud import NotApplicable, TooFewRows, too_few, undefined
+from geomprobe.metrics.embeddings import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.pairs import nearest
 from geomprobe.results.record import Record
 from geomprobe.vectors import VectorSource, unit_rows

@@ -1,4 +1,4 @@
-"""Metrics of the spectrum: how many dimensions a cloud uses. Pure functions of eigenvalues first, then their records.
+"""Metrics of the spectrum: how many dimensions embeddings use. Pure functions of eigenvalues first, then their records.
 
 Centred by definition, so the raw and the centred view agree (but for rankme).
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 import geomprobe.metrics.slopes as slopes
-from geomprobe.metrics.cloud import Cloud, NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.eigenvalues import spectrum_of
+from geomprobe.metrics.embeddings import Embeddings, NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.records import ROTATION, SCALE, SHIFT, SPECTRAL, Metric, Value
 from geomprobe.metrics.slopes import ALPHA_RANGE, RANKME_EPSILON, OfSpectrum
 from geomprobe.results.record import Margin
@@ -111,74 +111,74 @@ def alpha_req(eigenvalues: np.ndarray, first: int = ALPHA_RANGE[0], last: int = 
     return float(-(weight * x * y).sum() / (weight * x * x).sum())
 
 
-def noted(cloud: Cloud, value: float, n: int | None = None) -> Value:
+def noted(embeddings: Embeddings, value: float, n: int | None = None) -> Value:
     """Value with a note where the spectrum rests on float32 products and nothing better is at hand."""
-    values = cloud.spectrum.values
-    unresolved = cloud.rows is None and cloud.state.work_eps > 1e-10 and values[-1] < 1e-6 * values[0]
+    values = embeddings.spectrum.values
+    unresolved = embeddings.rows is None and embeddings.state.work_eps > 1e-10 and values[-1] < 1e-6 * values[0]
     return Value(value, n, _UNRESOLVED if unresolved else None)
 
 
-def _few_values(cloud: Cloud, needed: int, reason: str) -> NotApplicable:
+def _few_values(embeddings: Embeddings, needed: int, reason: str) -> NotApplicable:
     """Exception for a spectrum of too few eigenvalues: n rows have n - 1 at most, d dimensions d."""
-    needed += cloud.leading if cloud.name == "all-but-top-k" else 0
-    return undefined(cloud.n, needed + 1 if cloud.d >= needed else 0, reason)
+    needed += embeddings.leading if embeddings.name == "all-but-top-k" else 0
+    return undefined(embeddings.n, needed + 1 if embeddings.d >= needed else 0, reason)
 
 
-def _spectral_entropy(cloud: Cloud, largest: int | None = None) -> Value:
+def _spectral_entropy(embeddings: Embeddings, largest: int | None = None) -> Value:
     """Entropy of the variance shares over its maximum, log of `largest` (default: the number of eigenvalues)."""
-    values = cloud.spectrum.values
+    values = embeddings.spectrum.values
     largest = largest or len(values)
     if largest < 2:
-        raise _few_values(cloud, 2, "one eigenvalue only, so its entropy has no scale (log 1 = 0)")
-    return noted(cloud, spectral_entropy(values, largest))
+        raise _few_values(embeddings, 2, "one eigenvalue only, so its entropy has no scale (log 1 = 0)")
+    return noted(embeddings, spectral_entropy(values, largest))
 
 
-def _alpha_req(cloud: Cloud, first: int = ALPHA_RANGE[0], last: int = ALPHA_RANGE[1]) -> Value:
+def _alpha_req(embeddings: Embeddings, first: int = ALPHA_RANGE[0], last: int = ALPHA_RANGE[1]) -> Value:
     try:
-        return noted(cloud, alpha_req(cloud.spectrum.values, first, last))
+        return noted(embeddings, alpha_req(embeddings.spectrum.values, first, last))
     except NotApplicable:
         raise
     except ValueError as error:
-        raise _few_values(cloud, first + 2, str(error)) from None
+        raise _few_values(embeddings, first + 2, str(error)) from None
 
 
-def _rankme(cloud: Cloud) -> Value:
-    values = cloud.uncentred_spectrum.values
-    if cloud.name != "raw" and cloud.n <= cloud.d:
+def _rankme(embeddings: Embeddings) -> Value:
+    values = embeddings.uncentred_spectrum.values
+    if embeddings.name != "raw" and embeddings.n <= embeddings.d:
         # centring makes one of the min(N, D) singular values zero; ε is added to it, too
         values = np.append(values, 0.0)
-    return noted(cloud, rankme(values))
+    return noted(embeddings, rankme(values))
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([values, np.zeros(max(0, length - len(values)))])
 
 
-def unbiased_participation_ratio(cloud: Cloud) -> Value:
+def unbiased_participation_ratio(embeddings: Embeddings) -> Value:
     """Participation ratio from unbiased estimates, in any view."""
-    if cloud.n < 4:
-        raise TooFewRows(too_few(cloud.n, 4))
-    state = cloud.state
-    if cloud.name not in ("raw", "centred"):
+    if embeddings.n < 4:
+        raise TooFewRows(too_few(embeddings.n, 4))
+    state = embeddings.state
+    if embeddings.name not in ("raw", "centred"):
         state = Moments("float64")
-        for _, block, _ in cloud.blocks():
+        for _, block, _ in embeddings.blocks():
             state.update(block)
-        state = cloud.processes.reduce(state, Moments.merge)
-    value = participation_ratio_unbiased(cloud.spectrum.values, state.quartic, cloud.n)
+        state = embeddings.processes.reduce(state, Moments.merge)
+    value = participation_ratio_unbiased(embeddings.spectrum.values, state.quartic, embeddings.n)
     if not value > 0:
         raise NotApplicable("the unbiased estimate of tr Σ² is not positive at this N")
-    return noted(cloud, value)
+    return noted(embeddings, value)
 
 
-def _reptrix_rankme(cloud: Cloud) -> float:
-    shares = cloud.spectrum.values / cloud.spectrum.values.sum()
-    return float(np.exp(entropy(_padded(shares, min(cloud.n, cloud.d)) + 1e-7)))
+def _reptrix_rankme(embeddings: Embeddings) -> float:
+    shares = embeddings.spectrum.values / embeddings.spectrum.values.sum()
+    return float(np.exp(entropy(_padded(shares, min(embeddings.n, embeddings.d)) + 1e-7)))
 
 
-def _vecscope_effective_rank(cloud: Cloud) -> float:
-    n, mean, _ = cloud.direction_sums
-    moment = cloud.direction_second_moment - np.outer(mean, mean)
-    values = spectrum_of(moment, min(n - 1, cloud.d)).values
+def _vecscope_effective_rank(embeddings: Embeddings) -> float:
+    n, mean, _ = embeddings.direction_sums
+    moment = embeddings.direction_second_moment - np.outer(mean, mean)
+    values = spectrum_of(moment, min(n - 1, embeddings.d)).values
     if not values[0] > 0:
         raise NotApplicable("all rows have the same direction")
     return participation_ratio(values)

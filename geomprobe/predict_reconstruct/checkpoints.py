@@ -20,11 +20,11 @@ from geomprobe.comparison import table as comparison
 from geomprobe.comparison.groups import compare_groups
 from geomprobe.encoders import load_encoder
 from geomprobe.predict_reconstruct import movement
+from geomprobe.predict_reconstruct.cell_inputs import published_clusters
 from geomprobe.predict_reconstruct.claim_table import Audited, Measured, one_claim
 from geomprobe.predict_reconstruct.claims import CLAIMS, GAP, POOLINGS, SOURCE
 from geomprobe.predict_reconstruct.formulas import DEFINITIONS
 from geomprobe.predict_reconstruct.protocol import PAPER
-from geomprobe.predict_reconstruct.rows import published_clusters
 from geomprobe.predict_reconstruct.skill_gap import with_gap
 from geomprobe.predict_reconstruct.switches import PROBES, SWITCHES, Switch, applies, paper_word
 from geomprobe.results import COMPARISON_COLUMNS, Results, table, write_results

@@ -14,7 +14,8 @@ from geomprobe.analysis.choices import Reader, choices_of, one_of, whole_number
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.encoders import Encoder
 from geomprobe.inference import Estimate
-from geomprobe.metrics.cloud import TooFewRows, too_few
+from geomprobe.metrics.embeddings import TooFewRows, too_few
+from geomprobe.predict_reconstruct.cell_inputs import CellInputs, published_rows
 from geomprobe.predict_reconstruct.formulas import (
     DEFINITION,
     alignment,
@@ -39,7 +40,6 @@ from geomprobe.predict_reconstruct.probes import (
     majority,
     spearman,
 )
-from geomprobe.predict_reconstruct.rows import CellInputs, published_rows
 from geomprobe.probes.semantic import labelled_rows
 from geomprobe.results import INFLUENCE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.tasks.base import Task

@@ -11,7 +11,7 @@ import numpy as np
 from geomprobe.probes.crossed import crossed_rows
 from geomprobe.probes.definitions import DEFINITIONS
 from geomprobe.probes.lexical import lexical_probe
-from geomprobe.probes.rows import PairVectors
+from geomprobe.probes.records import PairVectors
 from geomprobe.probes.semantic import semantic_probe
 from geomprobe.tasks.base import Split, Task
 

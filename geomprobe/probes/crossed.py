@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from geomprobe.inference.estimate import Estimate, by_count
-from geomprobe.probes.rows import PairVectors, missing_row, once_per_task, result_row, stack
+from geomprobe.probes.records import PairVectors, missing_row, once_per_task, result_row, stack
 from geomprobe.tasks.base import Task
 from geomprobe.tasks.controlled import CROSSED, CrossedDesign, crossed_design
 from geomprobe.tasks.words import words

@@ -11,7 +11,7 @@ import numpy as np
 
 import geomprobe.probes.controls as controls
 from geomprobe.probes.estimators import Classified, Folds, discriminate, make_folds, regress, spearman
-from geomprobe.probes.rows import (
+from geomprobe.probes.records import (
     PairVectors,
     example_rows,
     missing_row,

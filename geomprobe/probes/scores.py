@@ -10,7 +10,7 @@ import numpy as np
 import geomprobe.probes.controls as controls
 from geomprobe.probes.definitions import RECORDS
 from geomprobe.probes.estimators import Classified, Regressed, pearson, spearman
-from geomprobe.probes.rows import result_row
+from geomprobe.probes.records import result_row
 from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
 
 

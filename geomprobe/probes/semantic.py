@@ -21,7 +21,7 @@ from geomprobe.probes.estimators import (
     predict,
     regress,
 )
-from geomprobe.probes.rows import (
+from geomprobe.probes.records import (
     PairVectors,
     example_rows,
     missing_row,

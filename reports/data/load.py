@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from geomprobe.reports.data.facts import POOLING_ORDER, Facts, Row, place_in
-from geomprobe.reports.view.formats import NAME_LIMIT, TEXT_LIMIT, clean, finite, short_names
+from geomprobe.reports.document.formats import NAME_LIMIT, TEXT_LIMIT, clean, finite, short_names
 from geomprobe.results import Results, Run, read_results
 
 NAMES = ("model", "task", "pooling", "view", "metric", "definition", "control", "a", "b", "curve", "probe")

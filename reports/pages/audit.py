@@ -8,9 +8,9 @@ from typing import Any
 from geomprobe.common import InputError, read_json
 from geomprobe.reports.data.differences import judgement
 from geomprobe.reports.data.files import AUDIT_FILE
-from geomprobe.reports.view.blocks import Block, Section, cell, figure, line, table, text
-from geomprobe.reports.view.formats import NONE, clean, decimals, interval, listed, number
-from geomprobe.reports.view.model import VIEW_VERSION, Finding
+from geomprobe.reports.document.blocks import Block, Section, cell, figure, line, table, text
+from geomprobe.reports.document.formats import NONE, clean, decimals, interval, listed, number
+from geomprobe.reports.document.model import VIEW_VERSION, Finding
 from geomprobe.reports.wording.findings import SHOWN
 
 SCHEMA_VERSION = 2

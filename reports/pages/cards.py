@@ -6,9 +6,9 @@ from typing import Any
 
 from geomprobe.reports.data.differences import judgement
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.formats import count, decimals, interval, number
-from geomprobe.reports.view.ids import term
-from geomprobe.reports.view.model import Card
+from geomprobe.reports.document.formats import count, decimals, interval, number
+from geomprobe.reports.document.ids import term
+from geomprobe.reports.document.model import Card
 from geomprobe.reports.wording.words import WORDS, in_cells, meaning, quality, signs, tally, title
 
 

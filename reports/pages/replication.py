@@ -11,8 +11,7 @@ from geomprobe.reports.data.differences import judgement
 from geomprobe.reports.data.facts import Facts, Row
 from geomprobe.reports.data.files import AUDIT_FILE
 from geomprobe.reports.data.load import load
-from geomprobe.reports.render.figures import render
-from geomprobe.reports.view.formats import (
+from geomprobe.reports.document.formats import (
     NONE,
     clean,
     decimals,
@@ -23,6 +22,7 @@ from geomprobe.reports.view.formats import (
     number,
     power,
 )
+from geomprobe.reports.render.figures import render
 from geomprobe.reports.wording.words import title
 
 MARKS = {"higher": "▲", "lower": "▼", "equivalent": "=", "unclear": "?", "none": NONE}

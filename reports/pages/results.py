@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.document.formats import amount, clean, listed, power
+from geomprobe.reports.document.model import VIEW_VERSION, Document, ModelHeading
 from geomprobe.reports.pages.cards import cards
 from geomprobe.reports.pages.verdict_table import verdict_table
 from geomprobe.reports.sections import sections
-from geomprobe.reports.view.formats import amount, clean, listed, power
-from geomprobe.reports.view.model import VIEW_VERSION, ModelHeading, View
 from geomprobe.reports.wording.findings import SHOWN, findings
 from geomprobe.reports.wording.verdict import scope_of, verdict_of
 
 
 def results_view(facts: Facts) -> dict[str, Any]:
     """View model of a results folder, ready for JSON."""
-    view: View = {
+    view: Document = {
         "view_version": VIEW_VERSION,
         "kind": facts.kind,
         "title": _title(facts),

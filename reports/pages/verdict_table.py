@@ -5,9 +5,9 @@ from __future__ import annotations
 from geomprobe.reports.data.differences import half_width
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.data.failed import missing
-from geomprobe.reports.view.blocks import Line, Table, cell, line, table
-from geomprobe.reports.view.formats import count, decimals, interval, number
-from geomprobe.reports.view.ids import term
+from geomprobe.reports.document.blocks import Line, Table, cell, line, table
+from geomprobe.reports.document.formats import count, decimals, interval, number
+from geomprobe.reports.document.ids import term
 from geomprobe.reports.wording.words import WORDS, tally, title
 
 

@@ -13,10 +13,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from geomprobe.reports.document.formats import size
+from geomprobe.reports.document.walk import foreground, shortened, walk
 from geomprobe.reports.render.figures import render
 from geomprobe.reports.render.figures.style import THEMED
-from geomprobe.reports.view.formats import size
-from geomprobe.reports.view.walk import foreground, shortened, walk
 
 TEMPLATES = Path(__file__).parent / "templates"
 LIMIT = 2_000_000  # bytes of the whole page

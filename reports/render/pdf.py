@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError
+from geomprobe.reports.document.formats import size
+from geomprobe.reports.document.walk import dumps, shortened, walk
 from geomprobe.reports.render.html import LIMIT, TEMPLATES
-from geomprobe.reports.view.formats import size
-from geomprobe.reports.view.walk import dumps, shortened, walk
 
 CUTS = ((400, True, True), (100, True, True), (25, True, True), (25, False, True), (5, False, True), (5, False, False))
 """Rows a table, whether the view model is attached, whether figures are drawn: tried one after the other while the

@@ -10,7 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.blocks import Section
+from geomprobe.reports.document.blocks import Section
 
 
 def sections(facts: Facts) -> list[Section]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from geomprobe.reports.data.differences import judgement
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.blocks import Section
-from geomprobe.reports.view.formats import clean, count, listed, words
+from geomprobe.reports.document.blocks import Section
+from geomprobe.reports.document.formats import clean, count, listed, words
 from geomprobe.reports.wording.failed import place, why
 
 PLACE = 80

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.data.files import FILES
-from geomprobe.reports.view.blocks import Section
-from geomprobe.reports.view.formats import count
+from geomprobe.reports.document.blocks import Section
+from geomprobe.reports.document.formats import count
 
 PLACE = 100
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.document.blocks import Block, Section
+from geomprobe.reports.document.ids import slug
 from geomprobe.reports.sections.parts.curves import histograms, other_curves, spectra, token_weights
 from geomprobe.reports.sections.parts.failed import unmeasured
 from geomprobe.reports.sections.parts.forest import forest
 from geomprobe.reports.sections.parts.poolings import by_pooling
 from geomprobe.reports.sections.parts.tables import value_table
 from geomprobe.reports.sections.parts.uniformity import decomposition
-from geomprobe.reports.view.blocks import Block, Section
-from geomprobe.reports.view.ids import slug
 
 PLACE = 20
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.blocks import Section
-from geomprobe.reports.view.formats import flat, words
-from geomprobe.reports.view.ids import term
+from geomprobe.reports.document.blocks import Section
+from geomprobe.reports.document.formats import flat, words
+from geomprobe.reports.document.ids import term
 
 PLACE = 110
 

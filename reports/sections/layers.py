@@ -6,12 +6,12 @@ from typing import Any
 
 from geomprobe.reports.data.facts import Facts, Row
 from geomprobe.reports.data.failed import missing
+from geomprobe.reports.document.blocks import Block, Cell, Figure, Line, Section, cell, figure, line, table, text
+from geomprobe.reports.document.formats import decimals, listed, number
+from geomprobe.reports.document.ids import slug
 from geomprobe.reports.sections.parts.poolings import by_pooling
 from geomprobe.reports.sections.parts.sides import legend, lettered
 from geomprobe.reports.sections.parts.similarity import layer_maps, similarity_table
-from geomprobe.reports.view.blocks import Block, Cell, Figure, Line, Section, cell, figure, line, table, text
-from geomprobe.reports.view.formats import decimals, listed, number
-from geomprobe.reports.view.ids import slug
 from geomprobe.reports.wording.failed import absent
 from geomprobe.reports.wording.words import title
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts, Row
+from geomprobe.reports.document.blocks import (
+    Block,
+    Figure,
+    Line,
+    Option,
+    Section,
+    cell,
+    choice,
+    figure,
+    line,
+    table,
+    text,
+)
+from geomprobe.reports.document.formats import capitalised, decimals, listed, number
+from geomprobe.reports.document.ids import slug
 from geomprobe.reports.sections.parts.failed import failed_table, unmeasured
 from geomprobe.reports.sections.parts.poolings import pooling_note
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
-from geomprobe.reports.view.blocks import Block, Figure, Line, Option, Section, cell, choice, figure, line, table, text
-from geomprobe.reports.view.formats import capitalised, decimals, listed, number
-from geomprobe.reports.view.ids import slug
 from geomprobe.reports.wording.failed import HATCHED
 from geomprobe.reports.wording.words import in_cells, meaning, sentence, signs, tally, title
 

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.document.blocks import Block, Section, text
+from geomprobe.reports.document.formats import NONE, clean, count, duration, flat, listed, power
 from geomprobe.reports.sections.parts.tables import plain_table
-from geomprobe.reports.view.blocks import Block, Section, text
-from geomprobe.reports.view.formats import NONE, clean, count, duration, flat, listed, power
 
 PLACE = 90
 

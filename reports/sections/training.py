@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.document.blocks import Line, Section, cell, figure, line, table, text
+from geomprobe.reports.document.formats import clean, finite, listed, number, words
 from geomprobe.reports.sections.parts.sides import legend, lettered
-from geomprobe.reports.view.blocks import Line, Section, cell, figure, line, table, text
-from geomprobe.reports.view.formats import clean, finite, listed, number, words
 
 PLACE = 70
 TRAINING_ORDER = ("loss", "mlm_loss", "jepa_loss", "held_out_loss", "lambda", "lr", "tokens_per_s", "grad_norm")

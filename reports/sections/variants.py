@@ -9,10 +9,10 @@ from itertools import product
 
 from geomprobe.reports.data.differences import half_width, judgement
 from geomprobe.reports.data.facts import Facts, Row
+from geomprobe.reports.document.blocks import Block, Cell, Line, Section, cell, line, table, text
+from geomprobe.reports.document.formats import clean, count, decimals, interval, listed, number, p_value
+from geomprobe.reports.document.ids import term
 from geomprobe.reports.sections.parts.tables import LONG
-from geomprobe.reports.view.blocks import Block, Cell, Line, Section, cell, line, table, text
-from geomprobe.reports.view.formats import clean, count, decimals, interval, listed, number, p_value
-from geomprobe.reports.view.ids import term
 from geomprobe.reports.wording.words import WORDS, title
 
 PLACE = 60

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts, Row
-from geomprobe.reports.view.formats import clean, count, listed
+from geomprobe.reports.document.formats import clean, count, listed
 
 HATCHED = " Hatched: the cell failed."
 NAMED = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.formats import capitalised, clean, count, listed
-from geomprobe.reports.view.model import Verdict
+from geomprobe.reports.document.formats import capitalised, clean, count, listed
+from geomprobe.reports.document.model import Verdict
 from geomprobe.reports.wording.words import in_cells, signs, tally, title
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from geomprobe.reports.data.differences import judgement
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.formats import capitalised, clean, words
+from geomprobe.reports.document.formats import capitalised, clean, words
 
 WORDS = {
     "higher": "▲ higher",

@@ -40,7 +40,7 @@ COMMANDS = {
 # Figures take most of the time of a report and are none of what is tested; several chunks are.
 FIRST = """
 import geomprobe.pretrain.corpus.shards as shards, geomprobe.reports.write as write
-from geomprobe.reports.view.walk import walk
+from geomprobe.reports.document.walk import walk
 shards.CHUNK_TOKENS = 8000
 blank = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>'
 write.render_figures = lambda view: {each["id"]: blank for each in walk(view) if each["type"] == "figure"}

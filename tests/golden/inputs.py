@@ -237,7 +237,7 @@ def write_files(folder: Path) -> None:
 # ---- vectors and published numbers -----------------------------------------------------------------------------------
 
 
-def cloud(seed: int, n: int = 64, d: int = 8) -> np.ndarray:
+def embeddings(seed: int, n: int = 64, d: int = 8) -> np.ndarray:
     """Return an anisotropic cloud with a mean, two classes (odd and even rows) and near copies (rows 2i and 2i + 1)."""
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((n, d)) * (1 / np.arange(1, d + 1)) + 0.5
@@ -247,12 +247,12 @@ def cloud(seed: int, n: int = 64, d: int = 8) -> np.ndarray:
 
 
 def write_vectors(folder: Path) -> None:
-    np.save(folder / "vectors.npy", cloud(0).astype(np.float32))
-    np.save(folder / "few.npy", cloud(1, 8, 6))
+    np.save(folder / "vectors.npy", embeddings(0).astype(np.float32))
+    np.save(folder / "few.npy", embeddings(1, 8, 6))
     with (folder / "vectors.csv").open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
         writer.writerow(["name", *(f"e{i}" for i in range(5))])
-        writer.writerows([f"w{i}", *map(repr, map(float, row))] for i, row in enumerate(cloud(2, 40, 5)))
+        writer.writerows([f"w{i}", *map(repr, map(float, row))] for i, row in enumerate(embeddings(2, 40, 5)))
 
 
 def write_published(path: Path) -> None:

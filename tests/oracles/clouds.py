@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def cloud(name: str, dtype=np.float64, seed: int = 0) -> np.ndarray:
+def embeddings(name: str, dtype=np.float64, seed: int = 0) -> np.ndarray:
     """Return a named cloud, shape (n, d)."""
     rng = np.random.default_rng(seed)
     n, d = {"N<D": (25, 60), "N=2": (2, 10)}.get(name, (120, 24))

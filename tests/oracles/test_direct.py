@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.special
-from clouds import NAMES, cloud
+from clouds import NAMES, embeddings
 from scipy.spatial.distance import cdist, pdist
 
 from geomprobe.api import measure
@@ -205,7 +205,7 @@ def found(x, name, view="raw"):
 @pytest.mark.parametrize("name", list(DIRECT))
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 1e-4)])
 def test_raw(name, kind, dtype, tolerance):
-    x = cloud(kind, dtype)
+    x = embeddings(kind, dtype)
     row = found(x, name)
     if name in NOT_AT.get(kind, ()):
         assert row["status"] == ("not applicable" if name in NARROW else "too few rows")
@@ -273,7 +273,7 @@ def applies(name, kind, view, y):
 @pytest.mark.parametrize("kind", NAMES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 1e-4)])
 def test_views(view, kind, dtype, tolerance):
-    x = cloud(kind, dtype)
+    x = embeddings(kind, dtype)
     y = viewed(x.astype(np.float64), view)
     k = max(1, round(x.shape[1] / 100))
     companions = {"labels": labels(x), "positives": positives(x)}

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from clouds import cloud
+from clouds import embeddings
 from scipy.linalg import orthogonal_procrustes
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
@@ -28,7 +28,7 @@ class TestPackages:
     def test_embedding_quality(self, kind, dtype, tolerance):
         evaluation = pytest.importorskip("embedding_quality.evaluation")
         peer = evaluation.UnsupervisedEmbeddingQualityEvaluation
-        x = cloud(kind, dtype)
+        x = embeddings(kind, dtype)
         wide = x.astype(np.float64)
         assert ours(x, "rankme") == pytest.approx(peer.RankMe(wide), rel=tolerance)
         assert ours(x, "stable_rank") == pytest.approx(float(np.real(peer.NESum(wide))), rel=tolerance)
@@ -36,14 +36,14 @@ class TestPackages:
 
     def test_isoscore(self, kind, dtype, tolerance):
         package = pytest.importorskip("IsoScore.IsoScore")
-        x = cloud(kind, dtype)
+        x = embeddings(kind, dtype)
         # its constants are float32, so its digits end at 1e-6 of the score's scale
         peer = float(package.IsoScore(x.astype(np.float64)))
         assert ours(x, "isoscore") == pytest.approx(peer, rel=max(tolerance, 1e-5), abs=1e-6)
 
     def test_vendi_score(self, kind, dtype, tolerance):
         vendi = pytest.importorskip("vendi_score.vendi")
-        x = cloud(kind, dtype)
+        x = embeddings(kind, dtype)
         wide = x.astype(np.float64)
         assert ours(x, "vendi_score") == pytest.approx(vendi.score_dual(wide), rel=tolerance)
 
@@ -51,13 +51,13 @@ class TestPackages:
         pytest.importorskip("nngeom")
         from nngeom import manifolds, metrics, representations
 
-        x = cloud(kind, dtype)
+        x = embeddings(kind, dtype)
         wide = x.astype(np.float64)
         assert ours(x, "effective_rank") == pytest.approx(manifolds.effective_rank(wide), rel=tolerance)
         assert ours(x, "participation_ratio") == pytest.approx(manifolds.participation_ratio(wide), rel=tolerance)
         peer = metrics.compute(wide, ["stable_rank"])["stable_rank"]
         assert ours(x, "stable_rank") == pytest.approx(peer, rel=tolerance)
-        y = cloud(kind, dtype, seed=1)
+        y = embeddings(kind, dtype, seed=1)
         peer = representations.linear_cka(wide, y.astype(np.float64))
         value = similarity(x, y, metrics=["linear_cka"], permutations=0)["value"].iloc[0]
         assert value == pytest.approx(peer, rel=tolerance)
@@ -67,7 +67,7 @@ class TestPackages:
             pytest.skip("reptrix is not installed")
         rankme = pytest.importorskip("reptrix.rankme")
         alpha = pytest.importorskip("reptrix.alpha")
-        x = cloud(kind, dtype)
+        x = embeddings(kind, dtype)
         wide = torch.from_numpy(x.astype(np.float64))
         assert ours(x, "rankme:reptrix") == pytest.approx(rankme.get_rankme(wide), rel=tolerance)
         last = min(len(x) - 1, x.shape[1])
@@ -79,7 +79,7 @@ class TestPackages:
 
     def test_vecscope(self, kind, dtype, tolerance):
         diagnostics = pytest.importorskip("vecscope.diagnostics")
-        x = cloud(kind, dtype)
+        x = embeddings(kind, dtype)
         z = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
         peer = diagnostics.anisotropy(z)["effective_rank"]
         # it computes in the precision that it casts to
@@ -87,7 +87,7 @@ class TestPackages:
 
     def test_scikit_dimension(self, kind, dtype, tolerance):
         skdim = pytest.importorskip("skdim")
-        x = cloud(kind, dtype)
+        x = embeddings(kind, dtype)
         wide = x.astype(np.float64)
         peer = skdim.id.TwoNN().fit(wide).dimension_
         assert ours(x, "intrinsic_dimension") == pytest.approx(peer, rel=tolerance)
@@ -95,7 +95,7 @@ class TestPackages:
         assert ours(x, "intrinsic_dimension:mle") == pytest.approx(peer, rel=tolerance)
 
     def test_scikit_learn(self, kind, dtype, tolerance):
-        x = cloud(kind, dtype)
+        x = embeddings(kind, dtype)
         wide = x.astype(np.float64)
         for q in (0.9, 0.99):
             peer = PCA(q, svd_solver="full").fit(wide).n_components_
@@ -107,7 +107,7 @@ class TestPackages:
 
     def test_torch_pdist(self, kind, dtype, tolerance):
         """The formula as its authors publish it."""
-        x = cloud(kind, dtype)
+        x = embeddings(kind, dtype)
         wide = torch.from_numpy(x.astype(np.float64))
         for view, points in (("raw", wide), ("centred", wide - wide.mean(0))):
             z = torch.nn.functional.normalize(points, dim=1)
@@ -115,7 +115,7 @@ class TestPackages:
             assert ours(x, "uniformity", view) == pytest.approx(peer, rel=tolerance)
 
     def test_scipy_procrustes(self, kind, dtype, tolerance):
-        x, y = cloud(kind, dtype), cloud(kind, dtype, seed=1)
+        x, y = embeddings(kind, dtype), embeddings(kind, dtype, seed=1)
         a, b = (m.astype(np.float64) - m.astype(np.float64).mean(0) for m in (x, y))
         a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
         peer = np.linalg.norm(a @ orthogonal_procrustes(a, b)[0] - b)
@@ -131,7 +131,7 @@ class TestPackages:
         module_spec = importlib.util.spec_from_file_location("cka_pytorch_hsic", path)
         hsic = importlib.util.module_from_spec(module_spec)
         module_spec.loader.exec_module(hsic)
-        x, y = cloud(kind, dtype), cloud(kind, dtype, seed=1)
+        x, y = embeddings(kind, dtype), embeddings(kind, dtype, seed=1)
         # centred, for unbiased HSIC does not change and its digits do
         k, m = (torch.from_numpy(v - v.mean(0))[None] for v in (x.astype(np.float64), y.astype(np.float64)))
         k, m = k @ k.mT, m @ m.mT
@@ -145,7 +145,7 @@ def test_reptrix_lidar_differs_only_in_its_constants():
     if importlib.util.find_spec("reptrix") is None:
         pytest.skip("reptrix is not installed")
     lidar = pytest.importorskip("reptrix.lidar")
-    x = cloud("random")
+    x = embeddings("random")
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = lidar.get_lidar(torch.from_numpy(x), 60, 2)
     value = ours(x, "lidar", positives=np.arange(120).reshape(-1, 2))

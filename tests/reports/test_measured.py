@@ -11,8 +11,8 @@ from reports_measured import CASES, SOUND
 
 from geomprobe.reports import build_view, write_report
 from geomprobe.reports.data.load import load
-from geomprobe.reports.view.schema import view_schema
-from geomprobe.reports.view.walk import walk
+from geomprobe.reports.document.schema import document_schema
+from geomprobe.reports.document.walk import walk
 from geomprobe.reports.wording.findings import ORDER, RULES, findings
 from geomprobe.results import check_run, read_results
 
@@ -49,7 +49,7 @@ def test_the_view_meets_its_schema_and_every_rule_speaks(measured, case):
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the test extra")
     folder, _ = measured(case)
     view = build_view(folder)
-    jsonschema.validate(json.loads(json.dumps(view, allow_nan=False)), view_schema())
+    jsonschema.validate(json.loads(json.dumps(view, allow_nan=False)), document_schema())
     assert build_view(read_results(folder)) == view
     found = findings(load(folder))
     assert [ORDER.index(f["severity"]) for f in found] == sorted(ORDER.index(f["severity"]) for f in found)

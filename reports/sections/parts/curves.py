@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts, Row
+from geomprobe.reports.document.blocks import Figure, Line, Table, cell, figure, line, table
+from geomprobe.reports.document.formats import capitalised, clean, count, listed, number, words
+from geomprobe.reports.document.ids import slug
 from geomprobe.reports.sections.parts.sides import legend, lettered
-from geomprobe.reports.view.blocks import Figure, Line, Table, cell, figure, line, table
-from geomprobe.reports.view.formats import capitalised, clean, count, listed, number, words
-from geomprobe.reports.view.ids import slug
 from geomprobe.reports.wording.failed import absent
 
 SPECTRUM_POINTS = 60

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.blocks import Block, Text, cell, line, table, text
-from geomprobe.reports.view.formats import NONE, count
-from geomprobe.reports.view.ids import slug
+from geomprobe.reports.document.blocks import Block, Text, cell, line, table, text
+from geomprobe.reports.document.formats import NONE, count
+from geomprobe.reports.document.ids import slug
 from geomprobe.reports.wording.failed import how_many, whose, why
 
 LISTED = 500

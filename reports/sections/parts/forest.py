@@ -6,9 +6,9 @@ from typing import Any
 
 from geomprobe.reports.data.differences import judgement
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.blocks import Figure, figure
-from geomprobe.reports.view.formats import listed
-from geomprobe.reports.view.ids import slug
+from geomprobe.reports.document.blocks import Figure, figure
+from geomprobe.reports.document.formats import listed
+from geomprobe.reports.document.ids import slug
 from geomprobe.reports.wording.failed import absent
 from geomprobe.reports.wording.words import title
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.blocks import Block, Option, choice
+from geomprobe.reports.document.blocks import Block, Option, choice
 
 
 def by_pooling(facts: Facts, make: Any) -> list[Block]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.document.blocks import Figure, Table, cell, figure, line, table
+from geomprobe.reports.document.formats import count, finite, interval, number, p_value, words
 from geomprobe.reports.sections.parts.sides import lettered
-from geomprobe.reports.view.blocks import Figure, Table, cell, figure, line, table
-from geomprobe.reports.view.formats import count, finite, interval, number, p_value, words
 from geomprobe.reports.wording.failed import HATCHED
 
 SIMILARITY_LINES = 12

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from geomprobe.reports.data.differences import half_width, judgement
 from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.document.blocks import Line, Table, Text, cell, line, table
+from geomprobe.reports.document.formats import count, decimals, interval, number, p_value
+from geomprobe.reports.document.ids import term
 from geomprobe.reports.sections.parts.failed import unmeasured
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
-from geomprobe.reports.view.blocks import Line, Table, Text, cell, line, table
-from geomprobe.reports.view.formats import count, decimals, interval, number, p_value
-from geomprobe.reports.view.ids import term
 from geomprobe.reports.wording.failed import HATCHED
 from geomprobe.reports.wording.words import WORDS, title
 

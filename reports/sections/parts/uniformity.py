@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.document.blocks import Figure, Line, cell, figure, line, table
+from geomprobe.reports.document.formats import listed, number
+from geomprobe.reports.document.ids import slug
 from geomprobe.reports.sections.parts.sides import legend, lettered, measured, sides
-from geomprobe.reports.view.blocks import Figure, Line, cell, figure, line, table
-from geomprobe.reports.view.formats import listed, number
-from geomprobe.reports.view.ids import slug
 from geomprobe.reports.wording.failed import absent
 
 DECOMPOSITION = {

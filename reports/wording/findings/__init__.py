@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.model import Finding
+from geomprobe.reports.document.model import Finding
 from geomprobe.reports.wording.findings import comparison, models, rows, scope
 from geomprobe.reports.wording.findings.rules import RULES
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.formats import amount, count, listed, power
-from geomprobe.reports.view.model import Finding, Severity
+from geomprobe.reports.document.formats import amount, count, listed, power
+from geomprobe.reports.document.model import Finding, Severity
 from geomprobe.reports.wording.findings.rules import compared_models, finding, rule
 
 MATCHED = 0.01  # relative; a run matched by FLOPs ends at a whole step

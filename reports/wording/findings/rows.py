@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.formats import count, listed, words
-from geomprobe.reports.view.model import Finding
+from geomprobe.reports.document.formats import count, listed, words
+from geomprobe.reports.document.model import Finding
 from geomprobe.reports.wording.failed import why
 from geomprobe.reports.wording.findings.rules import compared_models, finding, rule
 

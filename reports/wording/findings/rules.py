@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from geomprobe.reports.data.facts import Facts, Row
-from geomprobe.reports.view.model import Finding, Severity
+from geomprobe.reports.document.model import Finding, Severity
 
 Rule = Callable[[Facts], Finding | None]
 RULES: dict[str, Rule] = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.view.formats import number
-from geomprobe.reports.view.model import Finding
+from geomprobe.reports.document.formats import number
+from geomprobe.reports.document.model import Finding
 from geomprobe.reports.wording.findings.rules import finding, rule
 
 

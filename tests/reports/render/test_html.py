@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from geomprobe.reports import build_view
+from geomprobe.reports.document.walk import shortened
 from geomprobe.reports.render import html
 from geomprobe.reports.render.html import TEMPLATES
-from geomprobe.reports.view.walk import shortened
 
 
 def test_script_is_small():

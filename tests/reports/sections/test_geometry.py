@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geomprobe.reports import build_view
-from geomprobe.reports.view.walk import walk
+from geomprobe.reports.document.walk import walk
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
 SEEDS = {"mlm": ["m1", "m2", "m3"], "hybrid": ["h1", "h2", "h3"]}

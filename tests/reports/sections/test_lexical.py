@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from geomprobe.reports import build_view
-from geomprobe.reports.view.walk import walk
+from geomprobe.reports.document.walk import walk
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
 

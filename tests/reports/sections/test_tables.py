@@ -7,8 +7,8 @@ import json
 import pytest
 
 from geomprobe.reports import build_view
-from geomprobe.reports.view import formats
-from geomprobe.reports.view.walk import walk
+from geomprobe.reports.document import formats
+from geomprobe.reports.document.walk import walk
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
 

@@ -1,4 +1,4 @@
-"""A cloud of vectors in one view; what metrics share (spectra, directions, pair sums) is computed once, on demand."""
+"""Embeddings in one view; what metrics share (spectra, directions, pair sums) is computed once, on demand."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PointNeighbours(NamedTuple):
 
 
 @dataclass
-class Cloud:
+class Embeddings:
     """Vectors in the raw view: the moments, and the rows where they are at hand.
 
     Attributes
@@ -395,7 +395,7 @@ class Cloud:
         """How many rows a seeded sample holds, all where it is None."""
         return self.n if sample is None else len(sample)
 
-    def alone(self) -> Cloud:
-        """This cloud as one process has it that reads all rows."""
+    def alone(self) -> Embeddings:
+        """These embeddings as one process has them that reads all rows."""
         rows = None if self.rows is None else VectorSource(self.rows.source, self.rows.progress)
-        return Cloud(self.state, rows, self.labels, self.positives, self.seed, self.exact)
+        return Embeddings(self.state, rows, self.labels, self.positives, self.seed, self.exact)

@@ -10,9 +10,9 @@ from scipy import stats
 from geomprobe import inference
 from geomprobe.api import measure
 from geomprobe.comparison.pairs import few_discordant
-from geomprobe.inference import estimate, intervals, neighbours, probe_tests, shards, spectral, sphere
-from geomprobe.metrics import REGISTRY, cloud_of, dimension, measure_clouds, pairs
-from geomprobe.metrics.views import view as seen_in
+from geomprobe.inference import estimate, intervals, jackknife, neighbours, probe_tests, spectral, sphere
+from geomprobe.metrics import REGISTRY, dimension, embeddings_of, measure_embeddings, pairs
+from geomprobe.metrics.transforms import transform as seen_in
 from geomprobe.vectors.moments import Moments
 
 N, D = 160, 20
@@ -116,11 +116,11 @@ def fresh_samples() -> dict[tuple[str, str], tuple[float, float, float]]:
     spread = {
         key: (np.std([v for v, _ in rows], ddof=1), np.mean([se for _, se in rows])) for key, rows in found.items()
     }
-    cloud, home = cloud_of(Z, labels, None, None, 0, False), shards.shards(np.arange(200), 0)
+    embeddings, home = embeddings_of(Z, labels, None, None, 0, False), jackknife.shards(np.arange(200), 0)
     for key in spread:
         compute = REGISTRY[key[0]].variants["standard"]
-        rows = shards.jackknife(
-            seen_in(cloud, key[1]), lambda c, f=compute: getattr(f(c), "value", f(c)), home, rows=True
+        rows = jackknife.jackknife(
+            seen_in(embeddings, key[1]), lambda c, f=compute: getattr(f(c), "value", f(c)), home, rows=True
         )
         spread[key] += (float(np.sqrt((rows**2).sum())) / 200,)
     return spread
@@ -129,11 +129,11 @@ def fresh_samples() -> dict[tuple[str, str], tuple[float, float, float]]:
 @pytest.mark.thorough
 @pytest.mark.parametrize(("metric", "view"), DRAWN)
 def test_standard_error_is_the_spread_of_fresh_samples(metric, view, fresh_samples):
-    spread, error, jackknife = fresh_samples[(metric, view)]
+    spread, error, left_out = fresh_samples[(metric, view)]
     # first-order terms hardly exist for these two, so their errors are too large by up to sqrt(2), and labelled
     conservative = (metric, view) in (("mean_cosine", "centred"), ("alpha_req", "raw"))
     assert 0.8 < error / spread < (1.6 if conservative else 1.25)
-    assert 0.5 < jackknife / spread < 2  # 20 shards of one sample
+    assert 0.5 < left_out / spread < 2  # 20 shards of one sample
 
 
 @pytest.mark.parametrize(("n", "d", "mean"), [(60, 12, 0.5), (40, 40, 0.3)])
@@ -155,21 +155,21 @@ def test_the_wider_influences_are_taken():
 
 
 def test_jackknife_agrees_with_the_influence_function():
-    cloud = cloud_of(vectors(n=400), None, None, None, 0, False)
-    home = shards.shards(np.arange(400), 0)
+    embeddings = embeddings_of(vectors(n=400), None, None, None, 0, False)
+    home = jackknife.shards(np.arange(400), 0)
     for metric in ("effective_rank", "participation_ratio"):
         compute = REGISTRY[metric].variants["standard"]
-        jackknife = shards.jackknife(cloud, lambda c, f=compute: f(c).value, home, rows=False)
-        again = shards.jackknife(cloud, lambda c, f=compute: f(c).value, home, rows=True)
-        assert jackknife == pytest.approx(again, rel=1e-6)
+        left_out = jackknife.jackknife(embeddings, lambda c, f=compute: f(c).value, home, rows=False)
+        again = jackknife.jackknife(embeddings, lambda c, f=compute: f(c).value, home, rows=True)
+        assert left_out == pytest.approx(again, rel=1e-6)
         found = inference.measure(vectors(n=400), metrics=[metric])[1][0]
-        assert np.sqrt((jackknife**2).sum()) == pytest.approx(400 * np.sqrt((found.contributions**2).sum()), rel=0.5)
+        assert np.sqrt((left_out**2).sum()) == pytest.approx(400 * np.sqrt((found.contributions**2).sum()), rel=0.5)
 
 
 def test_states_without_a_shard_are_merges_of_the_others():
     Z = vectors()
     parts = [Moments().update(part) for part in np.array_split(Z, 5)]
-    for s, state in enumerate(shards.merged_without(parts)):
+    for s, state in enumerate(jackknife.merged_without(parts)):
         rest = np.concatenate([part for i, part in enumerate(np.array_split(Z, 5)) if i != s])
         assert state.n == len(rest)
         assert state.covariance == pytest.approx(Moments().update(rest).covariance, rel=1e-9, abs=1e-12)
@@ -177,7 +177,7 @@ def test_states_without_a_shard_are_merges_of_the_others():
 
 def test_shards_hold_whole_clusters_of_even_size():
     clusters = np.repeat(np.arange(90), np.random.default_rng(0).integers(1, 6, 90))
-    home = shards.shards(clusters, 0)
+    home = jackknife.shards(clusters, 0)
     assert all(len(np.unique(home[clusters == c])) == 1 for c in range(90))
     sizes = np.bincount(home)
     assert len(sizes) == 20
@@ -231,9 +231,9 @@ def test_standard_error_of_the_intrinsic_dimension_is_the_spread_of_fresh_sample
         assert row["ci_method"] == "influence function"
     spread = np.std(values, ddof=1)
     assert 0.8 < np.mean(errors) / spread < 1.25
-    cloud = cloud_of(Z)
+    embeddings = embeddings_of(Z)
     compute = REGISTRY["intrinsic_dimension"].variants["standard"]
-    rows = shards.jackknife(cloud, lambda c: compute(c).value, shards.shards(np.arange(300), 0), rows=True)
+    rows = jackknife.jackknife(embeddings, lambda c: compute(c).value, jackknife.shards(np.arange(300), 0), rows=True)
     assert np.sqrt((rows**2).sum()) / 300 > 1.3 * spread
 
 
@@ -280,7 +280,7 @@ def test_lidar_influence_is_what_leaving_an_object_out_says():
     compute, left = REGISTRY["lidar"].variants["standard"], []
     for i in range(0, objects, 6):
         kept = np.delete(positives, i, 0)
-        left.append((objects - 1) * (found["value"].iloc[0] - compute(cloud_of(Z, positives=kept)).value))
+        left.append((objects - 1) * (found["value"].iloc[0] - compute(embeddings_of(Z, positives=kept)).value))
     moved = len(Z) * influences[0].contributions[0::2][::6] / 2  # rows/n is the influence of objects over their number
     left = np.array(left)
     assert np.corrcoef(moved, left)[0, 1] > 0.99
@@ -501,7 +501,7 @@ def test_moments_alone_have_no_interval_and_views_fall_back():
 
 
 def test_intervals_do_not_change_values():
-    frame, measured = measure_clouds(cloud_of(vectors()), None, None)
+    frame, measured = measure_embeddings(embeddings_of(vectors()), None, None)
     filled, _ = inference.with_intervals(frame, measured, None)
     assert filled["value"].equals(frame["value"])
     assert frame["se"].isna().all()
@@ -510,7 +510,7 @@ def test_intervals_do_not_change_values():
 @pytest.mark.parametrize("offset", [0.0, 30.0])
 def test_what_values_and_influences_share_is_the_same_made_in_one_go(offset):
     Z = vectors(n=1100, d=24) + offset  # more than a tile; far off, the kernel is summed as k − 1 in the raw view
-    apart, measured = measure_clouds(cloud_of(Z), None, None)
+    apart, measured = measure_embeddings(embeddings_of(Z), None, None)
     apart, influences = inference.with_intervals(apart, measured, None)
     together, shared = inference.measure(Z)
     for column in ("value", "se", "ci_low", "ci_high"):
@@ -804,13 +804,13 @@ def test_influences_of_scores_are_what_leaving_an_example_out_says(influence, st
 
 
 def test_uniformity_of_sampled_columns_has_the_error_of_all_pairs(monkeypatch):
-    from geomprobe.metrics import cloud
+    from geomprobe.metrics import embeddings
 
     rng = np.random.default_rng(0)
     Z = (rng.exponential(size=(3000, 8)) - 1) * np.arange(1, 9) ** -0.7
     errors = []
     for limit in (20_000, 2_500):
-        monkeypatch.setattr(cloud, "EXACT_ROWS", limit)
+        monkeypatch.setattr(embeddings, "EXACT_ROWS", limit)
         found, _ = inference.measure(Z, metrics=["uniformity"], views=["raw", "centred"])
         errors.append(found["se"].to_numpy(float))
     np.testing.assert_allclose(errors[1], errors[0], rtol=0.05)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geomprobe.reports.view import formats
+from geomprobe.reports.document import formats
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from geomprobe.reports import build_view
-from geomprobe.reports.view.figure_limits import DRAWN, MAPPED, limited
-from geomprobe.reports.view.walk import walk
+from geomprobe.reports.document.figure_limits import DRAWN, MAPPED, limited
+from geomprobe.reports.document.walk import walk
 
 
 def lines(series):

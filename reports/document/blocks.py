@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-from geomprobe.reports.view.figure_limits import limited
+from geomprobe.reports.document.figure_limits import limited
 
 
 class Cell(TypedDict):

@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 import geomprobe as gp
-import geomprobe.metrics.cloud as cloud
+import geomprobe.metrics.embeddings as embeddings
 from geomprobe.cli.main import app
 from geomprobe.distributed import Processes, join, uniformity
-from geomprobe.metrics import cloud_of
+from geomprobe.metrics import embeddings_of
 from geomprobe.results import read_results
 from geomprobe.vectors.moments import Moments
 
@@ -126,7 +126,7 @@ import numpy as np
 from geomprobe.vectors.moments import Moments
 from geomprobe.distributed import join, uniformity
 sys.path.insert(0, {here!r})
-from test_ranks import clouds, shares
+from test_distributed import clouds, shares
 with join() as processes:
     for name in clouds():
         part = shares(name, processes)
@@ -181,7 +181,7 @@ def test_alone_nothing_is_exchanged():
 # With `sampled`, pairs and neighbours are sampled past 100 rows rather than 20,000.
 MEASURE = """
 import sys
-import geomprobe.metrics.cloud as cloud
+import geomprobe.metrics.embeddings as cloud
 from geomprobe.__main__ import main
 if {sampled}:
     cloud.EXACT_ROWS, cloud.SAMPLED_PAIRS = 100, 5000
@@ -201,8 +201,8 @@ def test_measure_gives_the_same_numbers_on_two_ranks_as_on_one(tmp_path, options
     command = ["measure", "a.npy", "b.npy", *options, "--save-moments", "two.safetensors", "--out", "two.csv"]
     done = torchrun(tmp_path, sys.executable, tmp_path / "job.py", *command)
     if options == SAMPLED:
-        monkeypatch.setattr(cloud, "EXACT_ROWS", 100)
-        monkeypatch.setattr(cloud, "SAMPLED_PAIRS", 5000)
+        monkeypatch.setattr(embeddings, "EXACT_ROWS", 100)
+        monkeypatch.setattr(embeddings, "SAMPLED_PAIRS", 5000)
     views = options[1].split(",") if options == EXACT else None
     one, two = gp.measure(Z, views=views, intervals=options == EXACT), pd.read_csv(tmp_path / "two.csv")
     assert len(two) > 20
@@ -226,4 +226,4 @@ def test_a_row_that_is_not_finite_is_named_by_all_ranks(tmp_path):
 
 def test_rows_fewer_than_processes_are_refused():
     with pytest.raises(ValueError, match="2 rows cannot be shared by 3 processes"):
-        cloud_of(np.eye(2), processes=Processes(0, 3))
+        embeddings_of(np.eye(2), processes=Processes(0, 3))

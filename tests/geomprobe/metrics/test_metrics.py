@@ -7,7 +7,7 @@ import torch
 from geomprobe.api import measure
 from geomprobe.common import UsageError
 from geomprobe.metrics import REGISTRY, VIEWS, curves
-from geomprobe.metrics.cloud import EXACT_ROWS
+from geomprobe.metrics.embeddings import EXACT_ROWS
 from geomprobe.results import CURVE_COLUMNS, CURVES, RESULT_COLUMNS, STATUSES
 from geomprobe.vectors.moments import Moments
 
@@ -140,7 +140,7 @@ def check_no_silent_nan(frame):
 
 
 @pytest.mark.parametrize(
-    "cloud",
+    "embeddings",
     {
         "zero": np.zeros((5, 3)),
         "constant": np.tile([0.1, 0.7, -1 / 3], (6, 1)),
@@ -155,8 +155,8 @@ def check_no_silent_nan(frame):
     }.items(),
     ids=lambda item: item[0] if isinstance(item, tuple) else None,
 )
-def test_degenerate_clouds_have_documented_answers(cloud):
-    name, x = cloud
+def test_degenerate_clouds_have_documented_answers(embeddings):
+    name, x = embeddings
     frame = measure(x, views=list(VIEWS), labels=np.arange(len(x)) % 2, positives=[[0, 1]], intervals=False)
     check_no_silent_nan(frame)
     check_no_silent_nan(measure(Moments().update(x), views=list(VIEWS)))

@@ -27,7 +27,7 @@ from geomprobe.reports.data.load import load
 from geomprobe.tasks import load_task
 from geomprobe.tasks.words import words
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def script(name):

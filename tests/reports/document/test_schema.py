@@ -7,8 +7,8 @@ import json
 import pytest
 
 from geomprobe.reports import build_view
-from geomprobe.reports.view.schema import PATH, view_schema
-from geomprobe.reports.view.walk import walk
+from geomprobe.reports.document.schema import PATH, document_schema
+from geomprobe.reports.document.walk import walk
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
 SEEDS = {"mlm": ["m1", "m2", "m3"], "hybrid": ["h1", "h2", "h3"]}
@@ -26,7 +26,7 @@ KINDS = {
 def test_every_kind_of_view_meets_the_schema(make_results, case):
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the test extra")
     view = build_view(make_results(**SMALL | KINDS[case]))
-    jsonschema.validate(json.loads(json.dumps(view, allow_nan=False)), view_schema())
+    jsonschema.validate(json.loads(json.dumps(view, allow_nan=False)), document_schema())
     assert view["kind"] == case.split()[0]
     known = [
         "downstream", "geometry", "poolings", "layers", "lexical", "training", "caveats", "provenance", "downloads",
@@ -36,7 +36,7 @@ def test_every_kind_of_view_meets_the_schema(make_results, case):
 
 
 def test_the_schema_in_the_repository_is_the_one_of_the_types():
-    assert json.loads(PATH.read_text(encoding="utf-8")) == view_schema()
+    assert json.loads(PATH.read_text(encoding="utf-8")) == document_schema()
 
 
 def test_every_figure_has_a_table_and_words(make_results):

@@ -15,7 +15,7 @@ from geomprobe.embedding.store import Store
 from geomprobe.inference import intervals
 from geomprobe.predict_reconstruct.claims import CLAIMS, overall, status
 from geomprobe.predict_reconstruct.switches import SWITCHES, Switch, applies
-from geomprobe.reports.view.schema import view_schema
+from geomprobe.reports.document.schema import document_schema
 from geomprobe.results import read_results
 
 WORDS = ["the", "cat", "dog", "mat", "tree", "bird", "big", "small", "red", "saw", "who"]
@@ -110,7 +110,7 @@ def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     words = {name for name, metric in switched.items() if metric.startswith("lexical_top_word")}
     assert words == {"token_target=word"}
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is in the test extra")
-    jsonschema.validate(json.loads((out / "report.json").read_text(encoding="utf-8")), view_schema())
+    jsonschema.validate(json.loads((out / "report.json").read_text(encoding="utf-8")), document_schema())
     lines = (out / "claims.md").read_text(encoding="utf-8").splitlines()
     assert sum(line.startswith("- ") for line in lines) == 5
     assert sum(line.startswith("| ") for line in lines) == 6

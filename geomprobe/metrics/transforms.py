@@ -1,4 +1,4 @@
-"""Views of a cloud: what is done to the vectors before they are measured."""
+"""Views of embeddings: what is done to the vectors before they are measured."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from geomprobe.metrics.cloud import Cloud, NeedsRows, added, undefined
 from geomprobe.metrics.eigenvalues import Spectrum, spectrum_of
+from geomprobe.metrics.embeddings import Embeddings, NeedsRows, added, undefined
 from geomprobe.vectors import block_rows, full_precision, gram
 from geomprobe.vectors.moments import Moments
 
@@ -22,15 +22,15 @@ VIEWS = {
 }
 
 
-def view(cloud: Cloud, name: str) -> Cloud:
-    """Raw cloud in another view (see VIEWS)."""
-    return cloud if name == "raw" else View(cloud, name)
+def transform(embeddings: Embeddings, name: str) -> Embeddings:
+    """Raw embeddings in another view (see VIEWS)."""
+    return embeddings if name == "raw" else Transformed(embeddings, name)
 
 
-class View(Cloud):
-    """A cloud in a view other than raw: (x − mean)·A, with its spectrum taken from that of the raw cloud."""
+class Transformed(Embeddings):
+    """Embeddings in a view other than raw, (x − mean)·A; the spectrum is taken from the raw one's."""
 
-    def __init__(self, base: Cloud, name: str):
+    def __init__(self, base: Embeddings, name: str):
         super().__init__(
             base.state, base.rows, base.labels, base.positives, base.seed, base.exact, base.influences, base.processes
         )

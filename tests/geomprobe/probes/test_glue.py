@@ -11,11 +11,11 @@ import pytest
 
 from geomprobe.probes.crossed import text_baselines, variance_shares
 from geomprobe.probes.estimators import spearman
-from geomprobe.probes.rows import PairVectors
+from geomprobe.probes.records import PairVectors
 from geomprobe.probes.semantic import cosines
 from geomprobe.tasks import controlled, load_task
 
-DATA = Path(os.environ.get("GEOMPROBE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+DATA = Path(os.environ.get("GEOMPROBE_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 
 pytestmark = [
     pytest.mark.slow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from geomprobe.reports.view.blocks import Section, Table
+from geomprobe.reports.document.blocks import Section, Table
 
 Severity = Literal["issue", "tip", "passed", "not applicable"]
 
@@ -54,7 +54,7 @@ class Card(TypedDict):
     cells: str
 
 
-class View(TypedDict):
+class Document(TypedDict):
     """The whole report."""
 
     view_version: int

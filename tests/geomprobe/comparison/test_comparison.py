@@ -31,7 +31,7 @@ from geomprobe.results import (
 N, D = 400, 24
 
 
-def cloud(seed: int = 0, n: int = N, d: int = D, mean: float = 0.5) -> np.ndarray:
+def embeddings(seed: int = 0, n: int = N, d: int = D, mean: float = 0.5) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return (rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -0.5 + mean * rng.normal(size=d)).astype(np.float32)
 
@@ -91,7 +91,7 @@ def made(vectors: dict[str, np.ndarray], *, same_examples: bool = False, task_ha
 
 
 def test_identical_checkpoints_are_equivalent_in_every_cell():
-    Z = cloud()
+    Z = embeddings()
     found = add_comparisons(made({"a": Z, "b": Z.copy()}, same_examples=True), "a", "b").comparisons
     assert len(found) == 2 * 6 + 7
     assert set(found["verdict"]) == {"no difference"}
@@ -103,7 +103,7 @@ def test_identical_checkpoints_are_equivalent_in_every_cell():
 def test_vectors_rounded_to_bfloat16_are_equivalent():
     import torch
 
-    Z = cloud(n=2000)
+    Z = embeddings(n=2000)
     rounded = torch.from_numpy(Z).bfloat16().float().numpy()
     found = compare({"a": Z, "b": rounded})
     known = found[found["se"].notna()]
@@ -114,7 +114,7 @@ def test_vectors_rounded_to_bfloat16_are_equivalent():
 
 
 def test_a_real_difference_is_found_with_its_sign():
-    first = cloud(mean=0.2)
+    first = embeddings(mean=0.2)
     second = first + 0.5
     found = compare({"a": first, "b": second}).set_index(["metric", "view"])
     assert found.loc[("mean_cosine", "raw"), "verdict"] == "higher"
@@ -125,7 +125,7 @@ def test_a_real_difference_is_found_with_its_sign():
 
 
 def test_the_difference_has_the_error_of_the_difference_of_influences():
-    first, second = cloud(0), cloud(0) * np.linspace(1, 1.5, D, dtype=np.float32)
+    first, second = embeddings(0), embeddings(0) * np.linspace(1, 1.5, D, dtype=np.float32)
     sides = [inference.measure(Z, metrics=["effective_rank"])[1][0] for Z in (first, second)]
     moved = sides[1].contributions - sides[0].contributions
     row = compare({"a": first, "b": second}, metrics=["effective_rank"]).iloc[0]
@@ -136,7 +136,7 @@ def test_the_difference_has_the_error_of_the_difference_of_influences():
 
 
 def test_other_rows_are_refused():
-    Z = cloud()
+    Z = embeddings()
     with pytest.raises(UsageError, match="has 300"):
         compare({"a": Z, "b": Z[:300]})
     with pytest.raises(UsageError, match="same row ids"):
@@ -154,7 +154,7 @@ def test_other_rows_are_refused():
 
 
 def test_probes_are_compared_on_shared_rows():
-    found = add_comparisons(made({"a": cloud(), "b": cloud(1)}), "a", "b").comparisons.set_index("metric")
+    found = add_comparisons(made({"a": embeddings(), "b": embeddings(1)}), "a", "b").comparisons.set_index("metric")
     accuracy, skill = found.loc["semantic_accuracy"], found.loc["semantic_skill"]
     assert "McNemar" in accuracy["ci_method"]
     assert skill["diff"] / skill["se"] == pytest.approx(accuracy["diff"] / accuracy["se"])
@@ -166,7 +166,7 @@ def test_probes_are_compared_on_shared_rows():
 
 def told_apart(gains: int, losses: int, clusters: int | None = None) -> pd.DataFrame:
     """Return the comparison of two models whose probes differ on so many examples of sst2, by metric."""
-    results = made({"a": cloud(), "b": cloud(1)}, same_examples=True)
+    results = made({"a": embeddings(), "b": embeddings(1)}, same_examples=True)
     results.examples = examples = results.examples.reset_index(drop=True)
     results.results = results.results.reset_index(drop=True)
     mine = (examples["task"] == "sst2") & (examples["model"] == "b")
@@ -221,7 +221,7 @@ def test_few_discordant_examples_in_clusters_count_as_if_whole_clusters_went_tog
 
 
 def test_clustered_examples_widen_the_interval():
-    results = made({"a": cloud(), "b": cloud(1)})
+    results = made({"a": embeddings(), "b": embeddings(1)})
     alone = add_comparisons(results, "a", "b").comparisons.set_index("metric").loc["semantic_log_loss", "se"]
     clusters = {f"validation/{i}": i // 2 for i in range(N)}
     results.examples["cluster"] = results.examples["row_id"].map(clusters).astype("Int64")
@@ -233,14 +233,14 @@ def test_clustered_examples_widen_the_interval():
 
 
 def test_holm_runs_over_the_whole_family():
-    found = add_comparisons(made({"a": cloud(), "b": cloud(1)}), "a", "b").comparisons
+    found = add_comparisons(made({"a": embeddings(), "b": embeddings(1)}), "a", "b").comparisons
     part = found[found["family"] == "spectrum"]
     assert len(part) == 4  # two metrics on two tasks
     assert part["p_holm"].to_numpy(float) == pytest.approx(intervals.holm(part["p"].to_numpy(float)))
 
 
 def test_a_number_without_influences_gets_no_verdict():
-    results = made({"a": cloud(), "b": cloud(1)})
+    results = made({"a": embeddings(), "b": embeddings(1)})
     results.influences = results.influences[results.influences["metric"] != "uniformity"]
     found = add_comparisons(results, "a", "b").comparisons
     rows = found[found["metric"] == "uniformity"]
@@ -249,7 +249,7 @@ def test_a_number_without_influences_gets_no_verdict():
 
 
 def test_comparisons_survive_the_folder(tmp_path):
-    results = made({"a": cloud(), "b": cloud(1)})
+    results = made({"a": embeddings(), "b": embeddings(1)})
     write_results(tmp_path / "r", results)
     again = add_comparisons(read_results(tmp_path / "r"), "a", "b").comparisons
     pd.testing.assert_frame_equal(again, add_comparisons(results, "a", "b").comparisons)
@@ -268,8 +268,10 @@ def test_margins_default_and_chosen():
     for wrong in ("uniformity", "uniformity=", "uniformity=-1", "=1", "uniformity=nan", "uniformity=x"):
         with pytest.raises(UsageError, match="not a margin"):
             parse_margins([wrong], every_metric())
-    Z = cloud()
-    tight = compare({"a": Z, "b": Z + 0.01 * cloud(5)}, metrics=["uniformity"], margins={"uniformity": (1e-9, False)})
+    Z = embeddings()
+    tight = compare(
+        {"a": Z, "b": Z + 0.01 * embeddings(5)}, metrics=["uniformity"], margins={"uniformity": (1e-9, False)}
+    )
     assert tight["verdict"].iloc[0] in ("higher", "lower", "no clear difference")
 
 
@@ -287,7 +289,7 @@ def test_claims_say_what_holds_in_how_many_cells():
 
 
 def seeds(count: int, shift: float = 0.0, spread: float = 0.02) -> dict[str, np.ndarray]:
-    base = cloud()
+    base = embeddings()
     return {f"s{shift}-{i}": base * np.linspace(1, 1 + shift + spread * i, D, dtype=np.float32) for i in range(count)}
 
 
@@ -356,7 +358,7 @@ def test_an_untrained_weighted_pooling_is_no_second_witness_beside_mean():
 
 
 def test_other_units_make_no_difference():
-    Z = cloud().astype(np.float64)
+    Z = embeddings().astype(np.float64)
     found = compare({"a": Z, "b": 3 * Z}, metrics=["effective_rank", "participation_ratio", "uniformity", "rank_90"])
     assert set(found["verdict"]) == {"no difference"}
     assert (found["diff"] == 0).all()
@@ -367,13 +369,13 @@ def test_a_single_cluster_is_no_evidence():
     one = Estimate(1.0, np.zeros(1)).minus(Estimate(0.5, np.zeros(1))).interval()
     assert one.se is None
     assert one.method.startswith("no valid interval")
-    two = compare({"a": cloud(), "b": cloud(1)}, metrics=["effective_rank"], clusters=np.arange(N) % 2)
+    two = compare({"a": embeddings(), "b": embeddings(1)}, metrics=["effective_rank"], clusters=np.arange(N) % 2)
     assert set(two["verdict"]) == {"no valid interval, no verdict"}
 
 
 def test_a_difference_is_conservative_where_one_side_is():
-    first = cloud(mean=0.0) @ np.diag(np.arange(1, D + 1) ** 0.5)  # isotropic: first-order terms vanish
-    second = cloud()
+    first = embeddings(mean=0.0) @ np.diag(np.arange(1, D + 1) ** 0.5)  # isotropic: first-order terms vanish
+    second = embeddings()
     method = compare({"a": second, "b": first}, metrics=["mean_cosine"], margins=None)["ci_method"]
     assert "conservative" in method.iloc[-1]
 
@@ -400,7 +402,7 @@ def test_a_few_rows_that_decide_refuse_a_group_too():
 
 def test_shares_over_families_and_code_length_have_paired_verdicts():
     rng = np.random.default_rng(0)
-    results = made({"a": cloud(), "b": cloud(1)})
+    results = made({"a": embeddings(), "b": embeddings(1)})
     shared, place = rng.normal(size=20) * 0.01, {"task": "sst2", "layer": 2, "pooling": "mean", "view": "raw"}
     rows, moved = [], []
     for model, value in (("a", 0.2), ("b", 0.3)):

@@ -15,9 +15,9 @@ from geomprobe.analysis.choices import choices_of, word_of
 from geomprobe.analysis.protocols import STRICT, Protocol
 from geomprobe.common import UsageError
 from geomprobe.predict_reconstruct import formulas, probes
+from geomprobe.predict_reconstruct.cell_inputs import CellInputs
 from geomprobe.predict_reconstruct.measurement import Published, measure_rows
 from geomprobe.predict_reconstruct.protocol import PAPER, choose
-from geomprobe.predict_reconstruct.rows import CellInputs
 from geomprobe.tasks.base import Split, Task
 
 NOUNS = ["cat", "dog", "mat", "tree", "bird", "big", "red", "saw", "who", "the", "small", "not"]
@@ -97,7 +97,7 @@ def rows_of(Z, y, tokens):
     return CellInputs(Z, formulas.score_classes(y), own, np.array(tokens), Z, y, own)
 
 
-def cloud(n, d, seed):
+def embeddings(n, d, seed):
     rng = np.random.default_rng(seed)
     return (rng.standard_normal((n, d)) * np.arange(1, d + 1) ** -0.7 + 0.3 * rng.standard_normal(d)).astype(np.float32)
 
@@ -106,7 +106,7 @@ def cloud(n, d, seed):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_every_number_is_that_of_the_transcription(n, d, kind):
     rng = np.random.default_rng(n)
-    Z = cloud(n, d, n)
+    Z = embeddings(n, d, n)
     y = rng.integers(0, 3, n) if kind == "classes" else np.round(rng.uniform(0, 5, n), 1)
     tokens = np.arange(n) % 3 - 1
     found = measure_rows(rows_of(Z, y, tokens), Published(), 0)["results"].set_index("metric")["value"]
@@ -121,7 +121,7 @@ def test_every_number_is_that_of_the_transcription(n, d, kind):
 
 
 def test_uniformity_of_many_rows_is_that_of_a_seeded_thousand():
-    Z = cloud(1600, 8, 3).astype(np.float64)
+    Z = embeddings(1600, 8, 3).astype(np.float64)
     rows = rows_of(Z, np.arange(1600) % 2, np.full(1600, -1))
     only = Published(parts=("geometry",))
     found = measure_rows(rows, only, 0)["results"].set_index("metric").loc["uniformity"]
@@ -139,7 +139,7 @@ def test_uniformity_of_many_rows_is_that_of_a_seeded_thousand():
 
 
 def test_blocks_of_pairs_meet_every_pair_once():
-    z = cloud(2100, 3, 1).astype(np.float64)
+    z = embeddings(2100, 3, 1).astype(np.float64)
     seen = np.concatenate([i * 2100 + j for i, j, _ in formulas.pair_blocks(z)])
     assert len(seen) == len(np.unique(seen)) == 2100 * 2099 // 2
     i, j, squared = next(iter(formulas.pair_blocks(z)))
@@ -168,7 +168,7 @@ def test_what_has_no_value_is_a_row_that_says_why():
         "2 rows; at least 3 are needed",
     ]
     assert two.loc["effective_rank", "value"] == pytest.approx(1)
-    Z, rare = cloud(20, 4, 0), (np.arange(20) == 7).astype(np.int64)
+    Z, rare = embeddings(20, 4, 0), (np.arange(20) == 7).astype(np.int64)
     alone = measured(Z, rare, Published(parts=("task", "token"), probe_rows="train"))
     assert alone["note"].tolist() == ["the task has no train split"] * 2
     assert measured(Z, rare, Published(parts=("task",))).loc["semantic_accuracy", "status"] == "ok"

@@ -24,7 +24,7 @@ from geomprobe.results import (
     write_results,
 )
 
-GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
+GALLERY = Path(__file__).parents[3] / "docs" / "gallery"
 RUN = {
     "created": "2026-01-01T00:00:00+00:00",
     "versions": {"python": "3.11"},

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
 
 from geomprobe.common import UsageError
-from geomprobe.inference import shards
+from geomprobe.inference import jackknife
 from geomprobe.inference.similarity import Compared, estimate_of, similarity
 from geomprobe.metrics.pairs import nearest
 from geomprobe.metrics.similarity import COLUMNS, NEIGHBOURS, REACH, SIMILARITIES, Matrix, similarity_map
@@ -238,12 +238,12 @@ class TestIntervals:
         x = rng.normal(size=(200, 6)) + 0.3
         y = x + rng.normal(size=x.shape)
         clusters = np.arange(200) // 2
-        home = shards.shards(clusters, 0)
+        home = jackknife.shards(clusters, 0)
         compute = SIMILARITIES[name].compute
         values = np.array([compute(Matrix(x[home != s]), Matrix(y[home != s])) for s in range(20)])
         a, b = Matrix(x, REACH), Matrix(y, REACH)
         found = estimate_of(name, Compared(a, b, clusters), compute(a, b))
-        expected = np.bincount(clusters, shards.spread(values, home))
+        expected = np.bincount(clusters, jackknife.spread(values, home))
         assert 200 * found.contributions == pytest.approx(expected, abs=1e-9)
         assert similarity(x, y, metrics=[name], clusters=clusters)["ci_method"].item() == (
             "delete-a-shard jackknife, 100 clusters, conservative"

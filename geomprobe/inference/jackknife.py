@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from geomprobe.metrics.cloud import Cloud, NotApplicable
-from geomprobe.metrics.views import view
+from geomprobe.metrics.embeddings import Embeddings, NotApplicable
+from geomprobe.metrics.transforms import transform
 from geomprobe.vectors import VectorSource
 from geomprobe.vectors.groups import connected
 from geomprobe.vectors.moments import Moments
@@ -52,27 +52,29 @@ def merged_without(states: list[Moments]) -> list[Moments]:
     return [b.merge(a) for b, a in zip(before, after[::-1], strict=True)]
 
 
-def subset(cloud: Cloud, keep: np.ndarray) -> Cloud:
-    """Raw cloud of some rows, with the labels and the positive pairs that are left."""
-    assert cloud.rows is not None
-    rows = VectorSource(cloud.rows.take(np.flatnonzero(keep)))
-    labels = None if cloud.labels is None else cloud.labels[keep]
-    positives = cloud.positives
+def subset(embeddings: Embeddings, keep: np.ndarray) -> Embeddings:
+    """Raw embeddings of some rows, with the labels and the positive pairs that are left."""
+    assert embeddings.rows is not None
+    rows = VectorSource(embeddings.rows.take(np.flatnonzero(keep)))
+    labels = None if embeddings.labels is None else embeddings.labels[keep]
+    positives = embeddings.positives
     if positives is not None:
         number = np.cumsum(keep) - 1
         positives = number[positives[keep[positives].all(1)]]
-    return Cloud(Moments().update(rows), rows, labels, positives, cloud.seed, cloud.exact)
+    return Embeddings(Moments().update(rows), rows, labels, positives, embeddings.seed, embeddings.exact)
 
 
-def jackknife(cloud: Cloud, compute: Callable[[Cloud], float], home: np.ndarray, *, rows: bool) -> np.ndarray:
+def jackknife(
+    embeddings: Embeddings, compute: Callable[[Embeddings], float], home: np.ndarray, *, rows: bool
+) -> np.ndarray:
     """Influences of shape (n,) whose clustered standard error is that of the delete-a-shard jackknife.
 
     Parameters
     ----------
-    cloud : Cloud
+    embeddings : Embeddings
         In any view.
     compute : callable
-        The metric, as a function of a cloud in the same view.
+        The metric, as a function of embeddings in the same view.
     home : int64 ndarray of shape (n,)
         Shard of each row.
     rows : bool
@@ -82,16 +84,16 @@ def jackknife(cloud: Cloud, compute: Callable[[Cloud], float], home: np.ndarray,
     -----
     The whole influence of a shard is written to its first row: SE² = (S−1)/S·Σ(θ_(s) − θ̄)² (Efron & Stein 1981).
     """
-    assert cloud.rows is not None
+    assert embeddings.rows is not None
     count = _count(home)
     values = np.empty(count)
-    if rows or cloud.name not in ("raw", "centred"):
+    if rows or embeddings.name not in ("raw", "centred"):
         for s in range(count):
-            values[s] = compute(view(subset(cloud, home != s), cloud.name))
+            values[s] = compute(transform(subset(embeddings, home != s), embeddings.name))
     else:
-        states = [Moments().update(cloud.rows.take(np.flatnonzero(home == s))) for s in range(count)]
+        states = [Moments().update(embeddings.rows.take(np.flatnonzero(home == s))) for s in range(count)]
         for s, state in enumerate(merged_without(states)):
-            values[s] = compute(view(Cloud(state), cloud.name))
+            values[s] = compute(transform(Embeddings(state), embeddings.name))
     return spread(values, home)
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of the view model, from its types; `python -m geomprobe.reports.view.schema` writes it here."""
+"""The JSON Schema of the view model, from its types; `python -m geomprobe.reports.document.schema` writes it here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
 
 from geomprobe.common import write_json
-from geomprobe.reports.view.model import VIEW_VERSION, View
+from geomprobe.reports.document.model import VIEW_VERSION, Document
 
-PATH = Path(__file__).parent / "view.schema.json"
+PATH = Path(__file__).parent / "document.schema.json"
 PLAIN: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
     int: {"type": "integer"},
@@ -21,11 +21,11 @@ PLAIN: dict[Any, dict[str, Any]] = {
 }
 
 
-def view_schema() -> dict[str, Any]:
+def document_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of report.json."""
     kinds: dict[str, Any] = {}
-    root = _schema(View, kinds)
-    kinds["View"]["properties"]["view_version"] = {"const": VIEW_VERSION}
+    root = _schema(Document, kinds)
+    kinds["Document"]["properties"]["view_version"] = {"const": VIEW_VERSION}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "geomprobe report, the view model"}
     return {**head, **root, "$defs": dict(sorted(kinds.items()))}
 
@@ -62,4 +62,4 @@ def _schema(kind: Any, kinds: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    write_json(PATH, view_schema())
+    write_json(PATH, document_schema())
