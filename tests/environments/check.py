@@ -60,7 +60,7 @@ def texts(count: int) -> list[str]:
 
 
 def imports() -> None:
-    code = "import geomprobe, pretrain, reports, geomprobe.cli.main"
+    code = "import geomprobe.pretrain, geomprobe.reports, geomprobe.cli.main"
     subprocess.run([sys.executable, "-I", "-c", code], check=True)
     assert geomprobe("--version").strip().endswith(version("geomprobe"))
 
