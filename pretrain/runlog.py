@@ -15,7 +15,15 @@ from typing import Any
 
 import torch
 
-from geomprobe.common import UsageError, check_output_folder, processor_name, read_json, write_json, write_text
+from geomprobe.common import (
+    InputError,
+    UsageError,
+    check_output_folder,
+    processor_name,
+    read_json,
+    write_json,
+    write_text,
+)
 from geomprobe.pretrain.budget import read_run
 from geomprobe.pretrain.config import PretrainConfig, as_dict
 from geomprobe.pretrain.corpus import Corpus
@@ -37,6 +45,11 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
         raise UsageError(
             f"{out} already holds a run.", "Go on with it by --resume, or choose another folder with --out"
         )
+    for path in sorted(path for name in ("*.*", "ema/*.*") for path in out.glob(name)):
+        if path.is_dir() and not path.name.startswith("."):
+            raise InputError(
+                f"{path} is a folder; a run writes a file of this name.", "Move it away, then repeat the command."
+            )
     before = read_run(out)["config"]
     changed = [key for key, value in as_dict(config).items() if key not in _FREE and before.get(key, value) != value]
     if changed:

@@ -106,28 +106,31 @@ def measure(
                 output.note(f"{processes.world} processes share the rows{alone}")
         rows.progress = progress
         try:
-            directions = save_moments is not None or metrics.reads_directions(names)
-            embeddings = metrics.embeddings_of(
-                rows,
-                seed=seed,
-                exact=exact,
-                directions=directions,
-                influences=wanted and processes.world == 1,
-                processes=processes,
-            )
-            frame, measured = metrics.measure_embeddings(embeddings, names, views)
+            if rows.n < 2 and not save_moments:
+                embeddings, frame = None, metrics.unmeasured(rows.n, rows.d, names, views)
+            else:
+                directions = save_moments is not None or metrics.reads_directions(names)
+                embeddings = metrics.embeddings_of(
+                    rows,
+                    seed=seed,
+                    exact=exact,
+                    directions=directions,
+                    influences=wanted and processes.world == 1,
+                    processes=processes,
+                )
+                frame, measured = metrics.measure_embeddings(embeddings, names, views)
             if not processes.first:
                 return
-            if wanted:
+            if wanted and embeddings:
                 if processes.world > 1:
                     whole = embeddings.alone()
                     measured = [(found, definition, seen_in(whole, seen.name)) for found, definition, seen in measured]
                 frame, _ = with_intervals(frame, measured, None)
         except ValueError as error:
             raise InputError(_in_its_file(error, read)) from None
-    if share := embeddings.state.duplicate_share:
+    if embeddings and (share := embeddings.state.duplicate_share):
         output.warning(f"{share:.2%} of the rows repeat an earlier one")
-    if save_moments:
+    if save_moments and embeddings:
         embeddings.state.save(save_moments)
     if out:
         write_text(out, frame.to_csv(index=False))

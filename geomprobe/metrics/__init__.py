@@ -49,16 +49,21 @@ BINS = 100
 NEIGHBOURS = 20  # the most that a metric asks for
 
 
-def unmeasured(n: int, d: int, *, labels: Any = None, positives: Any = None) -> pd.DataFrame:
+def unmeasured(
+    n: int,
+    d: int,
+    metrics: Sequence[str] | None = None,
+    views: Sequence[str] | None = None,
+    *,
+    labels: Any = None,
+    positives: Any = None,
+) -> pd.DataFrame:
     """Frame of `measure` for n < 2 rows: each metric and view with the status "too few rows"."""
-    given = {"moments", "rows"} | ({"labels"} if labels is not None else set())
-    given |= {"positives"} if positives is not None and len(positives) else set()
     rows = [
-        {"metric": found.name, "definition": STANDARD, "view": view, "n": n, "d": d}
+        {"metric": found.name, "definition": definition, "view": view, "n": n, "d": d}
         | {"status": TooFewRows.status, "note": too_few(n, 2)}
-        for found in REGISTRY.values()
-        if found.needs in given
-        for view in found.default_views
+        for found, definition in _chosen(metrics, labels, positives)
+        for view in _views(found, views, metrics is not None)
     ]
     frame = pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
     return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS})
@@ -70,7 +75,7 @@ def measure_embeddings(
     """Frame of `measure` without intervals, and the metric, definition and embeddings of each of its rows."""
     transformed: dict[str, Embeddings] = {}
     measured = []
-    for found, definition in _chosen(metrics, embeddings):
+    for found, definition in _chosen(metrics, embeddings.labels, embeddings.positives):
         for name in _views(found, views, metrics is not None):
             if name not in transformed:
                 transformed[name] = transform(embeddings, name)
@@ -195,11 +200,10 @@ def _positives(positives: Any, n: int) -> np.ndarray | None:
     return positives.astype(np.int64)
 
 
-def _chosen(metrics: Sequence[str] | None, embeddings: Embeddings) -> list[tuple[Metric, str]]:
+def _chosen(metrics: Sequence[str] | None, labels: Any, positives: Any) -> list[tuple[Metric, str]]:
     if metrics is None:
-        given = {"moments", "rows"}
-        given |= {"labels"} if embeddings.labels is not None else set()
-        given |= {"positives"} if embeddings.positives is not None else set()
+        given = {"moments", "rows"} | ({"labels"} if labels is not None else set())
+        given |= {"positives"} if positives is not None and len(positives) else set()
         return [(found, STANDARD) for found in REGISTRY.values() if found.needs in given and found.default_views]
     return _named([metrics] if isinstance(metrics, str) else metrics)
 

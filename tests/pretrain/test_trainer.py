@@ -71,6 +71,20 @@ def test_resume_changes_no_bit(tiny, tmp_path, objective, precision):
     )
 
 
+def test_a_folder_in_place_of_a_weights_file_is_refused_before_any_step(tiny):
+    config = tiny(objective="mlm", log_every=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, progress=stop_at(5))
+    out = Path(config.out)
+    weights_file = out / "model-00001-of-00002.safetensors"
+    weights_file.unlink()
+    weights_file.mkdir()
+    logged = (out / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"model-00001-of-00002\.safetensors is a folder"):
+        train(config, resume=True)
+    assert (out / "metrics.jsonl").read_bytes() == logged
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_checkpoints_load_with_no_custom_code(tiny, objective):
     from sentence_transformers import SentenceTransformer

@@ -186,3 +186,17 @@ def test_two_rows_give_no_warning_of_numpy(app, x, tmp_path):
     result = run(app, tmp_path / "a.npy", "--json")
     assert result.exit_code == 0, result.output
     assert {row["n"] for row in json.loads(result.stdout)["results"]} == {2}
+
+
+def test_one_row_is_too_few_and_no_failure(app, x, tmp_path):
+    np.save(tmp_path / "one.npy", x[:1])
+    result = run(app, tmp_path / "one.npy", "--metric", "effective_rank,uniformity", "--view", "raw", "--json")
+    assert result.exit_code == 0
+    rows = json.loads(result.stdout)["results"]
+    assert [(row["metric"], row["status"], row["note"]) for row in rows] == [
+        (name, "too few rows", "1 row; at least 2 are needed") for name in ("effective_rank", "uniformity")
+    ]
+    assert run(app, tmp_path / "one.npy").exit_code == 0
+    moments = run(app, tmp_path / "one.npy", "--save-moments", tmp_path / "m.safetensors")
+    assert moments.exit_code == 3
+    assert not (tmp_path / "m.safetensors").exists()
