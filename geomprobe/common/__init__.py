@@ -17,33 +17,3 @@ from geomprobe.common.memory import gigabytes, machine_bytes, refuse_beyond_memo
 from geomprobe.common.names import brief, first_to_last, listed
 from geomprobe.common.outputs import check_output_file, check_output_folder, hold_folder
 from geomprobe.common.processes import torchrun_place
-
-__all__ = [
-    "GeomprobeError",
-    "InputError",
-    "Terminated",
-    "UsageError",
-    "atomic_path",
-    "bounded_lines",
-    "brief",
-    "cache_dir",
-    "check_output_file",
-    "check_output_folder",
-    "first_line",
-    "first_to_last",
-    "gigabytes",
-    "hash_bytes",
-    "hash_file",
-    "hold_folder",
-    "listed",
-    "machine_bytes",
-    "processor_name",
-    "read_json",
-    "refuse_beyond_memory",
-    "shortened",
-    "torchrun_place",
-    "unknown_name",
-    "write_bytes",
-    "write_json",
-    "write_text",
-]

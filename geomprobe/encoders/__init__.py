@@ -3,5 +3,3 @@
 from geomprobe.encoders.encoder import Encoder
 from geomprobe.encoders.opening import DTYPES, load_encoder
 from geomprobe.encoders.tokenizers import tokenizer_hash
-
-__all__ = ["DTYPES", "Encoder", "load_encoder", "tokenizer_hash"]

@@ -23,48 +23,14 @@ from geomprobe.results.schema import (
     SIMILARITY_COLUMNS,
     STAGES,
     STATUSES,
-    Claim,
+    TABLES,
     Definition,
-    LayerMap,
-    ModelEntry,
-    PoolingEntry,
     Run,
-    TaskEntry,
     check_definitions,
     check_record,
     check_run,
 )
 from geomprobe.results.tables import Results, check_statuses, count_failures, table, training_log
-
-__all__ = [
-    "COMPARISON_COLUMNS",
-    "CURVES",
-    "CURVE_COLUMNS",
-    "EXAMPLE_COLUMNS",
-    "INFLUENCE_COLUMNS",
-    "RESULT_COLUMNS",
-    "SCHEMA_VERSION",
-    "SIMILARITY_COLUMNS",
-    "STAGES",
-    "STATUSES",
-    "Claim",
-    "Definition",
-    "LayerMap",
-    "ModelEntry",
-    "PoolingEntry",
-    "Results",
-    "Run",
-    "TaskEntry",
-    "check_folder",
-    "check_run",
-    "count_failures",
-    "read_log",
-    "read_results",
-    "read_table",
-    "table",
-    "write_results",
-    "write_table",
-]
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
@@ -110,14 +76,10 @@ def write_results(folder: str | Path, results: Results) -> Path:
         (folder / stale).unlink(missing_ok=True)
     for name in [entry["name"] for entry in results.run["models"]] + earlier_models:
         (folder / "training" / training_log(name)).unlink(missing_ok=True)
-    write_table(folder / "results.parquet", results.results)
+    for name in TABLES:
+        write_table(folder / f"{name}.parquet", getattr(results, name))
     with atomic_path(folder / "results.csv") as temporary:
         results.results.to_csv(temporary, index=False)
-    write_table(folder / "comparisons.parquet", results.comparisons)
-    write_table(folder / "curves.parquet", results.curves)
-    write_table(folder / "examples.parquet", results.examples)
-    write_table(folder / "influences.parquet", results.influences)
-    write_table(folder / "similarities.parquet", results.similarities)
     write_json(folder / "definitions.json", results.definitions)
     for model, records in results.training.items():
         lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
@@ -153,26 +115,21 @@ def read_results(folder: str | Path) -> Results:
     run = check_run(read_json(folder / "run.json"), str(folder / "run.json"))
     if (version := run.get("schema_version")) != SCHEMA_VERSION:
         raise InputError(f"{folder} has schema version {version}; this geomprobe reads {SCHEMA_VERSION}.")
-    influences, similarities = folder / "influences.parquet", folder / "similarities.parquet"
+    files = {name: folder / f"{name}.parquet" for name in TABLES}
+    # influences are left out where a folder is published, for they are large; similarities are of compared encoders
+    absent = {name for name in ("influences", "similarities") if not files[name].is_file()}
     training: dict[str, list[dict[str, Any]]] = {}
     for entry in run.get("models", ()):
         if (log := folder / "training" / training_log(entry["name"])).is_file():
             training[entry["name"]] = read_log(log)
     results = Results(
-        read_table(folder / "results.parquet", RESULT_COLUMNS),
-        read_table(folder / "comparisons.parquet", COMPARISON_COLUMNS),
-        read_table(folder / "curves.parquet", CURVE_COLUMNS),
-        read_table(folder / "examples.parquet", EXAMPLE_COLUMNS),
-        check_definitions(read_json(folder / "definitions.json"), str(folder / "definitions.json")),
-        dict(run),
-        training,
-        # left out where a folder is published: it is large, and only needed to compare anew
-        read_table(influences, INFLUENCE_COLUMNS) if influences.is_file() else table([], INFLUENCE_COLUMNS),
-        # only where encoders were compared
-        read_table(similarities, SIMILARITY_COLUMNS) if similarities.is_file() else table([], SIMILARITY_COLUMNS),
+        **{name: read_table(files[name], columns) for name, columns in TABLES.items() if name not in absent},
+        definitions=check_definitions(read_json(folder / "definitions.json"), str(folder / "definitions.json")),
+        run=dict(run),
+        training=training,
     )
-    check_statuses(results.results, str(folder / "results.parquet"))
-    check_statuses(results.similarities, str(similarities))
+    for name in ("results", "similarities"):
+        check_statuses(getattr(results, name), str(files[name]))
     return current(results)
 
 

@@ -8,79 +8,51 @@ that are not declared here are left alone.
 # no `from __future__ import annotations`: under it Python 3.11 does not see which keys of a TypedDict are NotRequired
 import sys
 import types
-from typing import Any, Literal, NotRequired, TypedDict, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NotRequired, TypedDict, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, brief
 
 SCHEMA_VERSION = 1
 
+
+def _columns(*groups: str) -> dict[str, str]:
+    """Columns in their order, each with its type in pandas, from groups such as "Int64: layer n"."""
+    return {name: kind for kind, _, names in (group.partition(": ") for group in groups) for name in names.split()}
+
+
 # A row a number. `definition` names the variant where a metric has several; `control` is set on a probe's control.
-RESULT_COLUMNS: dict[str, str] = {
-    "model": "string",
-    "model_hash": "string",
-    "task": "string",
-    "task_hash": "string",
-    "split": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "view": "string",
-    "protocol": "string",
-    "metric": "string",
-    "definition": "string",
-    "value": "Float64",
-    "se": "Float64",
-    "ci_low": "Float64",
-    "ci_high": "Float64",
-    "ci_method": "string",
-    "n": "Int64",
-    "d": "Int64",
-    "seed": "Int64",
-    "control": "string",
-    "status": "string",
-    "note": "string",
-}
+RESULT_COLUMNS = _columns(
+    "string: model model_hash task task_hash split",
+    "Int64: layer",
+    "string: pooling view protocol metric definition",
+    "Float64: value se ci_low ci_high",
+    "string: ci_method",
+    "Int64: n d seed",
+    "string: control status note",
+)
 
 # A row a difference, value(b) - value(a).
-COMPARISON_COLUMNS: dict[str, str] = {
-    "a": "string",
-    "b": "string",
-    "level": "string",
-    "task": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "view": "string",
-    "metric": "string",
-    "definition": "string",
-    "value_a": "Float64",
-    "value_b": "Float64",
-    "diff": "Float64",
-    "se": "Float64",
-    "ci_low": "Float64",
-    "ci_high": "Float64",
-    "ci_method": "string",
-    "dof": "Float64",
-    "p": "Float64",
-    "p_holm": "Float64",
-    "family": "string",
-    "margin": "Float64",
-    "p_tost": "Float64",
-    "mdd": "Float64",
-    "n": "Int64",
-    "verdict": "string",
-}
+COMPARISON_COLUMNS = _columns(
+    "string: a b level task",
+    "Int64: layer",
+    "string: pooling view metric definition",
+    "Float64: value_a value_b diff se ci_low ci_high",
+    "string: ci_method",
+    "Float64: dof p p_holm",
+    "string: family",
+    "Float64: margin p_tost mdd",
+    "Int64: n",
+    "string: verdict",
+)
 
 # What figures are drawn from: points of a curve, in order. `curve` is one of CURVES.
-CURVE_COLUMNS: dict[str, str] = {
-    "model": "string",
-    "task": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "view": "string",
-    "curve": "string",
-    "x": "Float64",
-    "y": "Float64",
-    "label": "string",
-}
+CURVE_COLUMNS = _columns(
+    "string: model task",
+    "Int64: layer",
+    "string: pooling view curve",
+    "Float64: x y",
+    "string: label",
+)
 # A curve NAME may come with NAME_low and NAME_high, its band: of rarefaction, a standard deviation between subsamples.
 CURVES = {
     "spectrum": "x: rank k from 1; y: share of the variance, lambda_k / sum(lambda), centred",
@@ -94,61 +66,50 @@ CURVES = {
 }
 
 # Per-example scores of a probe, so that paired tests can be redone. Rows that share a sentence share a `cluster`.
-EXAMPLE_COLUMNS: dict[str, str] = {
-    "model": "string",
-    "task": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "probe": "string",
-    "row_id": "string",
-    "cluster": "Int64",
-    "label": "Float64",
-    "prediction": "Float64",
-    "log_loss": "Float64",
-}
+EXAMPLE_COLUMNS = _columns(
+    "string: model task",
+    "Int64: layer",
+    "string: pooling probe row_id",
+    "Int64: cluster",
+    "Float64: label prediction log_loss",
+)
 
 # How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list
 # with a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for. What has
 # no row here has no interval.
-INFLUENCE_COLUMNS: dict[str, str] = {
-    "model": "string",
-    "task": "string",
-    "layer": "Int64",
-    "pooling": "string",
-    "view": "string",
-    "metric": "string",
-    "definition": "string",
-    "contributions": "object",
-    "extra": "Float64",
-}
+INFLUENCE_COLUMNS = _columns(
+    "string: model task",
+    "Int64: layer",
+    "string: pooling view metric definition",
+    "object: contributions",
+    "Float64: extra",
+)
 
 # How alike two encoders or layers are on the same rows, with the interval as in RESULT_COLUMNS; `null_mean`, `null_sd`
 # and `p` are those of the permutation null, where one was drawn. At level "objective" a and b are groups: a mean over
 # pairs of seeds, and where a is b the most that a similarity of two groups can reach.
-SIMILARITY_COLUMNS: dict[str, str] = {
-    "a": "string",
-    "b": "string",
-    "level": "string",
-    "task": "string",
-    "pooling": "string",
-    "layer_a": "Int64",
-    "layer_b": "Int64",
-    "metric": "string",
-    "value": "Float64",
-    "se": "Float64",
-    "ci_low": "Float64",
-    "ci_high": "Float64",
-    "ci_method": "string",
-    "null_mean": "Float64",
-    "null_sd": "Float64",
-    "p": "Float64",
-    "n": "Int64",
-    "status": "string",
-    "note": "string",
-}
+SIMILARITY_COLUMNS = _columns(
+    "string: a b level task pooling",
+    "Int64: layer_a layer_b",
+    "string: metric",
+    "Float64: value se ci_low ci_high",
+    "string: ci_method",
+    "Float64: null_mean null_sd p",
+    "Int64: n",
+    "string: status note",
+)
 
-Status = Literal["ok", "failed", "not applicable", "needs rows", "too few rows"]
-STATUSES: tuple[str, ...] = get_args(Status)
+TABLES = {
+    "results": RESULT_COLUMNS,
+    "comparisons": COMPARISON_COLUMNS,
+    "curves": CURVE_COLUMNS,
+    "examples": EXAMPLE_COLUMNS,
+    "influences": INFLUENCE_COLUMNS,
+    "similarities": SIMILARITY_COLUMNS,
+}
+"""Tables of a results folder, a parquet file each."""
+
+STATUSES = ("ok", "failed", "not applicable", "needs rows", "too few rows")
 """ok; failed: a stage of a cell ended in an error; not applicable: undefined on these rows; needs rows: only moments
 are there; too few rows: more rows of the same kind would give a number. `note` says why."""
 
@@ -414,12 +375,11 @@ def _outer(kind: Any) -> type:
 
 
 def _inside(at: str, key: Any) -> str:
-    key = str(key) if len(str(key)) <= 60 else f"{str(key)[:59]}…"
+    key = brief(str(key), 60)
     return f"{at}.{key}" if at else key
 
 
 def _wrong(value: Any, kinds: tuple[Any, ...], where: str, at: str) -> InputError:
     wanted = " or ".join(WORDS[_outer(kind)] for kind in kinds)
     found = repr(value) if isinstance(value, str | int | float | None) else WORDS.get(type(value), type(value).__name__)
-    found = found if len(found) <= 60 else f"{found[:59]}…"
-    return InputError(f"{where}: {at or 'the document'} must be {wanted}, not {found}.", HINT)
+    return InputError(f"{where}: {at or 'the document'} must be {wanted}, not {brief(found, 60)}.", HINT)

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
 from geomprobe.common import InputError, hash_bytes
-from geomprobe.results.schema import (
-    COMPARISON_COLUMNS,
-    CURVE_COLUMNS,
-    EXAMPLE_COLUMNS,
-    INFLUENCE_COLUMNS,
-    SIMILARITY_COLUMNS,
-    STATUSES,
-    check_definitions,
-    check_record,
-    check_run,
-)
+from geomprobe.results.schema import STATUSES, TABLES, check_definitions, check_record, check_run
 
 FAILED_PLACE = ["model", "task", "layer", "pooling"]
 
@@ -40,8 +31,7 @@ class Results:
     Attributes
     ----------
     results, comparisons, curves, examples, influences, similarities : DataFrame
-        Tables with the columns of RESULT_COLUMNS, COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS,
-        INFLUENCE_COLUMNS and SIMILARITY_COLUMNS.
+        With the columns of `TABLES`.
     definitions : dict of str to Definition
         Metric name -> the registry's entry: formula, range, direction, invariances, source.
     run : Run
@@ -51,14 +41,14 @@ class Results:
     """
 
     results: pd.DataFrame
-    comparisons: pd.DataFrame = field(default_factory=lambda: table([], COMPARISON_COLUMNS))
-    curves: pd.DataFrame = field(default_factory=lambda: table([], CURVE_COLUMNS))
-    examples: pd.DataFrame = field(default_factory=lambda: table([], EXAMPLE_COLUMNS))
+    comparisons: pd.DataFrame = field(default_factory=partial(table, [], TABLES["comparisons"]))
+    curves: pd.DataFrame = field(default_factory=partial(table, [], TABLES["curves"]))
+    examples: pd.DataFrame = field(default_factory=partial(table, [], TABLES["examples"]))
     definitions: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
     training: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    influences: pd.DataFrame = field(default_factory=lambda: table([], INFLUENCE_COLUMNS))
-    similarities: pd.DataFrame = field(default_factory=lambda: table([], SIMILARITY_COLUMNS))
+    influences: pd.DataFrame = field(default_factory=partial(table, [], TABLES["influences"]))
+    similarities: pd.DataFrame = field(default_factory=partial(table, [], TABLES["similarities"]))
 
     def check(self) -> None:
         """Raise InputError where run, definitions, training logs or statuses are not what the schema declares."""
