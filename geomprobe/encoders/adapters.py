@@ -8,24 +8,27 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
 from geomprobe.common import InputError, first_line, hub, read_json
+from geomprobe.encoders.forward import evaluating
 from geomprobe.encoders.quiet import quiet
+from geomprobe.encoders.settings import is_path
 from geomprobe.encoders.weights import UNUSED, Tensors, model_files, read_tensors
 
-INSTALL = "pip install 'geomprobe[adapters]'"
 _WEIGHTS = "adapter_model.safetensors"
-_VIRTUAL_TOKENS = re.compile(
-    r"PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE"
-)  # kinds that put vectors of their own before a text
+# kinds that put vectors of their own before a text
+_VIRTUAL_TOKENS = re.compile(r"PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE")
 _NOT_THE_TEXT = "puts its own vectors before every text, so the states depend on more than the text"
+_EMBED_YOURSELF = "Embed the texts with peft yourself and: geomprobe measure VECTORS_FILE"
 _MERGE_YOURSELF = "Apply it with peft yourself, merge it, and write the whole model: save_pretrained(FOLDER)."
+
+_ANOTHER_BASE = "Does it belong to this base model? " + _MERGE_YOURSELF
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,13 @@ def find_adapter(folder: Path) -> Adapter | None:
             "If you trust it: load it with peft and write it anew with save_pretrained(FOLDER)." if pickled else None,
         )
     if _VIRTUAL_TOKENS.search(kind):
-        raise InputError(
-            f"The adapter in {folder} ({kind}) {_NOT_THE_TEXT}.",
-            "Embed the texts with peft yourself and: geomprobe measure VECTORS_FILE",
-        )
+        raise InputError(f"The adapter in {folder} ({kind}) {_NOT_THE_TEXT}.", _EMBED_YOURSELF)
     base, named = _base_folder(folder, settings)
-    _peft(f"{folder} is an adapter ({kind}) of {named}")
+    try:
+        import_module("peft")
+    except ImportError as error:
+        reason = f"{folder} is an adapter ({kind}) of {named}; to apply it, the package peft is needed ({error})."
+        raise InputError(reason, "pip install 'geomprobe[adapters]'") from None
     return Adapter(folder, kind, base, f"adapter {kind} ({folder.name}) applied to {named} and merged into its weights")
 
 
@@ -97,27 +101,22 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
     InputError
         Where adapter and base model do not belong together, or peft cannot apply or merge it.
     """
-    peft = _peft(f"{adapter.folder} is an adapter ({adapter.kind})")
+    from peft import PeftModel, set_peft_model_state_dict
+
     tensors = {name.removeprefix("base_model.model."): t for name, t in read_tensors(adapter.folder / _WEIGHTS).items()}
     try:
         with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")  # what matters in them is checked below
-            config = _config(peft, adapter)
-            whole = _under_prefix(model, _prefix(model, tensors))
-            applied = peft.PeftModel(whole, config)
-            report = peft.set_peft_model_state_dict(
-                applied, {f"base_model.model.{name}": tensor for name, tensor in tensors.items()}
-            )
+            applied = PeftModel(_under_prefix(model, _prefix(model, tensors)), _config(adapter))
+            named = {f"base_model.model.{name}": tensor for name, tensor in tensors.items()}
+            report = set_peft_model_state_dict(applied, named)
             _check_complete(applied, adapter, report, tensors)
             return merged(model, str(adapter.folder))
     except InputError:
         raise
     except Exception as error:  # peft raises ValueError, KeyError, TypeError, RuntimeError alike
-        text = first_line(error)
-        raise InputError(
-            f"The adapter in {adapter.folder} ({adapter.kind}) cannot be applied to {type(model).__name__}: {text}",
-            "Does it belong to this base model? " + _MERGE_YOURSELF,
-        ) from None
+        reason = f"cannot be applied to {type(model).__name__}: {first_line(error)}"
+        raise InputError(f"The adapter in {adapter.folder} ({adapter.kind}) {reason}", _ANOTHER_BASE) from None
 
 
 def merge_loaded(model: Any) -> tuple[Any, list[str]]:
@@ -167,8 +166,7 @@ def merged(model: Any, name: str) -> Any:
         exact = 1e-4 if before.dtype in (torch.float32, torch.float64) else 5e-2
         if not float((before - after).abs().max()) <= exact * scale:
             raise InputError(
-                f"The adapter of {name} cannot be merged into its base model: the states change.",
-                "Embed the texts with peft yourself and: geomprobe measure VECTORS_FILE",
+                f"The adapter of {name} cannot be merged into its base model: the states change.", _EMBED_YOURSELF
             )
     return model
 
@@ -185,15 +183,6 @@ def _plain(module: Any) -> nn.Module:
     return module.unload_and_optionally_merge_module(merge=on, safe_merge=True, adapter_names=None)
 
 
-def _peft(what: str) -> ModuleType:
-    """Package peft; raises InputError where it is not installed."""
-    try:
-        import peft
-    except ImportError as error:
-        raise InputError(f"{what}; to apply it, the package peft is needed ({error}).", INSTALL) from None
-    return peft
-
-
 def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
     """Folder of an adapter's base model, and words for it.
 
@@ -203,13 +192,7 @@ def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
     if (folder / "config.json").is_file() and any(folder.glob("model*.safetensors")):
         return folder, "the base model in the same folder"
     name, revision = settings.get("base_model_name_or_path"), settings.get("revision")
-    if (
-        not isinstance(name, str)
-        or not name
-        or "\0" in name
-        or len(name) > 4095
-        or max(map(len, name.split("/"))) > 255
-    ):
+    if not name or not is_path(name):
         raise InputError(
             f"The adapter in {folder} does not name its base model.",
             "Write its path or hub id as base_model_name_or_path into adapter_config.json.",
@@ -224,13 +207,11 @@ def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
         )
     if found:
         if (found[0] / "adapter_config.json").is_file():
-            raise InputError(
-                f"The base model of the adapter in {folder} is an adapter itself: {found[0]}.", _MERGE_YOURSELF
-            )
+            why = f"The base model of the adapter in {folder} is an adapter itself: {found[0]}."
+            raise InputError(why, _MERGE_YOURSELF)
         return found[0], f"the base model {found[0]}"
-    hint = (
-        f"Looked for {', '.join(map(str, tried))}. Correct base_model_name_or_path in {folder / 'adapter_config.json'}."
-    )
+    file = folder / "adapter_config.json"
+    hint = f"Looked for {', '.join(map(str, tried))}. Correct base_model_name_or_path in {file}."
     if not hub.is_repo_id(name) or name.startswith("."):
         raise InputError(f"The base model {name!r} of the adapter in {folder} does not exist.", hint)
     try:
@@ -240,9 +221,11 @@ def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
     return base, f"the base model {name}@{commit}"
 
 
-def _config(peft: ModuleType, adapter: Adapter) -> Any:
+def _config(adapter: Adapter) -> Any:
     """An adapter's config as peft reads it; raises InputError for settings that this peft would pass over."""
-    config = peft.PeftConfig.from_pretrained(str(adapter.folder))
+    from peft import PeftConfig
+
+    config = PeftConfig.from_pretrained(str(adapter.folder))
     config.inference_mode = True
     known = set(config.to_dict()) | {"runtime_config"}
     given = read_json(adapter.folder / "adapter_config.json")
@@ -283,8 +266,8 @@ def _check_complete(applied: Any, adapter: Adapter, report: Any, tensors: Tensor
     Weights of a head or a decoder, which the measured model does not have, may be left over.
     """
     markers = (applied.base_model.prefix, ".modules_to_save.", "trainable_tokens")
-    missing = [name for name in report.missing_keys if any(marker in name for marker in markers)]
-    missing = [name for name in missing if not UNUSED.search(name)]
+    absent = [name for name in report.missing_keys if not UNUSED.search(name)]
+    missing = [name for name in absent if any(marker in name for marker in markers)]
     unused = {name for name in report.unexpected_keys if not UNUSED.search(name)}
     places = {name for name, _ in applied.named_modules()}
     astray = [name for name in unused if any(name.startswith(f"{p}.") for p in places if p.count(".") > 2)]
@@ -294,7 +277,7 @@ def _check_complete(applied: Any, adapter: Adapter, report: Any, tensors: Tensor
         raise InputError(
             f"The adapter in {adapter.folder} does not fit its base model: "
             f"{len(wrong)} weights are {'missing' if missing else 'without a layer'}: {named}.",
-            "Does it belong to this base model? " + _MERGE_YOURSELF,
+            _ANOTHER_BASE,
         )
 
 
@@ -306,16 +289,11 @@ def _is_adapted(module: nn.Module) -> bool:
 
 def _sample(model: Any) -> torch.Tensor | None:
     """Last states of a few tokens, or None of a model that does not run on token ids alone."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
         entries = model.get_input_embeddings().weight.shape[0]
         ids = (torch.arange(8) * 7 % entries)[None].to(next(model.parameters()).device)
         part = model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(model):
             return part(input_ids=ids, return_dict=True).last_hidden_state
     except Exception:  # such a model is refused where it is examined
         return None
-    finally:
-        for module, training in modes:
-            module.training = training

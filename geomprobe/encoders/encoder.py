@@ -6,8 +6,8 @@ import dataclasses
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, hash_bytes
-from geomprobe.encoders.forward import forward
+from geomprobe.encoders.forward import evaluating, forward
 from geomprobe.encoders.head import Head
 from geomprobe.encoders.tokenizers import first_part, stand_in, tokenizer_hash
 from geomprobe.encoders.weights import UNUSED
@@ -325,16 +325,9 @@ class Encoder:
                 whole[rows, :length] = layer
         return padded
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Switch dropout off inside the block, and restore each module's mode after it."""
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Block in which dropout is off; each module's mode is restored after it."""
+        return evaluating(self.model)
 
 
 def _config_text(config: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,6 +46,18 @@ def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
     finally:
         changed = [_restore(*snapshot) for snapshot in before]
     return output, random or any(changed)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off inside the block, and restore each module's mode after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _generator(device: torch.device) -> torch.Generator:

@@ -60,9 +60,14 @@ def _fits(value: Any, types: tuple[type, ...]) -> bool:
     return isinstance(value, types)
 
 
+def is_path(name: Any) -> bool:
+    """Whether a setting can be the path of a file: a text, and no part of it longer than a file's name may be."""
+    return isinstance(name, str) and "\0" not in name and len(name) < 4096 and max(map(len, name.split("/"))) < 256
+
+
 def inside(folder: Path, part: Any, named_in: Path) -> Path:
     """Path that a file names inside a folder; raises InputError for a name that leads out of it."""
-    if not isinstance(part, str) or "\0" in part or len(part) > 255:
+    if not is_path(part):
         raise InputError(f"{named_in} names no file or folder: {str(part)[:40]!r}.", "Save the model again.")
     if PurePath(part).is_absolute() or ".." in PurePath(part.replace("\\", "/")).parts:
         raise InputError(f"{named_in} points outside of its folder: {part!r}.", "Save the model again.")
