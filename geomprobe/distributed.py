@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -127,25 +128,24 @@ class Processes:
         except Exception as raised:
             error = raised
         kind = ValueError if isinstance(error, ValueError) else RuntimeError
-        said = self.exchange(None if error is None else (kind, f"{type(error).__name__}: {error}"))
+        errors = self.exchange(None if error is None else (kind, f"{type(error).__name__}: {error}"))
         if error is not None:
             raise error
-        for rank, found in enumerate(said):
-            if found is not None:
-                raise found[0](f"rank {rank} of {self.world}: {found[1]}")
+        for rank, failure in enumerate(errors):
+            if failure is not None:
+                raise failure[0](f"rank {rank} of {self.world}: {failure[1]}")
         return value  # type: ignore[return-value]
 
     def collect(self, parts: Iterator[T], rounds: int, take: Callable[[T], None]) -> None:
         """Call `take` on rank 0 with the parts of all processes, at most `rounds` of each; an error stops all."""
+
+        def take_all(found: list[T | None]) -> None:
+            for part in found:
+                if part is not None:
+                    take(part)
+
         for _ in range(rounds + 1):  # once more than there are parts, so that what yields them comes to its end
-            found = self.gather(self.agreed(lambda: next(parts, None)))
-
-            def give(found: list[T | None] = found) -> None:
-                for part in found:
-                    if part is not None:
-                        take(part)
-
-            self.agreed(give)
+            self.agreed(partial(take_all, self.gather(self.agreed(partial(next, parts, None)))))
 
     def in_turns(self, items: Sequence[T], send: Callable[[T], S], work: Callable[[S], R]) -> Iterator[tuple[T, R]]:
         """Yield (item, work(send(item))) on all processes; rank 0 sends, each rank works on one item at a time."""
@@ -210,13 +210,13 @@ def kernel_log_mean(w: torch.Tensor, t: float, pilot_distance: float, processes:
     near, n = t * pilot_distance < 0.1, sum(processes.exchange(len(w)))
     total = _kernel_sum(w, w, t, near, own=True) / 2
     for steps in range(1, processes.world // 2 + 1):
-        other = processes.shift(w.cpu(), steps).to(w.device)
-        if 2 * steps < processes.world:
-            total += _kernel_sum(w, other, t, near, own=False)
-        elif processes.rank < steps:  # half way round both of a pair hold the other's, and each takes half of the work
-            total += _kernel_sum(w[: len(w) // 2], other, t, near, own=False)
-        else:
-            total += _kernel_sum(w, other[len(other) // 2 :], t, near, own=False)
+        mine, other = w, processes.shift(w.cpu(), steps).to(w.device)
+        if 2 * steps == processes.world:  # both of a pair hold the other's, and each takes half of the work
+            if processes.rank < steps:
+                mine = mine[: len(mine) // 2]
+            else:
+                other = other[len(other) // 2 :]
+        total += _kernel_sum(mine, other, t, near, own=False)
     mean = math.fsum(processes.exchange(total)) / (n * (n - 1) / 2)
     return math.log1p(mean) if near else math.log(mean)
 
@@ -270,10 +270,8 @@ def join() -> Iterator[Processes]:
         with _talking():
             dist.barrier()  # a rank that leaves while others still talk to it may be aborted by gloo
     except ConnectionError as error:
-        message = f"Rank {rank} of {world} lost the others: {error}"
-        raise GeomprobeError(
-            message, "One of them ended; it says why. The same command starts again, and goes on from what is kept."
-        ) from None
+        hint = "One of them ended; it says why. The same command starts again, and goes on from what is kept."
+        raise GeomprobeError(f"Rank {rank} of {world} lost the others: {error}", hint) from None
     finally:
         with contextlib.suppress(Exception):
             dist.destroy_process_group()

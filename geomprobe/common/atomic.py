@@ -99,7 +99,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
             holder.rmdir()
             raise
         with lock:
-            if _locked(lock) is False or not (holder / "lock").exists():
+            if locked(lock) is False or not (holder / "lock").exists():
                 continue  # a sweep came between making the folder and locking it
             try:
                 yield holder
@@ -143,8 +143,8 @@ def sweep(folder: Path) -> None:
             recent = holder.stat().st_mtime > time.time() - STALE_SECONDS
             # made where it is missing, for a writer that died before; one that lives finds it locked and makes another
             with open(holder / "lock", "a") as lock:
-                locked = _locked(lock)
-                if locked is False or (locked is None and recent):
+                free = locked(lock)
+                if free is False or (free is None and recent):
                     continue
                 if (holder / "old").exists():  # it died between the two renames
                     for new in (holder / "new").iterdir():
@@ -153,8 +153,8 @@ def sweep(folder: Path) -> None:
                 shutil.rmtree(holder, ignore_errors=True)
 
 
-def _locked(file: IO[str]) -> bool | None:
-    """Lock a file until it is closed; False where another process has it, None where files cannot be locked."""
+def locked(file: IO[str] | int) -> bool | None:
+    """Lock an open file or folder until it is closed; False where another has it, None where none can be locked."""
     if fcntl is None:
         return None
     try:

@@ -62,6 +62,6 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: work is saved and cleaned up as after Ctrl-C; the exit code is 143."""
 
 
-def first_line(error: BaseException, most: int = 200) -> str:
+def first_line(error: BaseException) -> str:
     """First line of an error's text, its kind where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:most]
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

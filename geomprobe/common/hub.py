@@ -45,18 +45,15 @@ def ask(repo_id: str, *, kind: str, revision: str | None, hint: str) -> tuple[An
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    named = f"{repo_id}@{revision}" if revision else repo_id
     try:
         return HfApi().repo_info(repo_id, repo_type=kind, revision=revision, timeout=TIMEOUT_S), ""
     except GatedRepoError:
-        raise _gated(named, kind) from None
+        raise _gated(repo_id, kind) from None
     except RevisionNotFoundError:
         raise InputError(f"The {kind} {repo_id!r} has no revision {revision!r} on the hub.", hint) from None
     except (RepositoryNotFoundError, HFValidationError):
-        raise InputError(
-            f"{named!r} is neither an existing path nor a {kind} on the hub that you can read.",
-            f"If it is private: hf auth login. {hint}",
-        ) from None
+        reason = f"{repo_id!r} is neither an existing path nor a {kind} on the hub that you can read."
+        raise InputError(reason, f"If it is private: hf auth login. {hint}") from None
     except Exception as error:  # offline mode, no name resolution, timeout, a proxy's answer: all mean "not reachable"
         return None, _reason(error)
 
@@ -77,24 +74,20 @@ def download(
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
     named = f"{repo_id}@{revision}" if revision else repo_id
+    wanted: dict[str, Any] = {"repo_type": kind, "revision": revision, "allow_patterns": patterns}
     try:
-        return Path(
-            snapshot_download(
-                repo_id,
-                repo_type=kind,
-                revision=revision,
-                allow_patterns=patterns,
-                local_files_only=bool(unreachable),
-            )
-        )
+        return Path(snapshot_download(repo_id, **wanted, local_files_only=bool(unreachable)))
     except GatedRepoError:  # the files of a gated repository, which anyone may look at
         raise _gated(named, kind) from None
-    except LocalEntryNotFoundError as error:
-        if unreachable:
-            raise not_here(named, kind, unreachable, hint) from None
-        raise _broken_off(named, error.__cause__ or error) from None
     except Exception as error:  # the HTTP clients under the library change, and their errors have no common class
-        raise _broken_off(named, error) from None
+        absent = isinstance(error, LocalEntryNotFoundError)
+        if absent and unreachable:
+            raise not_here(named, kind, unreachable, hint) from None
+        cause = error.__cause__ if absent and error.__cause__ else error
+        raise InputError(
+            f"{named!r} could not be downloaded: {_reason(cause)}.",
+            "Run the same command again: files that arrived whole are kept.",
+        ) from None
 
 
 def not_here(named: str, kind: str, reason: str, hint: str) -> InputError:
@@ -158,26 +151,15 @@ def _remember(folder: Path, revision: str, commit: str) -> None:
             write_text(ref, commit)
 
 
-def _broken_off(named: str, error: BaseException) -> InputError:
-    return InputError(
-        f"{named!r} could not be downloaded: {_reason(error)}.",
-        "Run the same command again: files that arrived whole are kept.",
-    )
-
-
 def _gated(named: str, kind: str) -> InputError:
     return InputError(f"The {kind} {named!r} on the hub needs permission.", "Ask for it there, then: hf auth login")
 
 
-def _status(error: BaseException) -> int | None:
-    """HTTP status of an error, None if no answer came."""
-    return getattr(getattr(error, "response", None), "status_code", None)
-
-
 def _reason(error: BaseException) -> str:
     """In one line why the hub gave nothing."""
-    if _status(error) == 429:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 429:
         return "too many requests: 429; wait some minutes, or log in for a higher limit: hf auth login"
-    if _status(error) == 401:
+    if status == 401:
         return "login refused: 401; renew it: hf auth login"
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -17,7 +17,7 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(shown) + (f", and {len(names) - most:,} more" if len(names) > most else "")
 
 
-def first_to_last(names: Sequence[str], what: str = "columns", most: int = 8) -> str:
+def first_to_last(names: Sequence[str], what: str = "columns") -> str:
     """Names with commas, the middle of a long list left out and the number of all of them said.
 
     Examples
@@ -28,7 +28,7 @@ def first_to_last(names: Sequence[str], what: str = "columns", most: int = 8) ->
     'e0, e1, …, e95 (96 columns)'
     """
     names = [brief(name, 40 if len(names) > 1 else 100) for name in names]
-    if len(names) <= most:
+    if len(names) <= 8:
         return ", ".join(names)
     return f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names)} {what})"
 

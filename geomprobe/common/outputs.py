@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from geomprobe.common.atomic import fcntl, final_path, temporary_folder
+from geomprobe.common.atomic import fcntl, final_path, locked, temporary_folder
 from geomprobe.common.errors import GeomprobeError, UsageError
 
 
@@ -48,9 +48,7 @@ def check_output_file(
     _try(final.parent, option, hint)
 
 
-def check_output_folder(
-    folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] = (), option: str = "--out"
-) -> None:
+def check_output_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] = ()) -> None:
     """Refuse a folder that must not or cannot be written into; leave no trace.
 
     Raises
@@ -58,12 +56,12 @@ def check_output_folder(
     UsageError
         A file, a device or a pipe; one of the inputs; a folder that cannot be made or written to.
     """
-    folder, hint = Path(folder), f"Choose another folder with {option}."
+    folder, hint = Path(folder), "Choose another folder with --out."
     _final(folder, hint)
     if folder.is_symlink() and not folder.exists():
-        raise UsageError(f"{option} {folder} is a link to nothing.", hint)
-    _check_inputs(folder, inputs, option, hint)
-    _try(folder, option, hint)
+        raise UsageError(f"--out {folder} is a link to nothing.", hint)
+    _check_inputs(folder, inputs, "--out", hint)
+    _try(folder, "--out", hint)
 
 
 def _final(path: Path, hint: str) -> Path:
@@ -141,16 +139,12 @@ def _locked_folder(folder: Path) -> int:
             opened = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:  # removed by the one that had it
             continue
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if locked(opened) is False:
             os.close(opened)
             raise GeomprobeError(
                 f"{folder} is in use: another process writes into it.",
                 "Repeat the command when the other has ended, or choose another folder with --out.",
-            ) from None
-        except OSError:  # a file system without locks
-            return opened
+            )
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.stat(folder), os.fstat(opened)):
                 return opened

@@ -144,8 +144,6 @@ def by_prompt(encoder: Encoder, poolings: Sequence[str]) -> list[tuple[Encoder, 
     found: dict[str, list[str]] = {}
     for name in dict.fromkeys(poolings):
         found.setdefault(encoder.prompt_under(name), []).append(name)
-    if list(found) == [encoder.prompt or ""]:
-        return [(encoder, list(dict.fromkeys(poolings)))]
     return [
         (encoder if prompt == (encoder.prompt or "") else encoder.with_prompt(prompt, encoder.query_prompt), names)
         for prompt, names in found.items()
@@ -194,19 +192,18 @@ def stream(
     (unique_rows, block)
         Indices among the unique texts, (b,) int64, and per cell an array of shape (b, dim), float32.
     """
-    by_layer: dict[int, list[str]] = {}
-    for layer, name in cells:
-        by_layer.setdefault(layer, []).append(name)
+    by_layer: dict[int, list[Cell]] = {}
+    for cell in cells:
+        by_layer.setdefault(cell[0], []).append(cell)
     done, total = 0, sum(map(len, groups))
     with encoder.evaluating():
         for group in groups:
             states, mask = encoder.states([rows.ids[i] for i in group])
             block: dict[Cell, np.ndarray] = {}
             with torch.inference_mode():
-                for layer, names in by_layer.items():
-                    pooled = pool(states[layer], mask, [cells[layer, name] for name in names])
-                    for name, vectors in zip(names, pooled, strict=True):
-                        block[layer, name] = vectors.cpu().numpy()
+                for layer, there in by_layer.items():
+                    pooled = pool(states[layer], mask, [cells[cell] for cell in there])
+                    block |= {cell: vectors.cpu().numpy() for cell, vectors in zip(there, pooled, strict=True)}
             del states
             yield group, block
             done += len(group)

@@ -8,7 +8,7 @@ from itertools import product
 from geomprobe.common import InputError, UsageError
 from geomprobe.embedding.pooling import Pooler, make_pooler
 from geomprobe.encoders import Encoder
-from geomprobe.encoders.sentence_transformers import MEASURE
+from geomprobe.encoders.weights import MEASURE
 
 Cell = tuple[int, str]  # layer, pooling
 OTHERS = "Other poolings (--pool mean) measure the token states of its transformer."

@@ -23,27 +23,18 @@ class PooledProbes(nn.Module):
 
     Pooled vectors are standardised by the mean and spread of mean-pooled vectors before the probe. As the weights of a
     text sum to one, that commutes with pooling, so the parameters found apply to the raw states. All poolings start
-    at or near the mean.
+    at or near the mean. Mean and spread are of the texts of `rows`.
     """
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        seed: int,
-        n_positions: int,
-        outputs: int,
-        pairs: bool,
-        mean: torch.Tensor,
-        spread: torch.Tensor,
-    ):
+    def __init__(self, names: Sequence[str], seed: int, data: TokenStates, rows: np.ndarray, outputs: int):
         super().__init__()
-        dim, device = len(mean), mean.device
         self.members = [name for name in TRAINABLE if name in names]
-        self.mean, self.spread = mean, spread
+        self.mean, self.spread = mean_and_spread(data, rows)
+        dim, device, n_positions = len(self.mean), self.mean.device, int(data.lengths.max())
         self.position = nn.Parameter(torch.zeros(self.members.count("weighted"), n_positions, device=device))
-        draw = _draw(dim, seed).to(device)
+        draw = (0.1 * torch.randn(dim, generator=torch.Generator().manual_seed(seed)) / dim**0.5).to(device)
         self.key = nn.Parameter(draw.expand(self.members.count("attention"), -1).clone())
-        n, features = 1 + len(self.members), dim * (4 if pairs else 1)
+        n, features = 1 + len(self.members), dim * (4 if len(data.sides) == 2 else 1)
         self.probe = nn.Parameter(torch.zeros(n, features, outputs, device=device))
         self.bias = nn.Parameter(torch.zeros(n, outputs, device=device))
 
@@ -74,10 +65,6 @@ class PooledProbes(nn.Module):
             return self.position[member].detach().cpu().numpy().copy()
         key = self.key[member - len(self.position)] / self.spread
         return key.detach().cpu().numpy().copy()
-
-
-def _draw(dim: int, seed: int) -> torch.Tensor:
-    return 0.1 * torch.randn(dim, generator=torch.Generator().manual_seed(seed)) / dim**0.5
 
 
 def target_of(data: TokenStates, task: Task) -> tuple[torch.Tensor, int]:

@@ -162,19 +162,17 @@ def pool(states: torch.Tensor, mask: torch.Tensor, poolers: Sequence[Pooler]) ->
     list of Tensor of shape (batch, dim), float32; under a head of its width
         In the order of ``poolers``.
     """
-    own = {i: p.head(states, mask, p.skip) for i, p in enumerate(poolers) if p.head is not None}
+    vectors = {i: p.head(states, mask, p.skip) for i, p in enumerate(poolers) if p.head is not None}
     states = states.float()
     padded = not bool(mask.all())
     if padded:
         states = states.masked_fill(~mask[..., None], 0.0)
-    vectors: list[torch.Tensor | None] = [own.get(i) for i in range(len(poolers))]
-    linear = [i for i, pooler in enumerate(poolers) if pooler.name != "max" and i not in own]
+    linear = [i for i, pooler in enumerate(poolers) if pooler.name != "max" and i not in vectors]
     if linear:
         weights = torch.stack([token_weights(poolers[i], states, mask) for i in linear], 1)
         sums = torch.bmm(weights, states) / weights.sum(2, keepdim=True)
-        for place, i in enumerate(linear):
-            vectors[i] = sums[:, place]
+        vectors |= zip(linear, sums.unbind(1), strict=True)
     for i, pooler in enumerate(poolers):
         if pooler.name == "max":
             vectors[i] = (states.masked_fill(~mask[..., None], -torch.inf) if padded else states).amax(1)
-    return [v for v in vectors if v is not None]
+    return [vectors[i] for i in range(len(poolers))]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +21,9 @@ from geomprobe.common import (
     read_json,
     write_json,
 )
-from geomprobe.common.atomic import sweep, sweep_once
+from geomprobe.common.atomic import sweep_once
 
 FORMAT = "1"  # part of every key: raised when the meaning of stored vectors changes
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One stored array: what it is, where it lies, how large it is and when it was last used (seconds since 1970)."""
-
-    key: str
-    folder: Path
-    size: int
-    used: float
-    meta: dict[str, Any]
 
 
 class Store:
@@ -75,8 +60,6 @@ class Store:
             array = np.load(place / "vectors.npy", mmap_mode="r", allow_pickle=False)
         except (InputError, OSError, ValueError, EOFError):
             return None
-        with contextlib.suppress(OSError):  # another user's cache
-            os.utime(place / "meta.json")
         return array, meta
 
     @contextmanager
@@ -104,40 +87,6 @@ class Store:
                 f"Embeddings cannot be written to {self.folder}: {error.strerror or error}.",
                 "Free some space (geomprobe cache prune), or point GEOMPROBE_CACHE to another disk.",
             ) from None
-
-    def entries(self) -> list[Entry]:
-        """What is stored, most recently used first."""
-        found = []
-        for meta_file in self.folder.glob("??/*/meta.json"):
-            try:
-                meta = read_json(meta_file)
-                size = sum(file.stat().st_size for file in meta_file.parent.iterdir())
-                found.append(Entry(meta_file.parent.name, meta_file.parent, size, meta_file.stat().st_mtime, meta))
-            except (InputError, OSError):
-                continue
-        return sorted(found, key=lambda entry: -entry.used)
-
-    def prune(self, *, older_than_days: float | None = None, max_bytes: int | None = None) -> tuple[int, int]:
-        """Remove entries: all, or those not used for some days, or the oldest beyond a total size.
-
-        Returns
-        -------
-        (removed, freed) : int, int
-            Number of entries and bytes.
-        """
-        everything = older_than_days is None and max_bytes is None
-        removed = freed = kept = 0
-        for entry in self.entries():
-            old = older_than_days is not None and entry.used < time.time() - 86400 * older_than_days
-            beyond = max_bytes is not None and kept + entry.size > max_bytes
-            if everything or old or beyond:
-                shutil.rmtree(entry.folder, ignore_errors=True)
-                removed, freed = removed + 1, freed + entry.size
-            else:
-                kept += entry.size
-        for part in self.folder.glob("??"):
-            sweep(part)
-        return removed, freed
 
 
 def _reserve(path: Path, shape: tuple[int, int]) -> np.memmap:

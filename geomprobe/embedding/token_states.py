@@ -49,22 +49,13 @@ def layers_in_memory(encoder: Encoder, split: Split, layers: Sequence[int]) -> I
         split = split.take(kept)
         rows = tokenize(encoder, [*split.first, *(split.second or ())])
     at_once = max(1, int(STATE_BYTES // (4 * width * rows.n_tokens)))
+    lengths = torch.tensor([len(row) for row in rows.ids], device=encoder.device)
+    starts, groups = lengths.cumsum(0) - lengths, sentence_groups(split)
+    sides = list(torch.from_numpy(rows.inverse).to(encoder.device).split(len(split)))
     for begin in range(0, len(layers), at_once):
         flats = _collect(encoder, rows, layers[begin : begin + at_once], widths)
         for layer in layers[begin : begin + at_once]:
-            lengths = torch.tensor([len(row) for row in rows.ids], device=encoder.device)
-            inverse = torch.from_numpy(rows.inverse).to(encoder.device)
-            sides = list(inverse.split(len(split)))
-            yield TokenStates(
-                layer,
-                flats.pop(layer),
-                lengths.cumsum(0) - lengths,
-                lengths,
-                rows.ids,
-                sides,
-                split.labels,
-                sentence_groups(split),
-            )
+            yield TokenStates(layer, flats.pop(layer), starts, lengths, rows.ids, sides, split.labels, groups)
 
 
 def _rows_that_fit(rows: TokenRows, split: Split, max_tokens: int) -> np.ndarray:

@@ -36,7 +36,7 @@ def unique_texts(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
     return list(index), inverse
 
 
-def tokenize(encoder: Encoder, texts: Sequence[str], max_length: int | None = None) -> TokenRows:
+def tokenize(encoder: Encoder, texts: Sequence[str]) -> TokenRows:
     """Token rows of the unique texts.
 
     Raises
@@ -44,7 +44,7 @@ def tokenize(encoder: Encoder, texts: Sequence[str], max_length: int | None = No
     InputError
         No texts, or one that is not a string.
     UsageError
-        A max_length that the encoder cannot take.
+        One string in place of a list.
     """
     if isinstance(texts, str):
         raise UsageError("texts is one string; give a list of strings.")
@@ -54,7 +54,7 @@ def tokenize(encoder: Encoder, texts: Sequence[str], max_length: int | None = No
         if not isinstance(text, str):
             raise InputError(f"Text {row} is {type(text).__name__}, not a string.", "Leave out or fill empty cells.")
     different, inverse = unique_texts(texts)
-    ids, cut = limited(encoder, max_length).tokenize(different)
+    ids, cut = encoder.tokenize(different)
     return TokenRows(ids, cut, inverse, different)
 
 

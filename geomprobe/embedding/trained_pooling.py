@@ -21,7 +21,6 @@ from geomprobe.embedding.pooled_probes import (
     PooledProbes,
     cuts_a_group,
     epoch_batches,
-    mean_and_spread,
     row_losses,
     slice_rows,
     target_of,
@@ -176,9 +175,7 @@ def fit(data: TokenStates, task: Task, names: Sequence[str], seed: int, encoder:
     target, outputs = target_of(data, task)
     held_out = slice_rows(data.groups, seed)
     train_rows, slice_ = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    model = PooledProbes(
-        names, seed, int(data.lengths.max()), outputs, len(data.sides) == 2, *mean_and_spread(data, train_rows)
-    )
+    model = PooledProbes(names, seed, data, train_rows, outputs)
     groups = [
         {"params": [model.position], "lr": POSITION_RATE},
         {"params": [model.key], "lr": KEY_RATE / len(model.mean)},

@@ -16,16 +16,14 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, first_line, hub, read_json
-from geomprobe.encoders.forward import evaluating
-from geomprobe.encoders.quiet import quiet
+from geomprobe.encoders.forward import evaluating, quiet
 from geomprobe.encoders.settings import is_path
-from geomprobe.encoders.weights import UNUSED, Tensors, model_files, read_tensors
+from geomprobe.encoders.weights import MEASURE, UNUSED, Tensors, model_files, read_tensors
 
 _WEIGHTS = "adapter_model.safetensors"
 # kinds that put vectors of their own before a text
 _VIRTUAL_TOKENS = re.compile(r"PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE")
 _NOT_THE_TEXT = "puts its own vectors before every text, so the states depend on more than the text"
-_EMBED_YOURSELF = "Embed the texts with peft yourself and: geomprobe measure VECTORS_FILE"
 _MERGE_YOURSELF = "Apply it with peft yourself, merge it, and write the whole model: save_pretrained(FOLDER)."
 
 _ANOTHER_BASE = "Does it belong to this base model? " + _MERGE_YOURSELF
@@ -83,7 +81,7 @@ def find_adapter(folder: Path) -> Adapter | None:
             "If you trust it: load it with peft and write it anew with save_pretrained(FOLDER)." if pickled else None,
         )
     if _VIRTUAL_TOKENS.search(kind):
-        raise InputError(f"The adapter in {folder} ({kind}) {_NOT_THE_TEXT}.", _EMBED_YOURSELF)
+        raise InputError(f"The adapter in {folder} ({kind}) {_NOT_THE_TEXT}.", MEASURE)
     base, named = _base_folder(folder, settings)
     try:
         import_module("peft")
@@ -128,10 +126,7 @@ def merge_loaded(model: Any) -> tuple[Any, list[str]]:
     wrapped = isinstance(model, PeftModel)
     configs: Mapping[str, Any] = getattr(model, "peft_config", None) or {}
     if wrapped and any(config.is_prompt_learning for config in configs.values()):
-        raise InputError(
-            f"The adapter of this {type(model).__name__} {_NOT_THE_TEXT}.",
-            "Embed the texts yourself and use geomprobe.measure(vectors).",
-        )
+        raise InputError(f"The adapter of this {type(model).__name__} {_NOT_THE_TEXT}.", MEASURE)
     inner = model.get_base_model() if wrapped else model
     layers: list[Any] = [module for module in inner.modules() if _is_adapted(module)]
     if not layers:
@@ -165,9 +160,7 @@ def merged(model: Any, name: str) -> Any:
         scale = float(before.abs().max()) or 1.0
         exact = 1e-4 if before.dtype in (torch.float32, torch.float64) else 5e-2
         if not float((before - after).abs().max()) <= exact * scale:
-            raise InputError(
-                f"The adapter of {name} cannot be merged into its base model: the states change.", _EMBED_YOURSELF
-            )
+            raise InputError(f"The adapter of {name} cannot be merged into its base model: the states change.", MEASURE)
     return model
 
 

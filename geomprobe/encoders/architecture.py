@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from geomprobe.common import InputError, first_line, read_json, refuse_beyond_memory
+from geomprobe.common import InputError, first_line, refuse_beyond_memory
 from geomprobe.encoders.adapters import apply_adapter, find_adapter
-from geomprobe.encoders.quiet import quiet
+from geomprobe.encoders.forward import quiet
+from geomprobe.encoders.settings import read_object
 from geomprobe.encoders.weights import (
     HINT,
+    MEASURE,
     UNUSED,
     Tensors,
     prefixes,
     read_weights,
     refuse_foreign_formats,
     refuse_quantised,
-    without_prefix,
 )
 
 _ENCODER_OF_TWO = "an encoder-decoder: its encoder is measured, the decoder is not used"
 MOST_LAYERS = 100  # made without a question: fewer weights are an incomplete file, whose missing ones are named
+_LOADED = "Load it yourself and hand over the model: geomprobe.load_encoder(model, tokenizer=tokenizer)."
 _TEXT_PARTS = ("text_model", "language_model", "text_encoder")  # of models that see, hear or read
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model in float32 on the CPU, and where it comes from.
+def load_model(folder: Path, source: str, *, hub: bool) -> tuple[nn.Module, list[str], Path]:
+    """Model of a folder in float32 on the CPU, an adapter in it applied.
 
-    Attributes
-    ----------
+    The folder's own files decide, and nothing else: no optional package changes what is loaded from it.
+
+    Returns
+    -------
     model : Module
         What is measured: without any head; of an encoder-decoder the encoder, of two towers the one for text.
     notes : list of str
@@ -43,25 +45,14 @@ class LoadedModel:
     tokenizer_folder : Path
         The folder whose tokenizer belongs to it; the base model's folder where an adapter's folder has none.
     """
-
-    model: nn.Module
-    notes: list[str]
-    tokenizer_folder: Path
-
-
-def load_model(folder: Path, source: str, taken: str) -> LoadedModel:
-    """Model of a folder, an adapter in it applied.
-
-    The folder's own files decide, and nothing else: no optional package changes what is loaded from it.
-    """
     adapter = find_adapter(folder)
-    whole, notes = _load_whole(adapter.base if adapter else folder, source, hub=taken == "hub" or adapter is not None)
+    whole, notes = _load_whole(adapter.base if adapter else folder, source, hub=hub or adapter is not None)
     if adapter:
         whole = apply_adapter(whole, adapter)
         notes.append(adapter.note)
     part, note = text_part(whole)
     has_tokenizer = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
-    return LoadedModel(part, notes + note, adapter.base if adapter and not has_tokenizer else folder)
+    return part, notes + note, adapter.base if adapter and not has_tokenizer else folder
 
 
 def text_part(model: Any) -> tuple[nn.Module, list[str]]:
@@ -77,32 +68,28 @@ def text_part(model: Any) -> tuple[nn.Module, list[str]]:
     part = model.base_model
     notes = []
     encoder, decoder = getattr(part, "encoder", None), getattr(part, "decoder", None)
+    towers = {name: tower for name in _TEXT_PARTS if isinstance(tower := getattr(part, name, None), PreTrainedModel)}
     if isinstance(encoder, PreTrainedModel) and decoder is None and "input_ids" in _takes(encoder):
         part = encoder
     elif isinstance(encoder, PreTrainedModel) and isinstance(decoder, PreTrainedModel):
-        part = encoder
-        notes.append(_ENCODER_OF_TWO)
+        part, notes = encoder, [_ENCODER_OF_TWO]
     elif getattr(part.config, "is_encoder_decoder", False) and hasattr(part, "get_encoder"):
-        part = part.get_encoder()
-        notes.append(_ENCODER_OF_TWO)
-    else:
-        for name in _TEXT_PARTS:
-            if isinstance(tower := getattr(part, name, None), PreTrainedModel):
-                notes.append(f"{type(part).__name__}: its {name} ({type(tower).__name__}) is measured, on text alone")
-                part = tower.base_model
-                break
+        part, notes = part.get_encoder(), [_ENCODER_OF_TWO]
+    elif towers:
+        name, tower = next(iter(towers.items()))
+        notes = [f"{type(part).__name__}: its {name} ({type(tower).__name__}) is measured, on text alone"]
+        part = tower.base_model
     if not hasattr(part, "config"):
         raise InputError(
             f"{type(model).__name__} has an encoder ({type(part).__name__}) that does not run without its decoder.",
-            "Embed with the model itself and: geomprobe measure VECTORS_FILE",
+            MEASURE,
         )
     if "input_ids" not in _takes(part):
         first = getattr(part, "main_input_name", "input_ids")
+        wanted = first if first in _takes(part) else next(iter(_takes(part)), "no input")
         raise InputError(
-            f"{type(model).__name__} does not run on text alone: "
-            f"it takes {first if first in _takes(part) else next(iter(_takes(part)), 'no input')}.",
-            "geomprobe measures models that map token ids to token states; "
-            "embed with the model itself and: geomprobe measure VECTORS_FILE",
+            f"{type(model).__name__} does not run on text alone: it takes {wanted}.",
+            f"geomprobe measures models that map token ids to token states. {MEASURE}",
         )
     return part, notes
 
@@ -116,13 +103,11 @@ def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]
     """Model of a folder without its head, complete, and notes."""
     if not (folder / "config.json").is_file():
         refuse_foreign_formats(folder, source)
-        inside = sorted(path.parent.name for name in ("", "adapter_") for path in folder.glob(f"*/{name}config.json"))
-        hint = (
-            f"Give one of the models in it: {', '.join(f'{folder / name}' for name in inside[:3])}" if inside else HINT
-        )
+        inside = sorted(str(path.parent) for name in ("", "adapter_") for path in folder.glob(f"*/{name}config.json"))
+        hint = f"Give one of the models in it: {', '.join(inside[:3])}" if inside else HINT
         raise InputError(f"{folder} is not a model folder: it has no config.json.", hint)
-    values = read_json(folder / "config.json")
-    refuse_quantised(values if isinstance(values, dict) else {}, source)
+    values = read_object(folder / "config.json")
+    refuse_quantised(values, source)
     tensors, notes = read_weights(folder, source, hub=hub)
     refuse_more_layers_than_weights(values, len(tensors), folder)
     try:
@@ -133,7 +118,9 @@ def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]
     except InputError:
         raise
     except Exception as error:  # torch and transformers each raise their own kinds
-        raise InputError(*_why_not_loaded(folder, error)) from None
+        if "trust_remote_code" in str(error):
+            raise InputError(f"{folder} needs custom code, which geomprobe never runs.", _LOADED) from None
+        raise InputError(f"{folder} cannot be loaded as a text encoder: {first_line(error)}", HINT) from None
     # layers: the last map of a masked language model is called decoder too, but has only weight and bias
     if any(re.match(r"decoder\.\w+\.", name) for name in tensors) and not hasattr(model, "decoder"):
         notes.append(_ENCODER_OF_TWO)
@@ -141,7 +128,7 @@ def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]
         with quiet():
             model, missing, more = _otherwise(folder, model, config, tensors, missing)
         notes += more
-    if missing:
+    if missing:  # still
         named = ", ".join(sorted(missing)[:3]) + (", …" if len(missing) > 3 else "")
         raise InputError(
             f"{folder}: {len(missing)} weights are missing or of the wrong shape and would be random: {named}.",
@@ -155,13 +142,13 @@ def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]
 LAYERS = re.compile(r"(num_|n_)?(hidden_|encoder_|decoder_)?layers?")
 
 
-def refuse_more_layers_than_weights(values: Any, tensors: int, folder: Path) -> None:
+def refuse_more_layers_than_weights(values: dict[str, Any], tensors: int, folder: Path) -> None:
     """Raise InputError where a config asks for more layers than there are weights, before any layer is made."""
-    if not isinstance(values, dict) or "num_hidden_groups" in values:  # whose layers share their weights (ALBERT)
+    if "num_hidden_groups" in values:  # whose layers share their weights (ALBERT)
         return
     parts = [values, *(part for part in values.values() if isinstance(part, dict))]
-    for key, layers in ((key, value) for part in parts for key, value in part.items() if LAYERS.fullmatch(key)):
-        if isinstance(layers, int) and layers > max(tensors, MOST_LAYERS):
+    for key, layers in (setting for part in parts for setting in part.items()):
+        if LAYERS.fullmatch(key) and isinstance(layers, int) and layers > max(tensors, MOST_LAYERS):
             raise InputError(
                 f"{folder / 'config.json'}: {key} is {layers:,}, but the weights hold {tensors:,} tensors.",
                 "The weights file does not belong to config.json.",
@@ -225,7 +212,8 @@ def _otherwise(
             ways.append((alone, [f"the folder holds the {type(part).__name__} alone"]))
     found = prefixes(tensors, missing)[:3]
     for prefix in found:
-        stripped, absent, _ = _filled(type(model), config, without_prefix(tensors, prefix))
+        below = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        stripped, absent, _ = _filled(type(model), config, below)
         if not absent:
             ways.append((stripped, [f"{prefix!r} was removed from the names in the weights file"]))
     if len(ways) > 1:
@@ -234,14 +222,3 @@ def _otherwise(
             "Write the one to be measured to a folder of its own.",
         )
     return (ways[0][0], set(), ways[0][1]) if ways else (model, missing, [])
-
-
-def _why_not_loaded(folder: Path, error: Exception) -> tuple[str, str]:
-    """Message and hint for a folder that transformers could not load."""
-    text = first_line(error)
-    if "trust_remote_code" in str(error):
-        return (
-            f"{folder} needs custom code, which geomprobe never runs.",
-            "Load it yourself and hand over the model: geomprobe.load_encoder(model, tokenizer=tokenizer).",
-        )
-    return f"{folder} cannot be loaded as a text encoder: {text[:300]}", HINT

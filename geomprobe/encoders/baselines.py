@@ -35,7 +35,10 @@ class WordTable(nn.Module):
     def __init__(self, table: torch.Tensor, kind: str):
         super().__init__()
         self.table = nn.Embedding.from_pretrained(table)
-        self.config = _TableConfig(kind)
+        # what `Encoder` asks of a transformers config
+        self.config = SimpleNamespace(
+            is_encoder_decoder=False, pad_token_id=0, to_dict=lambda: {"model_type": f"word table ({kind})"}
+        )
 
     @property
     def base_model(self) -> WordTable:
@@ -50,19 +53,6 @@ class WordTable(nn.Module):
         """Rows of the tokens, as the only layer."""
         states = self.table(input_ids)
         return SimpleNamespace(hidden_states=(states,), last_hidden_state=states)
-
-
-class _TableConfig:
-    """What `Encoder` asks of a transformers config."""
-
-    is_encoder_decoder = False
-    pad_token_id = 0
-
-    def __init__(self, kind: str):
-        self.kind = kind
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"model_type": f"word table ({self.kind})"}
 
 
 def make_baseline(name: str, encoder: Encoder, texts: Sequence[str] = (), *, seed: int = 0) -> Encoder:
@@ -102,18 +92,15 @@ def make_baseline(name: str, encoder: Encoder, texts: Sequence[str] = (), *, see
 
 def random_init(encoder: Encoder, *, seed: int = 0) -> Encoder:
     """Encoder with weights drawn anew by its own architecture's rule, of the modules after it as well."""
-    state = torch.random.get_rng_state()
-    try:
+    if isinstance(encoder.model, WordTable):
+        raise InputError(f"{encoder.name} has no architecture to initialise.")
+    with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        if isinstance(encoder.model, WordTable):
-            raise InputError(f"{encoder.name} has no architecture to initialise.")
         model = type(encoder.model)(copy.deepcopy(encoder.model.config))
         head = copy.deepcopy(encoder.head)
         for step in head.modules() if head is not None else ():
             if isinstance(step, nn.Linear | nn.LayerNorm | nn.PReLU):
                 step.reset_parameters()
-    finally:
-        torch.random.set_rng_state(state)
     model.to(device=encoder.device, dtype=encoder.dtype).eval()
     return dataclasses.replace(
         encoder,

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -186,19 +186,11 @@ class Encoder:
 
     def describe(self) -> dict[str, Any]:
         """What was opened, ready for JSON."""
+        same = ("name", "source", "taken", "revision", "kind", "hash", "dim", "n_layers", "parameters", "max_length")
         return {
-            "name": self.name,
-            "source": self.source,
-            "taken": self.taken,
+            **{name: getattr(self, name) for name in same},
             "path": str(self.path) if self.path else None,
-            "revision": self.revision,
-            "kind": self.kind,
             "class": type(self.model).__name__,
-            "hash": self.hash,
-            "dim": self.dim,
-            "n_layers": self.n_layers,
-            "parameters": self.parameters,
-            "max_length": self.max_length,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             "tokenizer": type(self.tokenizer).__name__,
@@ -228,15 +220,12 @@ class Encoder:
         texts = [text.lower() for text in texts] if self.lower_case else texts
         # Rust tokenizers refuse lone surrogates, which appear in badly decoded files.
         texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        options: dict[str, Any] = {
-            "add_special_tokens": True,
-            "padding": False,
-            "verbose": False,
-            "return_attention_mask": False,
-        }
+        tokenizer = partial(
+            self.tokenizer, add_special_tokens=True, padding=False, verbose=False, return_attention_mask=False
+        )
         limit = self.unmasked_length or self.max_length
         texts = [first_part(self.tokenizer, text, limit) for text in texts]
-        ids: list[list[int]] = self.tokenizer(texts, truncation=False, **options)["input_ids"]
+        ids: list[list[int]] = tokenizer(texts, truncation=False)["input_ids"]
         cut = np.array([len(row) > limit for row in ids])
         if cut.any():
             long = np.flatnonzero(cut)
@@ -247,8 +236,8 @@ class Encoder:
                     f"The limit must be {special + 1} or more: max_seq_length of sentence-transformers, "
                     "model_max_length of the tokenizer, or max_length.",
                 )
-            options |= {"truncation": True, "max_length": limit}
-            for i, row in zip(long, self.tokenizer([texts[i] for i in long], **options)["input_ids"], strict=True):
+            rows = tokenizer([texts[i] for i in long], truncation=True, max_length=limit)["input_ids"]
+            for i, row in zip(long, rows, strict=True):
                 ids[i] = row
         empty = [stand_in(self.tokenizer)]
         return [np.array(row or empty, np.int32) for row in ids], cut

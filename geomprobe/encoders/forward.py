@@ -1,4 +1,4 @@
-"""A forward pass that leaves the model as it was."""
+"""Running a model: in silence, without dropout, and so that it stays as it was."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError
-from geomprobe.encoders.quiet import quiet
 
 _TABLES = ("_modules", "_parameters", "_buffers")
 
@@ -46,6 +45,22 @@ def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
     finally:
         changed = [_restore(*snapshot) for snapshot in before]
     return output, random or any(changed)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the reports and warnings of transformers inside the block; the callers check what matters."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 @contextmanager

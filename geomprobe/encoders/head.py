@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, hash_bytes
+from geomprobe.encoders.settings import size
 
-MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 # the switches of older configs, in the order in which sentence-transformers concatenates
 _SWITCHES = {
     "pooling_mode_cls_token": "cls",
@@ -22,6 +22,7 @@ _SWITCHES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+MODES = tuple(_SWITCHES.values())
 
 
 def pooling_modes(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -41,7 +42,7 @@ class Dense(nn.Module):
 
     def __init__(self, config: Mapping[str, Any], activation: nn.Module):
         super().__init__()
-        n_in, n_out = int(config["in_features"]), int(config["out_features"])
+        n_in, n_out = (size(config, name, "Dense") for name in ("in_features", "out_features"))
         self.linear = nn.Linear(n_in, n_out, bias=bool(config.get("bias", True)))
         self.activation_function = activation
         self.use_residual = bool(config.get("use_residual", False))
@@ -65,7 +66,7 @@ class LayerNorm(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
-        self.norm = nn.LayerNorm(int(config["dimension"]))
+        self.norm = nn.LayerNorm(size(config, "dimension", "LayerNorm"))
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """Normalised vectors."""

@@ -20,6 +20,7 @@ from geomprobe.encoders.sentence_transformers import Declared, lowercased, read_
 from geomprobe.encoders.tokenizers import load_tokenizer
 from geomprobe.encoders.weights import HINT, UNUSED, model_files
 
+_VECTORS = "Embed the texts yourself and use geomprobe.measure(vectors)."
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -92,10 +93,8 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).item()  # meta holds no numbers
     except (RuntimeError, AssertionError, ImportError) as error:
-        why = first_line(error)
-        raise UsageError(
-            f"Device {name[:50]!r} cannot be used: {why}", "Known: auto, cpu, cuda, cuda:N, mps."
-        ) from None
+        why = f"Device {name[:50]!r} cannot be used: {first_line(error)}"
+        raise UsageError(why, "Known: auto, cpu, cuda, cuda:N, mps.") from None
     return device
 
 
@@ -114,17 +113,16 @@ def _open(source: str, tokenizer: Any) -> Encoder:
     check_source(source)
     path = Path(os.path.expanduser(source))
     if path.exists():
-        folder, commit, taken, name = path, None, "path", _short_name(path)
+        folder, commit, name = path, None, _short_name(path)
     else:
         repo_id, _, revision = source.partition("@")
         folder, commit = hub.snapshot(repo_id, kind="model", revision=revision or None, patterns=model_files, hint=HINT)
-        taken, name = "hub", repo_id.split("/")[-1]
-    encoder = Encoder(name, source, taken, nn.Module(), None, path=folder, revision=commit)
+        name = repo_id.split("/")[-1]
     inner, declared = read_folder(folder, source)
-    loaded = load_model(inner, source, taken)
-    encoder.model = loaded.model
-    encoder.notes += loaded.notes
-    encoder.tokenizer = load_tokenizer(tokenizer if tokenizer is not None else loaded.tokenizer_folder)
+    model, notes, tokenizer_folder = load_model(inner, source, hub=commit is not None)
+    tokenizer = load_tokenizer(tokenizer_folder if tokenizer is None else tokenizer)
+    taken = "hub" if commit else "path"
+    encoder = Encoder(name, source, taken, model, tokenizer, path=folder, revision=commit, notes=notes)
     _settle(encoder, declared)
     if declared.lower_case:
         encoder.tokenizer = copy.deepcopy(encoder.tokenizer)  # one that was handed over stays as it is
@@ -150,10 +148,7 @@ def _not_an_encoder(source: Any) -> InputError:
     if hasattr(source, "convert_ids_to_tokens") or hasattr(source, "token_to_id"):
         hint = "Give the model as well: geomprobe.load_encoder(model, tokenizer=tokenizer)"
         return InputError(f"{kind} is a tokenizer, not a model.", hint)
-    return InputError(
-        f"{kind} is neither a folder, a hub id nor a loaded model.",
-        "Embed the texts yourself and use geomprobe.measure(vectors).",
-    )
+    return InputError(f"{kind} is neither a folder, a hub id nor a loaded model.", _VECTORS)
 
 
 def _wrap(model: Any, tokenizer: Any) -> Encoder:
@@ -164,10 +159,7 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
         tokenizer = inside if tokenizer is None else tokenizer
     origin = getattr(model, "name_or_path", "") or ""
     if not hasattr(model, "config"):
-        raise InputError(
-            f"{type(model).__name__} is not a transformers or sentence-transformers model.",
-            "Embed the texts yourself and use geomprobe.measure(vectors).",
-        )
+        raise InputError(f"{type(model).__name__} is not a transformers or sentence-transformers model.", _VECTORS)
     if tokenizer is None:
         if not origin or not Path(origin).is_dir():
             raise InputError("A loaded model needs its tokenizer.", "load_encoder(model, tokenizer=tokenizer)")
@@ -176,14 +168,8 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
     if adapter_notes:  # what follows a copy must not change with the original either
         declared = replace(declared, head=copy.deepcopy(declared.head))
     part, part_notes = text_part(model)
-    encoder = Encoder(
-        _short_name(Path(origin)) if origin else name,
-        origin or name,
-        "loaded model",
-        part,
-        load_tokenizer(tokenizer),
-        notes=adapter_notes + part_notes,
-    )
+    short, notes = _short_name(Path(origin)) if origin else name, adapter_notes + part_notes
+    encoder = Encoder(short, origin or name, "loaded model", part, load_tokenizer(tokenizer), notes=notes)
     _settle(encoder, declared)
     return encoder
 
@@ -210,14 +196,11 @@ def _max_length(model: nn.Module, tokenizer: Any, declared: int | None) -> int:
 
 def _examine(encoder: Encoder) -> None:
     """Measure on a few tokens what the config does not state reliably: layers, width, direction, effect of padding."""
-    bad = [name for name, p in encoder.model.named_parameters() if not bool(torch.isfinite(p).all())]
-    bad = [name for name in bad if not UNUSED.search(name)]
-    if bad:
-        raise InputError(
-            f"{encoder.name}: {len(bad)} weights hold NaN or infinity, first {bad[0]}.",
-            "The training diverged or the file is damaged; use an older checkpoint"
-            + (", or dtype='float32'." if encoder.dtype == torch.float16 else "."),
-        )
+    used = {name: p for name, p in encoder.model.named_parameters() if not UNUSED.search(name)}
+    if bad := [name for name, parameter in used.items() if not bool(torch.isfinite(parameter).all())]:
+        hint = "The training diverged or the file is damaged; use an older checkpoint"
+        hint += ", or dtype='float32'." if encoder.dtype == torch.float16 else "."
+        raise InputError(f"{encoder.name}: {len(bad)} weights hold NaN or infinity, first {bad[0]}.", hint)
     ids = [i % vocabulary(encoder.model) for i in encoder.tokenizer("a b c d")["input_ids"]] or [0]
     ids = (ids * 3)[: max(3, min(len(ids), 8))]
     other = [*ids[:-1], (ids[-1] + 1) % vocabulary(encoder.model)]
@@ -230,10 +213,9 @@ def _examine(encoder: Encoder) -> None:
     except InputError:
         raise
     except Exception as error:
-        text = first_line(error)
+        why = f"does not run on text alone: {type(error).__name__}: {first_line(error)}"
         raise InputError(
-            f"{encoder.name} ({type(encoder.model).__name__}) does not run on text alone: "
-            f"{type(error).__name__}: {text}",
+            f"{encoder.name} ({type(encoder.model).__name__}) {why}",
             "geomprobe measures models that map token ids to token states.",
         ) from None
     encoder.n_layers, encoder.dim = len(alone) - 1, int(alone[-1].shape[-1])
@@ -241,22 +223,16 @@ def _examine(encoder: Encoder) -> None:
     last = alone[-1][0].float()
     scale = float(last.abs().max()) or 1.0
 
-    def moved(other: torch.Tensor) -> float:
-        return float((last[: len(other)] - other.float()).abs().max())
+    def change(other: torch.Tensor) -> float:
+        return float((last[: len(other)] - other.float()).abs().max()) / scale
 
-    if moved(changed_last[-1][0, :1]) <= 1e-6 * scale:
+    if change(changed_last[-1][0, :1]) <= 1e-6:
         encoder.kind = "decoder"
-    if changed:
+    if changed or change(padded[-1][0, : len(ids)]) > exact:
         encoder.padding_safe = False
-        encoder.notes.append(
-            "this model changes with the length of its input: only texts of equal length share a batch"
-        )
-    elif moved(padded[-1][0, : len(ids)]) > exact * scale:
-        encoder.padding_safe = False
-        encoder.notes.append("padding changes this model's states: only texts of equal length share a batch")
-    if encoder.head is not None and (
-        not encoder.padding_safe or moved(_padded_by_encode(encoder, ids)) > exact * scale
-    ):
+        why = "this model changes with the length of its input" if changed else "padding changes this model's states"
+        encoder.notes.append(f"{why}: only texts of equal length share a batch")
+    if encoder.head is not None and (not encoder.padding_safe or change(_padded_by_encode(encoder, ids)) > exact):
         encoder.notes.append("its own `encode` gives different vectors where it pads a text; here none is padded so")
     _note_unknown_tokens(encoder)
 

@@ -5,6 +5,7 @@ The package itself is not needed: modules.json, the modules' config.json and the
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,10 +18,9 @@ from torch import nn
 
 from geomprobe.common import InputError, read_json
 from geomprobe.encoders.head import Dense, Head, LayerNorm, Normalize, pooling_modes
-from geomprobe.encoders.settings import inside, read_object, read_settings, size
-from geomprobe.encoders.weights import weight_files
+from geomprobe.encoders.settings import inside, read_object, read_settings
+from geomprobe.encoders.weights import MEASURE, read_tensors, weight_files
 
-MEASURE = "Embed the texts with the model itself, save the vectors and use: geomprobe measure VECTORS_FILE"
 _TRANSFORMER_CONFIGS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 # settings that decide how files are found or how fast things are, not what comes out
 _HARMLESS = {"attn_implementation", "cache_dir", "device_map", "local_files_only", "low_cpu_mem_usage", "revision"}
@@ -66,12 +66,6 @@ class Declared:
     lower_case: bool = False
     notes: tuple[str, ...] = ()
 
-    @property
-    def stages(self) -> str:
-        """What `encode` does, in order, in words."""
-        prompt = [f"prompt {self.default_prompt!r}"] if self.default_prompt else []
-        return "; ".join([*prompt, *(self.head.stages if self.head else [])])
-
 
 @dataclass(frozen=True)
 class Module:
@@ -83,10 +77,14 @@ class Module:
     activation: nn.Module | None = None
 
     @property
+    def name(self) -> str:
+        """Name of the class."""
+        return self.path.rsplit(".", 1)[-1]
+
+    @property
     def kind(self) -> str:
         """Name of the class; with its package where that is not sentence-transformers."""
-        name = self.path.rsplit(".", 1)[-1]
-        return name if self.path.startswith("sentence_transformers.") else self.path
+        return self.name if self.path.startswith("sentence_transformers.") else self.path
 
 
 def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
@@ -114,7 +112,7 @@ def read_folder(folder: Path, source: str) -> tuple[Path, Declared]:
     kind = _kind(str(top.get("model_type", "")), modules)
     if kind in _OTHER_KINDS:
         raise other_kind(kind, source)
-    if modules[0].path.rsplit(".", 1)[-1] != "Transformer":
+    if modules[0].name != "Transformer":
         raise no_transformer(source, modules, places[0])
     if source.partition("@")[0] in _INSTRUCTORS:
         modules = [replace(m, config={**m.config, "include_prompt": False}) for m in modules]
@@ -149,7 +147,7 @@ def read_loaded(model: nn.Module) -> tuple[Any, Any, Declared] | None:
         return None
     parts = list(model.children())
     modules = [_loaded(part) for part in parts]
-    if not modules or modules[0].path.rsplit(".", 1)[-1] != "Transformer":
+    if not modules or modules[0].name != "Transformer":
         raise no_transformer("This sentence-transformers model", modules)
     first: Any = parts[0]
     if not isinstance(first.auto_model, nn.Module):
@@ -157,11 +155,7 @@ def read_loaded(model: nn.Module) -> tuple[Any, Any, Declared] | None:
             f"This sentence-transformers model runs on {type(first.auto_model).__name__}, not on torch.",
             "Load it with backend='torch'.",
         )
-    top = {
-        "prompts": getattr(model, "prompts", None),
-        "default_prompt_name": getattr(model, "default_prompt_name", None),
-        "truncate_dim": getattr(model, "truncate_dim", None),
-    }
+    top = {name: getattr(model, name, None) for name in ("prompts", "default_prompt_name", "truncate_dim")}
     declared = declare(modules, top, transformer_refusal(modules[0].config))
     # the tokenizer of a loaded model lower-cases by itself where that is a setting of the model
     lower = bool(getattr(first, "do_lower_case", False)) and not getattr(first.tokenizer, "is_fast", False)
@@ -187,13 +181,13 @@ def declare(modules: Sequence[Module], top: Mapping[str, Any], refusal: str) -> 
     except InputError as error:
         refusal = error.message
     prompt = prompts.get(default, "") if default is not None else ""
-    declared = Declared(head, refusal, pooling or None, prompts, prompt)
+    notes = []
     if refusal:
-        kinds = ", ".join(module.kind for module in modules)
-        return replace(declared, notes=(f"its own `encode` ({kinds}) cannot be measured: {refusal}",))
-    if prompt or (head is not None and not head.plain):
-        return replace(declared, notes=(f"its own `encode`, the pooling 'model': {declared.stages}",))
-    return declared
+        notes.append(f"its own `encode` ({', '.join(m.kind for m in modules)}) cannot be measured: {refusal}")
+    elif head is not None and (prompt or not head.plain):
+        stages = [f"prompt {prompt!r}"] * bool(prompt) + head.stages
+        notes.append(f"its own `encode`, the pooling 'model': {'; '.join(stages)}")
+    return Declared(head, refusal, pooling or None, prompts, prompt, notes=tuple(notes))
 
 
 def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
@@ -204,21 +198,20 @@ def make_head(modules: Sequence[Module], truncate_dim: Any = None) -> Head:
     InputError
         Naming the module or the setting that cannot be applied.
     """
-    if not modules or modules[0].kind != "Pooling":
-        named = modules[0].kind if modules else "nothing"
-        raise InputError(f"module {named} stands where a Pooling is needed" if modules else "it has no Pooling module")
+    if not modules:
+        raise InputError("it has no Pooling module")
+    if modules[0].kind != "Pooling":
+        raise InputError(f"module {modules[0].kind} stands where a Pooling is needed")
     whole = isinstance(truncate_dim, int) and not isinstance(truncate_dim, bool)
     if truncate_dim is not None and not (whole and truncate_dim >= 1):
         raise InputError(f"truncate_dim {truncate_dim!r} is not a whole number of at least 1")
     steps: list[nn.Module] = []
     for module in modules[1:]:
-        if module.kind in ("Dense", "Normalize"):
-            for key in ("module_input_name", "module_output_name"):
-                if module.config.get(key) not in (None, "sentence_embedding"):
-                    raise InputError(f"module {module.kind} works on {module.config[key]}")
+        for key in ("module_input_name", "module_output_name"):
+            if module.config.get(key) not in (None, "sentence_embedding"):
+                raise InputError(f"module {module.kind} works on {module.config[key]}")
         if module.kind == "Dense":
-            activation = _activation(module)
-            steps.append(_filled(partial(Dense, module.config, activation), module))
+            steps.append(_filled(partial(Dense, module.config, _activation(module)), module))
         elif module.kind == "LayerNorm":
             steps.append(_filled(partial(LayerNorm, module.config), module))
         elif module.kind == "Normalize":
@@ -314,7 +307,7 @@ def _kind(declared: str, modules: Sequence[Module]) -> str:
     """Class of model: what the folder states, else what its modules show."""
     if declared in _OTHER_KINDS:
         return declared
-    names = {module.path.rsplit(".", 1)[-1] for module in modules}
+    names = {module.name for module in modules}
     if any(".sparse_encoder." in m.path for m in modules) or names & {"SpladePooling", "MLMTransformer"}:
         return "SparseEncoder"
     if any(".multi_vector_encoder." in m.path for m in modules):
@@ -333,33 +326,23 @@ def _stored(path: str, place: Path) -> Module:
         config = read_settings(place / "config.json")
 
     def weights() -> Mapping[str, torch.Tensor]:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         file = place / "model.safetensors"
         if not file.is_file():
-            raise InputError(
-                f"module {path.rsplit('.', 1)[-1]} has no model.safetensors; a pytorch_model.bin, which can run code "
-                "when opened, is not read"
-            )
-        try:
-            return {name: tensor.float() for name, tensor in load_file(file).items()}
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"module {path.rsplit('.', 1)[-1]}: {file} is damaged: {error}") from None
+            why = "has no model.safetensors; a pytorch_model.bin, which can run code when opened, is not read"
+            raise InputError(f"module {path.rsplit('.', 1)[-1]} {why}")
+        return {name: tensor.float() for name, tensor in read_tensors(file).items()}
 
     return Module(path, config, weights)
 
 
 def _loaded(module: nn.Module) -> Module:
     """A module of a loaded model."""
-    kind = type(module)
-    read = getattr(module, "get_config_dict", dict)
-    config = dict(read())
-    activation = None
-    if kind.__name__ == "Dense":
-        config["bias"] = getattr(getattr(module, "linear", None), "bias", None) is not None
-        given = getattr(module, "activation_function", None)
-        activation = copy.deepcopy(given) if isinstance(given, nn.Module) else None
+    kind, linear = type(module), getattr(module, "linear", None)
+    config = dict(getattr(module, "get_config_dict", dict)())
+    if isinstance(linear, nn.Linear):
+        config["bias"] = linear.bias is not None
+    given = getattr(module, "activation_function", None)
+    activation = copy.deepcopy(given) if isinstance(given, nn.Module) else None
     return Module(f"{kind.__module__}.{kind.__qualname__}", config, module.state_dict, activation)
 
 
@@ -372,18 +355,14 @@ def _activation(module: Module) -> nn.Module:
         raise InputError(f"module Dense has the activation {type(given).__qualname__}, which is not one of torch.nn")
     path = str(module.config.get("activation_function", "torch.nn.modules.activation.Tanh"))
     found = getattr(nn, path.rsplit(".", 1)[-1], None) if path.startswith("torch.nn.") else None
-    try:
-        if isinstance(found, type) and issubclass(found, nn.Module) and not path.startswith("torch.nn.functional."):
+    if isinstance(found, type) and issubclass(found, nn.Module) and not path.startswith("torch.nn.functional."):
+        with contextlib.suppress(TypeError):  # needs arguments
             return found()
-    except TypeError:  # needs arguments
-        pass
     raise InputError(f"module Dense has the activation {path}, which is not one of torch.nn")
 
 
 def _filled(make: Callable[[], nn.Module], module: Module) -> nn.Module:
     """A step with the module's weights, all of them and no others; a loaded module's weights are shared."""
-    for name in ("in_features", "out_features") if module.kind == "Dense" else ("dimension",):
-        size(module.config, name, module.kind)
     with torch.device("meta"):  # no memory for what the config claims
         step = make()
     try:

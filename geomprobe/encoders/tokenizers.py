@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, first_line, hash_bytes
-from geomprobe.encoders.quiet import quiet
+from geomprobe.encoders.forward import quiet
 
 _SAVE = "Save it next to the model with tokenizer.save_pretrained(FOLDER)."
 _CONVERT = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,16 +20,15 @@ Tensors = dict[str, torch.Tensor]
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 # what training wraps around modules, anywhere in a name: torch.compile, FSDP, activation checkpointing
-_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_WRAPPERS = re.compile(r"_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.")
 _MODULE_FOLDER = re.compile(r"\d+_\w+")
 _SHARD = re.compile(r"model.*-of-\d+\.safetensors")
 _BESIDE_WEIGHTS = re.compile(r"\.(json|txt|model|spm|tiktoken|jinja|codes)$")  # configs and tokenizers
 _UNMERGED = re.compile(r"\.(base_layer|lora_[A-Za-z_]+|original_module|modules_to_save)\.")
 _NOT_WEIGHTS = re.compile(r"training_args|optimizer|scheduler|scaler|rng_state")
 _REWRITE = "If you trust it: load it with transformers and write it anew with save_pretrained(FOLDER)."
-_EXPORTED = (
-    "Give the folder that it was exported from; or embed with its own runtime and: geomprobe measure VECTORS_FILE"
-)
+MEASURE = "Embed the texts with the model itself, save the vectors and use: geomprobe measure VECTORS_FILE"
+_EXPORTED = f"Give the folder that it was exported from. {MEASURE}"
 _FOREIGN = {  # file patterns: what they hold, what to do
     ("*.bin", "*.pt", "*.pth", "*.ckpt"): ("pickled, which can run any code when opened", _REWRITE),
     ("*.gguf",): (
@@ -105,15 +105,15 @@ def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list
             "Merge it and save the whole model, or save the adapter with peft: "
             "model.merge_and_unload().save_pretrained(FOLDER).",
         )
-    plain = {_unwrapped(name): tensor for name, tensor in tensors.items()}
-    if plain.keys() != tensors.keys():
-        found = [wrapper for wrapper in _WRAPPERS if any(wrapper in name for name in tensors)]
-        if len(plain) < len(tensors):
-            raise InputError(
-                f"{folder}: the file holds weights twice, with and without {' and '.join(found)} in their names.",
-                "Save the unwrapped model: model._orig_mod.save_pretrained(FOLDER).",
-            )
-        notes.append(f"{' and '.join(found)} was removed from the names in the weights file")
+    plain = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    wrappers = " and ".join(dict.fromkeys(wrapper for name in tensors for wrapper in _WRAPPERS.findall(name)))
+    if len(plain) < len(tensors):
+        raise InputError(
+            f"{folder}: the file holds weights twice, with and without {wrappers} in their names.",
+            "Save the unwrapped model: model._orig_mod.save_pretrained(FOLDER).",
+        )
+    if wrappers:
+        notes.append(f"{wrappers} was removed from the names in the weights file")
     return plain, notes
 
 
@@ -170,10 +170,7 @@ def refuse_foreign_formats(folder: Path, source: str) -> None:
         names = [str(file.relative_to(folder)) for file in found if not _NOT_WEIGHTS.search(file.name)]
         if names:
             named = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-            raise InputError(
-                f"{source} has its weights only as {named} ({form}); geomprobe reads safetensors.",
-                hint,
-            )
+            raise InputError(f"{source} has its weights only as {named} ({form}); geomprobe reads safetensors.", hint)
 
 
 def refuse_quantised(config: Mapping[str, Any], source: str) -> None:
@@ -183,30 +180,14 @@ def refuse_quantised(config: Mapping[str, Any], source: str) -> None:
             method = settings.get("quant_method") if isinstance(settings, dict) else None
             raise InputError(
                 f"{source} holds quantised weights ({method or name}); geomprobe runs weights as floats.",
-                "Give the model that was quantised; or embed with this one and: geomprobe measure VECTORS_FILE",
+                f"Give the model that was quantised. {MEASURE}",
             )
 
 
 def prefixes(tensors: Tensors, missing: set[str]) -> list[str]:
     """Prefixes of the missing names in the file, most frequent first: ``module.``, ``model.``, …"""
-    counts: dict[str, int] = {}
-    endings: dict[str, list[str]] = {}
+    counts: Counter[str] = Counter()
     for name in tensors:
-        endings.setdefault(name.rsplit(".", 2)[-2] if "." in name else name, []).append(name)
-    for wanted in missing:
-        for name in endings.get(wanted.rsplit(".", 2)[-2] if "." in wanted else wanted, ()):
-            if name.endswith("." + wanted):
-                before = name[: -len(wanted)]
-                counts[before] = counts.get(before, 0) + 1
-    return sorted(counts, key=lambda before: -counts[before])
-
-
-def without_prefix(tensors: Tensors, prefix: str) -> Tensors:
-    """Tensors whose names begin with a prefix, without it."""
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _unwrapped(name: str) -> str:
-    for wrapper in _WRAPPERS:
-        name = name.replace(wrapper, "")
-    return name
+        ends = [dot.end() for dot in re.finditer(r"\.", name)]
+        counts.update(name[:end] for end in ends if name[end:] in missing)
+    return [prefix for prefix, _ in counts.most_common()]

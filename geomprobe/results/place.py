@@ -58,13 +58,10 @@ def _holds_results(folder: Path) -> bool:
         return True
     if any((folder / "cells").glob("*/*.parquet")):
         return True
-    table = folder / "results.parquet"
-    if not table.is_file():
-        return False
     import pyarrow.parquet as pq
 
     try:
-        return {"model", "task", "metric", "value"} <= set(pq.read_schema(table).names)
+        return {"model", "task", "metric", "value"} <= set(pq.read_schema(folder / "results.parquet").names)
     except (OSError, ValueError):
         return False
 

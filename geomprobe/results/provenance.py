@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -27,10 +28,8 @@ def environment() -> dict[str, Any]:
     """Creation time (UTC, ISO 8601), package versions and hardware."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "geomprobe_version": geomprobe.__version__,

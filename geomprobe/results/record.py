@@ -82,24 +82,18 @@ class Record:
 
     def entry(self) -> dict[str, Any]:
         """JSON-ready description that goes to definitions.json."""
-        found = {
-            "name": self.name,
-            "family": self.family,
-            "formula": self.formula,
-            "range": self.range,
-            "direction": self.direction,
-            "invariances": self.invariances if isinstance(self.invariances, str) else list(self.invariances),
-            "source": self.source,
-        }
+        always = ("name", "family", "formula", "range", "direction", "source")
+        invariances = self.invariances if isinstance(self.invariances, str) else list(self.invariances)
         decided = {
             "margin": self.margin and asdict(self.margin),
             "compared": None if self.compared else False,
             "reference": self.reference or None,
-            "order": self.order,
             "headline": self.headline and {"order": self.headline[0], "views": list(self.headline[1])},
             "against": self.against and {"part": self.against[0], "order": self.against[1]},
-            "stage": self.stage,
-            "probe": self.probe,
-            "score": self.score,
+            **{name: getattr(self, name) for name in ("order", "stage", "probe", "score")},
         }
-        return found | {key: value for key, value in decided.items() if value is not None}
+        return {
+            **{name: getattr(self, name) for name in always},
+            "invariances": invariances,
+            **{name: value for name, value in decided.items() if value is not None},
+        }

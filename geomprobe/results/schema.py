@@ -8,7 +8,7 @@ that are not declared here are left alone.
 # no `from __future__ import annotations`: under it Python 3.11 does not see which keys of a TypedDict are NotRequired
 import sys
 import types
-from typing import Any, NotRequired, TypedDict, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from geomprobe.common import InputError, brief
 
@@ -299,23 +299,21 @@ def check_run(value: Any, where: str = "run.json") -> Run:
     InputError
         A key has another type than is declared here; the message names `where` and the key.
     """
-    _check(value, Run, where, "")
-    for i, found in enumerate(value.get("similarity", ())):
+    run: Run = _checked(value, Run, where)
+    for i, found in enumerate(run.get("similarity", ())):
         if len({len(row) for row in found["values"]}) > 1:
             raise InputError(f"{where}: similarity[{i}].values has rows of several lengths.", HINT)
-    return cast(Run, value)
+    return run
 
 
 def check_definitions(value: Any, where: str = "definitions.json") -> dict[str, Definition]:
     """Value, a mapping of metric to `Definition`; raises InputError as `check_run` does."""
-    _check(value, dict[str, Definition], where, "")
-    return cast(dict[str, Definition], value)
+    return _checked(value, dict[str, Definition], where)
 
 
 def check_record(value: Any, where: str) -> dict[str, Any]:
     """Value, a record of a training log; raises InputError as `check_run` does."""
-    _check(value, dict[str, Any], where, "")
-    return cast(dict[str, Any], value)
+    return _checked(value, dict[str, Any], where)
 
 
 WORDS: dict[Any, str] = {
@@ -329,32 +327,32 @@ WORDS: dict[Any, str] = {
 }
 
 
-def _check(value: Any, kind: Any, where: str, at: str) -> None:
-    """Raise InputError unless a value of JSON has the type; `at` is the path to it, such as ``models[0].name``."""
+def _checked(value: Any, kind: Any, where: str, at: str = "") -> Any:
+    """Value of JSON, of the type or InputError is raised; `at` is the path to it, such as ``models[0].name``."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
-        return
+        return value
     if origin in (Union, types.UnionType):
         # one alternative of a kind at most, so the errors inside the one that fits are the ones to tell
         fitting = next((part for part in inner if _fits(value, part)), None)
         if fitting is None:
             raise _wrong(value, inner, where, at)
-        _check(value, fitting, where, at)
-        return
+        return _checked(value, fitting, where, at)
     if not _fits(value, kind):
         raise _wrong(value, (kind,), where, at)
     if origin is list:
         for i, item in enumerate(value):
-            _check(item, inner[0], where, f"{at}[{i}]")
+            _checked(item, inner[0], where, f"{at}[{i}]")
     elif origin is dict:
         for key, item in value.items():
-            _check(item, inner[1], where, _inside(at, key))
+            _checked(item, inner[1], where, _inside(at, key))
     elif is_typeddict(kind):
         if missing := sorted(kind.__required_keys__ - value.keys()):
             raise InputError(f"{where}: {_inside(at, missing[0])} is missing.", HINT)
         for key, part in get_type_hints(kind).items():
             if key in value:
-                _check(value[key], part, where, _inside(at, key))
+                _checked(value[key], part, where, _inside(at, key))
+    return value
 
 
 HINT = "Repeat the command that wrote the folder; finished cells are reused."
