@@ -48,19 +48,19 @@ class Processes:
         """Values of all processes, on all processes, in their order."""
         if self.world == 1:
             return [value]
-        found: list[Any] = [None] * self.world
+        values: list[Any] = [None] * self.world
         with _talking():
-            dist.all_gather_object(found, value)
-        return found
+            dist.all_gather_object(values, value)
+        return values
 
     def gather(self, value: T) -> list[T]:
         """Values of all processes on rank 0, an empty list elsewhere."""
         if self.world == 1:
             return [value]
-        found: list[Any] = [None] * self.world if self.first else []
+        values: list[Any] = [None] * self.world if self.first else []
         with _talking():
-            dist.gather_object(value, found if self.first else None)
-        return found
+            dist.gather_object(value, values if self.first else None)
+        return values
 
     def broadcast(self, value: T) -> T:
         """Value of rank 0."""
@@ -139,8 +139,8 @@ class Processes:
     def collect(self, parts: Iterator[T], rounds: int, take: Callable[[T], None]) -> None:
         """Call `take` on rank 0 with the parts of all processes, at most `rounds` of each; an error stops all."""
 
-        def take_all(found: list[T | None]) -> None:
-            for part in found:
+        def take_all(values: list[T | None]) -> None:
+            for part in values:
                 if part is not None:
                     take(part)
 

@@ -7,6 +7,7 @@ from geomprobe.common.errors import (
     Terminated,
     UsageError,
     first_line,
+    refusing,
     shortened,
     unknown_name,
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LONGEST_WORD = 300
 LONGEST_TEXT = 3000
@@ -37,6 +39,17 @@ class InputError(GeomprobeError):
     """An input is missing, unreadable, damaged or empty."""
 
     exit_code = 3
+
+
+@contextmanager
+def refusing(what: str, hint: str) -> Iterator[None]:
+    """Turn whatever a library raises inside the block into an InputError: what failed, the error's kind and text."""
+    try:
+        yield
+    except GeomprobeError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what}: {type(error).__name__}: {first_line(error)}", hint) from None
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:

@@ -43,12 +43,12 @@ def read_json(path: str | os.PathLike) -> Any:
 
 def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """JSON object whose names differ (an ``object_pairs_hook``); raises ValueError where one occurs twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    record = dict(pairs)
+    if len(record) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the name {twice[:100]!r} occurs twice in one record")
-    return found
+    return record
 
 
 LONGEST_LINE = 1 << 27

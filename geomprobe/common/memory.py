@@ -16,15 +16,15 @@ def machine_bytes() -> int | None:
 
     None where the system does not say.
     """
-    found = []
+    limits = []
     with contextlib.suppress(AttributeError, ValueError, OSError):  # no POSIX system
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for name in CGROUP_LIMITS:
         try:
-            found.append(int(Path(name).read_text(encoding="ascii")))
+            limits.append(int(Path(name).read_text(encoding="ascii")))
         except (OSError, ValueError):  # no such file, or "max"
             continue
-    return min((size for size in found if size > 0), default=None)
+    return min((size for size in limits if size > 0), default=None)
 
 
 def refuse_beyond_memory(needed: int, what: str, hint: str, limit: int | None = None) -> None:

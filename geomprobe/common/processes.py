@@ -21,9 +21,9 @@ def torchrun_place() -> tuple[int, int]:
     given = {name: os.environ.get(name, "") for name in ("RANK", "MASTER_ADDR", "MASTER_PORT")}
     rank = given["RANK"]
     if not all(given.values()) or not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
-        said = ", ".join(f"{name} is {value or 'not set'}" for name, value in given.items())
+        settings = ", ".join(f"{name} is {value or 'not set'}" for name, value in given.items())
         raise UsageError(
-            f"WORLD_SIZE is {world}, but {said}.",
+            f"WORLD_SIZE is {world}, but {settings}.",
             "Start several processes by torchrun, or unset WORLD_SIZE to be alone.",
         )
     return int(rank), int(world)

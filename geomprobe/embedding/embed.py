@@ -100,38 +100,34 @@ def embed_grid(
         short = limited(one, max_length)
         rows = tokenize(short, texts)
         cells = processes.agreed(partial(make_cells, short, names, layers, poolers=poolers, seed=seed))
-        grids.append(_embed_rows(short, rows, cells, store, processes, progress))
+        grids.append(_embed_rows(rows, cells, store, processes, progress))
     return merged(grids)
 
 
 def _embed_rows(
-    encoder: Encoder,
-    rows: TokenRows,
-    cells: dict[Cell, Pooler],
-    store: Store | None,
-    processes: Processes,
-    progress: Progress | None,
+    rows: TokenRows, cells: dict[Cell, Pooler], store: Store | None, processes: Processes, progress: Progress | None
 ) -> EmbeddingGrid:
     """Vectors of all texts: those that are stored, and a forward pass for the others."""
+    encoder = rows.encoder
     keys: dict[Cell, str] = {}
     if store is not None:
         texts, limits = hash_bytes(*rows.texts), f"{encoder.max_length} {encoder.unmasked_length} {encoder.lower_case}"
         made_by = (encoder.hash, str(encoder.dtype), limits, texts)
         keys = {cell: store.key(*made_by, str(cell[0]), pooler.fingerprint) for cell, pooler in cells.items()}
-    found: dict[Cell, np.ndarray] = {}
+    vectors: dict[Cell, np.ndarray] = {}
     if store is not None and processes.first:
-        found = {cell: stored[0] for cell, key in keys.items() if (stored := store.get(key))}
-    reused = processes.broadcast(set(found))
+        vectors = {cell: stored[0] for cell, key in keys.items() if (stored := store.get(key))}
+    reused = processes.broadcast(set(vectors))
     missing = {cell: pooler for cell, pooler in cells.items() if cell not in reused}
     if missing:
-        found |= _compute(encoder, rows, missing, store, keys, processes, progress)
+        vectors |= _compute(rows, missing, store, keys, processes, progress)
     elif progress is not None:
         progress(len(rows.ids), len(rows.ids))
     repeated = len(rows.texts) < len(rows.inverse)
     return EmbeddingGrid(
-        {cell: found[cell][rows.inverse] if repeated else found[cell] for cell in cells if cell in found},
+        {cell: vectors[cell][rows.inverse] if repeated else vectors[cell] for cell in cells if cell in vectors},
         int(rows.cut.sum()),
-        rows.n_tokens,
+        int(rows.lengths.sum()),
         len(reused),
     )
 
@@ -141,12 +137,12 @@ def by_prompt(encoder: Encoder, poolings: Sequence[str]) -> list[tuple[Encoder, 
 
     The model's own pooling has the model's default prompt; the others have none unless one is given.
     """
-    found: dict[str, list[str]] = {}
+    poolings_under: dict[str, list[str]] = {}
     for name in dict.fromkeys(poolings):
-        found.setdefault(encoder.prompt_under(name), []).append(name)
+        poolings_under.setdefault(encoder.prompt_under(name), []).append(name)
     return [
         (encoder if prompt == (encoder.prompt or "") else encoder.with_prompt(prompt, encoder.query_prompt), names)
-        for prompt, names in found.items()
+        for prompt, names in poolings_under.items()
     ]
 
 
@@ -167,18 +163,12 @@ def merged(grids: Sequence[EmbeddingGrid]) -> EmbeddingGrid:
 
 
 def stream(
-    encoder: Encoder,
-    rows: TokenRows,
-    cells: Mapping[Cell, Pooler],
-    groups: Sequence[np.ndarray],
-    *,
-    progress: Progress | None = None,
+    rows: TokenRows, cells: Mapping[Cell, Pooler], groups: Sequence[np.ndarray], progress: Progress | None = None
 ) -> Iterator[tuple[np.ndarray, dict[Cell, np.ndarray]]]:
     """Yield blocks of vectors of unique texts, a block for each group.
 
     Parameters
     ----------
-    encoder : Encoder
     rows : TokenRows
     cells : mapping of (layer, pooling) to Pooler
         Layers between 0 and n_layers.
@@ -196,9 +186,9 @@ def stream(
     for cell in cells:
         by_layer.setdefault(cell[0], []).append(cell)
     done, total = 0, sum(map(len, groups))
-    with encoder.evaluating():
+    with rows.encoder.evaluating():
         for group in groups:
-            states, mask = encoder.states([rows.ids[i] for i in group])
+            states, mask = rows.encoder.states([rows.ids[i] for i in group])
             block: dict[Cell, np.ndarray] = {}
             with torch.inference_mode():
                 for layer, there in by_layer.items():
@@ -212,7 +202,6 @@ def stream(
 
 
 def _compute(
-    encoder: Encoder,
     rows: TokenRows,
     cells: Mapping[Cell, Pooler],
     store: Store | None,
@@ -221,7 +210,7 @@ def _compute(
     progress: Progress | None,
 ) -> dict[Cell, np.ndarray]:
     """Vectors of the unique texts, kept in the store where there is one, on rank 0; nothing elsewhere."""
-    n, groups = len(rows.ids), row_groups(encoder, rows)
+    encoder, n, groups = rows.encoder, len(rows.ids), row_groups(rows)
     arrays: dict[Cell, np.ndarray] = {}
     with ExitStack() as stack:
 
@@ -247,7 +236,7 @@ def _compute(
 
         processes.agreed(reserve)
         share = groups[processes.rank :: processes.world]
-        parts = stream(encoder, rows, cells, share, progress=progress)
+        parts = stream(rows, cells, share, progress)
         processes.collect(parts, -(-len(groups) // processes.world), take)
     if store is not None:
         for cell in arrays:

@@ -48,34 +48,32 @@ def layers_in_memory(encoder: Encoder, split: Split, layers: Sequence[int]) -> I
     if len(kept) < len(split):
         split = split.take(kept)
         rows = tokenize(encoder, [*split.first, *(split.second or ())])
-    at_once = max(1, int(STATE_BYTES // (4 * width * rows.n_tokens)))
-    lengths = torch.tensor([len(row) for row in rows.ids], device=encoder.device)
+    at_once = max(1, int(STATE_BYTES // (4 * width * rows.lengths.sum())))
+    lengths = torch.from_numpy(rows.lengths).to(encoder.device)
     starts, groups = lengths.cumsum(0) - lengths, sentence_groups(split)
     sides = list(torch.from_numpy(rows.inverse).to(encoder.device).split(len(split)))
     for begin in range(0, len(layers), at_once):
-        flats = _collect(encoder, rows, layers[begin : begin + at_once], widths)
+        flats = _collect(rows, layers[begin : begin + at_once], widths)
         for layer in layers[begin : begin + at_once]:
             yield TokenStates(layer, flats.pop(layer), starts, lengths, rows.ids, sides, split.labels, groups)
 
 
 def _rows_that_fit(rows: TokenRows, split: Split, max_tokens: int) -> np.ndarray:
     """Rows, in order, of a fixed random choice whose texts have no more than `max_tokens` tokens in all."""
-    lengths = np.array([len(row) for row in rows.ids])[rows.inverse].reshape(-1, len(split)).sum(0)
+    lengths = rows.lengths[rows.inverse].reshape(-1, len(split)).sum(0)
     if lengths.sum() <= max_tokens:
         return np.arange(len(split))
     order = np.random.default_rng(0).permutation(len(split))
     return np.sort(order[np.cumsum(lengths[order]) <= max_tokens])
 
 
-def _collect(
-    encoder: Encoder, rows: TokenRows, layers: Sequence[int], widths: Sequence[int]
-) -> dict[int, torch.Tensor]:
+def _collect(rows: TokenRows, layers: Sequence[int], widths: Sequence[int]) -> dict[int, torch.Tensor]:
     """States of every token of the unique texts, one text after another, for each layer."""
-    lengths = np.array([len(row) for row in rows.ids])
+    encoder, lengths = rows.encoder, rows.lengths
     starts = np.cumsum(lengths) - lengths
     flats = {layer: torch.empty(int(lengths.sum()), widths[layer], device=encoder.device) for layer in layers}
     with encoder.evaluating():
-        for group in row_groups(encoder, rows):
+        for group in row_groups(rows):
             states, mask = encoder.states([rows.ids[i] for i in group])
             places = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in group])
             index = torch.from_numpy(places).to(encoder.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -18,15 +19,16 @@ OTHER_BATCH_TOKENS = 16384
 class TokenRows:
     """Token ids of unique texts, cut to the encoder's length, and the way back to the texts as given."""
 
+    encoder: Encoder
     ids: list[np.ndarray]
     cut: np.ndarray
     inverse: np.ndarray
     texts: list[str]
 
-    @property
-    def n_tokens(self) -> int:
-        """Tokens in all unique texts."""
-        return sum(map(len, self.ids))
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each unique text."""
+        return np.array([len(row) for row in self.ids])
 
 
 def unique_texts(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -55,7 +57,7 @@ def tokenize(encoder: Encoder, texts: Sequence[str]) -> TokenRows:
             raise InputError(f"Text {row} is {type(text).__name__}, not a string.", "Leave out or fill empty cells.")
     different, inverse = unique_texts(texts)
     ids, cut = encoder.tokenize(different)
-    return TokenRows(ids, cut, inverse, different)
+    return TokenRows(encoder, ids, cut, inverse, different)
 
 
 def limited(encoder: Encoder, max_length: int | None) -> Encoder:
@@ -96,7 +98,6 @@ def batches(lengths: np.ndarray, budget: int, *, equal: bool = False) -> list[np
     return groups
 
 
-def row_groups(encoder: Encoder, rows: TokenRows) -> list[np.ndarray]:
+def row_groups(rows: TokenRows) -> list[np.ndarray]:
     """Batches that the unique texts are encoded in, longest texts first; they depend on no rank."""
-    lengths = np.array([len(row) for row in rows.ids])
-    return batches(lengths, token_budget(encoder), equal=not encoder.padding_safe)
+    return batches(rows.lengths, token_budget(rows.encoder), equal=not rows.encoder.padding_safe)

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from geomprobe.common import InputError, first_line, hub, read_json
+from geomprobe.common import InputError, hub, read_json, refusing
 from geomprobe.encoders.forward import evaluating, quiet
-from geomprobe.encoders.settings import is_path
+from geomprobe.encoders.settings import is_path, read_object
 from geomprobe.encoders.weights import MEASURE, UNUSED, Tensors, model_files, read_tensors
 
 _WEIGHTS = "adapter_model.safetensors"
@@ -68,18 +68,17 @@ def find_adapter(folder: Path) -> Adapter | None:
                 "Copy it from where the adapter was saved; or remove the adapter's files to measure the base model.",
             )
         return None
-    settings = read_json(file)
-    kind = settings.get("peft_type") if isinstance(settings, dict) else None
+    settings = read_object(file)
+    kind = settings.get("peft_type")
     if not isinstance(kind, str):
         raise InputError(f"{file} is not the config of a peft adapter: it names no peft_type.", _MERGE_YOURSELF)
     if not (folder / _WEIGHTS).is_file():
-        pickled = sorted(path.name for path in folder.glob("*adapter*.bin"))
-        raise InputError(
-            f"{folder} has its adapter only as {pickled[0]}, pickled, which can run any code when opened."
-            if pickled
-            else f"{folder} has an adapter_config.json but no weights of the adapter ({_WEIGHTS}).",
-            "If you trust it: load it with peft and write it anew with save_pretrained(FOLDER)." if pickled else None,
-        )
+        if pickled := sorted(path.name for path in folder.glob("*adapter*.bin")):
+            raise InputError(
+                f"{folder} has its adapter only as {pickled[0]}, pickled, which can run any code when opened.",
+                "If you trust it: load it with peft and write it anew with save_pretrained(FOLDER).",
+            )
+        raise InputError(f"{folder} has an adapter_config.json but no weights of the adapter ({_WEIGHTS}).")
     if _VIRTUAL_TOKENS.search(kind):
         raise InputError(f"The adapter in {folder} ({kind}) {_NOT_THE_TEXT}.", MEASURE)
     base, named = _base_folder(folder, settings)
@@ -102,19 +101,14 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
     from peft import PeftModel, set_peft_model_state_dict
 
     tensors = {name.removeprefix("base_model.model."): t for name, t in read_tensors(adapter.folder / _WEIGHTS).items()}
-    try:
-        with warnings.catch_warnings(), quiet():
-            warnings.simplefilter("ignore")  # what matters in them is checked below
-            applied = PeftModel(_under_prefix(model, _prefix(model, tensors)), _config(adapter))
-            named = {f"base_model.model.{name}": tensor for name, tensor in tensors.items()}
-            report = set_peft_model_state_dict(applied, named)
-            _check_complete(applied, adapter, report, tensors)
-            return merged(model, str(adapter.folder))
-    except InputError:
-        raise
-    except Exception as error:  # peft raises ValueError, KeyError, TypeError, RuntimeError alike
-        reason = f"cannot be applied to {type(model).__name__}: {first_line(error)}"
-        raise InputError(f"The adapter in {adapter.folder} ({adapter.kind}) {reason}", _ANOTHER_BASE) from None
+    what = f"The adapter in {adapter.folder} ({adapter.kind}) cannot be applied to {type(model).__name__}"
+    with refusing(what, _ANOTHER_BASE), warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")  # what matters in them is checked below
+        applied = PeftModel(_under_prefix(model, _prefix(model, tensors)), _config(adapter))
+        named = {f"base_model.model.{name}": tensor for name, tensor in tensors.items()}
+        report = set_peft_model_state_dict(applied, named)
+        _check_complete(applied, adapter, report, tensors)
+        return merged(model, str(adapter.folder))
 
 
 def merge_loaded(model: Any) -> tuple[Any, list[str]]:
@@ -192,17 +186,17 @@ def _base_folder(folder: Path, settings: Mapping[str, Any]) -> tuple[Path, str]:
         )
     starts = [Path(), folder, folder.resolve().parent]
     tried = list(dict.fromkeys((start / Path(name).expanduser()).resolve() for start in starts))
-    found = [path for path in tried if path.is_dir() and path != folder.resolve()]
-    if len(found) > 1:
+    bases = [path for path in tried if path.is_dir() and path != folder.resolve()]
+    if len(bases) > 1:
         raise InputError(
-            f"The adapter in {folder} names the base model {name!r}, which is here: {' and '.join(map(str, found))}.",
+            f"The adapter in {folder} names the base model {name!r}, which is here: {' and '.join(map(str, bases))}.",
             "Write the absolute path as base_model_name_or_path into adapter_config.json.",
         )
-    if found:
-        if (found[0] / "adapter_config.json").is_file():
-            why = f"The base model of the adapter in {folder} is an adapter itself: {found[0]}."
+    if bases:
+        if (bases[0] / "adapter_config.json").is_file():
+            why = f"The base model of the adapter in {folder} is an adapter itself: {bases[0]}."
             raise InputError(why, _MERGE_YOURSELF)
-        return found[0], f"the base model {found[0]}"
+        return bases[0], f"the base model {bases[0]}"
     file = folder / "adapter_config.json"
     hint = f"Looked for {', '.join(map(str, tried))}. Correct base_model_name_or_path in {file}."
     if not hub.is_repo_id(name) or name.startswith("."):

@@ -210,15 +210,15 @@ def _otherwise(
         alone, absent, _ = _filled(type(part), part.config, tensors)
         if not absent:
             ways.append((alone, [f"the folder holds the {type(part).__name__} alone"]))
-    found = prefixes(tensors, missing)[:3]
-    for prefix in found:
+    frequent = prefixes(tensors, missing)[:3]
+    for prefix in frequent:
         below = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         stripped, absent, _ = _filled(type(model), config, below)
         if not absent:
             ways.append((stripped, [f"{prefix!r} was removed from the names in the weights file"]))
     if len(ways) > 1:
         raise InputError(
-            f"{folder}: the weights file holds several models, under the prefixes {' and '.join(map(repr, found))}.",
+            f"{folder}: the weights file holds several models, under the prefixes {' and '.join(map(repr, frequent))}.",
             "Write the one to be measured to a folder of its own.",
         )
     return (ways[0][0], set(), ways[0][1]) if ways else (model, missing, [])

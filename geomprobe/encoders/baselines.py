@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, UsageError, unknown_name
-from geomprobe.encoders import Encoder, load_encoder
+from geomprobe.encoders.encoder import Encoder
 
 BASELINES = {
     "random-init": "the same architecture and tokenizer with fresh random weights",
@@ -39,11 +39,6 @@ class WordTable(nn.Module):
         self.config = SimpleNamespace(
             is_encoder_decoder=False, pad_token_id=0, to_dict=lambda: {"model_type": f"word table ({kind})"}
         )
-
-    @property
-    def base_model(self) -> WordTable:
-        """Itself: there is no head."""
-        return self
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Table."""
@@ -116,11 +111,9 @@ def random_init(encoder: Encoder, *, seed: int = 0) -> Encoder:
 def static_words(encoder: Encoder) -> Encoder:
     """Encoder's input embeddings as a word table; special tokens are not counted as words."""
     weights = encoder.model.get_input_embeddings().weight.detach().float().clone()  # type: ignore[operator]
-    opened = _table_encoder(
-        weights, _WithoutSpecialTokens(encoder), f"static words of {encoder.name}", "static", encoder
-    )
-    opened.max_length, opened.lower_case = encoder.max_length, encoder.lower_case
-    return opened
+    tokenizer = _WithoutSpecialTokens(encoder.tokenizer)
+    words = _table_encoder(weights, tokenizer, f"static words of {encoder.name}", "static", encoder)
+    return dataclasses.replace(words, max_length=encoder.max_length, lower_case=encoder.lower_case)
 
 
 def bag_of_words(texts: Sequence[str], dim: int, like: Encoder | None = None, *, seed: int = 0) -> Encoder:
@@ -179,10 +172,10 @@ def _word_tokenizer(words: Sequence[str]) -> Any:
 
 
 class _WithoutSpecialTokens:
-    """An encoder's tokenizer that adds no special tokens."""
+    """A tokenizer that adds no special tokens."""
 
-    def __init__(self, encoder: Encoder):
-        self._tokenizer = encoder.tokenizer
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
@@ -197,16 +190,6 @@ class _WithoutSpecialTokens:
 def _table_encoder(
     table: torch.Tensor, tokenizer: Any, name: str, kind: str, like: Encoder | None, detail: str = ""
 ) -> Encoder:
-    model = WordTable(table, kind)
-    encoder = load_encoder(model, tokenizer=tokenizer)
-    if like is not None:
-        model.to(device=like.device)
-    return dataclasses.replace(
-        encoder,
-        name=name,
-        source=name,
-        taken="baseline",
-        max_length=10**6,
-        kind="encoder",
-        notes=[BASELINES[kind] + detail],
-    )
+    model = WordTable(table, kind).to(like.device if like else "cpu")
+    notes = [BASELINES[kind] + detail]
+    return Encoder(name, name, "baseline", model, tokenizer, dim=table.shape[1], max_length=10**6, notes=notes)

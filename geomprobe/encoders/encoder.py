@@ -186,11 +186,19 @@ class Encoder:
 
     def describe(self) -> dict[str, Any]:
         """What was opened, ready for JSON."""
-        same = ("name", "source", "taken", "revision", "kind", "hash", "dim", "n_layers", "parameters", "max_length")
         return {
-            **{name: getattr(self, name) for name in same},
+            "name": self.name,
+            "source": self.source,
+            "taken": self.taken,
             "path": str(self.path) if self.path else None,
+            "revision": self.revision,
+            "kind": self.kind,
             "class": type(self.model).__name__,
+            "hash": self.hash,
+            "dim": self.dim,
+            "n_layers": self.n_layers,
+            "parameters": self.parameters,
+            "max_length": self.max_length,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             "tokenizer": type(self.tokenizer).__name__,
@@ -220,16 +228,15 @@ class Encoder:
         texts = [text.lower() for text in texts] if self.lower_case else texts
         # Rust tokenizers refuse lone surrogates, which appear in badly decoded files.
         texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        tokenizer = partial(
-            self.tokenizer, add_special_tokens=True, padding=False, verbose=False, return_attention_mask=False
-        )
+        options = {"add_special_tokens": True, "verbose": False, "return_attention_mask": False}
+        tokenizer = partial(self.tokenizer, padding=False, **options)
         limit = self.unmasked_length or self.max_length
         texts = [first_part(self.tokenizer, text, limit) for text in texts]
         ids: list[list[int]] = tokenizer(texts, truncation=False)["input_ids"]
         cut = np.array([len(row) > limit for row in ids])
         if cut.any():
             long = np.flatnonzero(cut)
-            special = len(self.tokenizer("")["input_ids"])
+            special = len(tokenizer("")["input_ids"])
             if limit <= special:  # tokenizers then cut nothing, or everything
                 raise InputError(
                     f"{self.name}: a limit of {limit} tokens has no room for text, since the tokenizer adds {special}.",

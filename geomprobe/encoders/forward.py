@@ -13,8 +13,6 @@ from geomprobe.common import InputError
 
 _TABLES = ("_modules", "_parameters", "_buffers")
 
-_Snapshot = tuple[nn.Module, dict[str, Any], dict[str, dict[str, Any]]]
-
 
 def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
     """A model's output, and whether the pass changed the model, which is undone, or drew random numbers.
@@ -27,7 +25,7 @@ def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
     InputError
         The model draws random numbers and gives other states each time it runs.
     """
-    before = [_snapshot(module) for module in model.modules()]
+    before = [(module, _snapshot(module)) for module in model.modules()]
     generator = _generator(inputs["input_ids"].device)
     drawn = generator.get_state()
     try:
@@ -43,7 +41,7 @@ def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
                         "Fix its seed in config.json, such as hash_seed of Reformer.",
                     )
     finally:
-        changed = [_restore(*snapshot) for snapshot in before]
+        changed = [_restore(module, snapshot) for module, snapshot in before]
     return output, random or any(changed)
 
 
@@ -82,24 +80,21 @@ def _generator(device: torch.device) -> torch.Generator:
     return torch.default_generator
 
 
-def _snapshot(module: nn.Module) -> _Snapshot:
-    """A module's public attributes and its tables.
+def _snapshot(module: nn.Module) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """A module's public attributes and its tables: where they are kept, and what is kept there.
 
     Names with an underscore are bookkeeping, such as hooks, and so is `forward`, which transformers 5.1 wraps for the
     time of a pass.
     """
-    values = {name: value for name, value in module.__dict__.items() if name[0] != "_" and name != "forward"}
-    return module, values, {name: dict(module.__dict__[name]) for name in _TABLES}
+    public = {name: value for name, value in module.__dict__.items() if name[0] != "_" and name != "forward"}
+    tables = [module.__dict__[name] for name in _TABLES]
+    return [(module.__dict__, public), *((table, dict(table)) for table in tables)]
 
 
-def _restore(module: nn.Module, values: dict[str, Any], tables: dict[str, dict[str, Any]]) -> bool:
+def _restore(module: nn.Module, snapshot: list[tuple[dict[str, Any], dict[str, Any]]]) -> bool:
     """Give a module its attributes and tables back; return whether one of them had become another object."""
-    _, now, tables_now = _snapshot(module)
     changed = False
-    for old, new, place in (
-        (values, now, module.__dict__),
-        *((tables[t], tables_now[t], getattr(module, t)) for t in _TABLES),
-    ):
+    for (_, old), (place, new) in zip(snapshot, _snapshot(module), strict=True):
         if old.keys() != new.keys() or any(new[name] is not value for name, value in old.items()):
             for name in new.keys() - old.keys():
                 del place[name]

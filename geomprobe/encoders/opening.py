@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from geomprobe.common import InputError, UsageError, first_line, hub, unknown_name
+from geomprobe.common import InputError, UsageError, first_line, hub, refusing, unknown_name
 from geomprobe.encoders.adapters import merge_loaded
 from geomprobe.encoders.architecture import load_model, text_part
 from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
@@ -204,20 +204,12 @@ def _examine(encoder: Encoder) -> None:
     ids = [i % vocabulary(encoder.model) for i in encoder.tokenizer("a b c d")["input_ids"]] or [0]
     ids = (ids * 3)[: max(3, min(len(ids), 8))]
     other = [*ids[:-1], (ids[-1] + 1) % vocabulary(encoder.model)]
-    try:
-        with encoder.evaluating():
-            _, changed = forward(encoder.model, encoder.inputs([ids])[0])
-            alone, _ = encoder.states([ids])
-            changed_last, _ = encoder.states([other])
-            padded, _ = encoder.states([ids, ids * 2])
-    except InputError:
-        raise
-    except Exception as error:
-        why = f"does not run on text alone: {type(error).__name__}: {first_line(error)}"
-        raise InputError(
-            f"{encoder.name} ({type(encoder.model).__name__}) {why}",
-            "geomprobe measures models that map token ids to token states.",
-        ) from None
+    what = f"{encoder.name} ({type(encoder.model).__name__}) does not run on text alone"
+    with refusing(what, "geomprobe measures models that map token ids to token states."), encoder.evaluating():
+        _, changed = forward(encoder.model, encoder.inputs([ids])[0])
+        alone, _ = encoder.states([ids])
+        changed_last, _ = encoder.states([other])
+        padded, _ = encoder.states([ids, ids * 2])
     encoder.n_layers, encoder.dim = len(alone) - 1, int(alone[-1].shape[-1])
     exact = 1e-4 if encoder.dtype == torch.float32 else 3e-2
     last = alone[-1][0].float()

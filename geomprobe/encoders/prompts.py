@@ -26,17 +26,14 @@ def with_prompts(encoders: Sequence[Encoder], prompt: str | None, query_prompt: 
     UsageError
         A model has no prompt of the name that another has; the text is nearly the name of a prompt.
     """
-    texts = {word: meanings(encoders, word) for word in (prompt, query_prompt) if word is not None}
-    return [
-        encoder.with_prompt(
-            None if prompt is None else texts[prompt][i], None if query_prompt is None else texts[query_prompt][i]
-        )
-        for i, encoder in enumerate(encoders)
-    ]
+    texts = zip(_texts(encoders, prompt), _texts(encoders, query_prompt), strict=True)
+    return [encoder.with_prompt(*own) for encoder, own in zip(encoders, texts, strict=True)]
 
 
-def meanings(encoders: Sequence[Encoder], word: str) -> list[str]:
-    """Each encoder's text for a prompt given by name or as text."""
+def _texts(encoders: Sequence[Encoder], word: str | None) -> Sequence[str | None]:
+    """Each encoder's text for a prompt given by name or as text; None where none is given."""
+    if word is None:
+        return [None] * len(encoders)
     names = {name: encoder.name for encoder in encoders for name in encoder.prompts}
     if word in names:
         for encoder in encoders:

@@ -166,8 +166,8 @@ def _shards(index: Path) -> list[Path]:
 def refuse_foreign_formats(folder: Path, source: str) -> None:
     """Raise InputError where a folder has weights only in a form that is not read."""
     for patterns, (form, hint) in _FOREIGN.items():
-        found = sorted(file for pattern in patterns for file in folder.glob(pattern))
-        names = [str(file.relative_to(folder)) for file in found if not _NOT_WEIGHTS.search(file.name)]
+        files = sorted(file for pattern in patterns for file in folder.glob(pattern))
+        names = [str(file.relative_to(folder)) for file in files if not _NOT_WEIGHTS.search(file.name)]
         if names:
             named = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             raise InputError(f"{source} has its weights only as {named} ({form}); geomprobe reads safetensors.", hint)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from geomprobe.common import InputError, atomic_path, read_json, write_json, write_text
+from geomprobe.common import InputError, atomic_path, read_json, refusing, write_json, write_text
 from geomprobe.results.earlier import current
 from geomprobe.results.place import check_content, check_folder, models_of
 from geomprobe.results.schema import (
@@ -43,10 +43,8 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """Read a table written by `write_table`; raises InputError where it is missing or damaged."""
     if not path.is_file():
         raise InputError(f"{path} does not exist.", "Is this a results folder? geomprobe analyze writes one.")
-    try:
+    with refusing(f"{path} is damaged or not a results table", "Copy the folder again, or repeat the command."):
         return table(pd.read_parquet(path), columns)
-    except Exception as error:  # pyarrow raises many kinds; for the reader they mean one thing
-        raise InputError(f"{path} is damaged or not a results table: {error}") from None
 
 
 def write_results(folder: str | Path, results: Results) -> Path:

@@ -9,11 +9,11 @@ from typing import Any
 
 from geomprobe.common import InputError, UsageError, check_output_folder, read_json
 from geomprobe.common.atomic import final_path
+from geomprobe.results.schema import TABLES
 
 WRITTEN = (
-    "run.json", "results.parquet", "results.csv", "comparisons.parquet", "curves.parquet", "examples.parquet",
-    "influences.parquet", "similarities.parquet", "definitions.json", "training", "report.html", "report.pdf",
-    "report.json", "audit.json", "claims.md",
+    *(f"{name}.parquet" for name in TABLES), "run.json", "results.csv", "definitions.json", "training",
+    "report.html", "report.pdf", "report.json", "audit.json", "claims.md",
 )  # fmt: skip
 FOLDERS = ("training", "cells")
 MODEL_FILES = (
@@ -34,8 +34,8 @@ def check_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] 
 
 def check_content(folder: Path) -> None:
     """Raise UsageError where a folder holds a model, or files of other origin that results would replace."""
-    if found := next((name for name in MODEL_FILES if (folder / name).exists()), None):
-        raise UsageError(f"{folder} holds a model ({found}); results are not mixed with it.", HINT)
+    if model := next((name for name in MODEL_FILES if (folder / name).exists()), None):
+        raise UsageError(f"{folder} holds a model ({model}); results are not mixed with it.", HINT)
     for name in WRITTEN:
         final_path(folder / name)  # raises for a link to a file of another kind
     taken = [name for name in WRITTEN if os.path.lexists(folder / name)]
@@ -68,10 +68,10 @@ def _holds_results(folder: Path) -> bool:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        found = read_json(path)
+        content = read_json(path)
     except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def models_of(folder: Path) -> list[str]:

@@ -42,10 +42,10 @@ def hardware() -> dict[str, Any]:
     """Processor, core count and accelerators."""
     import torch
 
-    found: dict[str, Any] = {"processor": processor_name(), "cores": os.cpu_count(), "system": platform.system()}
+    parts: dict[str, Any] = {"processor": processor_name(), "cores": os.cpu_count(), "system": platform.system()}
     if torch.cuda.is_available():
-        found["accelerators"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return found
+        parts["accelerators"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return parts
 
 
 def public_path(path: str | Path, data_dir: str | Path | None = None) -> str:

@@ -82,18 +82,17 @@ class Record:
 
     def entry(self) -> dict[str, Any]:
         """JSON-ready description that goes to definitions.json."""
-        always = ("name", "family", "formula", "range", "direction", "source")
-        invariances = self.invariances if isinstance(self.invariances, str) else list(self.invariances)
-        decided = {
+        always = ("name", "family", "formula", "range", "direction", "invariances", "source")
+        entry = {name: getattr(self, name) for name in always}
+        if not isinstance(self.invariances, str):
+            entry["invariances"] = list(self.invariances)
+        optional = {
             "margin": self.margin and asdict(self.margin),
             "compared": None if self.compared else False,
             "reference": self.reference or None,
+            "order": self.order,
             "headline": self.headline and {"order": self.headline[0], "views": list(self.headline[1])},
             "against": self.against and {"part": self.against[0], "order": self.against[1]},
-            **{name: getattr(self, name) for name in ("order", "stage", "probe", "score")},
+            **{name: getattr(self, name) for name in ("stage", "probe", "score")},
         }
-        return {
-            **{name: getattr(self, name) for name in always},
-            "invariances": invariances,
-            **{name: value for name, value in decided.items() if value is not None},
-        }
+        return entry | {name: value for name, value in optional.items() if value is not None}

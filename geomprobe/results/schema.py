@@ -300,8 +300,8 @@ def check_run(value: Any, where: str = "run.json") -> Run:
         A key has another type than is declared here; the message names `where` and the key.
     """
     run: Run = _checked(value, Run, where)
-    for i, found in enumerate(run.get("similarity", ())):
-        if len({len(row) for row in found["values"]}) > 1:
+    for i, layer_map in enumerate(run.get("similarity", ())):
+        if len({len(row) for row in layer_map["values"]}) > 1:
             raise InputError(f"{where}: similarity[{i}].values has rows of several lengths.", HINT)
     return run
 
@@ -379,5 +379,7 @@ def _inside(at: str, key: Any) -> str:
 
 def _wrong(value: Any, kinds: tuple[Any, ...], where: str, at: str) -> InputError:
     wanted = " or ".join(WORDS[_outer(kind)] for kind in kinds)
-    found = repr(value) if isinstance(value, str | int | float | None) else WORDS.get(type(value), type(value).__name__)
-    return InputError(f"{where}: {at or 'the document'} must be {wanted}, not {brief(found, 60)}.", HINT)
+    actual = (
+        repr(value) if isinstance(value, str | int | float | None) else WORDS.get(type(value), type(value).__name__)
+    )
+    return InputError(f"{where}: {at or 'the document'} must be {wanted}, not {brief(actual, 60)}.", HINT)
