@@ -31,13 +31,6 @@ class TokenRows:
         return np.array([len(row) for row in self.ids])
 
 
-def unique_texts(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Different texts in order of first appearance, and for each given text its index among them."""
-    index: dict[str, int] = {}
-    inverse = np.fromiter((index.setdefault(text, len(index)) for text in texts), np.int64, len(texts))
-    return list(index), inverse
-
-
 def tokenize(encoder: Encoder, texts: Sequence[str]) -> TokenRows:
     """Token rows of the unique texts.
 
@@ -55,9 +48,10 @@ def tokenize(encoder: Encoder, texts: Sequence[str]) -> TokenRows:
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"Text {row} is {type(text).__name__}, not a string.", "Leave out or fill empty cells.")
-    different, inverse = unique_texts(texts)
-    ids, cut = encoder.tokenize(different)
-    return TokenRows(encoder, ids, cut, inverse, different)
+    index: dict[str, int] = {}  # different texts in order of first appearance
+    inverse = np.fromiter((index.setdefault(text, len(index)) for text in texts), np.int64, len(texts))
+    ids, cut = encoder.tokenize(list(index))
+    return TokenRows(encoder, ids, cut, inverse, list(index))
 
 
 def limited(encoder: Encoder, max_length: int | None) -> Encoder:

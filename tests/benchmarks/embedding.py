@@ -83,7 +83,7 @@ def main() -> None:
     bare(encoder, texts[:64]), full(encoder, texts[:64])
     seconds = [(bare(encoder, texts), full(encoder, texts)) for _ in range(options.repeats)]
     once, grid = (statistics.median(side) for side in zip(*seconds, strict=True))
-    tokens = tokenize(encoder, texts).n_tokens
+    tokens = int(tokenize(encoder, texts).lengths.sum())
     report = {
         "model": encoder.name,
         "dim": encoder.dim,
