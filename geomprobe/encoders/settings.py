@@ -7,18 +7,21 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from geomprobe.common import InputError, read_json
+from geomprobe.results.schema import checked
 
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {}
-for _types, _words, _names in (
-    ((dict,), "an object", "prompts modality_config processing_kwargs model_kwargs model_args"),
-    ((dict,), "an object", "processor_kwargs tokenizer_args config_kwargs config_args"),
-    ((str,), "a text", "default_prompt_name model_type transformer_task tokenizer_name_or_path activation_function"),
-    ((str,), "a text", "module_input_name module_output_name"),
-    ((bool,), "true or false", "do_lower_case include_prompt bias use_residual"),
-    ((int,), "a whole number of at least 1", "max_seq_length"),
-    ((str, list), "a name or a list of names", "pooling_mode"),
-):
-    _KINDS |= dict.fromkeys(_names.split(), (_types, _words))
+# what the settings may be; null stands for one that is not made
+_OBJECTS = "modality_config model_kwargs model_args processor_kwargs tokenizer_args config_kwargs config_args"
+_TEXTS = "default_prompt_name model_type transformer_task tokenizer_name_or_path activation_function"
+_TEXTS += " module_input_name module_output_name"
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(_OBJECTS.split(), dict[str, Any] | None),
+    **dict.fromkeys(_TEXTS.split(), str | None),
+    **dict.fromkeys(("do_lower_case", "include_prompt", "bias", "use_residual"), bool | None),
+    "prompts": dict[str, str | None] | None,
+    "processing_kwargs": dict[str, dict[str, Any] | None] | None,
+    "max_seq_length": int | None,
+    "pooling_mode": str | list | None,
+}
 
 
 def read_object(file: Path) -> dict[str, Any]:
@@ -40,24 +43,14 @@ def read_settings(file: Path) -> dict[str, Any]:
         No JSON object, or a setting of the wrong kind.
     """
     values = read_object(file)
-    for name, value in values.items():
-        if name in _KINDS and value is not None and not _fits(value, _KINDS[name][0]):
-            raise InputError(
-                f"{file}: {name} must be {_KINDS[name][1]}, not {str(value)[:40]!r}.",
-                "Correct the file, or save the model again.",
-            )
-    for name, inner in (("prompts", str), ("processing_kwargs", dict)):
-        for key, value in (values.get(name) or {}).items():
-            if value is not None and not isinstance(value, inner):
-                words = "a text" if inner is str else "an object"
-                raise InputError(f"{file}: {name}.{key} must be {words}, not {str(value)[:40]!r}.", "Correct the file.")
+    try:
+        for name, value in values.items():
+            checked(value, _KINDS.get(name, Any), str(file), name)
+        if (limit := values.get("max_seq_length")) is not None and limit < 1:
+            raise InputError(f"{file}: max_seq_length must be at least 1, not {limit}.")
+    except InputError as error:
+        raise InputError(error.message, "Correct the file, or save the model again.") from None
     return values
-
-
-def _fits(value: Any, types: tuple[type, ...]) -> bool:
-    if types == (int,):
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    return isinstance(value, types)
 
 
 def is_path(name: Any) -> bool:

@@ -299,7 +299,7 @@ def check_run(value: Any, where: str = "run.json") -> Run:
     InputError
         A key has another type than is declared here; the message names `where` and the key.
     """
-    run: Run = _checked(value, Run, where)
+    run: Run = checked(value, Run, where)
     for i, layer_map in enumerate(run.get("similarity", ())):
         if len({len(row) for row in layer_map["values"]}) > 1:
             raise InputError(f"{where}: similarity[{i}].values has rows of several lengths.", HINT)
@@ -308,12 +308,12 @@ def check_run(value: Any, where: str = "run.json") -> Run:
 
 def check_definitions(value: Any, where: str = "definitions.json") -> dict[str, Definition]:
     """Value, a mapping of metric to `Definition`; raises InputError as `check_run` does."""
-    return _checked(value, dict[str, Definition], where)
+    return checked(value, dict[str, Definition], where)
 
 
 def check_record(value: Any, where: str) -> dict[str, Any]:
     """Value, a record of a training log; raises InputError as `check_run` does."""
-    return _checked(value, dict[str, Any], where)
+    return checked(value, dict[str, Any], where)
 
 
 WORDS: dict[Any, str] = {
@@ -327,7 +327,7 @@ WORDS: dict[Any, str] = {
 }
 
 
-def _checked(value: Any, kind: Any, where: str, at: str = "") -> Any:
+def checked(value: Any, kind: Any, where: str, at: str = "") -> Any:
     """Value of JSON, of the type or InputError is raised; `at` is the path to it, such as ``models[0].name``."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -337,21 +337,21 @@ def _checked(value: Any, kind: Any, where: str, at: str = "") -> Any:
         fitting = next((part for part in inner if _fits(value, part)), None)
         if fitting is None:
             raise _wrong(value, inner, where, at)
-        return _checked(value, fitting, where, at)
+        return checked(value, fitting, where, at)
     if not _fits(value, kind):
         raise _wrong(value, (kind,), where, at)
     if origin is list:
         for i, item in enumerate(value):
-            _checked(item, inner[0], where, f"{at}[{i}]")
+            checked(item, inner[0], where, f"{at}[{i}]")
     elif origin is dict:
         for key, item in value.items():
-            _checked(item, inner[1], where, _inside(at, key))
+            checked(item, inner[1], where, _inside(at, key))
     elif is_typeddict(kind):
         if missing := sorted(kind.__required_keys__ - value.keys()):
             raise InputError(f"{where}: {_inside(at, missing[0])} is missing.", HINT)
         for key, part in get_type_hints(kind).items():
             if key in value:
-                _checked(value[key], part, where, _inside(at, key))
+                checked(value[key], part, where, _inside(at, key))
     return value
 
 
