@@ -63,7 +63,7 @@ def unadjusted(results: Results, frame: pd.DataFrame) -> np.ndarray:
     """Return p_tost of each row of one comparison before adjustment, float64; NaN where there is none."""
     by_examples: dict[tuple, Interval] = {}
     if frame["ci_method"].str.contains("McNemar|score interval").any():
-        sides = [pairs.Side(results, str(frame[end].iloc[0])) for end in ("a", "b")]
+        sides = [pairs.ModelResults(results, str(frame[end].iloc[0])) for end in ("a", "b")]
         for row in pairs.joined(sides[0].rows, sides[1].rows, (*pairs.CELL, *pairs.NUMBER)):
             place = tuple(row["layer_a"] if key == "layer" else row[key] for key in PLACE)
             by_examples[place] = pairs.paired(*sides, row)
