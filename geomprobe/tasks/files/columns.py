@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from geomprobe.common import InputError, UsageError, listed
-from geomprobe.tasks.files.labels import NUMBER, LabelColumn
-from geomprobe.tasks.files.tables import TEXT_NAMES, Table, is_whole
+from geomprobe.tasks.files.tables import NUMBER, TEXT_NAMES, Table, is_whole
 
 LABEL_NAMES = ("label", "labels", "gold_label", "score")
 ID_NAMES = ("id", "idx", "row_id")
@@ -29,35 +28,41 @@ class Columns:
 
 @dataclass(frozen=True)
 class FileRows:
-    """The rows of a split as in the file; texts and ids are checked, labels are not.
+    """Rows of a table by what their cells are; texts and ids are checked, labels are not.
 
     Attributes
     ----------
+    table : Table
+    numbers : sequence of int
+        Which rows of the table these are.
     first, second : list of str or None
         Texts; None where there is none. `second` is empty for single texts.
-    labels : LabelColumn or None
+    cells : list
+        Of the column of labels; empty without one.
     ids : list of str
     splits : list of str
         What the split column says; empty without one.
     """
 
+    table: Table
+    numbers: Sequence[int]
     first: list[str | None]
     second: list[str | None]
-    labels: LabelColumn | None
+    cells: list[Any]
     ids: list[str]
     splits: list[str]
 
     def take(self, rows: Sequence[int]) -> FileRows:
         """Given rows."""
-        labels = self.labels and LabelColumn(
-            self.labels.table,
-            self.labels.name,
-            [self.labels.rows[r] for r in rows],
-            [self.labels.cells[r] for r in rows],
-        )
-        parts = ([part[r] for r in rows] if part else [] for part in (self.first, self.second, self.ids, self.splits))
-        first, second, ids, splits = parts
-        return FileRows(first, second, labels, ids, splits)  # type: ignore[arg-type]
+        taken: dict[str, Any] = {}
+        for name in ("numbers", "first", "second", "cells", "ids", "splits"):
+            column = getattr(self, name)
+            taken[name] = column and [column[r] for r in rows]
+        return replace(self, **taken)
+
+    def place(self, i: int) -> str:
+        """Where a row stands."""
+        return self.table.place(self.numbers[i])
 
 
 def choose_columns(table: Table, asked: Columns) -> Columns:
@@ -134,18 +139,15 @@ def read_rows(table: Table, columns: Columns) -> FileRows:
     InputError
         A cell of a text column is no text; ids that are missing or repeat.
     """
-    sides = [_texts(table, _checked(name, table)) for name in columns.text]
-    labels = None
-    if columns.label is not None:
-        labels = LabelColumn(table, columns.label, range(table.rows), table.cells(_checked(columns.label, table)))
+    first, *second = (_texts(table, _checked(name, table)) for name in columns.text)
+    labels = [] if columns.label is None else table.cells(_checked(columns.label, table))
     ids = list(map(str, range(table.rows)))
     if columns.row_id is not None:
-        cells = table.cells(_checked(columns.row_id, table))
-        ids = _ids(table, columns.row_id, cells)
+        ids = _ids(table, _checked(columns.row_id, table))
     splits = []
     if columns.split is not None and columns.split in table.names:
         splits = ["" if cell is None else str(cell).strip() for cell in table.cells(columns.split)]
-    return FileRows(sides[0], sides[1] if len(sides) > 1 else [], labels, ids, splits)
+    return FileRows(table, range(table.rows), first, second[0] if second else [], labels, ids, splits)
 
 
 def _texts(table: Table, name: str) -> list[str | None]:
@@ -166,9 +168,9 @@ def _texts(table: Table, name: str) -> list[str | None]:
     return texts
 
 
-def _ids(table: Table, name: str, cells: Sequence[Any]) -> list[str]:
+def _ids(table: Table, name: str) -> list[str]:
     seen: dict[str, int] = {}
-    for row, cell in enumerate(cells):
+    for row, cell in enumerate(table.cells(name)):
         if not isinstance(cell, str | int) or isinstance(cell, bool) or cell == "":
             held = "nothing" if cell is None or cell == "" else type(cell).__name__
             raise InputError(

@@ -30,6 +30,7 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 TEXT_NAMES = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("text1", "text2"), ("sentence",), ("text",))
 """Names of columns of texts, the pairs first."""
 SPACE = re.compile(r"[ \t\r\n]*")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
