@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,9 +14,9 @@ import numpy as np
 from geomprobe.common import InputError, brief
 from geomprobe.vectors.columns import LISTS, Column, choose, left_out
 from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, Skipped, records, sniff
-from geomprobe.vectors.header import Below, has_header
+from geomprobe.vectors.header import has_header
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, without_indices
-from geomprobe.vectors.lists import is_whole_list, looks_like_list, number, parse_list, shown
+from geomprobe.vectors.lists import is_whole_list, looks_like_list, number, shown, vectors_of
 from geomprobe.vectors.source import Reading, VectorFile, spooled, with_columns
 
 BATCH_CELLS = 2**18
@@ -45,7 +46,7 @@ class Facts:
         )
         self.faults: dict[int, tuple[int, int, str]] = {}
 
-    def add(self, lines: list[int], rows: list[list[str]]) -> np.ndarray:
+    def add(self, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> np.ndarray:
         """Count records; return their numbers, float64 of shape (len(rows), m), NaN where a cell holds none."""
         out = np.empty((len(rows), len(rows[0])))
         for j, cells in enumerate(zip(*rows, strict=True)):
@@ -58,7 +59,7 @@ class Facts:
         self.n += len(rows)
         return out
 
-    def _values(self, j: int, lines: list[int], cells: tuple[str, ...]) -> np.ndarray:
+    def _values(self, j: int, lines: Sequence[int], cells: tuple[str, ...]) -> np.ndarray:
         joined = "".join(cells)
         if joined.isascii() and "_" not in joined:
             try:
@@ -151,7 +152,10 @@ def read_delimited(path: Path, reading: Reading) -> VectorFile:
             columns[0] = Column(names[0], "text", "words")
         taken = choose(columns, named, reading.columns, path)
         if columns[taken[0]].kind in LISTS:
-            matrix = spooled(_lists(path, dialect, taken[0], names[taken[0]], named), path)
+            cells = enumerate(islice(records(path, dialect, Skipped()), int(named), None))
+            where = f"{path}: row {{}}, counted from 0 (line {{}}), column {names[taken[0]]!r}"
+            vectors = vectors_of((where.format(row, line), held[taken[0]]) for row, (line, held) in cells)
+            matrix = spooled(vectors, path)
         else:
             matrix = with_columns(matrix, taken, path)
             if reading.columns is None:
@@ -172,25 +176,13 @@ def _scan(path: Path, dialect: Dialect, skipped: Skipped, file: BinaryIO) -> tup
         raise InputError(f"{path} is empty.", "It needs at least two vectors.")
     first_facts, below, repeat = Facts(dialect.width), Facts(dialect.width), 0
     file.write(first_facts.add([line], [first]).data)
-    for lines, batch in _batches(rows, max(BATCH_CELLS // dialect.width, 1)):
+    while piece := list(islice(rows, max(BATCH_CELLS // dialect.width, 1))):
+        lines, batch = zip(*piece, strict=True)
         file.write(below.add(lines, batch).data)
         if not repeat and first in batch:
             repeat = lines[batch.index(first)]
     file.flush()
     return first, first_facts, below, repeat
-
-
-def _batches(rows: Iterator[tuple[int, list[str]]], size: int) -> Iterator[tuple[list[int], list[list[str]]]]:
-    lines: list[int] = []
-    batch: list[list[str]] = []
-    for line, cells in rows:
-        lines.append(line)
-        batch.append(cells)
-        if len(batch) == size:
-            yield lines, batch
-            lines, batch = [], []
-    if batch:
-        yield lines, batch
 
 
 def _header(first: list[str], below: Facts, reading: Reading, dialect: Dialect, path: Path) -> tuple[bool, str]:
@@ -202,34 +194,4 @@ def _header(first: list[str], below: Facts, reading: Reading, dialect: Dialect, 
     if reading.header is not None:
         return reading.header, "names in line 1, as asked" if reading.header else "no line of names, as asked"
     columns = [below.column(j, "", counts=False) for j in range(dialect.width)]
-    kinds = [
-        Below(c.kind in ("whole", "fractions", "faulty"), c.kind in LISTS, bool(below.written_whole[j]))
-        for j, c in enumerate(columns)
-    ]
-    return has_header(first, kinds, below.n, path)
-
-
-def _lists(path: Path, dialect: Dialect, j: int, name: str, named: bool) -> Iterator[np.ndarray]:
-    """Yield the vectors of a column of lists, a batch of rows at a time."""
-    rows = records(path, dialect, Skipped())
-    if named:
-        next(rows)
-    d, done = 0, 0
-    for lines, batch in _batches(rows, 1024):
-        vectors: list[np.ndarray] = []
-        for line, cells in zip(lines, batch, strict=True):
-            where = f"{path}: row {done + len(vectors)}, counted from 0 (line {line}), column {name!r}"
-            try:
-                vector = parse_list(cells[j])
-            except ValueError as reason:
-                raise InputError(f"{where}: {reason}.", "Repair or drop the row.") from None
-            d = d or len(vector)
-            if len(vector) != d or not d:
-                raise InputError(
-                    f"{where} has {len(vector)} numbers, the first row {d}: lists differ in length.", "Drop the row."
-                )
-            if not np.isfinite(vector).all():
-                raise InputError(f"{where} holds NaN or infinity.", "Drop the row.")
-            vectors.append(vector)
-        done += len(vectors)
-        yield np.stack(vectors)
+    return has_header(first, columns, (below.written_whole > 0).tolist(), below.n, path)

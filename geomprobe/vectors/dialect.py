@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from geomprobe.common import InputError, bounded_lines
-from geomprobe.vectors.lists import looks_like_list, number, shown
+from geomprobe.common import InputError
+from geomprobe.common.formats import csv_reader, open_text
+from geomprobe.vectors.lists import is_number, looks_like_list, shown
 
-BOMS = (
-    (b"\xff\xfe\0\0", "utf-32"),
-    (b"\0\0\xfe\xff", "utf-32"),
-    (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
 NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "whitespace"}
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 SAMPLE_LINES = 50
-LONGEST_CELL = 2**27
 
 
 @dataclass(frozen=True)
@@ -71,28 +62,6 @@ class Skipped:
         if self.joined:
             found.append(f"{self.joined} word{'s hold' if self.joined > 1 else ' holds'} spaces")
         return found
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[Iterator[str]]:
-    """Open a text file, gzipped or not: UTF-8, or what its byte-order mark says."""
-    encoding = "utf-8"
-    with ExitStack() as stack:
-        try:
-            with open(path, "rb") as handle:
-                opener = gzip.open if handle.read(2) == b"\x1f\x8b" else open
-            with opener(path, "rb") as raw:
-                head = raw.read(4)
-            encoding = next((name for mark, name in BOMS if head.startswith(mark)), encoding)
-            yield bounded_lines(stack.enter_context(opener(path, "rt", encoding=encoding, newline="")), path)
-        except UnicodeError as error:
-            reason = getattr(error, "reason", str(error))
-            raise InputError(
-                f"{path} is not {encoding.upper().removesuffix('-SIG')}: {reason}.",
-                f"Convert it: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}",
-            ) from None
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{path} is damaged: {error}", "Copy or download it again.") from None
 
 
 def sniff(path: Path) -> Dialect:
@@ -181,8 +150,7 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
 
 
 def _csv_records(text: Iterator[str], dialect: Dialect, path: Path) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
-    reader, before = csv.reader(text, delimiter=dialect.delimiter, strict=True), 0
+    reader, before = csv_reader(text, dialect.delimiter), 0
     try:
         for cells in reader:
             line, before = before + 1, reader.line_num
@@ -225,10 +193,9 @@ def _split(line: str) -> list[str]:
 def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
     if delimiter == " ":
         return [_split(line) for line in lines]
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
     rows: list[list[str]] = []
     with suppress(csv.Error):
-        rows.extend(csv.reader(lines, delimiter=delimiter))
+        rows.extend(csv_reader(lines, delimiter, strict=False))
     return [row for row in rows if row]
 
 
@@ -251,8 +218,4 @@ def _may_name_a_row(cell: str) -> bool:
 
 
 def _is_numeric(cell: str) -> bool:
-    try:
-        number(cell)
-    except ValueError:
-        return bool(DECIMAL_COMMA.fullmatch(cell)) or looks_like_list(cell)
-    return True
+    return is_number(cell) or bool(DECIMAL_COMMA.fullmatch(cell)) or looks_like_list(cell)

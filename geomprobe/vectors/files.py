@@ -11,42 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError, InputError, UsageError
+from geomprobe.common.formats import encoding_of, format_of_bytes
 from geomprobe.vectors.arrays import read_npy, read_npz, read_safetensors
 from geomprobe.vectors.binary import BINS, COUNT_LINE, VECS, read_bin, read_vecs, read_word2vec
 from geomprobe.vectors.delimited import read_delimited
-from geomprobe.vectors.dialect import BOMS
 from geomprobe.vectors.json_lines import read_json_lines
 from geomprobe.vectors.shards import Shards
 from geomprobe.vectors.source import Reading, VectorFile
-from geomprobe.vectors.tables import read_arrow, read_parquet
+from geomprobe.vectors.tables import read_table
 
 READ = (
     ".npy, .npz, .safetensors, .parquet, .arrow, .feather, .csv, .tsv, .txt, .vec, .jsonl, .fvecs, .fbin, "
     ".bin (word2vec) and their kin; see docs/reference/vectors.md"
 )
-
-MAGIC = (
-    (b"\x93NUMPY", "npy"),
-    (b"PAR1", "parquet"),
-    (b"ARROW1", "arrow"),
-    (b"\xff\xff\xff\xff", "arrow"),
-    (b"\x1f\x8b", "gzip"),
-    (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),
-    (b"\x89HDF\r\n\x1a\n", "HDF5"),
-    (b"FEA1", "Feather 1"),
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstandard"),
-    (b"MATLAB 5.0", "MATLAB"),
-    (b"SQLite format 3\0", "SQLite"),
-    (b"ORC", "ORC"),
-    (b"Obj\x01", "Avro"),
-    (b"\xba\x16\x4f\x2f", "fastText model"),
-    (b"version https://git-lfs", "Git LFS pointer"),
-    (b"%%MatrixMarket", "Matrix Market"),
-)
-"""First bytes of files, and the format they mean."""
 
 CONVERT = {
     "HDF5": "pip install h5py, then: np.save('vectors.npy', h5py.File('{name}')['DATASET'][:])",
@@ -63,6 +40,7 @@ CONVERT = {
     "SQLite": "pandas.read_sql('select …', sqlite3.connect('{name}')).to_parquet('vectors.parquet')",
     "ORC": "pandas.read_orc('{name}').to_parquet('vectors.parquet')",
     "Avro": "Convert it to Parquet.",
+    "PDF": "Write its numbers as CSV.",
     "fastText model": "Use the text file next to it (.vec).",
     "Git LFS pointer": "git lfs pull",
     "Matrix Market": "np.save('vectors.npy', scipy.io.mmread('{name}').toarray())",
@@ -77,8 +55,8 @@ READERS: dict[str, Callable[[Path, Reading], VectorFile]] = {
     "npy": read_npy,
     "npz": read_npz,
     "safetensors": read_safetensors,
-    "parquet": read_parquet,
-    "arrow": read_arrow,
+    "parquet": read_table,
+    "arrow": read_table,
     "word2vec": read_word2vec,
     "vecs": read_vecs,
     "bin": read_bin,
@@ -197,20 +175,18 @@ def _kind(path: Path) -> str:
         raise InputError(f"{path} is empty.", "It needs at least two vectors.")
     if suffix in VECS or suffix in BINS:
         return "vecs" if suffix in VECS else "bin"
-    kind = next((name for magic, name in MAGIC if head.startswith(magic)), None)
+    kind = format_of_bytes(head)
     if kind == "zip":
         return _zip_kind(path)
     if kind == "gzip":
         inner = zlib.decompressobj(wbits=31).decompress(head, 4096)
-        if next((name for magic, name in MAGIC if inner.startswith(magic)), None) or _is_binary(inner):
+        if format_of_bytes(inner) or _is_binary(inner):
             raise InputError(
                 f"{path} is gzipped and holds no text; only text is read gzipped.", f"gunzip -k {path.name}"
             )
         head = inner
     elif kind:
         return kind
-    elif head[0] == 0x80 and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
-        return "pickle"
     elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "safetensors"
     elif COUNT_LINE.match(head) and (suffix == ".bin" or _is_binary(head)):
@@ -253,4 +229,4 @@ def _is_wide(head: bytes) -> bool:
 
 def _is_binary(head: bytes) -> bool:
     """Whether bytes are no text: a zero byte, without a byte-order mark that explains it."""
-    return b"\0" in head and not any(head.startswith(mark) for mark, _ in BOMS)
+    return b"\0" in head and encoding_of(head) == "utf-8"

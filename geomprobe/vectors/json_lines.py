@@ -9,16 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from geomprobe.common import InputError, UsageError, brief
 from geomprobe.common.files import unique_names
+from geomprobe.common.formats import open_text
 from geomprobe.vectors.columns import LISTS, NUMBERS, Column, choose, left_out
-from geomprobe.vectors.dialect import open_text
-from geomprobe.vectors.lists import is_whole_list, looks_like_list, parse_list, shown
+from geomprobe.vectors.lists import is_typed_number, is_whole_list, looks_like_list, parse_list, shown, vectors_of
 from geomprobe.vectors.source import Reading, VectorFile, spooled
 
-ROWS = 1024
 OTHER = {dict: "an object", list: "a list of other things than numbers", type(None): "null", bool: "true or false"}
 """Names of values that hold no numbers."""
 
@@ -38,7 +35,7 @@ def read_json_lines(path: Path, reading: Reading) -> VectorFile:
     if isinstance(first, list):
         if reading.columns is not None:
             raise UsageError(f"--columns is not for {path}: its lines are lists without names.", "Leave it out.")
-        matrix = spooled(_vectors(path, None), path)
+        matrix = spooled(vectors_of(_cells(path, None)), path)
         whole = (f"{path} holds whole numbers alone: token ids? They were read as vectors",)
         return VectorFile(path, "JSON lines", matrix, warnings=whole if _all_whole(path, None) else ())
     if not isinstance(first, dict):
@@ -60,7 +57,7 @@ def read_json_lines(path: Path, reading: Reading) -> VectorFile:
             else 'Write each vector as a line: {"embedding": [0.1, 0.2]}.',
         )
     j = choose(columns, True, reading.columns, path)[0]
-    matrix = spooled(_vectors(path, columns[j].name), path)
+    matrix = spooled(vectors_of(_cells(path, columns[j].name)), path)
     return VectorFile(path, "JSON lines", matrix, (columns[j].name,), left_out(columns, [j]))
 
 
@@ -93,57 +90,26 @@ def _all_whole(path: Path, name: str | None) -> bool:
 
 
 def _column(name: str, value: Any) -> Column:
-    if isinstance(value, list) and value and all(_is_number(item) for item in value):
+    if isinstance(value, list) and value and all(is_typed_number(item) for item in value):
         whole = all(isinstance(item, int) for item in value)
         return Column(
             name, "whole list" if whole else "list", "lists of whole numbers" if whole else "lists of numbers"
         )
     if isinstance(value, str) and looks_like_list(value):
         return Column(name, "whole list" if is_whole_list(value) else "list", "lists written as text")
-    if _is_number(value):
+    if is_typed_number(value):
         return Column(name, "whole" if isinstance(value, int) else "fractions", "numbers")
     return Column(name, "other", "text" if isinstance(value, str) else OTHER.get(type(value), type(value).__name__))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _vectors(path: Path, name: str | None) -> Iterator[np.ndarray]:
-    batch: list[np.ndarray] = []
-    d = 0
+def _cells(path: Path, name: str | None) -> Iterator[tuple[str, Any]]:
+    """Yield where each line's list stands, and the list: the line itself, or its field."""
     for row, (line, found) in enumerate(_objects(path)):
         where = f"{path}: row {row}, counted from 0 (line {line})"
-        value = found
-        if name is not None:
-            if not isinstance(found, dict) or name not in found:
-                raise InputError(
-                    f"{where} has no field {brief(name)!r}: {shown(json.dumps(found))}.", "Repair or drop the line."
-                )
-            value, where = found[name], f"{where}, field {brief(name)!r}"
-        if isinstance(value, str):
-            try:
-                value = parse_list(value).tolist()
-            except ValueError as reason:
-                raise InputError(f"{where}: {reason}.", "Repair or drop the line.") from None
-        if not isinstance(value, list) or not value or not all(_is_number(item) for item in value):
-            raise InputError(
-                f"{where} holds no list of numbers: {shown(json.dumps(value))}.", "Repair or drop the line."
-            )
-        try:
-            vector = np.array(value, np.float64)
-        except OverflowError:
-            raise InputError(f"{where} holds a number out of the range of float64.", "Drop the line.") from None
-        d = d or len(vector)
-        if len(vector) != d:
-            raise InputError(
-                f"{where} has {len(vector)} numbers, the first {d}: lists differ in length.", "Drop the line."
-            )
-        if not np.isfinite(vector).all():
-            raise InputError(f"{where} holds NaN or infinity.", "Drop the line.")
-        batch.append(vector)
-        if len(batch) == ROWS:
-            yield np.stack(batch)
-            batch = []
-    if batch:
-        yield np.stack(batch)
+        if name is None:
+            yield where, found
+        elif isinstance(found, dict) and name in found:
+            yield f"{where}, field {brief(name)!r}", found[name]
+        else:
+            hint = "Repair or drop the line."
+            raise InputError(f"{where} has no field {brief(name)!r}: {shown(json.dumps(found))}.", hint)

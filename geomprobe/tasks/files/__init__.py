@@ -18,9 +18,10 @@ import numpy as np
 from geomprobe.common import InputError, UsageError, listed, unknown_name
 from geomprobe.tasks.base import Split, Task
 from geomprobe.tasks.files.columns import LABEL_NAMES, Columns, FileRows, choose_columns, read_rows
+from geomprobe.tasks.files.content import format_of
 from geomprobe.tasks.files.labels import MARKS, MISSING, Labels, read_labels
 from geomprobe.tasks.files.layout import Sources, open_sources, roles_of
-from geomprobe.tasks.files.tables import NUMBER, format_of
+from geomprobe.tasks.files.tables import NUMBER
 
 __all__ = ["is_file_task", "load_file"]
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from geomprobe.common import InputError
+from geomprobe.common.formats import csv_reader
 
 SEPARATOR = re.compile(r'"?sep=(?P<mark>[,;|])"?', re.IGNORECASE)
 """The first line by which Excel tells the delimiter."""
@@ -181,23 +179,21 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
     blank, last, folded, swallowed = 0, 0, False, None
     # The csv module ends a row at a carriage return, and until Python 3.13 writes one without quotes: it is hidden.
     hidden = _hidden_return(lines) if end != "\r" else "\r"
-    reader = csv.reader((_hide(line, end, hidden) + end for line in lines), delimiter=delimiter, strict=True)
+    reader = csv_reader((_hide(line, end, hidden) + end for line in lines), delimiter)
     try:
-        with _cells_of_any_length():
-            for row in reader:
-                start, last = last + 1, reader.line_num
-                if not row:
-                    blank += 1
-                    continue
-                if lines[last - 1].endswith(("\r", "\n")):
-                    return Reading(rows, starts, problem=f"line {last} ends differently from line 1", hint=LINE_ENDS)
-                if last > start:
-                    folded = True
-                    if delimiter == "\t" and len(row) > 1 and swallowed is None:
-                        inside = range(start + 1, last)
-                        swallowed = next((n for n in inside if lines[n - 1].count("\t") == len(row) - 1), None)
-                rows.append([cell.replace(hidden, "\r") for cell in row])
-                starts.append(start)
+        for row in reader:
+            start, last = last + 1, reader.line_num
+            if not row:
+                blank += 1
+                continue
+            if lines[last - 1].endswith(("\r", "\n")):
+                return Reading(rows, starts, problem=f"line {last} ends differently from line 1", hint=LINE_ENDS)
+            folded = folded or last > start
+            if delimiter == "\t" and len(row) > 1 and swallowed is None:
+                inside = range(start + 1, last)
+                swallowed = next((n for n in inside if lines[n - 1].count("\t") == len(row) - 1), None)
+            rows.append([cell.replace(hidden, "\r") for cell in row])
+            starts.append(start)
     except csv.Error as error:
         return Reading(rows, starts, problem=_csv_problem(str(error), last + 1, reader.line_num))
     return _checked(Reading(rows, starts, blank, folded, swallowed), delimiter)
@@ -259,12 +255,3 @@ def _advice(reading: Reading, width: int) -> str:
     if all(not row[-1] for row in rows):
         return "Each row ends in a delimiter that the header lacks: remove it, or add one to the header."
     return "Each row has one cell more than the header: name the first column, too, if these are names of rows."
-
-
-@contextmanager
-def _cells_of_any_length() -> Iterator[None]:
-    before = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

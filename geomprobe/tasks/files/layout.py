@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from geomprobe.common import InputError, hub, listed, read_json
-from geomprobe.tasks.files.tables import FORMATS, Table, format_of, joined, read_table, stem_of
+from geomprobe.tasks.files.content import FORMATS, format_of, stem_of
+from geomprobe.tasks.files.tables import Table, joined, read_table
 
 TRAIN = ("train", "training")
 SCORED = ("validation", "valid", "val", "dev", "eval", "evaluation", "test", "testing")

@@ -7,26 +7,15 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, first_line, listed
 from geomprobe.common.files import unique_names
-from geomprobe.tasks.files.content import decode, read_content, refuse_known
+from geomprobe.common.formats import open_arrow
+from geomprobe.tasks.files.content import ARROW, decode, format_of, read_content
 from geomprobe.tasks.files.delimited import read_delimited
 
-FORMATS = {
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".txt": "txt",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-}
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 TEXT_NAMES = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("text1", "text2"), ("sentence",), ("text",))
 """Names of columns of texts, the pairs first."""
 SPACE = re.compile(r"[ \t\r\n]*")
@@ -84,23 +73,6 @@ class Table:
         return f"{self.where}, row {row + 1}" if self.lines is None else f"{self.where}, line {self.lines[row]}"
 
 
-def format_of(path: str | PurePath) -> str | None:
-    """Format that a file's name means (a value of FORMATS), whether compressed or not; else None."""
-    name = PurePath(path).name.lower()
-    for ending in COMPRESSIONS:
-        name = name.removesuffix(ending)
-    return FORMATS.get(Path(name).suffix)
-
-
-def stem_of(path: str | PurePath) -> str:
-    """A file's name without the suffixes of format and compression."""
-    name = PurePath(path).name
-    for ending in COMPRESSIONS:
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-    return Path(name).stem if Path(name).suffix.lower() in FORMATS else name
-
-
 def read_table(path: Path, quotes: bool | None = None) -> Table:
     """A file's table.
 
@@ -116,18 +88,12 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
     InputError
         Unknown or damaged format, another encoding, lines that do not fit the header, no rows.
     """
-    named = format_of(path)
-    if named is None:
-        refuse_known(path)
-        known = ", ".join(FORMATS)
-        raise InputError(
-            f"{path} is not one of {known}.", "Rename it by what it holds; .gz, .bz2, .xz or .zst may follow."
-        )
-    data, arrow = read_content(path)
-    if arrow:
-        table = _read_arrow(path, data, arrow)
+    data, found = read_content(path)
+    named = format_of(path) or ""
+    if found in ARROW:
+        table = _read_arrow(path, data)
         if named not in ("parquet", "arrow"):
-            table = _noted(table, [f"{arrow.split()[0].capitalize()}, by its first bytes, despite its name"])
+            table = _noted(table, [f"{found.capitalize()}, by its first bytes, despite its name"])
     elif data is None or named in ("parquet", "arrow"):
         raise InputError(f"{path} is damaged or not a {named.capitalize()} file.")
     else:
@@ -173,22 +139,14 @@ def _noted(table: Table, notes: Sequence[str]) -> Table:
 # ---- Parquet and Arrow -----------------------------------------------------------------------------------------------
 
 
-def _read_arrow(path: Path, data: bytes | None, kind: str) -> Table:
+def _read_arrow(path: Path, data: bytes | None) -> Table:
     import pyarrow as pa
-    import pyarrow.feather
-    import pyarrow.parquet
 
     try:
-        source = pa.memory_map(str(path)) if data is None else pa.BufferReader(data)
-        if kind == "parquet":
-            found = pyarrow.parquet.ParquetFile(source).read()
-        elif kind == "arrow":
-            found = pyarrow.feather.read_table(source)
-        else:
-            found = pa.ipc.open_stream(source).read_all()
+        with open_arrow(path if data is None else data) as (_, schema, batches):
+            found = pa.Table.from_batches(batches(None), schema)
     except Exception as error:  # pyarrow raises many kinds; for the reader they mean one thing
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"{path} is damaged: {reason}.") from None
+        raise InputError(f"{path} is damaged: {first_line(error)}.") from None
     names = tuple(name.strip() for name in found.column_names)
     classes, notes = _declared_classes((found.schema.metadata or {}).get(b"huggingface", b"{}"))
     return Table(str(path), names, tuple(found.columns), found.num_rows, None, notes, classes)
