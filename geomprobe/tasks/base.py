@@ -141,7 +141,7 @@ class Task:
     @cached_property
     def geometry_rows(self) -> GeometryRows:
         """The unique sentences of the validation split (see `GeometryRows`)."""
-        return geometry_rows(self)
+        return _geometry_rows(self)
 
 
 def sentence_groups(split: Split) -> np.ndarray:
@@ -156,7 +156,7 @@ def sentence_groups(split: Split) -> np.ndarray:
     return connected(np.column_stack((first, second)), len(index))[1][first].astype(np.int64)
 
 
-def geometry_rows(task: Task) -> GeometryRows:
+def _geometry_rows(task: Task) -> GeometryRows:
     """Unique sentences of a task's validation split with labels, clusters and positive pairs."""
     split = task.validation
     index: dict[str, int] = {}

@@ -118,7 +118,8 @@ def load_file(
         parts = _by_hash(parts[""], notes)
         if "train" not in parts and (n := len(parts["validation"].first)) < MIN_TO_SPLIT:
             unsplit = f"{n} row{'' if n == 1 else 's'}; at least {MIN_TO_SPLIT} are needed for a train split"
-    splits = {name: _split(name, part, labels.kind) for name, part in parts.items()}
+    dtype = np.int64 if labels.kind == "classification" else np.float64
+    splits = {name: part.split(name, dtype) for name, part in parts.items()}
     positive_label, positive_score = _positive(positive, labels, pairs=len(columns.text) == 2)
     if columns.label is None:
         notes.append(f"no labels (no column {listed(LABEL_NAMES)}): probes of a label do not apply")
@@ -166,7 +167,7 @@ def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> s
 def _whole(name: str, part: FileRows, labels: Labels, columns: Columns, where: str, notes: list[str]) -> FileRows:
     """Rows that have text and label, with the values of their labels; notes count the others."""
     values = labels.values[name]
-    texts = [a is not None and b is not None for a, b in zip(part.first, part.second or part.first, strict=True)]
+    texts = part.have_text
     whole = [i for i, text in enumerate(texts) if text and values[i] is not None]
     prefix = f"{name}: " if name else ""
     reasons = [f"{count} labelled {cell}" for cell, count in labels.missing.get(name, Counter()).most_common(4) if cell]
@@ -196,21 +197,18 @@ def _by_column(rows: FileRows, column: str, asked: str | None, where: str, notes
     """Split by a column of names; rows of other splits are left out, which a note counts."""
     names = [name.lower() for name in rows.splits]
     there = list(dict.fromkeys(names))
-    train, scored = roles_of(there, asked, f"{where}, column {column!r},")
-    if scored is None:
+    taken = roles_of(there, asked, f"{where}, column {column!r},")
+    if not taken:
         raise InputError(
             f"{where}: column {column!r} names no validation rows; it holds {listed(there, 6)}.",
             f"Say which is scored: --split NAME; or rename column {column!r} if it names no splits.",
         )
-    taken = {"train": train, "validation": scored} if train is not None else {"validation": scored}
-    if train is None and scored in ("train", "training"):
-        taken = {"": scored}
-    notes.append(
-        f"split by column {column!r}: " + ", ".join(f"{names.count(name)} rows {name!r}" for name in taken.values())
-    )
-    if others := len(names) - sum(names.count(name) for name in taken.values()):
+    parts = {role: [i for i, each in enumerate(names) if each == name] for role, name in taken.items()}
+    counts = [f"{len(part)} rows {taken[role]!r}" for role, part in parts.items()]
+    notes.append(f"split by column {column!r}: {', '.join(counts)}")
+    if others := len(names) - sum(map(len, parts.values())):
         notes.append(f"{others} rows of other splits not used")
-    return {role: rows.take([i for i, each in enumerate(names) if each == name]) for role, name in taken.items()}
+    return {role: rows.take(part) for role, part in parts.items()}
 
 
 def _by_hash(rows: FileRows, notes: list[str]) -> dict[str, FileRows]:
@@ -225,16 +223,6 @@ def _by_hash(rows: FileRows, notes: list[str]) -> dict[str, FileRows]:
     counts = f"{len(sides['train'])} train, {len(sides['validation'])} validation rows"
     notes.append(f"split by a hash of the text: {counts}")
     return {name: rows.take(side) for name, side in sides.items()}
-
-
-def _split(name: str, rows: FileRows, kind: str) -> Split:
-    return Split(
-        name,
-        tuple(rows.first),  # type: ignore[arg-type]
-        tuple(rows.second) if rows.second else None,  # type: ignore[arg-type]
-        np.array(rows.cells, np.int64 if kind == "classification" else np.float64),
-        tuple(f"{name}/{row}" for row in rows.ids),
-    )
 
 
 def _positive(positive: str | float | None, labels: Labels, *, pairs: bool) -> tuple[int | None, float | None]:

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from geomprobe.common import InputError, UsageError, listed
+from geomprobe.tasks.base import Split
 from geomprobe.tasks.files.tables import NUMBER, TEXT_NAMES, Table, is_whole
 
 LABEL_NAMES = ("label", "labels", "gold_label", "score")
@@ -63,6 +66,21 @@ class FileRows:
     def place(self, i: int) -> str:
         """Where a row stands."""
         return self.table.place(self.numbers[i])
+
+    @property
+    def have_text(self) -> list[bool]:
+        """Whether each row has its text, or both texts."""
+        return [a is not None and b is not None for a, b in zip(self.first, self.second or self.first, strict=True)]
+
+    def split(self, name: str, labels: type[np.int64 | np.float64]) -> Split:
+        """Rows as a split of a task; all of them have text, and their cells are labels of this type."""
+        return Split(
+            name,
+            tuple(self.first),  # type: ignore[arg-type]
+            tuple(self.second) if self.second else None,  # type: ignore[arg-type]
+            np.array(self.cells, labels),
+            tuple(f"{name}/{row}" for row in self.ids),
+        )
 
 
 def choose_columns(table: Table, asked: Columns) -> Columns:

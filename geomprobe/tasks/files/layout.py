@@ -208,9 +208,8 @@ def _shards(files: Sequence[str], split: str, where: str) -> list[str]:
     """Files of a split in order; several are shards, numbered and all there."""
     found = sorted(files)
     stems = [stem_of(name) for name in found]
-    numbered = [match for match in map(SHARD.fullmatch, stems) if match]
-    complete = [int(match["number"]) for match in numbered] == list(range(len(found)))
-    if numbered and (not complete or {int(match["count"]) for match in numbered} != {len(found)}):
+    numbered = [(int(match["number"]), int(match["count"])) for match in map(SHARD.fullmatch, stems) if match]
+    if numbered and numbered != [(number, len(found)) for number in range(len(found))]:
         raise InputError(
             f"{where}: the shards of the {split} split are not complete: {listed(found, 6)}.", "Add the others."
         )
@@ -222,8 +221,11 @@ def _shards(files: Sequence[str], split: str, where: str) -> list[str]:
     return found
 
 
-def roles_of(splits: Sequence[str], asked: str | None, where: str) -> tuple[str | None, str | None]:
-    """Which split is trained on and which is scored; None where no name means it.
+def roles_of(splits: Sequence[str], asked: str | None, where: str) -> dict[str, str]:
+    """Names of the splits that are taken, by role.
+
+    {"train": …, "validation": …}, {"validation": …} where none is to train on, {"": …} where the training rows are
+    asked for and are to be split, {} where no name means a split that is scored.
 
     Raises
     ------
@@ -231,14 +233,18 @@ def roles_of(splits: Sequence[str], asked: str | None, where: str) -> tuple[str 
         The split asked for is not there, or several names mean the same.
     """
     by_name = {split.lower(): split for split in splits}
-    if asked is not None:
-        if asked.lower() not in by_name:
-            raise InputError(f"{where} has no split {asked!r}.", f"Splits there: {listed(splits)}")
-        scored: str | None = by_name[asked.lower()]
-    else:
+    if asked is None:
         scored = _one(by_name, SCORED, where, "Say which is scored: --split NAME")
-    others = {low: split for low, split in by_name.items() if split != scored}
-    return _one(others, TRAIN, where, "Keep one in a folder of its own, next to the split that is scored."), scored
+    elif asked.lower() in by_name:
+        scored = by_name[asked.lower()]
+    else:
+        raise InputError(f"{where} has no split {asked!r}.", f"Splits there: {listed(splits)}")
+    if scored is None:
+        return {}
+    if _means(scored, TRAIN):
+        return {"": scored}
+    train = _one(by_name, TRAIN, where, "Keep one in a folder of its own, next to the split that is scored.")
+    return {"validation": scored} if train is None else {"train": train, "validation": scored}
 
 
 def _one(by_name: Mapping[str, str], words: Sequence[str], where: str, hint: str) -> str | None:
@@ -252,21 +258,18 @@ def _one(by_name: Mapping[str, str], words: Sequence[str], where: str, hint: str
 
 
 def _roles(splits: Sequence[str], asked: str | None, where: str) -> tuple[dict[str, str], list[str]]:
-    """Return {"train": …, "validation": …} or {"": …} with the names of the splits, and a note on them."""
-    train, scored = roles_of(splits, asked, where)
-    if scored is None:
-        hint = (
-            f"--split {train} takes these rows alone and splits them." if train else f"Splits there: {listed(splits)}"
-        )
+    """Names of the splits by role, and a note on them."""
+    roles = roles_of(splits, asked, where)
+    if not roles:
         raise InputError(
-            f"{where} has no validation file.", f"Name the files train.parquet and validation.parquet. {hint}"
+            f"{where} has no validation file; splits there: {listed(splits)}.",
+            "Name the files train.parquet and validation.parquet. --split train takes training rows and splits them.",
         )
-    unused = [split for split in splits if split not in (train, scored)]
-    more = f"; not used: {listed(unused)}" if unused else ""
-    if _means(scored, TRAIN):
-        return {"": scored}, [f"rows of the split {scored!r}{more}"]
-    if train is None:
-        return {"validation": scored}, [
-            f"rows of the split {scored!r}; without a training split no probe is fitted{more}"
-        ]
-    return {"train": train, "validation": scored}, [f"trained on the split {train!r}, scored on {scored!r}{more}"]
+    note = f"rows of the split {roles.get('validation', roles.get(''))!r}"
+    if "train" in roles:
+        note = f"trained on the split {roles['train']!r}, scored on {roles['validation']!r}"
+    elif "validation" in roles:
+        note += "; without a training split no probe is fitted"
+    if unused := [split for split in splits if split not in roles.values()]:
+        note += f"; not used: {listed(unused)}"
+    return roles, [note]
