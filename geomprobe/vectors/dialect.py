@@ -83,7 +83,7 @@ def sniff(path: Path) -> Dialect:
     if len(plain) < 2:  # words and ids may begin with #, too
         plain += remarks[:SAMPLE_LINES]
     if not plain:
-        raise InputError(f"{path} is empty.", "It needs at least two vectors.")
+        raise InputError("it is empty.", "It needs at least two vectors.")
     counted = _counted(plain)
     best: tuple[float, str, int] | None = None
     for delimiter in NAMES:
@@ -99,10 +99,8 @@ def sniff(path: Path) -> Dialect:
         if (width > 1 or delimiter == ",") and (best is None or score > best[0]):
             best = score, delimiter, width
     if best is None:
-        raise InputError(
-            f"{path} is not a table: its lines differ in their number of cells, or a quote is not closed.",
-            "Delimiters are comma, tab, semicolon, bar and whitespace.",
-        )
+        what = "not a table: its lines differ in their number of cells, or a quote is not closed."
+        raise InputError(what, "Delimiters are comma, tab, semicolon, bar and whitespace.")
     _, delimiter, width = best
     rows = _sample_rows(plain, delimiter)
     first_cells = [row[0] for row in rows[1:] if row]
@@ -123,16 +121,14 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
     """
     count_line, unnamed = dialect.counted is not None, dialect.unnamed
     with open_text(path) as text:
-        rows = _split_records(text, dialect, skipped) if dialect.delimiter == " " else _csv_records(text, dialect, path)
+        rows = _split_records(text, dialect, skipped) if dialect.delimiter == " " else _csv_records(text, dialect)
         for line, cells in rows:
             if len(cells) < 2 and not "".join(cells).strip():
                 skipped.blank += 1
                 continue
             if cells[0].lstrip().startswith("#") and (dialect.comments or len(cells) != dialect.width):
                 if any("\n" in cell for cell in cells):
-                    raise InputError(
-                        f"{path}, line {line}: a comment with a quote runs over several lines.", "Delete it."
-                    )
+                    raise InputError(f"line {line}: a comment with a quote runs over several lines.", "Delete it.")
                 skipped.comments += 1
                 continue
             if count_line:
@@ -142,35 +138,28 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
                 unnamed, cells = False, ["", *cells]
             if len(cells) != dialect.width:
                 raise InputError(
-                    f"{path}: line {line} has {len(cells)} cell{'s' * (len(cells) != 1)}, others {dialect.width} "
+                    f"line {line} has {len(cells)} cell{'s' * (len(cells) != 1)}, others {dialect.width} "
                     f"(delimiter: {NAMES[dialect.delimiter]}). It begins {shown(dialect.delimiter.join(cells))}.",
                     "Give every line the same number of cells; a line of names needs one for each.",
                 )
             yield line, cells
 
 
-def _csv_records(text: Iterator[str], dialect: Dialect, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _csv_records(text: Iterator[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     reader, before = csv_reader(text, dialect.delimiter), 0
     try:
         for cells in reader:
             line, before = before + 1, reader.line_num
-            if reader.line_num > line:
-                for cell in cells:
-                    if (
-                        "\n" in cell
-                        and cell.count(dialect.delimiter) >= dialect.width - 1
-                        and dialect.width > 1
-                        and not looks_like_list(cell)
-                    ):
-                        raise InputError(
-                            f"{path}: a quote opened in line {line} closes in line {reader.line_num}, over whole rows.",
-                            'Double a quote within a text ("").',
-                        )
+            whole_rows = (
+                "\n" in cell and cell.count(dialect.delimiter) >= dialect.width - 1 and not looks_like_list(cell)
+                for cell in cells
+            )
+            if before > line and dialect.width > 1 and any(whole_rows):
+                what = f"a quote opened in line {line} closes in line {before}, over whole rows."
+                raise InputError(what, 'Double a quote within a text ("").')
             yield line, cells
     except csv.Error as error:
-        raise InputError(
-            f"{path}, line {before + 1}: {error}.", "Check the quotes of this line and the next."
-        ) from None
+        raise InputError(f"line {before + 1}: {error}.", "Check the quotes of this line and the next.") from None
 
 
 def _split_records(text: Iterator[str], dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:

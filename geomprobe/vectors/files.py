@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import GeomprobeError, InputError, UsageError
+from geomprobe.common import InputError, UsageError, first_line
 from geomprobe.common.formats import encoding_of, format_of_bytes
 from geomprobe.vectors.arrays import read_npy, read_npz, read_safetensors
 from geomprobe.vectors.binary import BINS, COUNT_LINE, VECS, read_bin, read_vecs, read_word2vec
@@ -159,11 +159,14 @@ def _read(path: Path, reading: Reading) -> VectorFile:
             if getattr(reading, option) is not None and kind not in kinds:
                 raise UsageError(f"--{option} is not for {path}, which is {kind}.", f"It is for {', '.join(kinds)}.")
         return READERS[kind](path, reading)
-    except GeomprobeError:
+    except InputError as error:  # what is raised about a file in reading it need not name it
+        raise (
+            error if error.message.startswith(str(path)) else InputError(f"{path}: {error.message}", error.hint)
+        ) from None
+    except UsageError:
         raise
     except Exception as error:  # numpy, pyarrow and safetensors raise many kinds; for the reader they mean one thing
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise InputError(f"{path} cannot be read: {reason}", "Copy or write it again.") from None
+        raise InputError(f"{path} cannot be read: {first_line(error, 300)}", "Copy or write it again.") from None
 
 
 def _kind(path: Path) -> str:

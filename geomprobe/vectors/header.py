@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import NoReturn
 
 from geomprobe.common import InputError
@@ -18,7 +17,7 @@ SORTED_ROW = 5
 
 
 def has_header(
-    first: Sequence[str], below: Sequence[Column], some_whole: Sequence[bool], rows_below: int, path: Path
+    first: Sequence[str], below: Sequence[Column], some_whole: Sequence[bool], rows_below: int
 ) -> tuple[bool, str]:
     """Whether the first record holds names, and how that was seen.
 
@@ -52,7 +51,7 @@ def has_header(
     if not numbers:
         if words or not cells:
             return True, "names in line 1"
-        _refuse(path, first, "is empty above the numbers")
+        _refuse(first, "is empty above the numbers")
     values = [float(cell) for cell in numbers]
     rising = len(values) == len(cells) - len(words) - cells.count("") and all(map(float.is_integer, values))
     rising = rising and all(a < b for a, b in pairwise(values))
@@ -71,17 +70,17 @@ def has_header(
     if sure or (consecutive and written_whole and not first[0].strip()):
         return True, f"names in line 1: the numbers {values[0]:.0f} to {values[-1]:.0f}"
     if words:
-        _refuse(path, first, "holds words and numbers")
+        _refuse(first, "holds words and numbers")
     if consecutive or (rising and len(values) >= SORTED_ROW):
-        _refuse(path, first, "holds numbers that rise, which may be names or a row")
+        _refuse(first, "holds numbers that rise, which may be names or a row")
     if written_whole and fractions and len(values) == len(cells) > 1:
-        _refuse(path, first, "alone holds whole numbers, which may be names or a row")
+        _refuse(first, "alone holds whole numbers, which may be names or a row")
     return False, "no line of names"
 
 
-def _refuse(path: Path, first: Sequence[str], why: str) -> NoReturn:
+def _refuse(first: Sequence[str], why: str) -> NoReturn:
     line = ",".join(first)
     raise InputError(
-        f"{path}: the first line {why}: {line if len(line) <= 60 else line[:59] + '…'}",
+        f"the first line {why}: {line if len(line) <= 60 else line[:59] + '…'}",
         "--header reads it as names, --no-header as a row.",
     )

@@ -13,24 +13,24 @@ from geomprobe.common.formats import BATCH_ROWS, Batches, open_arrow
 from geomprobe.vectors.columns import LISTS, Column, choose, left_out
 from geomprobe.vectors.indices import without_indices
 from geomprobe.vectors.lists import is_whole_list, looks_like_list, ragged, vectors_of
-from geomprobe.vectors.source import Reading, VectorFile, spooled
+from geomprobe.vectors.source import Reading, VectorFile, row_place, spooled
 
 
 def read_table(path: Path, reading: Reading) -> VectorFile:
     """Vectors of a Parquet or Arrow file (IPC, Feather 2), or of the stream that a `datasets` folder holds."""
     with open_arrow(path) as (kind, schema, batches):
         columns = _columns(schema, batches)
-        taken = choose(columns, True, reading.columns, path)
+        taken = choose(columns, True, reading.columns)
         names = [columns[j].name for j in taken]
         lists = columns[taken[0]].kind in LISTS
         if lists and _is_text(schema.field(names[0]).type):
             cells = (cell.as_py() or "" for batch in batches(names) for cell in batch.column(names[0]))
-            vectors = vectors_of((_where(path, row, names[0]), cell) for row, cell in enumerate(cells))
+            vectors = vectors_of((row_place(row, names[0]), cell) for row, cell in enumerate(cells))
         else:
-            vectors = _converted(batches(names), names, _list_vectors if lists else _number_vectors, path)
-        matrix = spooled(vectors, path)
+            vectors = _converted(batches(names), names, _list_vectors if lists else _number_vectors)
+        matrix = spooled(vectors)
     if reading.columns is None and not lists:
-        matrix, marked = without_indices(matrix, [columns[j] for j in taken], True, path)
+        matrix, marked = without_indices(matrix, [columns[j] for j in taken], True)
         for j, column in zip(taken, marked, strict=True):
             columns[j] = column
         taken = [j for j in taken if not columns[j].counts]
@@ -92,9 +92,7 @@ def _is_bytes(kind: Any) -> bool:
     return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
 
 
-def _converted(
-    batches: Iterator[Any], names: list[str], convert: Callable[..., np.ndarray], path: Path
-) -> Iterator[np.ndarray]:
+def _converted(batches: Iterator[Any], names: list[str], convert: Callable[..., np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the vectors of batches, checked: no empty cell, one length, all finite."""
     done, d = 0, 0
     for batch in batches:
@@ -103,35 +101,35 @@ def _converted(
             for name in names:
                 if part.column(name).null_count:
                     row = done + int(np.argmin(part.column(name).is_valid().to_numpy(zero_copy_only=False)))
-                    raise InputError(f"{_where(path, row, name)}: an empty cell.", "Fill or drop those rows.")
-            vectors = convert(part, names, path, done)
+                    raise InputError(f"{row_place(row, name)}: an empty cell.", "Fill or drop those rows.")
+            vectors = convert(part, names, done)
             d = d or vectors.shape[1]
             if vectors.shape[1] != d:
-                raise ragged(_where(path, done, names[0]), vectors.shape[1], d)
+                raise ragged(row_place(done, names[0]), vectors.shape[1], d)
             if not np.isfinite(vectors).all():
                 row, column = np.argwhere(~np.isfinite(vectors))[0]
                 name = names[column] if len(names) == d else names[0]
-                raise InputError(f"{_where(path, done + row, name)} holds NaN or infinity.", "Fill or drop those rows.")
+                raise InputError(f"{row_place(done + row, name)} holds NaN or infinity.", "Fill or drop those rows.")
             done += len(vectors)
             yield vectors
 
 
-def _number_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
+def _number_vectors(batch: Any, names: Sequence[str], done: int) -> np.ndarray:
     """Columns of numbers as a matrix: float32 where all are at most that, else float64."""
     return np.column_stack([_floats(batch.column(name)) for name in names])
 
 
-def _list_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
+def _list_vectors(batch: Any, names: Sequence[str], done: int) -> np.ndarray:
     """A column of lists as a matrix: float32 where its numbers are at most that, else float64."""
     column = batch.column(names[0])
     column = getattr(column, "storage", column)  # of an extension type, such as a tensor of fixed shape
     lengths = column.value_lengths().to_numpy(zero_copy_only=False)
     if bad := np.flatnonzero((lengths != lengths[0]) | (lengths == 0)).tolist():
-        raise ragged(_where(path, done + bad[0], names[0]), lengths[bad[0]], lengths[0])
+        raise ragged(row_place(done + bad[0], names[0]), lengths[bad[0]], lengths[0])
     flat = column.flatten()
     if flat.null_count:
         row = int(np.argmin(flat.is_valid().to_numpy(zero_copy_only=False))) // int(lengths[0])
-        raise InputError(f"{_where(path, done + row, names[0])}: a list with an empty cell.", "Drop the row.")
+        raise InputError(f"{row_place(done + row, names[0])}: a list with an empty cell.", "Drop the row.")
     return _floats(flat).reshape(len(column), -1)
 
 
@@ -142,7 +140,3 @@ def _floats(numbers: Any) -> np.ndarray:
     numbers = numbers.cast(pa.float64()) if pa.types.is_decimal(numbers.type) else numbers
     narrow = pa.types.is_floating(numbers.type) and numbers.type.bit_width <= 32
     return numbers.to_numpy(zero_copy_only=False).astype(np.float32 if narrow else np.float64, copy=False)
-
-
-def _where(path: Path, row: int, name: str) -> str:
-    return f"{path}: row {row}, counted from 0, column {name!r}"
