@@ -71,6 +71,17 @@ Batches = Callable[[list[str] | None], Iterator[Any]]
 """Gives the record batches of a table; of some formats with the named columns alone."""
 
 
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Let the errors about a file that are raised within name it."""
+    try:
+        yield
+    except InputError as error:
+        if error.message.startswith(str(path)):
+            raise
+        raise InputError(f"{path}: {error.message}", error.hint) from None
+
+
 def format_of_bytes(head: bytes) -> str | None:
     """Format that a file's first bytes mean (a value of FIRST_BYTES or FIRST_WORDS); else None."""
     return _starting(head, FIRST_BYTES) or _starting(head.lstrip(), FIRST_WORDS)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import InputError, UsageError, first_line
-from geomprobe.common.formats import encoding_of, format_of_bytes
+from geomprobe.common import GeomprobeError, InputError, UsageError, first_line
+from geomprobe.common.formats import encoding_of, errors_of, format_of_bytes
 from geomprobe.vectors.arrays import read_npy, read_npz, read_safetensors
 from geomprobe.vectors.binary import BINS, COUNT_LINE, VECS, read_bin, read_vecs, read_word2vec
 from geomprobe.vectors.delimited import read_delimited
@@ -149,21 +149,18 @@ def _read(path: Path, reading: Reading) -> VectorFile:
         what = "is a folder" if path.is_dir() else "is not a file"
         raise InputError(f"{path} {what}.", f"Give files of vectors: {READ}.")
     try:
-        kind = _kind(path)
-        if kind not in READERS:
-            raise InputError(
-                f"{path} is {kind}{'' if kind in ('pickle', 'JSON') else ' by its first bytes'}, which is not read.",
-                CONVERT[kind].format(name=path.name),
-            )
-        for option, kinds in OPTIONS.items():
-            if getattr(reading, option) is not None and kind not in kinds:
-                raise UsageError(f"--{option} is not for {path}, which is {kind}.", f"It is for {', '.join(kinds)}.")
-        return READERS[kind](path, reading)
-    except InputError as error:  # what is raised about a file in reading it need not name it
-        raise (
-            error if error.message.startswith(str(path)) else InputError(f"{path}: {error.message}", error.hint)
-        ) from None
-    except UsageError:
+        with errors_of(path):  # what is raised about a file in reading it need not name it
+            kind = _kind(path)
+            if kind not in READERS:
+                by = "" if kind in ("pickle", "JSON") else " by its first bytes"
+                raise InputError(f"{path} is {kind}{by}, which is not read.", CONVERT[kind].format(name=path.name))
+            for option, kinds in OPTIONS.items():
+                if getattr(reading, option) is not None and kind not in kinds:
+                    raise UsageError(
+                        f"--{option} is not for {path}, which is {kind}.", f"It is for {', '.join(kinds)}."
+                    )
+            return READERS[kind](path, reading)
+    except GeomprobeError:
         raise
     except Exception as error:  # numpy, pyarrow and safetensors raise many kinds; for the reader they mean one thing
         raise InputError(f"{path} cannot be read: {first_line(error, 300)}", "Copy or write it again.") from None
