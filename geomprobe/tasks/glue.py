@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -59,11 +58,8 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
     if data_dir is not None:
         folder, source = Path(data_dir) / "glue" / name, f"glue/{name}"
         if not folder.is_dir():
-            raise InputError(
-                f"{folder} does not exist.",
-                "--data takes a folder that holds glue/<task>/<split>.parquet; without it the tasks come from the hub.",
-            )
-        files = {split: [folder / f"{split}.parquet"] for split in ("train", kind.validation)}
+            hint = "--data takes a folder with glue/<task>/<split>.parquet; without it the tasks come from the hub."
+            raise InputError(f"{folder} does not exist.", hint)
     else:
         root, commit = hub.snapshot(
             REPOSITORY,
@@ -72,16 +68,14 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
             patterns=[f"{name}/train-*.parquet", f"{name}/{kind.validation}-*.parquet"],
             hint="Give a folder with glue/<task>/<split>.parquet by --data DIR, or use --task controlled (no data).",
         )
-        source = f"{REPOSITORY}@{commit[:12]} ({name})"
-        files = {split: _shards(root / name, split) for split in ("train", kind.validation)}
+        folder, source = root / name, f"{REPOSITORY}@{commit[:12]} ({name})"
     notes: list[str] = []
-    validation = read_split(files[kind.validation], "validation", kind, notes)
-    train = read_split(files["train"], "train", kind, notes) if files["train"][0].is_file() else None
-    regression: Literal["classification", "regression"] = "classification" if kind.label_names else "regression"
+    validation = read_split(_files(folder, kind.validation, commit), "validation", kind, notes)
+    train = _files(folder, "train", commit)
     return Task(
         name,
-        regression,
-        train,
+        "classification" if kind.label_names else "regression",
+        read_split(train, "train", kind, notes) if train[0].is_file() else None,
         validation,
         kind.label_names,
         "accuracy" if kind.label_names else "spearman",
@@ -93,9 +87,9 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
     )
 
 
-def _shards(folder: Path, split: str) -> list[Path]:
-    """Parquet files of a split in the hub's layout, in order."""
-    return sorted(folder.glob(f"{split}-*.parquet")) or [folder / f"{split}.parquet"]
+def _files(folder: Path, split: str, commit: str | None) -> list[Path]:
+    """Parquet files of a split: the shards of the hub's layout, in order; one file in a local folder."""
+    return (commit and sorted(folder.glob(f"{split}-*.parquet"))) or [folder / f"{split}.parquet"]
 
 
 def read_split(paths: list[Path], name: str, kind: GlueTask, notes: list[str]) -> Split:

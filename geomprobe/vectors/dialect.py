@@ -54,14 +54,12 @@ class Skipped:
 
     def notes(self) -> list[str]:
         """Counts in words."""
-        found = []
-        if self.blank:
-            found.append(f"{self.blank} blank line{'s' * (self.blank > 1)} skipped")
-        if self.comments:
-            found.append(f"{self.comments} line{'s' * (self.comments > 1)} of comment (#) skipped")
-        if self.joined:
-            found.append(f"{self.joined} word{'s hold' if self.joined > 1 else ' holds'} spaces")
-        return found
+        counts = (
+            (self.blank, "blank line skipped", "blank lines skipped"),
+            (self.comments, "line of comment (#) skipped", "lines of comment (#) skipped"),
+            (self.joined, "word holds spaces", "words hold spaces"),
+        )
+        return [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
 
 
 def sniff(path: Path) -> Dialect:
@@ -137,11 +135,10 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
             if unnamed:
                 unnamed, cells = False, ["", *cells]
             if len(cells) != dialect.width:
-                raise InputError(
-                    f"line {line} has {len(cells)} cell{'s' * (len(cells) != 1)}, others {dialect.width} "
-                    f"(delimiter: {NAMES[dialect.delimiter]}). It begins {shown(dialect.delimiter.join(cells))}.",
-                    "Give every line the same number of cells; a line of names needs one for each.",
-                )
+                counts = f"{len(cells)} cell{'s' * (len(cells) != 1)}, others {dialect.width}"
+                start = f"(delimiter: {NAMES[dialect.delimiter]}). It begins {shown(dialect.delimiter.join(cells))}"
+                hint = "Give every line the same number of cells; a line of names needs one for each."
+                raise InputError(f"line {line} has {counts} {start}.", hint)
             yield line, cells
 
 

@@ -127,20 +127,13 @@ def joined(files: Sequence[VectorFile]) -> Any:
     for file in files[1:]:
         a, b = file.matrix, first.matrix
         if a.shape[1] != b.shape[1] or a.dtype != b.dtype:
-            raise InputError(
-                f"{file.path} has {a.shape[1]} columns of {a.dtype}, {first.path} {b.shape[1]} of {b.dtype}.",
-                "Shards of one matrix have the same columns and type.",
-            )
-        if (
-            file.columns != first.columns
-            and file.format == first.format
-            and file.format not in ("safetensors", "numpy archive")
-        ):
+            what = f"{file.path} has {a.shape[1]} columns of {a.dtype}, {first.path} {b.shape[1]} of {b.dtype}."
+            raise InputError(what, "Shards of one matrix have the same columns and type.")
+        alike = file.format == first.format and file.format not in ("safetensors", "numpy archive")
+        if alike and file.columns != first.columns:
             name, other = next((x, y) for x, y in zip(file.columns, first.columns, strict=False) if x != y)
-            raise InputError(
-                f"{file.path} has column {name!r} where {first.path} has {other!r}.",
-                "Shards have the same columns in the same order.",
-            )
+            what = f"{file.path} has column {name!r} where {first.path} has {other!r}."
+            raise InputError(what, "Shards have the same columns in the same order.")
     return first.matrix if len(files) == 1 else Shards([file.matrix for file in files])
 
 
@@ -156,9 +149,8 @@ def _read(path: Path, reading: Reading) -> VectorFile:
                 raise InputError(f"{path} is {kind}{by}, which is not read.", CONVERT[kind].format(name=path.name))
             for option, kinds in OPTIONS.items():
                 if getattr(reading, option) is not None and kind not in kinds:
-                    raise UsageError(
-                        f"--{option} is not for {path}, which is {kind}.", f"It is for {', '.join(kinds)}."
-                    )
+                    hint = f"It is for {', '.join(kinds)}."
+                    raise UsageError(f"--{option} is not for {path}, which is {kind}.", hint)
             return READERS[kind](path, reading)
     except GeomprobeError:
         raise
@@ -181,9 +173,7 @@ def _kind(path: Path) -> str:
     if kind == "gzip":
         inner = zlib.decompressobj(wbits=31).decompress(head, 4096)
         if format_of_bytes(inner) or _is_binary(inner):
-            raise InputError(
-                f"{path} is gzipped and holds no text; only text is read gzipped.", f"gunzip -k {path.name}"
-            )
+            raise InputError("gzipped, and no text; only text is read gzipped.", f"gunzip -k {path.name}")
         head = inner
     elif kind:
         return kind

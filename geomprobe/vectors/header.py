@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NoReturn
 
-from geomprobe.common import InputError
+from geomprobe.common import InputError, brief
 from geomprobe.vectors.columns import LISTS, NUMBERS, Column
 from geomprobe.vectors.lists import is_number, looks_like_list
 
@@ -79,8 +79,5 @@ def has_header(
 
 
 def _refuse(first: Sequence[str], why: str) -> NoReturn:
-    line = ",".join(first)
-    raise InputError(
-        f"the first line {why}: {line if len(line) <= 60 else line[:59] + '…'}",
-        "--header reads it as names, --no-header as a row.",
-    )
+    hint = "--header reads it as names, --no-header as a row."
+    raise InputError(f"the first line {why}: {brief(','.join(first), 60)}", hint)

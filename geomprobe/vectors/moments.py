@@ -153,23 +153,19 @@ class Moments:
         if other.n == 0:
             return
         if self.n == 0:
-            precision, self.__dict__ = self.precision, {k: _copy(v) for k, v in other.__dict__.items()}
-            self.precision = precision
+            copied = {name: v.copy() if isinstance(v, np.ndarray) else v for name, v in vars(other).items()}
+            self.__dict__ = copied | {"precision": self.precision}
             return
         n = self.n + other.n
         delta = other.mean - self.mean
         cubic_a, quartic_a = _shifted(self, -delta * (other.n / n))
         cubic_b, quartic_b = _shifted(other, delta * (self.n / n))
         self.cubic, self.quartic = cubic_a + cubic_b, quartic_a + quartic_b
-        self.mean = _merge_scatter(self.scatter, self.mean, self.n, other.scatter, other.mean, other.n)
+        self.mean = _merge_scatter((self.scatter, self.mean, self.n), (other.scatter, other.mean, other.n))
         if other.n_directions:
             self.sphere_mean = _merge_scatter(
-                self.sphere_scatter,
-                self.sphere_mean,
-                self.n_directions,
-                other.sphere_scatter,
-                other.sphere_mean,
-                other.n_directions,
+                (self.sphere_scatter, self.sphere_mean, self.n_directions),
+                (other.sphere_scatter, other.sphere_mean, other.n_directions),
             )
         norm_delta = other.norm_sum / other.n - self.norm_sum / self.n
         self.norm_scatter += other.norm_scatter + norm_delta**2 * (self.n * other.n / n)
@@ -202,9 +198,8 @@ class Moments:
             with safe_open(path, framework="numpy") as file:
                 meta = file.metadata() or {}
                 if (meta.get("format"), meta.get("version")) != ("geomprobe.moments", "1"):
-                    raise InputError(
-                        f"{path} holds no moments.", "Moments().update(...).save(path) writes such a file."
-                    )
+                    hint = "Moments().update(...).save(path) writes such a file."
+                    raise InputError(f"{path} holds no moments.", hint)
                 arrays = {name: file.get_tensor(name) for name in (*_ARRAYS, *_OTHERS)}
             state = cls(meta["precision"])
             # files of the first versions have no hash
@@ -221,9 +216,8 @@ class Moments:
         except InputError:
             raise
         except Exception as error:  # a missing file, a cut file, a wrong header: for the reader they mean one thing
-            raise InputError(
-                f"{path} cannot be read as moments: {error}", "Write it again with --save-moments."
-            ) from None
+            hint = "Write it again with --save-moments."
+            raise InputError(f"{path} cannot be read as moments: {error}", hint) from None
         return state
 
 
@@ -253,10 +247,6 @@ def _check_state(state: Moments) -> None:
         raise ValueError("the hashes of its rows have another type or length")
     if (hashes[1:] <= hashes[:-1]).any() or (copies < 1).any() or not min(state.n, 1) <= copies.sum() <= state.n:
         raise ValueError("the hashes of its rows are not in order, or do not count its rows")
-
-
-def _copy(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def state_bytes(d: int, directions: bool = True) -> int:
@@ -350,10 +340,9 @@ def _around_mean(x: torch.Tensor) -> tuple[torch.Tensor, np.ndarray, np.ndarray,
     return y, pilot.double().cpu().numpy(), gram(y).cpu().numpy(), shift.cpu().numpy()
 
 
-def _merge_scatter(
-    scatter_a: np.ndarray, mean_a: np.ndarray, n_a: int, scatter_b: np.ndarray, mean_b: np.ndarray, n_b: int
-) -> np.ndarray:
-    """Add scatter_b to scatter_a in place by Chan's rule and return the common mean."""
+def _merge_scatter(a: tuple[np.ndarray, np.ndarray, int], b: tuple[np.ndarray, np.ndarray, int]) -> np.ndarray:
+    """Add the scatter of b (scatter, mean, rows) to a's in place by Chan's rule, and return the common mean."""
+    (scatter_a, mean_a, n_a), (scatter_b, mean_b, n_b) = a, b
     delta = mean_b - mean_a
     scatter_a += scatter_b
     scatter_a += np.outer(delta * (n_a * n_b / (n_a + n_b)), delta)

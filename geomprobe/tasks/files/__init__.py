@@ -145,10 +145,8 @@ def _check_label_everywhere(sources: Sources, columns: Columns) -> None:
     """Refuse a scored split without the labels of the training split, such as the test file of a competition."""
     scored = sources.tables.get("validation")
     if "train" in sources.tables and scored is not None and columns.label not in (None, *scored.names):
-        raise InputError(
-            f"{scored.where} has no column {columns.label!r}, which the training split has.",
-            "--split train takes the training rows alone and splits them.",
-        )
+        what = f"{scored.where} has no column {columns.label!r}, which the training split has."
+        raise InputError(what, "--split train takes the training rows alone and splits them.")
 
 
 def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> str:
@@ -178,10 +176,8 @@ def _whole(name: str, part: FileRows, labels: Labels, columns: Columns, where: s
     if not whole:
         split = {"train": " of the training split", "validation": " of the scored split"}.get(name, "")
         named = listed([*columns.text, *filter(None, [columns.label])])
-        raise InputError(
-            f"{where}: no row{split} has both text and label ({named}){': ' * bool(reasons)}{', '.join(reasons)}.",
-            "Choose other columns (--text, --label) or another split (--split).",
-        )
+        what = f"{where}: no row{split} has both text and label ({named}){': ' * bool(reasons)}{', '.join(reasons)}."
+        raise InputError(what, "Choose other columns (--text, --label) or another split (--split).")
     kept = replace(part, cells=values).take(whole)
     held = [text for text in (*kept.first, *kept.second) if text is not None]
     if all(NUMBER.fullmatch(text or "") for text in kept.first):
@@ -199,10 +195,8 @@ def _by_column(rows: FileRows, column: str, asked: str | None, where: str, notes
     there = list(dict.fromkeys(names))
     taken = roles_of(there, asked, f"{where}, column {column!r},")
     if not taken:
-        raise InputError(
-            f"{where}: column {column!r} names no validation rows; it holds {listed(there, 6)}.",
-            f"Say which is scored: --split NAME; or rename column {column!r} if it names no splits.",
-        )
+        what = f"{where}: column {column!r} names no validation rows; it holds {listed(there, 6)}."
+        raise InputError(what, "Say which is scored: --split NAME; or rename the column if it names no splits.")
     parts = {role: [i for i, each in enumerate(names) if each == name] for role, name in taken.items()}
     counts = [f"{len(part)} rows {taken[role]!r}" for role, part in parts.items()]
     notes.append(f"split by column {column!r}: {', '.join(counts)}")

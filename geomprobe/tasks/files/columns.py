@@ -16,7 +16,6 @@ from geomprobe.tasks.files.tables import NUMBER, TEXT_NAMES, Table, is_whole
 LABEL_NAMES = ("label", "labels", "gold_label", "score")
 ID_NAMES = ("id", "idx", "row_id")
 SPLIT_NAME = "split"
-CUT_IN_TWO = "An emoji was cut in two when the file was written; correct or remove the row."
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,8 @@ def choose_columns(table: Table, asked: Columns) -> Columns:
     if not text:
         odd = any(NUMBER.fullmatch(name) or len(name) > 40 or "\t" in name for name in table.names)
         headless = "The first line must name the columns; else: " if odd else ""
-        raise InputError(
-            f"{table.where}: which column holds the text?",
-            f"{headless}--text COLUMN; columns there: {listed(table.names)}",
-        )
+        hint = f"{headless}--text COLUMN; columns there: {listed(table.names)}"
+        raise InputError(f"{table.where}: which column holds the text?", hint)
     if len(text) > 2:
         raise UsageError("A task has one text column, or two for pairs.")
     text = tuple(_checked(name, table) for name in text)
@@ -117,9 +114,8 @@ def choose_columns(table: Table, asked: Columns) -> Columns:
         raise UsageError(f"Column {label!r} is asked for as the text and as the label.")
     if row_id is None:
         candidates = (name for name in ID_NAMES if name in free - {label})
-        row_id = next(
-            (name for name in candidates if table.names.count(name) == 1 and _are_ids(table.cells(name))), None
-        )
+        once = (name for name in candidates if table.names.count(name) == 1)
+        row_id = next((name for name in once if _are_ids(table.cells(name))), None)
     return Columns(text, label, row_id, split and _checked(split, table))
 
 
@@ -175,13 +171,9 @@ def _texts(table: Table, name: str) -> list[str | None]:
             texts.append(None)
             continue
         if not isinstance(cell, str):
-            raise InputError(
-                f"{table.place(row)}: column {name!r} holds {type(cell).__name__}, not text.", "Choose another: --text"
-            )
-        if not is_whole(cell):
-            raise InputError(
-                f"{table.place(row)}: the text in column {name!r} holds half of a surrogate pair.", CUT_IN_TWO
-            )
+            what = f"{table.place(row)}: column {name!r} holds {type(cell).__name__}, not text."
+            raise InputError(what, "Choose another: --text")
+        _check_whole(cell, table, row, f"the text in column {name!r}")
         texts.append(cell)
     return texts
 
@@ -191,17 +183,16 @@ def _ids(table: Table, name: str) -> list[str]:
     for row, cell in enumerate(table.cells(name)):
         if not isinstance(cell, str | int) or isinstance(cell, bool) or cell == "":
             held = "nothing" if cell is None or cell == "" else type(cell).__name__
-            raise InputError(
-                f"{table.place(row)}: column {name!r} holds {held}, not a row id.",
-                "Ids are words or whole numbers; leave --id out to use row numbers.",
-            )
-        if not is_whole(str(cell)):
-            raise InputError(
-                f"{table.place(row)}: the id in column {name!r} holds half of a surrogate pair.", CUT_IN_TWO
-            )
+            what = f"{table.place(row)}: column {name!r} holds {held}, not a row id."
+            raise InputError(what, "Ids are words or whole numbers; leave --id out to use row numbers.")
+        _check_whole(str(cell), table, row, f"the id in column {name!r}")
         if seen.setdefault(str(cell), row) != row:
-            raise InputError(
-                f"{table.where}: row id {str(cell)!r} occurs more than once in column {name!r}.",
-                "Paired comparisons need one id a row; leave --id out to use row numbers.",
-            )
+            what = f"{table.where}: row id {str(cell)!r} occurs more than once in column {name!r}."
+            raise InputError(what, "Paired comparisons need one id a row; leave --id out to use row numbers.")
     return list(seen)
+
+
+def _check_whole(text: str, table: Table, row: int, what: str) -> None:
+    if not is_whole(text):
+        hint = "An emoji was cut in two when the file was written; correct or remove the row."
+        raise InputError(f"{table.place(row)}: {what} holds half of a surrogate pair.", hint)

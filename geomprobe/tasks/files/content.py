@@ -40,6 +40,7 @@ COPIES = 8
 """Copies of a text file's bytes in memory while it is read, roughly: bytes, text, cells, rows."""
 CONTROL = {*range(9), *range(14, 27), *range(28, 32)}
 """Bytes that occur in binary files and UTF-16, never in texts."""
+NO_TEXT = "a binary file, or UTF-16 without a byte-order mark"
 UTF_16 = "Convert UTF-16: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
 
 
@@ -85,25 +86,22 @@ def read_content(path: Path) -> tuple[bytes | None, str | None]:
             whole = named is not None and found not in REFUSED and (packed or found not in ARROW)
             data = head + file.read(max(most + 1 - HEAD, 0)) if whole else None
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {str(error)[:200]}.") from None
+        raise InputError(f"it cannot be read: {str(error)[:200]}.") from None
     if found in REFUSED:
         what, hint = REFUSED[found]
-        raise InputError(f"{path} is {what}.", hint)
+        raise InputError(f"it is {what}.", hint)
     if named is None:
-        known = ", ".join(FORMATS)
         hint = "Rename it by what it holds; .gz, .bz2, .xz or .zst may follow."
-        raise InputError(f"{path} is not one of {known}.", hint)
+        raise InputError(f"it is not one of {', '.join(FORMATS)}.", hint)
     if not head:
-        raise InputError(f"{path} is empty.")
+        raise InputError("it is empty.")
     if data is not None and len(data) > most:
-        raise InputError(
-            f"{path} {'unpacks to' if packed else 'has'} more than {gigabytes(most)}, too much for this machine.",
-            "Keep fewer rows in it, such as: head -n 100001 FILE > NEW.",
-        )
+        what = f"it {'unpacks to' if packed else 'has'} more than {gigabytes(most)}, too much for this machine."
+        raise InputError(what, "Keep fewer rows in it, such as: head -n 100001 FILE > NEW.")
     return data, found
 
 
-def decode(data: bytes, path: Path) -> tuple[str, list[str]]:
+def decode(data: bytes) -> tuple[str, list[str]]:
     """Text of a file (UTF-8, or what its byte-order mark says) and notes on what was found.
 
     Raises
@@ -117,20 +115,14 @@ def decode(data: bytes, path: Path) -> tuple[str, list[str]]:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         if name == "UTF-8" and not CONTROL.isdisjoint(data[:4096]):
-            raise InputError(
-                f"{path} holds control characters: a binary file, or UTF-16 without a byte-order mark.", UTF_16
-            ) from None
+            raise InputError(f"it holds control characters: {NO_TEXT}.", UTF_16) from None
         line = data.count(b"\n", 0, error.start) + 1
         at = f"line {line} holds the byte 0x{data[error.start]:02x}" if name == "UTF-8" else error.reason
-        raise InputError(
-            f"{path} is not {name}: {at}.",
-            "Convert it from its own encoding, such as: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW",
-        ) from None
+        hint = "Convert it from its own encoding, such as: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
+        raise InputError(f"it is not {name}: {at}.", hint) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError(
-            f"{path}, line {line}, holds a NUL character: a binary file, or UTF-16 without a byte-order mark.", UTF_16
-        )
+        raise InputError(f"line {line} holds a NUL character: {NO_TEXT}.", UTF_16)
     notes = [] if name == "UTF-8" else [f"decoded from {name}, by its byte-order mark"]
     if damaged := text.count("\ufffd"):
         notes.append(f"{damaged} replacement characters (U+FFFD): an earlier conversion lost letters")

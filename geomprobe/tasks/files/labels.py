@@ -174,10 +174,8 @@ def _cell(column: LabelColumn, i: int) -> Label | bool | None:
     if isinstance(value, float):
         return (int(value) if value.is_integer() else value) if math.isfinite(value) else None
     if not isinstance(value, int):
-        raise InputError(
-            f"{column.cell(i)} holds {type(value).__name__}, not a class or a score.",
-            "A row has one label, a word or a number; choose another column: --label",
-        )
+        hint = "A row has one label, a word or a number; choose another column: --label"
+        raise InputError(f"{column.cell(i)} holds {type(value).__name__}, not a class or a score.", hint)
     try:
         float(value)
     except OverflowError:
@@ -196,10 +194,8 @@ def _one_type(column: LabelColumn, values: list[Any]) -> list[Any]:
         if kind not in kinds and not (isinstance(raw, str) and (kind == "number" or value.lower() in TRUTH)):
             kinds[kind] = f"{kind} {_cut(raw)} ({column.place(i)})"
     if len(kinds) > 1 and not column.declared:
-        raise InputError(
-            f"Column {column.name!r} mixes types: {'; '.join(kinds.values())}.",
-            "Give all labels one type, or choose another column: --label",
-        )
+        hint = "Give all labels one type, or choose another column: --label"
+        raise InputError(f"Column {column.name!r} mixes types: {'; '.join(kinds.values())}.", hint)
     truth = all(str(value).lower() in TRUTH for _, value in present)
     return [
         str(v).lower() if isinstance(v, bool) or (truth and isinstance(v, str) and v.lower() in TRUTH) else v
@@ -211,9 +207,8 @@ def _declared_class(column: LabelColumn, i: int, value: Any) -> Any:
     """The name of a declared class for its number; words, and negative numbers, which mean no label, as they are."""
     names = column.declared
     if isinstance(value, float) or (isinstance(value, int) and value >= len(names)):
-        raise InputError(
-            f"{column.place(i)}: label {value} is not one of the {len(names)} declared classes ({listed(names)})."
-        )
+        declared = f"{len(names)} declared classes ({listed(names)})"
+        raise InputError(f"{column.place(i)}: label {value} is not one of the {declared}.")
     return names[value] if isinstance(value, int) and value >= 0 else value
 
 
@@ -231,11 +226,9 @@ def _missing_words(column: LabelColumn, numbers: Sequence[Any], words: Sequence[
     if others and all(not any(c.isalnum() for c in word) for word in others):
         found -= set(MARKS)  # classes of punctuation, such as + and -
     if found and not numbers and len(different - found) == 1:
-        raise InputError(
-            f"{column} holds {listed(sorted(map(repr, different)))}: "
-            f"two classes, or one class and rows without a label?",
-            "Rename the class, or leave the cells without a label empty.",
-        )
+        held = listed(sorted(map(repr, different)))
+        what = f"{column} holds {held}: two classes, or one class and rows without a label?"
+        raise InputError(what, "Rename the class, or leave the cells without a label empty.")
     return found
 
 
@@ -281,19 +274,17 @@ def _classes(column: LabelColumn, values: Sequence[Any], kind: str, notes: list[
     words = {v for v in different if isinstance(v, str)}
     commas = sum(isinstance(v, str) and DECIMAL_COMMA.fullmatch(v) is not None for v in labels)
     if kind == "auto" and 2 * commas > len(labels):
-        raise InputError(
-            f"{column} holds numbers with a decimal comma.", "Write 1.42, not 1,42; and thousands without a comma."
-        )
+        hint = "Write 1.42, not 1,42; and thousands without a comma."
+        raise InputError(f"{column} holds numbers with a decimal comma.", hint)
     few_rows = kind == "auto" and len(different) > MANY_CLASSES and 2 * len(different) > len(labels)
     if len(different) > MAX_CLASSES or few_rows:
         most = f"at most {MAX_CLASSES}"
         most += f", or {MANY_CLASSES} where a class has less than two rows on average" if few_rows else ""
         hint = "" if words else "Scores need --kind regression. "
         hint += "If they are classes: --kind classification. " if len(different) <= MAX_CLASSES else ""
-        raise InputError(
-            f"{column}: {len(different)} different labels in {len(labels)} rows are too many for classes ({most}).",
-            hint + "Or choose another column: --label",
-        )
+        counts = f"{len(different)} different labels in {len(labels)} rows"
+        hint += "Or choose another column: --label"
+        raise InputError(f"{column}: {counts} are too many for classes ({most}).", hint)
     if len(different) > MANY_CLASSES and all(isinstance(v, int) for v in different):
         notes.append(f"{len(different)} whole numbers are taken as classes; --kind regression reads them as scores")
     if alike := sorted(word for word in words if word.lower() in LIKE_MISSING):

@@ -91,10 +91,10 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
     InputError
         Unknown or damaged format, another encoding, lines that do not fit the header, no rows.
     """
-    data, found = read_content(path)
     named = format_of(path) or ""
     notes: list[str] = []
     with errors_of(path):
+        data, found = read_content(path)
         if found in ARROW:
             table = _read_arrow(path if data is None else data)
             if named not in ("parquet", "arrow"):
@@ -102,7 +102,7 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
         elif data is None or named in ("parquet", "arrow"):
             raise InputError(f"it is damaged or not a {named.capitalize()} file.")
         else:
-            text, notes = decode(data, path)
+            text, notes = decode(data)
             table = _read_text(text, named, quotes)
         if not table.rows:
             raise InputError("it holds no rows.")
@@ -117,10 +117,8 @@ def joined(tables: Sequence[Table], where: str) -> Table:
         return first
     for table in tables[1:]:
         if sorted(table.names) != sorted(first.names) or table.classes != first.classes:
-            raise InputError(
-                f"{table.where} and {first.where} are parts of one split and have different columns.",
-                f"{listed(table.names)}; and {listed(first.names)}.",
-            )
+            what = f"{table.where} and {first.where} are parts of one split and have different columns."
+            raise InputError(what, f"{listed(table.names)}; and {listed(first.names)}.")
     columns = tuple([cell for table in tables for cell in table.cells(name)] for name in first.names)
     notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
     starts = accumulate((table.rows for table in tables[:-1]), initial=0)

@@ -113,7 +113,7 @@ def test_texts_are_read_as_written(tmp_path, name, content, texts):
         ("t.csv", 'text,label\n"a,1\nb, c,0\n', "no consistent columns"),
         ("t.tsv", 'text\tlabel\n"a\t1\nb\t0\nc" d\t1\te\n', "no consistent columns"),
         ("t.tsv", 'text\tlabel\n"a\nb\t0\nc"\t1\n', "looks like a row"),
-        ("t.csv", "text,label\na,1\nb\0,0\n", "line 3, holds a NUL"),
+        ("t.csv", "text,label\na,1\nb\0,0\n", "line 3 holds a NUL"),
         ("t.csv", "text,label\na,1\n".encode("utf-16-le"), "NUL character"),
         ("t.csv", "text,label\na,1\nGrüße,0\n".encode("cp1252"), "not UTF-8: line 3 holds the byte 0xfc"),
         ("t.jsonl", '{"text": "Grüße"}'.encode("latin-1"), "not UTF-8: line 1"),
