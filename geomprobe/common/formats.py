@@ -7,7 +7,6 @@ import csv
 import gzip
 import io
 import lzma
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -113,7 +112,7 @@ def open_text(path: Path) -> Iterator[Iterator[str]]:
     Raises
     ------
     InputError
-        Another encoding, a damaged file, a line that is too long for memory.
+        Another encoding, a line that is too long for memory; what unpacking raises comes through.
     """
     encoding = "utf-8"
     try:
@@ -126,8 +125,6 @@ def open_text(path: Path) -> Iterator[Iterator[str]]:
             f"{path} is not {encoding.upper().removesuffix('-SIG')}: {getattr(error, 'reason', str(error))}.",
             f"Convert it: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}",
         ) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path} is damaged: {error}", "Copy or download it again.") from None
 
 
 def csv_reader(lines: Iterable[str], delimiter: str, *, strict: bool = True) -> Any:

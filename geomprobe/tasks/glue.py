@@ -89,7 +89,8 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
 
 def _files(folder: Path, split: str, commit: str | None) -> list[Path]:
     """Parquet files of a split: the shards of the hub's layout, in order; one file in a local folder."""
-    return (commit and sorted(folder.glob(f"{split}-*.parquet"))) or [folder / f"{split}.parquet"]
+    shards = sorted(folder.glob(f"{split}-*.parquet")) if commit else []
+    return shards or [folder / f"{split}.parquet"]
 
 
 def read_split(paths: list[Path], name: str, kind: GlueTask, notes: list[str]) -> Split:

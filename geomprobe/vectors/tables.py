@@ -43,25 +43,24 @@ def _columns(schema: Any, batches: Batches) -> list[Column]:
 
     def of(field: Any) -> Column:
         kind = getattr(field.type, "storage_type", field.type)
-        if types.is_floating(kind) or types.is_decimal(kind):
-            return Column(field.name, "fractions", "numbers")
-        if types.is_integer(kind):
-            return Column(field.name, "whole", "whole numbers")
         if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
             inner = kind.value_type
-            if types.is_floating(inner) or types.is_decimal(inner) or types.is_int8(inner) or types.is_uint8(inner):
+            if _is_real(inner) or types.is_int8(inner) or types.is_uint8(inner):
                 return Column(field.name, "list", "lists of numbers")
             if types.is_integer(inner):
                 return Column(field.name, "whole list", "lists of whole numbers")
             return Column(field.name, "other", f"lists of {brief(str(inner), 60)}")
-        if types.is_dictionary(kind):
-            return Column(field.name, "other", "categories")
+        if _is_real(kind):
+            return Column(field.name, "fractions", "numbers")
+        if types.is_integer(kind):
+            return Column(field.name, "whole", "whole numbers")
         if types.is_null(kind):
             return Column(field.name, "empty", "empty")
         if _is_text(kind):
             return Column(field.name, "text", "text")
-        words = "bytes without a declared type" if _is_bytes(kind) else str(kind)[:60]
-        return Column(field.name, "other", words)
+        binary = types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+        what = "bytes without a declared type" if binary else str(kind)[:60]
+        return Column(field.name, "other", "categories" if types.is_dictionary(kind) else what)
 
     columns = [of(field) for field in schema]
     text = [c.name for c in columns if c.kind == "text"]
@@ -86,10 +85,10 @@ def _is_text(kind: Any) -> bool:
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
-def _is_bytes(kind: Any) -> bool:
+def _is_real(kind: Any) -> bool:
     import pyarrow.types as types
 
-    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+    return types.is_floating(kind) or types.is_decimal(kind)
 
 
 def _converted(batches: Iterator[Any], names: list[str], convert: Callable[..., np.ndarray]) -> Iterator[np.ndarray]:

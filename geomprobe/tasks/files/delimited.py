@@ -207,10 +207,8 @@ def _checked(reading: Reading, delimiter: str) -> Reading:
     width = len(reading.rows[0])
     for line, row in zip(reading.lines, reading.rows, strict=True):
         if len(row) != width:
-            cells = f"{len(row)} {'cells' if len(row) > 1 else 'cell'}"
-            return replace(
-                reading, problem=f"line {line} has {cells}, the header {width}", hint=_advice(reading, width)
-            )
+            problem = f"line {line} has {len(row)} cell{'s' * (len(row) > 1)}, the header {width}"
+            return replace(reading, problem=problem, hint=_advice(reading, width))
     if reading.blank and delimiter == "\t":
         problem = "there are blank lines between the rows, which may be line breaks inside texts"
         return replace(reading, problem=problem, hint="Remove them: grep -v '^$' FILE > NEW")
