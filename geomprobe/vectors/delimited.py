@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from geomprobe.common import InputError
 from geomprobe.vectors.columns import LISTS, Column, choose, left_out
-from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, Skipped, records, sniff
+from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, records, skipped_notes, sniff
 from geomprobe.vectors.header import has_header
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, without_indices
 from geomprobe.vectors.lists import is_whole_list, looks_like_list, number, shown, vectors_of
@@ -127,7 +128,7 @@ def read_delimited(path: Path, reading: Reading) -> VectorFile:
         A cell of a taken column that holds no number (with its row, line and column), records of unequal length, and
         whatever can be read in two ways: the message names both, and the option for each.
     """
-    dialect, skipped = sniff(path), Skipped()
+    dialect, skipped = sniff(path), Counter[str]()
     with tempfile.TemporaryFile() as file:
         first, first_facts, below, repeat = _scan(path, dialect, skipped, file)
         named, how = _header(first, below, reading, dialect)
@@ -148,22 +149,21 @@ def read_delimited(path: Path, reading: Reading) -> VectorFile:
             columns[0] = Column(names[0], "text", "words")
         taken = choose(columns, named, reading.columns)
         if columns[taken[0]].kind in LISTS:
-            rows = enumerate(islice(records(path, dialect, Skipped()), int(named), None))
+            rows = enumerate(islice(records(path, dialect, Counter()), int(named), None))
             cells = ((row_place(row, names[taken[0]], line), cells[taken[0]]) for row, (line, cells) in rows)
             matrix = spooled(vectors_of(cells))
         else:
             matrix = with_columns(matrix, taken)
             if reading.columns is None:
-                matrix, marked = without_indices(matrix, [columns[j] for j in taken], named)
-                taken = [j for j, column in zip(taken, marked, strict=True) if not column.counts]
+                matrix, columns, taken = without_indices(matrix, columns, taken, named)
     described = f"text, {NAMES[dialect.delimiter]} between cells" if dialect.width > 1 else "text"
     prefix = "" if named else "column "
     shown_names = tuple(prefix + names[j] for j in taken)
     out = tuple((prefix + name, why) for name, why in left_out(columns, taken))
-    return VectorFile(path, described, matrix, shown_names, out, (how, *skipped.notes()))
+    return VectorFile(path, described, matrix, shown_names, out, (how, *skipped_notes(skipped)))
 
 
-def _scan(path: Path, dialect: Dialect, skipped: Skipped, file: BinaryIO) -> tuple[list[str], Facts, Facts, int]:
+def _scan(path: Path, dialect: Dialect, skipped: Counter[str], file: BinaryIO) -> tuple[list[str], Facts, Facts, int]:
     """Write the numbers of all cells to the file; return the first record, its facts, those of the others, and the line
     that repeats the first record (0: none)."""
     rows = records(path, dialect, skipped)

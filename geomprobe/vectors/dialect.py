@@ -44,22 +44,17 @@ class Dialect:
     unnamed: bool = False
 
 
-@dataclass
-class Skipped:
-    """Lines that hold no record, counted while a file is read."""
+SKIPPED = {
+    "blank": ("blank line skipped", "blank lines skipped"),
+    "comment": ("line of comment (#) skipped", "lines of comment (#) skipped"),
+    "joined": ("word holds spaces", "words hold spaces"),
+}
+"""What is counted while a file is read: lines that hold no record, words that were joined."""
 
-    blank: int = 0
-    comments: int = 0
-    joined: int = 0
 
-    def notes(self) -> list[str]:
-        """Counts in words."""
-        counts = (
-            (self.blank, "blank line skipped", "blank lines skipped"),
-            (self.comments, "line of comment (#) skipped", "lines of comment (#) skipped"),
-            (self.joined, "word holds spaces", "words hold spaces"),
-        )
-        return [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+def skipped_notes(skipped: Counter[str]) -> list[str]:
+    """Counts of SKIPPED in words."""
+    return [f"{skipped[key]} {words[skipped[key] > 1]}" for key, words in SKIPPED.items() if skipped[key]]
 
 
 def sniff(path: Path) -> Dialect:
@@ -109,7 +104,7 @@ def sniff(path: Path) -> Dialect:
     return Dialect(delimiter, width, comments, counted if delimiter == " " else None, unnamed)
 
 
-def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:
+def records(path: Path, dialect: Dialect, skipped: Counter[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield (number of the line, cells) of each record; the lines are counted from 1.
 
     Raises
@@ -122,12 +117,12 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
         rows = _split_records(text, dialect, skipped) if dialect.delimiter == " " else _csv_records(text, dialect)
         for line, cells in rows:
             if len(cells) < 2 and not "".join(cells).strip():
-                skipped.blank += 1
+                skipped["blank"] += 1
                 continue
             if cells[0].lstrip().startswith("#") and (dialect.comments or len(cells) != dialect.width):
                 if any("\n" in cell for cell in cells):
                     raise InputError(f"line {line}: a comment with a quote runs over several lines.", "Delete it.")
-                skipped.comments += 1
+                skipped["comment"] += 1
                 continue
             if count_line:
                 count_line = False
@@ -159,7 +154,7 @@ def _csv_records(text: Iterator[str], dialect: Dialect) -> Iterator[tuple[int, l
         raise InputError(f"line {before + 1}: {error}.", "Check the quotes of this line and the next.") from None
 
 
-def _split_records(text: Iterator[str], dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:
+def _split_records(text: Iterator[str], dialect: Dialect, skipped: Counter[str]) -> Iterator[tuple[int, list[str]]]:
     for line, content in enumerate(text, 1):
         cells = _split(content)
         extra = len(cells) - dialect.width
@@ -167,7 +162,7 @@ def _split_records(text: Iterator[str], dialect: Dialect, skipped: Skipped) -> I
         comment = dialect.comments and cells[0].startswith("#")
         if extra > 0 and not comment and not any(map(_is_numeric, cells[1 : extra + 1])):
             cells = [" ".join(cells[: extra + 1]), *cells[extra + 1 :]]
-            skipped.joined += 1
+            skipped["joined"] += 1
         yield line, cells
 
 

@@ -155,7 +155,9 @@ def _read(path: Path, reading: Reading) -> VectorFile:
     except GeomprobeError:
         raise
     except Exception as error:  # numpy, pyarrow and safetensors raise many kinds; for the reader they mean one thing
-        raise InputError(f"{path} is damaged or cannot be read: {first_line(error, 300)}", "Copy or write it again.") from None
+        raise InputError(
+            f"{path} is damaged or cannot be read: {first_line(error, 300)}", "Copy or write it again."
+        ) from None
 
 
 def _kind(path: Path) -> str:

@@ -205,10 +205,8 @@ class Moments:
             # files of the first versions have no hash
             if meta.get("sha256", digest := _content_hash(arrays, state.precision)) != digest:
                 raise ValueError("its content is not what was written")
-            for name in _ARRAYS:
-                setattr(state, name, arrays[name])
-            for name, value in zip(_SCALARS, arrays["scalars"], strict=True):
-                setattr(state, name, float(value))
+            scalars = zip(_SCALARS, map(float, arrays["scalars"]), strict=True)
+            vars(state).update({name: arrays[name] for name in _ARRAYS} | dict(scalars))
             state.n, state.d, state.n_directions = (int(count) for count in arrays["counts"])
             state.directions = len(state.sphere_mean) == state.d
             state._hashes, state._copies = arrays["hashes"], arrays["copies"]
@@ -257,10 +255,9 @@ def state_bytes(d: int, directions: bool = True) -> int:
 def check_memory(d: int, directions: bool = True, limit: int | None = None) -> None:
     """Raise InputError where a state of d dimensions needs more than `limit` bytes (default: what the machine has)."""
     limit = machine_bytes() if limit is None else limit
-    if limit is not None and state_bytes(d, directions) > limit:
-        fits = math.isqrt(limit // state_bytes(1, directions))
-        hint = f"Measure fewer dimensions, at most {fits:,}: every metric is taken from the D × D moments."
-        refuse_beyond_memory(state_bytes(d, directions), f"The moments of {d:,} dimensions", hint, limit)
+    fits = math.isqrt((limit or 0) // state_bytes(1, directions))
+    hint = f"Measure fewer dimensions, at most {fits:,}: every metric is taken from the D × D moments."
+    refuse_beyond_memory(state_bytes(d, directions), f"The moments of {d:,} dimensions", hint, limit)
 
 
 def _shifted(state: Moments, shift: np.ndarray) -> tuple[np.ndarray, float]:

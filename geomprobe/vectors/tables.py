@@ -30,10 +30,7 @@ def read_table(path: Path, reading: Reading) -> VectorFile:
             vectors = _converted(batches(names), names, _list_vectors if lists else _number_vectors)
         matrix = spooled(vectors)
     if reading.columns is None and not lists:
-        matrix, marked = without_indices(matrix, [columns[j] for j in taken], True)
-        for j, column in zip(taken, marked, strict=True):
-            columns[j] = column
-        taken = [j for j in taken if not columns[j].counts]
+        matrix, columns, taken = without_indices(matrix, columns, taken, True)
     return VectorFile(path, kind, matrix, tuple(columns[j].name for j in taken), left_out(columns, taken))
 
 
