@@ -72,13 +72,15 @@ Batches = Callable[[list[str] | None], Iterator[Any]]
 
 @contextmanager
 def errors_of(path: Path) -> Iterator[None]:
-    """Let the errors about a file that are raised within name it."""
+    """Let the errors about a file that are raised within name it: "it is empty" becomes "my.csv is empty"."""
     try:
         yield
     except InputError as error:
         if error.message.startswith(str(path)):
             raise
-        raise InputError(f"{path}: {error.message}", error.hint) from None
+        about_it = error.message.startswith("it ")
+        what = error.message[2:] if about_it else f": {error.message}"
+        raise InputError(f"{path}{what}", error.hint) from None
 
 
 def format_of_bytes(head: bytes) -> str | None:

@@ -27,7 +27,6 @@ __all__ = ["is_file_task", "load_file"]
 
 VALIDATION_SHARE = 0.25
 MIN_TO_SPLIT = 40  # rows below which a single file is not split: every row is then looked at, and no probe is fitted
-NO_LABEL = "none"
 NO_TEXT = {*MISSING, "NA"} - set(MARKS)
 """What writers put where there is no text; kept, for it may be one, and counted in a note."""
 KINDS = ("auto", "classification", "regression")
@@ -107,10 +106,7 @@ def load_file(
             parts = _by_column(parts[""], columns.split, split, sources.source, notes)
         elif split is not None and Path(path).is_file():
             raise InputError(f"{path} has no splits, so none is called {split!r}.", "Leave --split out.")
-    if columns.label is None:
-        labels = Labels("classification", {name: [0] * len(part.first) for name, part in parts.items()}, (NO_LABEL,))
-    else:
-        labels = read_labels(parts, columns.label, kind)
+    labels = read_labels(parts, columns.label, kind)
     notes += labels.notes
     parts = {name: _whole(name, part, labels, columns, sources.source, notes) for name, part in parts.items()}
     unsplit = ""

@@ -18,6 +18,7 @@ from geomprobe.tasks.files.tables import NUMBER, is_whole
 Kind = Literal["classification", "regression"]
 Label = int | float | str
 
+NO_LABEL = "none"
 MAX_CLASSES = 200
 MANY_CLASSES = 20
 """Above it, classes need at least two rows each on average, and numbers with words among them are no classes."""
@@ -107,8 +108,8 @@ class LabelColumn:
         return next(iter(named), ())
 
 
-def read_labels(parts: Mapping[str, FileRows], name: str, kind: str) -> Labels:
-    """Labels of all splits as classes or scores.
+def read_labels(parts: Mapping[str, FileRows], name: str | None, kind: str) -> Labels:
+    """Labels of all splits as classes or scores; one class for all rows where no column holds them.
 
     Numbers with a fraction are scores, everything else classes, unless `kind` says so. A cell means "no label" where it
     is empty, NaN or infinite, one of MISSING, or −1: where classes have declared names, or where −1 is the only
@@ -120,6 +121,8 @@ def read_labels(parts: Mapping[str, FileRows], name: str, kind: str) -> Labels:
         Cells that are neither (lists, bytes, dates, truth values among words); scores among which are words; as many
         classes as texts; two readings that are both possible.
     """
+    if name is None:
+        return Labels("classification", {split: [0] * len(part.ids) for split, part in parts.items()}, (NO_LABEL,))
     column = LabelColumn(parts, name)
     notes: list[str] = []
     values = _one_type(column, [_cell(column, i) for i in range(len(column.cells))])
