@@ -153,7 +153,7 @@ def _mapped(file: Any, name: str) -> Any:
         ),
         (
             kind and not _is_bfloat16(dtype),
-            f"holds {kind} ({dtype}), not real numbers",
+            f"holds {kind}: vectors must be real numbers, not {dtype}",
             f"Save numbers: np.save('vectors.npy', {real})",
         ),
         (
