@@ -46,11 +46,10 @@ def unique_names(tasks: Mapping[str, Task], taken: Sequence[str] = ()) -> dict[s
     named: dict[str, Task] = {}
     for path, task in tasks.items():
         name = f"own-{task.name}" if task.name in taken else task.name
-        alike = [other for other in tasks if tasks[other].name == task.name and other != path]
+        alike = [places[p].parent.parts for p, other in tasks.items() if other.name == task.name and p != path]
         folders = places[path].parent.parts
-        for depth in range(1, len(folders) + 1):
-            if not any(places[other].parent.parts[-depth:] == folders[-depth:] for other in alike):
-                break
+        depths = range(1, len(folders))
+        depth = next((k for k in depths if all(other[-k:] != folders[-k:] for other in alike)), len(folders))
         label = writable("-".join([*folders[-depth:], task.name])) if alike else name
         named[path] = replace(task, name=label)
     if len({task.name for task in named.values()}) < len(named):

@@ -141,7 +141,7 @@ class Task:
     @cached_property
     def geometry_rows(self) -> GeometryRows:
         """The unique sentences of the validation split (see `GeometryRows`)."""
-        return geometry_rows(self)
+        return _geometry_rows(self)
 
 
 def sentence_groups(split: Split) -> np.ndarray:
@@ -156,25 +156,17 @@ def sentence_groups(split: Split) -> np.ndarray:
     return connected(np.column_stack((first, second)), len(index))[1][first].astype(np.int64)
 
 
-def geometry_rows(task: Task) -> GeometryRows:
+def _geometry_rows(task: Task) -> GeometryRows:
     """Unique sentences of a task's validation split with labels, clusters and positive pairs."""
     split = task.validation
-    index: dict[str, int] = {}
-    ids: list[str] = []
+    ids: dict[str, str] = {}
+    for a, b, row_id in zip(split.first, split.second or split.first, split.row_ids, strict=True):
+        ids.setdefault(a, row_id)
+        ids.setdefault(b, f"{row_id}#2")
+    index, n = {text: i for i, text in enumerate(ids)}, len(ids)
+    first = np.array([index[text] for text in split.first], np.int64)
+    second = np.array([index[text] for text in split.second or split.first], np.int64)
 
-    def add(text: str, row_id: str) -> int:
-        if text not in index:
-            index[text] = len(ids)
-            ids.append(row_id)
-        return index[text]
-
-    first = np.empty(len(split), np.int64)
-    second = np.empty(len(split), np.int64)
-    for r, text in enumerate(split.first):
-        first[r] = add(text, split.row_ids[r])
-        second[r] = first[r] if split.second is None else add(split.second[r], split.row_ids[r] + "#2")
-
-    n = len(ids)
     clusters = np.empty(n, np.int64)
     clusters[first] = clusters[second] = sentence_groups(split)
 
@@ -193,7 +185,7 @@ def geometry_rows(task: Task) -> GeometryRows:
         pairs = np.stack([first[keep], second[keep]], axis=1)
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]
         positives = np.unique(np.sort(pairs, axis=1), axis=0)
-    return GeometryRows(tuple(index), tuple(ids), labels, clusters, positives)
+    return GeometryRows(tuple(ids), tuple(ids.values()), labels, clusters, positives)
 
 
 SEPARATOR = " [SEP] "

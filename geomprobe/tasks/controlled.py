@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,16 +51,11 @@ def load(name: str = CROSSED, *, size: str = "small", seed: int = 0) -> Task:
         raise unknown_name("size", size, list(SIZES))
     rng = np.random.default_rng([seed, TASK_NAMES.index(name)])
     seen: set[str] = set()
-    if name == CROSSED:
-        shape = CROSSED_SHAPE
-        n_train, n_validation = SIZES[size]["draws"]
-        validation = _crossed_split("validation", n_validation, seen, rng)
-        train = _crossed_split("train", n_train, seen, rng)
-    else:
-        shape = SHAPES[name]
-        n_train, n_validation = SIZES[size]["rows"]
-        validation = _shaped_split("validation", name, n_validation, seen, rng)
-        train = _shaped_split("train", name, n_train, seen, rng)
+    shape = SHAPES.get(name, CROSSED_SHAPE)
+    write, unit = (_crossed_split, "draws") if name == CROSSED else (partial(_shaped_split, name), "rows")
+    n_train, n_validation = SIZES[size][unit]
+    validation = write("validation", n_validation, seen, rng)
+    train = write("train", n_train, seen, rng)
     task = Task(
         name,
         "classification" if shape.label_names else "regression",
@@ -112,22 +108,17 @@ def crossed_cells(family: Family) -> Iterable[tuple[tuple[int, int, int], tuple[
 
 
 def _crossed_split(name: str, n_draws: int, seen: set[str], rng: np.random.Generator) -> Split:
-    first: list[str] = []
-    second: list[str] = []
-    labels: list[int] = []
-    ids: list[str] = []
+    rows: list[tuple[str, str, int, str]] = []
     for number in range(n_draws):
         for family in grammar().families:
             texts = _fresh_block(family, seen, rng)
             if texts is None:
                 continue  # a small family has no unseen words left
             for a, b, label in crossed_cells(family):
-                first.append(texts[a])
-                second.append(texts[b])
-                labels.append(label)
                 where = "-".join("m{}w{}s{}".format(*cell) for cell in (a, b))
-                ids.append(f"{name}/{family.name}/{number}/{where}")
-    return Split(name, tuple(first), tuple(second), np.array(labels, np.int64), tuple(ids))
+                rows.append((texts[a], texts[b], label, f"{name}/{family.name}/{number}/{where}"))
+    first, second, labels, ids = zip(*rows, strict=True)
+    return Split(name, first, second, np.array(labels, np.int64), ids)
 
 
 def _fresh_block(family: Family, seen: set[str], rng: np.random.Generator) -> dict[tuple[int, int, int], str] | None:
@@ -154,9 +145,9 @@ def crossed_design(split: Split) -> CrossedDesign | None:
         if match is None:
             return None
         cells = blocks.setdefault(match["block"], {})
-        numbers = [int(number) for number in match.groups()[1:]]
-        cells.setdefault((numbers[0], numbers[1], numbers[2]), position)
-        cells.setdefault((numbers[3], numbers[4], numbers[5]), n + position)
+        m, w, s, *other = (int(number) for number in match.groups()[1:])
+        cells.setdefault((m, w, s), position)
+        cells.setdefault((other[0], other[1], other[2]), n + position)
     shapes = {family.name: (len(family.meanings), 2, len(family.frames)) for family in grammar().families}
     names: list[str] = []
     rows: list[np.ndarray] = []
@@ -172,7 +163,7 @@ def crossed_design(split: Split) -> CrossedDesign | None:
 # Tasks in the shape of GLUE
 
 
-def _shaped_split(name: str, task: str, n_rows: int, seen: set[str], rng: np.random.Generator) -> Split:
+def _shaped_split(task: str, name: str, n_rows: int, seen: set[str], rng: np.random.Generator) -> Split:
     """Write whole groups of rows, within which labels are balanced against words, until ``n_rows`` are reached."""
     shape = SHAPES[task]
     rows: Group = []

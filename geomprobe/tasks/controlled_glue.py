@@ -144,77 +144,66 @@ def inference(rng: np.random.Generator) -> Group:
     return group
 
 
-# Acceptability: 1 acceptable, 0 not. Each writer gives the same words, or the same forms, under both labels.
+# Acceptability: 1 acceptable, 0 not. Each phenomenon gives the words and four sentences, the first two of which are
+# acceptable: the same words, or the same forms, under both labels.
+
+Phenomenon = tuple[dict[str, str], tuple[str, str, str, str]]
 
 
-def _agreement(rng: np.random.Generator) -> Group:
+def _agreement(rng: np.random.Generator) -> Phenomenon:
     w = _one({"x": "person", "y": "person", "t": "trait"}, rng)
     near = ("y", "y_s") if rng.random() < 0.5 else ("y_s", "y")
-    return [
-        (write(f"the {{{x}}} near the {{{y}}} {verb} {{t}}", w), None, label)
-        for x, y, verb, label in (
-            ("x", near[0], "was", 1), ("x_s", near[1], "were", 1),
-            ("x", near[0], "were", 0), ("x_s", near[1], "was", 0),
-        )
-    ]  # fmt: skip
+    one, several = f"the {{x}} near the {{{near[0]}}}", f"the {{x_s}} near the {{{near[1]}}}"
+    return w, (f"{one} was {{t}}", f"{several} were {{t}}", f"{one} were {{t}}", f"{several} was {{t}}")
 
 
-def _determiner(rng: np.random.Generator) -> Group:
+def _determiner(rng: np.random.Generator) -> Phenomenon:
     w = _one({"x": "person", "i": "event"}, rng)
-    rows = (("this {x}", 1), ("these {x_s}", 1), ("this {x_s}", 0), ("these {x}", 0))
     tail = _pick(rng, ("{i}", "{i} again", "{i} in vain"))
-    return [(write(f"{head} {tail}", w), None, label) for head, label in rows]
+    return w, (f"this {{x}} {tail}", f"these {{x_s}} {tail}", f"this {{x_s}} {tail}", f"these {{x}} {tail}")
 
 
-def _reflexive(rng: np.random.Generator) -> Group:
-    v = _one({"v": "act", "t": "manner"}, rng)
-    he, she = (_pick(rng, grammar().gendered[form]) for form in ("himself", "herself"))
-    rows = ((he, "himself", 1), (she, "herself", 1), (he, "herself", 0), (she, "himself", 0))
-    return [(write(f"the {noun} {{t}} {{v}} {form}", v), None, label) for noun, form, label in rows]
+def _reflexive(rng: np.random.Generator) -> Phenomenon:
+    w = _one({"v": "act", "t": "manner"}, rng)
+    he, she = (f"the {_pick(rng, grammar().gendered[form])} {{t}} {{v}}" for form in ("himself", "herself"))
+    return w, (f"{he} himself", f"{she} herself", f"{he} herself", f"{she} himself")
 
 
-def _transitivity(rng: np.random.Generator) -> Group:
+def _transitivity(rng: np.random.Generator) -> Phenomenon:
     w = _one({"x": "person", "y": "person", "t": "hour"}, rng)
-    w |= {"v": _pick(rng, grammar().strict["act"]), "i": _pick(rng, grammar().strict["event"])}
-    rows = (("{v} the {y}", 1), ("{i}", 1), ("{i} the {y}", 0), ("{v}", 0))
-    return [(write(f"at {{t}} the {{x}} {phrase}", w), None, label) for phrase, label in rows]
+    act, event = (f"at {{t}} the {{x}} {_pick(rng, grammar().strict[kind])}" for kind in ("act", "event"))
+    return w, (f"{act} the {{y}}", event, f"{event} the {{y}}", act)
 
 
-def _case(rng: np.random.Generator) -> Group:
+def _case(rng: np.random.Generator) -> Phenomenon:
     w = _one({"x": "person", "v": "act", "t": "hour"}, rng)
-    rows = (("he {v} the {x}", 1), ("the {x} {v} him", 1), ("him {v} the {x}", 0), ("the {x} {v} he", 0))
-    return [(write(f"at {{t}} {clause}", w), None, label) for clause, label in rows]
+    return w, ("at {t} he {v} the {x}", "at {t} the {x} {v} him", "at {t} him {v} the {x}", "at {t} the {x} {v} he")
 
 
-def _word_order(rng: np.random.Generator) -> Group:
-    w = _one({"x": "person", "y": "person", "v": "act", "t": "trait", "u": "trait"}, rng)
-    rows = (
-        ("the {t} {x} {v} the {u} {y}", 1),
-        ("the {u} {y} was {v} by the {t} {x}", 1),
-        ("the {x} {t} {v} the {y} {u}", 0),
-        ("the {y} {u} was {v} by the {x} {t}", 0),
+def _word_order(rng: np.random.Generator) -> Phenomenon:
+    return _one({"x": "person", "y": "person", "v": "act", "t": "trait", "u": "trait"}, rng), (
+        "the {t} {x} {v} the {u} {y}",
+        "the {u} {y} was {v} by the {t} {x}",
+        "the {x} {t} {v} the {y} {u}",
+        "the {y} {u} was {v} by the {x} {t}",
     )
-    return [(write(frame, w), None, label) for frame, label in rows]
 
 
-def _verb_form(rng: np.random.Generator) -> Group:
+def _verb_form(rng: np.random.Generator) -> Phenomenon:
     w = _one({"x": "person", "i": "event"}, rng)
     w["b"] = grammar().bases.get(w["i"], w["i"])
     if w["b"] == w["i"]:  # quit
         w |= {"i": "fled", "b": "flee"}
-    rows = (("the {x} {i}", 1), ("the {x} did {b}", 1), ("the {x} did {i}", 0), ("the {x} {b}", 0))
-    return [(write(frame, w), None, label) for frame, label in rows]
+    return w, ("the {x} {i}", "the {x} did {b}", "the {x} did {i}", "the {x} {b}")
 
 
-def _passive(rng: np.random.Generator) -> Group:
-    w = _one({"x": "person", "y": "person", "v": "act", "t": "place"}, rng)
-    rows = (
-        ("in the {t} the {x} was {v} by the {y}", 1),
-        ("in the {t} the {y} {v} the {x}", 1),
-        ("in the {t} the {x} {v} by the {y}", 0),
-        ("in the {t} the {y} was {v} the {x}", 0),
+def _passive(rng: np.random.Generator) -> Phenomenon:
+    return _one({"x": "person", "y": "person", "v": "act", "t": "place"}, rng), (
+        "in the {t} the {x} was {v} by the {y}",
+        "in the {t} the {y} {v} the {x}",
+        "in the {t} the {x} {v} by the {y}",
+        "in the {t} the {y} was {v} the {x}",
     )
-    return [(write(frame, w), None, label) for frame, label in rows]
 
 
 PHENOMENA = (_agreement, _determiner, _reflexive, _transitivity, _case, _word_order, _verb_form, _passive)
@@ -222,7 +211,8 @@ PHENOMENA = (_agreement, _determiner, _reflexive, _transitivity, _case, _word_or
 
 def acceptability(rng: np.random.Generator) -> Group:
     """Write the sentences of one phenomenon, acceptable and not, with the same words."""
-    return PHENOMENA[int(rng.integers(len(PHENOMENA)))](rng)
+    words, sentences = _pick(rng, PHENOMENA)(rng)
+    return [(write(sentence, words), None, label) for sentence, label in zip(sentences, (1, 1, 0, 0), strict=True)]
 
 
 # Similarity: how many of the five things that a sentence says does the other say too?

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import pandas as pd
 
-from geomprobe.common import InputError, first_line, hub
+from geomprobe.common import InputError, hub
 from geomprobe.tasks.base import Split, Task
+from geomprobe.tasks.files.columns import Columns, choose_columns, read_rows
+from geomprobe.tasks.files.tables import joined, read_table
 
 REPOSITORY = "nyu-mll/glue"
 
@@ -57,11 +58,8 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
     if data_dir is not None:
         folder, source = Path(data_dir) / "glue" / name, f"glue/{name}"
         if not folder.is_dir():
-            raise InputError(
-                f"{folder} does not exist.",
-                "--data takes a folder that holds glue/<task>/<split>.parquet; without it the tasks come from the hub.",
-            )
-        files = {split: [folder / f"{split}.parquet"] for split in ("train", kind.validation)}
+            hint = "--data takes a folder with glue/<task>/<split>.parquet; without it the tasks come from the hub."
+            raise InputError(f"{folder} does not exist.", hint)
     else:
         root, commit = hub.snapshot(
             REPOSITORY,
@@ -70,16 +68,14 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
             patterns=[f"{name}/train-*.parquet", f"{name}/{kind.validation}-*.parquet"],
             hint="Give a folder with glue/<task>/<split>.parquet by --data DIR, or use --task controlled (no data).",
         )
-        source = f"{REPOSITORY}@{commit[:12]} ({name})"
-        files = {split: _shards(root / name, split) for split in ("train", kind.validation)}
+        folder, source = root / name, f"{REPOSITORY}@{commit[:12]} ({name})"
     notes: list[str] = []
-    validation = read_split(files[kind.validation], "validation", kind, notes)
-    train = read_split(files["train"], "train", kind, notes) if files["train"][0].is_file() else None
-    regression: Literal["classification", "regression"] = "classification" if kind.label_names else "regression"
+    validation = read_split(_files(folder, kind.validation, commit), "validation", kind, notes)
+    train = _files(folder, "train", commit)
     return Task(
         name,
-        regression,
-        train,
+        "classification" if kind.label_names else "regression",
+        read_split(train, "train", kind, notes) if train[0].is_file() else None,
         validation,
         kind.label_names,
         "accuracy" if kind.label_names else "spearman",
@@ -91,9 +87,10 @@ def load_glue(name: str, data_dir: str | Path | None = None) -> Task:
     )
 
 
-def _shards(folder: Path, split: str) -> list[Path]:
-    """Parquet files of a split in the hub's layout, in order."""
-    return sorted(folder.glob(f"{split}-*.parquet")) or [folder / f"{split}.parquet"]
+def _files(folder: Path, split: str, commit: str | None) -> list[Path]:
+    """Parquet files of a split: the shards of the hub's layout, in order; one file in a local folder."""
+    shards = sorted(folder.glob(f"{split}-*.parquet")) if commit else []
+    return shards or [folder / f"{split}.parquet"]
 
 
 def read_split(paths: list[Path], name: str, kind: GlueTask, notes: list[str]) -> Split:
@@ -101,35 +98,17 @@ def read_split(paths: list[Path], name: str, kind: GlueTask, notes: list[str]) -
     path = paths[0]
     if not path.is_file():
         raise InputError(f"{path} does not exist.", "A task needs at least its validation split.")
-    columns = [column for column in (kind.first, kind.second, "label", "idx") if column]
-    try:
-        frame = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
-    except Exception as error:  # pyarrow raises many kinds; for the reader they mean one thing
-        where = path if len(paths) == 1 else f"One of {path.parent}/{name}-*.parquet"
-        raise InputError(f"{where} is damaged or no parquet file: {first_line(error)}") from None
-    if missing := set(columns) - {"idx"} - set(frame.columns):
-        raise InputError(
-            f"{path} has no column {', '.join(sorted(missing))}.",
-            f"Columns there: {', '.join(map(str, frame.columns))}",
-        )
-    labelled = frame["label"].notna()
-    if kind.label_names:
-        labelled &= frame["label"] >= 0
-    texts = frame[kind.first].notna() & (frame[kind.second].notna() if kind.second else True)
-    keep = (labelled & texts).to_numpy()
-    if not keep.all():
-        notes.append(f"{name}: {int((~keep).sum())} rows without text or label left out")
-        frame = frame[keep]
-    if frame.empty:
+    table = joined([read_table(path) for path in paths], str(path))
+    text = (kind.first,) if kind.second is None else (kind.first, kind.second)
+    rows = read_rows(table, choose_columns(table, Columns(text, "label")))
+    least = 0 if kind.label_names else -math.inf
+    labelled = [label is not None and label >= least for label in rows.cells]  # false for NaN, too
+    whole = [i for i, both in enumerate(zip(rows.have_text, labelled, strict=True)) if all(both)]
+    if len(whole) < table.rows:
+        notes.append(f"{name}: {table.rows - len(whole)} rows without text or label left out")
+    if not whole:
         raise InputError(f"{path} holds no labelled rows.")
-    labels = frame["label"].to_numpy(np.int64 if kind.label_names else np.float64)
-    if kind.label_names and labels.max() >= len(kind.label_names):
-        raise InputError(f"{path} has label {labels.max()}, but the task has {len(kind.label_names)} classes.")
-    numbers = frame["idx"] if "idx" in frame and frame["idx"].is_unique else pd.Series(np.flatnonzero(keep))
-    return Split(
-        name,
-        tuple(map(str, frame[kind.first])),
-        tuple(map(str, frame[kind.second])) if kind.second else None,
-        labels,
-        tuple(f"{name}/{number}" for number in numbers),
-    )
+    split = rows.take(whole).split(name, np.int64 if kind.label_names else np.float64)
+    if kind.label_names and split.labels.max() >= len(kind.label_names):
+        raise InputError(f"{path} has label {split.labels.max()}, but the task has {len(kind.label_names)} classes.")
+    return split

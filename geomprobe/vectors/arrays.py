@@ -36,8 +36,7 @@ SAFETENSORS = {
 def read_npy(path: Path, reading: Reading) -> VectorFile:
     """Array of a .npy file, mapped."""
     with open(path, "rb") as file:
-        array = _mapped(file, str(path))
-    return _checked(path, "numpy array", array)
+        return _checked(path, "numpy array", _mapped(file, "it"))
 
 
 def read_npz(path: Path, reading: Reading) -> VectorFile:
@@ -45,23 +44,20 @@ def read_npz(path: Path, reading: Reading) -> VectorFile:
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         if {"format", "shape", "data"} <= set(names):
-            raise InputError(
-                f"{path} is a scipy sparse matrix; vectors must be dense.",
-                f"Convert it: np.save('vectors.npy', scipy.sparse.load_npz('{path.name}').toarray())",
-            )
+            to_dense = f"np.save('vectors.npy', scipy.sparse.load_npz('{path.name}').toarray())"
+            raise InputError("a scipy sparse matrix; vectors must be dense.", f"Convert it: {to_dense}")
         shapes = {}
         for name in names:
             with archive.open(f"{name}.npy") as member:
                 shape, _, dtype = _npy_header(member)
                 real = dtype.kind in "fiu" or _is_bfloat16(dtype)
-                shapes[name] = "" if real and len(shape) == 2 and 0 not in shape else f"{_said_type(dtype)} {shape}"
-        name, out = _one_of(shapes, reading.tensor, path)
+                shapes[name] = "" if real and len(shape) == 2 and 0 not in shape else f"{_type_name(dtype)} {shape}"
+        name, out = _one_of(shapes, reading.tensor)
         with archive.open(f"{name}.npy") as member, tempfile.TemporaryFile() as file:
             shutil.copyfileobj(member, file)
             file.flush()
             file.seek(0)
-            array = _mapped(file, f"{name!r} in {path}")
-    return _checked(path, "numpy archive", array, (name,), out)
+            return _checked(path, "numpy archive", _mapped(file, repr(name)), (name,), out)
 
 
 def read_safetensors(path: Path, reading: Reading) -> VectorFile:
@@ -78,18 +74,14 @@ def read_safetensors(path: Path, reading: Reading) -> VectorFile:
         name: "" if len(e["shape"]) == 2 and e["dtype"] in SAFETENSORS else f"{e['dtype']} {tuple(e['shape'])}"
         for name, e in entries.items()
     }
-    name, out = _one_of(shapes, reading.tensor, path)
-    entry = entries[name]
-    if entry["dtype"] not in SAFETENSORS:
-        raise InputError(f"{name!r} in {path} is {entry['dtype']}.", f"Convert it to one of {', '.join(SAFETENSORS)}.")
-    if 0 in entry["shape"] or len(entry["shape"]) != 2:
-        raise InputError(
-            f"{name!r} in {path} has shape {tuple(entry['shape'])}: it is not a matrix of vectors.",
-            "It needs two vectors or more, as rows: (n, d).",
-        )
-    offset = 8 + length + entry["data_offsets"][0]
-    matrix = np.memmap(path, SAFETENSORS[entry["dtype"]], "r", offset, tuple(entry["shape"]))
-    return _checked(path, "safetensors", Bfloat16(matrix) if entry["dtype"] == "BF16" else matrix, (name,), out)
+    name, out = _one_of(shapes, reading.tensor)
+    dtype, shape = entries[name]["dtype"], tuple(entries[name]["shape"])
+    if dtype not in SAFETENSORS:
+        raise InputError(f"{name!r} is {dtype}.", f"Convert it to one of {', '.join(SAFETENSORS)}.")
+    if 0 in shape or len(shape) != 2:
+        raise InputError(f"{name!r} has shape {shape}: it is not a matrix of vectors.", "Vectors are rows: (n, d).")
+    matrix = np.memmap(path, SAFETENSORS[dtype], "r", 8 + length + entries[name]["data_offsets"][0], shape)
+    return _checked(path, "safetensors", Bfloat16(matrix) if dtype == "BF16" else matrix, (name,), out)
 
 
 def bytes_warning(name: object, dtype: np.dtype) -> str:
@@ -102,24 +94,20 @@ def bytes_warning(name: object, dtype: np.dtype) -> str:
     )
 
 
-def _one_of(shapes: Mapping[str, str], tensor: str | None, path: Path) -> tuple[str, tuple[tuple[str, str], ...]]:
+def _one_of(shapes: Mapping[str, str], tensor: str | None) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Name of the array to take and the others; `shapes` says what those are that are no matrix of numbers.
 
     What is wrong with the only array, or with the one that was asked for, is left to the caller, who can say more.
     """
     matrices = [name for name, wrong in shapes.items() if not wrong]
     if tensor is not None and tensor not in shapes:
-        raise InputError(
-            f"{path} holds no array {brief(tensor)!r}.", f"It holds: {first_to_last(list(shapes), 'arrays')}."
-        )
+        raise InputError(f"no array {brief(tensor)!r}.", f"It holds: {first_to_last(list(shapes), 'arrays')}.")
     if tensor is None and len(matrices) > 1:
-        raise InputError(
-            f"{path} holds {len(matrices)} matrices: {first_to_last(matrices, 'matrices')}.",
-            f"Say which with --tensor {brief(matrices[0])}, for one.",
-        )
+        what = f"it holds {len(matrices)} matrices: {first_to_last(matrices, 'matrices')}."
+        raise InputError(what, f"Say which with --tensor {brief(matrices[0])}, for one.")
     if tensor is None and not matrices and len(shapes) != 1:
-        said = ", ".join(f"{brief(name, 40)} ({wrong})" for name, wrong in list(shapes.items())[:8]) or "nothing"
-        raise InputError(f"{path} holds no matrix.", f"It holds: {said}. Vectors are rows: (n, d).")
+        held = ", ".join(f"{brief(name, 40)} ({wrong})" for name, wrong in list(shapes.items())[:8]) or "nothing"
+        raise InputError("it holds no matrix.", f"It holds: {held}. Vectors are rows: (n, d).")
     taken = tensor if tensor is not None else next(iter(matrices or shapes))
     return taken, tuple((name, wrong or "another matrix") for name, wrong in shapes.items() if name != taken)
 
@@ -129,7 +117,7 @@ def _is_bfloat16(dtype: np.dtype) -> bool:
     return dtype.kind == "V" and dtype.itemsize == 2 and not dtype.names
 
 
-def _said_type(dtype: np.dtype) -> str:
+def _type_name(dtype: np.dtype) -> str:
     if dtype.hasobject:
         return "Python objects"
     return "a structured array" if dtype.names else str(dtype)
@@ -145,43 +133,44 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
 def _mapped(file: Any, name: str) -> Any:
     """Array of an open .npy file, mapped; words of two bytes without a type are bfloat16."""
     shape, fortran, dtype = _npy_header(file)
-    if dtype.hasobject:
-        raise InputError(
-            f"{name} holds Python objects, which are pickled; nothing is unpickled here.",
+    not_real = {"c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "durations", "b": "true and false"}
+    kind = not_real.get(dtype.kind, f"a type that numpy does not know ({dtype}: float8?)" if dtype.kind == "V" else "")
+    real = "np.hstack([x.real, x.imag])" if dtype.kind == "c" else "x.astype('float32')"
+    of_shape = {
+        1: "One vector, or one number a text? np.stack makes rows of several vectors.",
+        3: "States of tokens? Pool them first: np.save('vectors.npy', x.mean(axis=1))",
+    }
+    refusals = (
+        (
+            dtype.hasobject,
+            "holds Python objects, which are pickled; nothing is unpickled here",
             "Where it was written: np.save('vectors.npy', np.stack(list(x)).astype('float32'))",
-        )
-    if dtype.names:
-        raise InputError(
-            f"{name} is a structured array with the fields {first_to_last(dtype.names, 'fields')}.",
+        ),
+        (
+            dtype.names,
+            f"is a structured array with the fields {first_to_last(dtype.names or (), 'fields')}",
             "Save the vectors alone: np.save('vectors.npy', x['FIELD'])",
-        )
-    wrong = {"c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "durations"}
-    if dtype.kind in wrong or (dtype.kind == "V" and not _is_bfloat16(dtype)):
-        what = wrong.get(dtype.kind, f"a type that numpy does not know ({dtype}: float8?)")
-        real = "np.hstack([x.real, x.imag])" if dtype.kind == "c" else "x.astype('float32')"
-        raise InputError(f"{name} holds {what}, not real numbers.", f"Save numbers: np.save('vectors.npy', {real})")
-    if dtype.kind == "b":
-        raise InputError(
-            f"{name} holds true and false (vectors must be real numbers, not bool).", "Save x.astype('float32')."
-        )
-    if len(shape) != 2:
-        hints = {
-            1: "One vector, or one number a text? np.stack makes rows of several vectors.",
-            3: "States of tokens? Pool them first: np.save('vectors.npy', x.mean(axis=1))",
-        }
-        raise InputError(
-            f"{name} holds an array of shape {shape}, not a matrix; vectors are rows: (n, d).",
-            hints.get(len(shape), "Reshape it."),
-        )
-    if 0 in shape:
-        raise InputError(f"{name} has shape {shape}: it holds no vectors.", "It needs at least two vectors.")
+        ),
+        (
+            kind and not _is_bfloat16(dtype),
+            f"holds {kind}: vectors must be real numbers, not {dtype}",
+            f"Save numbers: np.save('vectors.npy', {real})",
+        ),
+        (
+            len(shape) != 2,
+            f"holds an array of shape {shape}, not a matrix; vectors are rows: (n, d)",
+            of_shape.get(len(shape), "Reshape it."),
+        ),
+        (0 in shape, f"has shape {shape}: it holds no vectors", "It needs at least two vectors."),
+    )
+    for wrong, what, hint in refusals:
+        if wrong:
+            raise InputError(f"{name} {what}.", hint)
     end = file.tell() + math.prod(shape) * dtype.itemsize
     if (size := file.seek(0, os.SEEK_END)) != end:
         why = "is cut off" if size < end else "holds more than one array, or was damaged"
-        raise InputError(
-            f"{name} {why}: its array of shape {shape} ends at byte {end}, the file at byte {size}.",
-            "Write it again; several arrays make several files.",
-        )
+        what = f"{name} {why}: its array of shape {shape} ends at byte {end}, the file at byte {size}."
+        raise InputError(what, "Write it again; several arrays make several files.")
     file.seek(end - math.prod(shape) * dtype.itemsize)
     array = np.memmap(file, np.uint16 if dtype.kind == "V" else dtype, "r", file.tell(), shape, "F" if fortran else "C")
     return Bfloat16(array) if dtype.kind == "V" else array

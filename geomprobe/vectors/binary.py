@@ -21,11 +21,11 @@ LONGEST_WORD = 2**16
 
 def read_vecs(path: Path, reading: Reading) -> VectorFile:
     """Vectors of a .fvecs, .bvecs or .ivecs file: rows of a 32-bit d and d numbers."""
-    kind = VECS[path.suffix.lower()]
+    kind = np.dtype(VECS[path.suffix.lower()])
     size = path.stat().st_size
     with open(path, "rb") as file:
         d = int.from_bytes(file.read(4), "little", signed=True)
-    width = 4 + d * np.dtype(kind).itemsize
+    width = 4 + d * kind.itemsize
     if size < 4 or d < 1 or size % width:
         raise _damaged(path, f"{size} bytes are not a whole number of rows of d = {d}")
     heads = np.memmap(path, np.uint8, "r", shape=(size // width, width))[:, :4]
@@ -33,49 +33,40 @@ def read_vecs(path: Path, reading: Reading) -> VectorFile:
     for start in range(0, len(heads), step):
         if (np.ascontiguousarray(heads[start : start + step]).view("<i4") != d).any():
             raise _damaged(path, f"not every row says d = {d}")
-    rows = np.memmap(path, kind, "r", shape=(size // width, width // np.dtype(kind).itemsize))
-    warnings = []
-    if path.suffix.lower() == ".ivecs":
-        warnings.append(
-            f"{path}: .ivecs files mostly hold ids of neighbours, not vectors; the numbers were read as vectors"
-        )
-    if kind == np.uint8:
-        warnings.append(bytes_warning(path, np.dtype(np.uint8)))
-    taken = rows[:, 4 // np.dtype(kind).itemsize :]
-    return VectorFile(
-        path, path.suffix.lower()[1:], taken, notes=(f"numbers: {taken.dtype}",), warnings=tuple(warnings)
-    )
+    rows = np.memmap(path, kind, "r", shape=(size // width, width // kind.itemsize))[:, 4 // kind.itemsize :]
+    ids = f"{path}: .ivecs files mostly hold ids of neighbours, not vectors; the numbers were read as vectors"
+    return _described(path, rows, (ids,) if kind == np.int32 else ())
 
 
 def read_bin(path: Path, reading: Reading) -> VectorFile:
     """Vectors of a .fbin, .u8bin or .i8bin file: n and d in 32 bits each, then the rows."""
-    kind = BINS[path.suffix.lower()]
+    kind = np.dtype(BINS[path.suffix.lower()])
     size = path.stat().st_size
     with open(path, "rb") as file:
         n, d = (int.from_bytes(file.read(4), "little") for _ in range(2))
-    expected = 8 + n * d * np.dtype(kind).itemsize
+    expected = 8 + n * d * kind.itemsize
     if size < 8 or not n or not d or size != expected:
         raise _damaged(path, f"it says {n} rows of {d} numbers, {expected} bytes, and has {size}")
-    warnings = (bytes_warning(path, np.dtype(kind)),) if kind != np.float32 else ()
-    rows = np.memmap(path, kind, "r", offset=8, shape=(n, d))
+    return _described(path, np.memmap(path, kind, "r", offset=8, shape=(n, d)))
+
+
+def _described(path: Path, rows: np.ndarray, warnings: tuple[str, ...] = ()) -> VectorFile:
+    if rows.itemsize == 1:
+        warnings = (*warnings, bytes_warning(path, rows.dtype))
     return VectorFile(path, path.suffix.lower()[1:], rows, notes=(f"numbers: {rows.dtype}",), warnings=warnings)
 
 
 def read_word2vec(path: Path, reading: Reading) -> VectorFile:
     """Vectors of a word2vec binary file: "n d", then each word, a space and d 32-bit floats."""
     with open(path, "rb") as file:
-        n, d = _count_line(file, path)
-        matrix = spooled(_word_vectors(file, n, d, path), path)
+        found = COUNT_LINE.fullmatch(file.readline(64))
+        n, d = map(int, found.groups()) if found else (0, 0)
+        if not n or not d:
+            raise _damaged(path, "its first line does not say how many vectors of how many numbers")
+        matrix = spooled(_word_vectors(file, n, d, path))
         if file.read(16).strip():
             raise _damaged(path, f"it says {n} vectors and holds more")
     return VectorFile(path, "word2vec binary", matrix, notes=("numbers: float32; the words were left out",))
-
-
-def _count_line(file: BinaryIO, path: Path) -> tuple[int, int]:
-    found = COUNT_LINE.fullmatch(file.readline(64))
-    if not found or not int(found[1]) or not int(found[2]):
-        raise _damaged(path, "its first line does not say how many vectors of how many numbers")
-    return int(found[1]), int(found[2])
 
 
 def _word_vectors(file: BinaryIO, n: int, d: int, path: Path) -> Iterator[np.ndarray]:
@@ -98,6 +89,5 @@ def _word_vectors(file: BinaryIO, n: int, d: int, path: Path) -> Iterator[np.nda
 
 
 def _damaged(path: Path, why: str) -> InputError:
-    return InputError(
-        f"{path} is not a {path.suffix[1:]} file of vectors, or is cut off: {why}.", "Copy or download it again."
-    )
+    what = f"not a {path.suffix[1:]} file of vectors, or cut off: {why}."
+    return InputError(what, "Copy or download it again.")

@@ -7,7 +7,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NoReturn
 
 from geomprobe.common import InputError, brief, first_to_last
@@ -46,7 +45,7 @@ class Column:
     fault: str = ""
 
 
-def choose(columns: Sequence[Column], named: bool, wanted: str | None, path: Path) -> list[int]:
+def choose(columns: Sequence[Column], named: bool, wanted: str | None) -> list[int]:
     """Positions of the columns that make the vectors, in the order of the file.
 
     Parameters
@@ -56,8 +55,6 @@ def choose(columns: Sequence[Column], named: bool, wanted: str | None, path: Pat
         Whether the file names them.
     wanted : str, optional
         What --columns says.
-    path : Path
-        For messages.
 
     Notes
     -----
@@ -71,69 +68,57 @@ def choose(columns: Sequence[Column], named: bool, wanted: str | None, path: Pat
         No column, or more than one reading; a taken column with a cell that is no number; one lone column of numbers.
     """
     if not columns:
-        raise InputError(f"{path} has no columns.", "It needs at least two vectors.")
+        raise InputError("no columns.", "It needs at least two vectors.")
     if wanted is not None:
-        taken = matching(columns, named, wanted, path)
+        taken = matching([column.name for column in columns], named, wanted)
     else:
         if decimal := next((column for column in columns if column.what == "decimal commas"), None):
-            raise InputError(f"{path}: {decimal.fault}.", "Write 0.5, or choose other columns with --columns.")
-        taken = _only_lists(columns, path)
-        _refuse_repeats(columns, taken, path)
+            raise InputError(f"{decimal.fault}.", "Write 0.5, or choose other columns with --columns.")
+        taken = _only_lists(columns)
+        _refuse_repeats(columns, taken)
         families = _families(columns) if named else []
         readings = [columns[j].name for j in taken] + [_pattern(columns, family) for family in families]
         if len(readings) > 1:
-            raise InputError(
-                f"{path}: the vectors may be the columns {' or '.join(brief(name) for name in readings[:4])}.",
-                _say(readings),
-            )
+            shown = " or ".join(brief(name) for name in readings[:4])
+            raise InputError(f"the vectors may be the columns {shown}.", _say(readings))
         if not taken:
-            taken = families[0] if families else _all_numbers(columns, named, path)
-    _refuse_repeats(columns, taken, path)
-    if wanted is None and len(taken) == 1 and columns[taken[0]].kind not in LISTS:
-        refuse_lone(columns, columns[taken[0]], path)
-    for j in taken:
-        if columns[j].kind == "faulty":
-            raise InputError(
-                f"{path}: {columns[j].fault}.", "Repair or drop the row, or exclude the column with --columns."
-            )
-        if columns[j].kind not in (*NUMBERS, *LISTS):
-            raise InputError(
-                f"{path}: column {brief(columns[j].name)!r} holds {columns[j].what}, not numbers.", _listing(columns)
-            )
-    lists = [columns[j].name for j in taken if columns[j].kind in LISTS]
+            taken = families[0] if families else _all_numbers(columns, named)
+    _refuse_repeats(columns, taken)
+    chosen = [columns[j] for j in taken]
+    if wanted is None and len(taken) == 1 and chosen[0].kind not in LISTS:
+        refuse_lone(columns, chosen[0])
+    for column in chosen:
+        if column.kind == "faulty":
+            raise InputError(f"{column.fault}.", "Repair or drop the row, or exclude the column with --columns.")
+        if column.kind not in (*NUMBERS, *LISTS):
+            raise InputError(f"column {brief(column.name)!r} holds {column.what}, not numbers.", _listing(columns))
+    lists = [column.name for column in chosen if column.kind in LISTS]
     if lists and len(taken) > 1:
-        raise InputError(
-            f"{path}: {first_to_last(lists)} hold lists; one column of lists makes the vectors.", _say(lists)
-        )
+        raise InputError(f"{first_to_last(lists)} hold lists; one column of lists makes the vectors.", _say(lists))
     return taken
 
 
-def matching(columns: Sequence[Column], named: bool, wanted: str, path: Path) -> list[int]:
+def matching(names: Sequence[str], named: bool, wanted: str) -> list[int]:
     """Positions of the columns that --columns means.
 
     A name or a pattern ("e*"), or several with commas ("x,y"); in a file without names, numbers and ranges from 1 as
     `cut -f` takes them ("2-", "1,3-5").
     """
+    found: set[int] = set()
     if not named and RANGES.fullmatch(wanted):
-        chosen: set[int] = set()
         for part in wanted.split(","):
             first, dash, last = (piece.strip() for piece in part.partition("-"))
-            end = int(last or len(columns)) if dash else int(first)
-            if not 1 <= int(first) <= end <= len(columns):
-                raise InputError(
-                    f"{path} has columns 1 to {len(columns)}, not {part.strip()}.", "Columns are counted from 1."
-                )
-            chosen |= set(range(int(first) - 1, end))
-        return sorted(chosen)
-    names = [column.name for column in columns]
-    patterns = (
-        [wanted] if wanted in names or any(fnmatch.fnmatchcase(name, wanted) for name in names) else wanted.split(",")
-    )
-    found: set[int] = set()
-    for pattern in (pattern if pattern in names else pattern.strip() for pattern in patterns):
+            end = int(last or len(names)) if dash else int(first)
+            if not 1 <= int(first) <= end <= len(names):
+                raise InputError(f"it has columns 1 to {len(names)}, not {part.strip()}.", "They are counted from 1.")
+            found.update(range(int(first) - 1, end))
+        return sorted(found)
+    one = any(name == wanted or fnmatch.fnmatchcase(name, wanted) for name in names)
+    for pattern in [wanted] if one else wanted.split(","):
+        pattern = pattern if pattern in names else pattern.strip()
         here = {j for j, name in enumerate(names) if name == pattern or fnmatch.fnmatchcase(name, pattern)}
         if not here:
-            raise InputError(f"{path} has no column {brief(pattern)!r}.", f"It has: {first_to_last(names)}.")
+            raise InputError(f"no column {brief(pattern)!r}.", f"It has: {first_to_last(names)}.")
         found |= here
     return sorted(found)
 
@@ -146,16 +131,12 @@ def left_out(columns: Sequence[Column], taken: Sequence[int]) -> tuple[tuple[str
     )
 
 
-def _only_lists(columns: Sequence[Column], path: Path) -> list[int]:
+def _only_lists(columns: Sequence[Column]) -> list[int]:
     fractions = [j for j, column in enumerate(columns) if column.kind == "list"]
-    if fractions:
-        return fractions
-    whole = [columns[j].name for j, column in enumerate(columns) if column.kind == "whole list"]
-    if whole:
-        raise InputError(
-            f"{path}: lists of whole numbers in {first_to_last(whole)}: token ids, or vectors?", _say(whole)
-        )
-    return []
+    whole = [column.name for column in columns if column.kind == "whole list"]
+    if whole and not fractions:
+        raise InputError(f"lists of whole numbers in {first_to_last(whole)}: token ids, or vectors?", _say(whole))
+    return fractions
 
 
 def _families(columns: Sequence[Column]) -> list[list[int]]:
@@ -178,34 +159,31 @@ def _pattern(columns: Sequence[Column], family: Sequence[int]) -> str:
     return f"{stem}*" if stem else "[0-9]*"
 
 
-def _all_numbers(columns: Sequence[Column], named: bool, path: Path) -> list[int]:
+def _all_numbers(columns: Sequence[Column], named: bool) -> list[int]:
     """All columns of numbers of a file whose names do not say which are meant."""
     # pandas writes its index as a first column without a name
     index = {0} if named and columns[0].name.strip() in ("", "Unnamed: 0") and len(columns) > 1 else set()
     numbers = [j for j, column in enumerate(columns) if column.kind in NUMBERS and j not in index]
     if not numbers:
-        raise InputError(f"{path} has no column of numbers.", _listing(columns))
+        raise InputError("no column of numbers.", _listing(columns))
     if len(numbers) == 1:
-        refuse_lone(columns, columns[numbers[0]], path)
+        refuse_lone(columns, columns[numbers[0]])
     if named:
         if len(numbers) + len(index) < len(columns) or any(columns[j].kind == "whole" for j in numbers):
-            raise InputError(f"{path}: which columns make the vectors? Their names do not say.", _listing(columns))
+            raise InputError("which columns make the vectors? Their names do not say.", _listing(columns))
         return numbers
     numbers = [j for j in numbers if not columns[j].counts]
     whole = [j for j in numbers if columns[j].kind == "whole"]
+    takes = f"--columns {ranges(numbers)} takes"
     if len(whole) == len(numbers) == 2:
-        raise InputError(
-            f"{path} holds two columns of whole numbers: ids and counts, or vectors of two dimensions?",
-            f"--columns {ranges(numbers)} takes both.",
-        )
+        what = "two columns of whole numbers: ids and counts, or vectors of two dimensions?"
+        raise InputError(what, f"{takes} both.")
     if whole and len(whole) < len(numbers):
         rest = ranges([j for j in numbers if j not in whole])
-        raise InputError(
-            f"{path}: column {columns[whole[0]].name} holds whole numbers, others fractions: an id, or a dimension?",
-            f"--columns {ranges(numbers)} takes it; --columns {rest} does not.",
-        )
+        what = f"column {columns[whole[0]].name} holds whole numbers, others fractions: an id, or a dimension?"
+        raise InputError(what, f"{takes} it; --columns {rest} does not.")
     if numbers and len(numbers) != numbers[-1] - numbers[0] + 1:
-        raise InputError(f"{path}: the columns of numbers do not lie next to each other.", _listing(columns))
+        raise InputError("the columns of numbers do not lie next to each other.", _listing(columns))
     return numbers
 
 
@@ -221,21 +199,18 @@ def ranges(positions: Sequence[int]) -> str:
     return ",".join(shown[:6]) + (",…" if len(shown) > 6 else "")
 
 
-def _refuse_repeats(columns: Sequence[Column], taken: Sequence[int], path: Path) -> None:
-    seen: set[str] = set()
-    for j in taken:
-        if columns[j].name in seen:
-            raise InputError(
-                f"{path}: two columns are called {brief(columns[j].name)!r}.",
-                "Rename one, or drop the repeated column.",
-            )
-        seen.add(columns[j].name)
+def _refuse_repeats(columns: Sequence[Column], taken: Sequence[int]) -> None:
+    names = [columns[j].name for j in taken]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two columns are called {brief(twice)!r}.", "Rename one, or drop the repeated column.")
 
 
-def refuse_lone(columns: Sequence[Column], column: Column, path: Path) -> NoReturn:
+def refuse_lone(columns: Sequence[Column], column: Column) -> NoReturn:
+    name = brief(column.name)
     raise InputError(
-        f"{path}: {brief(column.name)!r} is the only column of numbers: an id, a count or a score, not vectors.",
-        f"{_listing(columns)} --columns {brief(column.name)!r} takes it all the same.",
+        f"{name!r} is the only column of numbers: an id, a count or a score, not vectors.",
+        f"{_listing(columns)} --columns {name!r} takes it all the same.",
     )
 
 

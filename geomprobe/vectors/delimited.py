@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from geomprobe.common import InputError, brief
+from geomprobe.common import InputError
 from geomprobe.vectors.columns import LISTS, Column, choose, left_out
-from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, Skipped, records, sniff
-from geomprobe.vectors.header import Below, has_header
+from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, records, skipped_notes, sniff
+from geomprobe.vectors.header import has_header
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, without_indices
-from geomprobe.vectors.lists import is_whole_list, looks_like_list, number, parse_list, shown
-from geomprobe.vectors.source import Reading, VectorFile, spooled, with_columns
+from geomprobe.vectors.lists import is_whole_list, looks_like_list, number, shown, vectors_of
+from geomprobe.vectors.source import Reading, VectorFile, row_place, spooled, with_columns
 
 BATCH_CELLS = 2**18
 NEARLY = re.compile(r"[^\w,#]*\d*\.?\d+([eE][+-]?\d+)?[^\w,#]*", re.ASCII)
@@ -45,7 +47,7 @@ class Facts:
         )
         self.faults: dict[int, tuple[int, int, str]] = {}
 
-    def add(self, lines: list[int], rows: list[list[str]]) -> np.ndarray:
+    def add(self, lines: Sequence[int], rows: Sequence[Sequence[str]]) -> np.ndarray:
         """Count records; return their numbers, float64 of shape (len(rows), m), NaN where a cell holds none."""
         out = np.empty((len(rows), len(rows[0])))
         for j, cells in enumerate(zip(*rows, strict=True)):
@@ -58,7 +60,7 @@ class Facts:
         self.n += len(rows)
         return out
 
-    def _values(self, j: int, lines: list[int], cells: tuple[str, ...]) -> np.ndarray:
+    def _values(self, j: int, lines: Sequence[int], cells: tuple[str, ...]) -> np.ndarray:
         joined = "".join(cells)
         if joined.isascii() and "_" not in joined:
             try:
@@ -96,7 +98,7 @@ class Facts:
         filled, fault = self.n - self.empty[j], ""
         if j in self.faults:
             row, line, why = self.faults[j]
-            fault = f"row {row}, counted from 0 (line {line}), column {brief(name)!r}: {why}"
+            fault = f"{row_place(row, name, line)}: {why}"
         if not filled:
             return Column(name, "empty", "empty")
         if self.numbers[j] == self.n and not fault:
@@ -126,53 +128,52 @@ def read_delimited(path: Path, reading: Reading) -> VectorFile:
         A cell of a taken column that holds no number (with its row, line and column), records of unequal length, and
         whatever can be read in two ways: the message names both, and the option for each.
     """
-    dialect, skipped = sniff(path), Skipped()
+    dialect, skipped = sniff(path), Counter[str]()
     with tempfile.TemporaryFile() as file:
         first, first_facts, below, repeat = _scan(path, dialect, skipped, file)
-        named, how = _header(first, below, reading, dialect, path)
+        named, how = _header(first, below, reading, dialect)
         if named and repeat:
-            raise InputError(
-                f"{path}: line {repeat} repeats the names of the first line: files joined together?",
-                "Delete it. --no-header reads both as rows.",
-            )
+            what = f"line {repeat} repeats the names of the first line: files joined together?"
+            raise InputError(what, "Delete it. --no-header reads both as rows.")
         facts = below if named else below.with_first(first_facts)
         if not facts.n:
-            raise InputError(f"{path} holds a line of names and no rows.", "It needs at least two vectors.")
+            raise InputError("it holds a line of names and no rows.", "It needs at least two vectors.")
         if dialect.counted and dialect.counted[0] != facts.n:
-            raise InputError(
-                f"{path}: its first line says {dialect.counted[0]} vectors, and it holds {facts.n}: cut off?",
-                "Write it again, or correct the line.",
-            )
+            what = f"its first line says {dialect.counted[0]} vectors, and it holds {facts.n}: cut off?"
+            raise InputError(what, "Write it again, or correct the line.")
         matrix = np.memmap(file, np.float64, "r", shape=(below.n + 1, dialect.width))[int(named) :]
         names = [name.strip().strip('"') for name in first] if named else [str(j + 1) for j in range(dialect.width)]
         sure = counting_columns(matrix) if facts.n >= SURE_ROWS else []
         columns = [facts.column(j, name, j in sure) for j, name in enumerate(names)]
         if dialect.counted:  # the first column holds the words, whatever they look like
             columns[0] = Column(names[0], "text", "words")
-        taken = choose(columns, named, reading.columns, path)
+        taken = choose(columns, named, reading.columns)
         if columns[taken[0]].kind in LISTS:
-            matrix = spooled(_lists(path, dialect, taken[0], names[taken[0]], named), path)
+            rows = enumerate(islice(records(path, dialect, Counter()), int(named), None))
+            cells = ((row_place(row, names[taken[0]], line), cells[taken[0]]) for row, (line, cells) in rows)
+            matrix = spooled(vectors_of(cells))
         else:
-            matrix = with_columns(matrix, taken, path)
+            matrix = with_columns(matrix, taken)
             if reading.columns is None:
-                matrix, marked = without_indices(matrix, [columns[j] for j in taken], named, path)
-                taken = [j for j, column in zip(taken, marked, strict=True) if not column.counts]
+                matrix, columns, taken = without_indices(matrix, columns, taken, named)
     described = f"text, {NAMES[dialect.delimiter]} between cells" if dialect.width > 1 else "text"
-    shown_names = [names[j] if named else f"column {names[j]}" for j in taken]
-    out = tuple((name if named else f"column {name}", why) for name, why in left_out(columns, taken))
-    return VectorFile(path, described, matrix, tuple(shown_names), out, (how, *skipped.notes()))
+    prefix = "" if named else "column "
+    shown_names = tuple(prefix + names[j] for j in taken)
+    out = tuple((prefix + name, why) for name, why in left_out(columns, taken))
+    return VectorFile(path, described, matrix, shown_names, out, (how, *skipped_notes(skipped)))
 
 
-def _scan(path: Path, dialect: Dialect, skipped: Skipped, file: BinaryIO) -> tuple[list[str], Facts, Facts, int]:
+def _scan(path: Path, dialect: Dialect, skipped: Counter[str], file: BinaryIO) -> tuple[list[str], Facts, Facts, int]:
     """Write the numbers of all cells to the file; return the first record, its facts, those of the others, and the line
     that repeats the first record (0: none)."""
     rows = records(path, dialect, skipped)
     line, first = next(rows, (0, []))
     if not first:
-        raise InputError(f"{path} is empty.", "It needs at least two vectors.")
+        raise InputError("it is empty.", "It needs at least two vectors.")
     first_facts, below, repeat = Facts(dialect.width), Facts(dialect.width), 0
     file.write(first_facts.add([line], [first]).data)
-    for lines, batch in _batches(rows, max(BATCH_CELLS // dialect.width, 1)):
+    while piece := list(islice(rows, max(BATCH_CELLS // dialect.width, 1))):
+        lines, batch = zip(*piece, strict=True)
         file.write(below.add(lines, batch).data)
         if not repeat and first in batch:
             repeat = lines[batch.index(first)]
@@ -180,56 +181,11 @@ def _scan(path: Path, dialect: Dialect, skipped: Skipped, file: BinaryIO) -> tup
     return first, first_facts, below, repeat
 
 
-def _batches(rows: Iterator[tuple[int, list[str]]], size: int) -> Iterator[tuple[list[int], list[list[str]]]]:
-    lines: list[int] = []
-    batch: list[list[str]] = []
-    for line, cells in rows:
-        lines.append(line)
-        batch.append(cells)
-        if len(batch) == size:
-            yield lines, batch
-            lines, batch = [], []
-    if batch:
-        yield lines, batch
-
-
-def _header(first: list[str], below: Facts, reading: Reading, dialect: Dialect, path: Path) -> tuple[bool, str]:
+def _header(first: list[str], below: Facts, reading: Reading, dialect: Dialect) -> tuple[bool, str]:
     if dialect.counted:
-        return (
-            False,
-            f"the first line says {dialect.counted[0]} vectors of {dialect.counted[1]} numbers, as word2vec writes it",
-        )
+        n, d = dialect.counted
+        return False, f"the first line says {n} vectors of {d} numbers, as word2vec writes it"
     if reading.header is not None:
         return reading.header, "names in line 1, as asked" if reading.header else "no line of names, as asked"
     columns = [below.column(j, "", counts=False) for j in range(dialect.width)]
-    kinds = [
-        Below(c.kind in ("whole", "fractions", "faulty"), c.kind in LISTS, bool(below.written_whole[j]))
-        for j, c in enumerate(columns)
-    ]
-    return has_header(first, kinds, below.n, path)
-
-
-def _lists(path: Path, dialect: Dialect, j: int, name: str, named: bool) -> Iterator[np.ndarray]:
-    """Yield the vectors of a column of lists, a batch of rows at a time."""
-    rows = records(path, dialect, Skipped())
-    if named:
-        next(rows)
-    d, done = 0, 0
-    for lines, batch in _batches(rows, 1024):
-        vectors: list[np.ndarray] = []
-        for line, cells in zip(lines, batch, strict=True):
-            where = f"{path}: row {done + len(vectors)}, counted from 0 (line {line}), column {name!r}"
-            try:
-                vector = parse_list(cells[j])
-            except ValueError as reason:
-                raise InputError(f"{where}: {reason}.", "Repair or drop the row.") from None
-            d = d or len(vector)
-            if len(vector) != d or not d:
-                raise InputError(
-                    f"{where} has {len(vector)} numbers, the first row {d}: lists differ in length.", "Drop the row."
-                )
-            if not np.isfinite(vector).all():
-                raise InputError(f"{where} holds NaN or infinity.", "Drop the row.")
-            vectors.append(vector)
-        done += len(vectors)
-        yield np.stack(vectors)
+    return has_header(first, columns, (below.written_whole > 0).tolist(), below.n)

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from geomprobe.common import InputError, bounded_lines
-from geomprobe.vectors.lists import looks_like_list, number, shown
+from geomprobe.common import InputError
+from geomprobe.common.formats import csv_reader, open_text
+from geomprobe.vectors.lists import is_number, looks_like_list, shown
 
-BOMS = (
-    (b"\xff\xfe\0\0", "utf-32"),
-    (b"\0\0\xfe\xff", "utf-32"),
-    (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
 NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "whitespace"}
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 SAMPLE_LINES = 50
-LONGEST_CELL = 2**27
 
 
 @dataclass(frozen=True)
@@ -53,46 +44,17 @@ class Dialect:
     unnamed: bool = False
 
 
-@dataclass
-class Skipped:
-    """Lines that hold no record, counted while a file is read."""
-
-    blank: int = 0
-    comments: int = 0
-    joined: int = 0
-
-    def notes(self) -> list[str]:
-        """Counts in words."""
-        found = []
-        if self.blank:
-            found.append(f"{self.blank} blank line{'s' * (self.blank > 1)} skipped")
-        if self.comments:
-            found.append(f"{self.comments} line{'s' * (self.comments > 1)} of comment (#) skipped")
-        if self.joined:
-            found.append(f"{self.joined} word{'s hold' if self.joined > 1 else ' holds'} spaces")
-        return found
+SKIPPED = {
+    "blank": ("blank line skipped", "blank lines skipped"),
+    "comment": ("line of comment (#) skipped", "lines of comment (#) skipped"),
+    "joined": ("word holds spaces", "words hold spaces"),
+}
+"""What is counted while a file is read: lines that hold no record, words that were joined."""
 
 
-@contextmanager
-def open_text(path: Path) -> Iterator[Iterator[str]]:
-    """Open a text file, gzipped or not: UTF-8, or what its byte-order mark says."""
-    encoding = "utf-8"
-    with ExitStack() as stack:
-        try:
-            with open(path, "rb") as handle:
-                opener = gzip.open if handle.read(2) == b"\x1f\x8b" else open
-            with opener(path, "rb") as raw:
-                head = raw.read(4)
-            encoding = next((name for mark, name in BOMS if head.startswith(mark)), encoding)
-            yield bounded_lines(stack.enter_context(opener(path, "rt", encoding=encoding, newline="")), path)
-        except UnicodeError as error:
-            reason = getattr(error, "reason", str(error))
-            raise InputError(
-                f"{path} is not {encoding.upper().removesuffix('-SIG')}: {reason}.",
-                f"Convert it: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}",
-            ) from None
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{path} is damaged: {error}", "Copy or download it again.") from None
+def skipped_notes(skipped: Counter[str]) -> list[str]:
+    """Counts of SKIPPED in words."""
+    return [f"{skipped[key]} {words[skipped[key] > 1]}" for key, words in SKIPPED.items() if skipped[key]]
 
 
 def sniff(path: Path) -> Dialect:
@@ -114,7 +76,7 @@ def sniff(path: Path) -> Dialect:
     if len(plain) < 2:  # words and ids may begin with #, too
         plain += remarks[:SAMPLE_LINES]
     if not plain:
-        raise InputError(f"{path} is empty.", "It needs at least two vectors.")
+        raise InputError("it is empty.", "It needs at least two vectors.")
     counted = _counted(plain)
     best: tuple[float, str, int] | None = None
     for delimiter in NAMES:
@@ -130,10 +92,8 @@ def sniff(path: Path) -> Dialect:
         if (width > 1 or delimiter == ",") and (best is None or score > best[0]):
             best = score, delimiter, width
     if best is None:
-        raise InputError(
-            f"{path} is not a table: its lines differ in their number of cells, or a quote is not closed.",
-            "Delimiters are comma, tab, semicolon, bar and whitespace.",
-        )
+        what = "not a table: its lines differ in their number of cells, or a quote is not closed."
+        raise InputError(what, "Delimiters are comma, tab, semicolon, bar and whitespace.")
     _, delimiter, width = best
     rows = _sample_rows(plain, delimiter)
     first_cells = [row[0] for row in rows[1:] if row]
@@ -144,7 +104,7 @@ def sniff(path: Path) -> Dialect:
     return Dialect(delimiter, width, comments, counted if delimiter == " " else None, unnamed)
 
 
-def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:
+def records(path: Path, dialect: Dialect, skipped: Counter[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield (number of the line, cells) of each record; the lines are counted from 1.
 
     Raises
@@ -154,17 +114,15 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
     """
     count_line, unnamed = dialect.counted is not None, dialect.unnamed
     with open_text(path) as text:
-        rows = _split_records(text, dialect, skipped) if dialect.delimiter == " " else _csv_records(text, dialect, path)
+        rows = _split_records(text, dialect, skipped) if dialect.delimiter == " " else _csv_records(text, dialect)
         for line, cells in rows:
             if len(cells) < 2 and not "".join(cells).strip():
-                skipped.blank += 1
+                skipped["blank"] += 1
                 continue
             if cells[0].lstrip().startswith("#") and (dialect.comments or len(cells) != dialect.width):
                 if any("\n" in cell for cell in cells):
-                    raise InputError(
-                        f"{path}, line {line}: a comment with a quote runs over several lines.", "Delete it."
-                    )
-                skipped.comments += 1
+                    raise InputError(f"line {line}: a comment with a quote runs over several lines.", "Delete it.")
+                skipped["comment"] += 1
                 continue
             if count_line:
                 count_line = False
@@ -172,40 +130,31 @@ def records(path: Path, dialect: Dialect, skipped: Skipped) -> Iterator[tuple[in
             if unnamed:
                 unnamed, cells = False, ["", *cells]
             if len(cells) != dialect.width:
-                raise InputError(
-                    f"{path}: line {line} has {len(cells)} cell{'s' * (len(cells) != 1)}, others {dialect.width} "
-                    f"(delimiter: {NAMES[dialect.delimiter]}). It begins {shown(dialect.delimiter.join(cells))}.",
-                    "Give every line the same number of cells; a line of names needs one for each.",
-                )
+                counts = f"{len(cells)} cell{'s' * (len(cells) != 1)}, others {dialect.width}"
+                start = f"(delimiter: {NAMES[dialect.delimiter]}). It begins {shown(dialect.delimiter.join(cells))}"
+                hint = "Give every line the same number of cells; a line of names needs one for each."
+                raise InputError(f"line {line} has {counts} {start}.", hint)
             yield line, cells
 
 
-def _csv_records(text: Iterator[str], dialect: Dialect, path: Path) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
-    reader, before = csv.reader(text, delimiter=dialect.delimiter, strict=True), 0
+def _csv_records(text: Iterator[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    reader, before = csv_reader(text, dialect.delimiter), 0
     try:
         for cells in reader:
             line, before = before + 1, reader.line_num
-            if reader.line_num > line:
-                for cell in cells:
-                    if (
-                        "\n" in cell
-                        and cell.count(dialect.delimiter) >= dialect.width - 1
-                        and dialect.width > 1
-                        and not looks_like_list(cell)
-                    ):
-                        raise InputError(
-                            f"{path}: a quote opened in line {line} closes in line {reader.line_num}, over whole rows.",
-                            'Double a quote within a text ("").',
-                        )
+            whole_rows = (
+                "\n" in cell and cell.count(dialect.delimiter) >= dialect.width - 1 and not looks_like_list(cell)
+                for cell in cells
+            )
+            if before > line and dialect.width > 1 and any(whole_rows):
+                what = f"a quote opened in line {line} closes in line {before}, over whole rows."
+                raise InputError(what, 'Double a quote within a text ("").')
             yield line, cells
     except csv.Error as error:
-        raise InputError(
-            f"{path}, line {before + 1}: {error}.", "Check the quotes of this line and the next."
-        ) from None
+        raise InputError(f"line {before + 1}: {error}.", "Check the quotes of this line and the next.") from None
 
 
-def _split_records(text: Iterator[str], dialect: Dialect, skipped: Skipped) -> Iterator[tuple[int, list[str]]]:
+def _split_records(text: Iterator[str], dialect: Dialect, skipped: Counter[str]) -> Iterator[tuple[int, list[str]]]:
     for line, content in enumerate(text, 1):
         cells = _split(content)
         extra = len(cells) - dialect.width
@@ -213,7 +162,7 @@ def _split_records(text: Iterator[str], dialect: Dialect, skipped: Skipped) -> I
         comment = dialect.comments and cells[0].startswith("#")
         if extra > 0 and not comment and not any(map(_is_numeric, cells[1 : extra + 1])):
             cells = [" ".join(cells[: extra + 1]), *cells[extra + 1 :]]
-            skipped.joined += 1
+            skipped["joined"] += 1
         yield line, cells
 
 
@@ -225,10 +174,9 @@ def _split(line: str) -> list[str]:
 def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
     if delimiter == " ":
         return [_split(line) for line in lines]
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
     rows: list[list[str]] = []
     with suppress(csv.Error):
-        rows.extend(csv.reader(lines, delimiter=delimiter))
+        rows.extend(csv_reader(lines, delimiter, strict=False))
     return [row for row in rows if row]
 
 
@@ -251,8 +199,4 @@ def _may_name_a_row(cell: str) -> bool:
 
 
 def _is_numeric(cell: str) -> bool:
-    try:
-        number(cell)
-    except ValueError:
-        return bool(DECIMAL_COMMA.fullmatch(cell)) or looks_like_list(cell)
-    return True
+    return is_number(cell) or bool(DECIMAL_COMMA.fullmatch(cell)) or looks_like_list(cell)

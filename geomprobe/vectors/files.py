@@ -10,43 +10,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import GeomprobeError, InputError, UsageError
+from geomprobe.common import GeomprobeError, InputError, UsageError, first_line
+from geomprobe.common.formats import encoding_of, errors_of, format_of_bytes
 from geomprobe.vectors.arrays import read_npy, read_npz, read_safetensors
 from geomprobe.vectors.binary import BINS, COUNT_LINE, VECS, read_bin, read_vecs, read_word2vec
 from geomprobe.vectors.delimited import read_delimited
-from geomprobe.vectors.dialect import BOMS
 from geomprobe.vectors.json_lines import read_json_lines
 from geomprobe.vectors.shards import Shards
 from geomprobe.vectors.source import Reading, VectorFile
-from geomprobe.vectors.tables import read_arrow, read_parquet
+from geomprobe.vectors.tables import read_table
 
 READ = (
     ".npy, .npz, .safetensors, .parquet, .arrow, .feather, .csv, .tsv, .txt, .vec, .jsonl, .fvecs, .fbin, "
     ".bin (word2vec) and their kin; see docs/reference/vectors.md"
 )
-
-MAGIC = (
-    (b"\x93NUMPY", "npy"),
-    (b"PAR1", "parquet"),
-    (b"ARROW1", "arrow"),
-    (b"\xff\xff\xff\xff", "arrow"),
-    (b"\x1f\x8b", "gzip"),
-    (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),
-    (b"\x89HDF\r\n\x1a\n", "HDF5"),
-    (b"FEA1", "Feather 1"),
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstandard"),
-    (b"MATLAB 5.0", "MATLAB"),
-    (b"SQLite format 3\0", "SQLite"),
-    (b"ORC", "ORC"),
-    (b"Obj\x01", "Avro"),
-    (b"\xba\x16\x4f\x2f", "fastText model"),
-    (b"version https://git-lfs", "Git LFS pointer"),
-    (b"%%MatrixMarket", "Matrix Market"),
-)
-"""First bytes of files, and the format they mean."""
 
 CONVERT = {
     "HDF5": "pip install h5py, then: np.save('vectors.npy', h5py.File('{name}')['DATASET'][:])",
@@ -63,6 +40,7 @@ CONVERT = {
     "SQLite": "pandas.read_sql('select …', sqlite3.connect('{name}')).to_parquet('vectors.parquet')",
     "ORC": "pandas.read_orc('{name}').to_parquet('vectors.parquet')",
     "Avro": "Convert it to Parquet.",
+    "PDF": "Write its numbers as CSV.",
     "fastText model": "Use the text file next to it (.vec).",
     "Git LFS pointer": "git lfs pull",
     "Matrix Market": "np.save('vectors.npy', scipy.io.mmread('{name}').toarray())",
@@ -77,8 +55,8 @@ READERS: dict[str, Callable[[Path, Reading], VectorFile]] = {
     "npy": read_npy,
     "npz": read_npz,
     "safetensors": read_safetensors,
-    "parquet": read_parquet,
-    "arrow": read_arrow,
+    "parquet": read_table,
+    "arrow": read_table,
     "word2vec": read_word2vec,
     "vecs": read_vecs,
     "bin": read_bin,
@@ -149,20 +127,13 @@ def joined(files: Sequence[VectorFile]) -> Any:
     for file in files[1:]:
         a, b = file.matrix, first.matrix
         if a.shape[1] != b.shape[1] or a.dtype != b.dtype:
-            raise InputError(
-                f"{file.path} has {a.shape[1]} columns of {a.dtype}, {first.path} {b.shape[1]} of {b.dtype}.",
-                "Shards of one matrix have the same columns and type.",
-            )
-        if (
-            file.columns != first.columns
-            and file.format == first.format
-            and file.format not in ("safetensors", "numpy archive")
-        ):
+            what = f"{file.path} has {a.shape[1]} columns of {a.dtype}, {first.path} {b.shape[1]} of {b.dtype}."
+            raise InputError(what, "Shards of one matrix have the same columns and type.")
+        alike = file.format == first.format and file.format not in ("safetensors", "numpy archive")
+        if alike and file.columns != first.columns:
             name, other = next((x, y) for x, y in zip(file.columns, first.columns, strict=False) if x != y)
-            raise InputError(
-                f"{file.path} has column {name!r} where {first.path} has {other!r}.",
-                "Shards have the same columns in the same order.",
-            )
+            what = f"{file.path} has column {name!r} where {first.path} has {other!r}."
+            raise InputError(what, "Shards have the same columns in the same order.")
     return first.matrix if len(files) == 1 else Shards([file.matrix for file in files])
 
 
@@ -171,21 +142,22 @@ def _read(path: Path, reading: Reading) -> VectorFile:
         what = "is a folder" if path.is_dir() else "is not a file"
         raise InputError(f"{path} {what}.", f"Give files of vectors: {READ}.")
     try:
-        kind = _kind(path)
-        if kind not in READERS:
-            raise InputError(
-                f"{path} is {kind}{'' if kind in ('pickle', 'JSON') else ' by its first bytes'}, which is not read.",
-                CONVERT[kind].format(name=path.name),
-            )
-        for option, kinds in OPTIONS.items():
-            if getattr(reading, option) is not None and kind not in kinds:
-                raise UsageError(f"--{option} is not for {path}, which is {kind}.", f"It is for {', '.join(kinds)}.")
-        return READERS[kind](path, reading)
+        with errors_of(path):  # what is raised about a file in reading it need not name it
+            kind = _kind(path)
+            if kind not in READERS:
+                by = "" if kind in ("pickle", "JSON") else " by its first bytes"
+                raise InputError(f"{path} is {kind}{by}, which is not read.", CONVERT[kind].format(name=path.name))
+            for option, kinds in OPTIONS.items():
+                if getattr(reading, option) is not None and kind not in kinds:
+                    hint = f"It is for {', '.join(kinds)}."
+                    raise UsageError(f"--{option} is not for {path}, which is {kind}.", hint)
+            return READERS[kind](path, reading)
     except GeomprobeError:
         raise
     except Exception as error:  # numpy, pyarrow and safetensors raise many kinds; for the reader they mean one thing
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise InputError(f"{path} cannot be read: {reason}", "Copy or write it again.") from None
+        raise InputError(
+            f"{path} is damaged or cannot be read: {first_line(error, 300)}", "Copy or write it again."
+        ) from None
 
 
 def _kind(path: Path) -> str:
@@ -197,20 +169,16 @@ def _kind(path: Path) -> str:
         raise InputError(f"{path} is empty.", "It needs at least two vectors.")
     if suffix in VECS or suffix in BINS:
         return "vecs" if suffix in VECS else "bin"
-    kind = next((name for magic, name in MAGIC if head.startswith(magic)), None)
+    kind = format_of_bytes(head)
     if kind == "zip":
         return _zip_kind(path)
     if kind == "gzip":
         inner = zlib.decompressobj(wbits=31).decompress(head, 4096)
-        if next((name for magic, name in MAGIC if inner.startswith(magic)), None) or _is_binary(inner):
-            raise InputError(
-                f"{path} is gzipped and holds no text; only text is read gzipped.", f"gunzip -k {path.name}"
-            )
+        if format_of_bytes(inner) or _is_binary(inner):
+            raise InputError("gzipped, and no text; only text is read gzipped.", f"gunzip -k {path.name}")
         head = inner
     elif kind:
         return kind
-    elif head[0] == 0x80 and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
-        return "pickle"
     elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "safetensors"
     elif COUNT_LINE.match(head) and (suffix == ".bin" or _is_binary(head)):
@@ -253,4 +221,4 @@ def _is_wide(head: bytes) -> bool:
 
 def _is_binary(head: bytes) -> bool:
     """Whether bytes are no text: a zero byte, without a byte-order mark that explains it."""
-    return b"\0" in head and not any(head.startswith(mark) for mark, _ in BOMS)
+    return b"\0" in head and encoding_of(head) == "utf-8"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import NoReturn
 
-from geomprobe.common import InputError
-from geomprobe.vectors.lists import looks_like_list, number
+from geomprobe.common import InputError, brief
+from geomprobe.vectors.columns import LISTS, NUMBERS, Column
+from geomprobe.vectors.lists import is_number, looks_like_list
 
 SURE_NAMES = 4
 """Names 0, 1, 2, 3 above fractions are no row; with fewer of them, "0,1" may be one."""
@@ -17,33 +16,19 @@ SORTED_ROW = 5
 """So many whole numbers rise by chance too seldom to be taken for a row without asking."""
 
 
-@dataclass(frozen=True)
-class Below:
-    """What a column holds below the first record.
-
-    Attributes
-    ----------
-    numbers : bool
-        Whether it holds numbers (some cells may be faulty).
-    lists : bool
-        Whether it holds lists.
-    whole : bool
-        Whether some of its cells are written as whole numbers.
-    """
-
-    numbers: bool
-    lists: bool
-    whole: bool
-
-
-def has_header(first: Sequence[str], below: Sequence[Below], rows_below: int, path: Path) -> tuple[bool, str]:
+def has_header(
+    first: Sequence[str], below: Sequence[Column], some_whole: Sequence[bool], rows_below: int
+) -> tuple[bool, str]:
     """Whether the first record holds names, and how that was seen.
 
     Parameters
     ----------
     first : sequence of str, length m
         Cells of the first record.
-    below : sequence of Below, length m
+    below : sequence of Column, length m
+        What the columns hold below it.
+    some_whole : sequence of bool, length m
+        Whether some cells of a column below it are written as whole numbers.
     rows_below : int
         Records below the first.
 
@@ -52,21 +37,21 @@ def has_header(first: Sequence[str], below: Sequence[Below], rows_below: int, pa
     InputError
         Both readings are possible; it names --header and --no-header.
     """
-    if any(column.lists for column in below):
-        cells = [cell for cell, column in zip(first, below, strict=True) if column.lists]
+    if any(column.kind in LISTS for column in below):
+        cells = [cell for cell, column in zip(first, below, strict=True) if column.kind in LISTS]
         found = not any(map(looks_like_list, cells))
         return found, "names in line 1" if found else "no line of names"
-    cells = [cell.strip() for cell, column in zip(first, below, strict=True) if column.numbers]
+    cells = [cell.strip() for cell, column in zip(first, below, strict=True) if column.kind in NUMBERS]
     if not rows_below:
         cells = [cell.strip() for cell in first]
         if any(map(looks_like_list, cells)):
             return False, "no line of names"
-    numbers = [cell for cell in cells if _is_number(cell)]
-    words = [cell for cell in cells if cell and not _is_number(cell)]
+    numbers = [cell for cell in cells if is_number(cell)]
+    words = [cell for cell in cells if cell and not is_number(cell)]
     if not numbers:
         if words or not cells:
             return True, "names in line 1"
-        _refuse(path, first, "is empty above the numbers")
+        _refuse(first, "is empty above the numbers")
     values = [float(cell) for cell in numbers]
     rising = len(values) == len(cells) - len(words) - cells.count("") and all(map(float.is_integer, values))
     rising = rising and all(a < b for a, b in pairwise(values))
@@ -78,32 +63,21 @@ def has_header(first: Sequence[str], below: Sequence[Below], rows_below: int, pa
     )
     written_whole = all(cell.lstrip("+-").isdecimal() for cell in numbers)
     # a first column of whole numbers may be an index, whose name is a number, too
-    under = [column for cell, column in zip(first[1:], below[1:], strict=True) if column.numbers and _is_number(cell)]
-    fractions = rows_below > 0 and not any(column.whole for column in under)
+    under = zip(first[1:], below[1:], some_whole[1:], strict=True)
+    fractions = rows_below > 0 and not any(w and c.kind in NUMBERS and is_number(cell) for cell, c, w in under)
     reasons = [fractions, bool(words), len(values) >= SURE_NAMES]
     sure = consecutive and written_whole and sum(reasons) > 1
     if sure or (consecutive and written_whole and not first[0].strip()):
         return True, f"names in line 1: the numbers {values[0]:.0f} to {values[-1]:.0f}"
     if words:
-        _refuse(path, first, "holds words and numbers")
+        _refuse(first, "holds words and numbers")
     if consecutive or (rising and len(values) >= SORTED_ROW):
-        _refuse(path, first, "holds numbers that rise, which may be names or a row")
+        _refuse(first, "holds numbers that rise, which may be names or a row")
     if written_whole and fractions and len(values) == len(cells) > 1:
-        _refuse(path, first, "alone holds whole numbers, which may be names or a row")
+        _refuse(first, "alone holds whole numbers, which may be names or a row")
     return False, "no line of names"
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        number(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse(path: Path, first: Sequence[str], why: str) -> NoReturn:
-    line = ",".join(first)
-    raise InputError(
-        f"{path}: the first line {why}: {line if len(line) <= 60 else line[:59] + '…'}",
-        "--header reads it as names, --no-header as a row.",
-    )
+def _refuse(first: Sequence[str], why: str) -> NoReturn:
+    hint = "--header reads it as names, --no-header as a row."
+    raise InputError(f"the first line {why}: {brief(','.join(first), 60)}", hint)

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from geomprobe.common import listed
+
 
 def as_matrix(data: Any) -> Any:
     """Vectors that a caller gave as an array-like of shape (n, d).
@@ -35,9 +37,8 @@ def as_matrix(data: Any) -> Any:
     if type(data).__module__.startswith("scipy.sparse") or (
         isinstance(data, torch.Tensor) and data.layout != torch.strided
     ):
-        raise ValueError(
-            f"vectors must be dense, and {type(data).__name__} is sparse: give data.toarray() (torch: data.to_dense())"
-        )
+        kind = type(data).__name__
+        raise ValueError(f"vectors must be dense, and {kind} is sparse: give data.toarray() (torch: data.to_dense())")
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
         raise ValueError("vectors must not have masked values: give the rows without them")
     if isinstance(data, pd.DataFrame):
@@ -66,16 +67,12 @@ def _of_frame(frame: pd.DataFrame) -> np.ndarray:
     kinds = [dtype.kind if isinstance(dtype, np.dtype) else getattr(dtype, "kind", "O") for dtype in frame.dtypes]
     other = [str(name) for name, kind in zip(frame.columns, kinds, strict=True) if kind not in "fiu"]
     if other:
-        raise ValueError(
-            f"vectors must be columns of numbers, and these are not: {', '.join(other[:5])}{', …' * (len(other) > 5)}; "
-            "give frame[columns], or np.stack(frame[column]) for a column of lists"
-        )
+        how = "give frame[columns], or np.stack(frame[column]) for a column of lists"
+        raise ValueError(f"vectors must be columns of numbers, and these are not: {listed(other, 5)}; {how}")
     whole = [str(name) for name, kind in zip(frame.columns, kinds, strict=True) if kind in "iu"]
     if 0 < len(whole) < len(kinds):
-        raise ValueError(
-            f"whole numbers ({', '.join(whole[:5])}{', …' * (len(whole) > 5)}) stand next to fractions: ids or "
-            "dimensions? Give frame.drop(columns=…) without them, or frame.astype(float) with them"
-        )
+        how = "Give frame.drop(columns=…) without them, or frame.astype(float) with them"
+        raise ValueError(f"whole numbers ({listed(whole, 5)}) stand next to fractions: ids or dimensions? {how}")
     if frame.isna().to_numpy().any():
         row, column = np.argwhere(frame.isna().to_numpy())[0]
         raise ValueError(f"row {row} holds no number in column {frame.columns[column]!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,17 +47,18 @@ def id_column(matrix: Any) -> int | None:
 
 
 def without_indices(
-    matrix: np.ndarray, columns: Sequence[Column], named: bool, path: Path
-) -> tuple[np.ndarray, list[Column]]:
-    """A table's matrix without the columns that count its rows, and its columns with these marked.
+    matrix: np.ndarray, columns: Sequence[Column], taken: Sequence[int], named: bool
+) -> tuple[np.ndarray, list[Column], list[int]]:
+    """A table's matrix without the columns that count its rows, all columns with these marked, and what remains taken.
 
     Parameters
     ----------
     matrix : ndarray of shape (n, d)
-    columns : sequence of Column, length d
+    columns : sequence of Column
+    taken : sequence of int, length d
+        Which of them the matrix holds.
     named : bool
         Whether the file names its columns.
-    path : Path
 
     Raises
     ------
@@ -66,29 +66,27 @@ def without_indices(
         Too few rows to be sure that a column that counts them is an index; a column that may hold ids; nothing, or one
         lone column, remains.
     """
-    counting = counting_columns(matrix)
+    counting = [taken[k] for k in counting_columns(matrix)]
     if counting and len(matrix) < SURE_ROWS:
-        raise _either(columns, counting[0], f"counts the {len(matrix)} rows", named, path)
-    kept = [j for j in range(len(columns)) if j not in counting]
+        raise _either(columns, taken, counting[0], f"counts the {len(matrix)} rows", named)
+    kept = [j for j in taken if j not in counting]
     marked = [replace(c, counts=True, what="counts the rows") if j in counting else c for j, c in enumerate(columns)]
     if not kept:
-        raise InputError(f"{path}: every column of numbers counts the rows.", "--columns takes it all the same.")
+        raise InputError("every column of numbers counts the rows.", "--columns takes it all the same.")
     if len(kept) == 1:
-        refuse_lone(marked, marked[kept[0]], path)
-    matrix = with_columns(matrix, kept, path)
-    if (j := id_column(matrix)) is not None:
-        raise _either(columns, kept[j], "holds a different whole number in every row", named, path)
-    return matrix, marked
+        refuse_lone(marked, marked[kept[0]])
+    matrix = with_columns(matrix, [k for k, j in enumerate(taken) if j in kept])
+    if (k := id_column(matrix)) is not None:
+        raise _either(columns, kept, kept[k], "holds a different whole number in every row", named)
+    return matrix, marked, kept
 
 
-def _either(columns: Sequence[Column], j: int, what: str, named: bool, path: Path) -> InputError:
+def _either(columns: Sequence[Column], taken: Sequence[int], j: int, what: str, named: bool) -> InputError:
+    name = columns[j].name
+    hint = f"--columns {ranges(taken)} takes it; --columns {ranges([other for other in taken if other != j])} does not."
     if named:
-        hint = f"--columns '*' takes every column; a pattern, or names with commas, those without {columns[j].name!r}."
-    else:
-        numbers = [int(column.name) - 1 for column in columns]
-        rest = [number for k, number in enumerate(numbers) if k != j]
-        hint = f"--columns {ranges(numbers)} takes it; --columns {ranges(rest)} does not."
-    return InputError(f"{path}: column {columns[j].name!r} {what}: an index, or a dimension?", hint)
+        hint = f"--columns '*' takes every column; a pattern, or names with commas, those without {name!r}."
+    return InputError(f"column {name!r} {what}: an index, or a dimension?", hint)
 
 
 def _head(matrix: Any) -> np.ndarray:

@@ -9,16 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from geomprobe.common import InputError, UsageError, brief
 from geomprobe.common.files import unique_names
+from geomprobe.common.formats import open_text
 from geomprobe.vectors.columns import LISTS, NUMBERS, Column, choose, left_out
-from geomprobe.vectors.dialect import open_text
-from geomprobe.vectors.lists import is_whole_list, looks_like_list, parse_list, shown
-from geomprobe.vectors.source import Reading, VectorFile, spooled
+from geomprobe.vectors.lists import is_typed_number, is_whole_list, looks_like_list, parse_list, shown, vectors_of
+from geomprobe.vectors.source import Reading, VectorFile, row_place, spooled
 
-ROWS = 1024
 OTHER = {dict: "an object", list: "a list of other things than numbers", type(None): "null", bool: "true or false"}
 """Names of values that hold no numbers."""
 
@@ -31,21 +28,18 @@ def read_json_lines(path: Path, reading: Reading) -> VectorFile:
     InputError
         A line that is no JSON or has no such list, lists of unequal length, objects with numbers but no list.
     """
-    found = next(_objects(path), None)
-    if found is None:
-        raise InputError(f"{path} is empty.", "It needs at least two vectors.")
-    first = found[1]
+    line, first = next(_objects(path), (0, None))
+    if not line:
+        raise InputError("it is empty.", "It needs at least two vectors.")
     if isinstance(first, list):
         if reading.columns is not None:
             raise UsageError(f"--columns is not for {path}: its lines are lists without names.", "Leave it out.")
-        matrix = spooled(_vectors(path, None), path)
+        matrix = spooled(vectors_of(_cells(path, None)))
         whole = (f"{path} holds whole numbers alone: token ids? They were read as vectors",)
         return VectorFile(path, "JSON lines", matrix, warnings=whole if _all_whole(path, None) else ())
+    as_line = 'Write each vector as a line: [0.1, 0.2] or {"embedding": [0.1, 0.2]}.'
     if not isinstance(first, dict):
-        raise InputError(
-            f"{path}: line {found[0]} holds neither a list nor an object.",
-            'A line is [0.1, 0.2] or {"embedding": [0.1, 0.2]}.',
-        )
+        raise InputError(f"line {line} holds neither a list nor an object.", as_line)
     columns = [_column(name, value) for name, value in first.items()]
     for j, column in enumerate(columns):
         if column.kind == "whole list" and not _all_whole(path, column.name):
@@ -53,14 +47,11 @@ def read_json_lines(path: Path, reading: Reading) -> VectorFile:
     if not any(column.kind in LISTS for column in columns):
         held = ", ".join(f"{brief(column.name, 40)} ({column.what})" for column in columns[:8]) or "nothing"
         numbers = sum(column.kind in NUMBERS for column in columns) > 1
-        raise InputError(
-            f"{path} has no list of numbers in line {found[0]}; it has {held}.",
-            f"Numbers one by one: pandas.read_json('{path.name}', lines=True).to_parquet('vectors.parquet')"
-            if numbers
-            else 'Write each vector as a line: {"embedding": [0.1, 0.2]}.',
-        )
-    j = choose(columns, True, reading.columns, path)[0]
-    matrix = spooled(_vectors(path, columns[j].name), path)
+        convert = f"pandas.read_json('{path.name}', lines=True).to_parquet('vectors.parquet')"
+        hint = f"Numbers one by one: {convert}" if numbers else as_line
+        raise InputError(f"no list of numbers in line {line}; it has {held}.", hint)
+    j = choose(columns, True, reading.columns)[0]
+    matrix = spooled(vectors_of(_cells(path, columns[j].name)))
     return VectorFile(path, "JSON lines", matrix, (columns[j].name,), left_out(columns, [j]))
 
 
@@ -74,12 +65,11 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
                     with suppress(ValueError):  # as numpy prints it, without commas
                         yield line, parse_list(content).tolist()
                         continue
-                    raise InputError(
-                        f"{path}, line {line} cannot be read as JSON: {str(error)[:200]}.",
-                        f"One document for all? np.save('vectors.npy', np.array(json.load(open('{path.name}'))))"
-                        if isinstance(error, json.JSONDecodeError) and line == 1
-                        else "Repair or drop the line; the last one may be cut off.",
-                    ) from None
+                    hint = "Repair or drop the line; the last one may be cut off."
+                    if isinstance(error, json.JSONDecodeError) and line == 1:
+                        as_array = f"np.array(json.load(open('{path.name}')))"
+                        hint = f"One document for all? np.save('vectors.npy', {as_array})"
+                    raise InputError(f"line {line} cannot be read as JSON: {str(error)[:200]}.", hint) from None
 
 
 def _all_whole(path: Path, name: str | None) -> bool:
@@ -93,57 +83,26 @@ def _all_whole(path: Path, name: str | None) -> bool:
 
 
 def _column(name: str, value: Any) -> Column:
-    if isinstance(value, list) and value and all(_is_number(item) for item in value):
-        whole = all(isinstance(item, int) for item in value)
-        return Column(
-            name, "whole list" if whole else "list", "lists of whole numbers" if whole else "lists of numbers"
-        )
-    if isinstance(value, str) and looks_like_list(value):
+    if isinstance(value, str):
+        if not looks_like_list(value):
+            return Column(name, "other", "text")
         return Column(name, "whole list" if is_whole_list(value) else "list", "lists written as text")
-    if _is_number(value):
+    if isinstance(value, list) and value and all(map(is_typed_number, value)):
+        if all(isinstance(item, int) for item in value):
+            return Column(name, "whole list", "lists of whole numbers")
+        return Column(name, "list", "lists of numbers")
+    if is_typed_number(value):
         return Column(name, "whole" if isinstance(value, int) else "fractions", "numbers")
-    return Column(name, "other", "text" if isinstance(value, str) else OTHER.get(type(value), type(value).__name__))
+    return Column(name, "other", OTHER[type(value)])
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _vectors(path: Path, name: str | None) -> Iterator[np.ndarray]:
-    batch: list[np.ndarray] = []
-    d = 0
+def _cells(path: Path, name: str | None) -> Iterator[tuple[str, Any]]:
+    """Yield where each line's list stands, and the list: the line itself, or its field."""
     for row, (line, found) in enumerate(_objects(path)):
-        where = f"{path}: row {row}, counted from 0 (line {line})"
-        value = found
-        if name is not None:
-            if not isinstance(found, dict) or name not in found:
-                raise InputError(
-                    f"{where} has no field {brief(name)!r}: {shown(json.dumps(found))}.", "Repair or drop the line."
-                )
-            value, where = found[name], f"{where}, field {brief(name)!r}"
-        if isinstance(value, str):
-            try:
-                value = parse_list(value).tolist()
-            except ValueError as reason:
-                raise InputError(f"{where}: {reason}.", "Repair or drop the line.") from None
-        if not isinstance(value, list) or not value or not all(_is_number(item) for item in value):
-            raise InputError(
-                f"{where} holds no list of numbers: {shown(json.dumps(value))}.", "Repair or drop the line."
-            )
-        try:
-            vector = np.array(value, np.float64)
-        except OverflowError:
-            raise InputError(f"{where} holds a number out of the range of float64.", "Drop the line.") from None
-        d = d or len(vector)
-        if len(vector) != d:
-            raise InputError(
-                f"{where} has {len(vector)} numbers, the first {d}: lists differ in length.", "Drop the line."
-            )
-        if not np.isfinite(vector).all():
-            raise InputError(f"{where} holds NaN or infinity.", "Drop the line.")
-        batch.append(vector)
-        if len(batch) == ROWS:
-            yield np.stack(batch)
-            batch = []
-    if batch:
-        yield np.stack(batch)
+        if name is None:
+            yield row_place(row, None, line), found
+        elif isinstance(found, dict) and name in found:
+            yield row_place(row, name, line), found[name]
+        else:
+            what = f"{row_place(row, None, line)} has no field {brief(name)!r}: {shown(json.dumps(found))}."
+            raise InputError(what, "Repair or drop the line.")

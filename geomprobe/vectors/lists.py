@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
+
+from geomprobe.common import InputError
 
 SCALAR = re.compile(r"(?:np|numpy)\.float\d+\(([^()]*)\)")
 LIST = re.compile(r"(?:(?:np\.|numpy\.)?array\(|tensor\()?\s*\[(.*)\]\s*(?:,[^\[\]]*)?\)?", re.DOTALL)
@@ -57,6 +62,73 @@ def parse_list(cell: str) -> np.ndarray:
         raise ValueError("a list of lists, where a vector is one list of numbers")
     items = body.split(",") if "," in body else body.split()
     return np.array([number(item) for item in items], np.float64)
+
+
+def vectors_of(cells: Iterable[tuple[str, Any]], rows: int = 1024) -> Iterator[np.ndarray]:
+    """Yield the vectors that cells hold as matrices of float64 of at most so many rows.
+
+    Parameters
+    ----------
+    cells : iterable of (str, cell)
+        Where a cell stands, for messages, and the cell: a list of numbers, or one as text.
+    rows : int
+
+    Raises
+    ------
+    InputError
+        A cell without a list of numbers, lists that are empty or differ in length, NaN or infinity.
+    """
+    batch: list[np.ndarray] = []
+    d = 0
+    for where, cell in cells:
+        try:
+            vector = parse_list(cell) if isinstance(cell, str) else _list_of_numbers(cell)
+        except ValueError as reason:
+            raise InputError(f"{where}: {reason}.", "Repair or drop the row.") from None
+        d = d or len(vector)
+        if len(vector) != d or not d:
+            raise ragged(where, len(vector), d)
+        if not np.isfinite(vector).all():
+            raise InputError(f"{where} holds NaN or infinity.", "Drop the row.")
+        batch.append(vector)
+        if len(batch) == rows:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
+
+
+def _list_of_numbers(cell: Any) -> np.ndarray:
+    if not isinstance(cell, list) or not cell or not all(map(is_typed_number, cell)):
+        raise ValueError(f"no list of numbers: {shown(json.dumps(cell))}")
+    try:
+        return np.array(cell, np.float64)
+    except OverflowError:
+        raise ValueError("a number out of the range of float64") from None
+
+
+def ragged(where: str, length: int, first: int) -> InputError:
+    """Error for a list that is empty, or not as long as the first."""
+    if not length:
+        return InputError(f"{where}: an empty list.", "Drop the row.")
+    return InputError(
+        f"{where} has {length} numbers, the first {first}: lists differ in length.",
+        "Drop the row, or pad it where it was written.",
+    )
+
+
+def is_typed_number(value: Any) -> bool:
+    """Whether a value of JSON is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell of text is a number."""
+    try:
+        number(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def number(cell: str) -> float:

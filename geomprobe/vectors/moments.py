@@ -153,23 +153,19 @@ class Moments:
         if other.n == 0:
             return
         if self.n == 0:
-            precision, self.__dict__ = self.precision, {k: _copy(v) for k, v in other.__dict__.items()}
-            self.precision = precision
+            copied = {name: v.copy() if isinstance(v, np.ndarray) else v for name, v in vars(other).items()}
+            self.__dict__ = copied | {"precision": self.precision}
             return
         n = self.n + other.n
         delta = other.mean - self.mean
         cubic_a, quartic_a = _shifted(self, -delta * (other.n / n))
         cubic_b, quartic_b = _shifted(other, delta * (self.n / n))
         self.cubic, self.quartic = cubic_a + cubic_b, quartic_a + quartic_b
-        self.mean = _merge_scatter(self.scatter, self.mean, self.n, other.scatter, other.mean, other.n)
+        self.mean = _merge_scatter((self.scatter, self.mean, self.n), (other.scatter, other.mean, other.n))
         if other.n_directions:
             self.sphere_mean = _merge_scatter(
-                self.sphere_scatter,
-                self.sphere_mean,
-                self.n_directions,
-                other.sphere_scatter,
-                other.sphere_mean,
-                other.n_directions,
+                (self.sphere_scatter, self.sphere_mean, self.n_directions),
+                (other.sphere_scatter, other.sphere_mean, other.n_directions),
             )
         norm_delta = other.norm_sum / other.n - self.norm_sum / self.n
         self.norm_scatter += other.norm_scatter + norm_delta**2 * (self.n * other.n / n)
@@ -202,18 +198,15 @@ class Moments:
             with safe_open(path, framework="numpy") as file:
                 meta = file.metadata() or {}
                 if (meta.get("format"), meta.get("version")) != ("geomprobe.moments", "1"):
-                    raise InputError(
-                        f"{path} holds no moments.", "Moments().update(...).save(path) writes such a file."
-                    )
+                    hint = "Moments().update(...).save(path) writes such a file."
+                    raise InputError(f"{path} holds no moments.", hint)
                 arrays = {name: file.get_tensor(name) for name in (*_ARRAYS, *_OTHERS)}
             state = cls(meta["precision"])
             # files of the first versions have no hash
             if meta.get("sha256", digest := _content_hash(arrays, state.precision)) != digest:
                 raise ValueError("its content is not what was written")
-            for name in _ARRAYS:
-                setattr(state, name, arrays[name])
-            for name, value in zip(_SCALARS, arrays["scalars"], strict=True):
-                setattr(state, name, float(value))
+            scalars = zip(_SCALARS, map(float, arrays["scalars"]), strict=True)
+            vars(state).update({name: arrays[name] for name in _ARRAYS} | dict(scalars))
             state.n, state.d, state.n_directions = (int(count) for count in arrays["counts"])
             state.directions = len(state.sphere_mean) == state.d
             state._hashes, state._copies = arrays["hashes"], arrays["copies"]
@@ -221,9 +214,8 @@ class Moments:
         except InputError:
             raise
         except Exception as error:  # a missing file, a cut file, a wrong header: for the reader they mean one thing
-            raise InputError(
-                f"{path} cannot be read as moments: {error}", "Write it again with --save-moments."
-            ) from None
+            hint = "Write it again with --save-moments."
+            raise InputError(f"{path} cannot be read as moments: {error}", hint) from None
         return state
 
 
@@ -255,10 +247,6 @@ def _check_state(state: Moments) -> None:
         raise ValueError("the hashes of its rows are not in order, or do not count its rows")
 
 
-def _copy(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value
-
-
 def state_bytes(d: int, directions: bool = True) -> int:
     """Bytes that a state of d dimensions needs at least: its d × d matrices and the matrices of a block."""
     return 2 * 8 * d**2 * (2 if directions else 1)
@@ -267,10 +255,9 @@ def state_bytes(d: int, directions: bool = True) -> int:
 def check_memory(d: int, directions: bool = True, limit: int | None = None) -> None:
     """Raise InputError where a state of d dimensions needs more than `limit` bytes (default: what the machine has)."""
     limit = machine_bytes() if limit is None else limit
-    if limit is not None and state_bytes(d, directions) > limit:
-        fits = math.isqrt(limit // state_bytes(1, directions))
-        hint = f"Measure fewer dimensions, at most {fits:,}: every metric is taken from the D × D moments."
-        refuse_beyond_memory(state_bytes(d, directions), f"The moments of {d:,} dimensions", hint, limit)
+    fits = math.isqrt((limit or 0) // state_bytes(1, directions))
+    hint = f"Measure fewer dimensions, at most {fits:,}: every metric is taken from the D × D moments."
+    refuse_beyond_memory(state_bytes(d, directions), f"The moments of {d:,} dimensions", hint, limit)
 
 
 def _shifted(state: Moments, shift: np.ndarray) -> tuple[np.ndarray, float]:
@@ -350,10 +337,9 @@ def _around_mean(x: torch.Tensor) -> tuple[torch.Tensor, np.ndarray, np.ndarray,
     return y, pilot.double().cpu().numpy(), gram(y).cpu().numpy(), shift.cpu().numpy()
 
 
-def _merge_scatter(
-    scatter_a: np.ndarray, mean_a: np.ndarray, n_a: int, scatter_b: np.ndarray, mean_b: np.ndarray, n_b: int
-) -> np.ndarray:
-    """Add scatter_b to scatter_a in place by Chan's rule and return the common mean."""
+def _merge_scatter(a: tuple[np.ndarray, np.ndarray, int], b: tuple[np.ndarray, np.ndarray, int]) -> np.ndarray:
+    """Add the scatter of b (scatter, mean, rows) to a's in place by Chan's rule, and return the common mean."""
+    (scatter_a, mean_a, n_a), (scatter_b, mean_b, n_b) = a, b
     delta = mean_b - mean_a
     scatter_a += scatter_b
     scatter_a += np.outer(delta * (n_a * n_b / (n_a + n_b)), delta)

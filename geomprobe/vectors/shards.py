@@ -21,31 +21,25 @@ class Shards:
     def __init__(self, parts: Sequence[Any]):
         self.parts = parts
         self.ends = np.cumsum([part.shape[0] for part in parts])
+        self.starts = [0, *self.ends[:-1].tolist()]
         self.shape = (int(self.ends[-1]), int(parts[0].shape[1]))
         self.dtype = parts[0].dtype
 
     def __getitem__(self, rows: slice | np.ndarray) -> Any:
         if isinstance(rows, slice):
-            starts = [0, *self.ends[:-1]]
             pieces = []
-            for part, first, end in zip(self.parts, starts, self.ends, strict=True):
+            for part, first, end in zip(self.parts, self.starts, self.ends.tolist(), strict=True):
                 low, high = max(rows.start, first), min(rows.stop, end)
                 if low < high:
-                    pieces.append(part[int(low - first) : int(high - first)])
-            if len(pieces) == 1:
-                return pieces[0]
-            return torch.cat(pieces) if isinstance(pieces[0], torch.Tensor) else np.concatenate(pieces)
+                    pieces.append(part[low - first : high - first])
+            return pieces[0] if len(pieces) == 1 else _stacked(pieces)
         home = np.searchsorted(self.ends, rows, side="right")
-        out: Any = None
-        for number in np.unique(home):
-            here = np.flatnonzero(home == number)
-            part = self.parts[number][rows[here] - (self.ends[number - 1] if number else 0)]
-            if out is None:
-                shape = (len(rows), self.shape[1])
-                torch_part = isinstance(part, torch.Tensor)
-                out = torch.empty(shape, dtype=part.dtype) if torch_part else np.empty(shape, part.dtype)
-            out[torch.from_numpy(here) if isinstance(part, torch.Tensor) else here] = part
-        return out
+        pieces = [self.parts[k][rows[home == k] - self.starts[k]] for k in np.unique(home)]
+        return _stacked(pieces)[np.argsort(np.argsort(home, kind="stable"))]
+
+
+def _stacked(pieces: Sequence[Any]) -> Any:
+    return torch.cat(list(pieces)) if isinstance(pieces[0], torch.Tensor) else np.concatenate(pieces)
 
 
 class Bfloat16:

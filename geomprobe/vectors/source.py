@@ -89,15 +89,19 @@ class VectorFile:
         return [*found, *self.notes]
 
 
-def spooled(batches: Iterable[np.ndarray], path: Path) -> np.ndarray:
+def row_place(row: int, name: str | None, line: int | None = None) -> str:
+    """Where a cell of a table stands in its file, for messages."""
+    at = f"row {row}, counted from 0" + (f" (line {line})" if line else "")
+    return at if name is None else f"{at}, column {brief(name)!r}"
+
+
+def spooled(batches: Iterable[np.ndarray]) -> np.ndarray:
     """Copy batches of rows to a temporary file without a name, and map it.
 
     Parameters
     ----------
     batches : iterable of ndarray of shape (rows, d)
         All of one type and one d.
-    path : Path
-        The file they are read from, for messages.
 
     Returns
     -------
@@ -110,15 +114,15 @@ def spooled(batches: Iterable[np.ndarray], path: Path) -> np.ndarray:
             n, d, dtype = n + len(batch), batch.shape[1], batch.dtype
             file.write(np.ascontiguousarray(batch).data)
         if not n:
-            raise InputError(f"{path} holds no rows.", "It needs at least two vectors.")
+            raise InputError("it holds no rows.", "It needs at least two vectors.")
         file.flush()
         return np.memmap(file, dtype, "r", shape=(n, d))
 
 
-def with_columns(matrix: np.ndarray, taken: Sequence[int], path: Path) -> np.ndarray:
+def with_columns(matrix: np.ndarray, taken: Sequence[int]) -> np.ndarray:
     """Given columns of a mapped matrix without reading it into memory."""
     taken = list(taken)
     if taken == list(range(taken[0], taken[-1] + 1)):
         return matrix[:, taken[0] : taken[-1] + 1]
     size = max(2**22 // matrix.shape[1], 1)
-    return spooled((matrix[start : start + size][:, taken] for start in range(0, len(matrix), size)), path)
+    return spooled(matrix[start : start + size][:, taken] for start in range(0, len(matrix), size))

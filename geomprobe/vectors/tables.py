@@ -3,69 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geomprobe.common import InputError, brief
+from geomprobe.common.formats import BATCH_ROWS, Batches, open_arrow
 from geomprobe.vectors.columns import LISTS, Column, choose, left_out
 from geomprobe.vectors.indices import without_indices
-from geomprobe.vectors.lists import is_whole_list, looks_like_list, parse_list
-from geomprobe.vectors.source import Reading, VectorFile, spooled
-
-ROWS = 8192
-Batches = Callable[[list[str] | None], Iterator[Any]]
+from geomprobe.vectors.lists import is_whole_list, looks_like_list, ragged, vectors_of
+from geomprobe.vectors.source import Reading, VectorFile, row_place, spooled
 
 
-def read_parquet(path: Path, reading: Reading) -> VectorFile:
-    """Vectors of a Parquet file."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        return _read(
-            path, "Parquet", file.schema_arrow, lambda names: file.iter_batches(batch_size=ROWS, columns=names), reading
-        )
-
-
-def read_arrow(path: Path, reading: Reading) -> VectorFile:
-    """Vectors of an Arrow file (IPC, Feather 2), or of the stream that a `datasets` folder holds."""
-    import pyarrow as pa
-
-    with ExitStack() as stack:
-        stream = stack.enter_context(pa.memory_map(str(path)))
-        if stream.read(6) == b"ARROW1":
-            file = stack.enter_context(pa.ipc.open_file(stream))
-            schema = file.schema
-
-            def batches(names: list[str] | None) -> Iterator[Any]:
-                yield from (file.get_batch(i) for i in range(file.num_record_batches))
+def read_table(path: Path, reading: Reading) -> VectorFile:
+    """Vectors of a Parquet or Arrow file (IPC, Feather 2), or of the stream that a `datasets` folder holds."""
+    with open_arrow(path) as (kind, schema, batches):
+        columns = _columns(schema, batches)
+        taken = choose(columns, True, reading.columns)
+        names = [columns[j].name for j in taken]
+        lists = columns[taken[0]].kind in LISTS
+        if lists and _is_text(schema.field(names[0]).type):
+            cells = (cell.as_py() or "" for batch in batches(names) for cell in batch.column(names[0]))
+            vectors = vectors_of((row_place(row, names[0]), cell) for row, cell in enumerate(cells))
         else:
-            stream.seek(0)
-            schema = stack.enter_context(pa.ipc.open_stream(stream)).schema
-
-            def batches(names: list[str] | None) -> Iterator[Any]:
-                stream.seek(0)
-                yield from pa.ipc.open_stream(stream)
-
-        return _read(path, "Arrow", schema, batches, reading)
-
-
-def _read(path: Path, kind: str, schema: Any, batches: Batches, reading: Reading) -> VectorFile:
-    columns = _columns(schema, batches)
-    taken = choose(columns, True, reading.columns, path)
-    names = [columns[j].name for j in taken]
-    if columns[taken[0]].kind in LISTS:
-        convert = _text_vectors if _is_text(schema.field(names[0]).type) else _list_vectors
-    else:
-        convert = _number_vectors
-    matrix = spooled(_converted(batches(names), names, convert, path), path)
-    if reading.columns is None and columns[taken[0]].kind not in LISTS:
-        matrix, marked = without_indices(matrix, [columns[j] for j in taken], True, path)
-        for j, column in zip(taken, marked, strict=True):
-            columns[j] = column
-        taken = [j for j in taken if not columns[j].counts]
+            vectors = _converted(batches(names), names, _list_vectors if lists else _number_vectors)
+        matrix = spooled(vectors)
+    if reading.columns is None and not lists:
+        matrix, columns, taken = without_indices(matrix, columns, taken, True)
     return VectorFile(path, kind, matrix, tuple(columns[j].name for j in taken), left_out(columns, taken))
 
 
@@ -75,25 +40,24 @@ def _columns(schema: Any, batches: Batches) -> list[Column]:
 
     def of(field: Any) -> Column:
         kind = getattr(field.type, "storage_type", field.type)
-        if types.is_floating(kind) or types.is_decimal(kind):
-            return Column(field.name, "fractions", "numbers")
-        if types.is_integer(kind):
-            return Column(field.name, "whole", "whole numbers")
         if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
             inner = kind.value_type
-            if types.is_floating(inner) or types.is_decimal(inner) or types.is_int8(inner) or types.is_uint8(inner):
+            if _is_real(inner) or types.is_int8(inner) or types.is_uint8(inner):
                 return Column(field.name, "list", "lists of numbers")
             if types.is_integer(inner):
                 return Column(field.name, "whole list", "lists of whole numbers")
             return Column(field.name, "other", f"lists of {brief(str(inner), 60)}")
-        if types.is_dictionary(kind):
-            return Column(field.name, "other", "categories")
+        if _is_real(kind):
+            return Column(field.name, "fractions", "numbers")
+        if types.is_integer(kind):
+            return Column(field.name, "whole", "whole numbers")
         if types.is_null(kind):
             return Column(field.name, "empty", "empty")
         if _is_text(kind):
             return Column(field.name, "text", "text")
-        words = "bytes without a declared type" if _is_bytes(kind) else str(kind)[:60]
-        return Column(field.name, "other", words)
+        binary = types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+        what = "bytes without a declared type" if binary else str(kind)[:60]
+        return Column(field.name, "other", "categories" if types.is_dictionary(kind) else what)
 
     columns = [of(field) for field in schema]
     text = [c.name for c in columns if c.kind == "text"]
@@ -118,89 +82,57 @@ def _is_text(kind: Any) -> bool:
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
-def _is_bytes(kind: Any) -> bool:
+def _is_real(kind: Any) -> bool:
     import pyarrow.types as types
 
-    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+    return types.is_floating(kind) or types.is_decimal(kind)
 
 
-def _converted(
-    batches: Iterator[Any], names: list[str], convert: Callable[..., np.ndarray], path: Path
-) -> Iterator[np.ndarray]:
+def _converted(batches: Iterator[Any], names: list[str], convert: Callable[..., np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the vectors of batches, checked: no empty cell, one length, all finite."""
     done, d = 0, 0
     for batch in batches:
-        for start in range(0, len(batch), ROWS):
-            part = batch.slice(start, ROWS)
+        for start in range(0, len(batch), BATCH_ROWS):
+            part = batch.slice(start, BATCH_ROWS)
             for name in names:
                 if part.column(name).null_count:
                     row = done + int(np.argmin(part.column(name).is_valid().to_numpy(zero_copy_only=False)))
-                    raise InputError(f"{_where(path, row, name)}: an empty cell.", "Fill or drop those rows.")
-            vectors = convert(part, names, path, done)
+                    raise InputError(f"{row_place(row, name)}: an empty cell.", "Fill or drop those rows.")
+            vectors = convert(part, names, done)
             d = d or vectors.shape[1]
             if vectors.shape[1] != d:
-                raise _ragged(path, done, names[0], vectors.shape[1], d)
+                raise ragged(row_place(done, names[0]), vectors.shape[1], d)
             if not np.isfinite(vectors).all():
                 row, column = np.argwhere(~np.isfinite(vectors))[0]
                 name = names[column] if len(names) == d else names[0]
-                raise InputError(f"{_where(path, done + row, name)} holds NaN or infinity.", "Fill or drop those rows.")
+                raise InputError(f"{row_place(done + row, name)} holds NaN or infinity.", "Fill or drop those rows.")
             done += len(vectors)
             yield vectors
 
 
-def _number_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
+def _number_vectors(batch: Any, names: Sequence[str], done: int) -> np.ndarray:
     """Columns of numbers as a matrix: float32 where all are at most that, else float64."""
-    import pyarrow as pa
-
-    arrays = [batch.column(name) for name in names]
-    arrays = [a.cast(pa.float64()) if pa.types.is_decimal(a.type) else a for a in arrays]
-    narrow = all(pa.types.is_floating(a.type) and a.type.bit_width <= 32 for a in arrays)
-    return np.column_stack([a.to_numpy(zero_copy_only=False) for a in arrays]).astype(
-        np.float32 if narrow else np.float64, copy=False
-    )
+    return np.column_stack([_floats(batch.column(name)) for name in names])
 
 
-def _list_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
+def _list_vectors(batch: Any, names: Sequence[str], done: int) -> np.ndarray:
     """A column of lists as a matrix: float32 where its numbers are at most that, else float64."""
-    import pyarrow as pa
-
     column = batch.column(names[0])
     column = getattr(column, "storage", column)  # of an extension type, such as a tensor of fixed shape
     lengths = column.value_lengths().to_numpy(zero_copy_only=False)
     if bad := np.flatnonzero((lengths != lengths[0]) | (lengths == 0)).tolist():
-        raise _ragged(path, done + bad[0], names[0], lengths[bad[0]], lengths[0])
+        raise ragged(row_place(done + bad[0], names[0]), lengths[bad[0]], lengths[0])
     flat = column.flatten()
     if flat.null_count:
         row = int(np.argmin(flat.is_valid().to_numpy(zero_copy_only=False))) // int(lengths[0])
-        raise InputError(f"{_where(path, done + row, names[0])}: a list with an empty cell.", "Drop the row.")
-    narrow = pa.types.is_floating(flat.type) and flat.type.bit_width <= 32
-    flat = flat.cast(pa.float64()) if pa.types.is_decimal(flat.type) else flat
-    matrix = flat.to_numpy(zero_copy_only=False).reshape(len(column), -1)
-    return matrix.astype(np.float32 if narrow else np.float64, copy=False)
+        raise InputError(f"{row_place(done + row, names[0])}: a list with an empty cell.", "Drop the row.")
+    return _floats(flat).reshape(len(column), -1)
 
 
-def _text_vectors(batch: Any, names: Sequence[str], path: Path, done: int) -> np.ndarray:
-    """A column of lists that are written as text as a matrix of float64."""
-    vectors: list[np.ndarray] = []
-    for cell in batch.column(names[0]).to_pylist():
-        row = done + len(vectors)
-        try:
-            vectors.append(parse_list(cell))
-        except ValueError as reason:
-            raise InputError(f"{_where(path, row, names[0])}: {reason}.", "Repair or drop the row.") from None
-        if len(vectors[-1]) != len(vectors[0]) or not len(vectors[-1]):
-            raise _ragged(path, row, names[0], len(vectors[-1]), len(vectors[0]))
-    return np.stack(vectors)
+def _floats(numbers: Any) -> np.ndarray:
+    """An Arrow array of numbers as float32 where they are at most that, else as float64."""
+    import pyarrow as pa
 
-
-def _where(path: Path, row: int, name: str) -> str:
-    return f"{path}: row {row}, counted from 0, column {name!r}"
-
-
-def _ragged(path: Path, row: int, name: str, found: int, first: int) -> InputError:
-    if not found:
-        return InputError(f"{_where(path, row, name)}: an empty list.", "Drop the row.")
-    return InputError(
-        f"{_where(path, row, name)} has {found} numbers, earlier rows {first}: lists differ in length.",
-        "Drop the row, or pad it where it was written.",
-    )
+    numbers = numbers.cast(pa.float64()) if pa.types.is_decimal(numbers.type) else numbers
+    narrow = pa.types.is_floating(numbers.type) and numbers.type.bit_width <= 32
+    return numbers.to_numpy(zero_copy_only=False).astype(np.float32 if narrow else np.float64, copy=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,15 +18,15 @@ import numpy as np
 from geomprobe.common import InputError, UsageError, listed, unknown_name
 from geomprobe.tasks.base import Split, Task
 from geomprobe.tasks.files.columns import LABEL_NAMES, Columns, FileRows, choose_columns, read_rows
-from geomprobe.tasks.files.labels import MARKS, MISSING, NUMBER, Labels, read_labels
+from geomprobe.tasks.files.content import format_of
+from geomprobe.tasks.files.labels import MARKS, MISSING, Labels, read_labels
 from geomprobe.tasks.files.layout import Sources, open_sources, roles_of
-from geomprobe.tasks.files.tables import format_of
+from geomprobe.tasks.files.tables import NUMBER
 
 __all__ = ["is_file_task", "load_file"]
 
 VALIDATION_SHARE = 0.25
 MIN_TO_SPLIT = 40  # rows below which a single file is not split: every row is then looked at, and no probe is fitted
-NO_LABEL = "none"
 NO_TEXT = {*MISSING, "NA"} - set(MARKS)
 """What writers put where there is no text; kept, for it may be one, and counted in a note."""
 KINDS = ("auto", "classification", "regression")
@@ -105,16 +106,17 @@ def load_file(
             parts = _by_column(parts[""], columns.split, split, sources.source, notes)
         elif split is not None and Path(path).is_file():
             raise InputError(f"{path} has no splits, so none is called {split!r}.", "Leave --split out.")
-    labels = _labels(parts, kind)
+    labels = read_labels(parts, columns.label, kind)
     notes += labels.notes
-    parts, values = _whole(parts, labels, columns, sources.source, notes)
+    parts = {name: _whole(name, part, labels, columns, sources.source, notes) for name, part in parts.items()}
     unsplit = ""
     if set(parts) == {""}:
-        parts, values = _by_hash(parts[""], values[""], notes)
+        parts = _by_hash(parts[""], notes)
         if "train" not in parts and (n := len(parts["validation"].first)) < MIN_TO_SPLIT:
             unsplit = f"{n} row{'' if n == 1 else 's'}; at least {MIN_TO_SPLIT} are needed for a train split"
-    splits = {name: _split(name, rows, values[name], labels.kind) for name, rows in parts.items()}
-    positive_label, positive_score = _positive(positive, labels.kind, labels.names, pairs=len(columns.text) == 2)
+    dtype = np.int64 if labels.kind == "classification" else np.float64
+    splits = {name: part.split(name, dtype) for name, part in parts.items()}
+    positive_label, positive_score = _positive(positive, labels, pairs=len(columns.text) == 2)
     if columns.label is None:
         notes.append(f"no labels (no column {listed(LABEL_NAMES)}): probes of a label do not apply")
     elif labels.kind == "classification" and len(labels.names) == 1:
@@ -139,10 +141,8 @@ def _check_label_everywhere(sources: Sources, columns: Columns) -> None:
     """Refuse a scored split without the labels of the training split, such as the test file of a competition."""
     scored = sources.tables.get("validation")
     if "train" in sources.tables and scored is not None and columns.label not in (None, *scored.names):
-        raise InputError(
-            f"{scored.where} has no column {columns.label!r}, which the training split has.",
-            "--split train takes the training rows alone and splits them.",
-        )
+        what = f"{scored.where} has no column {columns.label!r}, which the training split has."
+        raise InputError(what, "--split train takes the training rows alone and splits them.")
 
 
 def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> str:
@@ -158,115 +158,73 @@ def _summary(columns: Columns, labels: Labels, splits: Mapping[str, Split]) -> s
 # ---- rows and splits -------------------------------------------------------------------------------------------------
 
 
-def _labels(parts: Mapping[str, FileRows], kind: str) -> Labels:
-    """Labels of all parts; where there is no column of labels, one class for all rows."""
-    columns = {name: rows.labels for name, rows in parts.items() if rows.labels is not None}
-    if columns:
-        return read_labels(columns, kind)
-    values: dict[str, list[int | float | None]] = {name: [0] * len(rows.first) for name, rows in parts.items()}
-    return Labels("classification", values, (NO_LABEL,), {name: Counter() for name in parts}, ())
-
-
-def _whole(
-    parts: Mapping[str, FileRows], labels: Labels, columns: Columns, where: str, notes: list[str]
-) -> tuple[dict[str, FileRows], dict[str, list[int | float]]]:
-    """Rows that have text and label, and their labels; notes count the others."""
-    kept: dict[str, FileRows] = {}
-    values: dict[str, list[int | float]] = {}
-    for name, rows in parts.items():
-        seconds = rows.second or rows.first
-        texts = [a is not None and b is not None for a, b in zip(rows.first, seconds, strict=True)]
-        whole = [
-            i
-            for i, (text, value) in enumerate(zip(texts, labels.values[name], strict=True))
-            if text and value is not None
-        ]
-        prefix = f"{name}: " if name else ""
-        why = [f"{count} labelled {cell}" for cell, count in labels.missing[name].most_common(4) if cell]
-        if left_out := len(texts) - len(whole):
-            why += [f"{texts.count(False)} without text"] if False in texts and why else []
-            detail = f" ({', '.join(why)})" if why else ""
-            notes.append(f"{prefix}{left_out} rows without text or label left out{detail}")
-        if not whole:
-            split = {"train": " of the training split", "validation": " of the scored split"}.get(name, "")
-            named = [*columns.text, *filter(None, [columns.label])]
-            raise InputError(
-                f"{where}: no row{split} has both text and label ({listed(named)}){': ' * bool(why)}{', '.join(why)}.",
-                "Choose other columns (--text, --label) or another split (--split).",
-            )
-        kept[name] = rows.take(whole)
-        values[name] = [labels.values[name][i] for i in whole]  # type: ignore[misc]
-        empty = sum(not text.strip() for text in (*kept[name].first, *kept[name].second) if text is not None)
-        if all(NUMBER.fullmatch(text) for text in kept[name].first if text is not None):
-            notes.append(f"{prefix}every text is a number")
-        if empty:
-            notes.append(f"{prefix}{empty} empty texts kept")
-        if no_text := Counter(text for text in (*kept[name].first, *kept[name].second) if text in NO_TEXT):
-            notes.append(f"{prefix}{no_text.total()} texts that may mean 'no text' kept: {listed(sorted(no_text))}")
-    return kept, values
+def _whole(name: str, part: FileRows, labels: Labels, columns: Columns, where: str, notes: list[str]) -> FileRows:
+    """Rows that have text and label, with the values of their labels; notes count the others."""
+    values = labels.values[name]
+    texts = part.have_text
+    whole = [i for i, text in enumerate(texts) if text and values[i] is not None]
+    prefix = f"{name}: " if name else ""
+    reasons = [f"{count} labelled {cell}" for cell, count in labels.missing.get(name, Counter()).most_common(4) if cell]
+    if left_out := len(texts) - len(whole):
+        reasons += [f"{texts.count(False)} without text"] if False in texts and reasons else []
+        detail = f" ({', '.join(reasons)})" if reasons else ""
+        notes.append(f"{prefix}{left_out} rows without text or label left out{detail}")
+    if not whole:
+        split = {"train": " of the training split", "validation": " of the scored split"}.get(name, "")
+        named = listed([*columns.text, *filter(None, [columns.label])])
+        what = f"{where}: no row{split} has both text and label ({named}){': ' * bool(reasons)}{', '.join(reasons)}."
+        raise InputError(what, "Choose other columns (--text, --label) or another split (--split).")
+    kept = replace(part, cells=values).take(whole)
+    held = [text for text in (*kept.first, *kept.second) if text is not None]
+    if all(NUMBER.fullmatch(text or "") for text in kept.first):
+        notes.append(f"{prefix}every text is a number")
+    if empty := sum(not text.strip() for text in held):
+        notes.append(f"{prefix}{empty} empty texts kept")
+    if no_text := [text for text in held if text in NO_TEXT]:
+        notes.append(f"{prefix}{len(no_text)} texts that may mean 'no text' kept: {listed(sorted({*no_text}))}")
+    return kept
 
 
 def _by_column(rows: FileRows, column: str, asked: str | None, where: str, notes: list[str]) -> dict[str, FileRows]:
     """Split by a column of names; rows of other splits are left out, which a note counts."""
     names = [name.lower() for name in rows.splits]
     there = list(dict.fromkeys(names))
-    train, scored = roles_of(there, asked, f"{where}, column {column!r},")
-    if scored is None:
-        raise InputError(
-            f"{where}: column {column!r} names no validation rows; it holds {listed(there, 6)}.",
-            f"Say which is scored: --split NAME; or rename column {column!r} if it names no splits.",
-        )
-    taken = {"train": train, "validation": scored} if train is not None else {"validation": scored}
-    if train is None and scored in ("train", "training"):
-        taken = {"": scored}
-    notes.append(
-        f"split by column {column!r}: " + ", ".join(f"{names.count(name)} rows {name!r}" for name in taken.values())
-    )
-    if others := len(names) - sum(names.count(name) for name in taken.values()):
+    taken = roles_of(there, asked, f"{where}, column {column!r},")
+    if not taken:
+        what = f"{where}: column {column!r} names no validation rows; it holds {listed(there, 6)}."
+        raise InputError(what, "Say which is scored: --split NAME; or rename the column if it names no splits.")
+    parts = {role: [i for i, each in enumerate(names) if each == name] for role, name in taken.items()}
+    counts = [f"{len(part)} rows {taken[role]!r}" for role, part in parts.items()]
+    notes.append(f"split by column {column!r}: {', '.join(counts)}")
+    if others := len(names) - sum(map(len, parts.values())):
         notes.append(f"{others} rows of other splits not used")
-    return {role: rows.take([i for i, each in enumerate(names) if each == name]) for role, name in taken.items()}
+    return {role: rows.take(part) for role, part in parts.items()}
 
 
-def _by_hash(
-    rows: FileRows, values: list[int | float], notes: list[str]
-) -> tuple[dict[str, FileRows], dict[str, list[int | float]]]:
+def _by_hash(rows: FileRows, notes: list[str]) -> dict[str, FileRows]:
     """Split a single file by a hash of the first text, so that repeats stay together; a small one not at all."""
-    held_out = np.array(
-        [hashlib.sha256(str(text).encode()).digest()[0] / 256 < VALIDATION_SHARE for text in rows.first]
-    )
-    if len(held_out) < MIN_TO_SPLIT or held_out.sum() < 2 or (~held_out).sum() < 2:
-        notes.append(f"{len(held_out)} rows: not split, so no probe is fitted")
-        return {"validation": rows}, {"validation": values}
-    notes.append(f"split by a hash of the text: {int((~held_out).sum())} train, {int(held_out.sum())} validation rows")
-    sides = {"train": np.flatnonzero(~held_out).tolist(), "validation": np.flatnonzero(held_out).tolist()}
-    return (
-        {name: rows.take(side) for name, side in sides.items()},
-        {name: [values[i] for i in side] for name, side in sides.items()},
-    )
+    sides: dict[str, list[int]] = {"train": [], "validation": []}
+    for i, text in enumerate(rows.first):
+        held_out = hashlib.sha256(str(text).encode()).digest()[0] / 256 < VALIDATION_SHARE
+        sides["validation" if held_out else "train"].append(i)
+    if len(rows.first) < MIN_TO_SPLIT or min(map(len, sides.values())) < 2:
+        notes.append(f"{len(rows.first)} rows: not split, so no probe is fitted")
+        return {"validation": rows}
+    counts = f"{len(sides['train'])} train, {len(sides['validation'])} validation rows"
+    notes.append(f"split by a hash of the text: {counts}")
+    return {name: rows.take(side) for name, side in sides.items()}
 
 
-def _split(name: str, rows: FileRows, values: Sequence[int | float], kind: str) -> Split:
-    return Split(
-        name,
-        tuple(rows.first),  # type: ignore[arg-type]
-        tuple(rows.second) if rows.second else None,  # type: ignore[arg-type]
-        np.array(values, np.int64 if kind == "classification" else np.float64),
-        tuple(f"{name}/{row}" for row in rows.ids),
-    )
-
-
-def _positive(
-    positive: str | float | None, kind: str, names: tuple[str, ...], *, pairs: bool
-) -> tuple[int | None, float | None]:
+def _positive(positive: str | float | None, labels: Labels, *, pairs: bool) -> tuple[int | None, float | None]:
     """Class or the score that marks pairs that mean the same."""
     if positive is None:
         return None, None
     if not pairs:
         raise UsageError("--positive is for pairs; this task has single texts.")
-    if kind == "classification":
-        if str(positive) not in names:
-            raise UsageError(f"--positive {positive} is not a class of this task.", f"Classes: {listed(names)}")
-        return names.index(str(positive)), None
+    if labels.kind == "classification":
+        if str(positive) not in labels.names:
+            raise UsageError(f"--positive {positive} is not a class of this task.", f"Classes: {listed(labels.names)}")
+        return labels.names.index(str(positive)), None
     try:
         return None, float(positive)
     except ValueError:

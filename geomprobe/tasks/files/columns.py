@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from geomprobe.common import InputError, UsageError, listed
-from geomprobe.tasks.files.labels import NUMBER, LabelColumn
-from geomprobe.tasks.files.tables import TEXT_NAMES, Table, is_whole
+from geomprobe.tasks.base import Split
+from geomprobe.tasks.files.tables import NUMBER, TEXT_NAMES, Table, is_whole
 
 LABEL_NAMES = ("label", "labels", "gold_label", "score")
 ID_NAMES = ("id", "idx", "row_id")
 SPLIT_NAME = "split"
-CUT_IN_TWO = "An emoji was cut in two when the file was written; correct or remove the row."
 
 
 @dataclass(frozen=True)
@@ -29,35 +30,56 @@ class Columns:
 
 @dataclass(frozen=True)
 class FileRows:
-    """The rows of a split as in the file; texts and ids are checked, labels are not.
+    """Rows of a table by what their cells are; texts and ids are checked, labels are not.
 
     Attributes
     ----------
+    table : Table
+    numbers : sequence of int
+        Which rows of the table these are.
     first, second : list of str or None
         Texts; None where there is none. `second` is empty for single texts.
-    labels : LabelColumn or None
+    cells : list
+        Of the column of labels; empty without one.
     ids : list of str
     splits : list of str
         What the split column says; empty without one.
     """
 
+    table: Table
+    numbers: Sequence[int]
     first: list[str | None]
     second: list[str | None]
-    labels: LabelColumn | None
+    cells: list[Any]
     ids: list[str]
     splits: list[str]
 
     def take(self, rows: Sequence[int]) -> FileRows:
         """Given rows."""
-        labels = self.labels and LabelColumn(
-            self.labels.table,
-            self.labels.name,
-            [self.labels.rows[r] for r in rows],
-            [self.labels.cells[r] for r in rows],
+        taken: dict[str, Any] = {}
+        for name in ("numbers", "first", "second", "cells", "ids", "splits"):
+            column = getattr(self, name)
+            taken[name] = column and [column[r] for r in rows]
+        return replace(self, **taken)
+
+    def place(self, i: int) -> str:
+        """Where a row stands."""
+        return self.table.place(self.numbers[i])
+
+    @property
+    def have_text(self) -> list[bool]:
+        """Whether each row has its text, or both texts."""
+        return [a is not None and b is not None for a, b in zip(self.first, self.second or self.first, strict=True)]
+
+    def split(self, name: str, labels: type[np.int64 | np.float64]) -> Split:
+        """Rows as a split of a task; all of them have text, and their cells are labels of this type."""
+        return Split(
+            name,
+            tuple(self.first),  # type: ignore[arg-type]
+            tuple(self.second) if self.second else None,  # type: ignore[arg-type]
+            np.array(self.cells, labels),
+            tuple(f"{name}/{row}" for row in self.ids),
         )
-        parts = ([part[r] for r in rows] if part else [] for part in (self.first, self.second, self.ids, self.splits))
-        first, second, ids, splits = parts
-        return FileRows(first, second, labels, ids, splits)  # type: ignore[arg-type]
 
 
 def choose_columns(table: Table, asked: Columns) -> Columns:
@@ -76,10 +98,8 @@ def choose_columns(table: Table, asked: Columns) -> Columns:
     if not text:
         odd = any(NUMBER.fullmatch(name) or len(name) > 40 or "\t" in name for name in table.names)
         headless = "The first line must name the columns; else: " if odd else ""
-        raise InputError(
-            f"{table.where}: which column holds the text?",
-            f"{headless}--text COLUMN; columns there: {listed(table.names)}",
-        )
+        hint = f"{headless}--text COLUMN; columns there: {listed(table.names)}"
+        raise InputError(f"{table.where}: which column holds the text?", hint)
     if len(text) > 2:
         raise UsageError("A task has one text column, or two for pairs.")
     text = tuple(_checked(name, table) for name in text)
@@ -94,9 +114,8 @@ def choose_columns(table: Table, asked: Columns) -> Columns:
         raise UsageError(f"Column {label!r} is asked for as the text and as the label.")
     if row_id is None:
         candidates = (name for name in ID_NAMES if name in free - {label})
-        row_id = next(
-            (name for name in candidates if table.names.count(name) == 1 and _are_ids(table.cells(name))), None
-        )
+        once = (name for name in candidates if table.names.count(name) == 1)
+        row_id = next((name for name in once if _are_ids(table.cells(name))), None)
     return Columns(text, label, row_id, split and _checked(split, table))
 
 
@@ -134,18 +153,15 @@ def read_rows(table: Table, columns: Columns) -> FileRows:
     InputError
         A cell of a text column is no text; ids that are missing or repeat.
     """
-    sides = [_texts(table, _checked(name, table)) for name in columns.text]
-    labels = None
-    if columns.label is not None:
-        labels = LabelColumn(table, columns.label, range(table.rows), table.cells(_checked(columns.label, table)))
+    first, *second = (_texts(table, _checked(name, table)) for name in columns.text)
+    labels = [] if columns.label is None else table.cells(_checked(columns.label, table))
     ids = list(map(str, range(table.rows)))
     if columns.row_id is not None:
-        cells = table.cells(_checked(columns.row_id, table))
-        ids = _ids(table, columns.row_id, cells)
+        ids = _ids(table, _checked(columns.row_id, table))
     splits = []
     if columns.split is not None and columns.split in table.names:
         splits = ["" if cell is None else str(cell).strip() for cell in table.cells(columns.split)]
-    return FileRows(sides[0], sides[1] if len(sides) > 1 else [], labels, ids, splits)
+    return FileRows(table, range(table.rows), first, second[0] if second else [], labels, ids, splits)
 
 
 def _texts(table: Table, name: str) -> list[str | None]:
@@ -155,33 +171,28 @@ def _texts(table: Table, name: str) -> list[str | None]:
             texts.append(None)
             continue
         if not isinstance(cell, str):
-            raise InputError(
-                f"{table.place(row)}: column {name!r} holds {type(cell).__name__}, not text.", "Choose another: --text"
-            )
-        if not is_whole(cell):
-            raise InputError(
-                f"{table.place(row)}: the text in column {name!r} holds half of a surrogate pair.", CUT_IN_TWO
-            )
+            what = f"{table.place(row)}: column {name!r} holds {type(cell).__name__}, not text."
+            raise InputError(what, "Choose another: --text")
+        _check_whole(cell, table, row, f"the text in column {name!r}")
         texts.append(cell)
     return texts
 
 
-def _ids(table: Table, name: str, cells: Sequence[Any]) -> list[str]:
+def _ids(table: Table, name: str) -> list[str]:
     seen: dict[str, int] = {}
-    for row, cell in enumerate(cells):
+    for row, cell in enumerate(table.cells(name)):
         if not isinstance(cell, str | int) or isinstance(cell, bool) or cell == "":
             held = "nothing" if cell is None or cell == "" else type(cell).__name__
-            raise InputError(
-                f"{table.place(row)}: column {name!r} holds {held}, not a row id.",
-                "Ids are words or whole numbers; leave --id out to use row numbers.",
-            )
-        if not is_whole(str(cell)):
-            raise InputError(
-                f"{table.place(row)}: the id in column {name!r} holds half of a surrogate pair.", CUT_IN_TWO
-            )
+            what = f"{table.place(row)}: column {name!r} holds {held}, not a row id."
+            raise InputError(what, "Ids are words or whole numbers; leave --id out to use row numbers.")
+        _check_whole(str(cell), table, row, f"the id in column {name!r}")
         if seen.setdefault(str(cell), row) != row:
-            raise InputError(
-                f"{table.where}: row id {str(cell)!r} occurs more than once in column {name!r}.",
-                "Paired comparisons need one id a row; leave --id out to use row numbers.",
-            )
+            what = f"{table.where}: row id {str(cell)!r} occurs more than once in column {name!r}."
+            raise InputError(what, "Paired comparisons need one id a row; leave --id out to use row numbers.")
     return list(seen)
+
+
+def _check_whole(text: str, table: Table, row: int, what: str) -> None:
+    if not is_whole(text):
+        hint = "An emoji was cut in two when the file was written; correct or remove the row."
+        raise InputError(f"{table.place(row)}: {what} holds half of a surrogate pair.", hint)

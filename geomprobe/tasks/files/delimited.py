@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from geomprobe.common import InputError
+from geomprobe.common.formats import csv_reader
 
 SEPARATOR = re.compile(r'"?sep=(?P<mark>[,;|])"?', re.IGNORECASE)
 """The first line by which Excel tells the delimiter."""
@@ -51,7 +49,7 @@ class Reading:
     hint: str = WRITE_QUOTED
 
 
-def read_delimited(text: str, delimiter: str, where: str, quotes: bool | None) -> tuple[Reading, list[str]]:
+def read_delimited(text: str, delimiter: str, quotes: bool | None) -> tuple[Reading, list[str]]:
     """One consistent reading of a text of delimited cells, and notes on what was taken.
 
     Parameters
@@ -59,8 +57,6 @@ def read_delimited(text: str, delimiter: str, where: str, quotes: bool | None) -
     text : str
     delimiter : str
         What the file's name says; another is taken where the header has only that one.
-    where : str
-        The file, for messages.
     quotes : bool or None
         Whether double quotes enclose cells; None tries both.
 
@@ -71,28 +67,26 @@ def read_delimited(text: str, delimiter: str, where: str, quotes: bool | None) -
         4180), and the other reading counts only where quotes join lines. In a tab-separated file both readings count.
     """
     end = _line_end(text)
-    lines = text.split(end)
+    lines = text.removesuffix(end).split(end)
     at_end = len(lines)
     while lines and not lines[-1]:
         lines.pop()
-    at_end -= len(lines) + (1 if text.endswith(end) else 0)
     if not lines:
-        raise InputError(f"{where} is empty.")
-    notes = []
+        raise InputError("it is empty.")
+    blank, notes = at_end - len(lines), []
     if declared := SEPARATOR.fullmatch(lines[0]):
         delimiter, lines[0] = declared["mark"], ""
-        at_end -= 1  # this blank line was none
+        blank -= 1  # this blank line was none
     elif delimiter not in lines[0] and len(others := [mark for mark in OTHER_DELIMITERS if mark in lines[0]]) == 1:
         notes.append(f"columns separated by {OTHER_DELIMITERS[others[0]]}, as the header shows")
         delimiter = others[0]
-    if '"' not in text:
-        taken = _plain(lines, delimiter)
-        if taken.problem:
-            raise InputError(f"{where}: {taken.problem}.", taken.hint)
-    else:
-        taken, said = _decide(lines, end, delimiter, where, quotes)
+    taken = _plain(lines, delimiter)
+    if '"' in text:
+        taken, said = _decide(taken, _quoted(lines, end, delimiter), lines, delimiter, quotes)
         notes += said
-    if blank := taken.blank + at_end:
+    elif taken.problem:
+        raise InputError(f"{taken.problem}.", taken.hint)
+    if blank := taken.blank + blank:
         notes.append(f"{blank} blank lines skipped")
     return taken, notes
 
@@ -105,44 +99,37 @@ def _line_end(text: str) -> str:
     return "\r\n" if lf == cr + 1 else "\r"
 
 
-def _decide(lines: list[str], end: str, delimiter: str, where: str, quotes: bool | None) -> tuple[Reading, list[str]]:
-    plain, quoted = _plain(lines, delimiter), _quoted(lines, end, delimiter)
+def _decide(
+    plain: Reading, quoted: Reading, lines: list[str], delimiter: str, quotes: bool | None
+) -> tuple[Reading, list[str]]:
+    """The reading to take, quotes as text or as quotes, and notes on it."""
     if quotes is not None:
-        taken = quoted if quotes else plain
+        taken, how = (quoted, "quotes") if quotes else (plain, "text")
         if taken.problem:
-            raise InputError(f"{where}, quotes as {'quotes' if quotes else 'text'}: {taken.problem}.", taken.hint)
-        return taken, [f"quotes read as {'quotes' if quotes else 'text'}, as asked"]
+            raise InputError(f"quotes as {how}: {taken.problem}.", taken.hint)
+        return taken, [f"quotes read as {how}, as asked"]
+    backslashes = any('\\"' in line for line in lines)
     if plain.problem and quoted.problem:
-        raise InputError(
-            f"{where} has no consistent columns. Quotes as quotes: {quoted.problem}. As text: {plain.problem}.",
-            DOUBLE_QUOTES if _has_backslashes(lines) else plain.hint,
-        )
+        what = f"no consistent columns. Quotes as quotes: {quoted.problem}. As text: {plain.problem}."
+        raise InputError(what, DOUBLE_QUOTES if backslashes else plain.hint)
     if quoted.problem and (column := _quoted_column(plain)) is not None:
-        raise InputError(
-            f"{where}: most cells of column {column!r} are in quotes, but as quotes, {quoted.problem}.",
-            (DOUBLE_QUOTES if _has_backslashes(lines) else "Correct the line.")
-            + " Use --no-quotes if the quotes belong to the texts.",
-        )
+        hint = DOUBLE_QUOTES if backslashes else "Correct the line."
+        what = f"most cells of column {column!r} are in quotes, but as quotes, {quoted.problem}."
+        raise InputError(what, f"{hint} Use --no-quotes if the quotes belong to the texts.")
     if quoted.problem:
         return plain, [f"quotes read as text: as quotes, {quoted.problem}"]
     if plain.problem and quoted.swallowed:
-        raise InputError(
-            f"{where}: quotes as quotes would put line {quoted.swallowed}, which looks like a row, inside a text; "
-            f"quotes as text: {plain.problem}.",
-            "Use --quotes if that line belongs to a text.",
-        )
-    if plain.problem:
-        return quoted, ["quotes read as quotes"] if delimiter == "\t" else []
-    if plain.rows == quoted.rows:
+        inside = f"quotes as quotes would put line {quoted.swallowed}, which looks like a row, inside a text"
+        raise InputError(f"{inside}; quotes as text: {plain.problem}.", "Use --quotes if that line belongs to a text.")
+    if plain.rows == quoted.rows and not plain.problem:
         return plain, []
     quoted_header = any(cell[:1] == cell[-1:] == '"' for cell in plain.rows[0])
-    if quoted_header or (delimiter != "\t" and not quoted.folded):
+    if plain.problem or quoted_header or (delimiter != "\t" and not quoted.folded):
         return quoted, ["quotes read as quotes"] if delimiter == "\t" else []
-    line = next(
-        line for line, a, b in zip(plain.lines, plain.rows, [*quoted.rows, None], strict=False) if a != b
-    )  # the quoted reading may be shorter, and never is longer
+    rows = zip(plain.lines, plain.rows, [*quoted.rows, None], strict=False)
+    line = next(line for line, a, b in rows if a != b)  # the quoted reading may be shorter, and never is longer
     raise InputError(
-        f"{where}: its quotes can be read in two ways, which differ from line {line} on: as quotes "
+        f"its quotes can be read in two ways, which differ from line {line} on: as quotes "
         f"({len(quoted.rows) - 1} rows), or as text ({len(plain.rows) - 1} rows).",
         WHICH,
     )
@@ -155,10 +142,6 @@ def _quoted_column(plain: Reading) -> str | None:
         if 2 * sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells) > len(cells):
             return name
     return None
-
-
-def _has_backslashes(lines: list[str]) -> bool:
-    return any('\\"' in line for line in lines)
 
 
 def _plain(lines: list[str], delimiter: str) -> Reading:
@@ -181,23 +164,21 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
     blank, last, folded, swallowed = 0, 0, False, None
     # The csv module ends a row at a carriage return, and until Python 3.13 writes one without quotes: it is hidden.
     hidden = _hidden_return(lines) if end != "\r" else "\r"
-    reader = csv.reader((_hide(line, end, hidden) + end for line in lines), delimiter=delimiter, strict=True)
+    reader = csv_reader((_hide(line, end, hidden) + end for line in lines), delimiter)
     try:
-        with _cells_of_any_length():
-            for row in reader:
-                start, last = last + 1, reader.line_num
-                if not row:
-                    blank += 1
-                    continue
-                if lines[last - 1].endswith(("\r", "\n")):
-                    return Reading(rows, starts, problem=f"line {last} ends differently from line 1", hint=LINE_ENDS)
-                if last > start:
-                    folded = True
-                    if delimiter == "\t" and len(row) > 1 and swallowed is None:
-                        inside = range(start + 1, last)
-                        swallowed = next((n for n in inside if lines[n - 1].count("\t") == len(row) - 1), None)
-                rows.append([cell.replace(hidden, "\r") for cell in row])
-                starts.append(start)
+        for row in reader:
+            start, last = last + 1, reader.line_num
+            if not row:
+                blank += 1
+                continue
+            if lines[last - 1].endswith(("\r", "\n")):
+                return Reading(rows, starts, problem=f"line {last} ends differently from line 1", hint=LINE_ENDS)
+            folded = folded or last > start
+            if delimiter == "\t" and len(row) > 1 and swallowed is None:
+                inside = range(start + 1, last)
+                swallowed = next((n for n in inside if lines[n - 1].count("\t") == len(row) - 1), None)
+            rows.append([cell.replace(hidden, "\r") for cell in row])
+            starts.append(start)
     except csv.Error as error:
         return Reading(rows, starts, problem=_csv_problem(str(error), last + 1, reader.line_num))
     return _checked(Reading(rows, starts, blank, folded, swallowed), delimiter)
@@ -226,10 +207,8 @@ def _checked(reading: Reading, delimiter: str) -> Reading:
     width = len(reading.rows[0])
     for line, row in zip(reading.lines, reading.rows, strict=True):
         if len(row) != width:
-            cells = f"{len(row)} {'cells' if len(row) > 1 else 'cell'}"
-            return replace(
-                reading, problem=f"line {line} has {cells}, the header {width}", hint=_advice(reading, width)
-            )
+            problem = f"line {line} has {len(row)} cell{'s' * (len(row) > 1)}, the header {width}"
+            return replace(reading, problem=problem, hint=_advice(reading, width))
     if reading.blank and delimiter == "\t":
         problem = "there are blank lines between the rows, which may be line breaks inside texts"
         return replace(reading, problem=problem, hint="Remove them: grep -v '^$' FILE > NEW")
@@ -259,12 +238,3 @@ def _advice(reading: Reading, width: int) -> str:
     if all(not row[-1] for row in rows):
         return "Each row ends in a delimiter that the header lacks: remove it, or add one to the header."
     return "Each row has one cell more than the header: name the first column, too, if these are names of rows."
-
-
-@contextmanager
-def _cells_of_any_length() -> Iterator[None]:
-    before = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

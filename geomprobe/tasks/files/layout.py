@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from geomprobe.common import InputError, hub, listed, read_json
-from geomprobe.tasks.files.tables import FORMATS, Table, format_of, joined, read_table, stem_of
+from geomprobe.tasks.files.content import FORMATS, format_of, stem_of
+from geomprobe.tasks.files.tables import Table, joined, read_table
 
 TRAIN = ("train", "training")
 SCORED = ("validation", "valid", "val", "dev", "eval", "evaluation", "test", "testing")
 """Names of the split that is scored; the first that is there counts."""
-SHARD = re.compile(r"(?P<split>.+?)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?")
+SHARD = re.compile(r"^(?P<split>.+?)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?$")
 DEPTH = 4  # folders that are looked into
 HUB_HINT = "Give a file or a folder by --task PATH, or use --task controlled (no data)."
 
@@ -73,26 +75,21 @@ def _open_hub(path: str, split: str | None, quotes: bool | None) -> Sources:
     if "://" in path:
         raise InputError(f"{path} is an address, which is not opened.", "Download the file; or --task owner/name.")
     named, _, revision = path.partition("@")
-    owner_and_name = "/".join(named.split("/")[:2])
-    inside = named[len(owner_and_name) + 1 :].strip("/")
-    if format_of(named) is not None or not hub.is_repo_id(owner_and_name) or "/" not in owner_and_name:
-        raise InputError(
-            f"{path} does not exist.", f"A task is a built-in name, a folder or a file: {', '.join(FORMATS)}."
-        )
+    repository = "/".join(named.split("/")[:2])
+    inside = named[len(repository) + 1 :].strip("/")
+    if format_of(named) is not None or not hub.is_repo_id(repository) or "/" not in repository:
+        hint = f"A task is a built-in name, a folder or a file: {', '.join(FORMATS)}."
+        raise InputError(f"{path} does not exist.", hint)
 
     def wanted(names: Sequence[str]) -> list[str]:
         files = [name for name in names if PurePosixPath(name).is_relative_to(inside or ".")]
         if not any(map(format_of, files)):
-            raise InputError(
-                f"The data set {path!r} on the hub holds no Parquet, CSV or JSON files; code is never run.",
-                f"The hub's own conversion may be there: --task {owner_and_name}@refs/convert/parquet",
-            )
+            hint = f"The hub's own conversion may be there: --task {repository}@refs/convert/parquet"
+            raise InputError(f"{path} on the hub holds no Parquet, CSV or JSON files; code is never run.", hint)
         return [name for part in _files_by_split(files, inside, path, split)[0].values() for name in part]
 
-    root, commit = hub.snapshot(
-        owner_and_name, kind="dataset", revision=revision or None, patterns=wanted, hint=HUB_HINT
-    )
-    source = f"{owner_and_name}@{commit[:12]}" + (f" ({inside})" if inside else "")
+    root, commit = hub.snapshot(repository, kind="dataset", revision=revision or None, patterns=wanted, hint=HUB_HINT)
+    source = f"{repository}@{commit[:12]}" + (f" ({inside})" if inside else "")
     found = _open_folder(root / inside, PurePosixPath(named).name, source, split, quotes, ())
     return replace(found, revision=commit)
 
@@ -110,10 +107,8 @@ def _open_folder(
         levels = (each for depth in range(1, DEPTH + 1) for each in folder.glob("/".join("*" * depth)))
         inside = sorted(each.relative_to(folder).as_posix() for each in levels if each.is_file())
         files, said = _files_by_split(inside, "", str(folder), split)
-        tables = {
-            role: joined([read_table(folder / each, quotes) for each in part], str(folder))
-            for role, part in files.items()
-        }
+        read = {role: [read_table(folder / each, quotes) for each in part] for role, part in files.items()}
+        tables = {role: joined(part, str(folder)) for role, part in read.items()}
     found = [f"{role}: {note}" if role else note for role, table in tables.items() for note in table.notes]
     return Sources(tables, name, source, (*notes, *said, *found))
 
@@ -139,8 +134,7 @@ def _read_saved(folder: Path) -> Table:
         raise InputError(f"{folder} was saved by an old version of datasets.", "Save it again: save_to_disk.")
     if not names:
         raise InputError(f"{folder} holds no rows.")
-    tables = [read_table(folder / name) for name in names]
-    return joined(tables, str(folder))
+    return joined([read_table(folder / name) for name in names], str(folder))
 
 
 def _files_by_split(
@@ -155,27 +149,21 @@ def _files_by_split(
     under : str
         The folder inside the repository that is meant.
     """
-    sets: dict[str, dict[str, list[str]]] = {}
+    sets: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    alone: list[str] = []
     for name in names:
         path = PurePosixPath(name).relative_to(under or ".")
-        if format_of(path) is None or any(part.startswith((".", "_")) for part in path.parts):
-            continue
-        split, folder = _place_of(path)
-        sets.setdefault(folder, {}).setdefault(split, []).append(name)
-    alone = [name for splits in sets.values() for name in splits.get("", [])]
-    sets = {folder: {s: files for s, files in splits.items() if s} for folder, splits in sets.items()}
-    sets = {folder: splits for folder, splits in sets.items() if splits}
+        if format_of(path) is not None and not any(part.startswith((".", "_")) for part in path.parts):
+            split, folder = _place_of(path)
+            (sets[folder][split] if split else alone).append(name)
     if not sets and len(alone) == 1:
         return {"": alone}, [f"one file: {alone[0]}"]
     if not sets:
         held = f"files of unknown splits: {listed(alone, 6)}" if alone else "no table of texts"
-        raise InputError(
-            f"{where} holds {held}.", "Name the files train.parquet and validation.parquet (or csv, jsonl)."
-        )
+        raise InputError(f"{where} holds {held}.", "Name the files train.parquet and validation.parquet.")
     if len(sets) > 1 and "" not in sets:
-        raise InputError(
-            f"{where} holds several sets: {listed(sorted(sets))}.", f"Choose one: --task {where}/{sorted(sets)[0]}"
-        )
+        first, *_ = found = sorted(sets)
+        raise InputError(f"{where} holds several sets: {listed(found)}.", f"Choose one: --task {where}/{first}")
     folder = "" if "" in sets else next(iter(sets))
     splits = sets[folder]
     roles, notes = _roles(list(splits), asked, where)
@@ -189,9 +177,7 @@ def _files_by_split(
 def _place_of(path: PurePosixPath) -> tuple[str, str]:
     """Split named by a file or its folder ("" for neither), and the folder around it."""
     folders = [part for part in path.parent.parts if part != "data"]
-    stem = stem_of(path)
-    shard = SHARD.fullmatch(stem)
-    split = shard["split"] if shard else stem
+    split = SHARD.sub(r"\g<split>", stem_of(path))
     if _means(split, TRAIN + SCORED):
         return split, "/".join(folders)
     if folders and _means(folders[-1], TRAIN + SCORED):
@@ -207,22 +193,21 @@ def _shards(files: Sequence[str], split: str, where: str) -> list[str]:
     """Files of a split in order; several are shards, numbered and all there."""
     found = sorted(files)
     stems = [stem_of(name) for name in found]
-    numbered = [match for match in map(SHARD.fullmatch, stems) if match]
-    complete = [int(match["number"]) for match in numbered] == list(range(len(found)))
-    if numbered and (not complete or {int(match["count"]) for match in numbered} != {len(found)}):
-        raise InputError(
-            f"{where}: the shards of the {split} split are not complete: {listed(found, 6)}.", "Add the others."
-        )
+    numbered = [(int(match["number"]), int(match["count"])) for match in map(SHARD.fullmatch, stems) if match]
+    if numbered and numbered != [(number, len(found)) for number in range(len(found))]:
+        what = f"{where}: the shards of the {split} split are not complete: {listed(found, 6)}."
+        raise InputError(what, "Add the others.")
     if len(found) > 1 and not numbered and [int(s) if s.isdecimal() else -1 for s in stems] != list(range(len(found))):
-        raise InputError(
-            f"{where} holds {len(found)} files for the {split} split: {listed(found, 6)}.",
-            "Keep one, or name shards train-00000-of-00002.parquet and so on.",
-        )
+        what = f"{where} holds {len(found)} files for the {split} split: {listed(found, 6)}."
+        raise InputError(what, "Keep one, or name shards train-00000-of-00002.parquet and so on.")
     return found
 
 
-def roles_of(splits: Sequence[str], asked: str | None, where: str) -> tuple[str | None, str | None]:
-    """Which split is trained on and which is scored; None where no name means it.
+def roles_of(splits: Sequence[str], asked: str | None, where: str) -> dict[str, str]:
+    """Names of the splits that are taken, by role.
+
+    {"train": …, "validation": …}, {"validation": …} where none is to train on, {"": …} where the training rows are
+    asked for and are to be split, {} where no name means a split that is scored.
 
     Raises
     ------
@@ -230,14 +215,18 @@ def roles_of(splits: Sequence[str], asked: str | None, where: str) -> tuple[str 
         The split asked for is not there, or several names mean the same.
     """
     by_name = {split.lower(): split for split in splits}
-    if asked is not None:
-        if asked.lower() not in by_name:
-            raise InputError(f"{where} has no split {asked!r}.", f"Splits there: {listed(splits)}")
-        scored: str | None = by_name[asked.lower()]
-    else:
+    if asked is None:
         scored = _one(by_name, SCORED, where, "Say which is scored: --split NAME")
-    others = {low: split for low, split in by_name.items() if split != scored}
-    return _one(others, TRAIN, where, "Keep one in a folder of its own, next to the split that is scored."), scored
+    elif asked.lower() in by_name:
+        scored = by_name[asked.lower()]
+    else:
+        raise InputError(f"{where} has no split {asked!r}.", f"Splits there: {listed(splits)}")
+    if scored is None:
+        return {}
+    if _means(scored, TRAIN):
+        return {"": scored}
+    train = _one(by_name, TRAIN, where, "Keep one in a folder of its own, next to the split that is scored.")
+    return {"validation": scored} if train is None else {"train": train, "validation": scored}
 
 
 def _one(by_name: Mapping[str, str], words: Sequence[str], where: str, hint: str) -> str | None:
@@ -251,21 +240,16 @@ def _one(by_name: Mapping[str, str], words: Sequence[str], where: str, hint: str
 
 
 def _roles(splits: Sequence[str], asked: str | None, where: str) -> tuple[dict[str, str], list[str]]:
-    """Return {"train": …, "validation": …} or {"": …} with the names of the splits, and a note on them."""
-    train, scored = roles_of(splits, asked, where)
-    if scored is None:
-        hint = (
-            f"--split {train} takes these rows alone and splits them." if train else f"Splits there: {listed(splits)}"
-        )
-        raise InputError(
-            f"{where} has no validation file.", f"Name the files train.parquet and validation.parquet. {hint}"
-        )
-    unused = [split for split in splits if split not in (train, scored)]
-    more = f"; not used: {listed(unused)}" if unused else ""
-    if _means(scored, TRAIN):
-        return {"": scored}, [f"rows of the split {scored!r}{more}"]
-    if train is None:
-        return {"validation": scored}, [
-            f"rows of the split {scored!r}; without a training split no probe is fitted{more}"
-        ]
-    return {"train": train, "validation": scored}, [f"trained on the split {train!r}, scored on {scored!r}{more}"]
+    """Names of the splits by role, and a note on them."""
+    roles = roles_of(splits, asked, where)
+    if not roles:
+        hint = "Name the files train.parquet and validation.parquet. --split train splits the training rows."
+        raise InputError(f"{where} has no validation file; splits there: {listed(splits)}.", hint)
+    note = f"rows of the split {roles.get('validation', roles.get(''))!r}"
+    if "train" in roles:
+        note = f"trained on the split {roles['train']!r}, scored on {roles['validation']!r}"
+    elif "validation" in roles:
+        note += "; without a training split no probe is fitted"
+    if unused := [split for split in splits if split not in roles.values()]:
+        note += f"; not used: {listed(unused)}"
+    return roles, [note]

@@ -7,29 +7,20 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, first_line, listed
 from geomprobe.common.files import unique_names
-from geomprobe.tasks.files.content import decode, read_content, refuse_known
+from geomprobe.common.formats import errors_of, open_arrow
+from geomprobe.tasks.files.content import ARROW, decode, format_of, read_content
 from geomprobe.tasks.files.delimited import read_delimited
 
-FORMATS = {
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".txt": "txt",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-}
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 TEXT_NAMES = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("text1", "text2"), ("sentence",), ("text",))
 """Names of columns of texts, the pairs first."""
 SPACE = re.compile(r"[ \t\r\n]*")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -38,31 +29,34 @@ class Table:
 
     Attributes
     ----------
-    where : str
-        The file or folder, for messages.
     names : tuple of str
         The names of the columns, without blanks around them; they may repeat.
     columns : tuple of sequence
         A list, or an Arrow column, for each name.
-    rows : int
     lines : sequence of int or None
         The line at which each row starts; None where the file has no lines.
     notes : tuple of str
         What was decided on the way.
     classes : mapping of str to tuple of str
         The names of the classes of a column of whole numbers, where the file declares them (`datasets.ClassLabel`).
+    where : str
+        The file or folder, for messages.
     parts : tuple of (int, Table)
         For a table in several files: the number of the first row of each, and its table.
     """
 
-    where: str
     names: tuple[str, ...]
     columns: tuple[Any, ...]
-    rows: int
     lines: Sequence[int] | None = None
     notes: tuple[str, ...] = ()
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    where: str = ""
     parts: tuple[tuple[int, Table], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return len(self.columns[0]) if self.columns else 0
 
     def cells(self, name: str) -> list[Any]:
         """A column as Python values; raises InputError where its cells are damaged."""
@@ -72,8 +66,7 @@ class Table:
         try:
             return column.to_pylist()
         except Exception as error:  # bytes that are no UTF-8, times out of range, lengths that do not fit
-            reason = first_line(error)
-            raise InputError(f"{self.where}: column {name!r} cannot be read: {reason}.") from None
+            raise InputError(f"{self.where}: column {name!r} cannot be read: {first_line(error)}.") from None
 
     def place(self, row: int) -> str:
         """Where a row stands, such as "my.csv, line 7"."""
@@ -81,23 +74,6 @@ class Table:
             first, table = self.parts[bisect_right([first for first, _ in self.parts], row) - 1]
             return table.place(row - first)
         return f"{self.where}, row {row + 1}" if self.lines is None else f"{self.where}, line {self.lines[row]}"
-
-
-def format_of(path: str | PurePath) -> str | None:
-    """Format that a file's name means (a value of FORMATS), whether compressed or not; else None."""
-    name = PurePath(path).name.lower()
-    for ending in COMPRESSIONS:
-        name = name.removesuffix(ending)
-    return FORMATS.get(Path(name).suffix)
-
-
-def stem_of(path: str | PurePath) -> str:
-    """A file's name without the suffixes of format and compression."""
-    name = PurePath(path).name
-    for ending in COMPRESSIONS:
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-    return Path(name).stem if Path(name).suffix.lower() in FORMATS else name
 
 
 def read_table(path: Path, quotes: bool | None = None) -> Table:
@@ -115,26 +91,23 @@ def read_table(path: Path, quotes: bool | None = None) -> Table:
     InputError
         Unknown or damaged format, another encoding, lines that do not fit the header, no rows.
     """
-    named = format_of(path)
-    if named is None:
-        refuse_known(path)
-        known = ", ".join(FORMATS)
-        raise InputError(
-            f"{path} is not one of {known}.", "Rename it by what it holds; .gz, .bz2, .xz or .zst may follow."
-        )
-    data, arrow = read_content(path)
-    if arrow:
-        table = _read_arrow(path, data, arrow)
-        if named not in ("parquet", "arrow"):
-            table = _noted(table, [f"{arrow.split()[0].capitalize()}, by its first bytes, despite its name"])
-    elif data is None or named in ("parquet", "arrow"):
-        raise InputError(f"{path} is damaged or not a {named.capitalize()} file.")
-    else:
-        text, notes = decode(data, path)
-        table = _noted(_read_text(path, text, named, quotes), notes)
-    if not table.rows:
-        raise InputError(f"{path} holds no rows.")
-    return table
+    named = format_of(path) or ""
+    notes: list[str] = []
+    with errors_of(path):
+        data, found = read_content(path)
+        if found in ARROW:
+            table = _read_arrow(path if data is None else data)
+            if named not in ("parquet", "arrow"):
+                notes = [f"{found.capitalize()}, by its first bytes, despite its name"]
+        elif data is None or named in ("parquet", "arrow"):
+            raise InputError(f"it is damaged or not a {named.capitalize()} file.")
+        else:
+            text, notes = decode(data)
+            table = _read_text(text, named, quotes)
+        if not table.rows:
+            raise InputError("it holds no rows.")
+    names = tuple(name.strip() for name in table.names)
+    return replace(table, where=str(path), names=names, notes=(*notes, *table.notes))
 
 
 def joined(tables: Sequence[Table], where: str) -> Table:
@@ -144,16 +117,13 @@ def joined(tables: Sequence[Table], where: str) -> Table:
         return first
     for table in tables[1:]:
         if sorted(table.names) != sorted(first.names) or table.classes != first.classes:
-            raise InputError(
-                f"{table.where} and {first.where} are parts of one split and have different columns.",
-                f"{listed(table.names)}; and {listed(first.names)}.",
-            )
-    starts = [sum(table.rows for table in tables[:i]) for i in range(len(tables))]
+            what = f"{table.where} and {first.where} are parts of one split and have different columns."
+            raise InputError(what, f"{listed(table.names)}; and {listed(first.names)}.")
     columns = tuple([cell for table in tables for cell in table.cells(name)] for name in first.names)
     notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
+    starts = accumulate((table.rows for table in tables[:-1]), initial=0)
     parts = tuple(zip(starts, tables, strict=True))
-    total = sum(table.rows for table in tables)
-    return Table(where, first.names, columns, total, None, notes, first.classes, parts)
+    return Table(first.names, columns, None, notes, first.classes, where, parts)
 
 
 def is_whole(text: str) -> bool:
@@ -165,32 +135,19 @@ def is_whole(text: str) -> bool:
     return True
 
 
-def _noted(table: Table, notes: Sequence[str]) -> Table:
-    return replace(table, notes=(*notes, *table.notes))
-
-
 # ---- Parquet and Arrow -----------------------------------------------------------------------------------------------
 
 
-def _read_arrow(path: Path, data: bytes | None, kind: str) -> Table:
+def _read_arrow(source: Path | bytes) -> Table:
     import pyarrow as pa
-    import pyarrow.feather
-    import pyarrow.parquet
 
     try:
-        source = pa.memory_map(str(path)) if data is None else pa.BufferReader(data)
-        if kind == "parquet":
-            found = pyarrow.parquet.ParquetFile(source).read()
-        elif kind == "arrow":
-            found = pyarrow.feather.read_table(source)
-        else:
-            found = pa.ipc.open_stream(source).read_all()
+        with open_arrow(source) as (_, schema, batches):
+            found = pa.Table.from_batches(batches(None), schema)
     except Exception as error:  # pyarrow raises many kinds; for the reader they mean one thing
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"{path} is damaged: {reason}.") from None
-    names = tuple(name.strip() for name in found.column_names)
+        raise InputError(f"it is damaged: {first_line(error)}.") from None
     classes, notes = _declared_classes((found.schema.metadata or {}).get(b"huggingface", b"{}"))
-    return Table(str(path), names, tuple(found.columns), found.num_rows, None, notes, classes)
+    return Table(tuple(found.column_names), tuple(found.columns), None, notes, classes)
 
 
 def _declared_classes(declaration: bytes) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
@@ -212,18 +169,18 @@ def _declared_classes(declaration: bytes) -> tuple[dict[str, tuple[str, ...]], t
 # ---- text ------------------------------------------------------------------------------------------------------------
 
 
-def _read_text(path: Path, text: str, kind: str, quotes: bool | None) -> Table:
+def _read_text(text: str, kind: str, quotes: bool | None) -> Table:
     if kind == "json":
-        return _read_json(path, text)
+        return _read_json(text)
     lines = re.split("\r\n|\r|\n", text) if kind == "txt" else []
     if kind == "txt" and not _has_columns(lines):
-        return _read_lines(path, lines)
-    reading, said = read_delimited(text, "," if kind == "csv" else "\t", str(path), quotes)
+        return _read_lines(lines)
+    reading, notes = read_delimited(text, "," if kind == "csv" else "\t", quotes)
     if kind == "txt":
-        said.insert(0, "a table: most lines have as many tabs as the first")
-    names = tuple(name.strip() for name in reading.rows[0])
-    cells = [list(column) for column in zip(*reading.rows[1:], strict=True)] or [[] for _ in names]
-    return Table(str(path), names, tuple(cells), len(reading.rows) - 1, reading.lines[1:], tuple(said))
+        notes.insert(0, "a table: most lines have as many tabs as the first")
+    header, *rows = reading.rows
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in header]
+    return Table(tuple(header), tuple(columns), reading.lines[1:], tuple(notes))
 
 
 def _has_columns(lines: Sequence[str]) -> bool:
@@ -232,73 +189,56 @@ def _has_columns(lines: Sequence[str]) -> bool:
     return bool(tabs) and tabs[0] > 0 and 2 * tabs.count(tabs[0]) > len(tabs)
 
 
-def _read_lines(path: Path, lines: Sequence[str]) -> Table:
+def _read_lines(lines: Sequence[str]) -> Table:
     """Read a text a line; raises InputError for one line, or where the first names columns."""
     kept = [number for number, line in enumerate(lines, 1) if line.strip()]
     if len(kept) == 1:
-        raise InputError(f"{path} holds one line only.", "A .txt file holds a text a line.")
+        raise InputError("it holds one line only.", "A .txt file holds a text a line.")
     first = lines[kept[0] - 1].strip() if kept else ""
     words = {word.strip().strip("'\"").lower() for word in re.split(r"[\t,;|]", first)}
     if words & {name for names in TEXT_NAMES for name in names}:
-        raise InputError(
-            f"{path}: its first line, {listed([repr(first)])}, names columns, but a .txt file holds a text a line.",
-            "Rename a table .csv or .tsv; remove the line where a text a line is meant.",
-        )
+        what = f"its first line, {listed([repr(first)])}, names columns, but a .txt file holds a text a line."
+        raise InputError(what, "Rename a table .csv or .tsv; remove the line where a text a line is meant.")
     blank = len(lines) - len(kept) - (not lines[-1])
     notes = ("a text a line", *([f"{blank} blank lines skipped"] if blank else []))
-    return Table(str(path), ("text",), ([lines[number - 1] for number in kept],), len(kept), kept, notes)
+    return Table(("text",), ([lines[number - 1] for number in kept],), kept, notes)
 
 
-def _read_json(path: Path, text: str) -> Table:
+def _read_json(text: str) -> Table:
     """Read JSON lines, a list of records, {"data": [records]}, or an object of columns (lists, or objects by row)."""
-    values, starts = _json_values(path, text)
+    values, starts = _json_values(text)
     lines: list[int] | None = starts
     if len(values) == 1:
         whole = values[0]
-        if (
-            isinstance(whole, dict)
-            and isinstance(whole.get("data"), list)
-            and isinstance((whole["data"] or [0])[0], dict)
-        ):
-            whole = whole["data"]
+        data = whole.get("data") if isinstance(whole, dict) else None
+        if isinstance(data, list) and isinstance((data or [0])[0], dict):
+            whole = data
         if isinstance(whole, list):
             values, lines = whole, None
         elif isinstance(whole, dict) and whole and all(isinstance(cells, list | dict) for cells in whole.values()):
-            return _json_columns(path, whole)
-    columns: dict[str, list[Any]] = {}
+            return _json_columns(whole)
     for number, record in enumerate(values):
         if not isinstance(record, dict):
             at = f"row {number + 1}" if lines is None else f"line {lines[number]}"
-            raise InputError(
-                f"{path}, {at}, holds {type(record).__name__}, not a record.",
-                'Expected {"text": …, "label": …} a line, or a list of such records.',
-            )
-        for name in record:
-            if name not in columns:
-                columns[name] = [None] * number
-        for name, column in columns.items():
-            column.append(record.get(name))
-    names = tuple(name.strip() for name in columns)
-    return Table(str(path), names, tuple(columns.values()), len(values), lines)
+            hint = 'Expected {"text": …, "label": …} a line, or a list of such records.'
+            raise InputError(f"{at} holds {type(record).__name__}, not a record.", hint)
+    names = tuple(dict.fromkeys(name for record in values for name in record))
+    return Table(names, tuple([record.get(name) for record in values] for name in names), lines)
 
 
-def _json_columns(path: Path, columns: dict[str, Any]) -> Table:
+def _json_columns(columns: dict[str, Any]) -> Table:
     if all(isinstance(row, dict) and name.isdecimal() for name, row in columns.items()):
-        raise InputError(
-            f"{path} is an object of rows by number.", 'Write records: DataFrame.to_json(orient="records").'
-        )
+        raise InputError("an object of rows by number.", 'Write records: DataFrame.to_json(orient="records").')
     cells = [list(column.values()) if isinstance(column, dict) else column for column in columns.values()]
     keys = [list(column) for column in columns.values() if isinstance(column, dict)]
     if len({*map(len, cells)}) != 1 or any(key != keys[0] for key in keys):
         sizes = listed([f"{name} ({len(column)})" for name, column in zip(columns, cells, strict=True)])
-        raise InputError(
-            f"{path} is an object, but not of columns of one length: {sizes}.",
-            'Expected a list of records, {"data": [records]}, or {"text": […], "label": […]}.',
-        )
-    return Table(str(path), tuple(name.strip() for name in columns), tuple(cells), len(cells[0]))
+        hint = 'Expected a list of records, {"data": [records]}, or {"text": […], "label": […]}.'
+        raise InputError(f"an object, but not of columns of one length: {sizes}.", hint)
+    return Table(tuple(columns), tuple(cells))
 
 
-def _json_values(path: Path, text: str) -> tuple[list[Any], list[int]]:
+def _json_values(text: str) -> tuple[list[Any], list[int]]:
     """JSON values of a text, one after the other, and the line at which each starts."""
     decoder = json.JSONDecoder(object_pairs_hook=unique_names)
     values: list[Any] = []
@@ -309,12 +249,11 @@ def _json_values(path: Path, text: str) -> tuple[list[Any], list[int]]:
         try:
             value, end = decoder.raw_decode(text, place)
         except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {error.lineno}, is not JSON: {error.msg}.") from None
-        except RecursionError:
-            raise InputError(f"{path}, line {line}, cannot be read: lists or objects nested too deep.") from None
-        except ValueError as error:  # a name that occurs twice, or Python's limit on the digits of a number
+            raise InputError(f"line {error.lineno} is not JSON: {error.msg}.") from None
+        except (RecursionError, ValueError) as error:  # a name that occurs twice, or Python's limit on digits
             reason = "a number of over 4,300 digits" if "digits" in str(error) else str(error)
-            raise InputError(f"{path}, line {line}, cannot be read: {reason}.") from None
+            reason = "lists or objects nested too deep" if isinstance(error, RecursionError) else reason
+            raise InputError(f"line {line} cannot be read: {reason}.") from None
         values.append(value)
         lines.append(line)
         place = SPACE.match(text, end).end()  # type: ignore[union-attr]

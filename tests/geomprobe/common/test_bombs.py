@@ -12,6 +12,7 @@ import pytest
 from geomprobe.common import InputError
 from geomprobe.common import files as common_files
 from geomprobe.tasks.files import content
+from geomprobe.tasks.files.tables import read_table
 
 PACKED = {
     "gz": gzip.compress,
@@ -29,7 +30,7 @@ def test_a_task_file_beyond_the_memory(ending, tmp_path, monkeypatch):
     assert content.read_content(path) == (table, None)
     monkeypatch.setattr(content, "machine_bytes", lambda: content.COPIES * (len(table) - 1))
     with pytest.raises(InputError, match=r"t\.csv\..* too much for this machine"):
-        content.read_content(path)
+        read_table(path)
 
 
 def test_a_line_beyond_the_memory(tmp_path, monkeypatch):

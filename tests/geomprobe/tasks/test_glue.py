@@ -58,7 +58,7 @@ def test_errors(data):
         load_task("mrpc", data_dir=data)
     path = data / "glue" / "sst2" / "validation.parquet"
     pd.DataFrame({"text": ["a"], "label": [1]}).to_parquet(path)
-    with pytest.raises(InputError, match="no column sentence") as error:
+    with pytest.raises(InputError, match="no column 'sentence'") as error:
         load_task("sst2", data_dir=data)
     assert "text" in error.value.hint
     pd.DataFrame({"sentence": ["a"], "label": [7]}).to_parquet(path)

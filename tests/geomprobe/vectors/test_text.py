@@ -315,6 +315,18 @@ def test_word_vectors(write, x):
     assert open_vectors([write(numbered, "d.vec")]).shape == (3, 2)
 
 
+def test_an_error_begins_with_its_file_whatever_the_file_is_called(write, monkeypatch):
+    for name in ("vectors", "it is empty"):
+        path = write("score,text\n0.5,a\n0.1,b\n", name)
+        monkeypatch.chdir(path.parent)
+        with pytest.raises(InputError) as caught:
+            open_vectors([name])
+        assert caught.value.message.startswith(f"{name}: 'score' is the only column")
+    with pytest.raises(InputError) as caught:
+        open_vectors([write("\n")])
+    assert caught.value.message.endswith("v.csv is empty.")
+
+
 def test_shards_have_the_same_columns(write, x):
     a, b = write(table(x, header=list("abcdef")), "a.csv"), write(table(x, header=list("abcdfe")), "b.csv")
     with pytest.raises(InputError, match="'f' where"):
