@@ -156,7 +156,7 @@ def _read(path: Path, reading: Reading) -> VectorFile:
         raise
     except Exception as error:  # numpy, pyarrow and safetensors raise many kinds; for the reader they mean one thing
         raise InputError(
-            f"{path} is damaged or cannot be read: {first_line(error, 300)}", "Copy or write it again."
+            f"{path} is damaged or cannot be read: {first_line(error)}", "Copy or write it again."
         ) from None
 
 
