@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from operator import itemgetter
+from typing import Any, Literal
 
 from geomprobe.results import Definition, Run
 
@@ -47,9 +49,7 @@ class Facts:
     models: list[str]
     tasks: list[str]
     poolings: list[str]
-    n_examples: int = 0
     similarities: list[Row] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict, repr=False)
     variants: Facts | None = None
 
     @cached_property
@@ -68,22 +68,24 @@ class Facts:
     @cached_property
     def model_entries(self) -> list[Row]:
         """The entries of run.json, one for each model, in order."""
-        known: dict[str, Row] = {m["name"]: {**m} for m in self.run.get("models", [])}
-        return [known.get(name, {"name": name}) for name in self.models]
+        return self._entries("models", self.models)
 
     @cached_property
     def task_entries(self) -> list[Row]:
         """The entries of run.json, one for each task, in order."""
-        known: dict[str, Row] = {t["name"]: {**t} for t in self.run.get("tasks", [])}
-        return [known.get(name, {"name": name}) for name in self.tasks]
+        return self._entries("tasks", self.tasks)
+
+    def _entries(self, part: Literal["models", "tasks"], names: list[str]) -> list[Row]:
+        known: dict[str, Row] = {entry["name"]: {**entry} for entry in self.run.get(part, [])}
+        return [known.get(name, {"name": name}) for name in names]
 
     @cached_property
     def task_hashes(self) -> dict[str, set[str]]:
         """Task -> the fingerprints of its data that occur: more than one where models saw different rows."""
-        found: dict[str, set[str]] = {}
+        found: dict[str, set[str]] = defaultdict(set)
         for row in self.rows:
             if row["task_hash"]:
-                found.setdefault(row["task"], set()).add(row["task_hash"])
+                found[row["task"]].add(row["task_hash"])
         return found
 
     @cached_property
@@ -145,9 +147,8 @@ class Facts:
     @cached_property
     def untrained(self) -> list[str]:
         """Poolings with parameters that were not trained."""
-        entries = {p["name"]: p for p in self.run.get("poolings", [])}
-        parametric = ("weighted", "attention")
-        return [p for p in self.poolings if p in entries and p in parametric and entries[p].get("trained") is False]
+        untrained = {p["name"] for p in self.run.get("poolings", []) if p.get("trained") is False}
+        return [p for p in self.poolings if p in untrained]
 
     @cached_property
     def by_cell(self) -> dict[tuple, Row]:
@@ -155,7 +156,7 @@ class Facts:
         cells: dict[tuple, Row] = {}
         for row in self.rows:
             if not row["control"]:
-                key = tuple(row[k] for k in ("model", "task", "layer", "pooling", "metric", "view"))
+                key = itemgetter(*PLACE, "metric", "view")(row)
                 if key not in cells or (cells[key]["value"] is None and row["value"] is not None):
                     cells[key] = row
         return cells
@@ -166,8 +167,7 @@ class Facts:
         cells: dict[tuple, Row] = {}
         for row in self.comparisons:
             if row["level"] == self.level and (row["a"], row["b"]) == self.pair:
-                key = tuple(row[k] for k in ("task", "layer", "pooling", "metric", "view"))
-                cells.setdefault(key, row)
+                cells.setdefault(itemgetter(*PLACE[1:], "metric", "view")(row), row)
         return cells
 
     @cached_property
@@ -209,11 +209,9 @@ class Facts:
     @cached_property
     def headline(self) -> list[tuple[str, str]]:
         """The few numbers that carry the argument, those that occur."""
-        wanted = {
-            metric: self.entry(metric)["headline"] for metric, _ in self.metrics if "headline" in self.entry(metric)
-        }
+        places = {m: self.entry(m)["headline"] for m, _ in self.metrics if "headline" in self.entry(m)}
         found = []
-        for metric, place in sorted(wanted.items(), key=lambda item: item[1]["order"]):
+        for metric, place in sorted(places.items(), key=lambda item: item[1]["order"]):
             same = [mv for mv in self.metrics if mv[0] == metric]
             # a metric that argues by one view does so by any; where two are set against each other, both are needed
             found += [mv for mv in same if mv[1] in place["views"]] or same[: len(place["views"]) == 1]
@@ -227,29 +225,29 @@ class Facts:
         for row in self.curves:
             deepest[row["model"]] = max(row["layer"], deepest.get(row["model"], row["layer"]))
             views.setdefault((row["model"], row["curve"]), row["view"])
-        found: dict[tuple[str, str], list[Row]] = {}
+        found: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for row in self.curves:
             shown = row["layer"] == deepest[row["model"]] and row["view"] == views[row["model"], row["curve"]]
             if shown and row["x"] is not None and row["y"] is not None:
-                found.setdefault((row["curve"], row["pooling"]), []).append(row)
+                found[row["curve"], row["pooling"]].append(row)
         return found
 
     @cached_property
     def failed_stages(self) -> dict[tuple, set[str]]:
         """(model, task, layer, pooling) -> the stages that failed there (see `geomprobe.results.STAGES`)."""
-        found: dict[tuple, set[str]] = {}
+        found: dict[tuple, set[str]] = defaultdict(set)
         for row in self.rows:
             if row["status"] == "failed":
-                found.setdefault(tuple(row[k] for k in PLACE), set()).add(row["metric"])
+                found[itemgetter(*PLACE)(row)].add(row["metric"])
         return found
 
     @cached_property
     def measured_stages(self) -> dict[str, set[tuple[str, str]]]:
         """Task -> (metric, view) of the numbers that some model, layer or pooling has there."""
-        found: dict[str, set[tuple[str, str]]] = {}
+        found: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for row in self.rows:
             if row["value"] is not None and not row["control"]:
-                found.setdefault(row["task"], set()).add((row["metric"], row["view"]))
+                found[row["task"]].add((row["metric"], row["view"]))
         return found
 
     @property
@@ -261,19 +259,16 @@ class Facts:
     def failed(self) -> list[Row]:
         """An entry for each cell, and each pair of models, that failed: PLACE, stage and note of the first stage."""
         seen: dict[tuple, Row] = {}
-        for row in [*self.rows, *(self.variants.rows if self.variants else ())]:
-            if row["status"] == "failed":
-                key = tuple(row[k] for k in PLACE)
-                seen.setdefault(key, dict(zip(PLACE, key, strict=True)) | {"stage": row["metric"], "note": row["note"]})
-        for row in self.similarities:
-            if row["status"] == "failed":
-                names = f"{row['a']} and {row['b']}" if row["a"] != row["b"] else f"layers of {row['a']}"
-                pair = {"model": names, "task": row["task"], "layer": None}
-                entry = pair | {"pooling": row["pooling"], "stage": row["metric"], "note": row["note"]}
-                seen.setdefault(tuple(entry[k] for k in PLACE), entry)
+        for row in [*self.rows, *(self.variants.rows if self.variants else ()), *self.similarities]:
+            if row["status"] != "failed":
+                continue
+            entry = {key: row.get(key) for key in PLACE} | {"stage": row["metric"], "note": row["note"]}
+            if "a" in row:
+                entry["model"] = f"{row['a']} and {row['b']}" if row["a"] != row["b"] else f"layers of {row['a']}"
+            seen.setdefault(itemgetter(*PLACE)(entry), entry)
         return list(seen.values())
 
 
-def place_in(name: str, order: Iterable[str]) -> int:
-    order = list(order)
+def place_in(name: str, order: Sequence[str]) -> int:
+    """The place of a name in an order, last where it is not there."""
     return order.index(name) if name in order else len(order)

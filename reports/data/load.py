@@ -30,16 +30,13 @@ def load(source: str | Path | Results) -> Facts:
 
     def rows(frame: pd.DataFrame) -> list[Row]:
         frame = frame.astype(object).where(frame.notna(), None)
-        return [
-            _inert_row(dict(zip(frame.columns, r, strict=True)), names)
-            for r in frame.itertuples(index=False, name=None)
-        ]
+        return [_inert_row(row, names) for row in frame.to_dict("records")]
 
     run: Run = _inert(results.run, names)
     records = rows(results.results)
     models = _ordered([m["name"] for m in run.get("models", [])], [r["model"] for r in records])
     tasks = _ordered([t["name"] for t in run.get("tasks", [])], [r["task"] for r in records])
-    poolings = list(dict.fromkeys(r["pooling"] for r in records))
+    poolings = {r["pooling"] for r in records}
     facts = Facts(
         records,
         rows(results.comparisons),
@@ -50,7 +47,6 @@ def load(source: str | Path | Results) -> Facts:
         models,
         tasks,
         sorted(poolings, key=lambda p: (place_in(p, POOLING_ORDER), p)),
-        len(results.examples),
         similarities=rows(results.similarities),
     )
     return apart(facts)
@@ -58,8 +54,8 @@ def load(source: str | Path | Results) -> Facts:
 
 def apart(facts: Facts) -> Facts:
     """The facts of the full vectors; `variants` has the facts of their quantised and truncated variants."""
-    entries = [m for m in facts.run.get("models") or [] if isinstance(m, dict)]
-    stored = {m.get("name") for m in entries if m.get("of")}
+    entries = facts.run.get("models", [])
+    stored = {entry["name"] for entry in entries if entry.get("of")}
     if not stored:
         return facts
 
@@ -74,7 +70,7 @@ def apart(facts: Facts) -> Facts:
             curves=mine(facts.curves, "model"),
             similarities=mine(facts.similarities, "b"),
             models=[name for name in facts.models if (name in stored) == of_variants],
-            run=facts.run | {"models": [m for m in entries if bool(m.get("of")) == of_variants]},
+            run=facts.run | {"models": mine(entries, "name")},
         )
 
     return replace(part(False), variants=part(True))
@@ -93,18 +89,14 @@ class _Names(dict[str, str]):
 
 def _display_names(results: Results) -> _Names:
     """Raw name -> display name, no two models, tasks or poolings alike."""
-    names = _Names()
-    run = results.run
-    entries = {
-        "model": [m["name"] for m in run.get("models", [])],
-        "task": [t["name"] for t in run.get("tasks", [])],
-    }
+    names, run = _Names(), results.run
     for column in ("model", "task", "pooling", "metric", "view", "control"):
+        named = [entry["name"] for entry in run.get(f"{column}s", [])] if column in ("model", "task") else []
         seen = results.results[column].dropna().unique().tolist()
-        every = dict.fromkeys([*(str(n) for n in entries.get(column, []) if n), *map(str, seen)])
+        every = [*filter(None, named), *map(str, seen)]
         if column == "model":
-            every |= dict.fromkeys([*(run.get("groups") or {}), *results.training])
-        names.update(short_names(every))
+            every += [*(run.get("groups") or {}), *results.training]
+        names.update(short_names(dict.fromkeys(every)))
     return names
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 DRAWN = 12
 """Panels, tasks and models of a figure: more are neither drawn in time nor read."""
 MAPPED = 60
 """Rows and columns of a map of cells."""
+LISTS: dict[str, tuple[dict[str, str], str]] = {
+    "decomposition": ({"groups": "tasks"}, "rows"),
+    "forest": ({"rows": "rows"}, ""),
+    "controls": ({"rows": "tasks"}, "points"),
+    "heat": ({"rows": "rows", "columns": "columns", "panels": "panels"}, ""),
+    "training": ({"panels": "quantities"}, "lines"),
+}
+"""Kind of figure -> the lists in its data that are cut, with what they hold, and the list with an entry a model."""
 
-Data = dict[str, Any]
-Some = Callable[..., list[Any]]
 
-
-def limited(kind: str, data: Data) -> tuple[Data, str]:
+def limited(kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The data of a figure cut to what is drawn, and a sentence that counts what is not ("" where all is).
 
     Parameters
@@ -24,46 +28,32 @@ def limited(kind: str, data: Data) -> tuple[Data, str]:
     data : dict
         Of that kind of figure.
     """
-    cut: list[str] = []
+    lists, of_models = LISTS.get(kind, ({"panels": "tasks"}, "lines"))
+    cut: dict[str, None] = {}
 
     def first(items: list[Any], what: str, most: int = DRAWN) -> list[Any]:
-        if len(items) > most and (sentence := f"the first {most} of {len(items):,} {what}") not in cut:
-            cut.append(sentence)
+        if len(items) > most:
+            cut[f"the first {most} of {len(items):,} {what}"] = None
         return items[:most]
 
-    if "legend" in data:
-        data = {**data, "legend": first(data["legend"], "models")}
-    shown = {entry["series"] for entry in data.get("legend", ())}
+    legend = first(data.get("legend", []), "models")
+    shown = {entry["series"] for entry in legend}
 
-    def of_models(lines: list[Data]) -> list[Data]:
-        return [entry for entry in lines if entry["series"] in shown]
+    def short(name: str, value: Any) -> Any:
+        if name == "legend":
+            return legend
+        if name == "cells":
+            return [row[:MAPPED] for row in value[:MAPPED]]
+        if name == of_models:
+            return [entry for entry in value if entry["series"] in shown]
+        if name in lists:
+            value = first(value, lists[name], MAPPED if name in ("rows", "columns") and kind == "heat" else DRAWN)
+        if isinstance(value, list):
+            return [parts(item) for item in value]
+        return value
 
-    cuts: dict[str, Callable[[], Data]] = {
-        "decomposition": lambda: {
-            "groups": [{**g, "rows": of_models(g["rows"])} for g in first(data["groups"], "tasks")]
-        },
-        "forest": lambda: {"panels": [{**p, "rows": first(p["rows"], "rows")} for p in data["panels"]]},
-        "controls": lambda: {
-            "panels": [
-                {**p, "rows": [{**r, "points": of_models(r["points"])} for r in first(p["rows"], "tasks")]}
-                for p in data["panels"]
-            ]
-        },
-        "heat": lambda: _map(data, first),
-        "training": lambda: _panels(data, first, of_models, "quantities"),
-    }
-    data = {**data, **cuts.get(kind, lambda: _panels(data, first, of_models, "tasks"))()}
+    def parts(value: Any) -> Any:
+        return {name: short(name, part) for name, part in value.items()} if isinstance(value, dict) else value
+
+    data = parts(data)
     return data, f" Drawn: {' and '.join(cut)}." if cut else ""
-
-
-def _panels(data: Data, first: Some, of_models: Some, of: str) -> Data:
-    return {"panels": [{**p, "lines": of_models(p["lines"])} for p in first(data["panels"], of)]}
-
-
-def _map(data: Data, first: Some) -> Data:
-    rows, columns = first(data["rows"], "rows", MAPPED), first(data["columns"], "columns", MAPPED)
-    panels = [
-        {**p, "cells": [line[: len(columns)] for line in p["cells"][: len(rows)]]}
-        for p in first(data["panels"], "panels")
-    ]
-    return {"rows": rows, "columns": columns, "panels": panels}

@@ -15,9 +15,7 @@ def shortened(view: Mapping[str, Any], most: int) -> dict[str, Any]:
             return [short(item) for item in value]
         if not isinstance(value, Mapping):
             return value
-        found = {key: short(item) for key, item in value.items() if key != "data"} | (
-            {"data": value["data"]} if "data" in value else {}
-        )
+        found = {key: item if key == "data" else short(item) for key, item in value.items()}
         if "columns" in value and len(value.get("rows", ())) > most:
             gone = len(value["rows"]) - most
             note = f" {gone:,} more rows are left out here; report.json and the results folder have them."
@@ -40,9 +38,9 @@ def walk(view: Mapping[str, Any], foreground: bool = False) -> Iterator[Mapping[
         yield from inner(section["blocks"])
 
 
-def foreground(view: Mapping[str, Any]) -> set[str]:
-    """The ids of the figures that are seen before anything is opened."""
-    return {block["id"] for block in walk(view, foreground=True) if block["type"] == "figure"}
+def figures(view: Mapping[str, Any], foreground: bool = False) -> dict[str, Mapping[str, Any]]:
+    """The figures of the view model by their ids; with `foreground`, those seen before anything is opened."""
+    return {block["id"]: block for block in walk(view, foreground) if block["type"] == "figure"}
 
 
 def dumps(view: Mapping[str, Any]) -> str:

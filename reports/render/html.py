@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from geomprobe.reports.document.formats import size
-from geomprobe.reports.document.walk import foreground, shortened, walk
+from geomprobe.reports.document.walk import figures, shortened
 from geomprobe.reports.render.figures import render
 from geomprobe.reports.render.figures.style import THEMED
 
@@ -67,17 +67,14 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
         return limit - len(template.render(files={}, left_out=[], **common).encode()) - LIST_OF_FILES
 
     left = room()
-    for most in ROWS_BESIDE_FIGURES if left < 0 else ():
-        common["view"] = shortened(view, most)
-        if (left := room()) >= 0:
+    for most in (*ROWS_BESIDE_FIGURES, None, *ROWS_ALONE):
+        if left >= 0:
             break
-    if left < 0:
-        common["figures"] = without_largest(common["figures"], -left, foreground(view))
+        if most is None:  # between the two, figures are left out
+            common["figures"] = without_largest(common["figures"], -left, set(figures(view, foreground=True)))
+        else:
+            common["view"] = shortened(view, most)
         left = room()
-    for most in ROWS_ALONE if left < 0 else ():
-        common["view"] = shortened(view, most)
-        if (left := room()) >= 0:
-            break
     links, left_out = _links(files, left)
     return template.render(files=links, left_out=left_out, **common)
 
@@ -98,7 +95,7 @@ def without_largest(drawn: Mapping[str, Markup], excess: int, kept_longest: set[
 
 def render_figures(view: Mapping[str, Any]) -> dict[str, str]:
     """Figure id -> SVG for every figure of the view model."""
-    return {f["id"]: render(f["kind"], f["data"]) for f in walk(view) if f["type"] == "figure"}
+    return {name: render(figure["kind"], figure["data"]) for name, figure in figures(view).items()}
 
 
 def _links(files: Mapping[str, bytes], room: int) -> tuple[dict[str, dict[str, Any]], list[dict[str, str]]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from geomprobe.common import GeomprobeError
 from geomprobe.reports.document.formats import size
-from geomprobe.reports.document.walk import dumps, shortened, walk
+from geomprobe.reports.document.walk import dumps, figures, shortened
 from geomprobe.reports.render.html import LIMIT, TEMPLATES
 
 CUTS = ((400, True, True), (100, True, True), (25, True, True), (25, False, True), (5, False, True), (5, False, False))
@@ -45,20 +45,21 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
         hint = "pip install typst; the HTML report needs no more than is there."
         raise GeomprobeError("The PDF is made with the package typst, which is not installed.", hint) from None
 
-    numbers = {f["id"]: str(i) for i, f in enumerate(f for f in walk(view) if f["type"] == "figure")}
+    numbers = {name: str(i) for i, name in enumerate(figures(view))}
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     template: Any = (TEMPLATES / "report.typ").read_bytes()  # whose declared type may not differ from the fonts'
     data = dumps(view)
     attachable = len(zlib.compress(data.encode())) <= LIMIT / 2
     drawn = {number: _printable(svg[figure]) for figure, number in numbers.items()}
 
-    def compiled(most: int, attached: bool, figures: bool) -> bytes:
-        extra = {"figures": numbers if figures else {}, "attached": attached, "json_size": size(len(data.encode()))}
+    def compiled(most: int, attached: bool, with_figures: bool) -> bytes:
+        numbered = numbers if with_figures else {}
+        extra = {"figures": numbered, "attached": attached, "json_size": size(len(data.encode()))}
         content = {"view": _printable(json.dumps(shortened(view, most) | extra, ensure_ascii=False))}
         return typst.compile(
             template,
             # in memory: a process that is killed leaves no file
-            sys_inputs=content | {"report": data if attached else ""} | (drawn if figures else {}),
+            sys_inputs=content | {"report": data if attached else ""} | (drawn if with_figures else {}),
             font_paths=[str(fonts)],
             ignore_system_fonts=True,
             pdf_standards=["ua-1"],
@@ -66,8 +67,8 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
         )
 
     document = b""
-    for most, attached, figures in dict.fromkeys((most, attached and attachable, fig) for most, attached, fig in CUTS):
-        document = compiled(most, attached, figures)
+    for cut in dict.fromkeys((most, attached and attachable, with_figures) for most, attached, with_figures in CUTS):
+        document = compiled(*cut)
         if len(document) <= LIMIT:
             break
     return document

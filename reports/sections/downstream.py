@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.blocks import Block, Section
-from geomprobe.reports.document.ids import slug
 from geomprobe.reports.sections.parts.controls import controls
 from geomprobe.reports.sections.parts.failed import unmeasured
 from geomprobe.reports.sections.parts.forest import forest
@@ -17,28 +16,14 @@ PLACE = 10
 def section(facts: Facts) -> Section:
     """Scores on the tasks' own labels."""
     metrics = facts.part("semantic")
-    blocks: list[Block] = []
-    if metrics:
 
-        def make(pooling: str) -> list[Block]:
-            made: list[Block] = []
-            if facts.pair and (plot := forest(facts, "downstream", metrics, pooling)):
-                made.append(plot)
-            if plot := controls(facts, "downstream", metrics, pooling):
-                made.append(plot)
-            made.append(
-                value_table(
-                    facts,
-                    slug("downstream", pooling),
-                    f"Scores on the labels of the tasks, {pooling} pooling.",
-                    metrics,
-                    pooling,
-                )
-            )
-            return made
+    def make(pooling: str) -> list[Block | None]:
+        return [
+            forest(facts, "downstream", metrics, pooling),
+            controls(facts, "downstream", metrics, pooling),
+            value_table(facts, "downstream", "Scores on the labels of the tasks", metrics, pooling),
+        ]
 
-        blocks += by_pooling(facts, make)
-    else:
-        blocks.append(unmeasured(facts, "No probe of the tasks' labels was run."))
+    blocks = by_pooling(facts, make) if metrics else [unmeasured(facts, "No probe of the tasks' labels was run.")]
     lead = "How well probes predict the labels of each task, compared with controls that need no encoder."
     return {"id": "downstream", "title": "Downstream tasks", "lead": lead, "blocks": blocks}

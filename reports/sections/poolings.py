@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts, Row
-from geomprobe.reports.document.blocks import (
-    Block,
-    Figure,
-    Line,
-    Option,
-    Section,
-    cell,
-    choice,
-    figure,
-    line,
-    table,
-    text,
-)
+from geomprobe.reports.data.facts import Facts
+from geomprobe.reports.document.blocks import Block, Figure, Option, Section, cell, choice, figure, line, table, text
 from geomprobe.reports.document.formats import capitalised, decimals, listed, number
 from geomprobe.reports.document.ids import slug
 from geomprobe.reports.sections.parts.failed import failed_table, unmeasured
@@ -31,30 +22,25 @@ PLACE = 30
 
 def section(facts: Facts) -> Section:
     """Heat maps pooling × task."""
+    blocks: list[Block] = failed_table(facts)
+    if facts.untrained:
+        notes = [f"{pooling} ({pooling_note(facts, pooling).partition(': ')[2]})" for pooling in facts.untrained]
+        blocks.append(text(f"Not trained: {listed(notes)}.", "warning"))
+    if facts.pair and (sentences := _holds(facts)):
+        blocks.append(text(" ".join(["B compared with A.", *sentences])))
     options: list[Option] = []
     for metric, view in facts.headline:
         if plot := _heat(facts, metric, view):
             options.append({"name": title(facts, metric, view), "note": "", "blocks": [plot]})
+    if len(options) > 1:
+        blocks.append(choice("metric", options))
+    else:
+        blocks += options[0]["blocks"] if options else [unmeasured(facts, "No number to map.")]
     lead = "Does a conclusion hold for every pooling and task?"
-    blocks: list[Block] = failed_table(facts)
-    blocks += (
-        [text(f"Not trained: {listed([f'{p} ({pooling_note(facts, p)[13:]})' for p in facts.untrained])}.", "warning")]
-        if facts.untrained
-        else []
-    )
-    if facts.pair:
-        blocks += [text(sentence) for sentence in [_holds(facts)] if sentence]
-    blocks += (
-        [choice("metric", options)]
-        if len(options) > 1
-        else options[0]["blocks"]
-        if options
-        else [unmeasured(facts, "No number to map.")]
-    )
     return {"id": "poolings", "title": "Pooling × task", "lead": lead, "blocks": blocks}
 
 
-def _holds(facts: Facts) -> str:
+def _holds(facts: Facts) -> list[str]:
     """In how many cells each verdict on each headline metric holds; without verdicts, the signs of the differences."""
     parts = []
     for metric, view in facts.headline:
@@ -66,37 +52,34 @@ def _holds(facts: Facts) -> str:
         if total:
             way, n = ("higher", up) if up >= down else ("lower", down)
             parts.append(f"{capitalised(name)}: {way} in {n} of {total} cells, as measured.")
-    return " ".join(["B compared with A.", *parts]) if parts else ""
-
-
-def _difference_cell(row: Row | None, places: int, failed: bool) -> dict[str, Any]:
-    diff = row["diff"] if row else None
-    return {"value": diff, "text": number(diff, places, signed=True) if row else "", "failed": failed}
+    return parts
 
 
 def _heat(facts: Facts, metric: str, view: str) -> Figure | None:
-    names = sides(facts)
-    found = {n: [[measured(facts, n, t, p, metric, view) for t in facts.tasks] for p in facts.poolings] for n in names}
-    every = [v for grid in found.values() for r in grid for v, _ in r if v is not None]
-    if not every:
+    """The maps of a metric, one a model, and for a pair the map of the differences."""
+    names, name = sides(facts), title(facts, metric, view)
+    found = {
+        (side, task, pooling): measured(facts, side, task, pooling, metric, view)
+        for side, task, pooling in product(names, facts.tasks, facts.poolings)
+    }
+    known = [value for value, _ in found.values() if value is not None]
+    if not known:
         return None
-    places = min(decimals(every), 2 if max(map(abs, every)) >= 1 else 3)
-    panels: list[dict[str, Any]] = [
-        {"title": lettered(facts, n), "series": facts.series.get(n, 0), "difference": False,
-         "cells": [[{"value": v, "text": number(v, places), "failed": f} for v, f in r] for r in found[n]]}
-        for n in names
-    ]  # fmt: skip
-    if facts.pair:
-        diffs = [[facts.difference(t, p, metric, view) for t in facts.tasks] for p in facts.poolings]
-        failed = [
-            [any(found[n][i][j][1] for n in names) for j in range(len(facts.tasks))] for i in range(len(facts.poolings))
-        ]
-        changes = [
-            [_difference_cell(d, places, f) for d, f in zip(*pair, strict=True)]
-            for pair in zip(diffs, failed, strict=True)
-        ]
-        panels.append({"title": "B − A", "series": None, "difference": True, "cells": changes})
-    rows: list[Line] = []
+    places = min(decimals(known), 2 if max(map(abs, known)) >= 1 else 3)
+
+    def of_side(side: str, task: str, pooling: str) -> dict[str, Any]:
+        value, failed = found[side, task, pooling]
+        return {"value": value, "text": number(value, places), "failed": failed}
+
+    def of_pair(task: str, pooling: str) -> dict[str, Any]:
+        row = facts.difference(task, pooling, metric, view) or {}
+        text = number(row["diff"], places, signed=True) if row else ""
+        failed = any(found[side, task, pooling][1] for side in names)
+        return {"value": row.get("diff"), "text": text, "failed": failed}
+
+    panels = [_panel(facts, lettered(facts, side), facts.series.get(side, 0), partial(of_side, side)) for side in names]
+    panels += [_panel(facts, "B − A", None, of_pair)] if facts.pair else []
+    rows = []
     for i, pooling in enumerate(facts.poolings):
         for panel in panels:
             cells = [
@@ -105,25 +88,23 @@ def _heat(facts: Facts, metric: str, view: str) -> Figure | None:
             ]
             rows.append(line([cell(pooling), cell(panel["title"]), *cells], "", pooling))
     key = slug("heat", metric, view)
-    side = table(
-        f"{key}-table",
-        f"{title(facts, metric, view)} by pooling and task.",
-        [("pooling", False), ("", False), *((t, True) for t in facts.tasks)],
-        rows,
-        folded=True,
-    )
-    labels = [p + "*" * (p in facts.untrained) for p in facts.poolings]
-    star = " * not trained." if facts.untrained else ""
-    every_cell = [c for p in panels for r in p["cells"] for c in r]
-    hatched = HATCHED if any(c["failed"] for c in every_cell) else ""
-    none = "no group mean, or no such number" if facts.kind == "groups" else "no such number"
-    empty = f" Empty: {none}." if any(c["value"] is None and not c["failed"] for c in every_cell) else ""
-    caption = (
-        f"{sentence(meaning(facts, metric))}Blue: B is higher; red: B is lower.{star}{hatched}{empty}"
-        if facts.pair
-        else f"{sentence(meaning(facts, metric))}{star}{hatched}{empty}"
-    )
+    heads = [("pooling", False), ("", False), *((task, True) for task in facts.tasks)]
+    numbers = table(f"{key}-table", f"{name} by pooling and task.", heads, rows, folded=True)
+    every_cell = [c for panel in panels for row in panel["cells"] for c in row]
+    caption = sentence(meaning(facts, metric))
+    caption += "Blue: B is higher; red: B is lower." if facts.pair else ""
+    caption += " * not trained." if facts.untrained else ""
+    caption += HATCHED if any(c["failed"] for c in every_cell) else ""
+    if any(c["value"] is None and not c["failed"] for c in every_cell):
+        caption += f" Empty: {'no group mean, or ' if facts.kind == 'groups' else ''}no such number."
     axes = f"poolings {listed(facts.poolings)} by tasks {listed(facts.tasks)}"
-    alt = f"Heat map of {title(facts, metric, view)} for {listed(names)}: {axes}."
+    alt = f"Heat map of {name} for {listed(names)}: {axes}."
+    labels = [pooling + "*" * (pooling in facts.untrained) for pooling in facts.poolings]
     data = {"rows": labels, "columns": facts.tasks, "panels": panels}
-    return figure(key, "heat", title(facts, metric, view), caption.strip(), alt, data, side)
+    return figure(key, "heat", name, caption.strip(), alt, data, numbers)
+
+
+def _panel(facts: Facts, title: str, series: int | None, cell_of: Callable[[str, str], Any]) -> dict[str, Any]:
+    """One map, pooling × task; the map of differences has no series."""
+    cells = [[cell_of(task, pooling) for task in facts.tasks] for pooling in facts.poolings]
+    return {"title": title, "series": series, "difference": series is None, "cells": cells}

@@ -12,31 +12,35 @@ from geomprobe.reports.document.ids import slug
 from geomprobe.reports.wording.failed import absent
 from geomprobe.reports.wording.words import title
 
+PANELS = 6
+
 
 def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
     """The forest plot of the differences of the pair, a panel a metric (the first six), a line a task."""
-    assert facts.pair
+    if not facts.pair:
+        return None
     panels: list[dict[str, Any]] = []
     for metric, view in metrics:
-        rows = [(t, facts.difference(t, pooling, metric, view)) for t in facts.tasks]
-        lines: list[dict[str, Any]] = [
-            {"name": t, "diff": r["diff"], "low": r["ci_low"], "high": r["ci_high"], "judgement": judgement(r)} if r
-            else {"name": t, "diff": None, "low": None, "high": None, "judgement": "none"}
-            for t, r in rows
+        found = {task: facts.difference(task, pooling, metric, view) or {} for task in facts.tasks}
+        lines = [
+            {"name": task, "diff": row.get("diff"), "low": row.get("ci_low"), "high": row.get("ci_high"),
+             "judgement": judgement(row)}
+            for task, row in found.items()
         ]  # fmt: skip
         if any(entry["diff"] is not None for entry in lines):
-            margin = next((r["margin"] for _, r in rows if r and r["margin"]), None)
+            margin = next(filter(None, (row.get("margin") for row in found.values())), None)
             panels.append({"title": title(facts, metric, view), "rows": lines, "margin": margin})
+    panels = panels[:PANELS]
     if not panels:
         return None
-    panels = panels[:6]
-    with_interval = any(entry["low"] is not None for p in panels for entry in p["rows"])
-    caption = "B − A for each task" + (
-        " with its 95 % interval; the grey band is the equivalence margin." if with_interval
-        else "; hollow points have no interval, so any of these differences may be chance."
-    )  # fmt: skip
-    caption += absent(facts, pooling)
-    what = listed([p["title"] for p in panels])
-    alt = f"Forest plot, {pooling} pooling: {facts.pair[1]} minus {facts.pair[0]}, {what} on {listed(facts.tasks)}."
+    caption = "B − A for each task"
+    if any(entry["low"] is not None for panel in panels for entry in panel["rows"]):
+        caption += " with its 95 % interval; the grey band is the equivalence margin."
+    else:
+        caption += "; hollow points have no interval, so any of these differences may be chance."
+    a, b = facts.pair
+    what = listed([panel["title"] for panel in panels])
+    alt = f"Forest plot, {pooling} pooling: {b} minus {a}, {what} on {listed(facts.tasks)}."
     data = {"panels": panels, "x_label": "B − A"}
-    return figure(slug("forest", id, pooling), "forest", "Differences by task", caption, alt, data)
+    key = slug("forest", id, pooling)
+    return figure(key, "forest", "Differences by task", caption + absent(facts, pooling), alt, data)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.blocks import Block, Option, choice
 
 
-def by_pooling(facts: Facts, make: Any) -> list[Block]:
+def by_pooling(facts: Facts, make: Callable[[str], Sequence[Block | None]]) -> list[Block]:
     """The blocks that ``make(pooling)`` gives, as a choice where there are several poolings."""
     options: list[Option] = []
     for pooling in facts.poolings:
-        if blocks := make(pooling):
+        if blocks := [block for block in make(pooling) if block]:
             options.append({"name": pooling, "note": pooling_note(facts, pooling), "blocks": blocks})
     if len(options) > 1 or (options and options[0]["note"]):
         return [choice("pooling", options)]
@@ -20,6 +20,7 @@ def by_pooling(facts: Facts, make: Any) -> list[Block]:
 
 
 def pooling_note(facts: Facts, pooling: str) -> str:
+    """What a reader has to know of a pooling that was not trained; empty for others."""
     if pooling not in facts.untrained:
         return ""
     return "not trained: equals mean" if pooling == "weighted" else "not trained: random softmax weights"

@@ -3,62 +3,50 @@
 from __future__ import annotations
 
 from geomprobe.reports.data.differences import half_width, judgement
-from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.document.blocks import Line, Table, Text, cell, line, table
+from geomprobe.reports.data.facts import Facts, Row
+from geomprobe.reports.document.blocks import Cell, Line, Table, Text, cell, line, table
 from geomprobe.reports.document.formats import count, decimals, interval, number, p_value
-from geomprobe.reports.document.ids import term
+from geomprobe.reports.document.ids import slug, term
 from geomprobe.reports.sections.parts.failed import unmeasured
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
 from geomprobe.reports.wording.failed import HATCHED
 from geomprobe.reports.wording.words import WORDS, title
 
-WITH_INTERVALS = ("95 % interval", "p (Holm)", "detectable")  # detectable: the smallest difference this n would find
+INTERVALS = [("95 % interval", True), ("p (Holm)", True), ("detectable", True)]
+"""Columns of a table with intervals; detectable is the smallest difference that this n would find."""
 LONG = 40  # rows past which a table is folded
 
 
-def value_table(
-    facts: Facts, id: str, caption: str, metrics: list[tuple[str, str]], pooling: str, folded: bool = False
-) -> Table | Text:
+def value_table(facts: Facts, id: str, caption: str, metrics: list[tuple[str, str]], pooling: str) -> Table | Text:
     """Tasks × metrics with the value of each model and, for a pair, difference, interval, verdict and n.
 
     A paragraph that says why where no cell has a number.
     """
-    names = sides(facts)
-    heads = [("task", False), ("metric", False), *((lettered(facts, n), True) for n in names)]
+    heads = [("task", False), ("metric", False), *((lettered(facts, name), True) for name in sides(facts))]
+    intervals = any(row["ci_low"] is not None for row in facts.by_difference.values())
     if facts.pair:
-        heads += [
-            ("B − A", True),
-            ("95 % interval", True),
-            ("p (Holm)", True),
-            ("detectable", True),
-            ("verdict", False),
-        ]
+        heads += [("B − A", True), *(INTERVALS if intervals else ()), ("verdict", False)]
     heads.append(("n", True))
-    rows: list[Line] = []
-    for task in facts.tasks:
-        for metric, view in metrics:
-            if made := _value_line(facts, names, task, metric, view, pooling):
-                rows.append(made)
+    lines = (_value_line(facts, task, *metric, pooling, intervals) for task in facts.tasks for metric in metrics)
+    rows = [made for made in lines if made]
     if not rows:
         return unmeasured(facts, "None of these metrics was measured.")
-    if facts.pair and not any(r["ci_low"] is not None for r in facts.by_difference.values()):
-        drop = {heads.index((name, True)) for name in WITH_INTERVALS}
-        heads = [h for i, h in enumerate(heads) if i not in drop]
-        for made in rows:
-            made["cells"] = [c for i, c in enumerate(made["cells"]) if i not in drop]
+    caption += f", {pooling} pooling."
     if any(c["tone"] == "failed" for made in rows for c in made["cells"]):
         caption += HATCHED
-    return table(id, caption, heads, rows, folded or len(rows) > LONG)
+    return table(slug(id, pooling), caption, heads, rows, len(rows) > LONG)
 
 
-def _value_line(facts: Facts, names: list[str], task: str, metric: str, view: str, pooling: str) -> Line | None:
-    found = [measured(facts, n, task, pooling, metric, view) for n in names]
-    if all(value is None and not failed for value, failed in found):
+def _value_line(facts: Facts, task: str, metric: str, view: str, pooling: str, intervals: bool) -> Line | None:
+    names = sides(facts)
+    found = [measured(facts, name, task, pooling, metric, view) for name in names]
+    broken = any(failed for _, failed in found)
+    if not broken and all(value is None for value, _ in found):
         return None
     row = facts.difference(task, pooling, metric, view) if facts.pair else None
-    own = [facts.cell(n, task, pooling, metric, view) for n in names]
-    half = half_width(row) if row else next((h for h in map(half_width, own) if h), None)
-    places = decimals([v for v, _ in found], half)
+    own = [facts.cell(name, task, pooling, metric, view) for name in names]
+    half = half_width(row) if row else next(filter(None, map(half_width, own)), None)
+    places = decimals([value for value, _ in found], half)
     cells = [cell(task), cell(title(facts, metric, view), link=term(metric))]
     for (value, failed), at in zip(found, own, strict=True):
         shown = "failed" if failed else number(value, places)
@@ -67,22 +55,31 @@ def _value_line(facts: Facts, names: list[str], task: str, metric: str, view: st
         cells.append(cell(shown, value, "failed" if failed else ""))
     n = next((m["n"] for m in own if m and m["n"]), row["n"] if row else None)
     if facts.pair:
-        if row is None:
-            broken = any(failed for _, failed in found)
-            why = "failed" if broken else "reference" if facts.entry(metric).get("reference") else "not compared"
-            cells += [cell("–"), cell(""), cell("–"), cell("–"), cell(why, tone="failed" if broken else "")]
-        else:
-            code = judgement(row)
-            cells += [
-                cell(number(row["diff"], places, signed=True), row["diff"]),
-                cell(interval(row["ci_low"], row["ci_high"], places) or "none", row["ci_low"]),
-                cell(p_value(row["p_holm"] if row["p_holm"] is not None else row["p"]), row["p_holm"]),
-                cell(number(row["mdd"], places), row["mdd"]),
-                cell(WORDS[code], code, code),
-            ]
-    cells.append(cell(count(n), n))
-    return line(cells, task, pooling)
+        difference, *rest = difference_cells(row, places)
+        smallest = row["mdd"] if row else None
+        cells += [difference, *([*rest, cell(number(smallest, places), smallest)] if intervals else ())]
+        without = "failed" if broken else "reference" if facts.entry(metric).get("reference") else "not compared"
+        cells.append(verdict_cell(row) if row else cell(without, tone="failed" if broken else ""))
+    return line([*cells, cell(count(n), n)], task, pooling)
+
+
+def difference_cells(row: Row | None, places: int) -> list[Cell]:
+    """A difference, its interval and its p-value; dashes where nothing was compared."""
+    if row is None:
+        return [cell("–"), cell(""), cell("–")]
+    return [
+        cell(number(row["diff"], places, signed=True), row["diff"]),
+        cell(interval(row["ci_low"], row["ci_high"], places) or "none", row["ci_low"]),
+        cell(p_value(row["p_holm"] if row["p_holm"] is not None else row["p"]), row["p_holm"]),
+    ]
+
+
+def verdict_cell(row: Row) -> Cell:
+    """The verdict on a difference, sorted by its code."""
+    code = judgement(row)
+    return cell(WORDS[code], code, code)
 
 
 def plain_table(id: str, caption: str, heads: tuple[str, ...], rows: list[list[str]]) -> Table:
-    return table(id, caption, [(h, False) for h in heads], [line([cell(c) for c in r]) for r in rows])
+    """A table of texts."""
+    return table(id, caption, [(head, False) for head in heads], [line([*map(cell, row)]) for row in rows])
