@@ -21,6 +21,8 @@ PARTS = {
     "lexical": "lexical",
 }
 POOLING_ORDER = ("model", "mean", "max", "weighted", "attention", "cls", "last")
+WHOLE = {"embedding", "published analysis"}
+"""Stages without which a cell has no number at all."""
 VIEW_ORDER = ("", "raw", "centred", "standardised")
 
 
@@ -250,6 +252,31 @@ class Facts:
                 found[row["task"]].add((row["metric"], row["view"]))
         return found
 
+    def missing(self, name: str, task: str, pooling: str, metric: str, view: str, layer: int | None = None) -> bool:
+        """Whether a number of a model, or of a group of seeds, is missing because its cell failed.
+
+        A number that nothing measured on the task, while other numbers of its stage were, does not exist there: no
+        failure.
+
+        Parameters
+        ----------
+        layer : int, optional
+            The deepest of the model by default.
+        """
+        stage, known = self._stage_of(metric), self.measured_stages.get(task, set())
+        if known and (metric, view) not in known and any(self._stage_of(m) == stage for m, _ in known):
+            return False
+        for model in self.groups.get(name, [name]):
+            at = self.last_layer.get(model, 0) if layer is None else layer
+            if {stage, metric, *WHOLE} & self.failed_stages.get((model, task, at, pooling), set()):
+                return True
+        return False
+
+    def _stage_of(self, metric: str) -> str:
+        """The stage of a cell that a metric comes from, one of `geomprobe.results.STAGES`."""
+        by_part = "geometry" if self.part_of(metric) == "geometry" else "probes"
+        return self.entry(metric).get("stage", by_part)
+
     @property
     def failed_cells(self) -> list[Row]:
         """The entries of `failed` that are cells, not pairs of models."""
@@ -272,3 +299,27 @@ class Facts:
 def place_in(name: str, order: Sequence[str]) -> int:
     """The place of a name in an order, last where it is not there."""
     return order.index(name) if name in order else len(order)
+
+
+def rows_of(task: Row) -> int | None:
+    """The rows of a task that geometry is measured on, else the rows of its split."""
+    return task.get("geometry_rows") or task.get("rows")
+
+
+def judgement(row: Row) -> str:
+    """What a comparison says: higher, lower, equivalent, unclear or none (no interval, so no verdict)."""
+    verdict, diff = row.get("verdict") or "no verdict", row.get("diff")
+    if diff is None or "no verdict" in verdict or "no valid interval" in verdict:
+        return "none"
+    if "equivalent" in verdict or verdict == "no difference":
+        return "equivalent"
+    if "no clear difference" in verdict or diff == 0:
+        return "unclear"
+    return "higher" if diff > 0 else "lower"
+
+
+def half_width(row: Row | None) -> float | None:
+    """Half the width of a number's interval, None where it has none."""
+    if not row or row.get("ci_low") is None or row.get("ci_high") is None:
+        return None
+    return (row["ci_high"] - row["ci_low"]) / 2 or None

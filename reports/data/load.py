@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def apart(facts: Facts) -> Facts:
         return facts
 
     def part(of_variants: bool) -> Facts:
-        def mine(rows: list[Row], name: str) -> list[Row]:
+        def mine(rows: Sequence[Any], name: str) -> list[Any]:
             return [row for row in rows if (row[name] in stored) == of_variants]
 
         return replace(
@@ -100,7 +101,7 @@ def _display_names(results: Results) -> _Names:
     return names
 
 
-def _inert_row(row: Row, names: _Names) -> Row:
+def _inert_row(row: Any, names: _Names) -> Row:
     for key, value in row.items():
         if key in NAMES:
             row[key] = names[str(value)] if value is not None else ""

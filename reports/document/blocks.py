@@ -142,6 +142,11 @@ def text(content: str, tone: str = "plain") -> Text:
     return {"type": "text", "text": content, "tone": tone}
 
 
+def code(label: str, content: str) -> Code:
+    """A command or a configuration."""
+    return {"type": "code", "label": label, "text": content}
+
+
 def figure(
     id: str, kind: str, title: str, caption: str, alt: str, data: dict[str, Any], figure_table: Table | None = None
 ) -> Figure:

@@ -1,8 +1,10 @@
-"""How a report writes text and numbers: user text made inert, every number formatted in one place."""
+"""How a report writes text, numbers and ids: user text made inert, every number formatted in one place."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import numbers
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -53,24 +55,16 @@ def short_names(names: Iterable[str], limit: int = NAME_LIMIT) -> dict[str, str]
     """A display name for each name; names that look alike once shortened get a number."""
     shown: dict[str, str] = {}
     for name in names:
-        text = base = clean(name, limit) or "(no name)"
-        number = 2
-        while text in shown.values():
-            text = f"{base[: limit - 5]} ({number})"
-            number += 1
-        shown[name] = text
+        base = clean(name, limit) or "(no name)"
+        numbered = (f"{base[: limit - 5]} ({number})" for number in itertools.count(2))
+        shown[name] = next(text for text in itertools.chain([base], numbered) if text not in shown.values())
     return shown
 
 
 def finite(value: Any) -> float | None:
     """A finite float, or None for missing, NaN and infinite values."""
-    if value is None or isinstance(value, str | bytes | bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+    known = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if known else None
 
 
 def decimals(values: Sequence[float | None], half_width: float | None = None) -> int:
@@ -108,6 +102,11 @@ def count(value: Any) -> str:
     """A whole number with thousands separators."""
     x = finite(value)
     return NONE if x is None else f"{round(x):,}"
+
+
+def counted(n: int, noun: str) -> str:
+    """How many there are of a thing."""
+    return f"{count(n)} {noun}{'s' * (n != 1)}"
 
 
 def amount(value: Any) -> str:
@@ -164,11 +163,11 @@ def words(name: Any) -> str:
     return clean(str(name).replace("_", " "), NAME_LIMIT)
 
 
-def listed(items: Sequence[str], last: str = "and") -> str:
-    """Items as a list in words: a, b and c; past `MOST_NAMES` the rest is counted."""
-    if len(items) > MOST_NAMES:
-        return f"{', '.join(items[:MOST_NAMES])} {last} {len(items) - MOST_NAMES:,} more"
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""
+def listed(items: Sequence[str], most: int = MOST_NAMES) -> str:
+    """Items as a list in words: a, b and c; past `most` the rest is counted."""
+    if len(items) > most:
+        return f"{', '.join(items[:most])} and {len(items) - most:,} more"
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
 
 
 def flat(value: Any) -> str:
@@ -177,3 +176,14 @@ def flat(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(flat, value))
     return clean(value, 300)
+
+
+def slug(*parts: str) -> str:
+    """An id for a page: ASCII letters, digits and dashes; other text is spelled by its code points."""
+    spelled = (re.sub(r"[^A-Za-z0-9]", lambda m: "-" if m[0] in " _-" else f"{ord(m[0]):x}", part) for part in parts)
+    return "-".join(part[:60] for part in spelled if part)
+
+
+def term(metric: str) -> str:
+    """The id of a metric's entry in the glossary."""
+    return slug("term", metric)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from geomprobe.common import write_json
 from geomprobe.reports.document.model import VIEW_VERSION, Document
@@ -43,18 +43,13 @@ def _schema(kind: Any, kinds: dict[str, Any]) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": _schema(inner[1], kinds)}
     if origin in (Union, types.UnionType):
         return {"anyOf": [_schema(part, kinds) for part in inner]}
-    if origin is NotRequired:
-        return _schema(inner[0], kinds)
     if not typing.is_typeddict(kind):
         raise TypeError(f"no schema for {kind}")
     name = kind.__name__
     if name not in kinds:
-        kinds[name] = {}
-        fields = get_type_hints(kind)
+        kinds[name] = {"type": "object", "description": (kind.__doc__ or "").strip()}
         kinds[name] |= {
-            "type": "object",
-            "description": (kind.__doc__ or "").strip(),
-            "properties": {field: _schema(part, kinds) for field, part in fields.items()},
+            "properties": {field: _schema(part, kinds) for field, part in get_type_hints(kind).items()},
             "required": sorted(kind.__required_keys__),
             "additionalProperties": False,
         }

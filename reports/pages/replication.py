@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from geomprobe.common import read_json
-from geomprobe.reports.data.differences import judgement
-from geomprobe.reports.data.facts import Facts, Row
+from geomprobe.reports.data.facts import Facts, Row, half_width, judgement
 from geomprobe.reports.data.files import AUDIT_FILE
 from geomprobe.reports.data.load import load
 from geomprobe.reports.document.formats import (
     NONE,
+    TEXT_LIMIT,
     clean,
     decimals,
     finite,
@@ -50,21 +52,24 @@ COMPARED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("semantic_skill", "sts_cosine_spearman"), ()),
 }
 """Metrics of the tables, with the views that are shown next to raw."""
+TRAINED = (
+    "At the end of training: losses on held-out rows in nat, geometry of the mean-pooled held-out rows. "
+    "JEPA skill is relative to another row's context. `training.csv` has all monitored steps."
+)
 
 
 def training_figure(training: Sequence[Mapping[str, Any]]) -> str:
     """Losses and geometry along training as an ``<svg>`` element: a colour an arm, a line a seed."""
     arms = list(dict.fromkeys(record["arm"] for record in training))
-    runs = list(dict.fromkeys((record["arm"], record["seed"]) for record in training))
+    runs = dict.fromkeys((record["arm"], record["seed"]) for record in training)
     panels = []
     for key, caption in DRAWN:
         lines: list[dict[str, Any]] = []
         for run in runs:
             points = [(finite(r["tokens"]), finite(r.get(key))) for r in training if (r["arm"], r["seed"]) == run]
-            points = [(x, y) for x, y in points if x is not None and y is not None]
-            if points:
-                xs, ys = zip(*points, strict=True)
-                lines.append({"series": arms.index(run[0]), "x": list(xs), "y": list(ys)})
+            known = [(x, y) for x, y in points if x is not None and y is not None]
+            if known:
+                lines.append({"series": arms.index(run[0]), "x": [x for x, _ in known], "y": [y for _, y in known]})
         if lines:
             panels.append({"title": caption, "lines": lines})
     legend = [{"name": clean(arm, 24), "series": i} for i, arm in enumerate(arms)]
@@ -82,64 +87,57 @@ def summary(training: Sequence[Mapping[str, Any]], comparisons: Mapping[str, Pat
     comparisons, audits : mapping of name to Path
         Results folders of comparisons, and folders of audits.
     """
-    text = ["# Replication\n\n", _trained(training)]
-    text += [_compared(name, load(folder), folder) for name, folder in comparisons.items()]
-    text += [_audited(name, folder) for name, folder in audits.items()]
-    return "".join(text)
+    parts = [("What was trained", _trained(training))]
+    parts += [(markdown(name), _compared(load(folder), folder)) for name, folder in comparisons.items()]
+    parts += [(markdown(name), _audited(folder)) for name, folder in audits.items()]
+    return "# Replication\n\n" + "".join(f"## {head}\n\n{text}\n" for head, text in parts)
 
 
 def _trained(training: Sequence[Mapping[str, Any]]) -> str:
-    runs: dict[tuple[Any, Any], dict[str, Any]] = {}
+    runs: dict[tuple[Any, Any], dict[str, Any]] = defaultdict(dict)
     for record in training:
         known = {key: value for key, value in record.items() if finite(value) is not None}
-        runs.setdefault((record["arm"], record["seed"]), {}).update(known)
-    heads = ["arm", "seed", "steps", "FLOPs", *(title for _, title in LAST)]
+        runs[record["arm"], record["seed"]] |= known
     rows = [
         [markdown(arm), str(seed), number(last.get("step"), 0), power(last.get("flops"))]
         + [number(last.get(key)) for key, _ in LAST]
         for (arm, seed), last in runs.items()
     ]
-    lead = (
-        "At the end of training: losses on held-out rows in nat, geometry of the mean-pooled held-out rows. "
-        "JEPA skill is relative to another row's context. "
-        "`training.csv` has all monitored steps.\n\n![Along training](training.svg)\n\n"
-    )
-    return f"## What was trained\n\n{lead}{markdown_table(heads, rows)}\n"
+    heads = ["arm", "seed", "steps", "FLOPs", *(title for _, title in LAST)]
+    return f"{TRAINED}\n\n![Along training](training.svg)\n\n{markdown_table(heads, rows)}"
 
 
-def _compared(name: str, facts: Facts, folder: Path) -> str:
+def _compared(facts: Facts, folder: Path) -> str:
     if facts.pair is None:
-        return f"## {markdown(name)}\n\nNothing was compared.\n\n"
+        return "Nothing was compared.\n"
     a, b = map(markdown, facts.pair)
     shown = [(m, v) for m, v in facts.metrics if m in COMPARED and v in ("", "raw", *COMPARED[m])]
     heads = ["task, pooling", *(title(facts, m, v) for m, v in shown)]
-    cells = [(task, pooling) for task in facts.tasks for pooling in facts.poolings]
-    rows = [
-        [
-            f"{markdown(task)}, {markdown(pooling)}",
-            *(_difference(facts.difference(task, pooling, m, v)) for m, v in shown),
-        ]
-        for task, pooling in cells
-    ]
+    rows = []
+    for task, pooling in product(facts.tasks, facts.poolings):
+        differences = [_difference(facts.difference(task, pooling, *number)) for number in shown]
+        rows.append([f"{markdown(task)}, {markdown(pooling)}", *differences])
     lead = f"{b} − {a}, at the level of {facts.level}s; all numbers: [report]({folder.name}/report.html)."
-    sentences = "\n".join(f"- {markdown(claim['sentence'])}" for claim in facts.run.get("claims") or ()
-                     if (claim["metric"], claim["view"] or "") in shown)  # fmt: skip
-    return f"## {markdown(name)}\n\n{lead}\n\n{sentences}\n\n{markdown_table(heads, rows)}\n{LEGEND}\n\n"
+    claims = [claim for claim in facts.run.get("claims", []) if (claim["metric"], claim["view"] or "") in shown]
+    return f"{lead}\n\n{_bullets(claims)}\n\n{markdown_table(heads, rows)}\n{LEGEND}\n"
 
 
 def _difference(row: Row | None) -> str:
     if row is None or row["diff"] is None:
         return NONE
-    low, high = row.get("ci_low"), row.get("ci_high")
-    places = decimals([row["diff"]], (high - low) / 2 if low is not None and high is not None else None)
-    within = "but equivalent" in (row["verdict"] or "")
-    mark = "≈" if within else MARKS[judgement(row)]
-    return " ".join(filter(None, (number(row["diff"], places, signed=True), interval(low, high, places), mark)))
+    places = decimals([row["diff"]], half_width(row))
+    mark = "≈" if "but equivalent" in (row["verdict"] or "") else MARKS[judgement(row)]
+    shown = interval(row["ci_low"], row["ci_high"], places)
+    return " ".join(filter(None, (number(row["diff"], places, signed=True), shown, mark)))
 
 
-def _audited(name: str, folder: Path) -> str:
-    document = read_json(folder / AUDIT_FILE)
-    verdicts = [verdict for claim in document["claims"] for verdict in claim["verdicts"].values()]
-    sentences = "\n".join(f"- {markdown(verdict['sentence'], 1200)}" for verdict in verdicts)
+def _audited(folder: Path) -> str:
+    claims = read_json(folder / AUDIT_FILE)["claims"]
     links = f"[report]({folder.name}/report.html), [table of claims]({folder.name}/claims.md)"
-    return f"## {markdown(name)}\n\nThe paper's claims: {links}.\n\n{sentences}\n\n"
+    verdicts = [verdict for claim in claims for verdict in claim["verdicts"].values()]
+    return f"The paper's claims: {links}.\n\n{_bullets(verdicts, 1200)}\n"
+
+
+def _bullets(parts: Iterable[Mapping[str, Any]], limit: int = TEXT_LIMIT) -> str:
+    """The sentences of claims or verdicts as a list."""
+    return "\n".join(f"- {markdown(part['sentence'], limit)}" for part in parts)

@@ -8,6 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from geomprobe.common import UsageError
 
 SHOTS = {"wide": (1920, 2400), "narrow": (360, 2400)}
@@ -32,18 +34,11 @@ def take(results: Path, out: Path) -> list[Path]:
             command += [f"--screenshot={(out / f'{name}.png').resolve()}", frame.as_uri()]
             subprocess.run(command, check=True, capture_output=True, timeout=300)
         if width < 500:
-            _crop(out / f"{name}.png", width)
+            with Image.open(out / f"{name}.png") as image:
+                image.crop((0, 0, width, height)).save(out / f"{name}.png", optimize=True)
     pages = ["pdftoppm", "-r", "80", "-png", "-l", str(PAGES), str(results / "report.pdf"), str(out / "page")]
     subprocess.run(pages, check=True, capture_output=True, timeout=300)
     return sorted(out.glob("*.png"))
-
-
-def _crop(path: Path, width: int) -> None:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        cropped = image.crop((0, 0, width, image.height))
-    cropped.save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.blocks import Block, Section
-from geomprobe.reports.sections.parts.controls import controls
-from geomprobe.reports.sections.parts.failed import unmeasured
-from geomprobe.reports.sections.parts.forest import forest
+from geomprobe.reports.sections.parts.points import controls, forest
 from geomprobe.reports.sections.parts.poolings import by_pooling
-from geomprobe.reports.sections.parts.tables import value_table
+from geomprobe.reports.sections.parts.tables import unmeasured, value_table
 
 PLACE = 10
 

@@ -1,103 +1,149 @@
-"""Section: metrics against relative depth, and similarity between layers."""
+"""Section: metrics against relative depth, and the similarity of models and of layers."""
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from geomprobe.reports.data.facts import Facts, Row
-from geomprobe.reports.data.failed import missing
-from geomprobe.reports.document.blocks import Block, Cell, Figure, Line, Section, cell, figure, line, table, text
-from geomprobe.reports.document.formats import decimals, listed, number
-from geomprobe.reports.document.ids import slug
+from geomprobe.reports.document.blocks import Block, Cell, Figure, Section, Table, cell, figure, line, table, text
+from geomprobe.reports.document.formats import count, decimals, finite, interval, listed, number, p_value, slug, words
 from geomprobe.reports.sections.parts.poolings import by_pooling
-from geomprobe.reports.sections.parts.sides import legend, lettered
-from geomprobe.reports.sections.parts.similarity import layer_maps, similarity_table
-from geomprobe.reports.wording.failed import absent
-from geomprobe.reports.wording.words import title
+from geomprobe.reports.sections.parts.sides import by_task, legend, lettered
+from geomprobe.reports.wording.words import HATCHED, absent, title
 
 PLACE = 40
 
 
 def section(facts: Facts) -> Section:
     """Metrics against relative depth."""
-    lead = "How each metric changes over the layers."
-    if len({r["layer"] for r in facts.rows}) < 2:
+    if len({row["layer"] for row in facts.rows}) < 2:
         blocks: list[Block] = [text("One layer was measured; geomprobe analyze --layer all gives the profile.", "note")]
     else:
-
-        def make(pooling: str) -> list[Block]:
-            return [p for mv in facts.headline if (p := _profile(facts, *mv, pooling))]
-
-        blocks = by_pooling(facts, make)
-    blocks += similarity_table(facts)
-    blocks += layer_maps(facts)
+        blocks = by_pooling(facts, lambda pooling: [_profile(facts, *number, pooling) for number in facts.headline])
+    blocks += [*similarity_table(facts), *layer_maps(facts)]
+    lead = "How each metric changes over the layers."
     return {"id": "layers", "title": "Layers", "lead": lead, "blocks": blocks}
 
 
 def _profile(facts: Facts, metric: str, view: str, pooling: str) -> Figure | None:
-    depths = sorted({r["layer"] for r in facts.rows})
-    panels: list[dict[str, Any]] = []
-    rows: list[Line] = []
-    for task in facts.tasks:
-        lines = []
-        for model in facts.models:
-            found = [(k, facts.cell(model, task, pooling, metric, view, k)) for k in depths]
-            known = {k: row for k, row in found if row and row["value"] is not None}
-            if not known:
-                continue
-            lines.append(_line(facts, model, known))
-            failed = {k for k in depths if k not in known and missing(facts, model, task, pooling, metric, view, k)}
-            cells = _cells(known, failed, depths)
-            rows.append(line([cell(task), cell(lettered(facts, model)), *cells], task, pooling))
-        if lines:
-            panels.append({"title": task, "lines": lines})
+    depths = sorted({row["layer"] for row in facts.rows})
+
+    def made(task: str, model: str) -> tuple[dict[str, Any], list[Cell]] | None:
+        found = {k: facts.cell(model, task, pooling, metric, view, k) for k in depths}
+        known = {k: row for k, row in found.items() if row and row["value"] is not None}
+        if not known:
+            return None
+        places = decimals([row["value"] for row in known.values()])
+        cells = []
+        for k in depths:
+            if k in known:
+                cells.append(cell(number(known[k]["value"], places), known[k]["value"]))
+            else:
+                failed = facts.missing(model, task, pooling, metric, view, k)
+                cells.append(cell("failed", tone="failed") if failed else cell("–"))
+        return _line(facts, model, known), cells
+
+    panels, rows = by_task(facts, facts.models, made, pooling)
     if not panels:
         return None
-    name = title(facts, metric, view)
-    key = slug("profile", metric, view, pooling)
-    side = table(
-        f"{key}-table",
-        f"{name} by layer, {pooling} pooling.",
-        [("task", False), ("model", False), *((f"layer {k}", True) for k in depths)],
-        rows,
-        folded=True,
-    )
-    where = listed([p["title"] for p in panels])
+    name, key = title(facts, metric, view), slug("profile", metric, view, pooling)
+    what = f"{name} by layer, {pooling} pooling"
+    heads = [("task", False), ("model", False), *((f"layer {k}", True) for k in depths)]
+    side = table(f"{key}-table", f"{what}.", heads, rows, folded=True)
+    where = listed([panel["title"] for panel in panels])
     alt = f"{name} of {listed(facts.models)} against relative depth on {where}, {pooling} pooling."
+    caption = f"{what}; the band is the 95 % interval where there is one.{absent(facts, pooling)}"
     data = {"panels": panels, "legend": legend(facts, facts.models)}
-    return figure(
-        key,
-        "profiles",
-        name,
-        f"{name} by layer, {pooling} pooling; the band is the 95 % interval where there is one."
-        + absent(facts, pooling),
-        alt,
-        data,
-        side,
-    )
+    return figure(key, "profiles", name, caption, alt, data, side)
 
 
 def _line(facts: Facts, model: str, known: dict[int, Row]) -> dict[str, Any]:
     """A model's values against relative depth, with a band where every layer has an interval."""
-    rows = known.values()
-    found: dict[str, Any] = {
-        "series": facts.series.get(model, 0),
-        "x": [round(k / (facts.depth.get(model) or 1), 4) for k in known],
-        "y": [row["value"] for row in rows],
-    }
+    rows, depth = known.values(), facts.depth[model] or 1
+    found = {"x": [round(k / depth, 4) for k in known], "y": [row["value"] for row in rows]}
     if all(row["ci_low"] is not None and row["ci_high"] is not None for row in rows):
         found |= {"low": [row["ci_low"] for row in rows], "high": [row["ci_high"] for row in rows]}
     return found
 
 
-def _cells(known: dict[int, Row], failed: set[int], depths: list[int]) -> list[Cell]:
-    """A table cell for each layer."""
-    places = decimals([row["value"] for row in known.values()])
-    return [
-        cell(number(known[k]["value"], places), known[k]["value"])
-        if k in known
-        else cell("failed", tone="failed")
-        if k in failed
-        else cell("–")
-        for k in depths
-    ]
+SIMILARITY_LINES = 12
+
+
+def similarity_table(facts: Facts) -> list[Table]:
+    """Similarity of the models at the deepest layer that was compared, with the similarity expected by chance."""
+    pairs = [r for r in facts.similarities if r["a"] != r["b"] and r["level"] == facts.level]
+    rows = [r for r in pairs if r["value"] is not None and r["null_mean"] is not None]
+    failed = [r for r in pairs if r["status"] == "failed"]
+    if not rows and not failed:
+        return []
+    place = itemgetter("task", "pooling", "layer_a", "layer_b", "metric")
+    seeds = [r for r in facts.similarities if r["level"] == "objective" and r["a"] == r["b"]]
+    ceilings = {(r["a"], *place(r)): r["value"] for r in seeds}
+    deepest: dict[tuple[str, str], int] = {}
+    for r in rows:
+        pair = r["a"], r["b"]
+        deepest[pair] = max(r["layer_a"], deepest.get(pair, r["layer_a"]))
+    intervals = any(r["ci_low"] is not None for r in rows)
+    lines = []
+    for r in [*(r for r in rows if r["layer_a"] == deepest[r["a"], r["b"]]), *failed]:
+        cells = [*map(cell, (r["task"], r["pooling"], lettered(facts, r["a"]), lettered(facts, r["b"])))]
+        if r["status"] == "failed":
+            cells += [cell("all"), cell("failed", tone="failed")]
+            cells += [cell("–")] * (intervals + 2 * bool(ceilings) + 3)
+        else:
+            cells += _similarity_cells(r, intervals, [ceilings.get((r[side], *place(r))) for side in "ab" if ceilings])
+        lines.append(line(cells, r["task"], r["pooling"]))
+    heads = [("task", False), ("pooling", False), ("of", False), ("and", False), ("similarity", False), ("value", True)]
+    heads += [("95 % interval", True)] if intervals else []
+    heads += [("seeds of the first", True), ("seeds of the second", True)] if ceilings else []
+    heads += [("by chance", True), ("p", True), ("n", True)]
+    caption = "Similarity of the models on the same rows, at the deepest layer. By chance: rows of one model shuffled."
+    if failed:
+        caption += HATCHED
+    elif any(r["status"] == "failed" for r in facts.similarities):
+        caption += " Pairs with a seed that failed are left out of the means."
+    if ceilings:
+        caption += " The similarity of two seeds of one objective is the ceiling for two objectives."
+    return [table("similarities", caption, heads, lines, folded=len(lines) > SIMILARITY_LINES)]
+
+
+def _similarity_cells(row: Row, intervals: bool, ceilings: list[float | None]) -> list[Cell]:
+    """A similarity's cells from its name on: value, interval, similarity of the seeds, chance, p, n."""
+    cells = [cell(words(row["metric"])), cell(number(row["value"], 3), row["value"])]
+    if intervals:
+        conservative = " conservative" if "conservative" in (row["ci_method"] or "") else ""
+        shown = interval(row["ci_low"], row["ci_high"], 3) + conservative
+        cells.append(cell(shown or "none", row["ci_low"]))
+    cells += [cell(number(value, 3), value) for value in ceilings]
+    chance = number(row["null_mean"], 3) + (f" ± {number(row['null_sd'], 3)}" if row["null_sd"] is not None else "")
+    return [*cells, cell(chance, row["null_mean"]), cell(p_value(row["p"])), cell(count(row["n"]))]
+
+
+def layer_maps(facts: Facts) -> list[Figure]:
+    """A map layers × layers for every entry of ``similarity`` in run.json (see docs/reference/reports.md)."""
+    found = []
+    for i, entry in enumerate(facts.run.get("similarity", [])):
+        if not entry["values"]:
+            continue
+        cells: list[list[dict[str, Any]]] = [
+            [{"value": finite(v), "text": number(v, 2), "failed": False} for v in row] for row in entry["values"]
+        ]
+        down, across = (
+            [f"layer {k}" for k in entry.get(f"layers_{side}") or range(n)]  # type: ignore[attr-defined]
+            for side, n in (("a", len(cells)), ("b", len(cells[0])))
+        )
+        rows = [
+            line([cell(layer), *(cell(c["text"], c["value"]) for c in row)])
+            for layer, row in zip(down, cells, strict=True)
+        ]
+        a, b, name, key = entry["a"], entry["b"], words(entry["metric"]), f"similarity-{i}"
+        where = f"{entry['task']}, {entry['pooling']} pooling"
+        what = f"{name} of the layers of {a} (down) and {b} (across), {where}."
+        heads = [(a, False), *((layer, True) for layer in across)]
+        side = table(f"{key}-table", what, heads, rows, folded=True)
+        panel = {"title": f"{b} across, {a} down", "series": None, "difference": False, "cells": cells}
+        data = {"rows": down, "columns": across, "panels": [panel]}
+        alt = f"Map of {name} between layers of {a} and layers of {b}, {where}."
+        found.append(figure(key, "heat", f"{name} between layers", f"On {where}.", alt, data, side))
+    return found

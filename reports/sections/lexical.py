@@ -7,12 +7,10 @@ from typing import Any
 
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.blocks import Block, Section
-from geomprobe.reports.document.ids import slug
-from geomprobe.reports.sections.parts.controls import controls
-from geomprobe.reports.sections.parts.failed import unmeasured
-from geomprobe.reports.sections.parts.forest import forest
+from geomprobe.reports.document.formats import slug
+from geomprobe.reports.sections.parts.points import controls, forest
 from geomprobe.reports.sections.parts.poolings import by_pooling
-from geomprobe.reports.sections.parts.tables import value_table
+from geomprobe.reports.sections.parts.tables import unmeasured, value_table
 
 PLACE = 50
 PARTS = {

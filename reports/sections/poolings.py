@@ -9,13 +9,11 @@ from typing import Any
 
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.blocks import Block, Figure, Option, Section, cell, choice, figure, line, table, text
-from geomprobe.reports.document.formats import capitalised, decimals, listed, number
-from geomprobe.reports.document.ids import slug
-from geomprobe.reports.sections.parts.failed import failed_table, unmeasured
+from geomprobe.reports.document.formats import capitalised, decimals, listed, number, slug
 from geomprobe.reports.sections.parts.poolings import pooling_note
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
-from geomprobe.reports.wording.failed import HATCHED
-from geomprobe.reports.wording.words import in_cells, meaning, sentence, signs, tally, title
+from geomprobe.reports.sections.parts.tables import failed_table, unmeasured
+from geomprobe.reports.wording.words import HATCHED, in_cells, majority_sign, meaning, sentence, tally, title
 
 PLACE = 30
 
@@ -48,9 +46,8 @@ def _holds(facts: Facts) -> list[str]:
         if found["none"] < sum(found.values()):
             parts.append(f"{capitalised(name)}: {in_cells(found)}.")
             continue
-        up, down, total = signs(facts, metric, view)
+        way, n, total = majority_sign(facts, metric, view)
         if total:
-            way, n = ("higher", up) if up >= down else ("lower", down)
             parts.append(f"{capitalised(name)}: {way} in {n} of {total} cells, as measured.")
     return parts
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.document.blocks import Block, Section, text
+from geomprobe.reports.data.facts import Facts, Row, rows_of
+from geomprobe.reports.document.blocks import Block, Section, code, text
 from geomprobe.reports.document.formats import NONE, clean, count, duration, flat, listed, power
 from geomprobe.reports.sections.parts.tables import plain_table
+from geomprobe.reports.wording.words import budget
 
 PLACE = 90
+
+
+SHOWN_ELSEWHERE = (
+    "schema_version", "created", "command", "geomprobe_version", "versions", "hardware", "wall_seconds", "models",
+    "tasks", "failed_cells", "verdict", "claims", "similarity",
+)  # fmt: skip
+MODEL_HEADS = (
+    "model", "source", "kind", "objective", "parameters", "layers × width", "type", "training", "content hash",
+)  # fmt: skip
+TASK_HEADS = ("task", "source", "rows", "unique sentences", "fingerprint", "row ids")
 
 
 def section(facts: Facts) -> Section:
@@ -18,25 +28,13 @@ def section(facts: Facts) -> Section:
     run = facts.run
     blocks: list[Block] = []
     if len(facts.models) > 1:
-        blocks.append(text(f"All models saw the same rows: {'yes' if _same_rows(facts) else 'no'} ({_sizes(facts)})."))
+        same = "yes" if all(len(hashes) == 1 for hashes in facts.task_hashes.values()) else "no"
+        sizes = listed([f"{task['name']} {count(rows_of(task))}" for task in facts.task_entries])
+        blocks.append(text(f"All models saw the same rows: {same} ({sizes})."))
     if run.get("command"):
-        blocks.append({"type": "code", "label": "Command", "text": clean(run["command"], 2000)})
-    heads: tuple[str, ...] = (
-        "model",
-        "source",
-        "kind",
-        "objective",
-        "parameters",
-        "layers × width",
-        "type",
-        "training",
-        "content hash",
-    )
-    blocks.append(plain_table("models", "Models.", heads, [_model_row(m) for m in facts.model_entries]))
-    heads = ("task", "source", "rows", "unique sentences", "fingerprint", "row ids")
+        blocks.append(code("Command", clean(run["command"], 2000)))
     caption = "Tasks: rows of the split, and the unique sentences on which geometry is measured."
-    blocks.append(plain_table("tasks", caption, heads, [_task_row(t) for t in facts.task_entries]))
-    rest = {
+    software = {
         "created": run.get("created"),
         "geomprobe": run.get("geomprobe_version"),
         "protocol": run.get("protocol"),
@@ -45,23 +43,19 @@ def section(facts: Facts) -> Section:
         "versions": run.get("versions"),
         "hardware": run.get("hardware"),
     }
-    rows = [[key, flat(value)] for key, value in rest.items() if value not in (None, "", {}, NONE)]
-    blocks.append(plain_table("environment", "Software and hardware.", ("what", "value"), rows))
+    rows = [[key, flat(value)] for key, value in software.items() if value not in (None, "", {}, NONE)]
+    blocks += [
+        plain_table("models", "Models.", MODEL_HEADS, [_model_row(m) for m in facts.model_entries]),
+        plain_table("tasks", caption, TASK_HEADS, [_task_row(t) for t in facts.task_entries]),
+        plain_table("environment", "Software and hardware.", ("what", "value"), rows),
+    ]
     if config := {k: v for k, v in run.items() if k not in SHOWN_ELSEWHERE}:
-        shown = json.dumps(config, indent=1, ensure_ascii=False)[:6000]
-        blocks.append({"type": "code", "label": "Resolved configuration", "text": shown})
+        blocks.append(code("Resolved configuration", json.dumps(config, indent=1, ensure_ascii=False)[:6000]))
     lead = "Everything needed to reproduce these numbers."
     return {"id": "provenance", "title": "Provenance", "lead": lead, "blocks": blocks}
 
 
-def _model_row(m: dict[str, Any]) -> list[str]:
-    t = m.get("training") or {}
-    budget = (
-        f"{count(t['tokens'])} tokens" if t.get("tokens") else "",
-        f"{count(t['steps'])} steps" if t.get("steps") else "",
-        f"{power(t['flops'])} FLOPs" if t.get("flops") else "",
-        f"seed {t['seed']}" if t.get("seed") is not None else "",
-    )
+def _model_row(m: Row) -> list[str]:
     return [
         m["name"],
         clean(m.get("source") or NONE, 120),
@@ -70,31 +64,16 @@ def _model_row(m: dict[str, Any]) -> list[str]:
         count(m.get("parameters")),
         f"{m.get('n_layers') or NONE} × {m.get('dim') or NONE}",
         clean(m.get("dtype") or NONE, 20),
-        ", ".join(b for b in budget if b) or NONE,
+        budget(m.get("training") or {}, {"tokens": count, "steps": count, "flops": power}) or NONE,
         clean(m.get("hash") or NONE)[:16],
     ]
 
 
-def _task_row(t: dict[str, Any]) -> list[str]:
-    hashes = [clean(t.get(key) or NONE)[:16] for key in ("fingerprint", "row_ids_hash")]
+def _task_row(t: Row) -> list[str]:
     return [
         t["name"],
         clean(t.get("source") or NONE, 120),
         count(t.get("rows")),
         count(t.get("geometry_rows")),
-        *hashes,
+        *(clean(t.get(key) or NONE)[:16] for key in ("fingerprint", "row_ids_hash")),
     ]
-
-
-def _sizes(facts: Facts) -> str:
-    return listed([f"{t['name']} {count(t.get('geometry_rows') or t.get('rows'))}" for t in facts.task_entries])
-
-
-def _same_rows(facts: Facts) -> bool:
-    return all(len(hashes) <= 1 for hashes in facts.task_hashes.values())
-
-
-SHOWN_ELSEWHERE = (
-    "schema_version", "created", "command", "geomprobe_version", "versions", "hardware", "wall_seconds", "models",
-    "tasks", "failed_cells", "verdict", "claims", "similarity",
-)  # fmt: skip

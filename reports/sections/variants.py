@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
+from operator import itemgetter
 
-from geomprobe.reports.data.differences import half_width, judgement
-from geomprobe.reports.data.facts import Facts, Row
-from geomprobe.reports.document.blocks import Block, Cell, Line, Section, cell, line, table, text
-from geomprobe.reports.document.formats import clean, count, decimals, interval, listed, number, p_value
-from geomprobe.reports.document.ids import term
-from geomprobe.reports.sections.parts.tables import LONG
-from geomprobe.reports.wording.words import WORDS, title
+from geomprobe.reports.data.facts import PLACE as CELL
+from geomprobe.reports.data.facts import Facts, Row, half_width
+from geomprobe.reports.document.blocks import Block, Cell, Section, cell, line, table, text
+from geomprobe.reports.document.formats import clean, count, decimals, listed, number, term
+from geomprobe.reports.sections.parts.tables import LONG, difference_cells, verdict_cell
+from geomprobe.reports.wording.words import title
 
 PLACE = 60
 DUPLICATES = ("duplicate_share", "raw")
@@ -29,9 +26,14 @@ def section(facts: Facts) -> Section | None:
     stored = facts.variants
     if stored is None:
         return None
-    differences = _Differences(facts, stored)
+    keys = ("b", *CELL[1:], "metric", "view")
+    differences = {itemgetter(*keys)(row): row for row in reversed(stored.comparisons)}
     several = len({entry["of"] for entry in stored.model_entries}) > 1
-    lines = list(differences.lines(several))
+    lines = []
+    for entry, task, metric in product(stored.model_entries, stored.tasks, [*facts.headline, DUPLICATES]):
+        if cells := _cells(facts, entry, task, metric, differences):
+            named = [*([cell(entry["of"])] if several else []), cell(clean(entry.get("variant"))), cell(task)]
+            lines.append(line([*named, *cells], task, facts.pooling))
     shown = lines[:MOST_LINES]
     caption = (
         f"Headline metrics of the full and of the stored vectors at the deepest layer, {facts.pooling} pooling; p is "
@@ -49,68 +51,33 @@ def section(facts: Facts) -> Section | None:
     }
 
 
-@dataclass(frozen=True)
-class _Differences:
-    """The lines of the table, and what they are found by."""
-
-    facts: Facts
-    stored: Facts
-
-    @cached_property
-    def by_place(self) -> dict[tuple, Row]:
-        """(variant, task, layer, pooling, metric, view) -> the variant's difference from its full vectors."""
-        keys = ("b", "task", "layer", "pooling", "metric", "view")
-        return {tuple(row[key] for key in keys): row for row in reversed(self.stored.comparisons)}
-
-    @cached_property
-    def without_vectors(self) -> dict[tuple, Row]:
-        """(variant, task, layer, pooling) -> the row that says why there are no numbers."""
-        keys = ("model", "task", "layer", "pooling")
-        gone = (row for row in self.stored.rows if row["metric"] == "embedding" and row["status"] != "ok")
-        return {tuple(row[key] for key in keys): row for row in gone}
-
-    def lines(self, several: bool) -> Iterator[Line]:
-        """Yield a line for each variant, task and headline metric; with the model's name where there are several."""
-        metrics = [*self.facts.headline, DUPLICATES]
-        for entry, task in product(self.stored.model_entries, self.stored.tasks):
-            for cells in filter(None, (self.line(entry, task, *metric) for metric in metrics)):
-                head = [cell(entry["of"])] if several else []
-                yield line([*head, cell(clean(entry.get("variant"))), cell(task), *cells], task, self.facts.pooling)
-
-    def line(self, entry: Row, task: str, metric: str, view: str) -> list[Cell] | None:
-        """The cells from the metric on, None where neither side has a value."""
-        name, pooling, layer = entry["name"], self.facts.pooling, self.stored.last_layer.get(entry["name"], 0)
-        own = self.stored.cell(name, task, pooling, metric, view)
-        full = self.facts.cell(entry["of"], task, pooling, metric, view, layer)
-        gone = self.without_vectors.get((name, task, layer, pooling))
-        value, before = (row["value"] if row else None for row in (own, full))
-        if value is None and before is None:
-            return None
-        row = self.by_place.get((name, task, layer, pooling, metric, view))
-        missing = "" if value is not None else (own or gone or {}).get("status", "not measured")
-        places = decimals([value, before], half_width(row))
-        cells = [
-            cell(title(self.facts, metric, view), link=term(metric)),
-            cell(number(before, places), before),
-            cell(missing or number(value, places), value, "failed" if missing == "failed" else ""),
-        ]
-        if row is None:
-            cells += [
-                cell("–"),
-                cell(""),
-                cell("–"),
-                cell("–" if missing or metric == DUPLICATES[0] else "not compared"),
-            ]
-        else:
-            code = judgement(row)
-            cells += [
-                cell(number(row["diff"], places, signed=True), row["diff"]),
-                cell(interval(row["ci_low"], row["ci_high"], places) or "none", row["ci_low"]),
-                cell(p_value(row["p_holm"] if row["p_holm"] is not None else row["p"]), row["p_holm"]),
-                cell(WORDS[code], code, code),
-            ]
-        n = own["n"] if own else None
-        return [*cells, cell(count(n), n)]
+def _cells(
+    facts: Facts, entry: Row, task: str, metric: tuple[str, str], differences: dict[tuple, Row]
+) -> list[Cell] | None:
+    """The cells of a variant's metric from its name on, None where neither side has a value."""
+    stored, pooling, name = facts.variants, facts.pooling, entry["name"]
+    assert stored is not None
+    layer = stored.last_layer.get(name, 0)
+    own = stored.cell(name, task, pooling, *metric)
+    full = facts.cell(entry["of"], task, pooling, *metric, layer)
+    value, before = (row["value"] if row else None for row in (own, full))
+    if value is None and before is None:
+        return None
+    # a cell that was not embedded has one row, which says why
+    gone = stored.cell(name, task, pooling, "embedding", "")
+    missing = "" if value is not None else (own or gone or {}).get("status", "not measured")
+    row = differences.get((name, task, layer, pooling, *metric))
+    places = decimals([value, before], half_width(row))
+    n = own["n"] if own else None
+    without = "–" if missing or metric == DUPLICATES else "not compared"
+    return [
+        cell(title(facts, *metric), link=term(metric[0])),
+        cell(number(before, places), before),
+        cell(missing or number(value, places), value, "failed" if missing == "failed" else ""),
+        *difference_cells(row, places),
+        verdict_cell(row) if row else cell(without),
+        cell(count(n), n),
+    ]
 
 
 def _notes(stored: Facts) -> list[Block]:

@@ -1,12 +1,13 @@
-"""The words of a report: names, what a difference is called, and in how many cells it holds."""
+"""The words of a report: names, what a difference is called, in how many cells it holds, failed cells."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
-from geomprobe.reports.data.differences import judgement
-from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.document.formats import capitalised, clean, words
+from geomprobe.reports.data.facts import Facts, Row, judgement
+from geomprobe.reports.document.formats import capitalised, clean, count, counted, listed, words
 
 WORDS = {
     "higher": "▲ higher",
@@ -25,22 +26,21 @@ def title(facts: Facts, metric: str, view: str) -> str:
 
 def meaning(facts: Facts, metric: str) -> str:
     """What a larger or smaller value means, from the metric's definition."""
-    found = direction(facts, metric)
+    found = _direction(facts, metric)
     return found if ":" in found else ""
 
 
-def direction(facts: Facts, metric: str) -> str:
-    return clean(facts.definitions.get(metric, {}).get("direction"), 140)
+def _direction(facts: Facts, metric: str) -> str:
+    return clean(facts.entry(metric).get("direction"), 140)
 
 
 def quality(facts: Facts, metric: str, code: str) -> str:
     """A judgement in words; only scores of a task are better or worse, geometry is higher or lower."""
-    good = {"higher": "higher", "larger": "higher", "lower": "lower", "smaller": "lower"}.get(
-        direction(facts, metric).partition(":")[0]
-    )
-    if facts.part_of(metric) == "semantic" and code in ("higher", "lower") and good:
-        return "better" if good == code else "worse"
-    return {"unclear": "no clear difference", "none": "no verdict"}.get(code, code)
+    good = {"higher": "higher", "larger": "higher", "lower": "lower", "smaller": "lower"}
+    if facts.part_of(metric) == "semantic" and code in ("higher", "lower"):
+        better = good.get(_direction(facts, metric).partition(":")[0])
+        return code if better is None else "better" if better == code else "worse"
+    return WORDS[code][2:]
 
 
 def tally(facts: Facts, metric: str, view: str) -> Counter[str]:
@@ -71,6 +71,57 @@ def signs(facts: Facts, metric: str, view: str) -> tuple[int, int, int]:
     return sum(d > 0 for d in diffs), sum(d < 0 for d in diffs), len(diffs)
 
 
+def majority_sign(facts: Facts, metric: str, view: str) -> tuple[str, int, int]:
+    """Whether most differences are positive (higher) or negative (lower), in how many cells, and how many there are."""
+    up, down, total = signs(facts, metric, view)
+    return ("higher", up, total) if up >= down else ("lower", down, total)
+
+
 def sentence(phrase: str) -> str:
     """A phrase as a sentence, with the space after it; nothing for nothing."""
     return f"{capitalised(phrase)}. " if phrase else ""
+
+
+def budget(training: Row, written: dict[str, Callable[[Any], str]]) -> str:
+    """What a training took, such as 16.4 M tokens, 1.64 × 10¹⁵ FLOPs, seed 0; ``written`` writes each amount."""
+    units = {"flops": "FLOPs"}
+    parts = [f"{write(training[key])} {units.get(key, key)}" for key, write in written.items() if training.get(key)]
+    if training.get("seed") is not None:
+        parts.append(f"seed {training['seed']}")
+    return ", ".join(parts)
+
+
+HATCHED = " Hatched: the cell failed."
+NAMED = 3
+
+
+def how_many(facts: Facts) -> str:
+    """How many cells failed, and similarities, in words; empty without any."""
+    cells, pairs = len(facts.failed_cells), len(facts.failed) - len(facts.failed_cells)
+    parts = [counted(cells, "cell")] if cells else []
+    parts += [f"{count(pairs)} {'similarity' if pairs == 1 else 'similarities'}"] if pairs else []
+    return listed(parts)
+
+
+def place(entry: Row) -> str:
+    """The name of a failed cell: model / task / layer / pooling."""
+    layer = "" if entry["layer"] is None else f"layer {entry['layer']}"
+    return " / ".join(part for part in (entry["model"], entry["task"], layer, entry["pooling"]) if part)
+
+
+def why(entry: Row) -> str:
+    """Why a cell failed, without a full stop."""
+    return (clean(entry["note"]) or "no reason given").rstrip(".")
+
+
+def absent(facts: Facts, pooling: str) -> str:
+    """The sentence of a caption that names the failed cells of a pooling, which have no curve or point."""
+    cells = [f"{e['model']} on {e['task']}" for e in facts.failed_cells if e["pooling"] == pooling]
+    named = listed(list(dict.fromkeys(cells)), most=NAMED)
+    return f" Failed, in part or entirely: {named}." if cells else ""
+
+
+def whose(facts: Facts, model: str) -> str:
+    """A model's name with the group of seeds that it is in, if any."""
+    group = next((name for name, members in facts.groups.items() if model in members), "")
+    return f"{model} (seed of {group})" if group else model

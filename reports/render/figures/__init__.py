@@ -35,14 +35,5 @@ def render(kind: str, data: Mapping[str, Any]) -> str:
     return tidy(out.getvalue())
 
 
-DRAW: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
-    "spectra": spectra,
-    "histograms": histograms,
-    "curves": curves,
-    "decomposition": decomposition,
-    "heat": heat,
-    "forest": forest,
-    "profiles": profiles,
-    "training": training,
-    "controls": controls,
-}
+KINDS = (spectra, histograms, curves, decomposition, heat, forest, profiles, training, controls)
+DRAW: dict[str, Callable[[Mapping[str, Any]], Figure]] = {draw.__name__: draw for draw in KINDS}

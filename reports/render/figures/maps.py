@@ -53,17 +53,14 @@ def heat(data: Mapping[str, Any]) -> Figure:
 
 
 def _cell(axis: Axes, x: int, y: int, cell: Mapping[str, Any], norm: Normalize, cmap: Any, width: float) -> None:
+    square = Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor="none", edgecolor=GRID, linewidth=0.5)
+    axis.add_artist(square)
+    if cell["failed"] and cell["value"] is None:
+        square.set(edgecolor=MUTED, hatch="////")
     if cell["value"] is None:
-        failed = cell["failed"]
-        look: dict[str, Any] = {
-            "edgecolor": MUTED if failed else GRID,
-            "hatch": "////" if failed else None,
-            "linewidth": 0.5,
-        }
-        axis.add_artist(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor="none", **look))
         return
     face = cmap(norm(cell["value"]))
-    axis.add_artist(Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, facecolor=face, linewidth=0))
+    square.set(facecolor=face, linewidth=0)
     if width >= 0.055 * len(cell["text"]):  # else the number is in the table alone
         ink = "#000001" if luminance(face[:3]) > 0.18 else "#fffffd"
         axis.text(x + 0.5, y + 0.53, cell["text"], ha="center", va="center", fontsize=5.8, color=ink)

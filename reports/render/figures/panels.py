@@ -53,9 +53,12 @@ def panels_of(
     columns = max(1, min(columns, n))
     rows = math.ceil(n / columns)
     left = max(0.64, 0.2 + 0.062 * max((len(short_label(name)) for name in names), default=0))
-    across = [max(1, min(len(legend), 4)), max(1, min(len(keys or ()), 6))]
-    lines = math.ceil(len(legend) / across[0]) + math.ceil(len(keys or ()) / across[1])
-    head, title = 0.2 * lines + 0.04, 0.26
+    legends = [
+        ([_handle(entry["name"], _look(entry)) for entry in legend], 4, 2.6),
+        ([_handle(name, {"color": INK, "linestyle": "none", **look}) for name, look in (keys or {}).items()], 6, 1.4),
+    ]
+    lines = [math.ceil(len(handles) / most) for handles, most, _ in legends]
+    head, title = 0.2 * sum(lines) + 0.04, 0.26
     full = head + rows * (title + height + bottom)
     width = min((WIDTH - left - gap * (columns - 1) - 0.12) / columns, widest)
     figure = Figure(figsize=(WIDTH, full))
@@ -66,37 +69,22 @@ def panels_of(
         y = full - head - (row + 1) * (title + height) - row * bottom
         axes.append(figure.add_axes((x / WIDTH, y / full, width / WIDTH, height / full)))
     top = 1.0
-    if legend:
-        _legend(figure, [_series(entry) for entry in legend], top, across[0], 2.6)
-        top -= 0.2 * math.ceil(len(legend) / across[0]) / full
-    if keys:
-        markers = [_handle(name, **({"color": INK, "linestyle": "none"} | dict(look))) for name, look in keys.items()]
-        _legend(figure, markers, top, across[1], 1.4)
+    for (handles, most, length), n_lines in zip(legends, lines, strict=True):
+        if handles:
+            place, across = (0.005, top), min(len(handles), most)
+            figure.legend(handles=handles, bbox_to_anchor=place, ncols=across, handlelength=length)
+            top -= 0.2 * n_lines / full
     return figure, axes
 
 
-def _series(entry: Mapping[str, Any]) -> Line2D:
-    """Legend handle of a series."""
+def _look(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The look of a series in a legend."""
     i = entry["series"]
     line = entry.get("line", line_style(i))
-    return _handle(entry["name"], color=colour(i), linestyle=line, marker=MARKERS[i % len(MARKERS)])
+    return {"color": colour(i), "linestyle": line, "marker": MARKERS[i % len(MARKERS)]}
 
 
-def _legend(figure: Figure, handles: list[Line2D], top: float, columns: int, length: float) -> None:
-    figure.legend(
-        handles=handles,
-        bbox_to_anchor=(0.005, top),
-        ncols=columns,
-        handlelength=length,
-        loc="upper left",
-        borderaxespad=0.0,
-        borderpad=0.1,
-        labelspacing=0.3,
-        columnspacing=1.4,
-    )
-
-
-def _handle(name: str, **look: Any) -> Line2D:
+def _handle(name: str, look: dict[str, Any]) -> Line2D:
     settings: dict[str, Any] = {"markersize": 4, "label": short_label(name, 30)} | look
     return Line2D([], [], **settings)
 

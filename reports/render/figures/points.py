@@ -29,8 +29,7 @@ def decomposition(data: Mapping[str, Any]) -> Figure:
     for group in groups:
         start = y
         for row in group["rows"]:
-            c = colour(row["series"])
-            marker = MARKERS[row["series"] % len(MARKERS)]
+            c, marker = colour(row["series"]), MARKERS[row["series"] % len(MARKERS)]
             raw, centred = row["raw"], row["centred"]
             if raw is not None and centred is not None:
                 axis.plot([centred, raw], [y, y], color=c, linewidth=1.4, alpha=0.55, solid_capstyle="round")
@@ -66,11 +65,10 @@ def forest(data: Mapping[str, Any]) -> Figure:
         for y, row in enumerate(panel["rows"]):
             if row["diff"] is None:
                 continue
-            known = row["low"] is not None
-            clear = {"higher": colour(1), "lower": colour(0)}.get(row["judgement"])
-            if known:
-                axis.plot([row["low"], row["high"]], [y, y], color=clear or MUTED, linewidth=1.6, solid_capstyle="butt")
-            axis.plot(row["diff"], y, "o", color=clear or MUTED, markersize=4.5, markerfacecolor=clear or PAPER)
+            ink = {"higher": colour(1), "lower": colour(0)}.get(row["judgement"], MUTED)
+            if row["low"] is not None:
+                axis.plot([row["low"], row["high"]], [y, y], color=ink, linewidth=1.6, solid_capstyle="butt")
+            axis.plot(row["diff"], y, "o", color=ink, markersize=4.5, markerfacecolor=PAPER if ink == MUTED else ink)
         axis.set_title(short_label(panel["title"], 30))
         names_down(axis, [r["name"] for r in panel["rows"]], shown=i % 3 == 0)
         axis.grid(axis="y", visible=False)
@@ -97,9 +95,8 @@ def controls(data: Mapping[str, Any]) -> Figure:
         for row in panel["rows"]:
             y = tasks.index(row["name"])
             for point in row["controls"]:
-                axis.plot(
-                    point["value"], y, keys[point["name"]]["marker"], color=INK, markersize=5.5, markeredgewidth=1.1
-                )
+                mark = keys[point["name"]]["marker"]
+                axis.plot(point["value"], y, mark, color=INK, markersize=5.5, markeredgewidth=1.1)
             for k, point in enumerate(row["points"]):
                 s, at = point["series"], y + 0.36 * (k + 0.5 - len(row["points"]) / 2) / max(len(row["points"]) - 1, 1)
                 axis.plot(point["value"], at, MARKERS[s % len(MARKERS)], color=colour(s), markersize=4.6)

@@ -1,23 +1,19 @@
-"""Tables that sections share: values of each model with the difference, its interval and verdict; plain text."""
+"""Tables that sections share: values with their differences, failed cells, plain text."""
 
 from __future__ import annotations
 
-from geomprobe.reports.data.differences import half_width, judgement
-from geomprobe.reports.data.facts import Facts, Row
-from geomprobe.reports.document.blocks import Cell, Line, Table, Text, cell, line, table
-from geomprobe.reports.document.formats import count, decimals, interval, number, p_value
-from geomprobe.reports.document.ids import slug, term
-from geomprobe.reports.sections.parts.failed import unmeasured
+from geomprobe.reports.data.facts import Facts, Row, half_width, judgement
+from geomprobe.reports.document.blocks import Block, Cell, Line, Table, cell, line, table, text
+from geomprobe.reports.document.formats import NONE, count, decimals, interval, number, p_value, slug, term
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
-from geomprobe.reports.wording.failed import HATCHED
-from geomprobe.reports.wording.words import WORDS, title
+from geomprobe.reports.wording.words import HATCHED, WORDS, how_many, title, whose, why
 
 INTERVALS = [("95 % interval", True), ("p (Holm)", True), ("detectable", True)]
 """Columns of a table with intervals; detectable is the smallest difference that this n would find."""
 LONG = 40  # rows past which a table is folded
 
 
-def value_table(facts: Facts, id: str, caption: str, metrics: list[tuple[str, str]], pooling: str) -> Table | Text:
+def value_table(facts: Facts, id: str, caption: str, metrics: list[tuple[str, str]], pooling: str) -> Block:
     """Tasks × metrics with the value of each model and, for a pair, difference, interval, verdict and n.
 
     A paragraph that says why where no cell has a number.
@@ -80,6 +76,39 @@ def verdict_cell(row: Row) -> Cell:
     return cell(WORDS[code], code, code)
 
 
-def plain_table(id: str, caption: str, heads: tuple[str, ...], rows: list[list[str]]) -> Table:
+def plain_table(id: str, caption: str, heads: tuple[str, ...], rows: list[list[str]], folded: bool = False) -> Table:
     """A table of texts."""
-    return table(id, caption, [(head, False) for head in heads], [line([*map(cell, row)]) for row in rows])
+    return table(id, caption, [(head, False) for head in heads], [line([*map(cell, row)]) for row in rows], folded)
+
+
+LISTED = 500
+
+
+def unmeasured(facts: Facts, what: str) -> Block:
+    """The paragraph of a section without numbers; `what` is a sentence for where no cell failed."""
+    if facts.failed_cells:
+        return text(f"No numbers: {how_many(facts)} failed (section Pooling × task).", "warning")
+    return text(what, "note")
+
+
+def failed_table(facts: Facts) -> list[Block]:
+    """The table of all failed cells and similarities, with the stage and the reason; nothing without any."""
+    entries = facts.failed
+    if not entries:
+        return []
+    rows = [
+        line(
+            [cell(whose(facts, e["model"]), tone="failed"), cell(e["task"]),
+             cell(NONE if e["layer"] is None else str(e["layer"])), cell(e["pooling"]),
+             cell(f"{e['stage']}: {why(e)}")],
+            e["task"],
+            e["pooling"],
+        )
+        for e in entries[:LISTED]
+    ]  # fmt: skip
+    heads = [("failed", False), ("task", False), ("layer", False), ("pooling", False), ("why", False)]
+    caption = "Cells that could not be measured. They are hatched in the maps and tables of this report."
+    blocks: list[Block] = [table(slug("failed-cells", "table"), caption, heads, rows, folded=len(rows) > 20)]
+    if len(entries) > LISTED:
+        blocks.append(text(f"{count(len(entries) - LISTED)} more are in results.parquet (status: failed).", "note"))
+    return blocks

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.model import Finding
-from geomprobe.reports.wording.findings import comparison, models, rows, scope
+from geomprobe.reports.wording.findings import comparison, models, rows
 from geomprobe.reports.wording.findings.rules import RULES
 
-MODULES = (comparison, models, rows, scope)
+MODULES = (comparison, models, rows)
 """Their functions register themselves in `RULES`."""
 
 ORDER = ("issue", "tip", "passed", "not applicable")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.formats import amount, count, listed, power
-from geomprobe.reports.document.model import Finding, Severity
-from geomprobe.reports.wording.findings.rules import compared_models, finding, rule
+from geomprobe.reports.document.model import Severity
+from geomprobe.reports.wording.findings.rules import Found, compared_models, rule
 
 MATCHED = 0.01  # relative; a run matched by FLOPs ends at a whole step
 
 
-@rule("unequal-models")
-def unequal_models(facts: Facts) -> Finding | None:
+@rule("unequal-models", "provenance")
+def unequal_models(facts: Facts) -> Found | None:
     """The models differ in more than their objective."""
     sides = compared_models(facts)
     if len(sides) < 2:
@@ -29,12 +29,12 @@ def unequal_models(facts: Facts) -> Finding | None:
         if len({v for v in values if v is not None}) > 1:
             unequal.append(f"{label} ({' / '.join(shown(v) for v in values)})")
     if unequal:
-        return finding("unequal-models", "issue", f"The models differ in {listed(unequal)}.", "provenance")
-    return finding("unequal-models", "passed", "The models have the same size and type.", "provenance")
+        return Found("issue", f"The models differ in {listed(unequal)}.")
+    return Found("passed", "The models have the same size and type.")
 
 
-@rule("unequal-training")
-def unequal_training(facts: Facts) -> Finding | None:
+@rule("unequal-training", "training")
+def unequal_training(facts: Facts) -> Found | None:
     """The models were not trained on the same budget, or not on the same text."""
     runs = [m.get("training") or {} for m in compared_models(facts)]
     if len(runs) < 2 or not all(runs):
@@ -53,6 +53,6 @@ def unequal_training(facts: Facts) -> Finding | None:
     same_text = ", on the same text" if len(texts) == 1 else ", on different text" if texts else ""
     if unequal:
         text = f"The models were compared {at}{same_text}, not at equal {listed(unequal)}."
-        return finding("unequal-training", "issue", text, "training")
+        return Found("issue", text)
     severity: Severity = "issue" if len(texts) > 1 else "passed"
-    return finding("unequal-training", severity, f"The models were trained {at}{same_text}.", "training")
+    return Found(severity, f"The models were trained {at}{same_text}.")

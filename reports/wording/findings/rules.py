@@ -1,31 +1,56 @@
-"""How a finding is registered: a function from facts to a finding or None, under its code."""
+"""How a finding is registered: a function from facts to what it finds or None, under its code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from geomprobe.reports.data.facts import Facts, Row
 from geomprobe.reports.document.model import Finding, Severity
 
-Rule = Callable[[Facts], Finding | None]
-RULES: dict[str, Rule] = {}
+RULES: dict[str, Callable[[Facts], Finding | None]] = {}
 
 
-def rule(code: str) -> Callable[[Rule], Rule]:
-    """Register a rule under its code."""
+class Found(NamedTuple):
+    """What a rule finds; ``link`` is the section with the evidence, where it is not the one of the rule."""
 
-    def register(function: Rule) -> Rule:
-        RULES[code] = function
-        return function
+    severity: Severity
+    sentence: str
+    number: str = ""
+    link: str = ""
+
+
+def rule(code: str, link: str) -> Callable[[Callable[[Facts], Found | None]], Callable[[Facts], Finding | None]]:
+    """Register a rule under its code; ``link`` is the section that holds its evidence."""
+
+    def register(find: Callable[[Facts], Found | None]) -> Callable[[Facts], Finding | None]:
+        def check(facts: Facts) -> Finding | None:
+            found = find(facts)
+            if found is None:
+                return None
+            severity, sentence, number, own_link = found
+            return {
+                "code": code,
+                "severity": severity,
+                "sentence": sentence,
+                "number": number,
+                "link": own_link or link,
+            }
+
+        RULES[code] = check
+        return check
 
     return register
-
-
-def finding(code: str, severity: Severity, sentence: str, link: str, figure: str = "") -> Finding:
-    return {"code": code, "severity": severity, "sentence": sentence, "number": figure, "link": link}
 
 
 def compared_models(facts: Facts) -> list[Row]:
     """The model entries that a comparison is about; all but the baselines where there is none."""
     named = facts.pair if facts.kind == "pair" and facts.pair else facts.own
     return [m for m in facts.model_entries if m["name"] in named]
+
+
+def compared_numbers(facts: Facts) -> list[Row]:
+    """The numbers of the models that a comparison is about, with their rows counted."""
+    names = {m["name"] for m in compared_models(facts)}
+    found = facts.by_cell.values()
+    return [row for row in found if row["model"] in names and row["n"] and row["value"] is not None]

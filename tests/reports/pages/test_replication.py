@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from geomprobe.reports.data.differences import judgement
+from geomprobe.reports.data.facts import judgement
 from geomprobe.reports.data.load import load
 from geomprobe.reports.pages.replication import MARKS, summary, training_figure
 from geomprobe.results import write_results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geomprobe.reports.data.differences import judgement
+from geomprobe.reports.data.facts import judgement
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,140 @@
+"""Figures of points with intervals: forest plot, scores with their controls, uniformity raw and centred."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from geomprobe.reports.data.facts import Facts, Row, judgement
+from geomprobe.reports.document.blocks import Cell, Figure, Line, cell, figure, line, table
+from geomprobe.reports.document.formats import listed, number, slug
+from geomprobe.reports.sections.parts.sides import by_task, legend, lettered, measured, sides
+from geomprobe.reports.wording.words import absent, title
+
+PANELS = 6
+DECOMPOSITION = {
+    "raw": ("uniformity", "raw"),
+    "centred": ("uniformity", "centred"),
+    "raw_bound": ("uniformity_jensen", "raw"),
+    "centred_bound": ("uniformity_jensen", "centred"),
+    "mean_cosine": ("mean_cosine", "raw"),
+}
+REFERENCE = "uniformity_reference"
+CAPTION = (
+    "Filled: uniformity of the raw vectors. Hollow: after centring. Tick: the Jensen bound, which the mean vector "
+    "alone sets. Dashed line: the uniform distribution on the sphere. Where the filled points of two models differ "
+    "and the hollow points do not, the models differ in their mean vectors."
+)
+
+
+def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
+    """The forest plot of the differences of the pair, a panel a metric (the first six), a line a task."""
+    if not facts.pair:
+        return None
+    panels: list[dict[str, Any]] = []
+    for metric, view in metrics:
+        found = {task: facts.difference(task, pooling, metric, view) or {} for task in facts.tasks}
+        lines = [bar(task, row) for task, row in found.items()]
+        if any(entry["diff"] is not None for entry in lines):
+            margin = next(filter(None, (row.get("margin") for row in found.values())), None)
+            panels.append({"title": title(facts, metric, view), "rows": lines, "margin": margin})
+    panels = panels[:PANELS]
+    if not panels:
+        return None
+    caption = "B − A for each task"
+    if any(entry["low"] is not None for panel in panels for entry in panel["rows"]):
+        caption += " with its 95 % interval; the grey band is the equivalence margin."
+    else:
+        caption += "; hollow points have no interval, so any of these differences may be chance."
+    a, b = facts.pair
+    what = listed([panel["title"] for panel in panels])
+    alt = f"Forest plot, {pooling} pooling: {b} minus {a}, {what} on {listed(facts.tasks)}."
+    data = {"panels": panels, "x_label": "B − A"}
+    key = slug("forest", id, pooling)
+    return figure(key, "forest", "Differences by task", caption + absent(facts, pooling), alt, data)
+
+
+def bar(name: str, row: Row) -> dict[str, Any]:
+    """A line of a forest plot: a difference with its interval; an empty row has neither."""
+    ends = {"low": row.get("ci_low"), "high": row.get("ci_high")}
+    return {"name": name, "diff": row.get("diff")} | ends | {"judgement": judgement(row)}
+
+
+def controls(
+    facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str, heading: str = "Scores"
+) -> Figure | None:
+    """The scores of all models with the controls, a panel a metric (the first six), a line a task."""
+    levels: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
+    for row in facts.rows:
+        shared = row["control"] and row["control"] != "control_task" and row["model"] in facts.own
+        if shared and row["pooling"] == pooling and row["value"] is not None:  # the control task is each encoder's own
+            levels[row["task"], row["metric"], row["view"]][row["control"]] = row["value"]
+    panels: list[dict[str, Any]] = []
+    for metric, view in metrics:
+        scores: list[dict[str, Any]] = []
+        for task in facts.tasks:
+            found = {name: facts.cell(name, task, pooling, metric, view) for name in facts.models}
+            points = [
+                {"series": facts.series[name], "value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}
+                for name, row in found.items()
+                if row and row["value"] is not None
+            ]
+            levels_here = [{"name": c, "value": v} for c, v in levels[task, metric, view].items()]
+            if points:
+                scores.append({"name": task, "points": points, "controls": levels_here})
+        if any(score["controls"] for score in scores):
+            panels.append({"title": title(facts, metric, view), "rows": scores})
+    panels = panels[:PANELS]
+    if not panels:
+        return None
+    rows: list[Line] = []
+    names: dict[str, None] = {}
+    for panel in panels:
+        for score in panel["rows"]:
+            for control in score["controls"]:
+                names[control["name"]] = None
+                cells = map(cell, (score["name"], panel["title"], control["name"]))
+                value = cell(number(control["value"]), control["value"])
+                rows.append(line([*cells, value], score["name"]))
+    key = slug("controls", id, pooling)
+    heads = [("task", False), ("metric", False), ("control", False), ("value", True)]
+    side = table(f"{key}-table", "Values of the controls.", heads, rows, folded=True)
+    where = listed([score["name"] for score in panels[0]["rows"]])
+    shown = listed([*names])
+    alt = f"Scores of {listed(facts.models)} on {where} with the controls {shown}, {pooling} pooling."
+    caption = f"Scores with their controls ({shown}): only a score beyond the controls is attributed to the encoder."
+    data = {"panels": panels, "legend": legend(facts, facts.models), "controls": [*names]}
+    name = f"{heading}, with controls that need no encoder"
+    return figure(key, "controls", name, caption + absent(facts, pooling), alt, data, side)
+
+
+def decomposition(facts: Facts, pooling: str) -> Figure | None:
+    """Raw and centred uniformity of each model with their bounds, a group of rows a task; None without any."""
+    names = sides(facts)
+
+    def made(task: str, name: str) -> tuple[dict[str, Any], list[Cell]] | None:
+        found = {key: measured(facts, name, task, pooling, *number)[0] for key, number in DECOMPOSITION.items()}
+        if found["raw"] is None and found["centred"] is None:
+            return None
+        return {"name": lettered(facts, name)} | found, [cell(number(value, 3), value) for value in found.values()]
+
+    panels, rows = by_task(facts, names, made, "")
+    groups = [{"name": panel["title"], "rows": panel["lines"]} for panel in panels]
+    if not groups:
+        return None
+    key = slug("decomposition", pooling)
+    # the first cell that has it: the uniform distribution is the same for all
+    of_pooling = (row for (_, _, _, p, metric, _), row in facts.by_cell.items() if (p, metric) == (pooling, REFERENCE))
+    reference = next((row["value"] for row in of_pooling if row["value"] is not None), None)
+    summary = "Uniformity, its Jensen bounds and the mean cosine."
+    if reference is not None:
+        summary += f" The uniform distribution on the sphere has uniformity {number(reference, 3)}."
+    columns = ("raw", "centred", "Jensen bound, raw", "Jensen bound, centred", "mean cosine")
+    heads = [("task", False), ("model", False), *((column, True) for column in columns)]
+    side = table(f"{key}-table", summary, heads, rows, folded=True)
+    where = listed([group["name"] for group in groups])
+    alt = f"Dumbbell plot, {pooling} pooling: raw and centred uniformity of {listed(names)} on {where}; see the table."
+    entries = [{**entry, "line": "none"} for entry in legend(facts, names)]
+    data = {"groups": groups, "reference": reference, "legend": entries}
+    caption = CAPTION + absent(facts, pooling)
+    return figure(key, "decomposition", "Uniformity, raw and centred", caption, alt, data, side)
