@@ -27,6 +27,8 @@ ROWS_ALONE = (10, 5)
 """Rows a table of a page that is too large without its figures."""
 NO_FIGURE = Markup("<p>This figure is left out to keep the page below 2 MB. Its numbers are in the results folder.</p>")
 MARKS = {"issue": "!", "tip": "→", "passed": "✓", "not applicable": "–"}
+STYLE_ATTRIBUTE = re.compile(r' style="([^"]*)"')
+THEME = re.compile("|".join(THEMED), re.IGNORECASE)
 MIME = {".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip", ".json": "application/json"}
 
 
@@ -53,11 +55,14 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
     )
     template = environment.get_template("report.html.j2")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    styles = _Styles()
+    classes: dict[str, str] = {}
+    figures_of_page = {name: Markup(_themed(text, classes)) for name, text in svg.items()}
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    style += "".join(f".{name}{{{look}}}\n" for look, name in classes.items())
     common: dict[str, Any] = {
         "view": view,
-        "figures": {name: Markup(styles(text)) for name, text in svg.items()},
-        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")) + styles,
+        "figures": figures_of_page,
+        "style": Markup(style),
         "script": Markup(script),
         "script_hash": f"sha256-{digest}",
         "marks": MARKS,
@@ -115,26 +120,14 @@ def _links(files: Mapping[str, bytes], room: int) -> tuple[dict[str, dict[str, A
     return links, left_out
 
 
-class _Styles:
-    """Style attributes of all figures as classes, each written once."""
+def _themed(svg: str, classes: dict[str, str]) -> str:
+    """A figure that takes the page's colours, font and width; its styles become ``classes``, each written once."""
 
-    def __init__(self) -> None:
-        self.classes: dict[str, str] = {}
-
-    def __call__(self, svg: str) -> str:
-        """A figure that takes the page's colours, font and width."""
-        head, _, body = svg.partition(">")
-        head = re.sub(r' (width|height)="[^"]*"', "", head)
-        return f"{head}>{STYLE_ATTRIBUTE.sub(self._name, body)}"
-
-    def _name(self, attribute: re.Match[str]) -> str:
+    def named(attribute: re.Match[str]) -> str:
         style = THEME.sub(lambda m: f"var({THEMED[m[0].lower()]})", attribute[1])
         style = style.replace("'DejaVu Sans'", "var(--sans)")
-        return f' class="{self.classes.setdefault(style, f"v{len(self.classes)}")}"'
+        return f' class="{classes.setdefault(style, f"v{len(classes)}")}"'
 
-    def __html__(self) -> str:
-        return "".join(f".{name}{{{style}}}\n" for style, name in self.classes.items())
-
-
-STYLE_ATTRIBUTE = re.compile(r' style="([^"]*)"')
-THEME = re.compile("|".join(THEMED), re.IGNORECASE)
+    head, _, body = svg.partition(">")
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    return f"{head}>{STYLE_ATTRIBUTE.sub(named, body)}"
