@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from geomprobe.common import UsageError, write_bytes
+from geomprobe.common.atomic import final_path
 from geomprobe.reports.data.files import FILES
 from geomprobe.reports.document.walk import dumps
 from geomprobe.reports.pages import build_view
@@ -33,7 +34,7 @@ def write_report(source: str | Path | Results, *paths: str | Path) -> list[Path]
     Raises
     ------
     UsageError
-        A path has another ending, or is a folder.
+        A path has another ending, or is a folder, a device, or a link to itself or to a file of another kind.
     InputError
         The folder is missing, incomplete or damaged.
 
@@ -50,7 +51,7 @@ def write_report(source: str | Path | Results, *paths: str | Path) -> list[Path]
     for target, kind in zip(targets, kinds, strict=True):
         if kind not in (".html", ".pdf", ".json"):
             raise UsageError(f"{target.name} is no report.", NEEDED)
-        if target.is_dir():
+        if final_path(target).is_dir():  # raises for what must not be replaced
             raise UsageError(f"{target} is a folder: no report can be written there.", HINT)
     view = build_view(source)
     svg = render_figures(view) if {".html", ".pdf"} & set(kinds) else {}

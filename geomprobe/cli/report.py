@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -27,13 +26,9 @@ def report(
     Writes report.html, report.pdf and report.json from the folder alone. Exits with 4 if the results hold failed cells.
     """
     from geomprobe.common import hold_folder, read_json
-    from geomprobe.common.atomic import final_path
     from geomprobe.reports import write_report
 
     wanted = [name for name, asked in (("report.html", html), ("report.pdf", pdf)) if asked or not (html or pdf)]
-    for name in wanted:
-        if os.path.islink(results_dir / name):  # False for a name that is too long
-            final_path(results_dir / name)  # raises for a link to a file of another kind
     with hold_folder(results_dir) if results_dir.is_dir() else nullcontext():
         paths = write_report(results_dir, *(results_dir / name for name in [*wanted, "report.json"]))
     document = {path.suffix[1:]: str(path) for path in paths}

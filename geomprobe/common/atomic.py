@@ -111,7 +111,8 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 def final_path(path: str | os.PathLike) -> Path:
     """Path that writing to ``path`` changes: links followed.
 
-    Raises UsageError for devices and pipes, and for a link to a file of another kind: ``report.pdf`` -> ``task.csv``.
+    Raises UsageError for devices and pipes, for a link to itself, and for a link to a file of another kind:
+    ``report.pdf`` -> ``task.csv``.
     """
     path = Path(path)
     if path.is_symlink():
@@ -123,6 +124,10 @@ def final_path(path: str | os.PathLike) -> Path:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return path
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(f"{path} is a link to itself.", "Remove the link.") from None
+        raise
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UsageError(f"{path} is not a regular file, so it is not replaced.", "Choose another file with --out.")
     return path

@@ -57,3 +57,15 @@ def test_without_typst_the_page_is_written_and_the_error_says_what_to_install(ma
         write_report(results, tmp_path / "report.html", tmp_path / "report.pdf")
     assert (tmp_path / "report.html").is_file()
     assert not (tmp_path / "report.pdf").exists()
+
+
+def test_no_file_is_written_where_another_must_not_be_replaced(make_results, tmp_path):
+    results, page, data = make_results(**SMALL), tmp_path / "report.html", tmp_path / "report.json"
+    (tmp_path / "task.csv").write_text("text\n")
+    for target, message in ((data, "report.json is a link to itself"), (tmp_path / "task.csv", "of another kind")):
+        data.unlink(missing_ok=True)
+        data.symlink_to(target)
+        with pytest.raises(UsageError, match=message):
+            write_report(results, page, data)
+        assert not page.exists()
+    assert (tmp_path / "task.csv").read_text() == "text\n"
