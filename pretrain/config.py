@@ -10,6 +10,7 @@ import sys
 import tomllib
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def objective_names() -> list[str]:
 
 
 def load_config(
-    preset: str = "small", flags: dict[str, Any] | None = None, overrides: list[str] | None = None
+    preset: str = "small", flags: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
 ) -> PretrainConfig:
     """Configuration of a preset, overridden by flags and then by ``key=value`` strings.
 
@@ -133,9 +134,9 @@ def load_config(
     ----------
     preset : str
         Name of a preset, or the path of a TOML file with the same keys.
-    flags : dict, optional
+    flags : mapping, optional
         Field values; None means "not given".
-    overrides : list of str, optional
+    overrides : sequence of str
         ``key=value``; the value is parsed as the field's type.
 
     Raises
@@ -151,7 +152,7 @@ def load_config(
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise UsageError(f"{path} is not valid TOML: {first_line(error)}") from None
     values |= {"preset": path.stem} | {key: value for key, value in (flags or {}).items() if value is not None}
-    for item in overrides or []:
+    for item in overrides:
         key, equals, text = item.partition("=")
         if not equals:
             raise UsageError(f"--set {item!r} has no value.", "Write --set key=value, for example --set lr=0.002")

@@ -91,7 +91,10 @@ def test_budgets_beyond_any_run(text):
         (["--device", "meta"], "Unknown device 'meta'"),
         (["--budget", "1e30-flops"], "over 1e+28 flops"),
         (["--tokenizer", "train:1000000000"], "is no vocabulary size"),
-        *(([f"--{name}", ""], f"--{name} is empty") for name in ("out", "corpus", "tokenizer", "match", "by", "text")),
+        *(
+            ([f"--{name}", ""], f"'--{name}': the text is empty")
+            for name in ("out", "corpus", "tokenizer", "match", "by", "text")
+        ),
         *((["--seed", str(seed)], "seed must be at most") for seed in (2**62 + 1, 2**64, 10**30)),
     ],
 )
