@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from geomprobe.common import (
     write_text,
 )
 from geomprobe.pretrain.budget import read_run
-from geomprobe.pretrain.config import PretrainConfig, as_dict
+from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus
 
 # These may differ between a run and its resumption: they change no weight.
@@ -51,7 +52,7 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
                 f"{path} is a folder; a run writes a file of this name.", "Move it away, then repeat the command."
             )
     before = read_run(out)["config"]
-    changed = [key for key, value in as_dict(config).items() if key not in _FREE and before.get(key, value) != value]
+    changed = [key for key, value in asdict(config).items() if key not in _FREE and before.get(key, value) != value]
     if changed:
         was = ", ".join(f"{key}={before[key]}" for key in changed)
         raise UsageError(
@@ -74,7 +75,7 @@ def start_run(
 ) -> None:
     """Write run.json before the first step."""
     run = {
-        "config": as_dict(config),
+        "config": asdict(config),
         "seed": config.seed,
         "steps": steps,
         "tokens": steps * config.step_tokens,
