@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError, InputError, UsageError, atomic_path, cache_dir, first_line, hash_bytes, hub
-from geomprobe.pretrain.corpus.files import checked_text, missing_column
+from geomprobe.pretrain.corpus.files import text_of
 
 HUB_SHARD = 1000  # documents
 HUB_SOURCES = {"wikipedia": "wikimedia/wikipedia", "wikimedia/wikipedia": "wikimedia/wikipedia"}
@@ -80,16 +80,13 @@ class _HubStream:
                     self._open()
                 assert self.records is not None
                 for record in itertools.islice(self.records, n - len(texts)):
-                    if self.column not in record:
-                        raise missing_column(self.name, self.column, list(record))
                     # no text: left out later, but it keeps its number
-                    texts.append(checked_text(record[self.column], self.name, self.column) or "")
+                    texts.append(text_of(record, self.name, self.column) or "")
                     wait = 1.0
                 self.position = self.data.state_dict()
                 return texts
             except (ValueError, FileNotFoundError) as error:  # no such data set, or a configuration must be chosen
-                reason = first_line(error)
-                raise InputError(f"Cannot open {self.name} on the hub: {reason}", HINT) from None
+                raise InputError(f"Cannot open {self.name} on the hub: {first_line(error)}", HINT) from None
             except GeomprobeError:
                 raise
             except Exception as error:  # the HTTP clients under datasets change, and their errors have no common class
