@@ -71,8 +71,6 @@ def _spread(states: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def _prediction(objective: JEPA, batch: Batch) -> dict[str, torch.Tensor]:
     """Spread of targets and predictions, and the skill over trivial predictors."""
-    assert batch.context is not None
-    assert batch.targets is not None
     text = objective.read_text(batch)
     wanted = objective.target_states(batch.ids, batch.targets)
     predicted = objective.predict(text, batch.context, batch.targets).float()

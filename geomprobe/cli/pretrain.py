@@ -75,7 +75,7 @@ def train_encoder(
     if settings.get("match_by") and not config.match:
         raise UsageError("--by says what to match, but no run to match is given.", "Give --match RUN, or leave it out.")
     with output.progress(f"pretrain {config.objective}") as bar:
-        folder = train(config, resume=resume, progress=_Reporter(output, bar), on_monitor=_geometry)
+        folder = train(config, resume=resume, progress=Reporter(output, bar), on_monitor=_geometry)
     return folder, read_json(folder / "run.json")["final"]
 
 
@@ -94,7 +94,7 @@ def _geometry(record: dict[str, Any]) -> dict[str, float]:
     return dict(zip(labels, rows["value"].astype(float), strict=True))
 
 
-class _Reporter:
+class Reporter:
     """Shows the trainer's records as a bar and occasional lines."""
 
     def __init__(self, output: Output, bar: Progress):

@@ -14,6 +14,7 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, GridOptions, Json
 from geomprobe.cli.output import Output
+from geomprobe.cli.pretrain import Reporter
 from geomprobe.cli.values import PATH, TEXT
 from geomprobe.common import InputError, UsageError, check_output_folder, write_text
 from geomprobe.predict_reconstruct.replication import (
@@ -118,20 +119,11 @@ def train_arms(output: Output, plan: Recipe, out: Path, jobs: int) -> None:
 
 def prepare_corpus(output: Output, plan: Recipe) -> None:
     """Build the corpus that all trainings read."""
+    from geomprobe.pretrain import prepare
     from geomprobe.pretrain.config import load_config
-    from geomprobe.pretrain.corpus import build_corpus
 
-    config = load_config(*plan.preset_and_settings())
     with output.progress("preparing the corpus") as bar:
-        build_corpus(
-            config.corpus,
-            config.tokenizer,
-            documents=config.documents,
-            text=config.text,
-            limit_tokens=config.limit_tokens,
-            progress=lambda stage, done, total: bar(done, total),
-            tell=output.note,
-        )
+        prepare.prepare_corpus(load_config(*plan.preset_and_settings()), Reporter(output, bar))
 
 
 def write_summary(plan: Recipe, training: Sequence[dict[str, Any]], out: Path) -> None:

@@ -113,7 +113,7 @@ def test_built_once(tmp_path, sentences):
     assert written() == before
     assert build_corpus(str(first.path)).info["fingerprint"] == first.info["fingerprint"]
     assert build_corpus(str(first.path), "train:100").path == first.path
-    with pytest.raises(UsageError, match="made with the tokenizer train:100"):
+    with pytest.raises(UsageError, match="made with --tokenizer train:100"):
         build_corpus(str(first.path), "train:200")
 
 

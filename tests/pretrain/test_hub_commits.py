@@ -7,7 +7,7 @@ import pytest
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.pretrain.corpus import build_corpus
-from geomprobe.pretrain.hub import resolve
+from geomprobe.pretrain.corpus.hub import resolve
 from geomprobe.pretrain.loop import train
 from tests.hub import Repository
 
