@@ -66,7 +66,7 @@ class BatchSource:
 
     def _mask(self, ids: np.ndarray, seed: int, step: int, first: int, device: torch.device | str) -> Batch:
         config, corpus = self.config, self.corpus
-        masked = positions = context = targets = None
+        masked = positions = context = targets = None  # what the objective does not read
         if self.objective.reads_masked:
             masked, positions = masking.mask_tokens(
                 ids,
@@ -81,11 +81,11 @@ class BatchSource:
         if self.objective.reads_blocks:
             n, length, where = len(ids), config.row_length, {"seed": seed, "step": step, "first_row": first}
             if config.masks == "paper":
-                blocks = paper.draw_blocks(n, length, **where)
+                context, targets = paper.draw_blocks(n, length, **where)
             else:
                 size = masking.draw_block_size(length, seed=seed, step=step)
-                blocks = masking.draw_blocks(n, length, size, context_fraction=config.context_fraction, **where)
-            context, targets = blocks.context, blocks.targets
+                share = config.context_fraction
+                context, targets = masking.draw_blocks(n, length, size, context_fraction=share, **where)
         read = (None if array is None else _move(array, device) for array in (masked, positions, context, targets))
         return Batch(_move(ids, device), *read)
 

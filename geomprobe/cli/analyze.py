@@ -126,11 +126,7 @@ def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
     frame = results.results
     shown = frame[(frame["status"] == "ok") & frame["control"].isna() & frame["metric"].isin(HEADLINE)]
     document = {"results": str(folder), **more, "rows": len(frame), "failed_cells": results.run["failed_cells"]}
-    if output.as_json:
-        output.result(document)
-    else:
-        output.table(headline_rows(shown))
-        output.result(document, "\n".join(f"{key}: {document[key]}" for key in ("results", *more)))
+    output.result(document, "\n".join(f"{key}: {document[key]}" for key in ("results", *more)), headline_rows(shown))
     few = [part[part["status"] == "too few rows"] for part in (frame, results.similarities)]
     if n := sum(map(len, few)):
         first = next(row for part in few for row in part.itertuples())

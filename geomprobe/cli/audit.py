@@ -90,12 +90,10 @@ def audit_models(
         )
         write_text(folder / "claims.md", claims.claims_page(document))
         files = {"results": str(folder), "audit": str(folder / "audit.json"), **write_reports(output, folder)}
-    if output.as_json:
-        output.result(document | {"files": files})
-    else:
-        output.table([row for claim in document["claims"] for row in claims.claim_rows(claim)])
-        said = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
-        output.result(document, "\n".join([*said, "", *(f"{key}: {value}" for key, value in files.items())]))
+    rows = [row for claim in document["claims"] for row in claims.claim_rows(claim)]
+    sentences = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
+    text = "\n".join([*sentences, "", *(f"{key}: {value}" for key, value in files.items())])
+    output.result(document | {"files": files}, text, rows)
     if document["failed_cells"]:
         output.warning(f"{document['failed_cells']} cells failed; the results folders say which")
         raise typer.Exit(FAILED_CELLS)

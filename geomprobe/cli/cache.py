@@ -49,7 +49,7 @@ def ls(as_json: Json = False) -> None:
     output = Output(as_json)
     rows = _entries()
     if rows or as_json:
-        output.table(rows, ["kind", "name", "megabytes"])
+        output.result(rows, rows=rows)
     else:
         output.note("The cache is empty.")
 

@@ -29,7 +29,7 @@ def doctor(as_json: Json = False) -> None:
     """
     output = Output(as_json)
     checks = [*_packages(), *(_check(name, test) for name, test in CHECKS.items())]
-    output.table(checks, ["check", "state", "detail"])
+    output.result(checks, rows=checks)
     if any(check["state"] == "broken" for check in checks):
         raise typer.Exit(1)
 

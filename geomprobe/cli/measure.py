@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -124,12 +124,9 @@ def measure(
     if options.out:
         write_text(options.out, frame.to_csv(index=False))
     records = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    if as_json:
-        source, defined = [file.as_json() for file in read], definitions(frame["metric"].unique())
-        output.result({"n": rows.n, "d": rows.d, "source": source, "results": records, "definitions": defined})
-        return
-    shown = [{**record, **{name: _short(record[name]) for name in NUMBERS}} for record in records]
-    output.table(shown, ["metric", "view", *NUMBERS, "n", "status", "note"])
+    source, defined = [file.as_json() for file in read], definitions(frame["metric"].unique())
+    document = {"n": rows.n, "d": rows.d, "source": source, "results": records, "definitions": defined}
+    output.result(document, rows=[{name: _shown(record[name]) for name in SHOWN} for record in records])
 
 
 def _measured(
@@ -202,8 +199,8 @@ def _say_how(output: Output, options: MeasureOptions, n: int, world: int, interv
         output.note(f"{world} processes share the rows{alone}")
 
 
-NUMBERS = ("value", "se", "ci_low", "ci_high")
+SHOWN = ("metric", "view", "value", "se", "ci_low", "ci_high", "n", "status", "note")
 
 
-def _short(number: float | None) -> str | None:
-    return None if number is None else f"{number:.6g}"
+def _shown(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

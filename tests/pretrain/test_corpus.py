@@ -10,18 +10,9 @@ import pytest
 
 from geomprobe.common import InputError, UsageError, write_json
 from geomprobe.pretrain import docstrings, paper
-from geomprobe.pretrain.corpus import (
-    SPECIAL_TOKENS,
-    build_corpus,
-    hub,
-    load_tokenizer,
-    open_corpus,
-    refuse_damaged,
-    shards,
-    train_tokenizer,
-    verify_corpus,
-    wrap_tokenizer,
-)
+from geomprobe.pretrain.corpus import build_corpus, hub, open_corpus, refuse_damaged, shards
+from geomprobe.pretrain.corpus.shards import verify_corpus
+from geomprobe.pretrain.corpus.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer, wrap_tokenizer
 
 
 def write_jsonl(path, texts):
