@@ -27,6 +27,7 @@ MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
     {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
 ]
+POOLING = {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False, "pooling_mode_max_tokens": False}
 # What it keeps of a model as a whole, but its own version, which made nothing here.
 SENTENCE_TRANSFORMERS = {
     "model_type": "SentenceTransformer",
@@ -78,11 +79,8 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
             _move_head(temporary, f"{model.base_model_prefix}.")
             transformer["config_args"] = {"transformers_weights": PARTS[0]}
         write_json(temporary / "sentence_bert_config.json", transformer)
-        pooling = {"word_embedding_dimension": model.config.hidden_size, "pooling_mode_mean_tokens": True}
-        write_json(
-            temporary / "1_Pooling" / "config.json",
-            {**pooling, "pooling_mode_cls_token": False, "pooling_mode_max_tokens": False},
-        )
+        pooling = {"word_embedding_dimension": model.config.hidden_size, **POOLING}
+        write_json(temporary / "1_Pooling" / "config.json", pooling)
         for file in temporary.glob("*.safetensors"):
             _as_newly_created(file, temporary / "modules.json")
         (out / "1_Pooling").mkdir(exist_ok=True)
@@ -166,8 +164,7 @@ def load_state(
             for name in STATE_FILES:
                 if hash_file(folder / name) != record["files"][name]:
                     raise InputError(f"{folder / name} does not match its recorded hash.")
-            weights = load_file(folder / "model.safetensors")
-            moments = load_file(folder / "optimizer.safetensors")
+            weights, moments = (load_file(folder / name) for name in STATE_FILES)
         except (InputError, OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             warn(f"{folder} is damaged and is passed over: {error}")
             continue

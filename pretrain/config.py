@@ -26,9 +26,10 @@ def among(*names: str) -> Any:
     return field(default=names[0], metadata={"among": names})
 
 
-def number(default: float, most: int = 2**63 - 1, *, zero: bool = False) -> Any:
+def number(default: float, most: float | None = None, *, zero: bool = False) -> Any:
     """A field above 0, or from 0 on; what is above `most` is a slip of the finger, beyond what any machine trains."""
-    return field(default=default, metadata={"most": most, "zero": zero})
+    widest = 2**63 - 1 if isinstance(default, int) else math.inf
+    return field(default=default, metadata={"most": most or widest, "zero": zero})
 
 
 @dataclass(frozen=True)
