@@ -117,9 +117,9 @@ def measure(
             frame, state = _measured(rows, options, intervals, processes)
         if not processes.first:
             return
-    if share := state.duplicate_share:
+    if state and (share := state.duplicate_share):
         output.warning(f"{share:.2%} of the rows repeat an earlier one")
-    if options.save_moments:
+    if state and options.save_moments:
         state.save(options.save_moments)
     if options.out:
         write_text(options.out, frame.to_csv(index=False))
@@ -131,12 +131,14 @@ def measure(
 
 def _measured(
     rows: VectorSource, options: MeasureOptions, intervals: bool, processes: Processes
-) -> tuple[pd.DataFrame, Moments]:
-    """Frame of the metrics, on rank 0 with intervals where they are wanted, and the moments."""
+) -> tuple[pd.DataFrame, Moments | None]:
+    """Frame of the metrics, on rank 0 with intervals where they are wanted, and the moments (None of too few rows)."""
     from geomprobe.inference import with_intervals
-    from geomprobe.metrics import embeddings_of, measure_embeddings, reads_directions
+    from geomprobe.metrics import embeddings_of, measure_embeddings, reads_directions, unmeasured
     from geomprobe.metrics.transforms import transform
 
+    if rows.n < 2 and not options.save_moments:
+        return unmeasured(rows.n, rows.d, options.metrics, options.views), None
     embeddings = embeddings_of(
         rows,
         seed=options.seed,
