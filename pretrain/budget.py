@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from geomprobe.common import InputError, UsageError, read_json, refuse_beyond_memory
-from geomprobe.pretrain.config import CHOICES, PretrainConfig
+from geomprobe.pretrain.config import MATCHED, PretrainConfig
 from geomprobe.pretrain.masking import block_sizes
 from geomprobe.pretrain.objectives import objective_class
 
@@ -115,19 +115,20 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "run.json"
     run = read_json(path) if path.is_file() else {}
     # the folders of other commands have a run.json of their own
-    ours = isinstance(run, dict) and all(
-        isinstance(run.get(key), dict) for key in ("flops_per_step", "corpus", "config")
-    )
-    if not ours:
+    parts = ("flops_per_step", "corpus", "config")
+    if not isinstance(run, dict) or not all(isinstance(run.get(key), dict) for key in parts):
         raise InputError(
             f"{folder} holds no run of geomprobe pretrain.", "Give a checkpoint folder that has a run.json."
         )
     try:
-        a_step = run["config"]["batch_rows"] * run["config"]["row_length"], run["flops_per_step"]["total"]
-        sound = all(run["steps"] >= 1 and type(run[key]) in (int, float) for key in CHOICES["match_by"])
-        sound = sound and run["tokens"] == run["steps"] * a_step[0]
-        sound = sound and math.isclose(run["flops"], run["steps"] * a_step[1], rel_tol=1e-6)
-        sound = sound and 0 < run["flops"] < math.inf and isinstance(run["corpus"]["fingerprint"], str)
+        sound = (
+            all(type(run[key]) in (int, float) for key in MATCHED)
+            and run["steps"] >= 1
+            and run["tokens"] == run["steps"] * run["config"]["batch_rows"] * run["config"]["row_length"]
+            and math.isclose(run["flops"], run["steps"] * run["flops_per_step"]["total"], rel_tol=1e-6)
+            and 0 < run["flops"] < math.inf
+            and isinstance(run["corpus"]["fingerprint"], str)
+        )
     except (KeyError, TypeError, OverflowError):
         sound = False
     if not sound:

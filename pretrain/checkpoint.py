@@ -22,12 +22,20 @@ from geomprobe.common.atomic import temporary_folder
 from geomprobe.pretrain.corpus import Corpus
 from geomprobe.pretrain.objectives.base import Objective
 
-_STEP = re.compile(r"step-(\d+)")
 STATE_FILES = ("model.safetensors", "optimizer.safetensors")
 MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
     {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
 ]
+POOLING = {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False, "pooling_mode_max_tokens": False}
+# What it keeps of a model as a whole, but its own version, which made nothing here.
+SENTENCE_TRANSFORMERS = {
+    "model_type": "SentenceTransformer",
+    "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},
+    "prompts": {},
+    "default_prompt_name": None,
+    "similarity_fn_name": "cosine",
+}
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PARTS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")  # the encoder, its MLM head
 IGNORED = "# not part of what is shared; `hf upload` and git leave these out\ntrainer/\n.*.tmp/\n"
@@ -65,17 +73,14 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
             if (corpus.path / name).is_file():
                 shutil.copyfile(corpus.path / name, temporary / name)
         write_json(temporary / "modules.json", MODULES)
-        write_json(temporary / "config_sentence_transformers.json", _sentence_transformers_config())
+        write_json(temporary / "config_sentence_transformers.json", SENTENCE_TRANSFORMERS)
         transformer = {"max_seq_length": model.config.max_position_embeddings, "do_lower_case": False}
         if model.base_model is not model:
             _move_head(temporary, f"{model.base_model_prefix}.")
             transformer["config_args"] = {"transformers_weights": PARTS[0]}
         write_json(temporary / "sentence_bert_config.json", transformer)
-        pooling = {"word_embedding_dimension": model.config.hidden_size, "pooling_mode_mean_tokens": True}
-        write_json(
-            temporary / "1_Pooling" / "config.json",
-            {**pooling, "pooling_mode_cls_token": False, "pooling_mode_max_tokens": False},
-        )
+        pooling = {"word_embedding_dimension": model.config.hidden_size, **POOLING}
+        write_json(temporary / "1_Pooling" / "config.json", pooling)
         for file in temporary.glob("*.safetensors"):
             _as_newly_created(file, temporary / "modules.json")
         (out / "1_Pooling").mkdir(exist_ok=True)
@@ -101,17 +106,6 @@ def _move_head(folder: Path, prefix: str) -> None:
     write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
     # as every loader would do by itself; only a setting that is there can be overruled
     write_json(folder / "config.json", read_json(folder / "config.json") | {"transformers_weights": INDEX})
-
-
-def _sentence_transformers_config() -> dict[str, Any]:
-    """What sentence-transformers keeps of a model as a whole, but its own version, which made nothing here."""
-    return {
-        "model_type": "SentenceTransformer",
-        "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},
-        "prompts": {},
-        "default_prompt_name": None,
-        "similarity_fn_name": "cosine",
-    }
 
 
 def _as_newly_created(file: Path, example: Path) -> None:
@@ -170,23 +164,19 @@ def load_state(
             for name in STATE_FILES:
                 if hash_file(folder / name) != record["files"][name]:
                     raise InputError(f"{folder / name} does not match its recorded hash.")
-            weights = load_file(folder / "model.safetensors")
-            moments = load_file(folder / "optimizer.safetensors")
+            weights, moments = (load_file(folder / name) for name in STATE_FILES)
         except (InputError, OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             warn(f"{folder} is damaged and is passed over: {error}")
             continue
         missing, unexpected = objective.load_state_dict(weights, strict=False)
-        if unexpected or set(missing) - _shared_names(objective):
-            raise InputError(
-                f"{folder} belongs to another model.",
-                "Choose another --out, or the settings this run was started with.",
-            )
+        if unexpected or set(missing) & set(_unshared(objective.state_dict())):
+            hint = "Choose another --out, or the settings this run was started with."
+            raise InputError(f"{folder} belongs to another model.", hint)
         _load_moments(optimizer, moments)
         return record
     if states:
-        raise InputError(
-            f"No state under {out / 'trainer'} can be read.", "Start again without --resume in another folder (--out)."
-        )
+        hint = "Start again without --resume in another folder (--out)."
+        raise InputError(f"No state under {out / 'trainer'} can be read.", hint)
     return None
 
 
@@ -199,24 +189,16 @@ def remove_leftovers(out: Path) -> None:
 
 def _states(out: Path) -> list[Path]:
     """State folders, newest first."""
-    found = [
-        (int(match[1]), path) for path in (out / "trainer").glob("step-*") if (match := _STEP.fullmatch(path.name))
-    ]
-    return [path for _, path in sorted(found, reverse=True)]
+    folders = [path for path in (out / "trainer").glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(folders, key=lambda path: int(path.name[5:]), reverse=True)
 
 
 def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """State with every storage once: a tied head is the embedding under a second name."""
-    seen: set[int] = set()
-    return {
-        name: value.detach().contiguous()
-        for name, value in state.items()
-        if value.data_ptr() not in seen and not (value.numel() and seen.add(value.data_ptr()))  # type: ignore[func-returns-value]
-    }
-
-
-def _shared_names(module: torch.nn.Module) -> set[str]:
-    return set(module.state_dict()) - set(_unshared(module.state_dict()))
+    first: dict[int | str, str] = {}
+    for name, value in state.items():
+        first.setdefault(value.data_ptr() if value.numel() else name, name)
+    return {name: state[name].detach().contiguous() for name in first.values()}
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, moments: dict[str, torch.Tensor]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
 import sys
 import tomllib
-import types
 import typing
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,19 @@ from geomprobe.common import UsageError, first_line, unknown_name
 
 PRESETS = Path(__file__).parent / "presets"
 OBJECTIVES = Path(__file__).parent / "objectives"
-CHOICES = {
-    "documents": ("auto", "lines", "paragraphs", "files"),
-    "balance": ("learned", "fixed", "ramp", "uncertainty", "gradnorm"),
-    "device": ("auto", "cpu", "cuda", "mps"),
-    "precision": ("auto", "bf16", "fp32"),
-    "compile": ("auto", "yes", "no"),
-    "schedule": ("linear", "cosine"),
-    "masks": ("disjoint", "paper"),
-    "rows": ("full", "padded"),
-    "match_by": ("flops", "tokens", "steps"),
-}
-SIZES = ("layers", "hidden", "heads", "intermediate", "predictor_layers", "predictor_hidden", "predictor_heads")
-EVERY = ("keep", "log_every", "eval_every", "eval_rows", "monitor_every")
-POSITIVE = (*SIZES, "batch_rows", "accumulation", "lr", "clip", "init_std", *EVERY)
-# Beyond what any machine trains; a slip of the finger is refused before any work.
-MOST = dict.fromkeys(("hidden", "intermediate", "predictor_hidden"), 1 << 17)
-MOST |= dict.fromkeys(("layers", "heads", "predictor_layers", "predictor_heads"), 1 << 12)
-MOST["seed"] = 1 << 62  # what is derived from it fits into 64 bits, too
-MOST |= dict.fromkeys(("max_length", "row_length", "batch_rows", "accumulation", "eval_rows"), 1 << 22)
+MATCHED = ("flops", "tokens", "steps")
+"""What a run can be matched by."""
+
+
+def among(*names: str) -> Any:
+    """A field that has one of these values, by default the first."""
+    return field(default=names[0], metadata={"among": names})
+
+
+def number(default: float, most: float | None = None, *, zero: bool = False) -> Any:
+    """A field above 0, or from 0 on; what is above `most` is a slip of the finger, beyond what any machine trains."""
+    widest = 2**63 - 1 if isinstance(default, int) else math.inf
+    return field(default=default, metadata={"most": most or widest, "zero": zero})
 
 
 @dataclass(frozen=True)
@@ -51,39 +44,39 @@ class PretrainConfig:
     objective: str = "hybrid"
     corpus: str = "wikimedia/wikipedia"
     tokenizer: str = ""  # "" takes train:8192 for docstrings and bert-base-uncased for all else
-    documents: str = "auto"  # what a document of a .txt file is: lines | paragraphs | files | auto
+    documents: str = among("auto", "lines", "paragraphs", "files")  # what a document of a .txt file is
     text: str = "text"  # column or key of the texts
-    limit_tokens: int = 0  # tokens of the corpus to prepare; 0 takes all of it
+    limit_tokens: int = number(0, zero=True)  # tokens of the corpus to prepare; 0 takes all of it
     out: str = ""  # "" is runs/pretrain/<objective>
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"  # auto | bf16 | fp32
-    compile: str = "auto"  # auto | yes | no
+    seed: int = number(0, 1 << 62, zero=True)  # what is derived from it fits into 64 bits, too
+    device: str = among("auto", "cpu", "cuda", "mps")
+    precision: str = among("auto", "bf16", "fp32")
+    compile: str = among("auto", "yes", "no")
 
     # encoder
-    layers: int = 4
-    hidden: int = 256
-    heads: int = 4
-    intermediate: int = 512  # width of each half of the gated MLP
-    max_length: int = 512
+    layers: int = number(4, 1 << 12)
+    hidden: int = number(256, 1 << 17)
+    heads: int = number(4, 1 << 12)
+    intermediate: int = number(512, 1 << 17)  # width of each half of the gated MLP
+    max_length: int = number(512, 1 << 22)
     tied_head: bool = True
-    init_std: float = 0.02
+    init_std: float = number(0.02)
     # predictor
-    predictor_layers: int = 2
-    predictor_hidden: int = 128
-    predictor_heads: int = 4
+    predictor_layers: int = number(2, 1 << 12)
+    predictor_hidden: int = number(128, 1 << 17)
+    predictor_heads: int = number(4, 1 << 12)
 
     # data
-    row_length: int = 128
-    batch_rows: int = 32  # rows in one optimizer step, over all ranks and accumulation steps
-    accumulation: int = 1
+    row_length: int = number(128, 1 << 22)
+    batch_rows: int = number(32, 1 << 22)  # rows in one optimizer step, over all ranks and accumulation steps
+    accumulation: int = number(1, 1 << 22)
 
     # objective
     mask_fraction: float = 0.15
     context_fraction: float = 0.75
-    masks: str = "disjoint"  # disjoint | paper
-    rows: str = "full"  # full | padded (one document each, as in the paper)
-    balance: str = "learned"
+    masks: str = among("disjoint", "paper")
+    rows: str = among("full", "padded")  # padded: one document each, as in the paper
+    balance: str = among("learned", "fixed", "ramp", "uncertainty", "gradnorm")
     jepa_weight: float = 0.5  # λ of `fixed`, and where `ramp` ends
     ema_start: float = 0.996
     ema_end: float = 1.0
@@ -91,22 +84,22 @@ class PretrainConfig:
     # optimisation
     budget: str = "2000-steps"  # tokens, steps, minutes or flops
     match: str = ""  # a checkpoint folder whose budget is taken over instead
-    match_by: str = "flops"  # flops | tokens | steps
-    lr: float = 1e-3
-    warmup_steps: int = 100
-    schedule: str = "linear"  # linear | cosine, both to 10 % of the peak
-    weight_decay: float = 0.05
+    match_by: str = among(*MATCHED)
+    lr: float = number(1e-3)
+    warmup_steps: int = number(100, zero=True)
+    schedule: str = among("linear", "cosine")  # both to 10 % of the peak
+    weight_decay: float = number(0.05, zero=True)
     beta1: float = 0.9
     beta2: float = 0.98
-    clip: float = 1.0
+    clip: float = number(1.0)
 
     # habits
     save_every: str = "500"  # steps, or minutes as in 10m
-    keep: int = 2
-    log_every: int = 20
-    eval_every: int = 500
-    eval_rows: int = 256
-    monitor_every: int = 100
+    keep: int = number(2)
+    log_every: int = number(20)
+    eval_every: int = number(500)
+    eval_rows: int = number(256, 1 << 22)
+    monitor_every: int = number(100)
 
     @property
     def step_tokens(self) -> int:
@@ -125,7 +118,7 @@ def objective_names() -> list[str]:
 
 
 def load_config(
-    preset: str = "small", flags: dict[str, Any] | None = None, overrides: list[str] | None = None
+    preset: str = "small", flags: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
 ) -> PretrainConfig:
     """Configuration of a preset, overridden by flags and then by ``key=value`` strings.
 
@@ -133,9 +126,9 @@ def load_config(
     ----------
     preset : str
         Name of a preset, or the path of a TOML file with the same keys.
-    flags : dict, optional
+    flags : mapping, optional
         Field values; None means "not given".
-    overrides : list of str, optional
+    overrides : sequence of str
         ``key=value``; the value is parsed as the field's type.
 
     Raises
@@ -151,7 +144,7 @@ def load_config(
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise UsageError(f"{path} is not valid TOML: {first_line(error)}") from None
     values |= {"preset": path.stem} | {key: value for key, value in (flags or {}).items() if value is not None}
-    for item in overrides or []:
+    for item in overrides:
         key, equals, text = item.partition("=")
         if not equals:
             raise UsageError(f"--set {item!r} has no value.", "Write --set key=value, for example --set lr=0.002")
@@ -170,12 +163,7 @@ def make_config(values: dict[str, Any]) -> PretrainConfig:
     return config
 
 
-def as_dict(config: PretrainConfig) -> dict[str, Any]:
-    """Configuration as JSON-ready values."""
-    return dataclasses.asdict(config)
-
-
-def _coerce(key: str, value: Any, kind: type | types.UnionType) -> Any:
+def _coerce(key: str, value: Any, kind: type) -> Any:
     """``value`` as ``kind``; an int passes for a float, nothing else is converted silently."""
     if isinstance(value, str) and kind is not str:
         try:
@@ -189,28 +177,23 @@ def _coerce(key: str, value: Any, kind: type | types.UnionType) -> Any:
     if kind is str and isinstance(value, int | float | Path) and not isinstance(value, bool):
         value = str(value)
     if type(value) is not kind or (isinstance(value, float) and math.isinf(value)):
-        raise UsageError(
-            f"{key} must be {getattr(kind, '__name__', kind)}.", f"For example --set {key}={_example(key)}"
-        )
+        example = str(getattr(PretrainConfig(), key)).lower() or "name"
+        raise UsageError(f"{key} must be {kind.__name__}.", f"For example --set {key}={example}")
     return value
-
-
-def _example(key: str) -> str:
-    return str(getattr(PretrainConfig(), key)).lower() or "name"
 
 
 def _check(config: PretrainConfig) -> None:
     """Raise UsageError for values that no run can have."""
-    for key, known in {"objective": objective_names(), **CHOICES}.items():
-        if getattr(config, key) not in known:
-            raise unknown_name(key, getattr(config, key), list(known))
-    for key in POSITIVE:
-        if not getattr(config, key) > 0:
-            raise UsageError(f"{key} must be above 0, not {getattr(config, key)}.")
-    for key, kind in typing.get_type_hints(PretrainConfig).items():
-        most = MOST.get(key, 2**63 - 1)
-        if kind is int and getattr(config, key) > most:
-            raise UsageError(f"{key} must be at most {most}, not {str(getattr(config, key))[:20]}.")
+    if config.objective not in objective_names():
+        raise unknown_name("objective", config.objective, objective_names())
+    for each in fields(config):
+        key, value, rule = each.name, getattr(config, each.name), each.metadata
+        if "among" in rule and value not in rule["among"]:
+            raise unknown_name(key, value, list(rule["among"]))
+        if "most" in rule and not (value >= 0 if rule["zero"] else value > 0):
+            raise UsageError(f"{key} must {'not be negative' if rule['zero'] else 'be above 0'}: {value}.")
+        if "most" in rule and value > rule["most"]:
+            raise UsageError(f"{key} must be at most {rule['most']}, not {str(value)[:20]}.")
     rules = {
         "hidden must be a multiple of heads": config.hidden % config.heads == 0,
         "predictor_hidden must be a multiple of predictor_heads": config.predictor_hidden % config.predictor_heads == 0,
@@ -223,12 +206,8 @@ def _check(config: PretrainConfig) -> None:
         "context_fraction must lie between 0 and 1": 0 < config.context_fraction <= 1,
         "jepa_weight must lie between 0 and 1": 0 <= config.jepa_weight <= 1,
         "ema_start and ema_end must lie between 0 and 1": 0 <= config.ema_start <= 1 and 0 <= config.ema_end <= 1,
-        "seed must not be negative": config.seed >= 0,
-        "limit_tokens must not be negative": config.limit_tokens >= 0,
-        "warmup_steps must not be negative": config.warmup_steps >= 0,
-        "weight_decay must not be negative": config.weight_decay >= 0,
         "beta1 and beta2 must lie between 0 and 1, without 1": 0 <= config.beta1 < 1 and 0 <= config.beta2 < 1,
     }
-    for rule, holds in rules.items():
+    for requirement, holds in rules.items():
         if not holds:
-            raise UsageError(f"{rule}.")
+            raise UsageError(f"{requirement}.")

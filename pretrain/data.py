@@ -66,7 +66,7 @@ class BatchSource:
 
     def _mask(self, ids: np.ndarray, seed: int, step: int, first: int, device: torch.device | str) -> Batch:
         config, corpus = self.config, self.corpus
-        masked = positions = context = targets = None
+        masked = positions = context = targets = None  # what the objective does not read
         if self.objective.reads_masked:
             masked, positions = masking.mask_tokens(
                 ids,
@@ -81,14 +81,13 @@ class BatchSource:
         if self.objective.reads_blocks:
             n, length, where = len(ids), config.row_length, {"seed": seed, "step": step, "first_row": first}
             if config.masks == "paper":
-                blocks = paper.draw_blocks(n, length, **where)
+                context, targets = paper.draw_blocks(n, length, **where)
             else:
                 size = masking.draw_block_size(length, seed=seed, step=step)
-                blocks = masking.draw_blocks(n, length, size, context_fraction=config.context_fraction, **where)
-            context, targets = blocks.context, blocks.targets
-        arrays = (ids, masked, positions, context, targets)
-        batch = Batch(*(None if array is None else torch.from_numpy(array) for array in arrays))  # type: ignore[arg-type]
-        return batch.map(lambda tensor: _move(tensor, torch.device(device)))
+                share = config.context_fraction
+                context, targets = masking.draw_blocks(n, length, size, context_fraction=share, **where)
+        read = (None if array is None else _move(array, device) for array in (masked, positions, context, targets))
+        return Batch(_move(ids, device), *read)
 
     @contextlib.contextmanager
     def ahead(self, step: int, steps: int, processes: Processes, device: torch.device) -> Iterator[Iterator[Batch]]:
@@ -99,21 +98,22 @@ class BatchSource:
             (s, (part * processes.world + processes.rank) * rows) for s in range(step, steps) for part in range(parts)
         )
         with ThreadPoolExecutor(1) as pool:
-            queue = [pool.submit(self.batch, s, first, rows, device) for s, first in itertools.islice(wanted, 2)]
+            submitted = (pool.submit(self.batch, s, first, rows, device) for s, first in wanted)
+            queue = list(itertools.islice(submitted, 2))
 
             def batches() -> Iterator[Batch]:
                 while queue:
                     batch = queue.pop(0).result()
-                    for s, first in itertools.islice(wanted, 1):
-                        queue.append(pool.submit(self.batch, s, first, rows, device))
+                    queue.extend(itertools.islice(submitted, 1))
                     yield batch
 
             yield batches()
 
 
-def _move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+def _move(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
     """Move to the device; to a GPU without waiting for it."""
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+    tensor, cuda = torch.from_numpy(array), torch.device(device).type == "cuda"
+    return (tensor.pin_memory() if cuda else tensor).to(device, non_blocking=True)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

@@ -18,12 +18,9 @@ from geomprobe.pretrain.objectives.base import Batch, Objective
 
 def settle(config: PretrainConfig, processes: Processes) -> PretrainConfig:
     """Configuration with every "auto" decided, so that run.json says what was done."""
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if (device == "cuda" and not torch.cuda.is_available()) or (
-        device == "mps" and not torch.backends.mps.is_available()
-    ):
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    device = next(name for name in available if available[name]) if config.device == "auto" else config.device
+    if not available[device]:
         raise UsageError(f"This machine has no {device} device.", "Use --device cpu")
     if config.batch_rows % (config.accumulation * processes.world):
         raise UsageError(
@@ -81,10 +78,8 @@ def compile_forward(
     if config.compile != "yes":
         return objective
     if config.device == "cpu":
-        bodies = [objective.model, objective.target, objective.predictor and objective.predictor.body]
-        for body in bodies:
-            if body is not None:
-                body.config._attn_implementation = "eager"
+        for body in filter(None, (objective.model, objective.target, objective.predictor and objective.predictor.body)):
+            body.config._attn_implementation = "eager"
     objective.compile(fullgraph=True, dynamic=False)
     try:
         with autocast(config, batch.ids.device):

@@ -35,35 +35,23 @@ _WORD = re.compile(r"[A-Za-z]+(?:['’-][a-z]+)*")
 def documents(progress: Callable[[int, int], None] | None = None) -> Iterator[str]:
     """Yield the prose of one docstring at a time, in the order of the sorted file names."""
     root = Path(sysconfig.get_paths()["purelib"])
-    files = sorted(
-        os.path.join(folder, name)
-        for folder, _, names in _walk(root)
-        for name in names
-        if name.endswith(".py") and not name.startswith("test_")
-    )
-    groups = [files[start : start + 64] for start in range(0, len(files), 64)]
+    files: list[str] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = (name for name in folders if name not in _SKIPPED_FOLDERS and not name.endswith("-info"))
+        files += (os.path.join(folder, name) for name in names if name.endswith(".py") and not name.startswith("test_"))
+    files.sort()
     seen: set[str] = set()  # by paragraph: packages repeat the same sentences in many docstrings
     # Under `spawn` the children would import the caller's main module, which an unguarded script breaks.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     workers = max(1, min(8, os.cpu_count() or 1))
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method)) as pool:
-        for done, found in enumerate(pool.map(_prose_of_files, groups), start=1):
+        for done, found in enumerate(pool.map(_prose_of_file, files, chunksize=64), start=1):
             if progress:
-                progress(done, len(groups))
+                progress(done, len(files))
             for paragraphs in found:
-                fresh = [text for text in paragraphs if text not in seen and not seen.add(text)]  # type: ignore[func-returns-value]
-                if fresh:
+                if fresh := [text for text in dict.fromkeys(paragraphs) if text not in seen]:
+                    seen.update(fresh)
                     yield "\n".join(fresh)
-
-
-def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS and not name.endswith("-info"))
-        yield folder, folders, names
-
-
-def _prose_of_files(files: list[str]) -> list[list[str]]:
-    return [found for path in files for found in _prose_of_file(path)]
 
 
 def _prose_of_file(path: str) -> list[list[str]]:
@@ -101,14 +89,8 @@ def prose(docstring: str) -> list[str]:
         for pattern, replacement in _MARKUP:
             text = pattern.sub(replacement, text)
         words = _WORD.findall(text)
-        plain = sum(map(len, words))
-        if (
-            len(words) >= 8
-            and text[0].isupper()
-            and text[-1] in ".!?"
-            and plain >= 0.74 * len(text)  # the rest of an English sentence is spaces and punctuation
-            and " : " not in text
-            and not _CODE.search(text)
-        ):
+        sentence = len(words) >= 8 and text[0].isupper() and text[-1] in ".!?" and " : " not in text
+        # the rest of an English sentence is spaces and punctuation
+        if sentence and sum(map(len, words)) >= 0.74 * len(text) and not _CODE.search(text):
             paragraphs.append(text.strip())
     return paragraphs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,32 +14,37 @@ from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_
 from geomprobe.pretrain.config import PretrainConfig
 
 
-def encoder_config(config: PretrainConfig, vocab_size: int, special: dict[str, int]) -> ModernBertConfig:
-    """Transformers configuration of the encoder, with the tokenizer's own special ids."""
+def _full_attention(layers: int, special: Mapping[str, int], **sizes: Any) -> ModernBertConfig:
+    """Transformers configuration with full attention in every layer, and the tokenizer's own special ids."""
     return ModernBertConfig(
-        vocab_size=vocab_size,
-        hidden_size=config.hidden,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        intermediate_size=config.intermediate,
-        max_position_embeddings=config.max_length,
+        num_hidden_layers=layers,
         # Sliding windows count indices, not positions: they would change when the context is gathered.
-        layer_types=["full_attention"] * config.layers,
-        initializer_range=config.init_std,
-        tie_word_embeddings=config.tied_head,
-        pad_token_id=special["pad"],
-        cls_token_id=special["cls"],
-        sep_token_id=special["sep"],
-        bos_token_id=special["cls"],
-        eos_token_id=special["sep"],
+        layer_types=["full_attention"] * layers,
+        pad_token_id=special.get("pad"),
+        cls_token_id=special.get("cls"),
+        sep_token_id=special.get("sep"),
+        bos_token_id=special.get("cls"),
+        eos_token_id=special.get("sep"),
+        **sizes,
     )
 
 
 def build_encoder(config: PretrainConfig, vocab_size: int, special: dict[str, int]) -> ModernBertForMaskedLM:
     """Encoder with its MLM head, initialised from the seed alone."""
+    sizes = _full_attention(
+        config.layers,
+        special,
+        vocab_size=vocab_size,
+        hidden_size=config.hidden,
+        num_attention_heads=config.heads,
+        intermediate_size=config.intermediate,
+        max_position_embeddings=config.max_length,
+        initializer_range=config.init_std,
+        tie_word_embeddings=config.tied_head,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return ModernBertForMaskedLM(encoder_config(config, vocab_size, special))
+        return ModernBertForMaskedLM(sizes)
 
 
 def encode(
@@ -114,9 +120,8 @@ def _last_layer(
     query = _rotate(query, *(take(part.expand(rows, length, -1), wanted) for part in rotary))
     key = _rotate(key, cos, sin)
     if bias is not None:  # the same rule for every row, so that its rows can be taken for the batch as a whole
-        bias = (
-            bias.expand(rows, 1, -1, -1).gather(2, wanted[:, None, :, None].expand(-1, -1, -1, length)).to(query.dtype)
-        )
+        index = wanted[:, None, :, None].expand(-1, -1, -1, length)
+        bias = bias.expand(rows, 1, -1, -1).gather(2, index).to(query.dtype)
     if attn.config._attn_implementation == "eager":
         scores = query @ key.transpose(2, 3) * attn.head_dim**-0.5
         attended = (scores if bias is None else scores + bias).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
@@ -159,21 +164,16 @@ class Predictor(nn.Module):
     def __init__(self, config: PretrainConfig):
         super().__init__()
         self.body = ModernBertModel(
-            ModernBertConfig(
+            _full_attention(
+                config.predictor_layers,
+                {},
                 vocab_size=1,  # its only embedding is the mask token
                 hidden_size=config.predictor_hidden,
-                num_hidden_layers=config.predictor_layers,
                 num_attention_heads=config.predictor_heads,
                 intermediate_size=2 * config.predictor_hidden,
                 max_position_embeddings=config.max_length,
-                layer_types=["full_attention"] * config.predictor_layers,
                 # Small weights would make every prediction the same, and then no gradient says otherwise for long.
                 initializer_range=config.predictor_hidden**-0.5,
-                pad_token_id=None,
-                cls_token_id=None,
-                sep_token_id=None,
-                bos_token_id=None,
-                eos_token_id=None,
             )
         )
         self.into = nn.Linear(config.hidden, config.predictor_hidden)

@@ -7,7 +7,7 @@ the purpose.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,8 +73,7 @@ def mask_tokens(
     return masked, positions
 
 
-@dataclass(frozen=True)
-class Blocks:
+class Blocks(NamedTuple):
     """Positions of the context, (rows, C), and of the two target blocks, (rows, 2·T); int64, ascending."""
 
     context: np.ndarray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from geomprobe.pretrain.objectives.jepa import JEPA, jepa_loss
 GRADIENT_ROWS = 8  # gradient norms are taken on these rows of the held-out batch
 
 # Below or above these an encoder has collapsed for any use; trained ones lie far inside.
-LEAST_STD = 0.1
-LEAST_RANK = 2.0
-LARGEST_SHARE = 0.95
-LARGEST_COSINE = 0.999
-LARGEST_LAMBDA = 0.95
+COLLAPSED = {
+    "target_std": (operator.lt, 0.1, "the targets hardly differ between tokens"),
+    "encoder_rank": (operator.lt, 2.0, "the encoder uses fewer than two dimensions"),
+    "encoder_top_share": (operator.gt, 0.95, "one direction holds nearly all variance"),
+    "mean_cosine": (operator.gt, 0.999, "different texts get the same vector"),
+    "lambda": (operator.gt, 0.95, "the balance has all but switched MLM off (see --set balance=fixed)"),
+}
 
 
 def measure(objective: Objective, batch: Batch) -> dict[str, float]:
@@ -68,8 +71,6 @@ def _spread(states: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def _prediction(objective: JEPA, batch: Batch) -> dict[str, torch.Tensor]:
     """Spread of targets and predictions, and the skill over trivial predictors."""
-    assert batch.context is not None
-    assert batch.targets is not None
     text = objective.read_text(batch)
     wanted = objective.target_states(batch.ids, batch.targets)
     predicted = objective.predict(text, batch.context, batch.targets).float()
@@ -81,46 +82,26 @@ def _prediction(objective: JEPA, batch: Batch) -> dict[str, torch.Tensor]:
     fitted = objective.target_states(batch.ids[:half], everything)
     by_position = fitted.mean(0)[batch.targets[half:]]
     judged = wanted[half:]
-    trivial = {
-        "mean": jepa_loss(fitted.mean((0, 1)).expand_as(judged), judged) if len(judged) else loss,
-        "position": jepa_loss(by_position, judged) if len(judged) else loss,
-        "context": jepa_loss(objective.predict(text.roll(1, 0), batch.context, batch.targets), wanted),
+    other_text = jepa_loss(objective.predict(text.roll(1, 0), batch.context, batch.targets), wanted)
+    own = mean = position = loss
+    if len(judged):
+        own = jepa_loss(predicted[half:], judged)
+        mean = jepa_loss(fitted.mean((0, 1)).expand_as(judged), judged)
+        position = jepa_loss(by_position, judged)
+    spread = {"target_std": wanted, "prediction_std": F.layer_norm(predicted, predicted.shape[-1:])}
+    return {name: states.flatten(0, 1).std(0).mean() for name, states in spread.items()} | {
+        "skill_mean": 1 - own / mean.clamp(min=1e-12),
+        "skill_position": 1 - own / position.clamp(min=1e-12),
+        "skill_context": 1 - loss / other_text.clamp(min=1e-12),
     }
-    own = jepa_loss(predicted[half:], judged) if len(judged) else loss
-    skills = {
-        f"skill_{name}": 1 - (loss if name == "context" else own) / other.clamp(min=1e-12)
-        for name, other in trivial.items()
-    }
-    return {"target_std": _std(wanted), "prediction_std": _std(F.layer_norm(predicted, predicted.shape[-1:])), **skills}
-
-
-def _std(states: torch.Tensor) -> torch.Tensor:
-    return states.flatten(0, 1).std(0).mean()
 
 
 def collapse_warnings(record: dict[str, Any]) -> list[str]:
     """A sentence for each sign of collapse in a record."""
-    signs = [
-        ("target_std", record.get("target_std", 1.0) < LEAST_STD, "the targets hardly differ between tokens"),
-        (
-            "encoder_rank",
-            record.get("encoder_rank", LEAST_RANK) < LEAST_RANK,
-            "the encoder uses fewer than two dimensions",
-        ),
-        (
-            "encoder_top_share",
-            record.get("encoder_top_share", 0) > LARGEST_SHARE,
-            "one direction holds nearly all variance",
-        ),
-        ("mean_cosine", record.get("mean_cosine", 0) > LARGEST_COSINE, "different texts get the same vector"),
-        (
-            "lambda",
-            record.get("lambda", 0) > LARGEST_LAMBDA,
-            "the balance has all but switched MLM off (see --set balance=fixed)",
-        ),
-    ]
     return [
-        f"step {record.get('step')}: {name} = {record[name]:.3g}: {reason}." for name, found, reason in signs if found
+        f"step {record.get('step')}: {name} = {record[name]:.3g}: {reason}."
+        for name, (beyond, limit, reason) in COLLAPSED.items()
+        if name in record and beyond(record[name], limit)
     ]
 
 

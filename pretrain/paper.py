@@ -57,16 +57,11 @@ class PaddedRows:
         self.corpus, self.row_length = corpus, row_length
         self.streams = corpus.streams[split]
         self.characters = _characters(corpus)
-        ends = [
-            np.append(starts[1:], len(stream))
-            for starts, stream in zip(corpus.documents[split], self.streams, strict=True)
-        ]
-        self.index = [
-            (chunk, int(start), int(end) - 1)  # the last id of a document is its [SEP]
-            for chunk, (starts, stops) in enumerate(zip(corpus.documents[split], ends, strict=True))
-            for start, end in zip(starts, stops, strict=True)
-            if end - start - 1 >= at_least
-        ]
+        self.index: list[tuple[int, int, int]] = []
+        for chunk, starts in enumerate(corpus.documents[split]):
+            ends = np.append(starts[1:], len(self.streams[chunk])) - 1  # the last id of a document is its [SEP]
+            kept = ends - starts >= at_least
+            self.index += [(chunk, int(a), int(b)) for a, b in zip(starts[kept], ends[kept], strict=True)]
 
     def __len__(self) -> int:
         return len(self.index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -124,14 +125,12 @@ def admit(
 
 def as_started(config: PretrainConfig, out: Path) -> PretrainConfig:
     """Settings with the commits that a run in ``out`` was started with, for the hub may have moved on."""
-    if not (out / "run.json").is_file():
-        return config
     made = budget.read_run(out)["corpus"]
-    asked = {"corpus": config.corpus, "tokenizer": config.tokenizer}
-    names = {"corpus": str(made.get("source")), "tokenizer": str(made.get("tokenizer"))}
-    local = {key for key, name in asked.items() if name and Path(name).exists()}
-    kept: dict[str, Any] = {key: name for key, name in names.items() if "@" in name and key not in local}
-    return replace(config, **kept)
+    if "@" in (source := str(made.get("source"))) and not os.path.exists(config.corpus):
+        config = replace(config, corpus=source)
+    if "@" in (tokenizer := str(made.get("tokenizer"))) and not os.path.exists(config.tokenizer):
+        config = replace(config, tokenizer=tokenizer)
+    return config
 
 
 def prepare_corpus(config: PretrainConfig, tell: Callable[[Record], None]) -> Corpus:
@@ -156,10 +155,9 @@ def time_step(config: PretrainConfig, corpus: Corpus, device: torch.device, step
     seconds = []
     for step in range(steps):
         begun = time.perf_counter()
-        for part in range(config.accumulation):
-            rows = config.batch_rows // config.accumulation
+        for first in range(0, config.batch_rows, config.batch_rows // config.accumulation):
             with autocast(config, device):
-                loss = forward(data.batch(step, part * rows, rows, device))["loss"]
+                loss = forward(data.batch(step, first, device=device))["loss"]
             loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
         optimizer.step()

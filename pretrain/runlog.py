@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from geomprobe.common import (
     write_text,
 )
 from geomprobe.pretrain.budget import read_run
-from geomprobe.pretrain.config import PretrainConfig, as_dict
+from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus
 
 # These may differ between a run and its resumption: they change no weight.
@@ -38,35 +39,29 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
         raise UsageError(f"{out} is a file.", "Choose a folder with --out")
     check_output_folder(out)
     if not (out / "run.json").is_file():
-        if out.is_dir() and any(out.iterdir()) and not resume:
+        if out.is_dir() and any(out.iterdir()):
             raise UsageError(f"{out} is not empty.", "Choose another folder with --out")
         return
     if not resume:
-        raise UsageError(
-            f"{out} already holds a run.", "Go on with it by --resume, or choose another folder with --out"
-        )
+        hint = "Go on with it by --resume, or choose another folder with --out"
+        raise UsageError(f"{out} already holds a run.", hint)
     for path in sorted(path for name in ("*.*", "ema/*.*") for path in out.glob(name)):
         if path.is_dir() and not path.name.startswith("."):
-            raise InputError(
-                f"{path} is a folder; a run writes a file of this name.", "Move it away, then repeat the command."
-            )
+            what = f"{path} is a folder; a run writes a file of this name."
+            raise InputError(what, "Move it away, then repeat the command.")
     before = read_run(out)["config"]
-    changed = [key for key, value in as_dict(config).items() if key not in _FREE and before.get(key, value) != value]
+    changed = [key for key, value in asdict(config).items() if key not in _FREE and before.get(key, value) != value]
     if changed:
-        was = ", ".join(f"{key}={before[key]}" for key in changed)
-        raise UsageError(
-            f"{out} was started with other settings: {was}.", "Resume with the same settings, or choose another --out"
-        )
+        what = f"{out} was started with other settings: {', '.join(f'{key}={before[key]}' for key in changed)}."
+        raise UsageError(what, "Resume with the same settings, or choose another --out")
 
 
 def refuse_other_texts(out: Path, corpus: Corpus) -> None:
     """Raise UsageError where the run in ``out`` was started on other texts than these."""
-    run = read_run(out)
-    if run["corpus"].get("fingerprint") != corpus.info["fingerprint"]:
-        raise UsageError(
-            f"{out} was started on other texts: {run['corpus'].get('source')} has changed since.",
-            "Bring the texts back to what they were, or choose another --out",
-        )
+    before = read_run(out)["corpus"]
+    if before["fingerprint"] != corpus.info["fingerprint"]:
+        what = f"{out} was started on other texts: {before.get('source')} has changed since."
+        raise UsageError(what, "Bring the texts back to what they were, or choose another --out")
 
 
 def start_run(
@@ -74,7 +69,7 @@ def start_run(
 ) -> None:
     """Write run.json before the first step."""
     run = {
-        "config": as_dict(config),
+        "config": asdict(config),
         "seed": config.seed,
         "steps": steps,
         "tokens": steps * config.step_tokens,
@@ -119,10 +114,12 @@ class MetricsLog:
         lines = []
         if step and path.is_file():
             for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                # a killed process can leave half a line
-                with contextlib.suppress(ValueError, OverflowError, RecursionError, KeyError, TypeError):
+                # a killed process can leave half a line; whole ones are objects of finite numbers
+                with contextlib.suppress(
+                    ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError
+                ):
                     record = json.loads(text)
-                    if record["step"] <= step and _numbers(record):
+                    if record["step"] <= step and all(map(math.isfinite, record.values())):
                         lines.append(text)
                         self.last = record
         if write:
@@ -134,13 +131,6 @@ class MetricsLog:
         if self.path:
             with open(self.path, "a", encoding="utf-8") as handle:
                 handle.write(json.dumps(line, allow_nan=False) + "\n")
-
-
-def _numbers(record: Any) -> bool:
-    """Tell whether a record is an object of finite numbers, as every line of `metrics.jsonl` is."""
-    return isinstance(record, dict) and all(
-        isinstance(value, int | float) and math.isfinite(value) for value in record.values()
-    )
 
 
 def versions() -> dict[str, str]:
@@ -156,11 +146,9 @@ def versions() -> dict[str, str]:
 
 def hardware(device: str) -> dict[str, Any]:
     """Device in words."""
-    cuda = device.startswith("cuda")
-    name = torch.cuda.get_device_name() if cuda else processor_name()
     return {
         "device": device,
-        "name": name,
+        "name": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "platform": sys.platform,

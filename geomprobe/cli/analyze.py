@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,7 +13,7 @@ from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import GridOptions, Json, Models, expanded
 from geomprobe.cli.output import Output
 from geomprobe.cli.values import refuse_repeats
-from geomprobe.common import hash_bytes, hold_folder, torchrun_place
+from geomprobe.common import hold_folder, torchrun_place
 
 if TYPE_CHECKING:
     from geomprobe.inference.margins import Margin
@@ -22,12 +21,8 @@ if TYPE_CHECKING:
     from geomprobe.tasks.base import Task
 
 
-@expanded
-def analyze(
-    models: Models,
-    options: GridOptions,
-    as_json: Json = False,
-) -> None:
+@expanded()
+def analyze(models: Models, options: GridOptions, as_json: Json = False) -> None:
     """Measure encoders on tasks and write a results folder.
 
     It holds geometry and probes of every model, task, layer and pooling. Finished cells are kept: repeat an interrupted
@@ -58,9 +53,7 @@ def run_grid(
     from geomprobe.analysis.analyze import analyze as run
     from geomprobe.distributed import join
 
-    folder = options.out or Path("runs/analyze") / folder_name(models, *asked, *options.asked)
-    options.check(models, folder)
-    tasks = options.tasks
+    folder, tasks = options.checked("analyze", models, *asked)
     with hold_folder(folder) if torchrun_place()[0] == 0 else nullcontext():
         with join() as processes, output.progress("measuring", quiet=not processes.first) as progress:
             if processes.first:
@@ -133,11 +126,7 @@ def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
     frame = results.results
     shown = frame[(frame["status"] == "ok") & frame["control"].isna() & frame["metric"].isin(HEADLINE)]
     document = {"results": str(folder), **more, "rows": len(frame), "failed_cells": results.run["failed_cells"]}
-    if output.as_json:
-        output.result(document)
-    else:
-        output.table(headline_rows(shown))
-        output.result(document, "\n".join(f"{key}: {document[key]}" for key in ("results", *more)))
+    output.result(document, "\n".join(f"{key}: {document[key]}" for key in ("results", *more)), headline_rows(shown))
     few = [part[part["status"] == "too few rows"] for part in (frame, results.similarities)]
     if n := sum(map(len, few)):
         first = next(row for part in few for row in part.itertuples())
@@ -177,10 +166,3 @@ def headline_rows(frame) -> list[dict[str, str]]:
 def group_sizes(groups: Mapping[str, Sequence[str]]) -> list[str]:
     """Sizes of the groups, for a folder's name; the models are in the same order."""
     return [f"{name}: {len(members)}" for name, members in groups.items()]
-
-
-def folder_name(models: Sequence[str], *more: str) -> str:
-    """A folder name from the models' names and a short hash of their places and the options."""
-    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(m.rstrip("/")).name).strip("-.") or "model" for m in models]
-    asked = hash_bytes(*(str(Path(m).resolve()) if Path(m).exists() else m for m in models), "|", *more)
-    return f"{'-vs-'.join(names)[:100]}-{asked[:6]}"

@@ -3,53 +3,36 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from geomprobe.cli.analyze import folder_name, group_sizes, say_tasks
+from geomprobe.cli.analyze import group_sizes, say_tasks
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import (
-    DataDir,
-    Device,
-    GridOptions,
-    Groups,
-    Json,
-    Limit,
-    Pair,
-    Seed,
-    Tasks,
-)
+from geomprobe.cli.options import GridOptions, Groups, Json, Pair, expanded
 from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
 from geomprobe.cli.values import PATH, two_sides
 from geomprobe.common import UsageError, check_output_file, hold_folder, listed, write_text
 
 
+@expanded("task", "data", "limit", "device", "seed")
 def audit(
     models: Pair = None,
     group: Groups = None,
     published: Annotated[
         Path | None,
         typer.Option(
-            **PATH,
-            help="JSON file of published results to audit, instead of models (docs/reference/audit.md).",
+            **PATH, help="JSON file of published results to audit, instead of models (docs/reference/audit.md)."
         ),
     ] = None,
-    task: Tasks = None,
-    data: DataDir = None,
-    limit: Limit = None,
-    device: Device = "auto",
-    seed: Seed = 0,
+    *,
+    options: GridOptions,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            **PATH,
-            help="Folder to write [default: runs/audit/NAME]; with --published a .json file.",
-        ),
+        typer.Option(**PATH, help="Folder to write [default: runs/audit/NAME]; with --published a .json file."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +49,7 @@ def audit(
     if (os.environ.get("WORLD_SIZE") or "1") != "1":
         raise UsageError("audit runs in one process.", "Start it without torchrun.")
     if published is not None:
-        if models or group or task or limit:
+        if models or group or options.task or options.limit:
             raise UsageError(
                 "--published takes no models, --task or --limit: no model is measured.",
                 "Give either a file or two models.",
@@ -74,8 +57,7 @@ def audit(
         audit_file(output, published, out)
         return
     groups = two_sides(models or [], group or [], "audit")
-    options = GridOptions(task=task, data=data, limit=limit, device=device, seed=seed, out=out)
-    audit_models(output, models or [], groups, options)
+    audit_models(output, models or [], groups, replace(options, out=out))
 
 
 def audit_models(
@@ -91,9 +73,7 @@ def audit_models(
 
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]
-    folder = options.out or Path("runs/audit") / folder_name(paths, *group_sizes(groups), *options.asked)
-    options.check(paths, folder)
-    tasks = options.tasks
+    folder, tasks = options.checked("audit", paths, *group_sizes(groups))
     say_tasks(output, tasks)
     with hold_folder(folder):
         document = audit_checkpoints(
@@ -110,12 +90,10 @@ def audit_models(
         )
         write_text(folder / "claims.md", claims.claims_page(document))
         files = {"results": str(folder), "audit": str(folder / "audit.json"), **write_reports(output, folder)}
-    if output.as_json:
-        output.result(document | {"files": files})
-    else:
-        output.table([row for claim in document["claims"] for row in claims.claim_rows(claim)])
-        said = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
-        output.result(document, "\n".join([*said, "", *(f"{key}: {value}" for key, value in files.items())]))
+    rows = [row for claim in document["claims"] for row in claims.claim_rows(claim)]
+    sentences = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
+    text = "\n".join([*sentences, "", *(f"{key}: {value}" for key, value in files.items())])
+    output.result(document | {"files": files}, text, rows)
     if document["failed_cells"]:
         output.warning(f"{document['failed_cells']} cells failed; the results folders say which")
         raise typer.Exit(FAILED_CELLS)

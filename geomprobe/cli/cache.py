@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,31 +23,22 @@ KINDS = ("corpora", "docstrings", "embeddings", "hub")
 def _is_there(folder: Path) -> bool:
     """Whether a folder of the cache is there; raise GeomprobeError for what is no folder, such as a file."""
     try:
-        mode = folder.stat().st_mode
+        os.stat(os.path.join(folder, "."))  # raises for what is no folder
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and not folder.is_symlink():
+        if not os.path.lexists(folder) and isinstance(error, FileNotFoundError):
             return False
-        why = os.strerror(error.errno or 0)
-    else:
-        if stat.S_ISDIR(mode):
-            return True
-        why = os.strerror(errno.ENOTDIR)
-    raise GeomprobeError(f"The cache {folder} cannot be read: {why}.", "Point GEOMPROBE_CACHE to a folder.")
+        why = f"The cache {folder} cannot be read: {os.strerror(error.errno or 0)}."
+        raise GeomprobeError(why, "Point GEOMPROBE_CACHE to a folder.") from None
+    return True
 
 
-def _entries() -> list[dict[str, object]]:
+def _entries() -> list[dict[str, Any]]:
     rows = []
     cache = cache_dir()
     for kind in (cache / name for name in KINDS if _is_there(cache) and _is_there(cache / name)):
         for entry in sorted(kind.iterdir()):
-            files = [entry] if entry.is_file() else [f for f in entry.rglob("*") if f.is_file()]
-            rows.append(
-                {
-                    "kind": kind.name,
-                    "name": entry.name,
-                    "megabytes": round(sum(f.stat().st_size for f in files) / 1e6, 1),
-                }
-            )
+            size = sum(file.stat().st_size for file in (entry, *entry.rglob("*")) if file.is_file())
+            rows.append({"kind": kind.name, "name": entry.name, "megabytes": round(size / 1e6, 1)})
     return rows
 
 
@@ -60,7 +49,7 @@ def ls(as_json: Json = False) -> None:
     output = Output(as_json)
     rows = _entries()
     if rows or as_json:
-        output.table(rows, ["kind", "name", "megabytes"])
+        output.result(rows, rows=rows)
     else:
         output.note("The cache is empty.")
 
@@ -78,10 +67,10 @@ def prune(
         raise unknown_name("kind", kind, list(KINDS))
     rows = [row for row in _entries() if kind is None or row["kind"] == kind]
     for row in rows:
-        path = cache_dir() / str(row["kind"]) / str(row["name"])
+        path = cache_dir() / row["kind"] / row["name"]
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    freed = sum(float(str(row["megabytes"])) for row in rows)
+    freed = sum(row["megabytes"] for row in rows)
     Output(as_json).result({"deleted": len(rows), "megabytes": freed}, f"deleted {len(rows)} entries, {freed:.1f} MB")

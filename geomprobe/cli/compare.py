@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geomprobe.results import Results
 
 
-@expanded
+@expanded()
 def compare(
     models: Pair = None,
     group: Groups = None,

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from geomprobe.cli.errors import guard
+from geomprobe.cli.options import Json
 from geomprobe.cli.output import Output
-from geomprobe.common import UsageError
+from geomprobe.cli.values import TEXT
 
 app = typer.Typer(no_args_is_help=True, help="Prepare text for pretraining.")
 
@@ -18,13 +19,6 @@ DOCUMENTS_HELP = (
     "Document of a .txt file: lines, paragraphs (between blank lines) or files; auto decides by the content."
 )
 TEXT_HELP = "Column (parquet) or key (jsonl) with the texts."
-
-
-def refuse_empty(**options: object) -> None:
-    """Raise UsageError for an option with an empty value, as an unset variable of a shell script gives."""
-    for name, value in options.items():
-        if value == "":
-            raise UsageError(f"--{name.replace('_', '-')} is empty.", "Give a value, or leave it out.")
 
 
 @app.command()
@@ -40,19 +34,18 @@ def build(
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="A folder, a hub id, or train:N. [default: train:8192 for docstrings, else bert-base-uncased]"
+            **TEXT, help="A folder, a hub id, or train:N. [default: train:8192 for docstrings, else bert-base-uncased]"
         ),
     ] = None,
-    documents: Annotated[str, typer.Option(help=DOCUMENTS_HELP)] = "auto",
-    text: Annotated[str, typer.Option(help=TEXT_HELP)] = "text",
+    documents: Annotated[str, typer.Option(**TEXT, help=DOCUMENTS_HELP)] = "auto",
+    text: Annotated[str, typer.Option(**TEXT, help=TEXT_HELP)] = "text",
     limit_tokens: Annotated[int, typer.Option(help="Stop after this many training tokens; 0: no limit.", min=0)] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Tokenise a source into shards that training reads from disk."""
     from geomprobe.pretrain.corpus import build_corpus
 
-    refuse_empty(tokenizer=tokenizer, documents=documents, text=text)
-    output = Output(json)
+    output = Output(as_json)
     with output.progress("corpus") as bar:
         corpus = build_corpus(
             source,
@@ -71,7 +64,7 @@ def build(
 def info(
     folder: Annotated[Path, typer.Argument(help="Corpus folder, as printed by `corpus build`.")],
     verify: Annotated[bool, typer.Option(help="Compare every file with its recorded hash.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show what a prepared corpus holds."""
     from geomprobe.pretrain.corpus import open_corpus, refuse_damaged
@@ -79,7 +72,7 @@ def info(
     corpus = open_corpus(folder)
     if verify:
         refuse_damaged(corpus)
-    output = Output(json)
+    output = Output(as_json)
     for note in corpus.info.get("notes", []):
         output.note(note)
     _show(output, corpus)
@@ -88,19 +81,16 @@ def info(
 def _show(output: Output, corpus) -> None:
     info = corpus.info
     document = {"path": str(corpus.path)} | {key: value for key, value in info.items() if key != "chunks"}
-    counts = {
-        name: "{train:,} to train on, {heldout:,} held out".format(**info[name]) for name in ("documents", "tokens")
-    }
-    tokens = info["tokens"]
+    counts, tokens = "{train:,} to train on, {heldout:,} held out", info["tokens"]
     mean = tokens["train"] / max(1, info["documents"]["train"])
     facts = {
         "path": corpus.path,
         "source": info["source"],
         "tokenizer": f"{info['tokenizer']} ({corpus.vocab_size:,} entries)",
-        "documents": counts["documents"],
+        "documents": counts.format(**info["documents"]),
         "a document": f"{info.get('document', 'a text')}, {mean:,.0f} tokens on average",
         "duplicates": f"{info['duplicates']:,} left out",
-        "tokens": f"{counts['tokens']} ({tokens['heldout'] / max(1, sum(tokens.values())):.1%})",
+        "tokens": f"{counts.format(**tokens)} ({tokens['heldout'] / max(1, sum(tokens.values())):.1%})",
         "unigram entropy": f"{info['unigram_entropy']:.3f} nat",
         "fingerprint": info["fingerprint"][:16],
     }

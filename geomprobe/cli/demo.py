@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -37,16 +35,9 @@ def demo(
             output.note(f"{folder} is finished and is reused")
             continue
         output.note(f"training {objective}")
+        settings = {"objective": objective, "corpus": "docstrings", "out": str(folder), "seed": seed}
         # its summary goes to stderr: stdout is for the comparison
-        with contextlib.redirect_stdout(sys.stderr):
-            pretrain.pretrain(
-                objective=objective,
-                preset="demo",
-                corpus="docstrings",
-                out=str(folder),
-                seed=seed,
-                resume=folder.exists(),
-            )
+        output.note(pretrain.summary(*pretrain.train_encoder(Output(), "demo", settings, resume=folder.exists())))
     options = GridOptions(pool=["mean", "max"], task=["controlled"], out=out / "report", seed=seed)
     compare.compare_models(output, [str(out / "mlm"), str(out / "hybrid")], {}, options)
 

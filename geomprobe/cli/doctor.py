@@ -29,7 +29,7 @@ def doctor(as_json: Json = False) -> None:
     """
     output = Output(as_json)
     checks = [*_packages(), *(_check(name, test) for name, test in CHECKS.items())]
-    output.table(checks, ["check", "state", "detail"])
+    output.result(checks, rows=checks)
     if any(check["state"] == "broken" for check in checks):
         raise typer.Exit(1)
 
@@ -52,14 +52,14 @@ def _packages() -> list[dict[str, str]]:
         try:
             found = version(wanted.name)
         except PackageNotFoundError:
-            state, detail = ("absent", f"optional: pip install 'geomprobe[{extra}]'") if extra else ("broken", "")
-            detail = detail or f"not installed; pip install '{wanted.name}{wanted.specifier}'"
+            state = "absent" if extra else "broken"
+            optional, needed = f"optional: pip install 'geomprobe[{extra}]'", f"'{wanted.name}{wanted.specifier}'"
+            detail = optional if extra else f"not installed; pip install {needed}"
         else:
-            fits = wanted.specifier.contains(found, prereleases=True)
-            detail = (
-                found if fits else f"{found}, but {wanted.specifier} is needed; pip install --upgrade {wanted.name}"
-            )
-            state = "ok" if fits else "broken"
+            state, detail = "ok", found
+            if not wanted.specifier.contains(found, prereleases=True):
+                state, detail = "broken", f"{found}, but {wanted.specifier} is needed"
+                detail += f"; pip install --upgrade {wanted.name}"
         rows.append({"check": wanted.name, "state": state, "detail": detail})
     return rows
 

@@ -32,16 +32,12 @@ def explain(error: BaseException) -> tuple[int, str, str | None]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
         return 1, f"The disk is full{where}.", "Free some space and repeat the command; finished work is kept."
-    denied = PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError
-    if isinstance(error, denied) or (isinstance(error, OSError) and error.filename):  # no folder can be made there, say
+    denied = isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError)
+    if isinstance(error, OSError) and (denied or error.filename):  # no folder can be made there, say
         return 3, f"{error.filename or 'A file'}: {error.strerror}.", "Choose another file or folder."
     if isinstance(error, MemoryError):
         return 1, "Out of memory.", "Lower --limit, or analyse fewer models at a time."
-    return (
-        1,
-        f"Internal error: {type(error).__name__}: {error}",
-        "Set GEOMPROBE_DEBUG=1 and repeat it to see where.",
-    )
+    return 1, f"Internal error: {type(error).__name__}: {error}", "Set GEOMPROBE_DEBUG=1 and repeat it to see where."
 
 
 def guard(command: Callable[..., Any]) -> Callable[..., Any]:

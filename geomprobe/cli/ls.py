@@ -20,7 +20,8 @@ def ls(
     """List the names that commands take."""
     if kind not in KINDS:
         raise unknown_name("list", kind, list(KINDS))
-    Output(as_json).table(_rows(kind))
+    rows = _rows(kind)
+    Output(as_json).result(rows, rows=rows)
 
 
 def _rows(kind: str) -> list[dict[str, str]]:

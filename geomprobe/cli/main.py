@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -15,18 +15,6 @@ from geomprobe.cli.errors import guard
 from geomprobe.common import shortened
 
 
-class ShortMessages(TyperGroup):
-    """A group of commands whose usage errors shorten words of thousands of characters."""
-
-    def make_context(self, *args: Any, **more: Any) -> Any:
-        with _shortened_errors():
-            return super().make_context(*args, **more)
-
-    def invoke(self, *args: Any, **more: Any) -> Any:
-        with _shortened_errors():
-            return super().invoke(*args, **more)
-
-
 @contextlib.contextmanager
 def _shortened_errors() -> Iterator[None]:
     try:
@@ -35,6 +23,13 @@ def _shortened_errors() -> Iterator[None]:
         if isinstance(message := getattr(error, "message", None), str):
             error.message = shortened(message)  # type: ignore[attr-defined]
         raise
+
+
+class ShortMessages(TyperGroup):
+    """A group of commands whose usage errors shorten words of thousands of characters."""
+
+    make_context = _shortened_errors()(TyperGroup.make_context)
+    invoke = _shortened_errors()(TyperGroup.invoke)
 
 
 app = typer.Typer(
@@ -67,15 +62,8 @@ def root(
     """
 
 
-app.command("demo")(guard(demo.demo))
-app.command("pretrain")(guard(pretrain.pretrain))
-app.command("analyze")(guard(analyze.analyze))
-app.command("compare")(guard(compare.compare))
-app.command("audit")(guard(audit.audit))
-app.command("measure")(guard(measure.measure))
-app.command("replicate")(guard(replicate.replicate))
-app.command("report")(guard(report.report))
-app.command("ls")(guard(ls.ls))
-app.command("doctor")(guard(doctor.doctor))
+for each in (demo, pretrain, analyze, compare, audit, measure, replicate, report, ls, doctor):
+    name = each.__name__.rpartition(".")[2]
+    app.command(name)(guard(getattr(each, name)))
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(cache.app, name="cache")

@@ -2,24 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geomprobe.cli.options import Json, Seed
+from geomprobe.cli.options import Json, Seed, expanded, option
 from geomprobe.cli.output import Output, split_list
 from geomprobe.cli.values import LIST, PATH, TEXT
 from geomprobe.common import InputError, UsageError, check_output_file, first_to_last
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from geomprobe.distributed import Processes
     from geomprobe.vectors import VectorFile, VectorSource
+    from geomprobe.vectors.moments import Moments
 
 INTERVAL_ROWS = 1_000_000
 LONG_ROWS = 100_000  # past which all pairs take more than some minutes
 
 
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What is read of the files, what is measured, and where it is written: the options of `measure`."""
+
+    metric: list[str] | None = option("--metric", "Names of metrics, or NAME:DEFINITION. [default: all]", **LIST)
+    view: list[str] | None = option(
+        "--view", "raw, centred, standardised, all-but-top-k, whitened. [default: each metric's own]", **LIST
+    )
+    tensor: str | None = option("--tensor", "Array to read from a .npz or .safetensors file.", **TEXT)
+    columns: str | None = option(
+        "--columns",
+        "Columns of a table: names or patterns ('e*'), with commas; without names, numbers from 1 ('2-').",
+        **TEXT,
+    )
+    header: bool | None = option(
+        "--header/--no-header", "Whether line 1 of a text file holds names. [default: decided by all lines]"
+    )
+    exact: bool = option("--exact", "Read all pairs, also past 20,000 rows.", default=False)
+    intervals: bool | None = option(
+        "--intervals/--no-intervals", "Compute standard errors. [default: up to a million rows]"
+    )
+    seed: Seed = 0
+    save_moments: Path | None = option(
+        "--save-moments", "Write the mergeable moments to this .safetensors file.", **PATH
+    )
+    out: Path | None = option("--out", "Write the table to this .csv file.", **PATH)
+
+    @property
+    def metrics(self) -> list[str] | None:
+        """Names of metrics, each once; None for all."""
+        return list(dict.fromkeys(split_list(self.metric))) or None
+
+    @property
+    def views(self) -> list[str] | None:
+        """Names of views, each once; None where each metric has its own."""
+        return list(dict.fromkeys(split_list(self.view))) or None
+
+    def check(self, files: Sequence[Path]) -> None:
+        """Raise UsageError for a name that is not known, and for a file that must not or cannot be written."""
+        from geomprobe.metrics import check_names
+
+        check_names(self.metrics or (), self.views or ())
+        if self.out:
+            check_output_file(self.out, [".csv", ""], files)
+        if self.save_moments:
+            check_output_file(self.save_moments, [".safetensors", ""], files, "--save-moments")
+        if self.out and self.save_moments and self.out.resolve() == self.save_moments.resolve():
+            raise UsageError(f"--out and --save-moments are both {self.out}.", "Give them two different files.")
+
+
+@expanded()
 def measure(
     files: Annotated[
         list[Path],
@@ -29,39 +88,7 @@ def measure(
             "several are shards of one matrix.",
         ),
     ],
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", **LIST, help="Names of metrics, or NAME:DEFINITION. [default: all]")
-    ] = None,
-    view: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--view", **LIST, help="raw, centred, standardised, all-but-top-k, whitened. [default: each metric's own]"
-        ),
-    ] = None,
-    tensor: Annotated[str | None, typer.Option(**TEXT, help="Array to read from a .npz or .safetensors file.")] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            **TEXT,
-            help="Columns of a table: names or patterns ('e*'), with commas; without names, numbers from 1 ('2-').",
-        ),
-    ] = None,
-    header: Annotated[
-        bool | None,
-        typer.Option(
-            "--header/--no-header", help="Whether line 1 of a text file holds names. [default: decided by all lines]"
-        ),
-    ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Read all pairs, also past 20,000 rows.")] = False,
-    intervals: Annotated[
-        bool | None,
-        typer.Option("--intervals/--no-intervals", help="Compute standard errors. [default: up to a million rows]"),
-    ] = None,
-    seed: Seed = 0,
-    save_moments: Annotated[
-        Path | None, typer.Option(**PATH, help="Write the mergeable moments to this .safetensors file.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", **PATH, help="Write the table to this .csv file.")] = None,
+    options: MeasureOptions,
     as_json: Json = False,
 ) -> None:
     """Measure the geometry of vectors made elsewhere.
@@ -70,101 +97,89 @@ def measure(
     that can be read in two ways is refused. Under torchrun --no-python the processes share the rows; each reads all
     files.
     """
-    from geomprobe import metrics
     from geomprobe.common import write_text
     from geomprobe.distributed import join
-    from geomprobe.inference import with_intervals
-    from geomprobe.metrics.embeddings import SAMPLED_PAIRS
-    from geomprobe.metrics.transforms import transform as seen_in
+    from geomprobe.metrics import definitions
     from geomprobe.vectors import Reading, VectorSource, joined, read_files
 
-    names, views = (list(dict.fromkeys(split_list(each))) or None for each in (metric, view))
-    metrics.check_names(names or (), views or ())
-    if out:
-        check_output_file(out, [".csv", ""], files)
-    if save_moments:
-        check_output_file(save_moments, [".safetensors", ""], files, "--save-moments")
-    if out and save_moments and out.resolve() == save_moments.resolve():
-        raise UsageError(f"--out and --save-moments are both {out}.", "Give them two different files.")
-    read = read_files(files, Reading(columns, header, tensor))
-    try:
-        rows = VectorSource(joined(read))
-    except ValueError as error:
-        raise InputError(_in_its_file(error, read)) from None
-    wanted = rows.n <= INTERVAL_ROWS if intervals is None else intervals
     output = Output(as_json)
+    options.check(files)
+    read = read_files(files, Reading(options.columns, options.header, options.tensor))
+    with _in_its_file(read):
+        rows = VectorSource(joined(read))
+    intervals = rows.n <= INTERVAL_ROWS if options.intervals is None else options.intervals
     with join() as processes, output.progress("reading", quiet=not processes.first) as progress:
         if processes.first:
             _say(output, rows, read)
-            if intervals is None and not wanted:
-                output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
-            if exact and rows.n > LONG_ROWS:
-                pairs = rows.n * (rows.n - 1) // 2
-                output.note(f"--exact reads {pairs:,} pairs, more than once; without it {SAMPLED_PAIRS:,} are sampled")
-            if processes.world > 1:
-                alone = "; the first alone computes standard errors" if wanted else ""
-                output.note(f"{processes.world} processes share the rows{alone}")
+            _say_how(output, options, rows.n, processes.world, intervals)
         rows.progress = progress
-        try:
-            if rows.n < 2 and not save_moments:
-                embeddings, frame = None, metrics.unmeasured(rows.n, rows.d, names, views)
-            else:
-                directions = save_moments is not None or metrics.reads_directions(names)
-                embeddings = metrics.embeddings_of(
-                    rows,
-                    seed=seed,
-                    exact=exact,
-                    directions=directions,
-                    influences=wanted and processes.world == 1,
-                    processes=processes,
-                )
-                frame, measured = metrics.measure_embeddings(embeddings, names, views)
-            if not processes.first:
-                return
-            if wanted and embeddings:
-                if processes.world > 1:
-                    whole = embeddings.alone()
-                    measured = [(found, definition, seen_in(whole, seen.name)) for found, definition, seen in measured]
-                frame, _ = with_intervals(frame, measured, None)
-        except ValueError as error:
-            raise InputError(_in_its_file(error, read)) from None
-    if embeddings and (share := embeddings.state.duplicate_share):
+        with _in_its_file(read):
+            frame, state = _measured(rows, options, intervals, processes)
+        if not processes.first:
+            return
+    if state and (share := state.duplicate_share):
         output.warning(f"{share:.2%} of the rows repeat an earlier one")
-    if save_moments and embeddings:
-        embeddings.state.save(save_moments)
-    if out:
-        write_text(out, frame.to_csv(index=False))
+    if state and options.save_moments:
+        state.save(options.save_moments)
+    if options.out:
+        write_text(options.out, frame.to_csv(index=False))
     records = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    if as_json:
-        found = metrics.definitions(frame["metric"].unique())
-        source = [file.as_json() for file in read]
-        output.result({"n": rows.n, "d": rows.d, "source": source, "results": records, "definitions": found})
-        return
-    shown = [{**record, **{name: _short(record[name]) for name in NUMBERS}} for record in records]
-    output.table(shown, ["metric", "view", *NUMBERS, "n", "status", "note"])
+    source, defined = [file.as_json() for file in read], definitions(frame["metric"].unique())
+    document = {"n": rows.n, "d": rows.d, "source": source, "results": records, "definitions": defined}
+    output.result(document, rows=[{name: _shown(record[name]) for name in SHOWN} for record in records])
 
 
-def _in_its_file(error: ValueError, read: Sequence[VectorFile]) -> str:
-    """Fault of the vectors, with its file and the rows in that file."""
+def _measured(
+    rows: VectorSource, options: MeasureOptions, intervals: bool, processes: Processes
+) -> tuple[pd.DataFrame, Moments | None]:
+    """Frame of the metrics, on rank 0 with intervals where they are wanted, and the moments (None of too few rows)."""
+    from geomprobe.inference import with_intervals
+    from geomprobe.metrics import embeddings_of, measure_embeddings, reads_directions, unmeasured
+    from geomprobe.metrics.transforms import transform
+
+    if rows.n < 2 and not options.save_moments:
+        return unmeasured(rows.n, rows.d, options.metrics, options.views), None
+    embeddings = embeddings_of(
+        rows,
+        seed=options.seed,
+        exact=options.exact,
+        directions=options.save_moments is not None or reads_directions(options.metrics),
+        influences=intervals and processes.world == 1,
+        processes=processes,
+    )
+    frame, measured = measure_embeddings(embeddings, options.metrics, options.views)
+    if intervals and processes.first:
+        if processes.world > 1:
+            whole = embeddings.alone()
+            measured = [(metric, definition, transform(whole, seen.name)) for metric, definition, seen in measured]
+        frame, _ = with_intervals(frame, measured, None)
+    return frame, embeddings.state
+
+
+@contextmanager
+def _in_its_file(read: Sequence[VectorFile]) -> Iterator[None]:
+    """Name the file of a fault of the vectors, and the rows in that file."""
     from geomprobe.vectors import NonFiniteError
 
-    if not isinstance(error, NonFiniteError):
-        return f"{first_to_last([str(file.path) for file in read], 'files')}: {error}"
-    start, (first, *_) = 0, error.rows
-    file = read[0]
-    for file in read:
-        n = file.matrix.shape[0]
-        if first < start + n:
-            break
-        start += n
-    return f"{file.path}: {NonFiniteError([row - start for row in error.rows if row < start + n])}"
+    try:
+        yield
+    except NonFiniteError as error:
+        ends = list(itertools.accumulate(file.matrix.shape[0] for file in read))
+        number = bisect.bisect(ends, error.rows[0])
+        start = ends[number - 1] if number else 0
+        within = NonFiniteError([row - start for row in error.rows if row < ends[number]])
+        raise InputError(f"{read[number].path}: {within}") from None
+    except ValueError as error:
+        raise InputError(f"{_names(read)}: {error}") from None
+
+
+def _names(read: Sequence[VectorFile]) -> str:
+    return first_to_last([str(file.path) for file in read], "files")
 
 
 def _say(output: Output, rows: VectorSource, read: Sequence[VectorFile]) -> None:
     """Print what was read: a file in full, of several the first ones."""
-
-    names = first_to_last([str(file.path) for file in read], "files")
-    output.note(f"{rows.n:,} row{'s' * (rows.n != 1)} of {rows.d} number{'s' * (rows.d != 1)} from {names}")
+    output.note(f"{rows.n:,} row{'s' * (rows.n != 1)} of {rows.d} number{'s' * (rows.d != 1)} from {_names(read)}")
     for file in read[:4]:
         for line in file.lines():
             output.note(f"  {line}")
@@ -172,8 +187,22 @@ def _say(output: Output, rows: VectorSource, read: Sequence[VectorFile]) -> None
         output.warning(warning)
 
 
-NUMBERS = ("value", "se", "ci_low", "ci_high")
+def _say_how(output: Output, options: MeasureOptions, n: int, world: int, intervals: bool) -> None:
+    """Print what is left out, sampled or shared among processes."""
+    from geomprobe.metrics.embeddings import SAMPLED_PAIRS
+
+    if options.intervals is None and not intervals:
+        output.note(f"no intervals past {INTERVAL_ROWS:,} rows unless --intervals is given")
+    if options.exact and n > LONG_ROWS:
+        pairs = n * (n - 1) // 2
+        output.note(f"--exact reads {pairs:,} pairs, more than once; without it {SAMPLED_PAIRS:,} are sampled")
+    if world > 1:
+        alone = "; the first alone computes standard errors" if intervals else ""
+        output.note(f"{world} processes share the rows{alone}")
 
 
-def _short(number: float | None) -> str | None:
-    return None if number is None else f"{number:.6g}"
+SHOWN = ("metric", "view", "value", "se", "ci_low", "ci_high", "n", "status", "note")
+
+
+def _shown(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

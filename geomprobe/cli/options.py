@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -14,7 +14,7 @@ import typer
 
 from geomprobe.cli.output import split_list
 from geomprobe.cli.values import LIST, PATH, TEXT, filled, split_paths
-from geomprobe.common import UsageError, unknown_name
+from geomprobe.common import UsageError, hash_bytes, unknown_name
 from geomprobe.common.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -32,14 +32,9 @@ Pair = Annotated[
 ]
 Groups = Annotated[
     list[str] | None,
-    typer.Option(
-        "--group",
-        **TEXT,
-        help="NAME=MODEL,MODEL,… twice: groups of seeds instead of two models.",
-    ),
+    typer.Option("--group", **TEXT, help="NAME=MODEL,MODEL,… twice: groups of seeds instead of two models."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, without progress bars.")]
-Device = Annotated[str, typer.Option(**TEXT, help="auto, cpu, cuda, cuda:N or mps.")]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every random choice.")]
 DataDir = Annotated[
     Path | None,
@@ -50,158 +45,88 @@ DataDir = Annotated[
         help="Folder of glue/<task>/<split>.parquet. [default: GLUE from the Hugging Face hub]",
     ),
 ]
-Pools = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--pool",
-        **LIST,
-        help="mean, max, weighted, attention, cls, last; all: these six; model: what the model's own `encode` gives. "
-        "[default: model if a model declares more than the mean, else mean]",
-    ),
-]
-Prompt = Annotated[
-    str | None,
-    typer.Option(
-        help="Prompt before each text: the name of a prompt of the models, or the text itself; '' for none. "
-        "[default: the model's own under --pool model, else none]"
-    ),
-]
-PromptQuery = Annotated[
-    str | None,
-    typer.Option(
-        "--prompt-query", help="Prompt before the first text of each pair, the query; the second keeps --prompt."
-    ),
-]
-Untrained = Annotated[bool, typer.Option("--untrained", help="Do not train weighted and attention pooling.")]
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--task",
-        **TEXT,
-        help="sst2, mrpc, mnli, cola, stsb, controlled; your own file or folder (.csv, .jsonl, .parquet, …); or "
-        "owner/name on the hub (@revision pins). [default: the five GLUE tasks]",
-    ),
-]
-Baselines = Annotated[
-    list[str] | None,
-    typer.Option("--baseline", **LIST, help="Also measure baselines: random-init, static, bow, tfidf."),
-]
-Text = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--text",
-        **TEXT,
-        help="Text column of your task; twice for pairs. [default: sentence1 and sentence2, premise and hypothesis, "
-        "text1 and text2, sentence, or text]",
-    ),
-]
-Label = Annotated[
-    str | None,
-    typer.Option(
-        "--label",
-        **TEXT,
-        help="Label column of your task. [default: label, labels, gold_label or score; without one: texts only]",
-    ),
-]
-SplitName = Annotated[
-    str | None,
-    typer.Option(
-        "--split",
-        **TEXT,
-        help="Split of your task to score; train: the training rows, split by a hash. "
-        "[default: validation, dev or test]",
-    ),
-]
-Quotes = Annotated[
-    bool | None,
-    typer.Option(
-        "--quotes/--no-quotes",
-        help="Whether double quotes enclose the cells of a CSV or TSV file. [default: what fits; refused if both do]",
-    ),
-]
-RowId = Annotated[str | None, typer.Option("--id", **TEXT, help="Column of your task with unique row ids.")]
-Kind = Annotated[
-    str,
-    typer.Option("--kind", **TEXT, help="Labels of your task: auto, classification or regression."),
-]
-Positive = Annotated[
-    str | None,
-    typer.Option(
-        "--positive",
-        **TEXT,
-        help="Class, or lowest score, of your task's pairs that mean the same.",
-    ),
-]
-Precisions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--precision",
-        **LIST,
-        help="Also measure quantised vectors (int8, binary) and their differences from the full ones.",
-    ),
-]
-Dims = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--dim",
-        **LIST,
-        help="Also measure the first dimensions alone (Matryoshka), such as 64,128; in each --precision, too.",
-    ),
-]
-Layers = Annotated[
-    list[str] | None,
-    typer.Option("--layer", **LIST, help="last, all, or numbers from 0. [default: last]"),
-]
-Limit = Annotated[int | None, typer.Option(min=2, help="Use only the first N rows of each split.")]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", **PATH, help="Folder to write. [default: runs/analyze/NAME]"),
-]
-ProtocolName = Annotated[
-    str,
-    typer.Option(
-        "--protocol",
-        **TEXT,
-        help="strict, or paper: the published analysis (docs/reference/audit.md).",
-    ),
-]
-Choices = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        **TEXT,
-        help="Replace one choice of the protocol, such as protocol.pairs=separate; repeatable.",
-    ),
-]
+
+
+def option(name: str, help: str, *, default: Any = None, **how: Any) -> Any:
+    """A field of a class of options (see `expanded`), with how typer reads it."""
+    return field(default=default, metadata={"option": typer.Option(name, help=help, **how)})
 
 
 @dataclass(frozen=True)
 class GridOptions:
     """What is measured, on what and how: the options of `analyze` and `compare` (see `expanded`)."""
 
-    pool: Pools = None
-    prompt: Prompt = None
-    prompt_query: PromptQuery = None
-    untrained: Untrained = False
-    task: Tasks = None
-    text: Text = None
-    label: Label = None
-    row_id: RowId = None
-    split: SplitName = None
-    quotes: Quotes = None
-    kind: Kind = "auto"
-    positive: Positive = None
-    layer: Layers = None
-    precision: Precisions = None
-    dim: Dims = None
-    baseline: Baselines = None
+    pool: list[str] | None = option(
+        "--pool",
+        "mean, max, weighted, attention, cls, last; all: these six; model: what the model's own `encode` gives. "
+        "[default: model if a model declares more than the mean, else mean]",
+        **LIST,
+    )
+    prompt: str | None = option(
+        "--prompt",
+        "Prompt before each text: the name of a prompt of the models, or the text itself; '' for none. "
+        "[default: the model's own under --pool model, else none]",
+    )
+    prompt_query: str | None = option(
+        "--prompt-query", "Prompt before the first text of each pair, the query; the second keeps --prompt."
+    )
+    untrained: bool = option("--untrained", "Do not train weighted and attention pooling.", default=False)
+    task: list[str] | None = option(
+        "--task",
+        "sst2, mrpc, mnli, cola, stsb, controlled; your own file or folder (.csv, .jsonl, .parquet, …); or "
+        "owner/name on the hub (@revision pins). [default: the five GLUE tasks]",
+        **TEXT,
+    )
+    text: list[str] | None = option(
+        "--text",
+        "Text column of your task; twice for pairs. [default: sentence1 and sentence2, premise and hypothesis, "
+        "text1 and text2, sentence, or text]",
+        **TEXT,
+    )
+    label: str | None = option(
+        "--label",
+        "Label column of your task. [default: label, labels, gold_label or score; without one: texts only]",
+        **TEXT,
+    )
+    row_id: str | None = option("--id", "Column of your task with unique row ids.", **TEXT)
+    split: str | None = option(
+        "--split",
+        "Split of your task to score; train: the training rows, split by a hash. [default: validation, dev or test]",
+        **TEXT,
+    )
+    quotes: bool | None = option(
+        "--quotes/--no-quotes",
+        "Whether double quotes enclose the cells of a CSV or TSV file. [default: what fits; refused if both do]",
+    )
+    kind: str = option(
+        "--kind", f"Labels of your task: {', '.join(KINDS[:-1])} or {KINDS[-1]}.", default="auto", **TEXT
+    )
+    positive: str | None = option(
+        "--positive", "Class, or lowest score, of your task's pairs that mean the same.", **TEXT
+    )
+    layer: list[str] | None = option("--layer", "last, all, or numbers from 0. [default: last]", **LIST)
+    precision: list[str] | None = option(
+        "--precision", "Also measure quantised vectors (int8, binary) and their differences from the full ones.", **LIST
+    )
+    dim: list[str] | None = option(
+        "--dim",
+        "Also measure the first dimensions alone (Matryoshka), such as 64,128; in each --precision, too.",
+        **LIST,
+    )
+    baseline: list[str] | None = option(
+        "--baseline", "Also measure baselines: random-init, static, bow, tfidf.", **LIST
+    )
     data: DataDir = None
-    limit: Limit = None
-    protocol: ProtocolName = "strict"
-    set_: Choices = None
-    device: Device = "auto"
+    limit: int | None = option("--limit", "Use only the first N rows of each split.", min=2)
+    protocol: str = option(
+        "--protocol", "strict, or paper: the published analysis (docs/reference/audit.md).", default="strict", **TEXT
+    )
+    set_: list[str] | None = option(
+        "--set", "Replace one choice of the protocol, such as protocol.pairs=separate; repeatable.", **TEXT
+    )
+    device: str = option("--device", "auto, cpu, cuda, cuda:N or mps.", default="auto", **TEXT)
     seed: Seed = 0
-    out: Out = None
+    out: Path | None = option("--out", "Folder to write. [default: runs/analyze/NAME]", **PATH)
 
     @property
     def poolings(self) -> list[str] | None:
@@ -225,13 +150,10 @@ class GridOptions:
         """Tasks: files are read by the named columns; other names stay names."""
         from geomprobe.tasks import is_file_task, load_file, unique_names
 
-        columns: dict[str, Any] = {"text": self.text, "label": self.label, "row_id": self.row_id, "split": self.split}
-        columns |= {
-            "kind": None if self.kind == "auto" else self.kind,
-            "positive": self.positive,
-            "quotes": self.quotes,
+        names = ("text", "label", "row_id", "split", "quotes", "kind", "positive")
+        given: dict[str, Any] = {
+            name: value for name in names if (value := getattr(self, name)) not in (None, [], "auto")
         }
-        given = {key: value for key, value in columns.items() if value not in (None, [])}
         files = [name for name in self.task_names if is_file_task(name)]
         if repeated := [name for name in files if files.count(name) > 1]:
             raise UsageError(f"The task {repeated[0]} is given twice.")
@@ -281,8 +203,10 @@ class GridOptions:
         protocol = choose(self.protocol, self.set_ or ())
         return replace(protocol, train_poolings=False) if self.untrained else protocol
 
-    def check(self, models: Sequence[str], folder: Path) -> None:
-        """Refuse what cannot be carried out, before anything is read, downloaded, computed or written.
+    def checked(self, command: str, models: Sequence[str], *asked: str) -> tuple[Path, list[str | Task]]:
+        """Folder of results, and tasks; refuse what cannot be carried out, before anything is downloaded or computed.
+
+        `asked` is what else a default folder is named by.
 
         Raises
         ------
@@ -296,6 +220,7 @@ class GridOptions:
         from geomprobe.encoders.opening import check_source
         from geomprobe.results import check_folder
 
+        folder = self.out or Path("runs", command) / folder_name(models, *asked, *self.asked)
         if self.kind not in KINDS:
             raise unknown_name("kind", self.kind, list(KINDS))
         _ = self.choices, self.layers  # raise for what they do not know
@@ -304,47 +229,54 @@ class GridOptions:
         check_folder(folder, [*models, *self.task_names, *([self.data] if self.data else [])])
         for model in models:
             check_source(model)
+        return folder, self.tasks
 
     @property
     def asked(self) -> list[str]:
         """Everything that decides the content of a results folder, for its name; not the data's place or the device."""
-        lists = (self.poolings or (), self.task_names, self.layers, self.baselines, self.text or ())
-        words: tuple[Any, ...] = (
-            self.label,
-            self.row_id,
-            self.split,
-            self.quotes,
-            self.kind,
-            self.positive,
-            self.limit,
-            self.seed,
-            self.choices,
-        )
+        names = ("label", "row_id", "split", "quotes", "kind", "positive", "limit", "seed", "choices")
+        asked: list[Any] = [self.poolings or (), self.task_names, self.layers, self.baselines, self.text or ()]
+        asked += [getattr(self, name) for name in names]
         if (self.prompt, self.prompt_query) != (None, None):
-            words = (*words, ("prompts", self.prompt, self.prompt_query))
-        stored = [self.precisions, self.dims] if self.precision or self.dim else []
-        return [repr(each) for each in (*lists, *words, *stored)]
+            asked.append(("prompts", self.prompt, self.prompt_query))
+        if self.precision or self.dim:
+            asked += [self.precisions, self.dims]
+        return [repr(each) for each in asked]
 
 
-def expanded(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of `GridOptions` in place of its parameter `options`."""
-    hints = get_type_hints(GridOptions, include_extras=True)
+def folder_name(models: Sequence[str], *asked: str) -> str:
+    """A folder name from the models' names and a short hash of their places and of what is asked."""
+    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(m.rstrip("/")).name).strip("-.") or "model" for m in models]
+    places = (str(Path(m).resolve()) if Path(m).exists() else m for m in models)
+    return f"{'-vs-'.join(names)[:100]}-{hash_bytes(*places, '|', *asked)[:6]}"
 
-    @functools.wraps(command)
-    def taking(**given: Any) -> None:
-        options = GridOptions(**{field.name: given.pop(field.name) for field in fields(GridOptions)})
-        command(options=options, **given)
 
-    own = inspect.signature(command, eval_str=True).parameters
-    parameters = []
-    for parameter in own.values():
-        if parameter.name == "options":
-            parameters += [
-                inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
-                for f in fields(GridOptions)
-            ]
-        else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-    taking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    taking.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return taking
+def expanded(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field (of these names) of the class of its parameter `options`."""
+
+    def change(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        of = own["options"].annotation
+        chosen = [field for field in fields(of) if not names or field.name in names]
+        hints = get_type_hints(of, include_extras=True)
+
+        @functools.wraps(command)
+        def taking(**given: Any) -> None:
+            command(options=of(**{field.name: given.pop(field.name) for field in chosen}), **given)
+
+        parameters = []
+        for name, parameter in own.items():
+            if name == "options":
+                parameters += [_parameter(field, hints[field.name]) for field in chosen]
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        taking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        taking.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return taking
+
+    return change
+
+
+def _parameter(field: Field, hint: Any) -> inspect.Parameter:
+    annotation = Annotated[hint, field.metadata["option"]] if "option" in field.metadata else hint
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)

@@ -30,35 +30,17 @@ class Output:
     as_json: bool = False
     results: bool = True
 
-    def result(self, document: Mapping[str, Any], text: str = "") -> None:
-        """Print the command's result: ``document`` under --json, else ``text``."""
+    def result(self, document: Any, text: str = "", rows: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """Print the command's result: ``document`` under --json, else ``rows`` as an aligned table and ``text``."""
         if not self.results:
             return
         if self.as_json:
             print(_json(document))
-        elif text:
+            return
+        if rows is not None:
+            _print_table(rows)
+        if text:
             print(text)
-
-    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
-        """Print rows as an aligned table, or under --json as a list of objects."""
-        if not self.results:
-            return
-        if self.as_json:
-            print(_json(list(rows)))
-            return
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        columns = list(columns or (rows[0] if rows else ()))
-        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            grid.add_column(column.replace("_", " "), overflow="fold")
-        for row in rows:
-            grid.add_row(*(Text("" if row.get(c) is None else str(row[c])) for c in columns))
-        # a pipe has no width: leave room for whole lines rather than fold at 80
-        Console(width=None if sys.stdout.isatty() else 160).print(grid)
 
     def note(self, text: str) -> None:
         """Print a line about what is being done (stderr)."""
@@ -91,6 +73,21 @@ class Output:
         with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
             bar = bars.add_task(description, total=None)
             yield lambda done, total: bars.update(bar, completed=done, total=total or None)
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in rows[0] if rows else ():
+        grid.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+    # a pipe has no width: leave room for whole lines rather than fold at 80
+    Console(width=None if sys.stdout.isatty() else 160).print(grid)
 
 
 def _json(document: Any) -> str:

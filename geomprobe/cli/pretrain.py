@@ -2,78 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from geomprobe.cli.corpus import DOCUMENTS_HELP, TEXT_HELP, refuse_empty
-from geomprobe.cli.output import Output, Progress
+from geomprobe.cli.corpus import DOCUMENTS_HELP, TEXT_HELP
+from geomprobe.cli.options import Json, expanded, option
+from geomprobe.cli.output import Output, Progress, duration
+from geomprobe.cli.values import TEXT
+from geomprobe.common import UsageError, read_json
 
 
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a training that have an option of their own; None where the preset decides."""
+
+    objective: str | None = option("--objective", "mlm, jepa or hybrid.", **TEXT)
+    corpus: str | None = option(
+        "--corpus", "docstrings, wikipedia, a file, a folder, a hub id, or a prepared corpus.", **TEXT
+    )
+    tokenizer: str | None = option("--tokenizer", "A folder, a hub id, or train:N: train one of N entries.", **TEXT)
+    documents: str | None = option("--documents", f"{DOCUMENTS_HELP} [default: auto]", **TEXT)
+    text: str | None = option("--text", f"{TEXT_HELP} [default: text]", **TEXT)
+    out: str | None = option("--out", "Checkpoint folder. [default: runs/pretrain/<objective>]", **TEXT)
+    budget: str | None = option(
+        "--budget", "Length of training: 50M-tokens, 2000-steps, 30-minutes or 1e17-flops.", **TEXT
+    )
+    match: str | None = option("--match", "Train for as long as this run.", **TEXT | {"metavar": "RUN"})
+    match_by: str | None = option("--by", "What to match: flops, tokens or steps. [default: flops]", **TEXT)
+    save_every: str | None = option("--save-every", "Save a state every N steps, or every N minutes (10m).", **TEXT)
+    monitor_every: int | None = option("--monitor-every", "Log the monitors every N steps.", min=1)
+    seed: int | None = option("--seed", "Seed of weights, data order and masks.", min=0)
+    device: str | None = option("--device", "auto, cpu, cuda or mps.", **TEXT)
+
+
+@expanded()
 def pretrain(
-    objective: Annotated[str | None, typer.Option(help="mlm, jepa or hybrid.")] = None,
-    preset: Annotated[str, typer.Option(help="demo, small, paper, paper-faithful or base, or a TOML file.")] = "small",
-    corpus: Annotated[
-        str | None, typer.Option(help="docstrings, wikipedia, a file, a folder, a hub id, or a prepared corpus.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="A folder, a hub id, or train:N: train one of N entries.")
-    ] = None,
-    documents: Annotated[str | None, typer.Option(help=f"{DOCUMENTS_HELP} [default: auto]")] = None,
-    text: Annotated[str | None, typer.Option(help=f"{TEXT_HELP} [default: text]")] = None,
-    out: Annotated[str | None, typer.Option(help="Checkpoint folder. [default: runs/pretrain/<objective>]")] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Length of training: 50M-tokens, 2000-steps, 30-minutes or 1e17-flops.")
-    ] = None,
-    match: Annotated[str | None, typer.Option(metavar="RUN", help="Train for as long as this run.")] = None,
-    by: Annotated[str | None, typer.Option(help="What to match: flops, tokens or steps. [default: flops]")] = None,
-    save_every: Annotated[
-        str | None, typer.Option(help="Save a state every N steps, or every N minutes (10m).")
-    ] = None,
-    monitor_every: Annotated[int | None, typer.Option(help="Log the monitors every N steps.", min=1)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest good state in --out.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, data order and masks.", min=0)] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    preset: Annotated[
+        str, typer.Option(**TEXT, help="demo, small, paper, paper-faithful or base, or a TOML file.")
+    ] = "small",
+    *,
+    options: Settings,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting of the preset; repeatable."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest good state in --out.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train a text encoder.
 
     The objective is masked language modelling (mlm), joint-embedding prediction (jepa), or both (hybrid).
     """
-    from geomprobe.common import UsageError, read_json
+    output = Output(as_json)
+    if options.budget and options.match:
+        raise UsageError("--budget and --match both say how long to train.", "Leave one out.")
+    folder, final = train_encoder(output, preset, asdict(options), set_ or [], resume=resume)
+    output.result({"checkpoint": str(folder), **final}, summary(folder, final))
+
+
+def train_encoder(
+    output: Output, preset: str, settings: Mapping[str, Any], replaced: Sequence[str] = (), *, resume: bool
+) -> tuple[Path, dict[str, Any]]:
+    """Checkpoint folder of a trained encoder, and the last record of its log."""
     from geomprobe.pretrain.config import load_config
     from geomprobe.pretrain.loop import train
 
-    output = Output(json)
-    flags = {
-        "objective": objective,
-        "corpus": corpus,
-        "tokenizer": tokenizer,
-        "documents": documents,
-        "text": text,
-        "out": out,
-        "budget": budget,
-        "match": match,
-        "match_by": by,
-        "save_every": save_every,
-        "monitor_every": monitor_every,
-        "seed": seed,
-        "device": device,
-    }
-    refuse_empty(**{"by" if name == "match_by" else name: value for name, value in flags.items()})
-    if budget and match:
-        raise UsageError("--budget and --match both say how long to train.", "Leave one out.")
-    config = load_config(preset, flags, set_ or [])
-    if by and not config.match:
+    config = load_config(preset, settings, replaced)
+    if settings.get("match_by") and not config.match:
         raise UsageError("--by says what to match, but no run to match is given.", "Give --match RUN, or leave it out.")
     with output.progress(f"pretrain {config.objective}") as bar:
-        folder = train(config, resume=resume, progress=_Reporter(output, bar), on_monitor=_geometry)
-    run = read_json(folder / "run.json")
-    output.result({"checkpoint": str(folder), **run["final"]}, _summary(str(folder), run["final"]))
+        folder = train(config, resume=resume, progress=Reporter(output, bar), on_monitor=_geometry)
+    return folder, read_json(folder / "run.json")["final"]
 
 
 def _geometry(record: dict[str, Any]) -> dict[str, float]:
@@ -91,7 +94,7 @@ def _geometry(record: dict[str, Any]) -> dict[str, float]:
     return dict(zip(labels, rows["value"].astype(float), strict=True))
 
 
-class _Reporter:
+class Reporter:
     """Shows the trainer's records as a bar and occasional lines."""
 
     def __init__(self, output: Output, bar: Progress):
@@ -112,7 +115,7 @@ class _Reporter:
             self.bar(record["step"], record["steps"])
             if any(name.startswith("held_out_") for name in record):
                 self.output.note(
-                    f"{_losses(record)}  {record['tokens_per_s']:,.0f} tokens/s  {_duration(record['eta_s'])} left"
+                    f"{_losses(record)}  {record['tokens_per_s']:,.0f} tokens/s  {duration(record['eta_s'])} left"
                 )
 
 
@@ -123,13 +126,8 @@ def _losses(record: dict[str, Any]) -> str:
     return f"step {record['step']}: " + ", ".join(parts)
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
-
-
-def _summary(folder: str, final: dict[str, Any]) -> str:
+def summary(folder: Path, final: dict[str, Any]) -> str:
+    """What a training came to, in two or three lines."""
     text = f"{folder}\n{_losses(final)}"
     if "held_out_mlm" in final and "unigram_entropy" in final:
         gain = final["unigram_entropy"] - final["held_out_mlm"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, GridOptions, Json
 from geomprobe.cli.output import Output
+from geomprobe.cli.pretrain import Reporter
 from geomprobe.cli.values import PATH, TEXT
 from geomprobe.common import InputError, UsageError, check_output_folder, write_text
 from geomprobe.predict_reconstruct.replication import (
@@ -26,14 +28,13 @@ from geomprobe.predict_reconstruct.replication import (
     training_table,
 )
 
+DEFAULT_FOLDER = Path("runs/replication")
 PROGRAM = (sys.executable, "-c", "from geomprobe.__main__ import main; main()")
 
 
 def replicate(
     recipe: Annotated[Path, typer.Argument(**PATH, help="Recipe in TOML (docs/how-to/replicate.md).")],
-    out: Annotated[Path, typer.Option(**PATH, help="Folder for checkpoints and comparisons.")] = Path(
-        "runs/replication"
-    ),
+    out: Annotated[Path, typer.Option(**PATH, help="Folder for checkpoints and comparisons.")] = DEFAULT_FOLDER,
     corpus: Annotated[str | None, typer.Option(**TEXT, help="Replace the recipe's corpus.")] = None,
     tokenizer: Annotated[str | None, typer.Option(**TEXT, help="Replace the recipe's tokenizer.")] = None,
     data: DataDir = None,
@@ -46,26 +47,20 @@ def replicate(
     """
     output = Output(as_json)
     plan = read_recipe(recipe)
-    replaced = {k: v for k, v in (("corpus", corpus), ("tokenizer", tokenizer)) if v}
-    plan = replace(plan, settings=plan.settings | replaced)
+    given = {name: value for name, value in (("corpus", corpus), ("tokenizer", tokenizer)) if value}
+    plan = replace(plan, settings=plan.settings | given)
     check_plan(recipe, plan, out)
     train_arms(output, plan, out, jobs)
     training = training_records(plan, out)
     write_text(out / "training.csv", training_table(training))
-    folders, failed = [], False
-    parts = Output(as_json, results=False)
-    for name, comparison in (plan.comparisons | plan.audits).items():
+    names, failed = list(plan.comparisons | plan.audits), False
+    for name in names:
         output.note(f"comparing {name}")
-        failed |= run_comparison(parts, comparison, name in plan.audits, plan.seeds, out, out / name, data)
-        folders.append(str(out / name))
-    summary = write_summary(plan, training, out)
-    document = {
-        "runs": str(out),
-        "summary": str(summary),
-        "training": str(out / "training.csv"),
-        "comparisons": folders,
-    }
-    output.result(document, "\n".join([str(summary), str(out / "training.csv"), *folders]))
+        failed |= run_comparison(Output(as_json, results=False), plan, name, out, data)
+    write_summary(plan, training, out)
+    summary, table, *folders = (str(out / name) for name in ("summary.md", "training.csv", *names))
+    document = {"runs": str(out), "summary": summary, "training": table, "comparisons": folders}
+    output.result(document, "\n".join([summary, table, *folders]))
     if failed:
         raise typer.Exit(FAILED_CELLS)
 
@@ -84,17 +79,22 @@ def check_plan(path: Path, plan: Recipe, out: Path) -> None:
     from geomprobe.results import check_folder
 
     check_output_folder(out, [path])
-    try:
+    with _named(path):
         check_arms(plan, objective_of)
-    except UsageError as error:
-        raise InputError(f"{path}: {error.message}", error.hint) from None
     for name, comparison in (plan.comparisons | plan.audits).items():
         options = GridOptions(pool=comparison.get("pool"), task=comparison.get("task"))
-        try:
+        with _named(f"{path}: {name}"):
             check_request(options.task_names, options.poolings)
-        except UsageError as error:
-            raise InputError(f"{path}: {name}: {error.message}", error.hint) from None
         check_folder(out / name)
+
+
+@contextmanager
+def _named(place: object) -> Iterator[None]:
+    """Turn a refused request into a fault of the recipe, with its place."""
+    try:
+        yield
+    except UsageError as error:
+        raise InputError(f"{place}: {error.message}", error.hint) from None
 
 
 def objective_of(preset: str, settings: Mapping[str, Any]) -> str:
@@ -119,46 +119,34 @@ def train_arms(output: Output, plan: Recipe, out: Path, jobs: int) -> None:
 
 def prepare_corpus(output: Output, plan: Recipe) -> None:
     """Build the corpus that all trainings read."""
+    from geomprobe.pretrain import prepare
     from geomprobe.pretrain.config import load_config
-    from geomprobe.pretrain.corpus import build_corpus
 
-    config = load_config(*plan.preset_and_settings())
     with output.progress("preparing the corpus") as bar:
-        build_corpus(
-            config.corpus,
-            config.tokenizer,
-            documents=config.documents,
-            text=config.text,
-            limit_tokens=config.limit_tokens,
-            progress=lambda stage, done, total: bar(done, total),
-            tell=output.note,
-        )
+        prepare.prepare_corpus(load_config(*plan.preset_and_settings()), Reporter(output, bar))
 
 
-def write_summary(plan: Recipe, training: Sequence[dict[str, Any]], out: Path) -> Path:
+def write_summary(plan: Recipe, training: Sequence[dict[str, Any]], out: Path) -> None:
     """Write the overview, summary.md, and its picture, training.svg."""
     from geomprobe.reports.pages import replication
 
     write_text(out / "training.svg", replication.training_figure(training))
     comparisons, audits = ({name: out / name for name in parts} for parts in (plan.comparisons, plan.audits))
     write_text(out / "summary.md", replication.summary(training, comparisons, audits))
-    return out / "summary.md"
 
 
-def run_comparison(
-    output: Output, comparison: dict[str, Any], audited: bool, seeds: Sequence[int], out: Path, folder: Path,
-    data: Path | None,
-) -> bool:  # fmt: skip
+def run_comparison(output: Output, plan: Recipe, name: str, out: Path, data: Path | None) -> bool:
     """Compare or audit the seeds of two arms; return whether cells failed. All comparisons share ``out/cells``."""
     from geomprobe.cli.audit import audit_models
     from geomprobe.cli.compare import compare_models
 
-    groups = {arm: [str(run_folder(out, arm, seed)) for seed in seeds] for arm in comparison["groups"]}
-    models = [] if len(seeds) > 1 else [path for paths in groups.values() for path in paths]
-    if models:
-        groups = {}
-    options = GridOptions(pool=comparison.get("pool"), task=comparison.get("task"), data=data, out=folder)
-    run = audit_models if audited else compare_models
+    comparison = (plan.comparisons | plan.audits)[name]
+    groups = {arm: [str(run_folder(out, arm, seed)) for seed in plan.seeds] for arm in comparison["groups"]}
+    models: list[str] = []
+    if len(plan.seeds) == 1:
+        models, groups = [path for (path,) in groups.values()], {}
+    options = GridOptions(pool=comparison.get("pool"), task=comparison.get("task"), data=data, out=out / name)
+    run = audit_models if name in plan.audits else compare_models
     try:
         run(output, models, groups, options, cells=out / "cells")
     except typer.Exit as end:

@@ -36,8 +36,8 @@ def report(
     output.result(document, "\n".join(document[Path(name).suffix[1:]] for name in wanted))
     if open_it:
         typer.launch(str(paths[0].resolve()))
-    audit = results_dir / "audit.json"
-    if failed := read_json(audit if audit.is_file() else results_dir / "run.json").get("failed_cells"):
+    record = "audit.json" if (results_dir / "audit.json").is_file() else "run.json"
+    if failed := read_json(results_dir / record).get("failed_cells"):
         output.warning(f"{failed} cell{'s' * (failed > 1)} failed; the report names them")
         raise typer.Exit(FAILED_CELLS)
 
@@ -47,6 +47,5 @@ def write_reports(output: Output, folder: Path) -> dict[str, str]:
     from geomprobe.reports import write_report
 
     output.note("writing the report")
-    html, pdf = folder / "report.html", folder / "report.pdf"
-    write_report(folder, html, pdf, folder / "report.json")
+    html, pdf, _ = write_report(folder, *(folder / f"report.{kind}" for kind in ("html", "pdf", "json")))
     return {"html": str(html), "pdf": str(pdf)}

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, UsageError, cache_dir, hash_bytes, hash_file, read_json, write_json
-from geomprobe.common.atomic import temporary_folder
+from geomprobe.common.atomic import fcntl, temporary_folder
 from geomprobe.pretrain.corpus.held_out import MOST, Rule, plan_held_out
 from geomprobe.pretrain.corpus.hub import slug
-from geomprobe.pretrain.corpus.shards import VERSION, Corpus, Writer, document_hash, is_intact, open_corpus
+from geomprobe.pretrain.corpus.shards import VERSION, Corpus, Writer, damaged_files, document_hash, open_corpus
 from geomprobe.pretrain.corpus.sources import Progress, Source, check_source, open_source
 from geomprobe.pretrain.corpus.tokenizer import choose_tokenizer, load_tokenizer, train_tokenizer, wrap_tokenizer
 
@@ -101,13 +101,11 @@ def build_corpus(
 
 def _refuse_other_settings(source: str, corpus: Corpus, **asked: str) -> None:
     """Raise UsageError where a finished corpus is asked for with settings that it was not made with."""
-    made = {"documents": "auto", "text": "text"} | corpus.info.get("asked", {})
-    made["tokenizer"] = corpus.info.get("tokenizer")
+    usual = {"documents": "auto", "text": "text", "tokenizer": ""}
+    made = usual | corpus.info.get("asked", {}) | {"tokenizer": str(corpus.info.get("tokenizer"))}
     for name, value in asked.items():
-        same = value == made[name] or (name == "tokenizer" and value == _unpinned(str(made[name])))
-        if not same and value not in ("", {"documents": "auto", "text": "text"}.get(name)):
-            of = f"the {name} {made[name]}" if name == "tokenizer" else f"--{name} {made[name]}"
-            raise UsageError(f"{source} was made with {of}, not {value}.", "Leave it out.")
+        if value not in ("", usual[name], made[name], _unpinned(made[name])):
+            raise UsageError(f"{source} was made with --{name} {made[name]}, not {value}.", "Leave it out.")
 
 
 def _unpinned(name: str) -> str:
@@ -119,13 +117,9 @@ def _unpinned(name: str) -> str:
 def _lock(folder: Path) -> Iterator[None]:
     """Let one process build a corpus while others wait for it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # no such lock on Windows; two builders at once would only waste work
-        yield
-        return
     with open(folder.parent / f".{folder.name}.lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        if fcntl:  # no such lock on Windows; two builders at once would only waste work
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
@@ -162,21 +156,19 @@ def _build(source: Source, settings: dict[str, Any], folder: Path, progress: Pro
 
 def _take(texts: Iterator[str | None], n: int) -> list[str]:
     """Next documents, ``n`` with those without text not counted."""
-    out: list[str] = []
-    left = n
+    taken: list[str] = []
     for text in texts:
-        out.append(text or "")
-        left -= text is not None
-        if not left:
+        taken.append(text or "")
+        n -= text is not None
+        if not n:
             break
-    return out
+    return taken
 
 
 def _notes(info: dict[str, Any], split: bool) -> list[str]:
     """What the counts of a corpus say that a user must know."""
-    notes = []
-    documents, tokens = info["documents"], info["tokens"]
-    share = tokens["heldout"] / (tokens["train"] + tokens["heldout"])
+    notes, documents, tokens = [], info["documents"], info["tokens"]
+    share = tokens["heldout"] / sum(tokens.values())
     if share > MOST:
         what = "the validation files" if split else f"{documents['heldout']:,} of {sum(documents.values()):,} documents"
         notes.append(f"{share:.1%} of the tokens are held out: {what}")
@@ -184,11 +176,9 @@ def _notes(info: dict[str, Any], split: bool) -> list[str]:
         notes.append(f"left out: {info['empty']:,} records without text")
     if info["duplicates"]:
         notes.append(f"left out: {info['duplicates']:,} documents that occur before")
-    if info["unused_ids"]:
-        n = info["vocab_size"]
-        notes.append(
-            f"the tokenizer's ids have gaps: {n:,} entries (highest id + 1), {info['unused_ids']:,} never used"
-        )
+    if unused := info["unused_ids"]:
+        entries = f"{info['vocab_size']:,} entries (highest id + 1)"
+        notes.append(f"the tokenizer's ids have gaps: {entries}, {unused:,} never used")
     return notes
 
 
@@ -217,7 +207,7 @@ def _is_whole(part: Path) -> bool:
     """Tell whether the tokenizer of an earlier attempt lies in a folder as it was written."""
     try:
         files = read_json(part / TOKENIZER_FILES)
-        return "tokenizer.json" in files and all(is_intact(part / name, digest) for name, digest in files.items())
+        return "tokenizer.json" in files and not damaged_files(part, files)
     except (InputError, AttributeError, TypeError):
         return False
 

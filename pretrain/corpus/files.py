@@ -7,11 +7,12 @@ import gzip
 import io
 import itertools
 import json
+import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from geomprobe.common import InputError, bounded_lines, listed, unknown_name
 from geomprobe.common.files import LONGEST_LINE
@@ -64,15 +65,12 @@ def read_documents(files: Sequence[Path], reading: Reading) -> Iterator[str | No
         A file cannot be read as what its ending says; the message names the file and the line.
     """
     for file in files:
-        try:
-            if ending(file) == ".parquet":
-                yield from _read_parquet(file, reading.text)
-            elif is_plain(file):
-                yield from _read_txt(file, reading.unit)
-            else:
-                yield from _read_jsonl(file, reading.text)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{file} cannot be read: {error}") from None
+        if ending(file) == ".parquet":
+            yield from _read_parquet(file, reading.text)
+        elif is_plain(file):
+            yield from _read_txt(file, reading.unit)
+        else:
+            yield from _read_jsonl(file, reading.text)
 
 
 def choose_unit(files: Sequence[Path]) -> tuple[str, str]:
@@ -87,27 +85,26 @@ def choose_unit(files: Sequence[Path]) -> tuple[str, str]:
     for file in files:
         if left <= 0:
             break
-        try:
-            with _open(file) as handle:
-                share = left if len(files) == 1 else min(left, SAMPLE_FILE)
-                for blank, group in itertools.groupby(_lines(file, handle, share), key=lambda line: not line.strip()):
-                    sizes = [len(line) for line in group]
-                    left -= sum(sizes)
-                    if not blank:
-                        lines += len(sizes)
-                        paragraphs += 1
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{file} cannot be read: {error}") from None
+        share = left if len(files) == 1 else min(left, SAMPLE_FILE)
+        for blank, group in itertools.groupby(_lines(file, share), key=lambda line: not line.strip()):
+            sizes = [len(line) for line in group]
+            left -= sum(sizes)
+            if not blank:
+                lines += len(sizes)
+                paragraphs += 1
     least = 10 if paragraphs < 20 else 50 if len(files) < 20 else 1000
     unit = "lines" if lines >= least * paragraphs or paragraphs == 1 < lines else "paragraphs"
     part = " at the start" if left <= 0 else ""
     return unit, f"{lines:,} line{'s' * (lines != 1)} in {paragraphs:,} paragraph{'s' * (paragraphs != 1)}{part}"
 
 
+def _is_packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
 def _bytes(path: Path) -> BinaryIO:
     """Open a file, unpacked where it is compressed."""
-    packed = path.name.lower().endswith(".gz")
-    return cast(BinaryIO, gzip.open(path, "rb") if packed else open(path, "rb"))
+    return cast(BinaryIO, gzip.open(path, "rb") if _is_packed(path) else open(path, "rb"))
 
 
 def _open(path: Path) -> IO[str]:
@@ -116,41 +113,41 @@ def _open(path: Path) -> IO[str]:
         start = raw.read(4)
     for mark, kind in OTHER_KINDS.items():
         if start.startswith(mark):
-            within = "unpacks to a" if path.name.lower().endswith(".gz") else "is a"
-            raise InputError(
-                f"{path} {within} {kind} file, not text.", "Unpack or convert it, or give it its own ending."
-            )
+            what = f"{path} {'unpacks to' if _is_packed(path) else 'is'} a {kind} file, not text."
+            raise InputError(what, "Unpack or convert it, or give it its own ending.")
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8")
     return io.TextIOWrapper(_bytes(path), encoding=encoding)
 
 
-def _lines(path: Path, handle: IO[str], most: int = 0) -> Iterator[str]:
+def _lines(path: Path, most: float = math.inf) -> Iterator[str]:
     """Yield the lines of a text file, up to about ``most`` characters of them; refuse what is no text."""
-    left = most
-    number = 0
     try:
-        for number, line in enumerate(bounded_lines(handle, path), start=1):
-            if "\0" in line:
-                raise InputError(
-                    f"{path}:{number} holds a NUL byte, so it is no UTF-8 text.",
-                    "Convert the file (UTF-16 without a byte-order mark: iconv -f UTF-16LE -t UTF-8), or remove it.",
-                )
-            if number == 1 and line.startswith(LFS_POINTER):
-                raise InputError(f"{path} is a Git LFS pointer, not the file itself.", "Fetch it with: git lfs pull")
-            yield line
-            left -= len(line)
-            if most and left <= 0:
-                return
+        with _open(path) as handle:
+            for number, line in enumerate(bounded_lines(handle, path), start=1):
+                if "\0" in line:
+                    convert = "UTF-16 without a byte-order mark: iconv -f UTF-16LE -t UTF-8"
+                    raise InputError(
+                        f"{path}:{number} holds a NUL byte, so it is no UTF-8 text.",
+                        f"Convert the file ({convert}), or remove it.",
+                    )
+                if number == 1 and line.startswith(LFS_POINTER):
+                    what = f"{path} is a Git LFS pointer, not the file itself."
+                    raise InputError(what, "Fetch it with: git lfs pull")
+                yield line
+                most -= len(line)
+                if most <= 0:
+                    return
     except UnicodeDecodeError as error:
         raise _undecodable(path, error) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
 
 
 def _undecodable(path: Path, error: UnicodeDecodeError) -> InputError:
     """Refusal of a file in another encoding, with the line and byte where it shows."""
     convert = "iconv -f WINDOWS-1252 -t UTF-8"
-    packed = path.name.lower().endswith(".gz")
-    command = f"gunzip -c {path.name} | {convert} > new.txt" if packed else f"{convert} {path.name} > new.txt"
-    hint = f"Convert it first, for example: {command}"
+    command = f"gunzip -c {path.name} | {convert}" if _is_packed(path) else f"{convert} {path.name}"
+    hint = f"Convert it first, for example: {command} > new.txt"
     if error.encoding.replace("_", "-") not in ("utf-8", "utf-8-sig"):
         return InputError(f"{path} starts with the mark of {error.encoding.upper()}, but is damaged: {error.reason}.")
     before = 0
@@ -167,38 +164,29 @@ def _undecodable(path: Path, error: UnicodeDecodeError) -> InputError:
 
 def _read_txt(path: Path, unit: str) -> Iterator[str]:
     """Yield a plain-text file's lines, paragraphs (blocks between blank lines), or the whole; never a blank one."""
-    with _open(path) as handle:
-        lines = _lines(path, handle)
-        if unit == "files":
-            if text := "".join(lines).strip():
-                yield text
-            return
-        for blank, block in itertools.groupby(lines, key=lambda line: not line.strip()):
-            if blank:
-                continue
-            if unit == "lines":
-                yield from (line.strip() for line in block)
-            else:
-                yield "".join(block).strip()
+    lines: Iterable[str] = _lines(path)
+    if unit == "files":
+        lines = ["".join(lines)]
+    elif unit != "lines":
+        blocks = itertools.groupby(lines, key=lambda line: not line.strip())
+        lines = ("".join(block) for blank, block in blocks if not blank)
+    yield from filter(None, map(str.strip, lines))
 
 
 def _read_jsonl(path: Path, column: str) -> Iterator[str | None]:
-    with _open(path) as handle:
-        for number, line in enumerate(_lines(path, handle), start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict):
-                raise InputError(
-                    f"{path}:{number} is no JSON object with a {column!r}.",
-                    f"JSON Lines has an object a line. Convert an array by: jq -c '.[]' {path.name} > new.jsonl",
-                )
-            if column not in record:
-                raise missing_column(f"{path}:{number}", column, list(record))
-            yield checked_text(record[column], f"{path}:{number}", column)
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise InputError(
+                f"{path}:{number} is no JSON object with a {column!r}.",
+                f"JSON Lines has an object a line. Convert an array by: jq -c '.[]' {path.name} > new.jsonl",
+            )
+        yield text_of(record, f"{path}:{number}", column)
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[str | None]:
@@ -210,28 +198,28 @@ def _read_parquet(path: Path, column: str) -> Iterator[str | None]:
         schema = table.schema_arrow
         if column not in schema.names:
             raise missing_column(str(path), column, schema.names)
-        if schema.names.count(column) > 1:
-            raise InputError(f"{path} has {schema.names.count(column)} columns {column!r}.", "Rename all but one.")
+        if (n := schema.names.count(column)) > 1:
+            raise InputError(f"{path} has {n} columns {column!r}.", "Rename all but one.")
         kind = schema.field(column).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-            raise InputError(
-                f"{path}: column {column!r} holds {kind}, not text.", f"Columns: {listed(schema.names)}. Use --text."
-            )
+            hint = f"Columns: {listed(schema.names)}. Use --text."
+            raise InputError(f"{path}: column {column!r} holds {kind}, not text.", hint)
         for batch in table.iter_batches(batch_size=1024, columns=[column]):
             yield from (text or None for text in batch.column(0).to_pylist())
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         raise InputError(f"{path} cannot be read as parquet: {error}") from None
 
 
-def checked_text(value: object, where: str, column: str) -> str | None:
-    """A record's text, None where it has none; raises InputError for another type."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
+def text_of(record: dict[str, Any], where: str, column: str) -> str | None:
+    """A record's text, None where it is null; raises InputError where there is no such column, or of another type."""
+    if column not in record:
+        raise missing_column(where, column, list(record))
+    value = record[column]
+    if not isinstance(value, str | None):
         raise InputError(f"{where}: {column!r} holds {type(value).__name__}, not a string.")
     try:
-        value.encode("utf-8")
+        (value or "").encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(f"{where}: {column!r} holds half a surrogate pair at character {error.start}.") from None
     return value

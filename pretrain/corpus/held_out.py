@@ -44,8 +44,7 @@ def plan_held_out(source: Source) -> tuple[Source, Rule]:
         raise InputError(f"{source.name} holds no text.", "A corpus needs at least two different documents.")
     if len(few) == PEEK:
         return source, lambda digest: int(digest[:8], 16) % ONE_IN == 0
-    texts = {document_hash(text): text.strip() for text in few}
-    return _plan_few(source, texts)
+    return _plan_few(source, {document_hash(text): text.strip() for text in few})
 
 
 def _plan_few(source: Source, texts: dict[str, str]) -> tuple[Source, Rule]:
@@ -68,14 +67,11 @@ def _plan_few(source: Source, texts: dict[str, str]) -> tuple[Source, Rule]:
     if len(hashes) < 2:
         raise InputError(f"{source.name} holds one document only.", f"A part must be held out. {WAYS}")
     if not chosen:
-        chosen = {min(hashes, key=lambda digest: (len(texts[digest]), digest))}
-        size = sum(len(texts[digest]) for digest in chosen)
+        shortest = min(hashes, key=lambda digest: (len(texts[digest]), digest))
+        chosen, size = {shortest}, len(texts[shortest])
     if size > REFUSED * total:
-        raise InputError(
-            f"{source.name} holds {len(hashes)} documents only: to hold out the shortest would take "
-            f"{size / total:.0%} of the text.",
-            WAYS,
-        )
+        few = f"{source.name} holds {len(hashes)} documents only"
+        raise InputError(f"{few}: to hold out the shortest would take {size / total:.0%} of the text.", WAYS)
     return source, chosen.__contains__
 
 

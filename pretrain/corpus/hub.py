@@ -1,17 +1,30 @@
-"""The train split of a hub data set, document by document, over broken connections; what has come is kept."""
+"""The Hugging Face hub: which commit a name means, and the train split of a data set, document by document."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import GeomprobeError, InputError, UsageError, atomic_path, cache_dir, first_line, hash_bytes, hub
-from geomprobe.pretrain.corpus.files import checked_text, missing_column
+from geomprobe.common import (
+    GeomprobeError,
+    InputError,
+    UsageError,
+    atomic_path,
+    cache_dir,
+    first_line,
+    hash_bytes,
+    hub,
+    read_json,
+    write_json,
+)
+from geomprobe.pretrain.corpus.files import text_of
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_SHARD = 1000  # documents
 HUB_SOURCES = {"wikipedia": "wikimedia/wikipedia", "wikimedia/wikipedia": "wikimedia/wikipedia"}
 HINT = "Give a local file or folder with --corpus PATH, or use --corpus docstrings, which needs no network."
@@ -28,14 +41,17 @@ def read_hub(name: str, start: int, column: str = "text") -> Iterator[str | None
     """
     key = hash_bytes(name) if column == "text" else hash_bytes(name, column)
     folder = cache_dir() / "hub" / f"{slug(name.partition('@')[0])}-{key[:16]}"
+
+    def shard(number: int) -> Path:
+        return folder / f"{number:06d}.parquet"
+
     first = start // HUB_SHARD
-    while first and not _hub_shard(folder, first - 1).is_file():
+    while first and not shard(first - 1).is_file():
         first -= 1
-    position = _load_hub_shard(_hub_shard(folder, first - 1))[1] if first else None
+    position = _load_hub_shard(shard(first - 1))[1] if first else None
     stream = None
     for number in itertools.count(first):
-        file = _hub_shard(folder, number)
-        if file.is_file():
+        if (file := shard(number)).is_file():
             texts, position = _load_hub_shard(file)
             stream = None
         else:
@@ -80,16 +96,13 @@ class _HubStream:
                     self._open()
                 assert self.records is not None
                 for record in itertools.islice(self.records, n - len(texts)):
-                    if self.column not in record:
-                        raise missing_column(self.name, self.column, list(record))
                     # no text: left out later, but it keeps its number
-                    texts.append(checked_text(record[self.column], self.name, self.column) or "")
+                    texts.append(text_of(record, self.name, self.column) or "")
                     wait = 1.0
                 self.position = self.data.state_dict()
                 return texts
             except (ValueError, FileNotFoundError) as error:  # no such data set, or a configuration must be chosen
-                reason = first_line(error)
-                raise InputError(f"Cannot open {self.name} on the hub: {reason}", HINT) from None
+                raise InputError(f"Cannot open {self.name} on the hub: {first_line(error)}", HINT) from None
             except GeomprobeError:
                 raise
             except Exception as error:  # the HTTP clients under datasets change, and their errors have no common class
@@ -110,10 +123,6 @@ def slug(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in Path(name).name.lower())[:40].strip("-") or "corpus"
 
 
-def _hub_shard(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.parquet"
-
-
 def _save_hub_shard(file: Path, texts: list[str], position: dict[str, Any] | None) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -131,3 +140,68 @@ def _load_hub_shard(file: Path) -> tuple[list[str], dict[str, Any] | None]:
         return table["text"].to_pylist(), json.loads(table.schema.metadata[b"position"])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{file} is damaged: {error}", f"Remove {file.parent} and repeat the command.") from None
+
+
+def resolve(name: str, kind: str, hint: str) -> tuple[str, list[str]]:
+    """Commit that a hub id means, and notes that the user must read.
+
+    Where the hub does not answer, the commit is the one that it named last, to this program or to the libraries that
+    share the hub's local cache.
+
+    Parameters
+    ----------
+    name : str
+        ``owner/name``, or ``owner/name@revision`` with a branch, tag or commit.
+    kind : {"model", "dataset"}
+    hint : str
+        What to do instead, for the error message.
+
+    Returns
+    -------
+    commit : str
+        40 hexadecimal digits.
+    notes : list of str
+        Said where the hub was not asked, or names another commit than before.
+
+    Raises
+    ------
+    InputError
+        There is no such repository or revision, or the hub cannot be reached and never named a commit.
+    """
+    repo_id, _, revision = name.partition("@")
+    if COMMIT.fullmatch(revision):
+        return revision, []
+    file = cache_dir() / "hub" / "commits" / f"{hash_bytes(kind, name)[:16]}.json"
+    before = _commit_in(file)
+    info, reason = hub.ask(repo_id, kind=kind, revision=revision or None, hint=hint)
+    if info is None:
+        known = before or _cached_commit(repo_id, kind, revision or "main")
+        if known is None:
+            raise hub.not_here(name, kind, reason, hint)
+        return known, [f"the hub cannot be reached; {repo_id} is taken as last seen, at commit {known}"]
+    commit = str(info.sha)
+    if commit == before:
+        return commit, []
+    write_json(file, {"name": name, "kind": kind, "commit": commit})
+    moved = f"{repo_id} has changed on the hub: now {commit}; for what was read before, give {repo_id}@{before}"
+    return commit, [moved] if before else []
+
+
+def _commit_in(file: Path) -> str | None:
+    """Commit that a file of the cache records, None where there is none or it is damaged."""
+    try:
+        return COMMIT.fullmatch(read_json(file)["commit"])[0]  # type: ignore[index]
+    except (InputError, KeyError, TypeError):
+        return None
+
+
+def _cached_commit(repo_id: str, kind: str, revision: str) -> str | None:
+    """Commit of a revision in the hub's own local cache, None where it is not there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo_id, repo_type=kind, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        return None
+    return folder.name if COMMIT.fullmatch(folder.name) else None

@@ -31,12 +31,8 @@ INFO: dict[str, type] = {  # what corpus.json must hold
     "duplicates": int,
     "unigram_entropy": float,
 }
-LATER: dict[str, type] = {
-    "notes": list,
-    "asked": dict,
-    "tokenizer_hash": str,
-    "tokenizer_files": dict,
-}  # corpora of the first versions have none
+LATER: dict[str, type] = {"notes": list, "asked": dict, "tokenizer_hash": str, "tokenizer_files": dict}
+"""What corpora of the first versions do not hold."""
 CHUNK_TOKENS = 1 << 23
 
 
@@ -109,58 +105,54 @@ def open_corpus(path: str | Path) -> Corpus:
     try:
         return _open(path, info)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f"{path / 'corpus.json'} is damaged ({type(error).__name__}: {error})."
-        raise InputError(what, f"Remove {path} and build it again.") from None
+        raise _damaged(path, f"{path / 'corpus.json'} is damaged ({type(error).__name__}: {error}).") from None
 
 
 def _open(path: Path, info: dict[str, Any]) -> Corpus:
     for key, expected in (INFO | {key: kind for key, kind in LATER.items() if key in info}).items():
         if not isinstance(info[key], expected):
             raise TypeError(f"{key} is no {expected.__name__}")
-    streams: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
-    documents: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
-    for chunk in info["chunks"]:
-        for split in SPLITS:
-            for kind, out in (("ids", streams), ("starts", documents)):
-                file = path / f"{split}-{chunk['number']:05d}.{kind}.npy"
-                try:
-                    out[split].append(_array(file))
-                except Exception as error:  # numpy lets out whatever its parsers of a header raise
-                    what = f"{file} is missing or damaged: {first_line(error)}"
-                    raise InputError(what, f"Remove {path} and build it again.") from None
-            if len(streams[split][-1]) != chunk[split]["tokens"]:
-                raise InputError(
-                    f"{path} is damaged: chunk {chunk['number']} has the wrong length.",
-                    f"Remove {path} and build it again.",
-                )
-    for found, key in ((streams, "tokens"), (documents, "documents")):
-        for split in SPLITS:
-            if sum(map(len, found[split])) != info[key][split]:
+    chunks = info["chunks"]
+    streams, documents = (
+        {split: [_array(path, f"{split}-{chunk['number']:05d}.{kind}.npy") for chunk in chunks] for split in SPLITS}
+        for kind in ("ids", "starts")
+    )
+    for split in SPLITS:
+        for chunk, ids in zip(chunks, streams[split], strict=True):
+            if len(ids) != chunk[split]["tokens"]:
+                raise _damaged(path, f"{path} is damaged: chunk {chunk['number']} has the wrong length.")
+        for key, arrays in (("tokens", streams), ("documents", documents)):
+            if sum(map(len, arrays[split])) != info[key][split]:
                 raise TypeError(f"the number of {key} in {split} is not that of its chunks")
     for kind in SPECIALS:
         if type(info["special"][kind]) is not int or not 0 <= info["special"][kind] < info["vocab_size"] < 1 << 31:
             raise TypeError("an id of a special token is not below the number of entries")
     if not 0 <= info["unigram_entropy"] < math.inf:
         raise ValueError("unigram_entropy is no entropy")
-    if (
-        fingerprint({name: digest for chunk in info["chunks"] for name, digest in chunk["files"].items()})
-        != (info["fingerprint"])
-    ):
+    if fingerprint(chunks) != info["fingerprint"]:
         raise ValueError("the fingerprint is not that of its files")
     return Corpus(path, streams, documents, info)
 
 
-def _array(file: Path) -> np.ndarray:
-    """Map an array of ids or offsets; raises ValueError for any other array."""
-    array = np.load(file, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind != "u":
-        raise ValueError("it is no list of whole numbers")
+def _array(path: Path, name: str) -> np.ndarray:
+    """Map an array of ids or offsets; raises InputError for any other file."""
+    try:
+        array = np.load(path / name, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind != "u":
+            raise ValueError("it is no list of whole numbers")
+    except Exception as error:  # numpy lets out whatever its parsers of a header raise
+        raise _damaged(path, f"{path / name} is missing or damaged: {first_line(error)}") from None
     return array
 
 
-def fingerprint(files: dict[str, str]) -> str:
+def _damaged(path: Path, what: str) -> InputError:
+    return InputError(what, f"Remove {path} and build it again.")
+
+
+def fingerprint(chunks: list[dict[str, Any]]) -> str:
     """Hash by which a corpus is known, of its files' names and hashes."""
-    return hash_bytes(*(f"{name} {digest}" for name, digest in sorted(files.items())))
+    files = sorted((name, digest) for chunk in chunks for name, digest in chunk["files"].items())
+    return hash_bytes(*(f"{name} {digest}" for name, digest in files))
 
 
 def verify_corpus(corpus: Corpus) -> list[str]:
@@ -168,18 +160,20 @@ def verify_corpus(corpus: Corpus) -> list[str]:
     info = corpus.info
     first = {"tokenizer.json": info["tokenizer_hash"]} if "tokenizer_hash" in info else {}  # of the first versions
     parts = [info.get("tokenizer_files", first), *(chunk["files"] for chunk in info["chunks"])]
-    return [name for files in parts for name, digest in files.items() if not is_intact(corpus.path / name, digest)]
+    return [name for files in parts for name in damaged_files(corpus.path, files)]
 
 
-def is_intact(file: Path, digest: str) -> bool:
-    """Tell whether a file is there and its content has the hash."""
-    return file.is_file() and hash_file(file) == digest
+def damaged_files(folder: Path, files: dict[str, str]) -> list[str]:
+    """Names of the files that are not in a folder with the content of their hash."""
+    return [
+        name for name, digest in files.items() if not ((folder / name).is_file() and hash_file(folder / name) == digest)
+    ]
 
 
 def refuse_damaged(corpus: Corpus) -> None:
     """Raise InputError where a file's content does not match its recorded hash."""
     if bad := verify_corpus(corpus):
-        raise InputError(f"{corpus.path} is damaged: {', '.join(bad)}.", f"Remove {corpus.path} and build it again.")
+        raise _damaged(corpus.path, f"{corpus.path} is damaged: {', '.join(bad)}.")
 
 
 def document_hash(text: str) -> str:
@@ -204,22 +198,18 @@ class Writer:
         self.consumed = self.duplicates = self.empty = 0
         self.tokens = dict.fromkeys(SPLITS, 0)
         self.counts = np.zeros(self.vocab_size, dtype=np.int64)
-        self._empty()
-        self._restore()
-
-    def _empty(self) -> None:
         self.pending: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
         self.fresh: list[str] = []
+        self._restore()
 
     def _restore(self) -> None:
         """Take up the chunks that an interrupted build finished."""
         for number in itertools.count():
+            seen = self.part / f"seen-{number:05d}.npy"
             try:
                 chunk = read_json(self.part / f"chunk-{number:05d}.json")
-                files = {**chunk["files"], f"seen-{number:05d}.npy": chunk.pop("seen")}
-                if chunk["number"] != number or not all(
-                    is_intact(self.part / name, digest) for name, digest in files.items()
-                ):
+                files = {**chunk["files"], seen.name: chunk.pop("seen")}
+                if chunk["number"] != number or damaged_files(self.part, files):
                     return
                 counts = chunk["consumed"], chunk["duplicates"], chunk["empty"]
                 tokens = {split: self.tokens[split] + chunk[split]["tokens"] for split in SPLITS}
@@ -228,12 +218,9 @@ class Writer:
             self.chunks.append(chunk)
             self.consumed, self.duplicates, self.empty = counts
             self.tokens = tokens
-            hashes = np.load(self.part / f"seen-{number:05d}.npy", allow_pickle=False)
-            self.seen.update(hashes.astype(str).tolist())
-            self._count(np.load(self.part / f"train-{number:05d}.ids.npy", mmap_mode="r", allow_pickle=False))
-
-    def _count(self, ids: np.ndarray) -> None:
-        self.counts += np.bincount(ids, minlength=self.vocab_size)
+            self.seen.update(np.load(seen, allow_pickle=False).astype(str).tolist())
+            ids = np.load(self.part / f"train-{number:05d}.ids.npy", mmap_mode="r", allow_pickle=False)
+            self.counts += np.bincount(ids, minlength=self.vocab_size)
 
     def add(self, texts: list[str], held_out: Callable[[str], bool]) -> None:
         """Tokenise new documents (in parallel threads of the tokenizer) and queue them."""
@@ -265,13 +252,8 @@ class Writer:
         if not any(self.pending.values()):
             return
         number = len(self.chunks)
-        chunk: dict[str, Any] = {
-            "number": number,
-            "consumed": self.consumed,
-            "duplicates": self.duplicates,
-            "empty": self.empty,
-            "files": {},
-        }
+        counts = {"consumed": self.consumed, "duplicates": self.duplicates, "empty": self.empty}
+        chunk: dict[str, Any] = {"number": number, **counts, "files": {}}
         seen = self.part / f"seen-{number:05d}.npy"
         _save(seen, np.array(self.fresh, dtype="S32"))
         for split in SPLITS:
@@ -284,10 +266,10 @@ class Writer:
                 _save(self.part / name, array)
                 chunk["files"][name] = hash_file(self.part / name)
             if split == "train":
-                self._count(ids)
+                self.counts += np.bincount(ids, minlength=self.vocab_size)
         write_json(self.part / f"chunk-{number:05d}.json", chunk | {"seen": hash_file(seen)})
         self.chunks.append(chunk)
-        self._empty()
+        self.pending, self.fresh = {split: [] for split in SPLITS}, []
 
     def finish(self) -> dict[str, Any]:
         """What corpus.json says of the chunks; removes what only a build needs."""
@@ -297,7 +279,6 @@ class Writer:
                 raise InputError(f"The source leaves no text to {'train on' if split == 'train' else 'hold out'}.")
         for file in [*self.part.glob("seen-*.npy"), *self.part.glob("chunk-*.json")]:
             file.unlink()
-        files = {name: digest for chunk in self.chunks for name, digest in chunk["files"].items()}
         return {
             "vocab_size": self.vocab_size,
             "unused_ids": self.unused_ids,
@@ -308,7 +289,7 @@ class Writer:
             "empty": self.empty,
             "tokens": self.tokens,
             "unigram_entropy": unigram_entropy(self.counts, list(self.special.values())),
-            "fingerprint": fingerprint(files),
+            "fingerprint": fingerprint(self.chunks),
             "chunks": self.chunks,
         }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geomprobe.common import InputError, UsageError, atomic_path, cache_dir, hash_bytes
 from geomprobe.pretrain.corpus.files import ENDINGS, UNITS, Reading, check_unit, choose_unit, is_plain, read_documents
-from geomprobe.pretrain.corpus.hub import HINT, HUB_SOURCES, read_hub
+from geomprobe.pretrain.corpus.hub import HINT, HUB_SOURCES, read_hub, resolve
 from geomprobe.pretrain.corpus.splits import list_files
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total); total 0 where it is not known
@@ -94,8 +94,6 @@ def open_source(name: str, documents: str = "auto", text: str = "text", progress
         return Source(name, file.stem, lambda start: itertools.islice(read_documents([file], Reading()), start, None))
     if hub := HUB_SOURCES.get(name.partition("@")[0]):
         name = name.replace(name.partition("@")[0], hub)
-    from geomprobe.pretrain.hub import resolve
-
     commit, warnings = resolve(name, "dataset", HINT)
     pinned = f"{name.partition('@')[0]}@{commit}"
     return Source(pinned, f"{pinned} {text}", functools.partial(read_hub, pinned, column=text), warnings=warnings)
@@ -104,9 +102,8 @@ def open_source(name: str, documents: str = "auto", text: str = "text", progress
 def _open_local(path: Path, documents: str, text: str) -> Source:
     files = list_files(path)
     every = files.validation + files.train
-    plain = [file for file in files.train if is_plain(file)] or [file for file in every if is_plain(file)]
-    notes = list(files.notes)
-    unit = "a record"
+    plain = list(filter(is_plain, files.train)) or list(filter(is_plain, every))
+    notes, unit = list(files.notes), "a record"
     if plain:
         if documents == "auto":
             documents, found = choose_unit(plain)

@@ -63,17 +63,15 @@ def list_files(path: Path) -> Files:
         splits = _group(files, path, NAMES)
     notes = [f"left out: {', '.join(f'{what} ({n:,})' for what, n in left_out.items())}"] if left_out else []
     if not files:
-        raise InputError(
-            f"No {', '.join(ENDINGS)} file in {path}" + (f" ({notes[0]})." if notes else "."),
-            "Give a file, or a folder that holds such files.",
-        )
+        what = f"No {', '.join(ENDINGS)} file in {path}{f' ({notes[0]})' if notes else ''}."
+        raise InputError(what, "Give a file, or a folder that holds such files.")
     train = splits["train"] or splits[""]
     if not train:
         other = " and ".join(f"{len(splits[s]):,} {s} file{'s' * (len(splits[s]) > 1)}" for s in NAMES if splits[s])
-        example = splits["test"] or splits["validation"]
+        example = (splits["test"] or splits["validation"])[0].relative_to(path)
         raise InputError(
-            f"{path} holds nothing to train on: {other}, as {example[0].relative_to(path)}.",
-            f"To train on them all the same, name the folder or file itself: {_below(path, example[0])}",
+            f"{path} holds nothing to train on: {other}, as {example}.",
+            f"To train on them all the same, name the folder or file itself: {path / example.parts[0]}",
         )
     if any(splits[split] for split in NAMES):
         notes.insert(0, _describe(splits, path))
@@ -184,16 +182,6 @@ def _describe(splits: dict[str, list[Path]], root: Path) -> str:
         files = splits[split]
         return f"{len(files):,} file{'s' * (len(files) > 1)} (such as {files[0].relative_to(root)})"
 
-    done = [f"trained on: {count('train' if splits['train'] else '')}"]
-    if splits["validation"]:
-        done.append(f"held out: {count('validation')}")
-    if splits["test"]:
-        done.append(f"left out as test data: {count('test')}")
-    if splits["train"] and splits[""]:
-        done.append(f"left out, in no split: {count('')}")
-    return "splits by name; " + "; ".join(done)
-
-
-def _below(root: Path, file: Path) -> Path:
-    """Topmost folder or file under ``root`` that leads to ``file``."""
-    return root / file.relative_to(root).parts[0]
+    use = {"validation": "held out", "test": "left out as test data"}
+    use = {"train": "trained on"} | use | {"": "left out, in no split"} if splits["train"] else {"": "trained on"} | use
+    return "; ".join(["splits by name", *(f"{what}: {count(split)}" for split, what in use.items() if splits[split])])

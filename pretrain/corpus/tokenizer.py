@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from geomprobe.common import InputError, UsageError, hash_bytes, hash_file, hub
+from geomprobe.pretrain.corpus.hub import resolve
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SPECIALS = ("pad", "cls", "sep", "mask")
@@ -25,16 +26,13 @@ HUB_FILES = [
     "config.json",
     "*.model",
 ]
+SENTENCE_PIECES = ("spiece", "sentencepiece.bpe", "tokenizer")  # names of a model file
 MOST_ENTRIES = 1 << 20  # to train, or of a table that is hardly used
-VOCABULARIES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-)
-FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+MODELS = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", *MODELS)
+ADDED = ("special_tokens_map.json", "added_tokens.json")
+FILES = (*VOCABULARIES, "merges.txt", "tokenizer_config.json", *ADDED)
+HUB_FILES = ["tokenizer*", "vocab*", "merges.txt", *ADDED, "config.json", "*.model"]
 
 
 def train_tokenizer(texts: Callable[[], Iterator[str]], vocab_size: int) -> Tokenizer:
@@ -80,14 +78,12 @@ def load_tokenizer(name: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    if Path(name).exists():
-        folder, hint = Path(name), "It should hold tokenizer.json."
-        if folder.is_file():
-            raise InputError(f"{name} is a file.", "Give the folder of the tokenizer.")
-    else:
+    folder, hint = Path(name), "It should hold tokenizer.json."
+    if folder.is_file():
+        raise InputError(f"{name} is a file.", "Give the folder of the tokenizer.")
+    if not folder.exists():
         repo_id, _, commit = choose_tokenizer(name).name.partition("@")
-        hint = HINT
-        folder = hub.download(repo_id, kind="model", revision=commit, patterns=HUB_FILES, hint=hint)
+        folder, hint = hub.download(repo_id, kind="model", revision=commit, patterns=HUB_FILES, hint=HINT), HINT
     if not any((folder / file).is_file() for file in (*VOCABULARIES, "tokenizer_config.json")):
         raise InputError(f"{name} holds no tokenizer.", hint)
     try:
@@ -99,19 +95,17 @@ def load_tokenizer(name: str) -> Any:
         ) from None
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(f"The tokenizer {name} has no fast form (tokenizer.json).")
-    missing = [kind for kind in ("cls", "sep", "mask") if getattr(tokenizer, f"{kind}_token_id") is None]
-    if missing:
-        raise InputError(
-            f"The tokenizer {name} has no {', '.join(missing)} token.",
-            "Use one made for masked language models, or train:8192",
+    ids = {kind: getattr(tokenizer, f"{kind}_token_id") for kind in ("cls", "sep", "mask", "unk", "pad")}
+    fault = ""
+    if missing := [kind for kind in ("cls", "sep", "mask") if ids[kind] is None]:
+        fault = f"The tokenizer {name} has no {', '.join(missing)} token."
+    elif list(ids.values()).count(ids["mask"]) > 1:
+        fault = (
+            f"The mask token of the tokenizer {name}, {tokenizer.mask_token!r}, has the id of another special token."
         )
-    others = {getattr(tokenizer, f"{kind}_token_id") for kind in ("unk", "cls", "sep", "pad")}
-    if tokenizer.mask_token_id in others:
-        raise InputError(
-            f"The mask token of the tokenizer {name}, {tokenizer.mask_token!r}, has the id of another special token.",
-            "Use one made for masked language models, or train:8192",
-        )
-    if tokenizer.pad_token_id is None:
+    if fault:
+        raise InputError(fault, "Use one made for masked language models, or train:8192")
+    if ids["pad"] is None:
         tokenizer.pad_token = tokenizer.sep_token
     return tokenizer
 
@@ -164,8 +158,6 @@ def choose_tokenizer(name: str) -> TokenizerChoice:
         return TokenizerChoice(name, identity)
     if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
         raise InputError(f"No tokenizer at {name}.", "Give a folder with tokenizer.json, a hub id, or train:8192")
-    from geomprobe.pretrain.hub import resolve
-
     commit, warnings = resolve(name, "model", HINT)
     pinned = f"{name.partition('@')[0]}@{commit}"
     return TokenizerChoice(pinned, pinned, warnings)

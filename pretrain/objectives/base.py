@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -17,23 +17,21 @@ Losses = dict[str, torch.Tensor]
 
 
 class Batch(NamedTuple):
-    """One micro-batch of int64 tensors; an objective gets the masked fields and the block fields that it reads.
+    """One micro-batch of int64 tensors; an objective gets the masked and the block fields that it reads, else None.
 
     ids, masked : (rows, row_length), the text before and after masking; positions : (rows, M) masked positions;
     context : (rows, C); targets : (rows, 2·T).
     """
 
     ids: torch.Tensor
-    masked: torch.Tensor | None = None
-    positions: torch.Tensor | None = None
-    context: torch.Tensor | None = None
-    targets: torch.Tensor | None = None
+    masked: Any = None
+    positions: Any = None
+    context: Any = None
+    targets: Any = None
 
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         """Batch with every tensor changed."""
-        ids, *others = (None if part is None else change(part) for part in self)
-        assert ids is not None
-        return Batch(ids, *others)
+        return Batch(change(self.ids), *(None if part is None else change(part) for part in self[1:]))
 
 
 class Objective(nn.Module):

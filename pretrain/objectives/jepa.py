@@ -35,8 +35,6 @@ class JEPA(Objective):
 
     def parts(self, batch: Batch) -> Losses:
         """The loss "jepa"."""
-        assert batch.context is not None
-        assert batch.targets is not None
         predicted = self.predict(self.read_text(batch), batch.context, batch.targets)
         return {"jepa": jepa_loss(predicted, self.target_states(batch.ids, batch.targets))}
 

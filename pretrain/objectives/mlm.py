@@ -33,8 +33,6 @@ class MLM(Objective):
 
 def mlm_loss(model: ModernBertForMaskedLM, batch: Batch) -> torch.Tensor:
     """Mean cross-entropy in nats at the masked positions; the head runs at those only."""
-    assert batch.masked is not None
-    assert batch.positions is not None
     hidden = encode(model.model, batch.masked, wanted=batch.positions).flatten(0, 1)
     logits = model.decoder(model.head(hidden))
     return F.cross_entropy(logits.float(), batch.ids.gather(1, batch.positions).flatten())

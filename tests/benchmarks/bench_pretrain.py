@@ -38,7 +38,7 @@ def synthetic_corpus(folder: Path) -> str:
     from tokenizers import Tokenizer, models
 
     from geomprobe.common import write_json
-    from geomprobe.pretrain.corpus import SPECIAL_TOKENS, wrap_tokenizer
+    from geomprobe.pretrain.corpus.tokenizer import SPECIAL_TOKENS, wrap_tokenizer
 
     vocabulary = {
         name: number for number, name in enumerate([*SPECIAL_TOKENS, *(f"w{i}" for i in range(VOCABULARY - 5))])
@@ -214,7 +214,7 @@ def trainer_steps(config: Any, corpus: Any, device: Any) -> Any:
     import torch
     from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
 
-    from geomprobe.pretrain.corpus import load_tokenizer
+    from geomprobe.pretrain.corpus.tokenizer import load_tokenizer
     from geomprobe.pretrain.encoder import build_encoder
 
     go, done = threading.Semaphore(0), threading.Semaphore(0)

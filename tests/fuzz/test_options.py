@@ -238,7 +238,7 @@ def stage(template, tmp_path, monkeypatch) -> Iterator[object]:
 
     monkeypatch.setattr(budget, "plan_steps", lambda *given: min(plan_steps(*given), 2))
     monkeypatch.setattr(docstrings, "documents", lambda report: (f"Return the cat {i} of a mat." for i in range(300)))
-    monkeypatch.setattr("geomprobe.cli.demo.pretrain.pretrain", refuse)
+    monkeypatch.setattr("geomprobe.cli.demo.pretrain.train_encoder", refuse)
     monkeypatch.setattr("geomprobe.cli.replicate.train_arms", refuse)
     monkeypatch.setattr(typer, "launch", lambda path: 0)
 

@@ -1,12 +1,14 @@
 """Settings: typed, checked, and every mistake named."""
 
+from dataclasses import asdict
+
 import pytest
 from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
 from geomprobe.common import InputError, UsageError
 from geomprobe.pretrain.budget import check_budget
-from geomprobe.pretrain.config import as_dict, load_config, make_config, preset_names
+from geomprobe.pretrain.config import load_config, make_config, preset_names
 from geomprobe.pretrain.loop import train
 
 
@@ -15,7 +17,7 @@ def test_presets_load(preset):
     config = load_config(preset)
     assert config.preset == preset
     check_budget(config)
-    assert make_config(as_dict(config)) == config
+    assert make_config(asdict(config)) == config
 
 
 def test_overrides_are_parsed_as_the_fields_type():
@@ -91,7 +93,10 @@ def test_budgets_beyond_any_run(text):
         (["--device", "meta"], "Unknown device 'meta'"),
         (["--budget", "1e30-flops"], "over 1e+28 flops"),
         (["--tokenizer", "train:1000000000"], "is no vocabulary size"),
-        *(([f"--{name}", ""], f"--{name} is empty") for name in ("out", "corpus", "tokenizer", "match", "by", "text")),
+        *(
+            ([f"--{name}", ""], f"'--{name}': the text is empty")
+            for name in ("out", "corpus", "tokenizer", "match", "by", "text")
+        ),
         *((["--seed", str(seed)], "seed must be at most") for seed in (2**62 + 1, 2**64, 10**30)),
     ],
 )

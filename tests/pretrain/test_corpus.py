@@ -10,18 +10,9 @@ import pytest
 
 from geomprobe.common import InputError, UsageError, write_json
 from geomprobe.pretrain import docstrings, paper
-from geomprobe.pretrain.corpus import (
-    SPECIAL_TOKENS,
-    build_corpus,
-    hub,
-    load_tokenizer,
-    open_corpus,
-    refuse_damaged,
-    shards,
-    train_tokenizer,
-    verify_corpus,
-    wrap_tokenizer,
-)
+from geomprobe.pretrain.corpus import build_corpus, hub, open_corpus, refuse_damaged, shards
+from geomprobe.pretrain.corpus.shards import verify_corpus
+from geomprobe.pretrain.corpus.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer, wrap_tokenizer
 
 
 def write_jsonl(path, texts):
@@ -113,7 +104,7 @@ def test_built_once(tmp_path, sentences):
     assert written() == before
     assert build_corpus(str(first.path)).info["fingerprint"] == first.info["fingerprint"]
     assert build_corpus(str(first.path), "train:100").path == first.path
-    with pytest.raises(UsageError, match="made with the tokenizer train:100"):
+    with pytest.raises(UsageError, match="made with --tokenizer train:100"):
         build_corpus(str(first.path), "train:200")
 
 

@@ -8,7 +8,9 @@ import random
 import pytest
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.pretrain.corpus import build_corpus, load_tokenizer, open_source
+from geomprobe.pretrain.corpus import build_corpus
+from geomprobe.pretrain.corpus.sources import open_source
+from geomprobe.pretrain.corpus.tokenizer import load_tokenizer
 
 
 def built(path, tmp_path, **options):

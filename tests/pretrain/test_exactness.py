@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.pretrain import budget, prepare
-from geomprobe.pretrain.config import as_dict, load_config
+from geomprobe.pretrain.config import load_config
 from geomprobe.pretrain.loop import train
 
 RUN = """
@@ -33,7 +34,7 @@ def kill(config, folder, kills):
     command = [
         sys.executable,
         str(Path(__file__).with_name("kill.py")),
-        json.dumps(as_dict(config)),
+        json.dumps(asdict(config)),
         str(folder),
         kills,
     ]
@@ -120,7 +121,7 @@ def test_two_ranks_equal_one(tiny, tmp_path, parts):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
-        [*command, str(script), json.dumps(as_dict(two))], env=environment, capture_output=True, text=True
+        [*command, str(script), json.dumps(asdict(two))], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -161,7 +162,7 @@ def test_a_rank_that_dies_ends_the_job_and_leaves_a_state_to_go_on_from(tiny, tm
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 
     def run(how):
-        arguments = [*command, str(script), json.dumps(as_dict(two)), how]
+        arguments = [*command, str(script), json.dumps(asdict(two)), how]
         return subprocess.run(arguments, env=environment, capture_output=True, text=True)
 
     died = run("die")

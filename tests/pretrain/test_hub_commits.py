@@ -7,7 +7,7 @@ import pytest
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.pretrain.corpus import build_corpus
-from geomprobe.pretrain.hub import resolve
+from geomprobe.pretrain.corpus.hub import resolve
 from geomprobe.pretrain.loop import train
 from tests.hub import Repository
 
@@ -71,7 +71,7 @@ def test_a_tokenizer_that_changes_on_the_hub_makes_another_corpus(it, tmp_path, 
     assert not any("hub" in note for note in new.info["notes"])
     assert build_corpus(str(text), f"me/it@{OLD}", cache=tmp_path / "c").path == old.path
     assert build_corpus(str(new.path), "me/it").path == new.path
-    with pytest.raises(UsageError, match="was made with the tokenizer"):
+    with pytest.raises(UsageError, match="was made with --tokenizer"):
         build_corpus(str(new.path), f"me/it@{OLD}")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert build_corpus(str(text), "me/it", cache=tmp_path / "c").path == new.path

@@ -10,8 +10,8 @@ from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.pretrain import masking
-from geomprobe.pretrain.corpus import build_corpus, load_tokenizer, wrap_tokenizer
-from geomprobe.pretrain.corpus.tokenizer import vocabulary
+from geomprobe.pretrain.corpus import build_corpus
+from geomprobe.pretrain.corpus.tokenizer import load_tokenizer, vocabulary, wrap_tokenizer
 from geomprobe.pretrain.loop import train
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -12,10 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from geomprobe.cli.analyze import analyze, folder_name, run_grid
+from geomprobe.cli.analyze import analyze, run_grid
 from geomprobe.cli.compare import compare
 from geomprobe.cli.main import app
-from geomprobe.cli.options import GridOptions
+from geomprobe.cli.options import GridOptions, folder_name
 from geomprobe.cli.output import Output
 from geomprobe.common import UsageError, torchrun_place
 from geomprobe.results import check_folder

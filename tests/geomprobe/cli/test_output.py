@@ -1,13 +1,13 @@
 """What the command line prints while it works, where stderr is no terminal."""
 
 from geomprobe.cli.output import Output
-from geomprobe.cli.pretrain import _Reporter
+from geomprobe.cli.pretrain import Reporter
 
 
 def test_every_stage_of_a_pretraining_shows_its_progress(capsys):
     output = Output()
     with output.progress("pretrain mlm") as bar:
-        report = _Reporter(output, bar)
+        report = Reporter(output, bar)
         for done in (50, 100):
             report({"stage": "tokenising", "done": done, "total": 100})
         report({"stage": "training the tokenizer", "done": 0, "total": 0})
