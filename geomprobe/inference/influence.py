@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,14 @@ import geomprobe.inference.spectral as spectral
 import geomprobe.inference.sphere as sphere
 from geomprobe.inference.estimate import JACKKNIFE, ROUNDING, Estimate, NoInterval
 from geomprobe.inference.intervals import MIN_DEGREES, TAIL_DEGREES, TAIL_ROWS, degrees, heavy_tailed
-from geomprobe.metrics import REGISTRY, hypersphere
+from geomprobe.metrics import REGISTRY
 from geomprobe.metrics.dimension import lidar_objects
-from geomprobe.metrics.eigenvalues import Spectrum
 from geomprobe.metrics.embeddings import Embeddings, NeedsRows, NotApplicable
-from geomprobe.metrics.records import STANDARD, Metric, Value
+from geomprobe.metrics.records import BOTH, RAW, STANDARD, Metric
 from geomprobe.metrics.slopes import OfSpectrum
-from geomprobe.vectors import unit_rows
 
-KNOWN = ("raw", "centred")
 UNDERFLOW = 1e-140
 """Below it squares leave float64."""
-CLASSES = {"class_alignment": sphere.class_alignment, "class_separation": sphere.class_separation}
 NEIGHBOUR_ROWS = 30
 """Fewest independent rows for an interval of what nearest neighbours say: of the intrinsic dimension of 15, it covers
 84 %; of shared neighbours of 12, where nearly all rows are neighbours, none."""
@@ -43,13 +40,6 @@ def number_clusters(clusters: Any, n: int) -> np.ndarray:
     return np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1].ravel()
 
 
-def _of(spectrum: str) -> dict[str, OfSpectrum]:
-    """Metrics that are functions of one of the spectra."""
-    found = {name: record.of_spectrum for name, record in REGISTRY.items()}
-    chosen = {name: function for name, function in found.items() if function and function.spectrum == spectrum}
-    return dict(sorted(chosen.items(), key=lambda item: item[1].column))
-
-
 @dataclass
 class Workspace:
     """Embeddings with rows, in one view, and what the influences of several metrics share, computed once and on demand.
@@ -63,6 +53,7 @@ class Workspace:
 
     embeddings: Embeddings
     clusters: np.ndarray
+    _linearised: dict[str, dict[str, spectral.Linearised]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n_clusters(self) -> int:
@@ -80,15 +71,6 @@ class Workspace:
     def steep(self, found: Metric) -> bool:
         """Whether a metric varies less than its influences say: counts and slopes where tails are heavy."""
         return found.tail == "steady" and self.heavy_tailed
-
-    def _linearise(
-        self, spectrum: Spectrum, which: str, centre: np.ndarray | None, share: float
-    ) -> dict[str, spectral.Linearised]:
-        assert self.embeddings.rows is not None
-        centre = np.zeros(self.embeddings.d) if centre is None else centre
-        return spectral.linearise(
-            self.embeddings.blocks(), spectrum, _of(which), centre, share, self.embeddings.rows.work
-        )
 
     @cached_property
     def heavy_tailed(self) -> bool:
@@ -115,37 +97,24 @@ class Workspace:
         return sphere.mean_distance(embeddings, means), second
 
     @cached_property
-    def rogue_shares(self) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
+    def leading_shares(self) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
         """Influences on the shares of the leading coordinates, in the raw view."""
-        counts = [record.leading for record in REGISTRY.values() if record.leading is not None]
-        return sphere.rogue_shares(self.embeddings, counts)
+        kinds = [record.statistic for record in REGISTRY.values() if record.statistic is not None]
+        return sphere.leading_shares(self.embeddings, [int(k) for kind, k in kinds if kind == "leading share"])
 
     @cached_property
     def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The objects of LiDAR (see `geomprobe.metrics.dimension.lidar_objects`)."""
         return lidar_objects(self.embeddings)
 
-    @cached_property
-    def centred(self) -> dict[str, spectral.Linearised]:
-        """Influences on the functions of the centred spectrum."""
-        centre = self.embeddings.state.mean if self.embeddings.name == "raw" else None
-        return self._linearise(self.embeddings.spectrum, "centred", centre, 1 / (self.embeddings.n - 1))
-
-    @cached_property
-    def uncentred(self) -> dict[str, spectral.Linearised]:
-        """Influences on the functions of the uncentred spectrum."""
-        n = self.embeddings.n if self.embeddings.name == "raw" else self.embeddings.n - 1
-        return self._linearise(self.embeddings.uncentred_spectrum, "uncentred", None, 1 / n)
-
-    @cached_property
-    def directional(self) -> dict[str, spectral.Linearised]:
-        """Influences on vendi_score, the function of the spectrum of the directions, in the raw view."""
-        n = self.embeddings.direction_sums[0]
-        blocks = ((0, unit_rows(x[has]), has[has]) for _, x, has in self.embeddings.blocks())
-        work = self.embeddings.rows.work if self.embeddings.rows is not None else torch.float64
-        return spectral.linearise(
-            blocks, self.embeddings.direction_spectrum, _of("directions"), np.zeros(self.embeddings.d), 1 / n, work
-        )
+    def linearised(self, which: str) -> dict[str, spectral.Linearised]:
+        """Influences on the metrics that are functions of one of the spectra, by name."""
+        if which not in self._linearised:
+            records = [one for one in REGISTRY.values() if one.of_spectrum and one.of_spectrum.spectrum == which]
+            functions = {one.name: one.of_spectrum for one in records if one.of_spectrum}
+            in_order = dict(sorted(functions.items(), key=lambda item: item[1].column))
+            self._linearised[which] = spectral.linearise(self.embeddings, which, in_order)
+        return self._linearised[which]
 
 
 def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
@@ -200,66 +169,52 @@ def _check_rows(found: Metric, work: Workspace) -> None:
         raise NoInterval(f"under {TAIL_ROWS} independent rows do not show the tail of their lengths")
     if found.without_interval is not None:
         raise NoInterval(found.without_interval)
-    if found.name == "lidar" and len(work.objects[2]) < LIDAR_OBJECTS * work.embeddings.d:
+    of_objects = found.statistic is not None and found.statistic.kind == "objects"
+    if of_objects and len(work.objects[2]) < LIDAR_OBJECTS * work.embeddings.d:
         raise NoInterval(f"fewer than {LIDAR_OBJECTS} objects a dimension")
 
 
 def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
-    name, embeddings = found.name, work.embeddings
     _check_rows(found, work)
-    if embeddings.name in KNOWN and definition == STANDARD:
-        if found.of_spectrum is not None and found.of_spectrum.spectrum != "directions":
-            linearised = work.centred if found.of_spectrum.spectrum == "centred" else work.uncentred
-            return _spectral(found, linearised, work, value)
-        if (factor := found.of_mean_distance) is not None:
-            rows, second = work.mean_distance
-            return work.estimate(value, factor * rows, second_order=factor**2 * second)
-        if name == "uniformity":
-            return _uniformity(work, value)
-        if name == "partition_isotropy":
-            return _partition_isotropy(work, value)
-        if name == "intrinsic_dimension":
-            return _intrinsic_dimension(work, value)
-        if name == "lidar":
-            return work.estimate(value, spectral.lidar(embeddings, work.objects, work.clusters))
-        if found.leading is not None and embeddings.name == "raw":
-            return _rogue_share(work, value, found.leading)
-    if embeddings.name == "raw" and definition == STANDARD:
-        if found.of_spectrum is not None and embeddings.direction_sums[0] == embeddings.n:
-            return _spectral(found, work.directional, work, value)
-        if name == "alignment":
-            return _alignment(work, value)
-        if name in CLASSES:
-            rows, second, fewest = CLASSES[name](embeddings, work.clusters)
-            if fewest < MIN_DEGREES:
-                raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
-            return work.estimate(value, rows, second_order=second)
-        if found.of_lengths:
-            return work.estimate(value, sphere.norm_cv(embeddings))
+    if definition == STANDARD:
+        if found.of_spectrum is not None and _reads_spectrum(found.of_spectrum, work.embeddings):
+            return _of_spectrum(found, found.of_spectrum, work, value)
+        if found.statistic is not None:
+            views, linearise = KINDS[found.statistic.kind]
+            if work.embeddings.name in views:
+                return linearise(work, value, found.statistic.parameter)
     return _jackknife(found, definition, work, value)
 
 
-def _spectral(found: Metric, linearised: dict[str, spectral.Linearised], work: Workspace, value: float) -> Estimate:
-    of = linearised[found.name]
+def _reads_spectrum(function: OfSpectrum, embeddings: Embeddings) -> bool:
+    """Whether the influences on a function of a spectrum are known: of directions, where all rows have one."""
+    if function.spectrum == "directions":
+        return embeddings.name == "raw" and embeddings.direction_sums[0] == embeddings.n
+    return embeddings.name in BOTH
+
+
+def _of_spectrum(found: Metric, function: OfSpectrum, work: Workspace, value: float) -> Estimate:
+    of = work.linearised(function.spectrum)[found.name]
     second = work.spread(of.rows) if work.steep(found) else of.curvature_variance(work.embeddings.n)
     rounding = ROUNDING if found.integer else 0.0
     return work.estimate(value, of.rows, unattributed_variance=rounding, second_order=second)
 
 
-def _uniformity(work: Workspace, value: float) -> Estimate:
-    rows, scaled = sphere.uniformity(work.embeddings)
+def _mean_distance(work: Workspace, value: float, factor: float) -> Estimate:
+    rows, second = work.mean_distance
+    return work.estimate(value, factor * rows, second_order=factor**2 * second)
+
+
+def _log_mean_kernel(work: Workspace, value: float, t: float) -> Estimate:
+    rows, scaled = sphere.log_mean_kernel(work.embeddings, t)
     checked, distances = work.distances
-    kernel = np.exp(-hypersphere.T * distances - value)
-    second = sphere.second_order(kernel, checked, scaled[checked.rows], 1.0)
-    sampling = 0.0
-    if not work.embeddings.reads_all_pairs:
-        sampled = work.embeddings.kernel_log_mean(hypersphere.T)[1]
-        assert sampled is not None
-        sampling = (sampled.se / sampled.mean) ** 2
+    second = sphere.second_order(np.exp(-t * distances - value), checked, scaled[checked.rows], 1.0)
+    sampled = work.embeddings.kernel_log_mean(t)[1]
+    sampling = 0.0 if sampled is None else (sampled.se / sampled.mean) ** 2
     return work.estimate(value, rows, unattributed_variance=sampling, second_order=second)
 
 
-def _partition_isotropy(work: Workspace, value: float) -> Estimate:
+def _partition(work: Workspace, value: float, _: float) -> Estimate:
     if value < UNDERFLOW:
         raise NoInterval(f"the value is below {UNDERFLOW:g}")
     rows, tied = spectral.partition_isotropy(work.embeddings)
@@ -268,7 +223,7 @@ def _partition_isotropy(work: Workspace, value: float) -> Estimate:
     return work.estimate(value, rows, second_order=work.spread(rows) if tied else 0.0)
 
 
-def _intrinsic_dimension(work: Workspace, value: float) -> Estimate:
+def _neighbour_ratios(work: Workspace, value: float, _: float) -> Estimate:
     units = work.n_clusters
     if units < NEIGHBOUR_ROWS:
         raise NoInterval(f"fewer than {NEIGHBOUR_ROWS} independent rows")
@@ -280,8 +235,12 @@ def _intrinsic_dimension(work: Workspace, value: float) -> Estimate:
     return work.estimate(value, rows, second_order=second)
 
 
-def _rogue_share(work: Workspace, value: float, k: int) -> Estimate:
-    embeddings, (rows, whole, tied) = work.embeddings, work.rogue_shares[k]
+def _objects(work: Workspace, value: float, _: float) -> Estimate:
+    return work.estimate(value, spectral.lidar(work.embeddings, work.objects, work.clusters))
+
+
+def _leading_share(work: Workspace, value: float, k: float) -> Estimate:
+    embeddings, (rows, whole, tied) = work.embeddings, work.leading_shares[int(k)]
     error = float(np.std(whole)) / np.sqrt(embeddings.n)
     if abs(embeddings.cosine_mean) < 3 * error:
         raise NoInterval("the mean cosine, which is shared, is within three standard errors of 0")
@@ -289,22 +248,54 @@ def _rogue_share(work: Workspace, value: float, k: int) -> Estimate:
     return work.estimate(value, rows, second_order=work.spread(rows) if tied else 0.0)
 
 
-def _alignment(work: Workspace, value: float) -> Estimate:
+def _declared_pairs(work: Workspace, value: float, _: float) -> Estimate:
     pairs, of_pairs = sphere.alignment(work.embeddings)
     rows = jackknife.on_first_rows(of_pairs, pairs[:, 0], pairs, work.clusters) * (work.embeddings.n / len(pairs))
     return work.estimate(value, rows)
 
 
+def _classes(
+    linearise: Callable[[Embeddings, np.ndarray], tuple[np.ndarray, float, int]],
+    work: Workspace,
+    value: float,
+    _: float,
+) -> Estimate:
+    rows, second, fewest = linearise(work.embeddings, work.clusters)
+    if fewest < MIN_DEGREES:
+        raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
+    return work.estimate(value, rows, second_order=second)
+
+
+def _lengths(work: Workspace, value: float, _: float) -> Estimate:
+    return work.estimate(value, sphere.norm_cv(work.embeddings))
+
+
+Linearise = Callable[[Workspace, float, float], Estimate]
+KINDS: dict[str, tuple[tuple[str, ...], Linearise]] = {
+    "mean distance": (BOTH, _mean_distance),
+    "log mean kernel": (BOTH, _log_mean_kernel),
+    "partition": (BOTH, _partition),
+    "neighbour ratios": (BOTH, _neighbour_ratios),
+    "objects": (BOTH, _objects),
+    "leading share": (RAW, _leading_share),
+    "declared pairs": (RAW, _declared_pairs),
+    "within classes": (RAW, partial(_classes, sphere.class_alignment)),
+    "between classes": (RAW, partial(_classes, sphere.class_separation)),
+    "lengths": (RAW, _lengths),
+}
+"""Kind of statistic (see `geomprobe.metrics.records.Statistic`) -> the views in which its influences are known, and its
+estimate from the workspace, the value and the statistic's parameter."""
+
+
 def _jackknife(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
     embeddings = work.embeddings
-    reads = found.needs != "moments" or embeddings.name not in KNOWN
+    reads = found.needs != "moments" or embeddings.name not in BOTH
     if reads and embeddings.n > JACKKNIFE_ROWS:
         raise NoInterval(f"no derivative, and the jackknife stops at {JACKKNIFE_ROWS:,} rows")
     home = jackknife.shards(work.clusters, embeddings.seed)
 
     def compute(part: Embeddings) -> float:
-        result = found.variants[definition](part)
-        return result.value if isinstance(result, Value) else float(result)
+        return found.value(part, definition).value
 
     try:
         try:

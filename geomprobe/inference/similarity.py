@@ -2,105 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 import geomprobe.inference.jackknife as jackknife
-from geomprobe.common import unknown_name
 from geomprobe.inference.estimate import JACKKNIFE, RESOLUTION, Estimate, NoInterval
 from geomprobe.inference.influence import NEIGHBOUR_ROWS, check_tail, number_clusters
 from geomprobe.inference.intervals import TAIL_DEGREES, heavy_tailed
 from geomprobe.inference.probe_tests import rank_influence
 from geomprobe.inference.sphere import Checked, checked_rows, second_order
 from geomprobe.metrics.embeddings import NotApplicable, TooFewRows
-from geomprobe.metrics.similarity import (
-    COLUMNS,
+from geomprobe.metrics.matrix import (
     NEIGHBOURS,
     REACH,
     ROUNDING,
-    RSA_ROWS,
-    SIMILARITIES,
     Matrix,
     cosine_row_means,
     cosines_with,
     distances_with,
-    hsic,
+)
+from geomprobe.metrics.similarity import (
+    COLUMNS,
+    SIMILARITIES,
+    Similarity,
+    check_similarity,
+    row_products,
+    shared,
     similarity_rows,
 )
 from geomprobe.vectors import VectorSource
 
-CKA_DEGREES = 0.25
-"""Where tails are heavy, fewest degrees of freedom for each row of the biased CKA."""
 EQUAL = 1e-6
-"""Procrustes distance below which both sides are equal up to rounding: √ of what float64 resolves, and some."""
-
-
-def _row_products(a: Matrix, b: Matrix, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """X_i·XᵀY·y_i, the part of each of some rows in ‖XᵀY‖_F², float64 (m,)."""
-    return ((a.centred[rows] @ a.cross(b)) * b.centred[rows]).sum(1).numpy()
-
-
-def _left_out(value: float, cross: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N − 1)·(value − cross/√(a·b)) less its mean, these being the parts without each row; NaN if undefined."""
-    product = a * b
-    if not (product > 0).all():
-        return np.full(len(cross), np.nan)
-    moved = (len(cross) - 1) * (value - cross / np.sqrt(product))
-    return moved - moved.mean()
-
-
-def linear_cka(a: Matrix, b: Matrix, value: float) -> np.ndarray:
-    """Influence of each row on linear CKA, float64 (n,): what leaving it out does, exactly.
-
-    Without row i, XᵀY loses n/(n − 1)·x_i y_iᵀ, the change of the centre included.
-    """
-    w = a.n / (a.n - 1)
-
-    def without(one: Matrix, other: Matrix) -> np.ndarray:
-        whole = float((one.cross(other) ** 2).sum())
-        return whole - 2 * w * _row_products(one, other) + w**2 * (one.square * other.square).numpy()
-
-    return _left_out(value, without(a, b), without(a, a), without(b, b))
-
-
-def linear_cka_unbiased(a: Matrix, b: Matrix, value: float) -> np.ndarray:
-    """Influence of each row on unbiased linear CKA, float64 (n,): what leaving it out does, exactly.
-
-    Beside ‖XᵀY‖_F² (see `linear_cka`) the squared lengths s of all other rows change with the centre, to
-    s_j + 2e·x_j·x_i + e²·s_i with e = 1/(n − 1); their products are expanded.
-    """
-    n = a.n
-    w, e = n / (n - 1), 1 / (n - 1)
-
-    def without(one: Matrix, other: Matrix) -> np.ndarray:
-        own, products = (one.square * other.square).numpy(), _row_products(one, other)
-        whole = float((one.cross(other) ** 2).sum())
-        cross = whole - 2 * w * products + w**2 * own
-        mixed = other.centred @ (one.square @ other.centred) + one.centred @ (other.square @ one.centred)
-        s, t = one.square.numpy(), other.square.numpy()
-        lengths = own.sum() - own + 2 * e * (mixed.numpy() - 2 * own) + e**2 * (t * (s.sum() - s) + s * (t.sum() - t))
-        lengths += 4 * e**2 * (products - own) - 4 * e**3 * own + (n - 1) * e**4 * own
-        return hsic(cross, lengths, s.sum() - w * s, t.sum() - w * t, n - 1)
-
-    return _left_out(value, without(a, b), without(a, a), without(b, b))
-
-
-def procrustes(a: Matrix, b: Matrix, value: float) -> np.ndarray:
-    """Influence of each row on the Procrustes distance, float64 (n,).
-
-    ‖XᵀY‖_* = Σ u_k·XᵀY·v_k moves by x_i·(Σ_k u_k v_kᵀ)·y_i, the lengths of both sides by ‖x_i‖² and ‖y_i‖².
-    """
-    u, values, vt = torch.linalg.svd(a.cross(b), full_matrices=False)
-    nuclear, n = float(values.sum()), a.n
-    moved = n * ((a.centred @ (u @ vt)) * b.centred).sum(1).numpy() - nuclear
-    scaled = nuclear * (n * (a.square + b.square).numpy() / 2 - 1)
-    return -(moved - scaled) / value
+"""Distance below which both sides are equal up to rounding: √ of what float64 resolves, and some."""
 
 
 @dataclass
@@ -131,6 +69,11 @@ class Compared:
         return any(heavy_tailed(side.square.numpy(), 1 / side.self_product) for side in (self.a, self.b))
 
     @cached_property
+    def cosines_there(self) -> np.ndarray:
+        """Cosines in b of each row with its neighbours in a, (n, REACH)."""
+        return cosines_with(self.b, self.a.ranked[0])
+
+    @cached_property
     def cka_orders(self) -> tuple[float, float]:
         """Variances of the first- and of the second-order term of the unbiased CKA, linearised as a mean over pairs.
 
@@ -138,15 +81,15 @@ class Compared:
         """
         a, b, rows, n = self.a, self.b, self.checked.rows, self.a.n
         k, m = ((side.centred[rows] @ side.centred[rows].T).numpy() for side in (a, b))
+        both = ((a, a), (b, b), (a, b))
         own_a, own_b, cross = (
-            (float((one.cross(other) ** 2).sum()) - float((one.square * other.square).sum())) / (n * (n - 1))
-            for one, other in ((a, a), (b, b), (a, b))
+            (one.product(other) - float((one.square * other.square).sum())) / (n * (n - 1)) for one, other in both
         )
         size = np.sqrt(own_a * own_b)
         terms = k * m / size - cross / size / 2 * (k**2 / own_a + m**2 / own_b)
         h_a, h_b, h = (
-            (_row_products(one, other, rows) - (one.square * other.square)[rows].numpy()) / (n - 1)
-            for one, other in ((a, a), (b, b), (a, b))
+            (row_products(one, other, rows) - (one.square * other.square)[rows].numpy()) / (n - 1)
+            for one, other in both
         )
         means = h / size - cross / size / 2 * (h_a / own_a + h_b / own_b)  # of mean 0
         homes, units = (self.checked.homes, self.checked.groups) if self.checked.whole else (np.arange(len(rows)), n)
@@ -154,16 +97,7 @@ class Compared:
         return first, second_order(terms, self.checked, means, 0.0)
 
 
-def _second_order(name: str, pair: Compared, rows: np.ndarray) -> float:
-    """Variance of the second-order term of CKA; for the Procrustes distance the same share of its own."""
-    first, second = pair.cka_orders
-    if name != "procrustes":
-        return second
-    contributions = np.bincount(pair.clusters, rows) / len(rows)
-    return second * float((contributions**2).sum()) / first if first > 0 else 0.0
-
-
-def _rsa_spearman(pair: Compared, value: float) -> Estimate:
+def _pair_ranks(pair: Compared, value: float) -> Estimate:
     """Row means of what pairs of rows move Spearman's correlation by, the moving ranks of all pairs included."""
     n = pair.a.n
     upper = np.triu_indices(n, 1)
@@ -178,7 +112,7 @@ def _rsa_spearman(pair: Compared, value: float) -> Estimate:
     return Estimate.of_rows(value, 2 * (means - means.mean()), pair.clusters, second_order=second)
 
 
-def _neighbours(pair: Compared, name: str, value: float) -> Estimate:
+def _neighbours(record: Similarity, pair: Compared, value: float) -> Estimate:
     """Contributions whose standard error is that of the delete-a-shard jackknife, from one search.
 
     Without a shard the next in each row's list take the places of its rows. New neighbours move the value more than
@@ -188,9 +122,9 @@ def _neighbours(pair: Compared, name: str, value: float) -> Estimate:
     a, b, clusters = pair.a, pair.b, pair.clusters
     if int(clusters.max()) + 1 < NEIGHBOUR_ROWS:
         raise NoInterval(f"fewer than {NEIGHBOUR_ROWS} independent rows")
+    assert record.of_lists is not None
     home = jackknife.shards(clusters, 0)
-    lists = a.ranked[0], b.ranked[0]
-    cosines = (a.ranked[1], b.ranked[1], cosines_with(b, lists[0])) if name == "cknna" else ()
+    lists, cosines = zip(a.ranked, b.ranked, strict=True)
     homes = [home[near] for near in lists]
     values = np.empty(int(home.max()) + 1)
     for s in range(len(values)):
@@ -201,17 +135,8 @@ def _neighbours(pair: Compared, name: str, value: float) -> Estimate:
         # the first NEIGHBOURS that are left of each list
         first = [one & (np.cumsum(one, 1) <= NEIGHBOURS) for one in there]
         near = [one[kept][at].reshape(-1, NEIGHBOURS) for one, at in zip(lists, first, strict=True)]
-        shared = (near[0][:, :, None] == near[1][:, None, :]).any(2)
-        if name == "mutual_knn":
-            values[s] = shared.mean()
-            continue
-        means = [cosine_row_means(side, kept) for side in (a, b)]
-        k, m, m_there = (
-            cosine[kept][first[at]].reshape(-1, NEIGHBOURS) - means[side][:, None]
-            for cosine, at, side in zip(cosines, (0, 1, 0), (0, 1, 1), strict=True)
-        )
-        own = float((k**2).sum() * (m**2).sum())
-        values[s] = (k * m_there)[shared].sum() / np.sqrt(own) if own else np.nan
+        kernels = partial(_kernels_without, pair, cosines, kept, first)
+        values[s] = record.of_lists(shared(*near), kernels)
     rows = jackknife.spread(values, home)
     if np.ptp(values) <= RESOLUTION:
         raise NoInterval("no row tells the neighbours of the sides apart")
@@ -219,11 +144,20 @@ def _neighbours(pair: Compared, name: str, value: float) -> Estimate:
     return Estimate.of_rows(value, rows, clusters, method=JACKKNIFE, second_order=second)
 
 
-def _equal(name: str, pair: Compared, value: float) -> bool:
+def _kernels_without(
+    pair: Compared, cosines: tuple[np.ndarray, np.ndarray], kept: np.ndarray, first: list[np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """Row-centred cosines of the kept rows, as `geomprobe.metrics.similarity.aligned` takes them."""
+    means = [cosine_row_means(side, kept) for side in (pair.a, pair.b)]
+    of = ((cosines[0], 0, 0), (cosines[1], 1, 1), (pair.cosines_there, 0, 1))
+    return tuple(near[kept][first[at]].reshape(-1, NEIGHBOURS) - means[side][:, None] for near, at, side in of)
+
+
+def _equal(record: Similarity, pair: Compared, value: float) -> bool:
     """Whether both sides are equal up to what the similarity does not see, and to rounding."""
-    if name == "procrustes":
+    if record.distance:
         return value < EQUAL
-    if name not in ("mutual_knn", "cknna"):
+    if record.of_lists is None:
         return 1 - value < RESOLUTION
     if value < 0.99:  # rounding chooses other neighbours only among equally near ones
         return False
@@ -242,45 +176,31 @@ def estimate_of(name: str, pair: Compared, value: float) -> Estimate:
     value : float
         As measured.
     """
+    record = SIMILARITIES[name]
     try:
-        return _estimate_of(name, pair, value)
+        if _equal(record, pair, value):
+            return Estimate.of_rows(value, np.zeros(pair.a.n), pair.clusters)
+        if record.of_lists is not None:
+            return _neighbours(record, pair, value)
+        if record.influences is not None:
+            return _products(record, record.influences(pair.a, pair.b, value), pair, value)
+        return _pair_ranks(pair, value)
     except (NoInterval, NotApplicable) as reason:
         return Estimate.refused(value, reason)
 
 
-def _estimate_of(name: str, pair: Compared, value: float) -> Estimate:
-    a, b = pair.a, pair.b
-    if _equal(name, pair, value):
-        return Estimate.of_rows(value, np.zeros(a.n), pair.clusters)
-    if name in ("mutual_knn", "cknna"):
-        return _neighbours(pair, name, value)
-    if name == "rsa_spearman":
-        return _rsa_spearman(pair, value)
-    rows = {"linear_cka": linear_cka, "linear_cka_unbiased": linear_cka_unbiased, "procrustes": procrustes}[name](
-        a, b, value
-    )
+def _products(record: Similarity, rows: np.ndarray, pair: Compared, value: float) -> Estimate:
+    """A similarity that is a function of products of rows, from the influences of these."""
     if not np.isfinite(rows).all():
         raise NoInterval("not defined once a row is left out")
-    found = Estimate.of_rows(value, rows, pair.clusters, second_order=_second_order(name, pair, rows))
+    first, second = pair.cka_orders
+    if record.second_order == "scaled":
+        contributions = np.bincount(pair.clusters, rows) / len(rows)
+        second = second * float((contributions**2).sum()) / first if first > 0 else 0.0
+    found = Estimate.of_rows(value, rows, pair.clusters, second_order=second)
     if pair.heavy_tailed:
-        # the biased CKA holds fourth powers of lengths, which the unbiased one takes out
-        check_tail(found, CKA_DEGREES if name == "linear_cka" else TAIL_DEGREES[1])
+        check_tail(found, record.tail_degrees or TAIL_DEGREES[1])
     return found
-
-
-def with_intervals(rows: Mapping[str, dict[str, Any]], a: Matrix, b: Matrix, clusters: Any) -> None:
-    """Fill se, ci_low, ci_high and ci_method of the rows of `geomprobe.metrics.similarity.similarity`, in place.
-
-    Parameters
-    ----------
-    rows : mapping of similarity name to row
-    a, b : Matrix
-    clusters : array-like of shape (n,), optional
-    """
-    pair = Compared(a, b, number_clusters(clusters, a.n))
-    for name, row in rows.items():
-        if row["status"] == "ok":
-            row |= estimate_of(name, pair, row["value"]).interval().to_row()
 
 
 def similarity(
@@ -334,26 +254,32 @@ def similarity(
     """
     chosen = [metrics] if isinstance(metrics, str) else list(metrics or SIMILARITIES)
     for name in chosen:
-        if name not in SIMILARITIES:
-            raise unknown_name("similarity", name, list(SIMILARITIES))
+        check_similarity(name)
     reach = REACH if intervals else NEIGHBOURS + 1
     a, b = Matrix(first, reach), Matrix(second, reach)
     if a.n != b.n:
         raise ValueError(f"both sides must have the same rows: {a.n} and {b.n}")
     if a.n < 2:
         raise TooFewRows(f"similarity needs at least two rows, not {a.n}")
-    together = [name for name in chosen if name != "rsa_spearman" or a.n <= RSA_ROWS]
     if clusters is not None and len(clusters) != a.n:
         raise ValueError(f"clusters must have a value a row: {len(clusters)} for {a.n} rows")
-    rows = similarity_rows(together, a, b, permutations, np.random.default_rng(seed), None)
-    fill = with_intervals if intervals else lambda *_: None
-    fill(rows, a, b, clusters)
-    if len(together) < len(chosen):
+
+    def rows_of(names: list[str], pair: Compared, rng: np.random.Generator, note: str | None) -> dict[str, Any]:
+        found = similarity_rows(names, pair.a, pair.b, permutations, rng, note)
+        for name, row in found.items():
+            if intervals and row["status"] == "ok":
+                row |= estimate_of(name, pair, row["value"]).interval().to_row()
+        return found
+
+    numbers = number_clusters(clusters, a.n)
+    most = {name: SIMILARITIES[name].most_rows or a.n for name in chosen}
+    whole = [name for name in chosen if most[name] >= a.n]
+    rows = rows_of(whole, Compared(a, b, numbers), np.random.default_rng(seed), None)
+    for name in (name for name in chosen if name not in whole):
         rng = np.random.default_rng(seed)
-        sample = np.sort(rng.choice(a.n, RSA_ROWS, replace=False))
+        sample = np.sort(rng.choice(a.n, most[name], replace=False))
         sampled = Matrix(VectorSource(first).take(sample)), Matrix(VectorSource(second).take(sample))
         sampled[0].eps, sampled[1].eps = a.eps, b.eps  # of the rows as given
-        more = similarity_rows(["rsa_spearman"], *sampled, permutations, rng, f"seeded sample of {RSA_ROWS:,} rows")
-        fill(more, *sampled, None if clusters is None else np.asarray(clusters)[sample])
-        rows |= more
+        pair = Compared(*sampled, number_clusters(numbers[sample], len(sample)))
+        rows |= rows_of([name], pair, rng, f"seeded sample of {len(sample):,} rows")
     return pd.DataFrame([rows[name] for name in chosen], columns=list(COLUMNS))

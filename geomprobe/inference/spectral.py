@@ -6,7 +6,7 @@ function f(λ) moves by Σ_k g_k·((v_k·(x_i − x̄))² − λ_k) with g = ∂
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from geomprobe.metrics import dimension
 from geomprobe.metrics.eigenvalues import Spectrum
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.slopes import OfSpectrum
-from geomprobe.vectors import full_precision
+from geomprobe.vectors import full_precision, unit_rows
 
 
 @dataclass(frozen=True)
@@ -55,43 +55,35 @@ class Linearised:
         return self.gain * float(((ratio * values[:, None] * values[None, :]) ** 2).sum()) / n**2
 
 
-def linearise(
-    blocks: Iterable[tuple[int, torch.Tensor, torch.Tensor]],
-    spectrum: Spectrum,
-    functions: Mapping[str, OfSpectrum],
-    centre: np.ndarray,
-    share: float,
-    work: torch.dtype = torch.float64,
-) -> dict[str, Linearised]:
+def linearise(embeddings: Embeddings, which: str, functions: Mapping[str, OfSpectrum]) -> dict[str, Linearised]:
     """Functions of a spectrum with the influence of each row: Σ_k g_k·((v_k·(x_i − centre))² − λ_k).
 
-    For entropies it is (N − 1)·(f − f without row i), exactly, where that has the larger variance.
+    For entropies it is (N − 1)·(f − f without row i), exactly, where that has the larger variance. Rows are multiplied
+    in their own precision where it resolves all eigenvalues, else in float64.
 
     Parameters
     ----------
-    blocks : iterable of (first row, rows, anything)
-        As `Cloud.blocks` yields them.
-    spectrum : Spectrum
-        Of the covariance around the centre.
+    embeddings : Embeddings
+        In the raw or the centred view.
+    which : {"centred", "uncentred", "directions"}
+        The spectrum, of the covariance around its centre.
     functions : mapping of name to function of the eigenvalues
-    centre : float64 ndarray of shape (d,)
-    share : float
-        b in M − b·xxᵀ, to which the matrix M of the spectrum is proportional once row x is left out.
-    work : torch.dtype
-        The precision to multiply in where it resolves all eigenvalues; float64 otherwise.
     """
-    values, kept, d = spectrum.values, len(spectrum.values), len(centre)
+    assert embeddings.rows is not None
+    spectrum, centre, share = _spectrum(embeddings, which)
+    values, kept, d = spectrum.values, len(spectrum.values), embeddings.d
     slopes = {name: slope for name, function in functions.items() if (slope := function.slope(values, d)) is not None}
     weights = torch.from_numpy(np.column_stack(list(slopes.values())))
-    work = work if values[-1] > 1e-6 * values[0] else torch.float64
+    work = embeddings.rows.work if values[-1] > 1e-6 * values[0] else torch.float64
     vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept]).to(work), torch.from_numpy(centre)
     changes = _TraceChanges(values, share)
     parts, moved = [], []
     with full_precision():
-        for _, block, _ in blocks:
-            coordinates = (block - mean.to(block.device)).to(work) @ vectors.to(block.device)
+        for _, block, has in embeddings.blocks():
+            x = unit_rows(block[has]) if which == "directions" else block
+            coordinates = (x - mean.to(x.device)).to(work) @ vectors.to(x.device)
             square = coordinates.double().square()
-            parts.append((square @ weights.to(block.device)).cpu().numpy())
+            parts.append((square @ weights.to(x.device)).cpu().numpy())
             moved.append(changes(square).cpu().numpy())
     rows = np.concatenate(parts) - values @ weights.numpy()
     change, found = np.concatenate(moved).T, {}
@@ -104,6 +96,19 @@ def linearise(
             influence, gain = wider(influence, left - left.mean())
         found[name] = Linearised(influence, values, slope, gain)
     return found
+
+
+def _spectrum(embeddings: Embeddings, which: str) -> tuple[Spectrum, np.ndarray, float]:
+    """A spectrum, its centre (in this view), and b in M − b·xxᵀ.
+
+    To this the matrix M of the spectrum is proportional once row x is left out.
+    """
+    n, raw, origin = embeddings.n, embeddings.name == "raw", np.zeros(embeddings.d)
+    if which == "centred":
+        return embeddings.spectrum, embeddings.state.mean if raw else origin, 1 / (n - 1)
+    if which == "uncentred":
+        return embeddings.uncentred_spectrum, origin, 1 / (n if raw else n - 1)
+    return embeddings.direction_spectrum, origin, 1 / embeddings.direction_sums[0]
 
 
 def wider(slope: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, float]:

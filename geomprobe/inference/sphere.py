@@ -14,7 +14,7 @@ import torch
 from scipy.spatial.distance import squareform
 
 from geomprobe.inference.spectral import wider
-from geomprobe.metrics import hypersphere
+from geomprobe.metrics import hypersphere, isotropy
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.vectors import unit_rows
 
@@ -24,15 +24,6 @@ CHECKED_ROWS = 512
 CLASS_ROWS = 4096
 """The same for classes, of which squares of sums are enough."""
 SAMPLED_COLUMNS = 2048
-
-
-def _empty(embeddings: Embeddings) -> np.ndarray:
-    return np.zeros(embeddings.n)
-
-
-def _scaled(embeddings: Embeddings, out: np.ndarray, used: int) -> np.ndarray:
-    """Influences for a mean over all n rows, from those for a mean over the rows that have a direction."""
-    return out * (embeddings.n / used)
 
 
 def _directions(embeddings: Embeddings) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
@@ -46,7 +37,7 @@ def _directions(embeddings: Embeddings) -> Iterator[tuple[np.ndarray, torch.Tens
 def distance_row_means(embeddings: Embeddings) -> np.ndarray:
     """Mean squared distance of each direction to the others (0 for rows without one), float64 (n,)."""
     m, mean, spread = embeddings.direction_sums
-    out = _empty(embeddings)
+    out = np.zeros(embeddings.n)
     for rows, w in embeddings.directions():
         centre = torch.from_numpy(mean).to(w.device) - embeddings.pilot
         out[rows] = (((w - centre) ** 2).sum(1).cpu().numpy() + spread / m) * (m / (m - 1))
@@ -57,7 +48,7 @@ def mean_distance(embeddings: Embeddings, means: np.ndarray) -> np.ndarray:
     """Influence of each row on the mean squared distance over pairs of directions, from the row means."""
     m = embeddings.direction_sums[0]
     out = np.where(means > 0, 2 * (means - embeddings.distance_mean), 0.0)
-    return _scaled(embeddings, out, m) + (_distance_centring(embeddings) if embeddings.name == "centred" else 0.0)
+    return out * (embeddings.n / m) + (_distance_centring(embeddings) if embeddings.name == "centred" else 0.0)
 
 
 def _distance_centring(embeddings: Embeddings) -> np.ndarray:
@@ -76,8 +67,8 @@ def _along(embeddings: Embeddings, slope: torch.Tensor) -> np.ndarray:
     return np.concatenate([(block @ slope.to(block.device)).cpu().numpy() for _, block, _ in embeddings.blocks()])
 
 
-def uniformity(embeddings: Embeddings, t: float = hypersphere.T) -> tuple[np.ndarray, np.ndarray]:
-    """Influence of each row on uniformity, and the kernel's row means over its mean (1 without a direction).
+def log_mean_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.ndarray]:
+    """Influence of each row on the log mean kernel, and the kernel's row means over its mean (1 without a direction).
 
     log Ū moves by 2(h_i/Ū − 1); SE = 2·sd(h)/(√N·Ū).
     """
@@ -92,7 +83,7 @@ def uniformity(embeddings: Embeddings, t: float = hypersphere.T) -> tuple[np.nda
         centring = _along(embeddings, slope)
     scaled = np.ones(embeddings.n)
     scaled[rows] = means / means.mean()
-    return _scaled(embeddings, 2 * (scaled - 1), len(rows)) + centring, scaled
+    return 2 * (scaled - 1) * (embeddings.n / len(rows)) + centring, scaled
 
 
 def _centred_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
@@ -296,7 +287,7 @@ def class_alignment(embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.nd
     mine, counts, distances = _class_distances(embeddings)
     used = np.flatnonzero(counts > 1)
     units = _independent(mine, clusters, used)
-    out = _empty(embeddings)
+    out = np.zeros(embeddings.n)
     for c, g in zip(used, units, strict=True):
         rows = mine == c
         means = distances[rows, c] * (counts[c] / (counts[c] - 1))
@@ -315,7 +306,7 @@ def class_separation(embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.n
     used = np.flatnonzero(counts)
     units = _independent(mine, clusters, used)
     pairs = len(used) * (len(used) - 1) / 2
-    out = _empty(embeddings)
+    out = np.zeros(embeddings.n)
     for c, g in zip(used, units, strict=True):
         rows = mine == c
         others = distances[rows][:, used[used != c]].sum(1)
@@ -325,16 +316,16 @@ def class_separation(embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.n
     return out, _class_interaction(embeddings, mine, clusters) * crossed / pairs**2, int(units.min())
 
 
-def rogue_shares(embeddings: Embeddings, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
+def leading_shares(embeddings: Embeddings, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
     """For each k the influences on the share of the k leading coordinates (these held fixed), and on the whole.
 
     The third value says whether coordinate k + 1 is within two standard errors of coordinate k.
     """
     m, mean, _ = embeddings.direction_sums
-    share = (m * mean**2 - np.diag(embeddings.direction_second_moment)) / (m - 1)
+    share = isotropy.cosine_contributions(embeddings)
     order, total = np.argsort(share)[::-1], share.sum()
     leading = order[: max(ks) + 1]
-    moved, whole = np.zeros((embeddings.n, len(leading))), _empty(embeddings)
+    moved, whole = np.zeros((embeddings.n, len(leading))), np.zeros(embeddings.n)
     for rows, _, z in _directions(embeddings):
         points = z.cpu().numpy()
         near = points[:, leading]
@@ -348,23 +339,15 @@ def rogue_shares(embeddings: Embeddings, ks: Sequence[int]) -> dict[int, tuple[n
         if k < embeddings.d:
             edge = float(np.std(moved[:, k - 1] - moved[:, k])) / np.sqrt(m)
             tied = bool(share[order[k - 1]] - share[order[k]] < 2 * edge)
-        found[k] = _scaled(embeddings, out, m), _scaled(embeddings, whole, m), tied
+        found[k] = out * (embeddings.n / m), whole * (embeddings.n / m), tied
     return found
 
 
-def alignment(embeddings: Embeddings, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs whose rows both have a direction, int64 (p, 2), and each pair's distance less the mean."""
-    assert embeddings.positives is not None
-    kept, values = [], []
-    step = max(1, 2**22 // embeddings.d)
-    for start in range(0, len(embeddings.positives), step):
-        pairs = embeddings.positives[start : start + step]
-        a, b = embeddings.take(pairs[:, 0]), embeddings.take(pairs[:, 1])
-        both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
-        values.append((((unit_rows(a[both]) - unit_rows(b[both])) ** 2).sum(1) ** (power / 2)).cpu().numpy())
-        kept.append(pairs[both.cpu().numpy()])
-    value = np.concatenate(values)
-    return np.concatenate(kept), value - value.mean()
+def alignment(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs whose rows both have a direction, int64 (p, 2), and each pair's squared distance less the mean."""
+    found = [(pairs, ((a - b) ** 2).sum(1).cpu().numpy()) for pairs, a, b in hypersphere.declared_pairs(embeddings)]
+    pairs, values = (np.concatenate(part) for part in zip(*found, strict=True))
+    return pairs, values - values.mean()
 
 
 def norm_cv(embeddings: Embeddings) -> np.ndarray:
@@ -372,7 +355,7 @@ def norm_cv(embeddings: Embeddings) -> np.ndarray:
 
     To first order, or (N − 1)·(cv − cv without row i), whichever has the larger variance (see `spectral.wider`).
     """
-    norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in embeddings.blocks()])
+    norms = embeddings.lengths()
     n, mean = len(norms), norms.mean()
     off = norms - mean
     variance = float((off**2).mean())

@@ -256,8 +256,7 @@ def _value(found: Metric, definition: str, embeddings: Embeddings) -> Value:
             raise NotApplicable(f"no {found.needs} were given")
         if embeddings.rows is None:
             raise NeedsRows
-    value = found.variants[definition](embeddings)
-    return value if isinstance(value, Value) else Value(float(value))
+    return found.value(embeddings, definition)
 
 
 def _spectrum_curve(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:

@@ -6,13 +6,14 @@ Pure functions first, then their records.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import scipy.linalg
 
 import geomprobe.metrics.slopes as slopes
 from geomprobe.metrics.embeddings import EXACT_ROWS, Embeddings, NotApplicable, TooFewRows
-from geomprobe.metrics.records import ROTATION, ROW_SCALE, SCALE, SHIFT, Metric, Value, joined, left_out
+from geomprobe.metrics.records import ROTATION, ROW_SCALE, SCALE, SHIFT, Metric, Statistic, Value, joined, of_directions
 from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.metrics.spectrum import SHARE, entropy
 from geomprobe.vectors.groups import connected
@@ -98,11 +99,9 @@ def levina_bickel(distances: np.ndarray) -> float:
 
 
 def _vendi_score(embeddings: Embeddings) -> Value:
-    n = embeddings.direction_sums[0]
-    if not n:
+    if not embeddings.direction_sums[0]:
         raise NotApplicable("no row has a direction")
-    values = embeddings.direction_spectrum.values
-    return Value(vendi_score(values), n, left_out(embeddings, n))
+    return of_directions(embeddings, vendi_score(embeddings.direction_spectrum.values))
 
 
 def lidar_objects(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -149,15 +148,15 @@ def _neighbour_dimension(embeddings: Embeddings, k: int, estimate: Callable[[np.
     found = embeddings.point_neighbours(k)
     if np.median(found.distances[:, -1] / found.distances[:, 0]) < 1 + 1e-9:
         raise NotApplicable(f"the {k} nearest rows of most rows are equally far")
-    note = f"seeded sample of {EXACT_ROWS:,} rows" if embeddings.sampled_rows() is not None else None
+    note = f"seeded sample of {EXACT_ROWS:,} rows" if not embeddings.reads_all_pairs else None
     duplicates = f"{found.dropped} duplicated row{'s' if found.dropped > 1 else ''} dropped" if found.dropped else None
     return Value(estimate(found.distances), len(found.distances), joined(note, duplicates))
 
 
+_metric = partial(Metric, family="dimension")
 METRICS = (
-    Metric(
+    _metric(
         name="vendi_score",
-        family="dimension",
         compute=_vendi_score,
         formula="exp H(eigenvalues of ZZᵀ/N), Z the unit rows",
         range="[1, min(N, D)]",
@@ -170,9 +169,8 @@ METRICS = (
             slopes.vendi_score, "directions", lambda sums, r: np.exp(slopes.left_out_of_shares(sums, r))
         ),
     ),
-    Metric(
+    _metric(
         name="lidar",
-        family="dimension",
         compute=_lidar,
         formula="exp(−Σ p log p), p = λ/Σλ + 1e-7, λ the eigenvalues of W^(−1/2) B W^(−1/2), W with 1e-4·I added; "
         "objects are the connected rows of the positive pairs",
@@ -182,13 +180,13 @@ METRICS = (
         source="Thilak et al. 2024, ICLR, eq. 5",
         needs="positives",
         default_views=(),
+        statistic=Statistic("objects"),
         margin=SHARE,
         tail="lengths",
         left_out_overstates=True,
     ),
-    Metric(
+    _metric(
         name="intrinsic_dimension",
-        family="dimension",
         compute=lambda c: _neighbour_dimension(c, 2, two_nn),
         formula="TwoNN: slope through 0 of −log(1 − F(μ)) on log μ, μ = r_2/r_1 (Euclidean), largest 10 % left out, "
         "duplicated rows dropped",
@@ -198,6 +196,7 @@ METRICS = (
         source="Facco et al. 2017, Scientific Reports 7",
         needs="rows",
         default_views=(),
+        statistic=Statistic("neighbour ratios"),
         margin=SHARE,
         of_neighbours=True,
         left_out_overstates=True,

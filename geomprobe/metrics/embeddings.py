@@ -175,6 +175,10 @@ class Embeddings:
         for start, block in self.rows.blocks(size or max(256, 2**18 // self.d)):
             yield start, block.double(), block.abs().amax(1) > 0
 
+    def lengths(self) -> np.ndarray:
+        """Length of each row of the share in this view, float64."""
+        return np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in self.blocks()])
+
     def take(self, rows: np.ndarray) -> torch.Tensor:
         """Given rows in this view as float64."""
         if self.rows is None:
@@ -189,6 +193,12 @@ class Embeddings:
             if pilot is not None:
                 return pilot
         raise NotApplicable("no row has a direction: all are zero or equal the mean")
+
+    def paired(self, pairs: np.ndarray) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+        """Which pairs of rows, int64 (m, 2), have two directions, bool (m,), and both directions of those."""
+        a, b = self.take(pairs[:, 0]), self.take(pairs[:, 1])
+        both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
+        return both.cpu().numpy(), unit_rows(a[both]), unit_rows(b[both])
 
     def directions(self, size: int | None = None) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Yield (row numbers, w) with w = x/‖x‖ − pilot as float64, leaving out rows without a direction."""
@@ -232,9 +242,7 @@ class Embeddings:
     @property
     def distance_mean(self) -> float:
         """Mean over pairs of ‖z_i − z_j‖² = 2(1 − mean cosine)."""
-        n, _, spread = self.direction_sums
-        self._require_two(n)
-        return 2 * spread / (n - 1)
+        return 2 * self.direction_sums[2] / (self.paired_directions() - 1)
 
     @property
     def cosine_mean(self) -> float:
@@ -246,8 +254,7 @@ class Embeddings:
     @property
     def cosine_square_mean(self) -> float:
         """Mean over pairs of the squared cosine."""
-        n = self.direction_sums[0]
-        self._require_two(n)
+        n = self.paired_directions()
         return (n * float((self.direction_second_moment**2).sum()) - 1) / (n - 1)
 
     def _without_spread(self) -> NotApplicable:
@@ -258,9 +265,11 @@ class Embeddings:
     def _require_near_and_far(self) -> None:
         """Raise NotApplicable where no row is nearer than another, so that rounding would choose the neighbours."""
 
-    def _require_two(self, n: int) -> None:
-        if n < 2:
+    def paired_directions(self) -> int:
+        """How many rows have a direction, where at least two have."""
+        if (n := self.direction_sums[0]) < 2:
             raise NotApplicable(f"{n} of {self.n} rows have a direction; pairs need two")
+        return n
 
     @property
     def reads_all_pairs(self) -> bool:
@@ -277,7 +286,7 @@ class Embeddings:
         In the centred view they turn, for each row moves the centre.
         """
         if t not in self._kernels or (turning and self._kernels[t].weighted is None):
-            self._require_two(self.direction_sums[0])
+            self.paired_directions()
             turning = turning or (self.influences and self.name == "centred")
             weights = self.inverse_lengths.to(self.sphere[1].dtype) if turning else None
             self._kernels[t] = kernel_means(self.sphere[1], t, self.distance_mean, weights)
@@ -302,22 +311,20 @@ class Embeddings:
         rng = np.random.default_rng(self.seed)
         first = rng.integers(0, self.n, SAMPLED_PAIRS)
         second = (first + rng.integers(1, self.n, SAMPLED_PAIRS)) % self.n
-        order = np.argsort(first, kind="stable")  # near rows lie near on the disk
-        first, second = first[order], second[order]
+        # near rows lie near on the disk
+        pairs = np.column_stack([first, second])[np.argsort(first, kind="stable")]
         step = max(1, 2**19 // self.d)
         low, high = self.processes.share(SAMPLED_PAIRS)
         cosines, n = np.empty(high - low), 0
         for start in range(low, high, step):
-            part = slice(start, min(start + step, high))
-            a, b = self.take(first[part]), self.take(second[part])
-            both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
-            found = (unit_rows(a[both]) * unit_rows(b[both])).sum(1).cpu().numpy()
+            _, a, b = self.paired(pairs[start : min(start + step, high)])
+            found = (a * b).sum(1).cpu().numpy()
             cosines[n : n + len(found)] = found
             n += len(found)
         return np.concatenate(self.processes.exchange(cosines[:n]))
 
     def _sampled_kernel(self, t: float) -> Sampled:
-        self._require_two(self.direction_sums[0])
+        self.paired_directions()
         cosine = self.sampled_cosines()
         controls = np.column_stack([cosine, cosine**2])
         means = np.array([self.cosine_mean, self.cosine_square_mean])

@@ -5,6 +5,9 @@ Pure functions first, then their records.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -20,12 +23,12 @@ from geomprobe.metrics.records import (
     SCALE,
     SHIFT,
     Metric,
+    Statistic,
     Value,
     joined,
-    left_out,
+    of_directions,
 )
 from geomprobe.results.record import Margin
-from geomprobe.vectors import unit_rows
 
 T = 2.0
 
@@ -85,39 +88,42 @@ def class_separation(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) 
 
 def _uniformity(embeddings: Embeddings) -> Value:
     value, sampled = embeddings.kernel_log_mean(T)
+    if sampled is None:
+        return of_directions(embeddings, value)
+    error = sampled.se / sampled.mean
+    how = f"control variates (variance cut {sampled.gain:,.0f} times)"
+    note = f"{sampled.pairs:,} sampled pairs with {how}, sampling standard error {error:.1e}"
+    return of_directions(embeddings, value, note)
+
+
+def _uniformity_with_itself(embeddings: Embeddings) -> Value:
+    found = _uniformity(embeddings)
     n = embeddings.direction_sums[0]
-    note = None
-    if sampled is not None:
-        error = sampled.se / sampled.mean
-        how = f"control variates (variance cut {sampled.gain:,.0f} times)"
-        note = f"{sampled.pairs:,} sampled pairs with {how}, sampling standard error {error:.1e}"
-    return Value(value, n, joined(note, left_out(embeddings, n)))
+    return replace(found, value=float(np.log(((n - 1) * np.exp(found.value) + 1) / n)))
 
 
 def _mean_cosine(embeddings: Embeddings) -> Value:
-    n = embeddings.direction_sums[0]
-    if n < 2:
-        raise NotApplicable(f"{n} of {embeddings.n} rows have a direction; pairs need two")
-    return Value(embeddings.cosine_mean, n, left_out(embeddings, n))
+    embeddings.paired_directions()
+    return of_directions(embeddings, embeddings.cosine_mean)
 
 
-def _jensen(embeddings: Embeddings) -> Value:
-    value = uniformity_jensen(embeddings.distance_mean)
-    n = embeddings.direction_sums[0]
-    return Value(value, n, left_out(embeddings, n))
+def declared_pairs(embeddings: Embeddings) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+    """Yield blocks of the declared pairs whose rows both have a direction, int64 (m, 2), and both directions."""
+    assert embeddings.positives is not None
+    step = max(1, 2**22 // embeddings.d)
+    for start in range(0, len(embeddings.positives), step):
+        pairs = embeddings.positives[start : start + step]
+        both, first, second = embeddings.paired(pairs)
+        yield pairs[both], first, second
 
 
 def _alignment(embeddings: Embeddings) -> Value:
     assert embeddings.positives is not None
     total, used = 0.0, 0
-    step = max(1, 2**22 // embeddings.d)
-    for start in range(0, len(embeddings.positives), step):
-        pairs = embeddings.positives[start : start + step]
-        a, b = embeddings.take(pairs[:, 0]), embeddings.take(pairs[:, 1])
-        both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
-        if count := int(both.sum()):
-            first, second = unit_rows(a[both]).cpu().numpy(), unit_rows(b[both]).cpu().numpy()
-            total, used = total + count * alignment(first, second), used + count
+    for pairs, first, second in declared_pairs(embeddings):
+        if count := len(pairs):
+            total += count * alignment(first.cpu().numpy(), second.cpu().numpy())
+            used += count
     if not used:
         raise NotApplicable("no declared pair has two rows with a direction")
     gone = len(embeddings.positives) - used
@@ -142,11 +148,17 @@ def class_sums(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return counts[some], sums[some], squares[some]
 
 
-def _class_alignment(embeddings: Embeddings) -> Value:
+def pooled_class_alignment(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> float:
+    """Mean squared distance over all pairs of rows of a class, in the terms of `class_alignment`."""
+    within = counts * squares - (sums**2).sum(1)  # Σ over pairs i<j of ‖w_i − w_j‖²
+    return float(within.sum() / (counts * (counts - 1) / 2).sum())
+
+
+def _within_classes(embeddings: Embeddings, mean: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> Value:
     counts, sums, squares = class_sums(embeddings)
     if not (counts > 1).any():
         raise TooFewRows(f"{len(counts)} rows of {len(counts)} classes; at least 2 rows of a class are needed")
-    return Value(class_alignment(counts, sums, squares), int(counts.sum()))
+    return Value(mean(counts, sums, squares), int(counts.sum()))
 
 
 def _class_separation(embeddings: Embeddings) -> Value:
@@ -156,38 +168,23 @@ def _class_separation(embeddings: Embeddings) -> Value:
     return Value(class_separation(counts, sums, squares), int(counts.sum()))
 
 
-def _uniformity_with_itself(embeddings: Embeddings) -> Value:
-    found = _uniformity(embeddings)
-    n = found.n or embeddings.n
-    return Value(float(np.log(((n - 1) * np.exp(found.value) + 1) / n)), n, found.note)
-
-
-def _pooled_class_alignment(embeddings: Embeddings) -> Value:
-    counts, sums, squares = class_sums(embeddings)
-    if not (counts > 1).any():
-        raise TooFewRows(f"{len(counts)} rows of {len(counts)} classes; at least 2 rows of a class are needed")
-    pairs = counts * (counts - 1) / 2
-    within = counts * squares - (sums**2).sum(1)  # Σ over pairs i<j of ‖w_i − w_j‖²
-    return Value(float(within.sum() / pairs.sum()), int(counts.sum()))
-
-
 LOG_KERNEL = Margin(0.1)
 """Of the log of a mean kernel: 0.1 is 10 % of the mean."""
 
 
+_metric = partial(Metric, family="hypersphere", invariances=(ROTATION, SCALE, ROW_SCALE))
 METRICS = (
-    Metric(
+    _metric(
         name="uniformity",
-        family="hypersphere",
         compute=_uniformity,
         formula="log mean_(i<j) exp(−2‖z_i−z_j‖²), z = x/‖x‖, all pairs",
         range="[−4N/(N−1), 0]",
         direction="smaller: directions are spread more evenly; raw, it mostly follows the common mean vector",
-        invariances=(ROTATION, SCALE, ROW_SCALE),
         source="Wang & Isola 2020, ICML, eq. 2, t = 2",
         needs="rows",
         default_views=BOTH,
         margin=LOG_KERNEL,
+        statistic=Statistic("log mean kernel", T),
         order=10,
         headline=(10, ("raw", "centred")),
         others={
@@ -198,24 +195,21 @@ METRICS = (
             )
         },
     ),
-    Metric(
+    _metric(
         name="uniformity_jensen",
-        family="hypersphere",
-        compute=_jensen,
+        compute=lambda c: of_directions(c, uniformity_jensen(c.distance_mean)),
         formula="−4(1 − mean cosine), a lower bound of uniformity that the mean cosine alone sets",
         range="[−4N/(N−1), 0]",
         direction="smaller: directions have less in common",
-        invariances=(ROTATION, SCALE, ROW_SCALE),
         source="Jensen's inequality on uniformity, t = 2",
         default_views=BOTH,
         margin=LOG_KERNEL,
         order=20,
         reference=True,
-        of_mean_distance=-T,
+        statistic=Statistic("mean distance", -T),
     ),
-    Metric(
+    _metric(
         name="uniformity_reference",
-        family="hypersphere",
         compute=lambda c: uniformity_reference(c.d),
         formula="−4 + log ₀F₁(; D/2; 4): uniformity of the uniform distribution on the sphere, not a minimum",
         range="[−4, 0)",
@@ -228,65 +222,61 @@ METRICS = (
         order=30,
         without_interval="a constant of the dimension",
     ),
-    Metric(
+    _metric(
         name="mean_cosine",
         family="isotropy",
         compute=_mean_cosine,
         formula="(‖Σz‖² − N)/(N(N−1)): mean over all pairs of the cosine",
         range="[−1/(N−1), 1]",
         direction="larger: directions share a common mean (a narrow cone)",
-        invariances=(ROTATION, SCALE, ROW_SCALE),
         source="Ethayarajh 2019, EMNLP, over all pairs",
         default_views=BOTH,
         margin=Margin(0.025),
         order=40,
         headline=(30, ("raw",)),
-        of_mean_distance=-0.5,
+        statistic=Statistic("mean distance", -0.5),
     ),
-    Metric(
+    _metric(
         name="alignment",
-        family="hypersphere",
         compute=_alignment,
         formula="mean over declared positive pairs of ‖z_i − z_i⁺‖²",
         range="[0, 4]",
         direction="smaller: pairs that should be near are nearer",
-        invariances=(ROTATION, SCALE, ROW_SCALE),
         source="Wang & Isola 2020, ICML, eq. 1, α = 2",
         needs="positives",
         margin=Margin(0.05),
+        statistic=Statistic("declared pairs"),
         order=50,
         headline=(50, ("raw",)),
     ),
-    Metric(
+    _metric(
         name="class_alignment",
-        family="hypersphere",
-        compute=_class_alignment,
+        compute=lambda c: _within_classes(c, class_alignment),
         formula="mean over classes of the mean of ‖z_i−z_j‖² over pairs in the class: 2n/(n−1)·(1 − ‖z̄_c‖²)",
         range="[0, 4]",
         direction="smaller: classes are tighter",
-        invariances=(ROTATION, SCALE, ROW_SCALE),
         source="closed form of the mean squared distance within classes",
         needs="labels",
         margin=Margin(0.05),
+        statistic=Statistic("within classes"),
         order=60,
         others={
             "pooled": (
-                _pooled_class_alignment,
+                lambda c: _within_classes(c, pooled_class_alignment),
                 "mean over all pairs of rows of the same class, so that large classes weigh more",
             )
         },
     ),
-    Metric(
+    _metric(
         name="class_separation",
-        family="hypersphere",
         compute=_class_separation,
         formula="mean over pairs of classes of 2(1 − z̄_a·z̄_b)",
         range="[0, 4]",
         direction="larger: classes lie further apart",
-        invariances=(ROTATION, SCALE, ROW_SCALE),
         source="closed form of the mean squared distance between classes",
         needs="labels",
         margin=Margin(0.05),
+        statistic=Statistic("between classes"),
         order=70,
     ),
 )

@@ -5,8 +5,10 @@ Pure functions first, then their records; the mean cosine stands with the other 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
-import torch
 
 import geomprobe.metrics.slopes as slopes
 from geomprobe.metrics.embeddings import Embeddings, NotApplicable
@@ -18,8 +20,9 @@ from geomprobe.metrics.records import (
     SHIFT,
     SPECTRAL,
     Metric,
+    Statistic,
     Value,
-    left_out,
+    of_directions,
 )
 from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.metrics.spectrum import noted, participation_ratio, unbiased_participation_ratio
@@ -68,25 +71,24 @@ def _isoscore(embeddings: Embeddings) -> Value:
     return noted(embeddings, isoscore(participation_ratio(embeddings.spectrum.values), embeddings.d))
 
 
-def _partition_isotropy(embeddings: Embeddings) -> float:
-    return partition_isotropy(embeddings.log_partition)
+def cosine_contributions(embeddings: Embeddings) -> np.ndarray:
+    """What each coordinate contributes to the mean cosine (see `rogue_share`)."""
+    n, mean = embeddings.paired_directions(), embeddings.direction_sums[1]
+    return (n * mean**2 - np.diag(embeddings.direction_second_moment)) / (n - 1)
 
 
 def _rogue_share(embeddings: Embeddings, k: int) -> Value:
-    n, mean, _ = embeddings.direction_sums
-    if n < 2:
-        raise NotApplicable(f"{n} of {embeddings.n} rows have a direction; pairs need two")
-    contributions = (n * mean**2 - np.diag(embeddings.direction_second_moment)) / (n - 1)
+    contributions = cosine_contributions(embeddings)
     if contributions.sum() <= 0:
         raise NotApplicable("the mean cosine is not positive, so there is nothing to share")
-    return Value(rogue_share(contributions, k), n, left_out(embeddings, n))
+    return of_directions(embeddings, rogue_share(contributions, k))
 
 
 def _norm_cv(embeddings: Embeddings) -> float:
     if embeddings.name == "raw":
         norm_sum, scatter = embeddings.state.norm_sum, embeddings.state.norm_scatter
     else:
-        norms = np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in embeddings.blocks()])
+        norms = embeddings.lengths()
         norm_sum = sum(embeddings.processes.exchange(float(norms.sum())))
         scatter = sum(embeddings.processes.exchange(float(((norms - norm_sum / embeddings.n) ** 2).sum())))
     if norm_sum == 0:
@@ -100,21 +102,24 @@ def _hubness_skew(embeddings: Embeddings) -> Value:
     occurrences = np.bincount(found.ravel(), minlength=n).astype(np.float64)
     if occurrences.min() == occurrences.max():
         raise NotApplicable("every row is a neighbour equally often")
-    note = f"seeded sample of {n:,} rows" if embeddings.sampled_rows() is not None else left_out(embeddings, n)
-    return Value(skewness(occurrences), n, note)
+    if embeddings.reads_all_pairs:
+        return of_directions(embeddings, skewness(occurrences))
+    return Value(skewness(occurrences), n, f"seeded sample of {n:,} rows")
 
 
 def _unbiased_isoscore(embeddings: Embeddings) -> Value:
     if embeddings.d < 2:
         raise NotApplicable("one dimension only")
     found = unbiased_participation_ratio(embeddings)
-    return Value(isoscore(found.value, embeddings.d), found.n, found.note)
+    return replace(found, value=isoscore(found.value, embeddings.d))
+
+
+_metric = partial(Metric, family="isotropy")
 
 
 def _rogue(k: int) -> Metric:
-    return Metric(
+    return _metric(
         name=f"rogue_share_{k}",
-        family="isotropy",
         compute=lambda c: _rogue_share(c, k),
         formula=f"share of the mean cosine that the {k} largest coordinate contributions carry",
         range="[0, ∞)",
@@ -122,14 +127,13 @@ def _rogue(k: int) -> Metric:
         invariances=(SCALE, ROW_SCALE),
         source="Timkey & van Schijndel 2021, EMNLP, section 3.1, over all pairs",
         margin=Margin(0.05),
-        leading=k,
+        statistic=Statistic("leading share", k),
     )
 
 
 METRICS = (
-    Metric(
+    _metric(
         name="isoscore",
-        family="isotropy",
         compute=_isoscore,
         formula="(PR − 1)/(D − 1), PR the participation ratio",
         range="[0, 1]",
@@ -143,10 +147,9 @@ METRICS = (
         of_spectrum=OfSpectrum(slopes.isoscore, column=3),
         others={"unbiased": (_unbiased_isoscore, "with the unbiased participation ratio")},
     ),
-    Metric(
+    _metric(
         name="partition_isotropy",
-        family="isotropy",
-        compute=_partition_isotropy,
+        compute=lambda c: partition_isotropy(c.log_partition),
         formula="min_c Z(c)/max_c Z(c), Z(c) = Σ exp(c·x), c = ± the eigenvectors of Σ x xᵀ",
         range="(0, 1]",
         direction="larger: no direction is favoured; depends on the scale of the vectors",
@@ -156,13 +159,13 @@ METRICS = (
         views=SPECTRAL,
         default_views=BOTH,
         margin=Margin(0.05),
+        statistic=Statistic("partition"),
         order=180,
     ),
     _rogue(1),
     _rogue(3),
-    Metric(
+    _metric(
         name="norm_cv",
-        family="isotropy",
         compute=_norm_cv,
         formula="standard deviation of ‖x‖ (1/N) over its mean",
         range="[0, √(N−1)]",
@@ -172,10 +175,10 @@ METRICS = (
         margin=Margin(0.02),
         tail="lengths",
         of_lengths=True,
+        statistic=Statistic("lengths"),
     ),
-    Metric(
+    _metric(
         name="hubness_skew",
-        family="isotropy",
         compute=_hubness_skew,
         formula="skewness of how often each row is among the 10 nearest neighbours (by cosine) of others",
         range="(−∞, ∞)",

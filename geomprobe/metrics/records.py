@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.slopes import OfSpectrum
@@ -35,6 +35,21 @@ class Value:
 Compute = Callable[[Embeddings], float | Value]
 
 
+class Statistic(NamedTuple):
+    """The kind of function of the rows that a metric is, by which its influences are found.
+
+    Attributes
+    ----------
+    kind : str
+        One of those that `geomprobe.inference.influence.KINDS` linearises.
+    parameter : float
+        Of a mean distance the factor it is multiplied by, of a kernel its t, of a share how many coordinates lead.
+    """
+
+    kind: str
+    parameter: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric(Record):
     """A metric and its contract.
@@ -54,10 +69,9 @@ class Metric(Record):
         Views in which `measure` gives it unless asked otherwise; empty: only where it is asked for by name.
     of_spectrum : OfSpectrum or None
         For its interval, where it is a function of eigenvalues.
-    of_mean_distance : float or None
-        Its slope over the mean squared distance of directions, where it is a function of that.
-    leading : int or None
-        How many leading coordinates it counts.
+    statistic : Statistic or None
+        Otherwise the kind of statistic that the standard definition is. With neither, intervals come from leaving rows
+        out.
     integer : bool
         Whether it is a whole number, so that intervals allow for rounding.
     tail : {"lengths", "steady"} or None
@@ -79,8 +93,7 @@ class Metric(Record):
     views: tuple[str, ...] = ALL
     default_views: tuple[str, ...] = RAW
     of_spectrum: OfSpectrum | None = None
-    of_mean_distance: float | None = None
-    leading: int | None = None
+    statistic: Statistic | None = None
     integer: bool = False
     tail: str | None = None
     of_lengths: bool = False
@@ -92,6 +105,11 @@ class Metric(Record):
     def variants(self) -> dict[str, Compute]:
         """Definition name -> function of embeddings."""
         return {STANDARD: self.compute} | {name: compute for name, (compute, _) in self.others.items()}
+
+    def value(self, embeddings: Embeddings, definition: str = STANDARD) -> Value:
+        """Its value by one of its definitions."""
+        found = self.variants[definition](embeddings)
+        return found if isinstance(found, Value) else Value(float(found))
 
     @property
     def variant_notes(self) -> dict[str, str]:
@@ -112,10 +130,12 @@ class Metric(Record):
         }
 
 
-def left_out(embeddings: Embeddings, n: int) -> str | None:
-    """Note of a metric that used n rows, those that have a direction; None where all have one."""
+def of_directions(embeddings: Embeddings, value: float, note: str | None = None) -> Value:
+    """Value of a metric that used the rows that have a direction, with a note of those left out."""
+    n = embeddings.direction_sums[0]
     gone = embeddings.n - n
-    return f"{gone} row{'s' if gone > 1 else ''} without a direction left out" if gone else None
+    left_out = f"{gone} row{'s' if gone > 1 else ''} without a direction left out" if gone else None
+    return Value(value, n, joined(note, left_out))
 
 
 def joined(*notes: str | None) -> str | None:

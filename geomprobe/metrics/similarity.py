@@ -1,169 +1,53 @@
-"""Similarity of two encoders or layers that saw the same rows: CKA, Procrustes, shared neighbours, RSA."""
+"""Similarity of two encoders or layers that saw the same rows: CKA, Procrustes, shared neighbours, RSA.
+
+Each with how far its rows move it, then their records.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 
 from geomprobe.common import unknown_name
 from geomprobe.metrics.embeddings import NotApplicable, TooFewRows, too_few, undefined
-from geomprobe.metrics.pairs import nearest
+from geomprobe.metrics.matrix import Matrix, cosine_row_means, cosines_with
+from geomprobe.metrics.records import ROTATION, ROW_SCALE, SCALE, SHIFT
 from geomprobe.results.record import Record
-from geomprobe.vectors import VectorSource, unit_rows
-from geomprobe.vectors.moments import Moments
 
-NEIGHBOURS = 10
-REACH = 3 * NEIGHBOURS
-"""How many neighbours intervals search for: where rows are left out, as the jackknife does, others move up."""
-ROUNDING = 4.0
-"""In units of the rows' precision: what rounding leaves of directions, and of cosines, that are all equal."""
-RSA_ROWS = 2000
 COLUMNS = (
     *("metric", "value", "se", "ci_low", "ci_high", "ci_method"),
     *("null_mean", "null_sd", "p", "n", "status", "note"),
 )
+Number = TypeVar("Number", float, np.ndarray)
 
 
-class Matrix:
-    """One of two matrices with the same rows, with what similarities share.
+def row_products(a: Matrix, b: Matrix, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """X_i·XᵀY·y_i, the part of each of some rows in ‖XᵀY‖_F², float64 (m,)."""
+    return ((a.centred[rows] @ a.cross(b)) * b.centred[rows]).sum(1).numpy()
 
-    Parameters
-    ----------
-    data : array-like of shape (n, d)
-    reach : int
-        How many neighbours of each row are searched for, the next after NEIGHBOURS at least.
-    """
 
-    _crossed: tuple[Matrix, torch.Tensor] | None = None
-
-    def __init__(self, data: Any, reach: int = NEIGHBOURS + 1):
-        rows = VectorSource(data)
-        state = Moments(directions=False).update(rows)  # refuses rows that are not finite, by number
-        x = torch.cat([block.double().cpu() for _, block in rows.blocks()])
-        largest = float(x.abs().max())
-        self.x = x / largest if largest > 0 else x
-        spread = float(np.trace(state.scatter)) / rows.n
-        self.constant = spread <= (0.5 * state.eps) ** 2 * float(state.mean @ state.mean)
-        self.n, self.eps, self.reach = rows.n, state.eps, reach
-
-    @cached_property
-    def centred(self) -> torch.Tensor:
-        """Centred and scaled to Frobenius norm 1, float64 of shape (n, d)."""
-        if self.constant:
-            raise undefined(self.n, 3, "all rows of one side are equal up to rounding")
-        y = self.x - self.x.mean(0)
-        y = y / y.abs().max()
-        return y / torch.linalg.vector_norm(y)
-
-    @cached_property
-    def square(self) -> torch.Tensor:
-        """‖y‖² of each centred row."""
-        return (self.centred**2).sum(1)
-
-    @cached_property
-    def gram(self) -> torch.Tensor:
-        """YᵀY of the centred rows."""
-        return self.centred.T @ self.centred
-
-    @cached_property
-    def self_product(self) -> float:
-        """‖YᵀY‖_F²."""
-        return float((self.gram**2).sum())
-
-    @cached_property
-    def z(self) -> torch.Tensor:
-        """Unit rows."""
-        if not bool((self.x.abs().amax(1) > 0).all()):
-            raise NotApplicable("a zero row has no direction")
-        z = unit_rows(self.x)
-        if float((z - z.mean(0)).square().sum(1).mean()) <= (ROUNDING * self.eps) ** 2:
-            raise NotApplicable("all directions of one side are equal up to rounding")
-        return z
-
-    @cached_property
-    def ranked(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers of the `reach` nearest directions, nearest first, and cosines with them, shape (n, reach)."""
-        if self.n <= NEIGHBOURS:
-            raise TooFewRows(too_few(self.n, NEIGHBOURS + 1))
-        distances, rows = nearest(self.z - self.z.mean(0), min(self.reach, self.n - 1))
-        apart = distances[:, NEIGHBOURS - 1 : NEIGHBOURS + 1].sqrt().diff(dim=1)
-        # rounding of the rows moves a distance by about eps/(4√d), for it falls on all coordinates
-        rounding = max(self.eps / (4 * np.sqrt(self.z.shape[1])), 4 * np.finfo(float).eps)
-        if apart.numel() and float((apart <= rounding).double().mean()) > 0.5:
-            raise NotApplicable("which rows are nearest is undecided for most rows: others are as near")
-        return rows.numpy(), (1 - distances / 2).numpy()
-
-    @cached_property
-    def neighbours(self) -> np.ndarray:
-        """Row numbers of the nearest directions, shape (n, NEIGHBOURS)."""
-        return self.ranked[0][:, :NEIGHBOURS]
-
-    @cached_property
-    def ranks(self) -> np.ndarray:
-        """Centred ranks of the cosines of all pairs of rows, as a symmetric matrix of shape (n, n), diagonal 0."""
-        upper = np.triu_indices(self.n, 1)
-        found = rankdata((self.z @ self.z.T).numpy()[upper])
-        ranks = np.zeros((self.n, self.n))
-        ranks[upper] = found - found.mean()
-        return ranks + ranks.T
-
-    @cached_property
-    def rank_square(self) -> float:
-        """Sum of the squared ranks."""
-        return float(np.vdot(self.ranks, self.ranks))
-
-    @cached_property
-    def near_kernel(self) -> np.ndarray:
-        """Row-centred cosines with the own nearest neighbours, shape (n, NEIGHBOURS)."""
-        cosines = self.ranked[1][:, :NEIGHBOURS]
-        kernel = cosines - cosine_row_means(self)[:, None]
-        # rounding moves a cosine by that of the rows times their distance
-        if float((kernel**2).mean()) <= (ROUNDING * self.eps) ** 2 * 2 * float((1 - cosines).mean()):
-            raise NotApplicable("the neighbours of one side are no nearer than its other rows")
-        return kernel
-
-    def cross(self, other: Matrix) -> torch.Tensor:
-        """XᵀY of the centred rows; kept until another side is asked for, since several similarities read it."""
-        if other is self:
-            return self.gram
-        if self._crossed is None or self._crossed[0] is not other:
-            self._crossed = other, self.centred.T @ other.centred
-        return self._crossed[1]
-
-    def taken(self, rows: np.ndarray) -> Matrix:
-        """Side with its rows in another order (a permutation)."""
-        other = object.__new__(Matrix)
-        other.n, other.eps, other.reach = self.n, self.eps, self.reach
-        other.constant, other.x = self.constant, self.x[rows]
-        for name in ("centred", "square", "z", "near_kernel"):
-            if name in self.__dict__:
-                other.__dict__[name] = self.__dict__[name][rows]
-        if "self_product" in self.__dict__:
-            other.__dict__["self_product"] = self.self_product
-        if "neighbours" in self.__dict__:
-            place = np.empty(self.n, np.int64)
-            place[rows] = np.arange(self.n)
-            other.__dict__["neighbours"] = place[self.neighbours[rows]]
-        if "ranks" in self.__dict__:
-            # in two takes, which read and write in order: several times as fast as fancy indexing
-            other.__dict__["ranks"] = self.ranks.take(rows, 0).take(rows, 1)
-            other.__dict__["rank_square"] = self.rank_square
-        return other
+def _left_out(without: Callable[[Matrix, Matrix], np.ndarray], a: Matrix, b: Matrix, value: float) -> np.ndarray:
+    """(N − 1)·(value − value without each row) less its mean, from products without each row; NaN if undefined."""
+    cross, size = without(a, b), without(a, a) * without(b, b)
+    if not (size > 0).all():
+        return np.full(a.n, np.nan)
+    moved = (a.n - 1) * (value - cross / np.sqrt(size))
+    return moved - moved.mean()
 
 
 def linear_cka(a: Matrix, b: Matrix) -> float:
     """Return ‖XᵀY‖_F²/(‖XᵀX‖_F ‖YᵀY‖_F), X and Y centred. Kornblith et al. (2019), ICML, eq. 5."""
-    cross = float((a.cross(b) ** 2).sum())
-    return cross / float(np.sqrt(a.self_product * b.self_product))
+    return a.product(b) / float(np.sqrt(a.self_product * b.self_product))
 
 
-Number = TypeVar("Number", float, np.ndarray)
+def _products_without(a: Matrix, b: Matrix) -> np.ndarray:
+    """‖XᵀY‖_F² without each row, exactly: XᵀY loses n/(n − 1)·x_i y_iᵀ, the change of the centre included."""
+    w = a.n / (a.n - 1)
+    return a.product(b) - 2 * w * row_products(a, b) + w**2 * (a.square * b.square).numpy()
 
 
 def hsic(cross: Number, product: Number, a: Number, b: Number, n: int) -> Number:
@@ -186,8 +70,9 @@ def hsic(cross: Number, product: Number, a: Number, b: Number, n: int) -> Number
     return cross - product + a * b / ((n - 1) * (n - 2)) - 2 * product / (n - 2)
 
 
-def _hsic(cross: float, a: torch.Tensor, b: torch.Tensor) -> float:
-    return hsic(cross, float(a @ b), float(a.sum()), float(b.sum()), len(a))
+def _hsic(a: Matrix, b: Matrix) -> float:
+    x, y = a.square, b.square
+    return hsic(a.product(b), float(x @ y), float(x.sum()), float(y.sum()), a.n)
 
 
 def linear_cka_unbiased(a: Matrix, b: Matrix) -> float:
@@ -195,12 +80,27 @@ def linear_cka_unbiased(a: Matrix, b: Matrix) -> float:
     independent data at any n and d; n >= 4."""
     if a.n < 4:
         raise TooFewRows(too_few(a.n, 4))
-    cross = float((a.cross(b) ** 2).sum())
-    own_a, own_b = _hsic(a.self_product, a.square, a.square), _hsic(b.self_product, b.square, b.square)
+    own_a, own_b = _hsic(a, a), _hsic(b, b)
     # sums of squares in exact arithmetic; zero where all distances between rows are equal
     if min(own_a / a.self_product, own_b / b.self_product) < 1e-12:
         raise NotApplicable("all rows of one side are equally far from each other")
-    return _hsic(cross, a.square, b.square) / float(np.sqrt(own_a * own_b))
+    return _hsic(a, b) / float(np.sqrt(own_a * own_b))
+
+
+def _hsic_without(a: Matrix, b: Matrix) -> np.ndarray:
+    """Unbiased HSIC without each row, exactly.
+
+    Besides ‖XᵀY‖_F² the squared lengths s of all other rows change with the centre, to s_j + 2e·x_j·x_i + e²·s_i with
+    e = 1/(n − 1); their products are expanded.
+    """
+    n = a.n
+    w, e = n / (n - 1), 1 / (n - 1)
+    own, products = (a.square * b.square).numpy(), row_products(a, b)
+    mixed = b.centred @ (a.square @ b.centred) + a.centred @ (b.square @ a.centred)
+    s, t = a.square.numpy(), b.square.numpy()
+    lengths = own.sum() - own + 2 * e * (mixed.numpy() - 2 * own) + e**2 * (t * (s.sum() - s) + s * (t.sum() - t))
+    lengths += 4 * e**2 * (products - own) - 4 * e**3 * own + (n - 1) * e**4 * own
+    return hsic(_products_without(a, b), lengths, s.sum() - w * s, t.sum() - w * t, n - 1)
 
 
 def procrustes(a: Matrix, b: Matrix) -> float:
@@ -212,9 +112,18 @@ def procrustes(a: Matrix, b: Matrix) -> float:
     return float(np.sqrt(max(0.0, 2 - 2 * nuclear)))
 
 
-def _shared(a: Matrix, b: Matrix) -> np.ndarray:
-    """Whether each neighbour in a is a neighbour in b, bool of shape (n, NEIGHBOURS)."""
-    return (a.neighbours[:, :, None] == b.neighbours[:, None, :]).any(2)
+def _procrustes_influences(a: Matrix, b: Matrix, value: float) -> np.ndarray:
+    """To first order: ‖XᵀY‖_* = Σ u_k·XᵀY·v_k moves by x_i·(Σ_k u_k v_kᵀ)·y_i, the lengths by ‖x_i‖² and ‖y_i‖²."""
+    u, values, vt = torch.linalg.svd(a.cross(b), full_matrices=False)
+    nuclear, n = float(values.sum()), a.n
+    moved = n * ((a.centred @ (u @ vt)) * b.centred).sum(1).numpy() - nuclear
+    scaled = nuclear * (n * (a.square + b.square).numpy() / 2 - 1)
+    return -(moved - scaled) / value
+
+
+def shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Whether each neighbour in a is a neighbour in b, bool, from their row numbers, both of shape (n, k)."""
+    return (a[:, :, None] == b[:, None, :]).any(2)
 
 
 def mutual_knn(a: Matrix, b: Matrix) -> float:
@@ -222,30 +131,7 @@ def mutual_knn(a: Matrix, b: Matrix) -> float:
 
     Huh et al. (2024), "The Platonic Representation Hypothesis", ICML, appendix A.
     """
-    return float(_shared(a, b).mean())
-
-
-def cosines_with(side: Matrix, near: np.ndarray) -> np.ndarray:
-    """Cosines of each row with some others, (n, m), from their row numbers of that shape."""
-    return _with_others(side, near, lambda block, others: torch.einsum("nd,nkd->nk", block, others))
-
-
-def distances_with(side: Matrix, near: np.ndarray) -> np.ndarray:
-    """Distances of the direction of each row from some others, (n, m), from their row numbers."""
-    return _with_others(side, near, lambda block, others: torch.linalg.vector_norm(others - block[:, None], dim=2))
-
-
-def _with_others(side: Matrix, near: np.ndarray, compute: Callable[..., torch.Tensor]) -> np.ndarray:
-    z, others = side.z, torch.from_numpy(near)
-    step = max(1, 2**22 // (near.shape[1] * z.shape[1]))  # vectors of neighbours are gathered a block at a time
-    parts = zip(z.split(step), others.split(step), strict=True)
-    return torch.cat([compute(block, z[found]) for block, found in parts]).numpy()
-
-
-def cosine_row_means(side: Matrix, rows: np.ndarray | None = None) -> np.ndarray:
-    """Mean cosine of each row with all others, of some rows where these are given, float64 (n,)."""
-    z = side.z if rows is None else side.z[torch.from_numpy(rows)]
-    return ((z @ z.sum(0) - 1) / (len(z) - 1)).numpy()
+    return float(shared(a.neighbours, b.neighbours).mean())
 
 
 def cknna(a: Matrix, b: Matrix) -> float:
@@ -254,11 +140,18 @@ def cknna(a: Matrix, b: Matrix) -> float:
 
     Huh et al. (2024), ICML, eqs. 7 and 8. (The authors' code masks the kernels first and centres the masked ones.)
     """
-    shared = _shared(a, b)
     own_a, own_b = a.near_kernel, b.near_kernel
     there = cosines_with(b, a.neighbours) - cosine_row_means(b)[:, None]
-    cross = float((own_a * there)[shared].sum())
-    return cross / float(np.sqrt((own_a**2).sum() * (own_b**2).sum()))
+    return aligned(shared(a.neighbours, b.neighbours), own_a, own_b, there)
+
+
+def aligned(both: np.ndarray, k: np.ndarray, m: np.ndarray, there: np.ndarray) -> float:
+    """CKNNA from which neighbours are shared and row-centred cosines, all of shape (n, NEIGHBOURS); NaN if undefined.
+
+    Of each side with its own neighbours, and of the second with those of the first.
+    """
+    own = float((k**2).sum() * (m**2).sum())
+    return float((k * there)[both].sum() / np.sqrt(own)) if own else np.nan
 
 
 def rsa_spearman(a: Matrix, b: Matrix) -> float:
@@ -271,6 +164,9 @@ def rsa_spearman(a: Matrix, b: Matrix) -> float:
     return float(np.vdot(a.ranks, b.ranks) / np.sqrt(a.rank_square * b.rank_square))
 
 
+Influences = Callable[[Matrix, Matrix, float], np.ndarray]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Similarity(Record):
     """A similarity and its contract.
@@ -278,17 +174,35 @@ class Similarity(Record):
     Attributes
     ----------
     compute : callable
-    null : {"larger", "smaller"}
-        Which side of the permutation null is extreme.
+    distance : bool
+        Whether equal sides have the value 0, and smaller values than the permutation null's are extreme; else 1, and
+        larger ones.
+    influences : callable or None
+        Influence of each row, float64 (n,), from both sides and the value, where it is a function of products of rows.
+    second_order : {"own", "scaled"}
+        Of these, whether the second-order term is that of CKA, or has the same share in the variance.
+    tail_degrees : float or None
+        Where the lengths of the rows have a heavy tail, fewest degrees of freedom a row; None: as for any metric.
+    of_lists : callable or None
+        Value from which neighbours are shared, (n, NEIGHBOURS), and a function that gives the further arguments of
+        `aligned`, where it is a function of nearest neighbours.
+    most_rows : int or None
+        How many rows it reads at most: of more, a seeded sample.
     """
 
     family: str = "similarity"
     compared: bool = False
     compute: Callable[[Matrix, Matrix], float]
-    null: str = "larger"
+    distance: bool = False
+    influences: Influences | None = None
+    second_order: str = "own"
+    tail_degrees: float | None = None
+    of_lists: Callable[[np.ndarray, Callable[[], tuple[np.ndarray, ...]]], float] | None = None
+    most_rows: int | None = None
 
 
-_LINEAR = ("rotation", "scale", "shift")
+_LINEAR = (ROTATION, SCALE, SHIFT)
+_DIRECTIONS = (ROTATION, SCALE, ROW_SCALE)
 SIMILARITIES: dict[str, Similarity] = {
     entry.name: entry
     for entry in (
@@ -300,6 +214,9 @@ SIMILARITIES: dict[str, Similarity] = {
             direction="larger: more alike; biased upwards where D is not small against N (read it beside its null)",
             invariances=_LINEAR,
             source="Kornblith et al. 2019, ICML, eq. 5",
+            influences=lambda a, b, value: _left_out(_products_without, a, b, value),
+            # it holds fourth powers of lengths, which the unbiased one takes out
+            tail_degrees=0.25,
         ),
         Similarity(
             name="linear_cka_unbiased",
@@ -309,6 +226,7 @@ SIMILARITIES: dict[str, Similarity] = {
             direction="larger: more alike; 0 on average for independent data",
             invariances=_LINEAR,
             source="Song et al. 2012, JMLR 13, eq. 5; Nguyen et al. 2021, ICLR",
+            influences=lambda a, b, value: _left_out(_hsic_without, a, b, value),
         ),
         Similarity(
             name="procrustes",
@@ -318,7 +236,9 @@ SIMILARITIES: dict[str, Similarity] = {
             direction="smaller: more alike; a metric",
             invariances=_LINEAR,
             source="Williams et al. 2021, NeurIPS",
-            null="smaller",
+            distance=True,
+            influences=_procrustes_influences,
+            second_order="scaled",
         ),
         Similarity(
             name="mutual_knn",
@@ -326,8 +246,9 @@ SIMILARITIES: dict[str, Similarity] = {
             formula="mean share of the 10 nearest neighbours (by cosine) that both sides name",
             range="[0, 1]",
             direction="larger: more alike nearby; 10/(N−1) for independent data",
-            invariances=("rotation", "scale", "row scale"),
+            invariances=_DIRECTIONS,
             source="Huh et al. 2024, ICML, appendix A",
+            of_lists=lambda both, kernels: float(both.mean()),
         ),
         Similarity(
             name="cknna",
@@ -335,8 +256,9 @@ SIMILARITIES: dict[str, Similarity] = {
             formula="Align(K, L)/√(Align(K, K)·Align(L, L)), row-centred cosines over shared 10 nearest neighbours",
             range="[−1, 1]",
             direction="larger: more alike nearby",
-            invariances=("rotation", "scale", "row scale"),
+            invariances=_DIRECTIONS,
             source="Huh et al. 2024, ICML, eqs. 7 and 8",
+            of_lists=lambda both, kernels: aligned(both, *kernels()),
         ),
         Similarity(
             name="rsa_spearman",
@@ -344,8 +266,9 @@ SIMILARITIES: dict[str, Similarity] = {
             formula="Spearman's correlation over pairs of rows between the cosines on either side",
             range="[−1, 1]",
             direction="larger: more alike",
-            invariances=("rotation", "scale", "row scale"),
+            invariances=_DIRECTIONS,
             source="Kriegeskorte et al. 2008, Frontiers in Systems Neuroscience 2",
+            most_rows=2000,
         ),
     )
 }
@@ -370,7 +293,7 @@ def similarity_rows(
             null.append(SIMILARITIES[name].compute(a, other))
     for name, null in nulls.items() if permutations else ():
         value = rows[name]["value"]
-        extreme = np.sum(np.array(null) >= value if SIMILARITIES[name].null == "larger" else np.array(null) <= value)
+        extreme = np.sum(np.array(null) <= value if SIMILARITIES[name].distance else np.array(null) >= value)
         rows[name] |= {
             "null_mean": float(np.mean(null)),
             "null_sd": float(np.std(null, ddof=1)) if permutations > 1 else None,
@@ -379,13 +302,18 @@ def similarity_rows(
     return rows
 
 
+def check_similarity(name: str) -> None:
+    """Raise UsageError where no similarity has that name."""
+    if name not in SIMILARITIES:
+        raise unknown_name("similarity", name, list(SIMILARITIES))
+
+
 def similarity_map(first: Sequence[Any], second: Sequence[Any], metric: str = "linear_cka_unbiased") -> np.ndarray:
     """Similarity of each of several layers with each of others, float64 of shape (len(first), len(second)).
 
     Where a pair has no value (see `similarity`) the entry is NaN.
     """
-    if metric not in SIMILARITIES:
-        raise unknown_name("similarity", metric, list(SIMILARITIES))
+    check_similarity(metric)
     rows, columns = [Matrix(x) for x in first], [Matrix(y) for y in second]
     out = np.full((len(rows), len(columns)), np.nan)
     for i, a in enumerate(rows):

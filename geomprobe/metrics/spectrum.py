@@ -5,6 +5,8 @@ Centred by definition, so the raw and the centred view agree (but for rankme).
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 import geomprobe.metrics.slopes as slopes
@@ -184,18 +186,18 @@ def _vecscope_effective_rank(embeddings: Embeddings) -> float:
     return participation_ratio(values)
 
 
+_metric = partial(Metric, family="spectrum", invariances=(ROTATION, SCALE, SHIFT), views=SPECTRAL)
+
+
 def _rank(percent: int, order: int, column: int) -> Metric:
     share = percent / 100
-    return Metric(
+    return _metric(
         name=f"rank_{percent}",
-        family="spectrum",
         compute=lambda c: noted(c, rank_at(c.spectrum.values, share)),
         formula=f"smallest k with Σ_(i≤k) λ_i ≥ {share} Σλ",
         range="{1, …, min(N−1, D)}",
         direction="larger: variance is spread over more dimensions",
-        invariances=(ROTATION, SCALE, SHIFT),
         source="cumulative variance of principal components",
-        views=SPECTRAL,
         # whole ranks: half a step each way is rounding, so nothing below one and a half can be told from it
         margin=Margin(0.05, relative=True, least=1.5),
         order=order,
@@ -206,16 +208,13 @@ def _rank(percent: int, order: int, column: int) -> Metric:
 
 
 METRICS = (
-    Metric(
+    _metric(
         name="effective_rank",
-        family="spectrum",
         compute=lambda c: noted(c, effective_rank(c.spectrum.values)),
         formula="exp H(σ/Σσ), σ the singular values of the centred matrix, H(p) = −Σ p log p",
         range="[1, min(N−1, D)]",
         direction="larger: more dimensions are used",
-        invariances=(ROTATION, SCALE, SHIFT),
         source="Roy & Vetterli 2007, EUSIPCO, eq. 3",
-        views=SPECTRAL,
         margin=SHARE,
         order=80,
         headline=(40, ("raw",)),
@@ -229,16 +228,14 @@ METRICS = (
             "vecscope": (_vecscope_effective_rank, "participation ratio of the centred unit rows (vecscope)"),
         },
     ),
-    Metric(
+    _metric(
         name="rankme",
-        family="spectrum",
         compute=_rankme,
         formula="exp(−Σ p log p), p = σ/Σσ + 1e-7, σ the min(N, D) singular values of the matrix, not centred",
         range="[1, min(N, D)] (up to the added 1e-7)",
         direction="larger: more dimensions are used",
         invariances=(ROTATION, SCALE),
         source="Garrido et al. 2023, ICML, eq. 2",
-        views=SPECTRAL,
         margin=SHARE,
         order=90,
         tail="lengths",
@@ -250,16 +247,13 @@ METRICS = (
             )
         },
     ),
-    Metric(
+    _metric(
         name="spectral_entropy",
-        family="spectrum",
         compute=_spectral_entropy,
         formula="H(λ/Σλ)/log min(N−1, D)",
         range="[0, 1]",
         direction="larger: variance is spread more evenly",
-        invariances=(ROTATION, SCALE, SHIFT),
         source="Shannon entropy of the variance shares, normalised",
-        views=SPECTRAL,
         margin=Margin(0.02),
         order=140,
         tail="lengths",
@@ -273,16 +267,13 @@ METRICS = (
             )
         },
     ),
-    Metric(
+    _metric(
         name="participation_ratio",
-        family="spectrum",
         compute=lambda c: noted(c, participation_ratio(c.spectrum.values)),
         formula="(Σλ)²/Σλ²",
         range="[1, min(N−1, D)]",
         direction="larger: variance is spread over more dimensions",
-        invariances=(ROTATION, SCALE, SHIFT),
         source="Gao et al. 2017, bioRxiv 214262",
-        views=SPECTRAL,
         margin=SHARE,
         order=100,
         tail="lengths",
@@ -291,16 +282,13 @@ METRICS = (
             "unbiased": (unbiased_participation_ratio, "unbiased estimates of (tr Σ)² and tr Σ² (Himeno & Yamada 2014)")
         },
     ),
-    Metric(
+    _metric(
         name="stable_rank",
-        family="spectrum",
         compute=lambda c: noted(c, stable_rank(c.spectrum.values)),
         formula="Σλ/λ_1, centred",
         range="[1, min(N−1, D)]",
         direction="larger: the first principal component dominates less",
-        invariances=(ROTATION, SCALE, SHIFT),
         source="Rudelson & Vershynin 2007, J. ACM 54(4)",
-        views=SPECTRAL,
         margin=SHARE,
         order=110,
         tail="lengths",
@@ -315,16 +303,13 @@ METRICS = (
     ),
     _rank(90, order=120, column=6),
     _rank(99, order=130, column=7),
-    Metric(
+    _metric(
         name="alpha_req",
-        family="spectrum",
-        compute=lambda c: _alpha_req(c),
+        compute=_alpha_req,
         formula="α of λ_k ∝ k^−α for 11 ≤ k ≤ min(500, N−1, D): least squares of log λ on log k with weights 1/k",
         range="(−∞, ∞), positive where eigenvalues fall",
         direction="larger: the spectrum falls faster",
-        invariances=(ROTATION, SCALE, SHIFT),
         source="Agrawal et al. 2022, NeurIPS; range and weights of Stringer et al. 2019, Nature 571",
-        views=SPECTRAL,
         margin=Margin(0.05),
         order=160,
         tail="steady",

@@ -10,8 +10,9 @@ from scipy.stats import spearmanr
 from geomprobe.common import UsageError
 from geomprobe.inference import jackknife
 from geomprobe.inference.similarity import Compared, estimate_of, similarity
+from geomprobe.metrics.matrix import NEIGHBOURS, REACH, Matrix
 from geomprobe.metrics.pairs import nearest
-from geomprobe.metrics.similarity import COLUMNS, NEIGHBOURS, REACH, SIMILARITIES, Matrix, similarity_map
+from geomprobe.metrics.similarity import COLUMNS, SIMILARITIES, similarity_map
 
 N = 60
 
