@@ -99,7 +99,7 @@ def measure(
     """
     from geomprobe.common import write_text
     from geomprobe.distributed import join
-    from geomprobe.metrics import definitions
+    from geomprobe.metrics.registry import definitions
     from geomprobe.vectors import Reading, VectorSource, joined, read_files
 
     output = Output(as_json)

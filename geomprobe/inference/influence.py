@@ -254,13 +254,8 @@ def _declared_pairs(work: Workspace, value: float, _: float) -> Estimate:
     return work.estimate(value, rows)
 
 
-def _classes(
-    linearise: Callable[[Embeddings, np.ndarray], tuple[np.ndarray, float, int]],
-    work: Workspace,
-    value: float,
-    _: float,
-) -> Estimate:
-    rows, second, fewest = linearise(work.embeddings, work.clusters)
+def _classes(within: bool, work: Workspace, value: float, _: float) -> Estimate:
+    rows, second, fewest = sphere.classes(within, work.embeddings, work.clusters)
     if fewest < MIN_DEGREES:
         raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
     return work.estimate(value, rows, second_order=second)
@@ -279,8 +274,8 @@ KINDS: dict[str, tuple[tuple[str, ...], Linearise]] = {
     "objects": (BOTH, _objects),
     "leading share": (RAW, _leading_share),
     "declared pairs": (RAW, _declared_pairs),
-    "within classes": (RAW, partial(_classes, sphere.class_alignment)),
-    "between classes": (RAW, partial(_classes, sphere.class_separation)),
+    "within classes": (RAW, partial(_classes, True)),
+    "between classes": (RAW, partial(_classes, False)),
     "lengths": (RAW, _lengths),
 }
 """Kind of statistic (see `geomprobe.metrics.records.Statistic`) -> the views in which its influences are known, and its

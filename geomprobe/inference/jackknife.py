@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 
 import numpy as np
 
@@ -44,11 +45,7 @@ def _count(home: np.ndarray) -> int:
 
 def merged_without(states: list[Moments]) -> list[Moments]:
     """Return, for each state, the merge of all others; prefixes and suffixes make that three merges a state."""
-    before, after = [Moments()], [Moments()]
-    for state in states[:-1]:
-        before.append(before[-1].merge(state))
-    for state in states[:0:-1]:
-        after.append(after[-1].merge(state))
+    before, after = (list(accumulate(part, Moments.merge, initial=Moments())) for part in (states[:-1], states[:0:-1]))
     return [b.merge(a) for b, a in zip(before, after[::-1], strict=True)]
 
 

@@ -187,7 +187,7 @@ def partition_isotropy(embeddings: Embeddings) -> tuple[np.ndarray, bool]:
     # only the extreme directions and the next to them are projected on, so that no step costs N·D²
     places = logs.argsort()[[0, 1, -2, -1]]
     k, sign = places % d, np.where(places < d, 1, -1)
-    exponents = sign * _project(embeddings, vectors[:, k])
+    exponents = sign * embeddings.along(torch.from_numpy(np.ascontiguousarray(vectors[:, k])))
     exponents -= scipy.special.logsumexp(exponents, axis=0)
     weights, total = np.exp(exponents), np.zeros((d, 4))
     for start, block, _ in embeddings.blocks():
@@ -196,15 +196,9 @@ def partition_isotropy(embeddings: Embeddings) -> tuple[np.ndarray, bool]:
     gap = values[k] - values[:, None]
     rotation = np.where(np.abs(gap) > 1e-9 * values[0], pull / np.where(gap == 0, 1, gap), 0.0)
     rotation[k, range(4)] = 0.0
-    along = _project(embeddings, np.column_stack([vectors[:, k], vectors @ rotation]))
+    along = embeddings.along(torch.from_numpy(np.column_stack([vectors[:, k], vectors @ rotation])))
     moved = n * weights - 1 + sign * along[:, :4] * along[:, 4:]
     errors = [float(np.std(moved[:, best] - moved[:, next_])) / np.sqrt(n) for best, next_ in ((0, 1), (3, 2))]
     gaps = logs[places[1]] - logs[places[0]], logs[places[3]] - logs[places[2]]
     tied = any(gap < 2 * error for gap, error in zip(gaps, errors, strict=True))
     return float(np.exp(logs.min() - logs.max())) * (moved[:, 0] - moved[:, 3]), tied
-
-
-def _project(embeddings: Embeddings, directions: np.ndarray) -> np.ndarray:
-    """Coordinates of all rows along a few directions, columns of shape (d, m): float64 (n, m)."""
-    on = torch.from_numpy(np.ascontiguousarray(directions))
-    return np.concatenate([(block @ on.to(block.device)).cpu().numpy() for _, block, _ in embeddings.blocks()])

@@ -6,7 +6,7 @@ directions are taken from the mean vector (the centred view), a row also moves t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,14 +24,6 @@ CHECKED_ROWS = 512
 CLASS_ROWS = 4096
 """The same for classes, of which squares of sums are enough."""
 SAMPLED_COLUMNS = 2048
-
-
-def _directions(embeddings: Embeddings) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
-    """Yield (row numbers, x in this view, its direction z), float64, leaving out rows without a direction."""
-    for start, block, has in embeddings.blocks():
-        kept = torch.nonzero(has).flatten()
-        if len(kept):
-            yield kept.cpu().numpy() + start, block[kept], unit_rows(block[kept])
 
 
 def distance_row_means(embeddings: Embeddings) -> np.ndarray:
@@ -55,16 +47,11 @@ def _distance_centring(embeddings: Embeddings) -> np.ndarray:
     m, mean, _ = embeddings.direction_sums
     total = torch.from_numpy(m * mean)
     slope, inverses = torch.zeros(embeddings.d, dtype=torch.float64), 0.0
-    for _, y, z in _directions(embeddings):
+    for _, y, z in embeddings.directed():
         inverse = 1 / torch.linalg.vector_norm(y, dim=1)
         slope -= ((inverse * (z @ total.to(z.device))) @ z).cpu()
         inverses += float(inverse.sum())
-    return _along(embeddings, 4 / (m * (m - 1)) * (slope + total * inverses))
-
-
-def _along(embeddings: Embeddings, slope: torch.Tensor) -> np.ndarray:
-    """Slope·x for each row."""
-    return np.concatenate([(block @ slope.to(block.device)).cpu().numpy() for _, block, _ in embeddings.blocks()])
+    return embeddings.along(4 / (m * (m - 1)) * (slope + total * inverses))
 
 
 def log_mean_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.ndarray]:
@@ -75,12 +62,12 @@ def log_mean_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.nd
     centring: np.ndarray | float = 0.0
     if not embeddings.reads_all_pairs:
         rows, means, slope = _sampled_kernel(embeddings, t)
-        centring = _along(embeddings, slope) if embeddings.name == "centred" else 0.0
+        centring = embeddings.along(slope) if embeddings.name == "centred" else 0.0
     elif embeddings.name != "centred":
         rows, means = embeddings.sphere[0], embeddings.kernel(t).row_means
     else:
         rows, means, slope = _centred_kernel(embeddings, t)
-        centring = _along(embeddings, slope)
+        centring = embeddings.along(slope)
     scaled = np.ones(embeddings.n)
     scaled[rows] = means / means.mean()
     return 2 * (scaled - 1) * (embeddings.n / len(rows)) + centring, scaled
@@ -97,7 +84,7 @@ def _centred_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.nd
     assert kernel.turned is not None
     pull = kernel.weighted - embeddings.inverse_lengths * kernel.turned
     slope, start = torch.zeros(embeddings.d, dtype=torch.float64), 0
-    for _, _, z in _directions(embeddings):
+    for _, _, z in embeddings.directed():
         slope += (pull[start : start + len(z)] @ z).cpu()
         start += len(z)
     means = kernel.row_means
@@ -116,7 +103,7 @@ def _sampled_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.nd
     rows, means, total = [], [], 0.0
     pulled = torch.zeros(len(points), dtype=torch.float64)
     slope = torch.zeros(embeddings.d, dtype=torch.float64)
-    for found, y, z in _directions(embeddings):
+    for found, y, z in embeddings.directed():
         block = (z - embeddings.pilot).float()
         distance = ((block * block).sum(1)[:, None] + square - 2 * (block @ near.T)).clamp_min(0)
         other = (torch.from_numpy(found)[:, None] != columns).to(distance.device)  # no row is a pair with itself
@@ -272,48 +259,31 @@ def _class_interaction(embeddings: Embeddings, mine: np.ndarray, clusters: np.nd
     return 4 * mean * (m / len(rows)) ** 2
 
 
-def _independent(mine: np.ndarray, clusters: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """In how many clusters the rows of each class lie."""
-    return np.array([len(np.unique(clusters[mine == c])) for c in used])
+def classes(within: bool, embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
+    """Influence of each row on the mean squared distance within or between classes, class sizes held fixed.
 
-
-def class_alignment(embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
-    """Influence of each row on the mean squared distance within classes, class sizes held fixed.
-
-    The second value is the variance of the second-order term, that of a mean over pairs in each class; the third the
-    clusters of the class that lies in fewest. The mean of each class is taken from its G_c clusters, so that their
-    influences are too small by √(1 − 1/G_c); this is made good.
+    The second value is the variance of the second-order term, that of a mean over pairs in each class or of each two;
+    the third the clusters of the class that lies in fewest. The mean of each class is taken from its G_c clusters, so
+    that their influences are too small by √(1 − 1/G_c); this is made good.
     """
     mine, counts, distances = _class_distances(embeddings)
-    used = np.flatnonzero(counts > 1)
-    units = _independent(mine, clusters, used)
+    used = np.flatnonzero(counts > within)
+    units = [len(np.unique(clusters[mine == c])) for c in used]
+    means = len(used) if within else len(used) * (len(used) - 1) / 2
     out = np.zeros(embeddings.n)
     for c, g in zip(used, units, strict=True):
         rows = mine == c
-        means = distances[rows, c] * (counts[c] / (counts[c] - 1))
-        out[rows] = 2 * (means - means.mean()) * (embeddings.n / counts[c]) / len(used) * np.sqrt(g / max(g - 1, 1))
-    pairs = counts[used] * (counts[used] - 1)
-    second = 2 * _class_interaction(embeddings, mine, clusters) * float((1 / pairs).sum()) / len(used) ** 2
-    return out, second, int(units.min())
-
-
-def class_separation(embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
-    """Influence of each row on the mean squared distance between classes, class sizes held fixed.
-
-    As `class_alignment`; the second-order term is that of a mean over pairs of each two classes.
-    """
-    mine, counts, distances = _class_distances(embeddings)
-    used = np.flatnonzero(counts)
-    units = _independent(mine, clusters, used)
-    pairs = len(used) * (len(used) - 1) / 2
-    out = np.zeros(embeddings.n)
-    for c, g in zip(used, units, strict=True):
-        rows = mine == c
-        others = distances[rows][:, used[used != c]].sum(1)
-        out[rows] = (others - others.mean()) * (embeddings.n / counts[c]) / pairs * np.sqrt(g / max(g - 1, 1))
-    shares = 1 / counts[used]
-    crossed = float(shares.sum() ** 2 - (shares**2).sum()) / 2  # Σ over pairs of classes of 1/(n_a·n_b)
-    return out, _class_interaction(embeddings, mine, clusters) * crossed / pairs**2, int(units.min())
+        if within:
+            moved = 2 * distances[rows, c] * (counts[c] / (counts[c] - 1))
+        else:
+            moved = distances[rows][:, used[used != c]].sum(1)
+        out[rows] = (moved - moved.mean()) * (embeddings.n / counts[c]) / means * np.sqrt(g / max(g - 1, 1))
+    size = counts[used]
+    if within:
+        crossed = 2 * float((1 / (size * (size - 1))).sum())
+    else:
+        crossed = float((1 / size).sum() ** 2 - ((1 / size) ** 2).sum()) / 2  # Σ over pairs of classes of 1/(n_a·n_b)
+    return out, _class_interaction(embeddings, mine, clusters) * crossed / means**2, min(units)
 
 
 def leading_shares(embeddings: Embeddings, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
@@ -326,7 +296,7 @@ def leading_shares(embeddings: Embeddings, ks: Sequence[int]) -> dict[int, tuple
     order, total = np.argsort(share)[::-1], share.sum()
     leading = order[: max(ks) + 1]
     moved, whole = np.zeros((embeddings.n, len(leading))), np.zeros(embeddings.n)
-    for rows, _, z in _directions(embeddings):
+    for rows, _, z in embeddings.directed():
         points = z.cpu().numpy()
         near = points[:, leading]
         moved[rows] = 2 * (m * mean[leading] * near - near**2) / (m - 1) - 2 * share[leading]

@@ -14,37 +14,19 @@ from geomprobe.distributed import ALONE, Processes
 from geomprobe.metrics.embeddings import Embeddings, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
 from geomprobe.metrics.pairs import cosine_histogram
 from geomprobe.metrics.records import STANDARD, Metric, Value
-from geomprobe.metrics.registry import REGISTRY, definitions, metric
+from geomprobe.metrics.registry import REGISTRY, metric
 from geomprobe.metrics.transforms import VIEWS, transform
-from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS
+from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.vectors import VectorSource
 from geomprobe.vectors.moments import Moments
 
-__all__ = [
-    "REGISTRY",
-    "VIEWS",
-    "check_names",
-    "curves",
-    "definitions",
-    "embeddings_of",
-    "measure_embeddings",
-    "reads_directions",
-]
-
-MEASURE_COLUMNS = (
-    "metric",
-    "definition",
-    "view",
-    "value",
-    "se",
-    "ci_low",
-    "ci_high",
-    "ci_method",
-    "n",
-    "d",
-    "status",
-    "note",
-)
+MEASURE_COLUMNS = {
+    column: RESULT_COLUMNS[column]
+    for column in (
+        *("metric", "definition", "view", "value", "se", "ci_low", "ci_high", "ci_method"),
+        *("n", "d", "status", "note"),
+    )
+}
 BINS = 100
 NEIGHBOURS = 20  # the most that a metric asks for
 
@@ -59,14 +41,13 @@ def unmeasured(
     positives: Any = None,
 ) -> pd.DataFrame:
     """Frame of `measure` for n < 2 rows: each metric and view with the status "too few rows"."""
+    few = {"n": n, "d": d, "status": TooFewRows.status, "note": too_few(n, 2)}
     rows = [
-        {"metric": found.name, "definition": definition, "view": view, "n": n, "d": d}
-        | {"status": TooFewRows.status, "note": too_few(n, 2)}
+        {"metric": found.name, "definition": definition, "view": view} | few
         for found, definition in _chosen(metrics, labels, positives)
         for view in _views(found, views, metrics is not None)
     ]
-    frame = pd.DataFrame(rows, columns=list(MEASURE_COLUMNS))
-    return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS})
+    return table(rows, MEASURE_COLUMNS)
 
 
 def measure_embeddings(
@@ -80,8 +61,7 @@ def measure_embeddings(
             if name not in transformed:
                 transformed[name] = transform(embeddings, name)
             measured.append((found, definition, transformed[name]))
-    frame = pd.DataFrame([_row(*one) for one in measured], columns=list(MEASURE_COLUMNS))
-    return frame.astype({column: RESULT_COLUMNS[column] for column in MEASURE_COLUMNS}), measured
+    return table([_row(*one) for one in measured], MEASURE_COLUMNS), measured
 
 
 def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
@@ -100,20 +80,21 @@ def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
         Columns view, curve, x, y: the curves of `geomprobe.results.CURVES`; the spectrum in the raw view, the
         histogram of cosines in the raw and centred views. A curve that cannot be drawn (equal rows) is left out.
     """
-    embeddings = embeddings_of(data, seed=seed, directions=False)
+    raw = embeddings_of(data, seed=seed, directions=False)
+    centred = transform(raw, "centred")
     parts = []
-    for seen in (embeddings, transform(embeddings, "centred")):
-        for name, curve in (("spectrum", _spectrum_curve), ("cosine_histogram", _histogram_curve)):
-            if name == "spectrum" and seen.name != "raw":
-                continue
-            try:
-                x, y = curve(seen)
-            except (NotApplicable, NeedsRows):
-                continue
-            parts.append(pd.DataFrame({"view": seen.name, "curve": name, "x": x, "y": y}))
-    columns = ["view", "curve", "x", "y"]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-    return frame.astype({column: CURVE_COLUMNS[column] for column in columns})
+    for name, curve, seen in (
+        ("spectrum", _spectrum_curve, raw),
+        ("cosine_histogram", _histogram_curve, raw),
+        ("cosine_histogram", _histogram_curve, centred),
+    ):
+        try:
+            x, y = curve(seen)
+        except (NotApplicable, NeedsRows):
+            continue
+        parts.append(pd.DataFrame({"view": seen.name, "curve": name, "x": x, "y": y}))
+    columns = {column: CURVE_COLUMNS[column] for column in ("view", "curve", "x", "y")}
+    return table(pd.concat(parts, ignore_index=True) if parts else [], columns)
 
 
 def embeddings_of(
@@ -176,10 +157,14 @@ def check_names(metrics: Sequence[str], views: Sequence[str]) -> None:
             raise unknown_name("view", name, list(VIEWS))
 
 
+def _array(values: Any) -> np.ndarray:
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
 def _labels(labels: Any, n: int) -> np.ndarray | None:
     if labels is None:
         return None
-    labels = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    labels = _array(labels)
     if labels.shape != (n,):
         raise ValueError(f"labels must have shape ({n},), not {labels.shape}")
     if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.round(labels)).all()):
@@ -188,10 +173,7 @@ def _labels(labels: Any, n: int) -> np.ndarray | None:
 
 
 def _positives(positives: Any, n: int) -> np.ndarray | None:
-    if positives is None:
-        return None
-    positives = positives.cpu().numpy() if isinstance(positives, torch.Tensor) else np.asarray(positives)
-    if positives.size == 0:
+    if positives is None or (positives := _array(positives)).size == 0:
         return None
     if positives.ndim != 2 or positives.shape[1] != 2 or positives.dtype.kind not in "iu":
         raise ValueError(f"positives must be integers of shape (m, 2), not {positives.dtype} {positives.shape}")
@@ -201,11 +183,11 @@ def _positives(positives: Any, n: int) -> np.ndarray | None:
 
 
 def _chosen(metrics: Sequence[str] | None, labels: Any, positives: Any) -> list[tuple[Metric, str]]:
-    if metrics is None:
-        given = {"moments", "rows"} | ({"labels"} if labels is not None else set())
-        given |= {"positives"} if positives is not None and len(positives) else set()
-        return [(found, STANDARD) for found in REGISTRY.values() if found.needs in given and found.default_views]
-    return _named([metrics] if isinstance(metrics, str) else metrics)
+    if metrics is not None:
+        return _named([metrics] if isinstance(metrics, str) else metrics)
+    known = {"labels": labels is not None, "positives": positives is not None and len(positives) > 0}
+    by_default = (found for found in REGISTRY.values() if found.default_views and known.get(found.needs, True))
+    return [(found, STANDARD) for found in by_default]
 
 
 def _named(metrics: Sequence[str]) -> list[tuple[Metric, str]]:
@@ -230,13 +212,8 @@ def _views(found: Metric, views: Sequence[str] | None, named: bool) -> list[str]
 
 
 def _row(found: Metric, definition: str, embeddings: Embeddings) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "metric": found.name,
-        "definition": definition,
-        "view": embeddings.name,
-        "n": embeddings.n,
-        "d": embeddings.d,
-    }
+    row: dict[str, Any] = {"metric": found.name, "definition": definition, "view": embeddings.name}
+    row |= {"n": embeddings.n, "d": embeddings.d}
     try:
         value = _value(found, definition, embeddings)
     except NotApplicable as reason:

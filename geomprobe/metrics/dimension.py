@@ -13,7 +13,17 @@ import scipy.linalg
 
 import geomprobe.metrics.slopes as slopes
 from geomprobe.metrics.embeddings import EXACT_ROWS, Embeddings, NotApplicable, TooFewRows
-from geomprobe.metrics.records import ROTATION, ROW_SCALE, SCALE, SHIFT, Metric, Statistic, Value, joined, of_directions
+from geomprobe.metrics.records import (
+    OF_DIRECTIONS,
+    OF_SPREAD,
+    ROTATION,
+    SHIFT,
+    Metric,
+    Statistic,
+    Value,
+    joined,
+    of_directions,
+)
 from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.metrics.spectrum import SHARE, entropy
 from geomprobe.vectors.groups import connected
@@ -161,7 +171,7 @@ METRICS = (
         formula="exp H(eigenvalues of ZZᵀ/N), Z the unit rows",
         range="[1, min(N, D)]",
         direction="larger: more different directions",
-        invariances=(ROTATION, SCALE, ROW_SCALE),
+        invariances=OF_DIRECTIONS,
         source="Friedman & Dieng 2023, TMLR, eq. 2, cosine kernel",
         margin=SHARE,
         order=150,
@@ -192,7 +202,7 @@ METRICS = (
         "duplicated rows dropped",
         range="(0, ∞)",
         direction="larger: the cloud has more dimensions nearby",
-        invariances=(ROTATION, SCALE, SHIFT),
+        invariances=OF_SPREAD,
         source="Facco et al. 2017, Scientific Reports 7",
         needs="rows",
         default_views=(),

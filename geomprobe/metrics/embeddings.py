@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from geomprobe.distributed import ALONE, Processes, kernel_log_mean
 from geomprobe.metrics.eigenvalues import Spectrum, spectrum_of
-from geomprobe.metrics.pairs import KernelMeans, Sampled, control_variates, kernel_means, nearest
+from geomprobe.metrics.pairs import (
+    KernelMeans,
+    PointNeighbours,
+    Sampled,
+    control_variates,
+    kernel_means,
+    nearest,
+)
 from geomprobe.vectors import VectorSource, full_precision, unit_rows
 from geomprobe.vectors.moments import Moments, row_hashes
 
@@ -55,27 +61,6 @@ def moments_of(rows: VectorSource, processes: Processes, precision: str = "input
 def added(a: tuple, b: tuple) -> tuple:
     """Sums of two tuples, item by item."""
     return tuple(x + y for x, y in zip(a, b, strict=True))
-
-
-class PointNeighbours(NamedTuple):
-    """The k nearest different rows of each row.
-
-    Attributes
-    ----------
-    rows : int64 ndarray of shape (m,)
-        Which rows: of duplicated ones the first.
-    distances : float64 ndarray of shape (m, k)
-        Euclidean, ascending and positive.
-    neighbours : int64 ndarray of shape (m, k)
-        Their row numbers.
-    dropped : int
-        Rows that were read and left out.
-    """
-
-    rows: np.ndarray
-    distances: np.ndarray
-    neighbours: np.ndarray
-    dropped: int
 
 
 @dataclass
@@ -142,11 +127,11 @@ class Embeddings:
         spread, size = np.trace(self.state.scatter) / self.n, float(self.state.mean @ self.state.mean)
         return bool(spread <= (0.5 * self.state.eps) ** 2 * size)
 
-    def _resolved(self, matrix: str, keep: int) -> Spectrum:
+    def resolved(self, matrix: Callable[[Moments], np.ndarray], keep: int, *, vectors: bool) -> Spectrum:
         """Spectrum of a matrix of the state, from float64 blocks where float32 cannot resolve its end."""
-        spectrum = spectrum_of(getattr(self.state, matrix), keep, vectors=self.influences)
+        spectrum = spectrum_of(matrix(self.state), keep, vectors=vectors)
         if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.exact_state is not self.state:
-            return spectrum_of(getattr(self.exact_state, matrix), keep, vectors=self.influences)
+            return spectrum_of(matrix(self.exact_state), keep, vectors=vectors)
         return spectrum
 
     @cached_property
@@ -154,14 +139,14 @@ class Embeddings:
         """The centred spectrum."""
         if self.constant:
             raise self._without_spread()
-        return self._resolved("covariance", min(self.n - 1, self.d))
+        return self.resolved(lambda state: state.covariance, min(self.n - 1, self.d), vectors=self.influences)
 
     @cached_property
     def uncentred_spectrum(self) -> Spectrum:
         """The spectrum of (1/N) Σ x xᵀ."""
         if not self.state.second_moment.any():
             raise NotApplicable("all rows are zero")
-        return self._resolved("second_moment", min(self.n, self.d))
+        return self.resolved(lambda state: state.second_moment, min(self.n, self.d), vectors=self.influences)
 
     @property
     def leading(self) -> int:
@@ -178,6 +163,10 @@ class Embeddings:
     def lengths(self) -> np.ndarray:
         """Length of each row of the share in this view, float64."""
         return np.concatenate([torch.linalg.vector_norm(x, dim=1).cpu().numpy() for _, x, _ in self.blocks()])
+
+    def along(self, directions: torch.Tensor) -> np.ndarray:
+        """Coordinates of the share's rows along a direction (d,), or several (d, m): float64 (n,) or (n, m)."""
+        return np.concatenate([(block @ directions.to(block.device)).cpu().numpy() for _, block, _ in self.blocks()])
 
     def take(self, rows: np.ndarray) -> torch.Tensor:
         """Given rows in this view as float64."""
@@ -200,12 +189,19 @@ class Embeddings:
         both = (a.abs().amax(1) > 0) & (b.abs().amax(1) > 0)
         return both.cpu().numpy(), unit_rows(a[both]), unit_rows(b[both])
 
-    def directions(self, size: int | None = None) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        """Yield (row numbers, w) with w = x/‖x‖ − pilot as float64, leaving out rows without a direction."""
+    def directed(self, size: int | None = None) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+        """Yield (row numbers, x in this view, z = x/‖x‖) as float64, leaving out rows without a direction."""
         for start, block, has_direction in self.blocks(size):
             kept = torch.nonzero(has_direction).flatten()
-            block = block if len(kept) == len(block) else block[kept]
-            yield kept.cpu().numpy() + start, unit_rows(block).sub_(self.pilot)
+            if len(kept):
+                block = block if len(kept) == len(block) else block[kept]
+                yield kept.cpu().numpy() + start, block, unit_rows(block)
+
+    def directions(self, size: int | None = None) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Yield (row numbers, w = z − pilot) as float64, leaving out rows without a direction."""
+        pilot = self.pilot
+        for rows, _, z in self.directed(size):
+            yield rows, z.sub_(pilot)
 
     @cached_property
     def sphere(self) -> tuple[np.ndarray, torch.Tensor]:
@@ -392,15 +388,10 @@ class Embeddings:
         squared, near = (self._gathered(part).cpu().numpy() for part in nearby)
         apart = squared[:, 0] > 0
         numbers = kept if sample is None else sample[kept]
-        found = PointNeighbours(
-            numbers[apart], np.sqrt(squared[apart]), numbers[near[apart]], self.n_read(sample) - int(apart.sum())
-        )
+        dropped = len(x) - int(apart.sum())
+        found = PointNeighbours(numbers[apart], np.sqrt(squared[apart]), numbers[near[apart]], dropped)
         self._point_neighbours[k] = found
         return found
-
-    def n_read(self, sample: np.ndarray | None) -> int:
-        """How many rows a seeded sample holds, all where it is None."""
-        return self.n if sample is None else len(sample)
 
     def alone(self) -> Embeddings:
         """These embeddings as one process has them that reads all rows."""

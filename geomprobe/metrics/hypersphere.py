@@ -17,11 +17,10 @@ from scipy.special import hyp0f1
 from geomprobe.metrics.embeddings import Embeddings, NotApplicable, TooFewRows, added
 from geomprobe.metrics.records import (
     BOTH,
+    OF_DIRECTIONS,
+    OF_SPREAD,
     RAW,
-    ROTATION,
     ROW_SCALE,
-    SCALE,
-    SHIFT,
     Metric,
     Statistic,
     Value,
@@ -172,7 +171,7 @@ LOG_KERNEL = Margin(0.1)
 """Of the log of a mean kernel: 0.1 is 10 % of the mean."""
 
 
-_metric = partial(Metric, family="hypersphere", invariances=(ROTATION, SCALE, ROW_SCALE))
+_metric = partial(Metric, family="hypersphere", invariances=OF_DIRECTIONS)
 METRICS = (
     _metric(
         name="uniformity",
@@ -214,7 +213,7 @@ METRICS = (
         formula="−4 + log ₀F₁(; D/2; 4): uniformity of the uniform distribution on the sphere, not a minimum",
         range="[−4, 0)",
         direction="depends on D only",
-        invariances=(ROTATION, SCALE, SHIFT, ROW_SCALE),
+        invariances=(*OF_SPREAD, ROW_SCALE),
         source="mean of exp(2t·cosine) over the sphere, t = 2",
         views=RAW,
         compared=False,

@@ -141,6 +141,27 @@ def nearest(points: torch.Tensor, k: int, asking: tuple[int, int] | None = None)
     return torch.cat(distances), torch.cat(rows_found)
 
 
+class PointNeighbours(NamedTuple):
+    """The k nearest different rows of each row.
+
+    Attributes
+    ----------
+    rows : int64 ndarray of shape (m,)
+        Which rows: of duplicated ones the first.
+    distances : float64 ndarray of shape (m, k)
+        Euclidean, ascending and positive.
+    neighbours : int64 ndarray of shape (m, k)
+        Their row numbers.
+    dropped : int
+        Rows that were read and left out.
+    """
+
+    rows: np.ndarray
+    distances: np.ndarray
+    neighbours: np.ndarray
+    dropped: int
+
+
 @dataclass(frozen=True)
 class Sampled:
     """A mean over pairs, estimated from sampled pairs with control variates."""

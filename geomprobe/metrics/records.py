@@ -21,6 +21,8 @@ ROTATION, SCALE, SHIFT, ROW_SCALE = "rotation", "scale", "shift", "row scale"
 """Invariances: x → xR with R orthogonal; x → cx with c > 0; x → x + v; each row by its own positive factor.
 
 Row order never matters and is not listed. They hold in the raw view."""
+OF_SPREAD = (ROTATION, SCALE, SHIFT)
+OF_DIRECTIONS = (ROTATION, SCALE, ROW_SCALE)
 
 
 @dataclass(frozen=True)

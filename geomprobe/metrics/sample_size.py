@@ -29,22 +29,15 @@ class Matched(Record):
         return super().entry() | {"needs": self.of.needs, "views": list(self.of.views), "definitions": {}}
 
 
-RECORDS = {
-    f"{of.name}_n_matched": Matched(
-        name=f"{of.name}_n_matched",
-        family=of.family,
-        formula=f"{of.formula}; at the number of rows of the smallest task: mean over random subsamples without "
-        "replacement",
-        range=of.range,
-        direction=of.direction,
-        invariances=of.invariances,
-        source=of.source,
-        compared=False,
-        stage="sample size",
-        of=of,
+def _matched(of: Metric) -> Matched:
+    of_same = {name: getattr(of, name) for name in ("family", "range", "direction", "invariances", "source")}
+    formula = (
+        f"{of.formula}; at the number of rows of the smallest task: mean over random subsamples without replacement"
     )
-    for of in (REGISTRY[name] for name in MATCHED)
-}
+    return Matched(name=f"{of.name}_n_matched", formula=formula, compared=False, stage="sample size", of=of, **of_same)
+
+
+RECORDS = {record.name: record for record in (_matched(REGISTRY[name]) for name in MATCHED)}
 
 
 def rarefaction(
@@ -103,31 +96,3 @@ def rarefaction(
                 spread = float(np.std(found, ddof=1)) if len(found) > 1 else None
                 out.append((name, view, size, float(np.mean(found)), spread, len(found)))
     return pd.DataFrame(out, columns=["metric", "view", "n", "value", "sd", "draws"])
-
-
-def matched(
-    clouds: dict[str, Any],
-    *,
-    metrics: Sequence[str] = MATCHED,
-    draws: int = DRAWS,
-    view: str = "raw",
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Metrics of several clouds at the number of rows of the smallest, so that they can be compared.
-
-    Parameters
-    ----------
-    clouds : dict of str to array-like of shape (n_i, d_i)
-        Such as tasks; the larger ones are subsampled without replacement, `draws` times, and averaged.
-
-    Returns
-    -------
-    DataFrame
-        Columns cloud, metric, view, n (the common number), value, sd, draws.
-    """
-    smallest = min(VectorSource(data).n for data in clouds.values())
-    parts = []
-    for name, data in clouds.items():
-        curve = rarefaction(data, metrics=metrics, sizes=[smallest], draws=draws, view=view, seed=seed)
-        parts.append(curve.assign(embeddings=name))
-    return pd.concat(parts, ignore_index=True)[["cloud", "metric", "view", "n", "value", "sd", "draws"]]

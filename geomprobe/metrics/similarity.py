@@ -15,9 +15,10 @@ import torch
 from geomprobe.common import unknown_name
 from geomprobe.metrics.embeddings import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.matrix import Matrix, cosine_row_means, cosines_with
-from geomprobe.metrics.records import ROTATION, ROW_SCALE, SCALE, SHIFT
+from geomprobe.metrics.records import OF_DIRECTIONS, OF_SPREAD
 from geomprobe.results.record import Record
 
+RSA_ROWS = 2000
 COLUMNS = (
     *("metric", "value", "se", "ci_low", "ci_high", "ci_method"),
     *("null_mean", "null_sd", "p", "n", "status", "note"),
@@ -201,8 +202,6 @@ class Similarity(Record):
     most_rows: int | None = None
 
 
-_LINEAR = (ROTATION, SCALE, SHIFT)
-_DIRECTIONS = (ROTATION, SCALE, ROW_SCALE)
 SIMILARITIES: dict[str, Similarity] = {
     entry.name: entry
     for entry in (
@@ -212,7 +211,7 @@ SIMILARITIES: dict[str, Similarity] = {
             formula="‖XᵀY‖_F²/(‖XᵀX‖_F ‖YᵀY‖_F), columns centred",
             range="[0, 1]",
             direction="larger: more alike; biased upwards where D is not small against N (read it beside its null)",
-            invariances=_LINEAR,
+            invariances=OF_SPREAD,
             source="Kornblith et al. 2019, ICML, eq. 5",
             influences=lambda a, b, value: _left_out(_products_without, a, b, value),
             # it holds fourth powers of lengths, which the unbiased one takes out
@@ -224,7 +223,7 @@ SIMILARITIES: dict[str, Similarity] = {
             formula="HSIC₁(X, Y)/√(HSIC₁(X, X)·HSIC₁(Y, Y)) with the unbiased HSIC₁",
             range="[−1, 1]",
             direction="larger: more alike; 0 on average for independent data",
-            invariances=_LINEAR,
+            invariances=OF_SPREAD,
             source="Song et al. 2012, JMLR 13, eq. 5; Nguyen et al. 2021, ICLR",
             influences=lambda a, b, value: _left_out(_hsic_without, a, b, value),
         ),
@@ -234,7 +233,7 @@ SIMILARITIES: dict[str, Similarity] = {
             formula="√(2 − 2‖XᵀY‖_*), columns centred, each side scaled to Frobenius norm 1",
             range="[0, √2]",
             direction="smaller: more alike; a metric",
-            invariances=_LINEAR,
+            invariances=OF_SPREAD,
             source="Williams et al. 2021, NeurIPS",
             distance=True,
             influences=_procrustes_influences,
@@ -246,7 +245,7 @@ SIMILARITIES: dict[str, Similarity] = {
             formula="mean share of the 10 nearest neighbours (by cosine) that both sides name",
             range="[0, 1]",
             direction="larger: more alike nearby; 10/(N−1) for independent data",
-            invariances=_DIRECTIONS,
+            invariances=OF_DIRECTIONS,
             source="Huh et al. 2024, ICML, appendix A",
             of_lists=lambda both, kernels: float(both.mean()),
         ),
@@ -256,7 +255,7 @@ SIMILARITIES: dict[str, Similarity] = {
             formula="Align(K, L)/√(Align(K, K)·Align(L, L)), row-centred cosines over shared 10 nearest neighbours",
             range="[−1, 1]",
             direction="larger: more alike nearby",
-            invariances=_DIRECTIONS,
+            invariances=OF_DIRECTIONS,
             source="Huh et al. 2024, ICML, eqs. 7 and 8",
             of_lists=lambda both, kernels: aligned(both, *kernels()),
         ),
@@ -266,9 +265,9 @@ SIMILARITIES: dict[str, Similarity] = {
             formula="Spearman's correlation over pairs of rows between the cosines on either side",
             range="[−1, 1]",
             direction="larger: more alike",
-            invariances=_DIRECTIONS,
+            invariances=OF_DIRECTIONS,
             source="Kriegeskorte et al. 2008, Frontiers in Systems Neuroscience 2",
-            most_rows=2000,
+            most_rows=RSA_ROWS,
         ),
     )
 }

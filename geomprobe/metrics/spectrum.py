@@ -12,7 +12,7 @@ import numpy as np
 import geomprobe.metrics.slopes as slopes
 from geomprobe.metrics.eigenvalues import spectrum_of
 from geomprobe.metrics.embeddings import Embeddings, NotApplicable, TooFewRows, too_few, undefined
-from geomprobe.metrics.records import ROTATION, SCALE, SHIFT, SPECTRAL, Metric, Value
+from geomprobe.metrics.records import OF_SPREAD, ROTATION, SCALE, SPECTRAL, Metric, Value
 from geomprobe.metrics.slopes import ALPHA_RANGE, RANKME_EPSILON, OfSpectrum
 from geomprobe.results.record import Margin
 from geomprobe.vectors.moments import Moments
@@ -186,7 +186,7 @@ def _vecscope_effective_rank(embeddings: Embeddings) -> float:
     return participation_ratio(values)
 
 
-_metric = partial(Metric, family="spectrum", invariances=(ROTATION, SCALE, SHIFT), views=SPECTRAL)
+_metric = partial(Metric, family="spectrum", invariances=OF_SPREAD, views=SPECTRAL)
 
 
 def _rank(percent: int, order: int, column: int) -> Metric:

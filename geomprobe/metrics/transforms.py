@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from geomprobe.metrics.eigenvalues import Spectrum, spectrum_of
+from geomprobe.metrics.eigenvalues import Spectrum
 from geomprobe.metrics.embeddings import Embeddings, NeedsRows, added, undefined
 from geomprobe.vectors import block_rows, full_precision, gram
 from geomprobe.vectors.moments import Moments
@@ -43,11 +43,7 @@ class Transformed(Embeddings):
         if self.name == "standardised":
             if self.base.constant:
                 raise self._without_spread()
-            keep = min(self.n - 1, self.d)
-            spectrum = spectrum_of(self._correlation(self.state), keep)
-            if spectrum.values[-1] < 1e-6 * spectrum.values[0] and self.base.exact_state is not self.state:
-                return spectrum_of(self._correlation(self.base.exact_state), keep)
-            return spectrum
+            return self.base.resolved(self._correlation, min(self.n - 1, self.d), vectors=False)
         if self.name == "whitened":
             positive = self.base.spectrum.values > 0
             return Spectrum(positive.astype(np.float64), lambda: self.base.spectrum.vectors)

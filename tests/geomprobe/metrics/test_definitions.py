@@ -20,7 +20,8 @@ from geomprobe.common import InputError
 from geomprobe.comparison.table import add_comparisons, adjusted
 from geomprobe.encoders.baselines import bag_of_words
 from geomprobe.inference import intervals
-from geomprobe.metrics import REGISTRY, definitions
+from geomprobe.metrics import REGISTRY
+from geomprobe.metrics.registry import definitions
 from geomprobe.predict_reconstruct.protocol import choose
 from geomprobe.reports.data.facts import PARTS
 from geomprobe.reports.data.load import load
