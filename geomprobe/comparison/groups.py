@@ -10,7 +10,7 @@ import pandas as pd
 from geomprobe.common import UsageError
 from geomprobe.comparison.pairs import ModelResults, check_rows
 from geomprobe.comparison.sentences import claims
-from geomprobe.comparison.table import comparison_table
+from geomprobe.comparison.table import adjusted, differences
 from geomprobe.inference import Estimate
 from geomprobe.inference.margins import Margin
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
@@ -43,17 +43,17 @@ def compare_groups(
     sides = [ModelResults(results, name) for name in members]
     check_rows(sides)
     (a, first), (b, second) = groups.items()
-    pairs, found = [], []
+    pairs = []
     for key, row in sides[0].numbers.items():
         if not all(key in side.numbers for side in sides):
             continue
         seeds = [side.estimate(side.numbers[key]) for side in sides]
         split = seeds[: len(first)], seeds[len(first) :]
         means = (np.mean([one.value for one in group]) for group in split)
-        pairs.append({**row, **dict(zip(("value_a", "value_b"), means, strict=True))})
-        found.append(Estimate.grouped(*split).interval())
-    fewest = min(len(first), len(second))
-    added = comparison_table(pairs, found, results.definitions, a, b, "objective", margins, seeds=fewest)
+        values = dict(zip(("value_a", "value_b"), means, strict=True))
+        pairs.append(({**row, **values}, Estimate.grouped(*split).interval()))
+    compared = differences(pairs, results.definitions, (a, b), margins, "objective")
+    added = adjusted(compared, results.definitions, seeds=min(len(first), len(second)))
     results.comparisons = table(pd.concat([results.comparisons, added]), COMPARISON_COLUMNS)
     results.run["groups"] = {name: list(group) for name, group in groups.items()}
     results.run["claims"] = claims(added)

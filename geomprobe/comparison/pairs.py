@@ -18,6 +18,7 @@ from geomprobe.results import Results
 
 CELL = ("task", "depth", "pooling")
 NUMBER = ("view", "metric", "definition")
+PLACE = (*CELL, *NUMBER)
 
 Row = Mapping[Any, Any]
 
@@ -41,8 +42,8 @@ class ModelResults:
         compared = rows["metric"].map(lambda metric: self.records.get(metric, {}).get("compared", True)).astype(bool)
         self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & compared]
         self.task_hash = self.rows.groupby("task")["task_hash"].first().to_dict()
-        self._influences = by_key(mine(results.influences), (*CELL, *NUMBER))
-        self.numbers = by_key(self.rows, (*CELL, *NUMBER))
+        self._influences = by_key(mine(results.influences), PLACE)
+        self.numbers = by_key(self.rows, PLACE)
         self._examples: dict[tuple, pd.DataFrame] = {
             tuple(key): part.sort_values("row_id", kind="stable").reset_index(drop=True)
             for key, part in filled(mine(results.examples), CELL).groupby([*CELL, "probe"], sort=False)
@@ -50,7 +51,7 @@ class ModelResults:
 
     def influence(self, row: Row) -> Row | None:
         """Row of the influence table that belongs to a number, or None."""
-        return self._influences.get(key_of(row, (*CELL, *NUMBER)))
+        return self._influences.get(key_of(row, PLACE))
 
     def estimate(self, row: Row) -> Estimate:
         """One of `numbers` with the contribution of each cluster, from influences, else per-example scores."""
@@ -72,7 +73,7 @@ class ModelResults:
 
         def of(score: str) -> float | None:
             name = sibling(self.records, str(row["metric"]), score)
-            found = None if name is None else self.numbers.get(key_of({**row, "metric": name}, (*CELL, *NUMBER)))
+            found = self.numbers.get(key_of({**row, "metric": name}, PLACE))
             return None if found is None else float(found["value"])
 
         return of
@@ -148,6 +149,17 @@ def _clusters(examples: pd.DataFrame) -> np.ndarray:
     return number_clusters(examples["cluster"].astype("Int64").fillna(-1 - own).to_numpy(np.int64), len(own))
 
 
+MOVES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "accuracy": lambda label, predicted, loss: probe_tests.mean_influence((label == predicted).astype(float)),
+    "macro_f1": lambda label, predicted, loss: probe_tests.macro_f1_influence(label, predicted),
+    "mcc": lambda label, predicted, loss: probe_tests.mcc_influence(label, predicted),
+    "log_loss": lambda label, predicted, loss: probe_tests.mean_influence(loss),
+    # the class shares' loss is the same for every encoder
+    "usable_bits": lambda label, predicted, loss: -probe_tests.mean_influence(loss),
+}
+"""Score -> influence of each example, from its label, prediction and log loss."""
+
+
 def probe_influence(
     score: str | None, examples: pd.DataFrame, value: Callable[[str], float | None], unit: float | None = None
 ) -> np.ndarray | None:
@@ -164,28 +176,17 @@ def probe_influence(
     unit : float, optional
         Of skill, where a model on the same rows shows it and this one may not (see `skill_unit`).
     """
-    label, said = (examples[c].to_numpy(float, na_value=np.nan) for c in ("label", "prediction"))
-    loss = examples["log_loss"].to_numpy(float, na_value=np.nan)
-    right = probe_tests.mean_influence((label == said).astype(float))
-    if score == "accuracy":
-        return right
+    label, predicted, loss = (examples[c].to_numpy(float, na_value=np.nan) for c in ("label", "prediction", "log_loss"))
     if score == "skill":
         unit = skill_unit(value) if unit is None else unit
-        return None if unit is None else right * unit
-    if score == "macro_f1":
-        return probe_tests.macro_f1_influence(label, said)
-    if score == "mcc":
-        return probe_tests.mcc_influence(label, said)
-    if score == "log_loss":
-        return probe_tests.mean_influence(loss)
-    if score == "usable_bits":  # the class shares' loss is the same for every encoder
-        return -probe_tests.mean_influence(loss)
+        return None if unit is None else MOVES["accuracy"](label, predicted, loss) * unit
     if score == "usable_share":
         bits, share = value("usable_bits"), value("usable_share")
-        return None if not bits or share is None else -probe_tests.mean_influence(loss) * (share / bits)
-    if score in probe_tests.CORRELATIONS and np.ptp(label) and np.ptp(said):
-        return probe_tests.CORRELATIONS[score](said, label)
-    return None
+        return None if not bits or share is None else MOVES["usable_bits"](label, predicted, loss) * (share / bits)
+    if score in probe_tests.CORRELATIONS:
+        varies = np.ptp(label) and np.ptp(predicted)
+        return probe_tests.CORRELATIONS[score](predicted, label) if varies else None
+    return MOVES[score](label, predicted, loss) if score in MOVES else None
 
 
 def skill_unit(value: Callable[[str], float | None]) -> float | None:
@@ -211,25 +212,24 @@ def _probe(row: Row, first: ModelResults, second: ModelResults) -> Interval:
     contributions = np.bincount(clusters, moved[1] - moved[0]) / len(clusters)
     found = Estimate.paired(diff, contributions, 0.0, FUNCTION).interval()
     clustered = len(contributions) < len(clusters)
-    if score in ("accuracy", "skill"):  # which differ by a factor that both models share
+    units = {"accuracy": 1.0, "skill": 1.0 if unit is None else unit}  # which differ by a factor that both models share
+    if score in units:
         hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]
-        scale = 1.0 if score == "accuracy" or unit is None else unit
         if found.p is None or found.se == 0:
-            return few_discordant(diff, hits[0], hits[1], clusters, scale)
+            return few_discordant(diff, hits[0], hits[1], clusters, units[score])
         if not clustered:
+            discordant = probe_tests.Discordant.of(hits[0], hits[1], units[score])
             method = f"{found.method}; p: McNemar, exact"
-            told = probe_tests.Discordant.of(hits[0], hits[1], scale)
-            return replace(found, p=probe_tests.mcnemar(*hits), method=method, discordant=told)
+            return replace(found, p=discordant.p_exact(), method=method, discordant=discordant)
     if clustered:
         return replace(found, method=f"{found.method}, {len(contributions)} clusters")
-    if found.p is None:
+    if found.p is None or score not in probe_tests.CORRELATIONS:
         return found
-    if score in probe_tests.CORRELATIONS:
-        of = {"spearman": pd.Series.rank}.get(score, lambda s: s)
-        said = [of(side["prediction"].astype(float)) for side in (left, right)]
-        p = probe_tests.williams(float(row["value_a"]), float(row["value_b"]), float(said[0].corr(said[1])), len(left))
-        return replace(found, p=p, method=f"{found.method}; p: Williams")
-    return found
+    correlated = {"spearman": pd.Series.rank}.get(score, lambda values: values)
+    predicted = [correlated(side["prediction"].astype(float)) for side in (left, right)]
+    between = float(predicted[0].corr(predicted[1]))
+    p = probe_tests.williams(float(row["value_a"]), float(row["value_b"]), between, len(left))
+    return replace(found, p=p, method=f"{found.method}; p: Williams")
 
 
 def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters: np.ndarray, unit: float) -> Interval:
@@ -247,13 +247,13 @@ def few_discordant(diff: float, first: np.ndarray, second: np.ndarray, clusters:
         By how much the score moves where accuracy moves by one.
     """
     sizes = np.bincount(clusters)
-    told = int((np.bincount(clusters, first != second) > 0).sum())
-    grouped = (told, len(sizes), int(sizes.max())) if len(sizes) < len(clusters) else None
+    differing = int((np.bincount(clusters, first != second) > 0).sum())
+    grouped = (differing, len(sizes), int(sizes.max())) if len(sizes) < len(clusters) else None
     found = probe_tests.Discordant.of(first, second, unit, grouped)
     low, high = found.interval(intervals.LEVEL)
     how = f", {len(sizes)} clusters of up to {sizes.max()}; p: score test" if grouped else "; p: McNemar, exact"
     method = f"score interval, {found.first + found.second} discordant rows{how}"
-    p = found.p_no_difference() if grouped else probe_tests.mcnemar(first, second)
+    p = found.p_no_difference() if grouped else found.p_exact()
     return Interval(diff, None, low, high, 0.0, p, method, found)
 
 

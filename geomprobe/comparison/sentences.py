@@ -23,13 +23,8 @@ def claims(comparisons: pd.DataFrame) -> list[dict[str, Any]]:
     for (metric, view), part in filled(comparisons, ("view",)).groupby(["metric", "view"], sort=False):
         counts = {str(verdict): int(count) for verdict, count in part["verdict"].value_counts().items()}
         first = part.iloc[0]
-        entry = {
-            "metric": str(metric),
-            "view": str(view),
-            "level": str(first["level"]),
-            "cells": len(part),
-            "counts": counts,
-        }
+        entry: dict[str, Any] = {"metric": str(metric), "view": str(view), "level": str(first["level"])}
+        entry |= {"cells": len(part), "counts": counts}
         found.append(entry | {"sentence": sentence(entry, str(first["a"]), str(first["b"]))})
     return found
 

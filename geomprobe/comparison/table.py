@@ -10,8 +10,8 @@ import pandas as pd
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.comparison.pairs import (
-    CELL,
     NUMBER,
+    PLACE,
     ModelResults,
     Row,
     by_key,
@@ -87,9 +87,10 @@ def compare(
         compared = frame["metric"].map(lambda metric: REGISTRY[metric].compared).astype(bool)
         moved = by_key(influence_table(frame, influences), NUMBER)
         sides.append((frame[(frame["status"] == "ok") & compared], moved))
-    pairs = joined(sides[0][0], sides[1][0], NUMBER)
-    found = [geometry(row, *(side[1].get(key_of(row, NUMBER)) for side in sides)) for row in pairs]
-    return comparison_table(pairs, found, registry.definitions(), a, b, "checkpoint", margins)
+    rows_of_both = joined(sides[0][0], sides[1][0], NUMBER)
+    pairs = [(row, geometry(row, *(side[1].get(key_of(row, NUMBER)) for side in sides))) for row in rows_of_both]
+    definitions = registry.definitions()
+    return adjusted(differences(pairs, definitions, (a, b), margins), definitions)
 
 
 def _check_vectors(vectors: Mapping[str, Any], rows: Sequence[Any] | Mapping[str, Sequence[Any]] | None) -> None:
@@ -123,16 +124,19 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     UsageError
         A name is unknown, or the two models did not see the same rows of a task.
     """
-    first, second = (ModelResults(results, name) for name in (a, b))
-    check_rows([first, second])
-    pairs = joined(first.rows, second.rows, (*CELL, *NUMBER))
-    found = [paired(first, second, row) for row in pairs]
-    own = comparison_table(pairs, found, results.definitions, a, b, "checkpoint", margins)
+    pairs = all_pairs(*(ModelResults(results, name) for name in (a, b)))
+    own = adjusted(differences(pairs, results.definitions, (a, b), margins), results.definitions)
     of_variants = results.comparisons[results.comparisons["b"].isin(variants_of(results))]
     results.comparisons = table(pd.concat([own, of_variants]), COMPARISON_COLUMNS)
     results.run["compared"] = [a, b]
     results.run["claims"] = claims(own)
     return results
+
+
+def all_pairs(first: ModelResults, second: ModelResults) -> list[tuple[Row, Interval]]:
+    """Every number that two models have, and its paired difference."""
+    check_rows([first, second])
+    return [(row, paired(first, second, row)) for row in joined(first.rows, second.rows, PLACE)]
 
 
 def variants_of(results: Results) -> dict[str, str]:
@@ -156,11 +160,8 @@ def add_variants(results: Results, margins: Mapping[str, Margin] | None = None) 
     for of in dict.fromkeys(named.values()):
         full, frames = ModelResults(results, of), []
         for name in (name for name, whose in named.items() if whose == of):
-            side = ModelResults(results, name)
-            check_rows([full, side])
-            pairs = joined(full.rows, side.rows, (*CELL, *NUMBER))
-            found = [paired(full, side, row) for row in pairs]
-            frames.append(differences(pairs, found, results.definitions, of, name, "checkpoint", margins))
+            pairs = all_pairs(full, ModelResults(results, name))
+            frames.append(differences(pairs, results.definitions, (of, name), margins))
         added.append(adjusted(table(pd.concat(frames), COMPARISON_COLUMNS), results.definitions))
     results.comparisons = table(pd.concat(added, ignore_index=True), COMPARISON_COLUMNS)
     return results
@@ -185,63 +186,58 @@ def families_of(metrics: Iterable[str], definitions: Mapping[str, Any]) -> list[
     return [families[name] for name in names]
 
 
-def comparison_table(
-    pairs: Sequence[Row],
-    found: Sequence[Interval],
-    definitions: Mapping[str, Any],
-    a: str,
-    b: str,
-    level: str,
-    margins: Mapping[str, Margin] | None,
-    seeds: int | None = None,
-) -> pd.DataFrame:
-    """Comparison table: equivalence, detectable difference, and what `adjusted` adds."""
-    return adjusted(differences(pairs, found, definitions, a, b, level, margins), definitions, seeds=seeds)
-
-
 def differences(
-    pairs: Sequence[Row],
-    found: Sequence[Interval],
+    pairs: Iterable[tuple[Row, Interval]],
     definitions: Mapping[str, Any],
-    a: str,
-    b: str,
-    level: str,
+    sides: tuple[str, str],
     margins: Mapping[str, Margin] | None,
+    level: str = "checkpoint",
 ) -> pd.DataFrame:
-    """Comparison table before `adjusted`: equivalence and detectable difference."""
+    """Comparison table before `adjusted`: equivalence and detectable difference.
+
+    Parameters
+    ----------
+    pairs : iterable of (row, interval)
+        The number of both sides, and its difference.
+    definitions : mapping of metric to definition
+    sides : tuple of two names
+    margins : mapping of metric to (size, relative), optional
+    level : {"checkpoint", "objective"}
+    """
     rows, records = [], known(definitions)
-    for row, one in zip(pairs, found, strict=True):
+    for row, found in pairs:
         metric, value = str(row["metric"]), float(row["value_a"])
         size = margin(records.get(metric, {}), value, (margins or {}).get(metric))
-        p_tost = 0.0 if one.se == 0 and one.value == 0 else np.nan  # equal is equivalent, whatever the margin
-        if one.discordant is not None:
-            few = one.se is None
-            p_tost = np.nan if size is None else one.discordant.p_equivalence(size, exact=few)
-        elif one.se is not None and size is not None:
-            p_tost = intervals.p_equivalence(one.value, one.se, one.dof, size)
+        given = found.se is not None
         rows.append(
             {
                 **{column: row.get(column) or pd.NA for column in ("task", "pooling", "view", "metric", "definition")},
-                "a": a,
-                "b": b,
+                "a": sides[0],
+                "b": sides[1],
                 "level": level,
                 "layer": row.get("layer_a", row.get("layer", pd.NA)),
                 "value_a": value,
                 "value_b": float(row["value_b"]),
-                "diff": one.value,
-                "se": one.se,
-                "ci_low": one.low,
-                "ci_high": one.high,
-                "ci_method": one.method,
-                "dof": one.dof if one.se is not None else np.nan,
-                "p": one.p,
+                "diff": found.value,
+                **found.to_row(),
+                "dof": found.dof if given else np.nan,
+                "p": found.p,
                 "margin": size,
-                "p_tost": p_tost,
-                "mdd": intervals.detectable(one.se, one.dof) if one.se is not None else np.nan,
+                "p_tost": _p_equivalence(found, size),
+                "mdd": intervals.detectable(found.se, found.dof) if found.se is not None else np.nan,
                 "n": row.get("n_a", row.get("n", pd.NA)),
             }
         )
     return table(rows, COMPARISON_COLUMNS)
+
+
+def _p_equivalence(found: Interval, size: float | None) -> float:
+    """P-value of "at least the margin apart" before adjustment, NaN where there is none."""
+    if found.discordant is not None:
+        return np.nan if size is None else found.discordant.p_equivalence(size, exact=found.se is None)
+    if found.se is not None and size is not None:
+        return intervals.p_equivalence(found.value, found.se, found.dof, size)
+    return 0.0 if found.se == 0 and found.value == 0 else np.nan  # equal is equivalent, whatever the margin
 
 
 def adjusted(

@@ -9,25 +9,9 @@ import numpy as np
 from scipy import optimize, stats
 
 
-def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Exact p-value that two classifiers of the same rows are right equally often.
-
-    McNemar (1947), "Note on the sampling error of the difference between correlated proportions", Psychometrika 12; the
-    binomial form over the rows that only one of them gets right.
-
-    Parameters
-    ----------
-    first, second : bool ndarray of shape (n,)
-        Whether each row was classified rightly.
-    """
-    told = Discordant.of(first, second)
-    both = told.first + told.second
-    return float(stats.binomtest(told.first, both).pvalue) if both else 1.0
-
-
 @dataclass(frozen=True)
 class Discordant:
-    """Rows that tell two classifiers apart.
+    """Rows that only one of two classifiers gets right.
 
     Attributes
     ----------
@@ -69,6 +53,15 @@ class Discordant:
         high = optimize.brentq(lambda delta: self._score(delta) + z, estimate, 1) if estimate < 1 else 1.0
         return float(low) * self.unit, float(high) * self.unit
 
+    def p_exact(self) -> float:
+        """Exact p-value that both are right equally often.
+
+        McNemar (1947), "Note on the sampling error of the difference between correlated proportions", Psychometrika 12;
+        the binomial form over the rows that only one of them gets right.
+        """
+        both = self.first + self.second
+        return float(stats.binomtest(self.first, both).pvalue) if both else 1.0
+
     def p_no_difference(self) -> float:
         """P-value of "the difference is 0" by the score test that the interval belongs to."""
         return float(2 * stats.norm.sf(abs(self._score(0.0))))
@@ -92,8 +85,8 @@ class Discordant:
         """
         delta = margin / self.unit
         if exact:
-            told, of, largest = self.clusters or (self.first + self.second, self.n, 1)
-            return float(stats.binom.cdf(told, of, min(delta * self.n / (of * largest), 1.0)))
+            differing, of, largest = self.clusters or (self.first + self.second, self.n, 1)
+            return float(stats.binom.cdf(differing, of, min(delta * self.n / (of * largest), 1.0)))
         if delta >= 1:
             return 0.0
         return float(max(stats.norm.sf(self._score(-delta)), stats.norm.cdf(self._score(delta))))
@@ -158,8 +151,8 @@ def macro_f1_influence(label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     classes = np.unique(np.concatenate([label, prediction]))
     out = np.zeros(len(label))
     for c in classes:
-        true, said = label == c, prediction == c
-        hit, size = (true & said).astype(float), true.astype(float) + said
+        true, predicted = label == c, prediction == c
+        hit, size = (true & predicted).astype(float), true.astype(float) + predicted
         top, bottom = 2 * hit.mean(), size.mean()
         out += (2 * hit - top / bottom * size) / bottom
     return out / len(classes)

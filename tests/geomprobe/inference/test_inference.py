@@ -636,8 +636,8 @@ def test_the_paired_test_has_the_power_of_the_unpaired_one_on_fewer_rows():
 def test_mcnemar_is_the_binomial_test_of_discordant_rows():
     first = np.array([1] * 50 + [1] * 12 + [0] * 3 + [0] * 35, bool)
     second = np.array([1] * 50 + [0] * 12 + [1] * 3 + [0] * 35, bool)
-    assert probe_tests.mcnemar(first, second) == pytest.approx(stats.binomtest(3, 15).pvalue)
-    assert probe_tests.mcnemar(first, first) == 1.0
+    assert probe_tests.Discordant.of(first, second).p_exact() == pytest.approx(stats.binomtest(3, 15).pvalue)
+    assert probe_tests.Discordant.of(first, first).p_exact() == 1.0
 
 
 def test_score_interval_of_published_tables():
