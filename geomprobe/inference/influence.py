@@ -75,8 +75,7 @@ class Workspace:
     @cached_property
     def heavy_tailed(self) -> bool:
         """Whether the distances of the rows from their mean, in the raw view, have a heavy tail."""
-        state, rows = self.embeddings.state, self.embeddings.rows
-        assert rows is not None
+        state, rows = self.embeddings.state, self.embeddings.source
         if self.embeddings.constant:
             return False
         mean, blocks = torch.from_numpy(state.mean), rows.blocks(max(256, 2**18 // state.d))

@@ -51,8 +51,7 @@ def merged_without(states: list[Moments]) -> list[Moments]:
 
 def subset(embeddings: Embeddings, keep: np.ndarray) -> Embeddings:
     """Raw embeddings of some rows, with the labels and the positive pairs that are left."""
-    assert embeddings.rows is not None
-    rows = VectorSource(embeddings.rows.take(np.flatnonzero(keep)))
+    rows = VectorSource(embeddings.source.take(np.flatnonzero(keep)))
     labels = None if embeddings.labels is None else embeddings.labels[keep]
     positives = embeddings.positives
     if positives is not None:
@@ -81,14 +80,13 @@ def jackknife(
     -----
     The whole influence of a shard is written to its first row: SE² = (S−1)/S·Σ(θ_(s) − θ̄)² (Efron & Stein 1981).
     """
-    assert embeddings.rows is not None
     count = _count(home)
     values = np.empty(count)
     if rows or embeddings.name not in ("raw", "centred"):
         for s in range(count):
             values[s] = compute(transform(subset(embeddings, home != s), embeddings.name))
     else:
-        states = [Moments().update(embeddings.rows.take(np.flatnonzero(home == s))) for s in range(count)]
+        states = [Moments().update(embeddings.source.take(np.flatnonzero(home == s))) for s in range(count)]
         for s, state in enumerate(merged_without(states)):
             values[s] = compute(transform(Embeddings(state), embeddings.name))
     return spread(values, home)

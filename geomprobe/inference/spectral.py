@@ -69,12 +69,11 @@ def linearise(embeddings: Embeddings, which: str, functions: Mapping[str, OfSpec
         The spectrum, of the covariance around its centre.
     functions : mapping of name to function of the eigenvalues
     """
-    assert embeddings.rows is not None
     spectrum, centre, share = _spectrum(embeddings, which)
     values, kept, d = spectrum.values, len(spectrum.values), embeddings.d
     slopes = {name: slope for name, function in functions.items() if (slope := function.slope(values, d)) is not None}
     weights = torch.from_numpy(np.column_stack(list(slopes.values())))
-    work = embeddings.rows.work if values[-1] > 1e-6 * values[0] else torch.float64
+    work = embeddings.source.work if values[-1] > 1e-6 * values[0] else torch.float64
     vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept]).to(work), torch.from_numpy(centre)
     changes = _TraceChanges(values, share)
     parts, moved = [], []

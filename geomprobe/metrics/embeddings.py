@@ -95,6 +95,7 @@ class Embeddings:
     influences: bool = False
     processes: Processes = ALONE
     name: str = field(default="raw", init=False)
+    _kernels: dict[float, KernelMeans] = field(default_factory=dict, init=False, repr=False)
     _point_neighbours: dict[int, PointNeighbours] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -104,6 +105,13 @@ class Embeddings:
     @property
     def d(self) -> int:
         return self.state.d
+
+    @property
+    def source(self) -> VectorSource:
+        """The rows, for metrics that read them."""
+        if self.rows is None:
+            raise NeedsRows
+        return self.rows
 
     @cached_property
     def exact_state(self) -> Moments:
@@ -117,9 +125,7 @@ class Embeddings:
         """The moments of the directions, read from the rows where `state` was made without."""
         if self.state.directions:
             return self.state
-        if self.rows is None:
-            raise NeedsRows
-        return moments_of(self.rows, self.processes)
+        return moments_of(self.source, self.processes)
 
     @property
     def constant(self) -> bool:
@@ -155,9 +161,7 @@ class Embeddings:
 
     def blocks(self, size: int | None = None) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         """Yield (first row, rows in this view as float64, whether each has a direction); blocks stay in cache."""
-        if self.rows is None:
-            raise NeedsRows
-        for start, block in self.rows.blocks(size or max(256, 2**18 // self.d)):
+        for start, block in self.source.blocks(size or max(256, 2**18 // self.d)):
             yield start, block.double(), block.abs().amax(1) > 0
 
     def lengths(self) -> np.ndarray:
@@ -170,9 +174,7 @@ class Embeddings:
 
     def take(self, rows: np.ndarray) -> torch.Tensor:
         """Given rows in this view as float64."""
-        if self.rows is None:
-            raise NeedsRows
-        return self.rows.take(rows).double()
+        return self.source.take(rows).double()
 
     @cached_property
     def pilot(self) -> torch.Tensor:
@@ -206,12 +208,9 @@ class Embeddings:
     @cached_property
     def sphere(self) -> tuple[np.ndarray, torch.Tensor]:
         """All directions of the share at once: row numbers and w of shape (n_directions, d) in the work precision."""
-        if self.rows is None:
-            raise NeedsRows
-        size = self.rows.share[1] - self.rows.share[0]
-        rows = np.empty(size, np.int64)
-        w = torch.empty(size, self.d, dtype=self.rows.work, device=self.pilot.device)
-        n = 0
+        low, high = self.source.share
+        rows, n = np.empty(high - low, np.int64), 0
+        w = torch.empty(high - low, self.d, dtype=self.source.work, device=self.pilot.device)
         for found, part in self.directions():
             rows[n : n + len(found)], w[n : n + len(found)] = found, part
             n += len(found)
@@ -272,10 +271,6 @@ class Embeddings:
         """Whether pair metrics read all pairs, or a seeded sample of them."""
         return self.exact or self.n <= EXACT_ROWS
 
-    @cached_property
-    def _kernels(self) -> dict[float, KernelMeans]:
-        return {}
-
     def kernel(self, t: float, *, turning: bool = False) -> KernelMeans:
         """Sums of exp(−t‖z_i − z_j‖²) over all pairs; with weights 1/length for directions that turn.
 
@@ -311,13 +306,9 @@ class Embeddings:
         pairs = np.column_stack([first, second])[np.argsort(first, kind="stable")]
         step = max(1, 2**19 // self.d)
         low, high = self.processes.share(SAMPLED_PAIRS)
-        cosines, n = np.empty(high - low), 0
-        for start in range(low, high, step):
-            _, a, b = self.paired(pairs[start : min(start + step, high)])
-            found = (a * b).sum(1).cpu().numpy()
-            cosines[n : n + len(found)] = found
-            n += len(found)
-        return np.concatenate(self.processes.exchange(cosines[:n]))
+        blocks = (self.paired(pairs[start : min(start + step, high)]) for start in range(low, high, step))
+        cosines = np.concatenate([(a * b).sum(1).cpu().numpy() for _, a, b in blocks])
+        return np.concatenate(self.processes.exchange(cosines))
 
     def _sampled_kernel(self, t: float) -> Sampled:
         self.paired_directions()
@@ -332,14 +323,13 @@ class Embeddings:
 
         Multiplied and summed over a block in the precision of the rows, over blocks in float64.
         """
-        if self.rows is None:
-            raise NeedsRows
+        work = self.source.work
         # one choice of signs for all processes
-        vectors = torch.from_numpy(self.processes.broadcast(self.uncentred_spectrum.vectors)).to(self.rows.work)
+        vectors = torch.from_numpy(self.processes.broadcast(self.uncentred_spectrum.vectors)).to(work)
         total = np.full(2 * self.d, -np.inf)
         with full_precision():
             for _, block, _ in self.blocks():
-                products = block.to(self.rows.work) @ vectors.to(block.device)
+                products = block.to(work) @ vectors.to(block.device)
                 part = torch.cat([products.logsumexp(0), products.neg_().logsumexp(0)])
                 total = np.logaddexp(total, part.double().cpu().numpy())
         return self.processes.reduce(total, np.logaddexp)
@@ -379,7 +369,7 @@ class Embeddings:
         x = self._gathered(torch.cat([block for _, block, _ in self.blocks()])) if sample is None else self.take(sample)
         x = x - x[0]
         largest = float(x.abs().max())
-        x = (x / largest if largest > 0 else x).to(self.rows.work)  # type: ignore[union-attr]
+        x = (x / largest if largest > 0 else x).to(self.source.work)
         kept = np.sort(np.unique(row_hashes(x), return_index=True)[1])
         if len(kept) <= k + 1:
             raise undefined(self.n, k + 2, f"{len(kept)} different rows; {k} neighbours of each need more")

@@ -5,6 +5,7 @@ Pure functions first, then their records; the mean cosine stands with the other 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -26,7 +27,7 @@ from geomprobe.metrics.records import (
     of_directions,
 )
 from geomprobe.metrics.slopes import OfSpectrum
-from geomprobe.metrics.spectrum import noted, participation_ratio, unbiased_participation_ratio
+from geomprobe.metrics.spectrum import participation_ratio_of, unbiased_participation_ratio
 from geomprobe.results.record import Margin
 
 HUBNESS_K = 10
@@ -66,10 +67,11 @@ def skewness(x: np.ndarray) -> float:
     return float((y**3).mean() / (y**2).mean() ** 1.5)
 
 
-def _isoscore(embeddings: Embeddings) -> Value:
+def _isoscore(embeddings: Embeddings, ratio: Callable[[Embeddings], Value] = participation_ratio_of) -> Value:
     if embeddings.d < 2:
         raise NotApplicable("one dimension only")
-    return noted(embeddings, isoscore(participation_ratio(embeddings.spectrum.values), embeddings.d))
+    found = ratio(embeddings)
+    return replace(found, value=isoscore(found.value, embeddings.d))
 
 
 def cosine_contributions(embeddings: Embeddings) -> np.ndarray:
@@ -108,13 +110,6 @@ def _hubness_skew(embeddings: Embeddings) -> Value:
     return Value(skewness(occurrences), n, f"seeded sample of {n:,} rows")
 
 
-def _unbiased_isoscore(embeddings: Embeddings) -> Value:
-    if embeddings.d < 2:
-        raise NotApplicable("one dimension only")
-    found = unbiased_participation_ratio(embeddings)
-    return replace(found, value=isoscore(found.value, embeddings.d))
-
-
 _metric = partial(Metric, family="isotropy")
 
 
@@ -146,7 +141,9 @@ METRICS = (
         order=170,
         tail="lengths",
         of_spectrum=OfSpectrum(slopes.isoscore, column=3),
-        others={"unbiased": (_unbiased_isoscore, "with the unbiased participation ratio")},
+        others={
+            "unbiased": (lambda c: _isoscore(c, unbiased_participation_ratio), "with the unbiased participation ratio")
+        },
     ),
     _metric(
         name="partition_isotropy",

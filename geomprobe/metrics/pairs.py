@@ -66,10 +66,8 @@ def kernel_means(w: torch.Tensor, t: float, pilot_distance: float, weights: torc
     sums, weighted, bent = (torch.zeros(n, dtype=torch.float64, device=w.device) for _ in range(3))
     for rows, columns, tile in tiles(w, square):
         exponent = tile.mul_(-t)
-        if weights is None:
-            kernel = exponent.expm1_() if near else exponent.exp_()
-        else:
-            kernel = exponent.expm1() if near else exponent.exp()
+        kernel = exponent if weights is None else exponent.clone()
+        kernel = kernel.expm1_() if near else kernel.exp_()
         if rows == columns:
             kernel.fill_diagonal_(0)
         else:

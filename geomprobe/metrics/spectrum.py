@@ -156,6 +156,11 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([values, np.zeros(max(0, length - len(values)))])
 
 
+def participation_ratio_of(embeddings: Embeddings) -> Value:
+    """Participation ratio in any view."""
+    return noted(embeddings, participation_ratio(embeddings.spectrum.values))
+
+
 def unbiased_participation_ratio(embeddings: Embeddings) -> Value:
     """Participation ratio from unbiased estimates, in any view."""
     if embeddings.n < 4:
@@ -269,7 +274,7 @@ METRICS = (
     ),
     _metric(
         name="participation_ratio",
-        compute=lambda c: noted(c, participation_ratio(c.spectrum.values)),
+        compute=participation_ratio_of,
         formula="(Σλ)²/Σλ²",
         range="[1, min(N−1, D)]",
         direction="larger: variance is spread over more dimensions",

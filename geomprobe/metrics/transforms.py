@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from geomprobe.metrics.eigenvalues import Spectrum
-from geomprobe.metrics.embeddings import Embeddings, NeedsRows, added, undefined
+from geomprobe.metrics.embeddings import Embeddings, added, undefined
 from geomprobe.vectors import block_rows, full_precision, gram
 from geomprobe.vectors.moments import Moments
 
@@ -80,15 +80,14 @@ class Transformed(Embeddings):
 
     def _sum_directions(self, products: bool) -> tuple[int, np.ndarray, float, np.ndarray]:
         """What `direction_sums` holds and, where products are wanted, (1/n) Σ z zᵀ, in one pass."""
-        if self.rows is None:
-            raise NeedsRows
+        work = self.source.work
         total, square, n = torch.zeros(self.d, dtype=torch.float64), 0.0, 0
         moment = np.zeros((self.d, self.d) if products else (0, 0))
         with full_precision():
             for rows, w in self._directions():
                 total, square, n = total + w.sum(0).cpu(), square + float((w * w).sum()), n + len(rows)
                 if products:
-                    moment += gram((w + self.pilot).to(self.rows.work)).cpu().numpy()
+                    moment += gram((w + self.pilot).to(work)).cpu().numpy()
         total, square, n, moment = self.processes.reduce((total, square, n, moment), added)
         mean = total / max(n, 1)
         spread = max(0.0, square - n * float(mean @ mean))
