@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from geomprobe import inference
 from geomprobe.analysis import definitions
 from geomprobe.analysis.definitions import FAMILIES
-from geomprobe.inference import with_intervals
-from geomprobe.metrics import embeddings_of, measure_embeddings, reads_directions
 from geomprobe.metrics.records import STANDARD
 from geomprobe.predict_reconstruct import formulas
 
@@ -75,14 +74,10 @@ def measure(
     >>> f"{rank.value:.2f}, 95 % interval {rank.ci_low:.2f} to {rank.ci_high:.2f}, {rank.n} rows"
     '7.98, 95 % interval 7.97 to 7.99, 500 rows'
     """
-    directions = reads_directions(metrics)
-    embeddings = embeddings_of(
-        data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals
-    )
-    frame, measured = measure_embeddings(embeddings, metrics, views)
-    if intervals:
-        frame, _ = with_intervals(frame, measured, clusters)
-    return frame
+    declared = {"labels": labels, "positives": positives, "clusters": clusters}
+    return inference.measure(
+        data, metrics=metrics, views=views, seed=seed, exact=exact, intervals=intervals, **declared
+    )[0]
 
 
 def every_metric() -> dict[str, dict[str, Any]]:

@@ -36,8 +36,8 @@ class ModelResults:
             frame = frame[frame["model"] == name]
             return frame.assign(depth=(frame["layer"].astype(float) / max(depth[name], 1)).round(6))
 
-        rows = mine(results.results)
-        rows = rows[[cell not in copies(results.run) for cell in zip(rows["task"], rows["pooling"], strict=True)]]
+        rows, equal = mine(results.results), copies(results.run)
+        rows = rows[[cell not in equal for cell in zip(rows["task"], rows["pooling"], strict=True)]]
         self.records = known(results.definitions)
         compared = rows["metric"].map(lambda metric: self.records.get(metric, {}).get("compared", True)).astype(bool)
         self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & compared]

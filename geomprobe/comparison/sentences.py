@@ -40,14 +40,8 @@ def sentence(claim: Mapping[str, Any], a: str, b: str) -> str:
     )
     unclear = counts.get(intervals.UNCLEAR, 0)
     silent = cells - higher - lower - same - unclear
-    parts = []
-    for count, word in ((higher, "higher"), (lower, "lower")):
-        if count:
-            parts.append(f"{who[0]} {b} is {word} than {a} in {count} of {cells} cells")
-    if same:
-        parts.append(f"the {who[1]} are equivalent in {same} of {cells}")
-    if unclear:
-        parts.append(f"the data cannot tell in {unclear} of {cells}")
-    if silent:
-        parts.append(f"no verdict in {silent} of {cells}")
+    differs = ((higher, "higher"), (lower, "lower"))
+    parts = [f"{who[0]} {b} is {word} than {a} in {count} of {cells} cells" for count, word in differs if count]
+    rest = ((same, f"the {who[1]} are equivalent"), (unclear, "the data cannot tell"), (silent, "no verdict"))
+    parts += [f"{words} in {count} of {cells}" for count, words in rest if count]
     return f"{name}: {'; '.join(parts)}."

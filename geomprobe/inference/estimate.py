@@ -222,11 +222,8 @@ class Estimate:
             A difference below this share of the larger value is rounding, and counts as none.
         """
         value = self.value - other.value
-        for side in (other, self):
-            if side.contributions is None:
-                return replace(side, value=value)
-        assert self.contributions is not None
-        assert other.contributions is not None
+        if self.contributions is None or other.contributions is None:
+            return replace(other if other.contributions is None else self, value=value)
         if abs(value) <= resolution * max(abs(self.value), abs(other.value)):
             value = 0.0
         contributions = self.contributions - other.contributions

@@ -96,12 +96,6 @@ class Workspace:
         return sphere.mean_distance(embeddings, means), second
 
     @cached_property
-    def leading_shares(self) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
-        """Influences on the shares of the leading coordinates, in the raw view."""
-        kinds = [record.statistic for record in REGISTRY.values() if record.statistic is not None]
-        return sphere.leading_shares(self.embeddings, [int(k) for kind, k in kinds if kind == "leading share"])
-
-    @cached_property
     def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The objects of LiDAR (see `geomprobe.metrics.dimension.lidar_objects`)."""
         return lidar_objects(self.embeddings)
@@ -239,7 +233,8 @@ def _objects(work: Workspace, value: float, _: float) -> Estimate:
 
 
 def _leading_share(work: Workspace, value: float, k: float) -> Estimate:
-    embeddings, (rows, whole, tied) = work.embeddings, work.leading_shares[int(k)]
+    embeddings = work.embeddings
+    rows, whole, tied = sphere.leading_share(embeddings, int(k))
     error = float(np.std(whole)) / np.sqrt(embeddings.n)
     if abs(embeddings.cosine_mean) < 3 * error:
         raise NoInterval("the mean cosine, which is shared, is within three standard errors of 0")

@@ -6,7 +6,6 @@ directions are taken from the mean vector (the centred view), a row also moves t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -286,31 +285,27 @@ def classes(within: bool, embeddings: Embeddings, clusters: np.ndarray) -> tuple
     return out, _class_interaction(embeddings, mine, clusters) * crossed / means**2, min(units)
 
 
-def leading_shares(embeddings: Embeddings, ks: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
-    """For each k the influences on the share of the k leading coordinates (these held fixed), and on the whole.
+def leading_share(embeddings: Embeddings, k: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Influences on the share of the k leading coordinates (these held fixed), and on the whole.
 
     The third value says whether coordinate k + 1 is within two standard errors of coordinate k.
     """
     m, mean, _ = embeddings.direction_sums
     share = isotropy.cosine_contributions(embeddings)
     order, total = np.argsort(share)[::-1], share.sum()
-    leading = order[: max(ks) + 1]
+    leading = order[: k + 1]
     moved, whole = np.zeros((embeddings.n, len(leading))), np.zeros(embeddings.n)
     for rows, _, z in embeddings.directed():
         points = z.cpu().numpy()
         near = points[:, leading]
         moved[rows] = 2 * (m * mean[leading] * near - near**2) / (m - 1) - 2 * share[leading]
         whole[rows] = 2 * (m * (points @ mean) - 1) / (m - 1) - 2 * total  # a direction's squares sum to one
-    found = {}
-    for k in ks:
-        ratio = share[order[:k]].sum() / total
-        out = (moved[:, :k].sum(1) - ratio * whole) / total
-        tied = False
-        if k < embeddings.d:
-            edge = float(np.std(moved[:, k - 1] - moved[:, k])) / np.sqrt(m)
-            tied = bool(share[order[k - 1]] - share[order[k]] < 2 * edge)
-        found[k] = out * (embeddings.n / m), whole * (embeddings.n / m), tied
-    return found
+    out = (moved[:, :k].sum(1) - share[order[:k]].sum() / total * whole) / total
+    tied = False
+    if k < embeddings.d:
+        edge = float(np.std(moved[:, k - 1] - moved[:, k])) / np.sqrt(m)
+        tied = bool(share[order[k - 1]] - share[order[k]] < 2 * edge)
+    return out * (embeddings.n / m), whole * (embeddings.n / m), tied
 
 
 def alignment(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:

@@ -36,16 +36,13 @@ def with_intervals(
         None where a row has no value, or only moments are available.
     """
     frame = frame.copy()
-    estimates: list[Estimate | None] = []
-    values = frame["value"].to_numpy(float, na_value=np.nan)
-    workspaces: dict[str, Workspace] = {}
     numbers = number_clusters(clusters, chosen[0][2].n) if chosen else np.zeros(0, np.int64)
-    for i, (found, definition, embeddings) in enumerate(chosen):
-        if frame["status"].iat[i] != "ok" or embeddings.rows is None:
-            estimates.append(None)
-            continue
-        work = workspaces.setdefault(embeddings.name, Workspace(embeddings, numbers))
-        estimates.append(estimate_of(found, definition, work, float(values[i])))
+    workspaces = {embeddings.name: Workspace(embeddings, numbers) for _, _, embeddings in chosen}
+    estimates: list[Estimate | None] = []
+    for (found, definition, embeddings), status, value in zip(chosen, frame["status"], frame["value"], strict=True):
+        known = status == "ok" and embeddings.rows is not None
+        work = workspaces[embeddings.name]
+        estimates.append(estimate_of(found, definition, work, float(value)) if known else None)
     rows = [{} if one is None else one.to_row() for one in estimates]
     for column in ("se", "ci_low", "ci_high", "ci_method"):
         filled = [row.get(column) for row in rows]
@@ -63,11 +60,15 @@ def measure(
     clusters: Any = None,
     seed: int = 0,
     exact: bool = False,
+    intervals: bool = True,
 ) -> tuple[pd.DataFrame, list[Estimate | None]]:
     """What `geomprobe.measure` returns, and the estimate behind each of its rows (None without one)."""
     directions = reads_directions(metrics)
-    embeddings = embeddings_of(data, labels, positives, clusters, seed, exact, directions=directions, influences=True)
-    return with_intervals(*measure_embeddings(embeddings, metrics, views), clusters)
+    embeddings = embeddings_of(
+        data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals
+    )
+    frame, measured = measure_embeddings(embeddings, metrics, views)
+    return with_intervals(frame, measured, clusters) if intervals else (frame, [None] * len(frame))
 
 
 def influence_table(frame: pd.DataFrame, estimates: Sequence[Estimate | None]) -> pd.DataFrame:
@@ -78,11 +79,10 @@ def influence_table(frame: pd.DataFrame, estimates: Sequence[Estimate | None]) -
     frame, estimates
         As `measure` returns them.
     """
-    rows = []
-    for i, estimate in enumerate(estimates):
-        if estimate is None or estimate.contributions is None:
-            continue
-        place = {column: frame[column].iat[i] for column in ("view", "metric", "definition")}
-        contributions = estimate.contributions.astype(np.float32)
-        rows.append({**place, "contributions": contributions, "extra": estimate.unattributed_variance})
+    rows = [
+        {column: frame[column].iat[i] for column in ("view", "metric", "definition")}
+        | {"contributions": one.contributions.astype(np.float32), "extra": one.unattributed_variance}
+        for i, one in enumerate(estimates)
+        if one is not None and one.contributions is not None
+    ]
     return pd.DataFrame(rows, columns=["view", "metric", "definition", "contributions", "extra"])

@@ -13,7 +13,7 @@ from geomprobe.common import refuse_beyond_memory, unknown_name
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.metrics.embeddings import Embeddings, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
 from geomprobe.metrics.pairs import cosine_histogram
-from geomprobe.metrics.records import STANDARD, Metric, Value
+from geomprobe.metrics.records import STANDARD, Metric
 from geomprobe.metrics.registry import REGISTRY, metric
 from geomprobe.metrics.transforms import VIEWS, transform
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS, table
@@ -215,7 +215,7 @@ def _row(found: Metric, definition: str, embeddings: Embeddings) -> dict[str, An
     row: dict[str, Any] = {"metric": found.name, "definition": definition, "view": embeddings.name}
     row |= {"n": embeddings.n, "d": embeddings.d}
     try:
-        value = _value(found, definition, embeddings)
+        value = found.value(embeddings, definition)
     except NotApplicable as reason:
         return {**row, "status": reason.status, "note": str(reason)}
     except NeedsRows:
@@ -223,17 +223,6 @@ def _row(found: Metric, definition: str, embeddings: Embeddings) -> dict[str, An
     if not np.isfinite(value.value):
         return {**row, "status": "not applicable", "note": f"the value is {value.value}: out of the range of float64"}
     return {**row, "value": value.value, "n": value.n or embeddings.n, "status": "ok", "note": value.note}
-
-
-def _value(found: Metric, definition: str, embeddings: Embeddings) -> Value:
-    if embeddings.name not in found.views:
-        raise NotApplicable(f"{found.name} makes no sense in the view {embeddings.name}")
-    if found.needs in ("labels", "positives"):
-        if getattr(embeddings, found.needs) is None:
-            raise NotApplicable(f"no {found.needs} were given")
-        if embeddings.rows is None:
-            raise NeedsRows
-    return found.value(embeddings, definition)
 
 
 def _spectrum_curve(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:

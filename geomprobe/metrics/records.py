@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from geomprobe.metrics.embeddings import Embeddings
+from geomprobe.metrics.embeddings import Embeddings, NotApplicable
 from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.metrics.transforms import VIEWS
 from geomprobe.results.record import Record
@@ -109,14 +109,15 @@ class Metric(Record):
         return {STANDARD: self.compute} | {name: compute for name, (compute, _) in self.others.items()}
 
     def value(self, embeddings: Embeddings, definition: str = STANDARD) -> Value:
-        """Its value by one of its definitions."""
+        """Its value by one of its definitions, where it makes sense for these embeddings."""
+        if embeddings.name not in self.views:
+            raise NotApplicable(f"{self.name} makes no sense in the view {embeddings.name}")
+        if self.needs in ("labels", "positives"):
+            if getattr(embeddings, self.needs) is None:
+                raise NotApplicable(f"no {self.needs} were given")
+            _ = embeddings.source
         found = self.variants[definition](embeddings)
         return found if isinstance(found, Value) else Value(float(found))
-
-    @property
-    def variant_notes(self) -> dict[str, str]:
-        """Definition name -> what differs, for definitions other than the standard one."""
-        return {name: note for name, (_, note) in self.others.items()}
 
     @property
     def of_directions(self) -> bool:
@@ -128,7 +129,7 @@ class Metric(Record):
         return super().entry() | {
             "needs": self.needs,
             "views": list(self.views),
-            "definitions": {STANDARD: self.formula, **self.variant_notes},
+            "definitions": {STANDARD: self.formula} | {name: note for name, (_, note) in self.others.items()},
         }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +13,9 @@ from scipy import stats
 from geomprobe import inference
 from geomprobe.api import measure
 from geomprobe.comparison.pairs import few_discordant
-from geomprobe.inference import estimate, intervals, jackknife, neighbours, probe_tests, spectral, sphere
+from geomprobe.inference import estimate, influence, intervals, jackknife, neighbours, probe_tests, spectral, sphere
 from geomprobe.metrics import REGISTRY, dimension, embeddings_of, measure_embeddings, pairs
+from geomprobe.metrics.similarity import SIMILARITIES
 from geomprobe.metrics.transforms import transform as seen_in
 from geomprobe.vectors.moments import Moments
 
@@ -42,6 +46,17 @@ def vectors(seed: int = 0, n: int = N, d: int = D) -> np.ndarray:
 
 def labels_of(n: int) -> np.ndarray:
     return np.arange(n) % 3
+
+
+def test_no_metric_is_decided_on_by_its_name():
+    """How rows move a metric is said by its record, so that one more metric needs no change here."""
+    names = {*REGISTRY, *SIMILARITIES}
+    for file in Path(inference.__file__).parent.glob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        assert not names & texts, file.name
+    kinds = {metric.statistic.kind for metric in REGISTRY.values() if metric.statistic}
+    assert kinds == set(influence.KINDS)
 
 
 @pytest.mark.parametrize(("metric", "view"), SMOOTH)
