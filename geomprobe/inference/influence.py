@@ -90,10 +90,7 @@ class Workspace:
     @cached_property
     def mean_distance(self) -> tuple[np.ndarray, float]:
         """Influences on the mean squared distance over pairs, and the variance of its second-order term."""
-        embeddings, (checked, distances) = self.embeddings, self.distances
-        means = sphere.distance_row_means(embeddings)
-        second = sphere.second_order(distances, checked, means[checked.rows], embeddings.distance_mean)
-        return sphere.mean_distance(embeddings, means), second
+        return sphere.mean_distance(self.embeddings, *self.distances)
 
     @cached_property
     def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -35,14 +35,6 @@ def shards(clusters: np.ndarray, seed: int, count: int = SHARDS) -> np.ndarray:
     return home[clusters]
 
 
-def _count(home: np.ndarray) -> int:
-    """Number of shards; raises NotApplicable where leaving one out leaves fewer than three rows."""
-    sizes = np.bincount(home)
-    if len(home) - sizes.max() < 3:
-        raise NotApplicable("fewer than three rows are left without a shard")
-    return len(sizes)
-
-
 def merged_without(states: list[Moments]) -> list[Moments]:
     """Return, for each state, the merge of all others; prefixes and suffixes make that three merges a state."""
     before, after = (list(accumulate(part, Moments.merge, initial=Moments())) for part in (states[:-1], states[:0:-1]))
@@ -80,8 +72,10 @@ def jackknife(
     -----
     The whole influence of a shard is written to its first row: SE² = (S−1)/S·Σ(θ_(s) − θ̄)² (Efron & Stein 1981).
     """
-    count = _count(home)
-    values = np.empty(count)
+    sizes = np.bincount(home)
+    if len(home) - sizes.max() < 3:
+        raise NotApplicable("fewer than three rows are left without a shard")
+    count, values = len(sizes), np.empty(len(sizes))
     if rows or embeddings.name not in ("raw", "centred"):
         for s in range(count):
             values[s] = compute(transform(subset(embeddings, home != s), embeddings.name))

@@ -178,13 +178,6 @@ def pearson_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return u * v - r * (u**2 + v**2) / 2
 
 
-def _pull(doubled: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """For each row i the mean over j of weight_j·(1[x_j > x_i] + ½·1[x_j = x_i]), from twice the ranks of x."""
-    at = np.bincount(doubled, weight)
-    upto = np.cumsum(at)
-    return (upto[-1] - upto + at / 2)[doubled] / len(doubled)
-
-
 def rank_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Influence of each row on Spearman's correlation, from twice the mid-ranks of either variable.
 
@@ -200,7 +193,9 @@ def rank_influence(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     def moved(doubled: np.ndarray, weight: np.ndarray, ranks: np.ndarray) -> np.ndarray:
         # E_j[(1[x_i < x_j] + ½·1[x_i = x_j] − F(x_j))·w_j]
-        return _pull(doubled, weight) - float(((ranks + 0.5) * weight).mean())
+        at = np.bincount(doubled, weight)
+        upto = np.cumsum(at)
+        return (upto[-1] - upto + at / 2)[doubled] / len(doubled) - float(((ranks + 0.5) * weight).mean())
 
     d_both = f * g - both + moved(a, g, f) + moved(b, f, g)
     d_own = f * f - own + 2 * moved(a, f, f)

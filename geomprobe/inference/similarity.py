@@ -11,21 +11,14 @@ import numpy as np
 import pandas as pd
 
 import geomprobe.inference.jackknife as jackknife
+import geomprobe.metrics.matrix as matrix
 from geomprobe.inference.estimate import JACKKNIFE, RESOLUTION, Estimate, NoInterval
 from geomprobe.inference.influence import NEIGHBOUR_ROWS, check_tail, number_clusters
 from geomprobe.inference.intervals import TAIL_DEGREES, heavy_tailed
 from geomprobe.inference.probe_tests import rank_influence
 from geomprobe.inference.sphere import Checked, checked_rows, second_order
 from geomprobe.metrics.embeddings import NotApplicable, TooFewRows
-from geomprobe.metrics.matrix import (
-    NEIGHBOURS,
-    REACH,
-    ROUNDING,
-    Matrix,
-    cosine_row_means,
-    cosines_with,
-    distances_with,
-)
+from geomprobe.metrics.matrix import Matrix
 from geomprobe.metrics.similarity import (
     COLUMNS,
     SIMILARITIES,
@@ -71,7 +64,7 @@ class Compared:
     @cached_property
     def cosines_there(self) -> np.ndarray:
         """Cosines in b of each row with its neighbours in a, (n, REACH)."""
-        return cosines_with(self.b, self.a.ranked[0])
+        return matrix.cosines_with(self.b, self.a.ranked[0])
 
     @cached_property
     def cka_orders(self) -> tuple[float, float]:
@@ -130,11 +123,11 @@ def _neighbours(record: Similarity, pair: Compared, value: float) -> Estimate:
     for s in range(len(values)):
         kept = np.flatnonzero(home != s)
         there = [of[kept] != s for of in homes]
-        if min(int(one.sum(1).min()) for one in there) < NEIGHBOURS:
+        if min(int(one.sum(1).min()) for one in there) < matrix.NEIGHBOURS:
             raise NoInterval("a shard of rows holds most of a row's neighbours")
         # the first NEIGHBOURS that are left of each list
-        first = [one & (np.cumsum(one, 1) <= NEIGHBOURS) for one in there]
-        near = [one[kept][at].reshape(-1, NEIGHBOURS) for one, at in zip(lists, first, strict=True)]
+        first = [one & (np.cumsum(one, 1) <= matrix.NEIGHBOURS) for one in there]
+        near = [one[kept][at].reshape(-1, matrix.NEIGHBOURS) for one, at in zip(lists, first, strict=True)]
         kernels = partial(_kernels_without, pair, cosines, kept, first)
         values[s] = record.of_lists(shared(*near), kernels)
     rows = jackknife.spread(values, home)
@@ -148,9 +141,9 @@ def _kernels_without(
     pair: Compared, cosines: tuple[np.ndarray, np.ndarray], kept: np.ndarray, first: list[np.ndarray]
 ) -> tuple[np.ndarray, ...]:
     """Row-centred cosines of the kept rows, as `geomprobe.metrics.similarity.aligned` takes them."""
-    means = [cosine_row_means(side, kept) for side in (pair.a, pair.b)]
+    means = [matrix.cosine_row_means(side, kept) for side in (pair.a, pair.b)]
     of = ((cosines[0], 0, 0), (cosines[1], 1, 1), (pair.cosines_there, 0, 1))
-    return tuple(near[kept][first[at]].reshape(-1, NEIGHBOURS) - means[side][:, None] for near, at, side in of)
+    return tuple(near[kept][first[at]].reshape(-1, matrix.NEIGHBOURS) - means[side][:, None] for near, at, side in of)
 
 
 def _equal(record: Similarity, pair: Compared, value: float) -> bool:
@@ -161,8 +154,8 @@ def _equal(record: Similarity, pair: Compared, value: float) -> bool:
         return 1 - value < RESOLUTION
     if value < 0.99:  # rounding chooses other neighbours only among equally near ones
         return False
-    here, there = (distances_with(side, pair.a.ranked[0]) for side in (pair.a, pair.b))
-    return float(np.abs(here - there).max()) <= ROUNDING * max(pair.a.eps, pair.b.eps)
+    here, there = (matrix.distances_with(side, pair.a.ranked[0]) for side in (pair.a, pair.b))
+    return float(np.abs(here - there).max()) <= matrix.ROUNDING * max(pair.a.eps, pair.b.eps)
 
 
 def estimate_of(name: str, pair: Compared, value: float) -> Estimate:
@@ -255,7 +248,7 @@ def similarity(
     chosen = [metrics] if isinstance(metrics, str) else list(metrics or SIMILARITIES)
     for name in chosen:
         check_similarity(name)
-    reach = REACH if intervals else NEIGHBOURS + 1
+    reach = matrix.REACH if intervals else matrix.NEIGHBOURS + 1
     a, b = Matrix(first, reach), Matrix(second, reach)
     if a.n != b.n:
         raise ValueError(f"both sides must have the same rows: {a.n} and {b.n}")

@@ -18,7 +18,7 @@ import geomprobe.inference.jackknife as jackknife
 from geomprobe.metrics import dimension
 from geomprobe.metrics.eigenvalues import Spectrum
 from geomprobe.metrics.embeddings import Embeddings
-from geomprobe.metrics.slopes import OfSpectrum
+from geomprobe.metrics.slopes import OfSpectrum, perplexity
 from geomprobe.vectors import full_precision, unit_rows
 
 
@@ -162,10 +162,7 @@ def lidar(embeddings: Embeddings, objects: tuple[np.ndarray, ...], clusters: np.
     between, within = dimension.scatters(member, outside, inside)
     values, vectors = scipy.linalg.eigh(between, within + dimension.LIDAR_DELTA * np.eye(embeddings.d))
     values = np.maximum(values, 0)
-    share = values / values.sum()
-    p = share + dimension.LIDAR_EPSILON
-    inner = -(np.log(p) + 1)
-    slope = np.exp(-(p * np.log(p)).sum()) * (inner - float(inner @ share)) / values.sum()
+    slope = perplexity(values / values.sum(), dimension.LIDAR_EPSILON) / values.sum()
     spread = np.bincount(member, (inside @ vectors) ** 2 @ (slope * values)) / np.bincount(member)
     moved = (outside @ vectors) ** 2 @ slope - spread
     first = rows[np.unique(member, return_index=True)[1]]

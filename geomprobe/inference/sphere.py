@@ -25,21 +25,20 @@ CLASS_ROWS = 4096
 SAMPLED_COLUMNS = 2048
 
 
-def distance_row_means(embeddings: Embeddings) -> np.ndarray:
-    """Mean squared distance of each direction to the others (0 for rows without one), float64 (n,)."""
+def mean_distance(embeddings: Embeddings, checked: Checked, distances: np.ndarray) -> tuple[np.ndarray, float]:
+    """Influence of each row on the mean squared distance over pairs, and the variance of its second-order term.
+
+    From the mean squared distance of each direction to the others; the distances are those of the checked rows.
+    """
     m, mean, spread = embeddings.direction_sums
-    out = np.zeros(embeddings.n)
+    means = np.zeros(embeddings.n)  # of rows without a direction
     for rows, w in embeddings.directions():
         centre = torch.from_numpy(mean).to(w.device) - embeddings.pilot
-        out[rows] = (((w - centre) ** 2).sum(1).cpu().numpy() + spread / m) * (m / (m - 1))
-    return out
-
-
-def mean_distance(embeddings: Embeddings, means: np.ndarray) -> np.ndarray:
-    """Influence of each row on the mean squared distance over pairs of directions, from the row means."""
-    m = embeddings.direction_sums[0]
-    out = np.where(means > 0, 2 * (means - embeddings.distance_mean), 0.0)
-    return out * (embeddings.n / m) + (_distance_centring(embeddings) if embeddings.name == "centred" else 0.0)
+        means[rows] = (((w - centre) ** 2).sum(1).cpu().numpy() + spread / m) * (m / (m - 1))
+    out = np.where(means > 0, 2 * (means - embeddings.distance_mean), 0.0) * (embeddings.n / m)
+    if embeddings.name == "centred":
+        out = out + _distance_centring(embeddings)
+    return out, second_order(distances, checked, means[checked.rows], embeddings.distance_mean)
 
 
 def _distance_centring(embeddings: Embeddings) -> np.ndarray:
@@ -58,18 +57,16 @@ def log_mean_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.nd
 
     log Ū moves by 2(h_i/Ū − 1); SE = 2·sd(h)/(√N·Ū).
     """
-    centring: np.ndarray | float = 0.0
     if not embeddings.reads_all_pairs:
         rows, means, slope = _sampled_kernel(embeddings, t)
-        centring = embeddings.along(slope) if embeddings.name == "centred" else 0.0
-    elif embeddings.name != "centred":
-        rows, means = embeddings.sphere[0], embeddings.kernel(t).row_means
-    else:
+    elif embeddings.name == "centred":
         rows, means, slope = _centred_kernel(embeddings, t)
-        centring = embeddings.along(slope)
+    else:
+        rows, means = embeddings.sphere[0], embeddings.kernel(t).row_means
     scaled = np.ones(embeddings.n)
     scaled[rows] = means / means.mean()
-    return 2 * (scaled - 1) * (embeddings.n / len(rows)) + centring, scaled
+    out = 2 * (scaled - 1) * (embeddings.n / len(rows))
+    return out + embeddings.along(slope) if embeddings.name == "centred" else out, scaled
 
 
 def _centred_kernel(embeddings: Embeddings, t: float) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:

@@ -52,6 +52,13 @@ def _log(p: np.ndarray) -> np.ndarray:
     return np.log(np.where(p > 0, p, 1.0))
 
 
+def perplexity(share: np.ndarray, epsilon: float) -> np.ndarray:
+    """∂/∂x of exp(−Σ p log p) times Σx, p = x/Σx + ε, from the shares x/Σx."""
+    p = share + epsilon
+    inner = -(np.log(p) + 1)
+    return np.exp(-(p * np.log(p)).sum()) * (inner - float(inner @ share))
+
+
 def effective_rank(values: np.ndarray, d: int) -> np.ndarray:
     """∂/∂λ of exp H(p), p = σ/Σσ: −exp(H)·(log p + H)/(2σ·Σσ)."""
     sigma, half, p = _over_roots(values)
@@ -62,10 +69,7 @@ def effective_rank(values: np.ndarray, d: int) -> np.ndarray:
 def rankme(values: np.ndarray, d: int) -> np.ndarray:
     """∂/∂λ of exp(−Σ p log p), p = σ/Σσ + ε."""
     sigma, half, share = _over_roots(values)
-    p = share + RANKME_EPSILON
-    total = np.exp(-(p * np.log(p)).sum())
-    inner = -(np.log(p) + 1)
-    return total * (inner - float(inner @ share)) * half / sigma.sum()
+    return perplexity(share, RANKME_EPSILON) * half / sigma.sum()
 
 
 def spectral_entropy(values: np.ndarray, d: int) -> np.ndarray | None:

@@ -152,10 +152,6 @@ def _rankme(embeddings: Embeddings) -> Value:
     return noted(embeddings, rankme(values))
 
 
-def _padded(values: np.ndarray, length: int) -> np.ndarray:
-    return np.concatenate([values, np.zeros(max(0, length - len(values)))])
-
-
 def participation_ratio_of(embeddings: Embeddings) -> Value:
     """Participation ratio in any view."""
     return noted(embeddings, participation_ratio(embeddings.spectrum.values))
@@ -179,7 +175,8 @@ def unbiased_participation_ratio(embeddings: Embeddings) -> Value:
 
 def _reptrix_rankme(embeddings: Embeddings) -> float:
     shares = embeddings.spectrum.values / embeddings.spectrum.values.sum()
-    return float(np.exp(entropy(_padded(shares, min(embeddings.n, embeddings.d)) + 1e-7)))
+    padded = np.pad(shares, (0, max(0, min(embeddings.n, embeddings.d) - len(shares))))
+    return float(np.exp(entropy(padded + 1e-7)))
 
 
 def _vecscope_effective_rank(embeddings: Embeddings) -> float:

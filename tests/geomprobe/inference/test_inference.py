@@ -13,7 +13,8 @@ from scipy import stats
 from geomprobe import inference
 from geomprobe.api import measure
 from geomprobe.comparison.pairs import few_discordant
-from geomprobe.inference import estimate, influence, intervals, jackknife, neighbours, probe_tests, spectral, sphere
+from geomprobe.inference import estimate, intervals, jackknife, neighbours, probe_tests, spectral, sphere
+from geomprobe.inference.influence import KINDS
 from geomprobe.metrics import REGISTRY, dimension, embeddings_of, measure_embeddings, pairs
 from geomprobe.metrics.similarity import SIMILARITIES
 from geomprobe.metrics.transforms import transform as seen_in
@@ -56,7 +57,7 @@ def test_no_metric_is_decided_on_by_its_name():
         texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         assert not names & texts, file.name
     kinds = {metric.statistic.kind for metric in REGISTRY.values() if metric.statistic}
-    assert kinds == set(influence.KINDS)
+    assert kinds == set(KINDS)
 
 
 @pytest.mark.parametrize(("metric", "view"), SMOOTH)
