@@ -120,6 +120,11 @@ class Metric(Record):
         return found if isinstance(found, Value) else Value(float(found))
 
     @property
+    def variant_notes(self) -> dict[str, str]:
+        """Definition name -> what differs, for definitions other than the standard one."""
+        return {name: note for name, (_, note) in self.others.items()}
+
+    @property
     def of_directions(self) -> bool:
         """Whether it is a function of the directions alone: what no change of the rows' lengths moves."""
         return ROW_SCALE in self.invariances
@@ -129,7 +134,7 @@ class Metric(Record):
         return super().entry() | {
             "needs": self.needs,
             "views": list(self.views),
-            "definitions": {STANDARD: self.formula} | {name: note for name, (_, note) in self.others.items()},
+            "definitions": {STANDARD: self.formula} | self.variant_notes,
         }
 
 
