@@ -10,9 +10,13 @@ import pandas as pd
 from geomprobe.analysis import definitions
 from geomprobe.analysis.definitions import FAMILIES
 from geomprobe.inference import with_intervals
-from geomprobe.metrics import embeddings_of, measure_embeddings, reads_directions
+from geomprobe.metrics import REGISTRY, embeddings_of, measure_embeddings, reads_directions
 from geomprobe.metrics.records import STANDARD
+from geomprobe.metrics.registry import register_metric
 from geomprobe.predict_reconstruct import formulas
+
+__all__ = ["every_metric", "families", "measure", "register_metric"]
+REGISTRY.reserve(formulas.DEFINITIONS)
 
 
 def measure(
@@ -55,7 +59,8 @@ def measure(
     -------
     DataFrame
         Columns MEASURE_COLUMNS with the types of `geomprobe.results.RESULT_COLUMNS`, a row per metric and view.
-        Where a metric has no value, `status` is "not applicable", "too few rows" or "needs rows" and `note` says why.
+        Where a metric has no value, `status` is "not applicable", "too few rows" or "needs rows" and `note` says why;
+        "failed" where a metric that is not built in raised an error.
 
     Raises
     ------
@@ -103,7 +108,7 @@ def every_metric() -> dict[str, dict[str, Any]]:
     for name, formula in formulas.FORMULAS.items():
         others = {} if name in formulas.DEFINITIONS else {STANDARD: known[name]["formula"]}
         known[name] |= {"definitions": others | known[name].get("definitions", {}) | {formulas.DEFINITION: formula}}
-    order = list(FAMILIES)
+    order = list(dict.fromkeys([*FAMILIES, *(entry["family"] for entry in known.values())]))
     return dict(sorted(known.items(), key=lambda item: order.index(item[1]["family"])))
 
 

@@ -13,6 +13,7 @@ import geomprobe.inference.jackknife as jackknife
 import geomprobe.inference.neighbours as neighbours
 import geomprobe.inference.spectral as spectral
 import geomprobe.inference.sphere as sphere
+from geomprobe.common import first_line
 from geomprobe.inference.estimate import JACKKNIFE, ROUNDING, Estimate, NoInterval
 from geomprobe.inference.intervals import MIN_DEGREES, TAIL_DEGREES, TAIL_ROWS, degrees, heavy_tailed
 from geomprobe.metrics import REGISTRY, hypersphere
@@ -44,8 +45,8 @@ def number_clusters(clusters: Any, n: int) -> np.ndarray:
 
 
 def _of(spectrum: str) -> dict[str, OfSpectrum]:
-    """Metrics that are functions of one of the spectra."""
-    found = {name: record.of_spectrum for name, record in REGISTRY.items()}
+    """Built-in metrics that are functions of one of the spectra."""
+    found = {name: record.of_spectrum for name, record in REGISTRY.built_in.items()}
     chosen = {name: function for name, function in found.items() if function and function.spectrum == spectrum}
     return dict(sorted(chosen.items(), key=lambda item: item[1].column))
 
@@ -117,7 +118,7 @@ class Workspace:
     @cached_property
     def rogue_shares(self) -> dict[int, tuple[np.ndarray, np.ndarray, bool]]:
         """Influences on the shares of the leading coordinates, in the raw view."""
-        counts = [record.leading for record in REGISTRY.values() if record.leading is not None]
+        counts = [record.leading for record in REGISTRY.built_in.values() if record.leading is not None]
         return sphere.rogue_shares(self.embeddings, counts)
 
     @cached_property
@@ -174,6 +175,10 @@ def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -
             check_tail(estimate)
     except NoInterval as reason:
         return Estimate.refused(value, reason)
+    except Exception as error:
+        if found.name in REGISTRY.built_in:
+            raise
+        return Estimate.refused(value, f"{type(error).__name__}: {first_line(error)}")
     return estimate
 
 
@@ -207,6 +212,10 @@ def _check_rows(found: Metric, work: Workspace) -> None:
 def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
     name, embeddings = found.name, work.embeddings
     _check_rows(found, work)
+    if found.influence is not None and embeddings.name == "raw" and definition == STANDARD:
+        return _given(found.influence(embeddings), work, value)
+    if name not in REGISTRY.built_in:
+        return _jackknife(found, definition, work, value)
     if embeddings.name in KNOWN and definition == STANDARD:
         if found.of_spectrum is not None and found.of_spectrum.spectrum != "directions":
             linearised = work.centred if found.of_spectrum.spectrum == "centred" else work.uncentred
@@ -237,6 +246,13 @@ def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) 
         if found.of_lengths:
             return work.estimate(value, sphere.norm_cv(embeddings))
     return _jackknife(found, definition, work, value)
+
+
+def _given(influence: Any, work: Workspace, value: float) -> Estimate:
+    rows = np.asarray(influence, np.float64)
+    if rows.shape != (work.embeddings.n,) or not np.isfinite(rows).all():
+        raise NoInterval(f"its influence is not {work.embeddings.n} finite numbers, one a row")
+    return work.estimate(value, rows - rows.mean())
 
 
 def _spectral(found: Metric, linearised: dict[str, spectral.Linearised], work: Workspace, value: float) -> Estimate:
