@@ -14,7 +14,8 @@ from geomprobe.predict_reconstruct import formulas
 INTRODUCTION = f"""# Definitions
 
 Every metric that can occur in results, by family (p-values are adjusted within a family, see
-[inference](inference.md)). Written from the records by `python docs/write_definitions.py`; do not edit by hand.
+[inference](inference.md)). Other packages [add metrics](../how-to/add-your-own.md). Written from the records by
+`python docs/write_definitions.py`; do not edit by hand.
 
 Rows x_i, i = 1…N, in D dimensions; x̄ their mean; Σ = (1/N) Σ (x_i−x̄)(x_i−x̄)ᵀ with eigenvalues λ_1 ≥ λ_2 ≥ …, of
 which min(N−1, D) are kept (min(N, D) where the matrix is not centred); σ_k = √λ_k; z_i = x_i/‖x_i‖; H(p) = −Σ p log p

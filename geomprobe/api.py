@@ -10,8 +10,13 @@ import pandas as pd
 from geomprobe import inference
 from geomprobe.analysis import definitions
 from geomprobe.analysis.definitions import FAMILIES
+from geomprobe.metrics import REGISTRY
 from geomprobe.metrics.records import STANDARD
+from geomprobe.metrics.registry import register_metric
 from geomprobe.predict_reconstruct import formulas
+
+__all__ = ["every_metric", "families", "measure", "register_metric"]
+REGISTRY.reserve(formulas.DEFINITIONS)
 
 
 def measure(
@@ -54,7 +59,8 @@ def measure(
     -------
     DataFrame
         Columns MEASURE_COLUMNS with the types of `geomprobe.results.RESULT_COLUMNS`, a row per metric and view.
-        Where a metric has no value, `status` is "not applicable", "too few rows" or "needs rows" and `note` says why.
+        Where a metric has no value, `status` is "not applicable", "too few rows" or "needs rows" and `note` says why;
+        "failed" where a metric that is not built in raised an error.
 
     Raises
     ------
@@ -98,7 +104,7 @@ def every_metric() -> dict[str, dict[str, Any]]:
     for name, formula in formulas.FORMULAS.items():
         others = {} if name in formulas.DEFINITIONS else {STANDARD: known[name]["formula"]}
         known[name] |= {"definitions": others | known[name].get("definitions", {}) | {formulas.DEFINITION: formula}}
-    order = list(FAMILIES)
+    order = list(dict.fromkeys([*FAMILIES, *(entry["family"] for entry in known.values())]))
     return dict(sorted(known.items(), key=lambda item: order.index(item[1]["family"])))
 
 

@@ -107,7 +107,10 @@ def test_every_public_name_has_an_example():
 
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_examples_are_true(name, workplace, monkeypatch):
+    from geomprobe.metrics import REGISTRY
+
     monkeypatch.chdir(workplace)
+    monkeypatch.setattr(REGISTRY, "_registered", {})  # what an example registers, other tests do not see
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted
     assert not found.failed

@@ -17,8 +17,9 @@ from geomprobe.analysis.variants import FULL, Variant
 from geomprobe.common import InputError, atomic_path, hash_bytes, hash_file, read_json, write_json
 from geomprobe.common.atomic import sweep_once
 from geomprobe.embedding import trained_pooling
-from geomprobe.embedding.pooling import TRAINABLE
+from geomprobe.embedding.pooling import POOLINGS, TRAINABLE
 from geomprobe.encoders import Encoder
+from geomprobe.metrics import REGISTRY
 from geomprobe.results import (
     CURVE_COLUMNS,
     EXAMPLE_COLUMNS,
@@ -28,6 +29,7 @@ from geomprobe.results import (
     table,
     write_table,
 )
+from geomprobe.tasks import TASKS
 
 Tables = dict[str, pd.DataFrame]
 CELL_COLUMNS = {
@@ -61,6 +63,8 @@ class CellContext:
         own = [repr(prompts)] if any(each is not None and each != "" for each in prompts) or pooling == "model" else []
         if pooling == "model" and encoder.head is not None:
             own.append(encoder.head.fingerprint)
+        own += POOLINGS.versions([pooling]) + TASKS.versions([self.texts.task.name])
+        own += REGISTRY.versions(name for name, metric in REGISTRY.items() if metric.default_views)
         full = hash_bytes(
             geomprobe.__version__,
             CELLS,

@@ -7,7 +7,8 @@ from typing import Any
 
 from geomprobe.analysis import variants
 from geomprobe.analysis.protocols import Protocol
-from geomprobe.comparison.records import RECORDS
+from geomprobe.comparison.records import OTHERS
+from geomprobe.metrics import REGISTRY
 
 FAMILIES = {
     "spectrum": "eigenvalues of the cloud: ranks, entropies, slopes",
@@ -41,4 +42,4 @@ def of_results(used: Sequence[str], protocol: Protocol) -> dict[str, dict[str, A
 
 def records() -> dict[str, dict[str, Any]]:
     """Copy of the record of every metric of geomprobe, by name."""
-    return {name: record.entry() for name, record in (RECORDS | variants.RECORDS).items()}
+    return {name: record.entry() for name, record in {**REGISTRY, **OTHERS, **variants.RECORDS}.items()}

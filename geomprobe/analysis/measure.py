@@ -66,6 +66,7 @@ def measure_vectors(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, boo
             part = tables_of(texts, vectors, cell.seed)
         except CELL_ERRORS as error:
             part, whole = failed_cell(stage, reason(error))
+        whole &= "failed" not in set(part["results"].get("status", ()))  # of a metric of another package
         parts.append(part)
     return joined(*parts), whole
 

@@ -28,9 +28,8 @@ from geomprobe.encoders.opening import find_device
 from geomprobe.encoders.prompts import with_prompts
 from geomprobe.probes import cap_train
 from geomprobe.results.provenance import TrainingRun, training_run
-from geomprobe.tasks import is_file_task, load_task, task_names
+from geomprobe.tasks import check_name, load_task
 from geomprobe.tasks.base import Split, Task, joined_pairs
-from geomprobe.tasks.controlled import SIZES
 
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
 
@@ -135,8 +134,7 @@ def check_request(
 ) -> None:
     """Raise UsageError for names and numbers that no analysis can be made of; nothing is read or computed."""
     for name in poolings or ():
-        if name not in POOLINGS:
-            raise unknown_name("pooling", name, list(POOLINGS))
+        POOLINGS.choose(name)
     for name in baselines:
         if name not in BASELINES:
             raise unknown_name("baseline", name, list(BASELINES))
@@ -144,13 +142,7 @@ def check_request(
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"A task is given twice: {repeated}.")
     for name in names:
-        stem, colon, size = name.partition(":")
-        if is_file_task(name):
-            continue
-        if stem not in task_names() or (colon and stem in GLUE):
-            raise unknown_name("task", name, task_names())
-        if colon and size not in SIZES:
-            raise unknown_name(f"size of {stem}", size, list(SIZES))
+        check_name(name)
     if limit is not None and limit < 2:
         raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")
     find_device(device)

@@ -13,8 +13,10 @@ from geomprobe.analysis.cells import Tables
 from geomprobe.analysis.plan import Model, RunPlan
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.embedding import trained_pooling
-from geomprobe.embedding.pooling import TRAINABLE, Pooler, make_pooler
+from geomprobe.embedding.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
+from geomprobe.metrics import REGISTRY
 from geomprobe.results import Results, count_failures, provenance
+from geomprobe.tasks import TASKS
 
 
 def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mapping[str, dict[str, int]]) -> Results:
@@ -32,6 +34,8 @@ def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mappin
     """
     used = sorted({*tables["results"]["metric"].dropna(), *alike["metric"].dropna()})
     asked = plan.asked
+    plugins = REGISTRY.added(used) + TASKS.added(texts.task.name for texts in plan.tasks)
+    plugins += POOLINGS.added(plan.poolings)
     run = provenance.environment() | {
         "command": provenance.command_line(asked.data_dir),
         "protocol": asked.protocol.name,
@@ -45,6 +49,7 @@ def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mappin
         "compared": None,
         "groups": None,
         "similarity": similarities.maps(alike),
+        **({"plugins": plugins} if plugins else {}),
         "processes": plan.processes.world,
         "failed_cells": count_failures(tables["results"], alike),
     }

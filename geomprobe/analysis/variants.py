@@ -33,6 +33,7 @@ RECORDS = {
         margin=Margin(0.05),
     )
 }
+REGISTRY.reserve(RECORDS)
 
 
 @dataclass(frozen=True)

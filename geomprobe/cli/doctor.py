@@ -9,12 +9,13 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
 
 import typer
 from packaging.requirements import Requirement
 
+from geomprobe.cli.ls import EXTENSIBLE, extensible
 from geomprobe.cli.options import Json
 from geomprobe.cli.output import Output
 from geomprobe.common import GeomprobeError, cache_dir
@@ -28,7 +29,7 @@ def doctor(as_json: Json = False) -> None:
     Exits with 1 if something that the commands need is broken.
     """
     output = Output(as_json)
-    checks = [*_packages(), *(_check(name, test) for name, test in CHECKS.items())]
+    checks = [*_packages(), *(_check(name, test) for name, test in CHECKS.items()), *_plugins()]
     output.result(checks, rows=checks)
     if any(check["state"] == "broken" for check in checks):
         raise typer.Exit(1)
@@ -62,6 +63,16 @@ def _packages() -> list[dict[str, str]]:
                 detail += f"; pip install --upgrade {wanted.name}"
         rows.append({"check": wanted.name, "state": state, "detail": detail})
     return rows
+
+
+def _plugins() -> list[dict[str, str]]:
+    """Metrics, tasks and poolings of other packages; rooms are imported only where some package adds to them."""
+    return [
+        {"check": f"{kind[:-1]} {name}", "state": "broken" if problem else "ok", "detail": problem or str(owner)}
+        for kind in EXTENSIBLE
+        if entry_points(group=f"geomprobe.{kind}")
+        for name, owner, problem in extensible(kind).plugins()
+    ]
 
 
 def _device() -> tuple[str, str]:

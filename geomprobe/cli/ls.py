@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -9,8 +10,15 @@ import typer
 from geomprobe.cli.options import Json
 from geomprobe.cli.output import Output
 from geomprobe.common import unknown_name
+from geomprobe.common.plugins import Extensible
 
-KINDS = ("tasks", "metrics", "poolings", "objectives", "presets")
+EXTENSIBLE = {
+    "tasks": ("geomprobe.tasks", "TASKS"),
+    "metrics": ("geomprobe.api", "REGISTRY"),  # where all names are known that plug-ins cannot have
+    "poolings": ("geomprobe.embedding.pooling", "POOLINGS"),
+}
+"""What other packages add to, and where it is."""
+KINDS = (*EXTENSIBLE, "objectives", "presets")
 
 
 def ls(
@@ -21,22 +29,27 @@ def ls(
     if kind not in KINDS:
         raise unknown_name("list", kind, list(KINDS))
     rows = _rows(kind)
+    if kind in EXTENSIBLE:
+        known = extensible(kind)
+        rows = [row | {"package": str(known.owner(row[known.kind]))} for row in rows]
     Output(as_json).result(rows, rows=rows)
+
+
+def extensible(kind: str) -> Extensible[Any]:
+    """Tasks, metrics or poolings by name."""
+    module, name = EXTENSIBLE[kind]
+    return getattr(import_module(module), name)
 
 
 def _rows(kind: str) -> list[dict[str, str]]:
     if kind == "tasks":
-        from geomprobe.tasks import task_names
-
-        return [{"task": name} for name in task_names()]
+        return [{"task": name} for name in extensible(kind)]
     if kind == "metrics":
         from geomprobe.api import every_metric
 
         return [_metric(name, entry) for name, entry in every_metric().items()]
     if kind == "poolings":
-        from geomprobe.embedding.pooling import POOLINGS
-
-        return [{"pooling": name, "about": about} for name, about in POOLINGS.items()]
+        return [{"pooling": name, "about": pooling.about} for name, pooling in extensible(kind).items()]
     from geomprobe.pretrain import config
 
     if kind == "objectives":

@@ -58,7 +58,8 @@ class GridOptions:
 
     pool: list[str] | None = option(
         "--pool",
-        "mean, max, weighted, attention, cls, last; all: these six; model: what the model's own `encode` gives. "
+        "mean, max, weighted, attention, cls, last, or another of `geomprobe ls poolings`; all: the built-in ones of "
+        "token states; model: what the model's own `encode` gives. "
         "[default: model if a model declares more than the mean, else mean]",
         **LIST,
     )
@@ -73,8 +74,8 @@ class GridOptions:
     untrained: bool = option("--untrained", "Do not train weighted and attention pooling.", default=False)
     task: list[str] | None = option(
         "--task",
-        "sst2, mrpc, mnli, cola, stsb, controlled; your own file or folder (.csv, .jsonl, .parquet, …); or "
-        "owner/name on the hub (@revision pins). [default: the five GLUE tasks]",
+        "sst2, mrpc, mnli, cola, stsb, controlled, or another of `geomprobe ls tasks`; your own file or folder (.csv, "
+        ".jsonl, .parquet, …); or owner/name on the hub (@revision pins). [default: the five GLUE tasks]",
         **TEXT,
     )
     text: list[str] | None = option(

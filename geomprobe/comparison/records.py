@@ -8,19 +8,26 @@ from typing import Any
 from geomprobe.embedding import trained_pooling
 from geomprobe.metrics import REGISTRY, sample_size, similarity
 from geomprobe.probes import definitions as probes
+from geomprobe.results.record import Record
 
-RECORDS = {
-    **REGISTRY,
+OTHERS = {
     **sample_size.RECORDS,
     **probes.RECORDS,
     **similarity.SIMILARITIES,
     **trained_pooling.RECORDS,
 }
+REGISTRY.reserve(OTHERS)
+
+
+def record(name: str) -> Record | None:
+    """Record of a metric that models may be compared by; None where the name is none."""
+    return OTHERS.get(name) or REGISTRY.get(name)
 
 
 def known(definitions: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Entries of definitions.json, with what an earlier version did not write from the present records."""
-    return {name: (RECORDS[name].entry() if name in RECORDS else {}) | entry for name, entry in definitions.items()}
+    present = {name: record(name) for name in definitions}
+    return {name: (found.entry() if (found := present[name]) else {}) | entry for name, entry in definitions.items()}
 
 
 def sibling(definitions: Mapping[str, Any], metric: str, score: str) -> str | None:

@@ -2,30 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from geomprobe.common import hash_bytes, unknown_name
+from geomprobe.common import hash_bytes
+from geomprobe.common.plugins import Extensible, Owner, guarded
 
 if TYPE_CHECKING:
     from geomprobe.encoders.head import Head
 
-POOLINGS = {
-    "mean": "mean of the token states",
-    "max": "largest value of each dimension over the tokens",
-    "weighted": "mean with one weight per position; untrained it equals mean",
-    "attention": "mean with softmax weights from one query and key; untrained the query is random",
-    "cls": "state of the first token",
-    "last": "state of the last token",
-    "model": "what the model's own `encode` gives, at the last layer only; the mean for a plain transformer",
+Weights = Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]
+Vectors = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """What a pooling is: a weighted mean of the token states, or any function of them.
+
+    Attributes
+    ----------
+    about : str
+    weights : callable or None
+        (states (batch, tokens, dim), mask (batch, tokens), parameter or None) -> weight of each token (batch, tokens)
+        up to a factor per row, 0 at padding. All weighted means are made by one product.
+    vectors : callable or None
+        (states, mask) -> vectors (batch, width); where there are no weights.
+    """
+
+    about: str
+    weights: Weights | None = None
+    vectors: Vectors | None = None
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Position of each token counted from the first real one, (batch, tokens) int64; 0 at padding."""
+    return (mask.long().cumsum(1) - 1).clamp_min(0)
+
+
+def masked_softmax(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Exp(logits - max) at real tokens and 0 at padding, not normalised: `pool` divides by the sum."""
+    logits = logits.masked_fill(~mask, -torch.inf)
+    return (logits - logits.amax(1, keepdim=True)).exp()
+
+
+def _by_position(states: torch.Tensor, mask: torch.Tensor, parameter: Any) -> torch.Tensor:
+    return masked_softmax(parameter[positions(mask).clamp_max(len(parameter) - 1)], mask)
+
+
+def _max(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return (states if bool(mask.all()) else states.masked_fill(~mask[..., None], -torch.inf)).amax(1)
+
+
+def _accepted(name: str, found: Any, owner: Owner) -> Pooling:
+    def wrong(made: Any, states: torch.Tensor, mask: torch.Tensor) -> str:
+        shape = tuple(getattr(made, "shape", ()))
+        fits = isinstance(made, torch.Tensor) and len(shape) == 2 and shape[0] == len(states)
+        return "" if fits else f"{type(made).__name__} {shape}, not a Tensor of shape ({len(states)}, width)"
+
+    vectors = guarded(found, f"pooling {name!r} of {owner}", wrong)
+    return Pooling(next(iter((found.__doc__ or "").strip().splitlines()), ""), vectors=vectors)
+
+
+_BUILT_IN = {
+    "mean": Pooling("mean of the token states", lambda states, mask, _: mask.float()),
+    "max": Pooling("largest value of each dimension over the tokens", vectors=_max),
+    "weighted": Pooling("mean with one weight per position; untrained it equals mean", _by_position),
+    "attention": Pooling(
+        "mean with softmax weights from one query and key; untrained the query is random",
+        lambda states, mask, key: masked_softmax(states @ key, mask),
+    ),
+    "cls": Pooling("state of the first token", lambda states, mask, _: (mask & (positions(mask) == 0)).float()),
+    "last": Pooling(
+        "state of the last token",
+        lambda states, mask, _: (mask & (positions(mask) == mask.sum(1, keepdim=True) - 1)).float(),
+    ),
+    "model": Pooling(
+        "what the model's own `encode` gives, at the last layer only; the mean for a plain transformer",
+        lambda states, mask, _: mask.float(),
+    ),
 }
-OF_STATES = tuple(name for name in POOLINGS if name != "model")
-"""Poolings of the token states of any layer."""
+POOLINGS = Extensible("pooling", _BUILT_IN, _accepted)
+OF_STATES = tuple(name for name in POOLINGS.built_in if name != "model")
+"""Built-in poolings of the token states of any layer."""
 TRAINABLE = ("weighted", "attention")
 
 
@@ -60,16 +123,19 @@ class Pooler:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The name and, where there are parameters or a head, their SHA-256: what vectors on disk are keyed by."""
+        """What vectors on disk are keyed by: the name and the SHA-256 of parameters or head, or a plug-in's version."""
         if self.head is not None:
             return f"{self.name}-{hash_bytes(self.head.fingerprint, str(self.skip))}"
         if self.parameter is None:
-            return self.name
+            return "-".join([self.name, *POOLINGS.versions([self.name])])
         return f"{self.name}-{hash_bytes(np.ascontiguousarray(self.parameter, np.float32).tobytes())}"
 
     def width(self, dim: int) -> int:
         """Width of the vectors of token states of width `dim`."""
-        return dim if self.head is None else self.head.width(dim)
+        if self.head is not None:
+            return self.head.width(dim)
+        made = POOLINGS[self.name].vectors
+        return dim if made is None else made(torch.zeros(1, 1, dim), torch.ones(1, 1, dtype=torch.bool)).shape[1]
 
     @property
     def note(self) -> str:
@@ -101,10 +167,9 @@ def make_pooler(name: str, dim: int, *, seed: int = 0) -> Pooler:
     Raises
     ------
     UsageError
-        For an unknown name.
+        For an unknown name, or one of a plug-in that cannot be used.
     """
-    if name not in POOLINGS:
-        raise unknown_name("pooling", name, list(POOLINGS))
+    POOLINGS.choose(name)
     if name == "weighted":
         return Pooler(name, np.zeros(1, np.float32), False)
     if name == "attention":
@@ -116,34 +181,16 @@ def make_pooler(name: str, dim: int, *, seed: int = 0) -> Pooler:
     return Pooler(name)
 
 
-def positions(mask: torch.Tensor) -> torch.Tensor:
-    """Position of each token counted from the first real one, (batch, tokens) int64; 0 at padding."""
-    return (mask.long().cumsum(1) - 1).clamp_min(0)
-
-
-def masked_softmax(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Exp(logits - max) at real tokens and 0 at padding, not normalised: `pool` divides by the sum."""
-    logits = logits.masked_fill(~mask, -torch.inf)
-    return (logits - logits.amax(1, keepdim=True)).exp()
-
-
 def token_weights(pooler: Pooler, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Weight of each token, (batch, tokens) float32, up to a factor per row; padding weighs 0.
 
-    ``max`` has no such weights and is refused with ValueError.
+    A pooling without such weights (``max``) is refused with ValueError.
     """
-    if pooler.name in ("mean", "model"):
-        return mask.float()
-    if pooler.name in ("cls", "last"):
-        order = positions(mask)
-        wanted = 0 if pooler.name == "cls" else mask.sum(1, keepdim=True) - 1
-        return (mask & (order == wanted)).float()
-    if pooler.parameter is None:
+    weights = POOLINGS[pooler.name].weights
+    if weights is None:
         raise ValueError(f"{pooler.name} pooling has no token weights")
-    parameter = torch.as_tensor(pooler.parameter, dtype=torch.float32, device=states.device)
-    if pooler.name == "weighted":
-        return masked_softmax(parameter[positions(mask).clamp_max(len(parameter) - 1)], mask)
-    return masked_softmax(states @ parameter, mask)
+    known = None if pooler.parameter is None else torch.as_tensor(pooler.parameter, dtype=torch.float32)
+    return weights(states, mask, None if known is None else known.to(states.device))
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, poolers: Sequence[Pooler]) -> list[torch.Tensor]:
@@ -164,15 +211,15 @@ def pool(states: torch.Tensor, mask: torch.Tensor, poolers: Sequence[Pooler]) ->
     """
     vectors = {i: p.head(states, mask, p.skip) for i, p in enumerate(poolers) if p.head is not None}
     states = states.float()
-    padded = not bool(mask.all())
-    if padded:
+    if not bool(mask.all()):
         states = states.masked_fill(~mask[..., None], 0.0)
-    linear = [i for i, pooler in enumerate(poolers) if pooler.name != "max" and i not in vectors]
+    kinds = [POOLINGS[pooler.name] for pooler in poolers]
+    linear = [i for i, kind in enumerate(kinds) if kind.weights is not None and i not in vectors]
     if linear:
         weights = torch.stack([token_weights(poolers[i], states, mask) for i in linear], 1)
         sums = torch.bmm(weights, states) / weights.sum(2, keepdim=True)
         vectors |= zip(linear, sums.unbind(1), strict=True)
-    for i, pooler in enumerate(poolers):
-        if pooler.name == "max":
-            vectors[i] = (states.masked_fill(~mask[..., None], -torch.inf) if padded else states).amax(1)
+    for i, kind in enumerate(kinds):
+        if kind.vectors is not None:
+            vectors[i] = kind.vectors(states, mask).float()
     return [vectors[i] for i in range(len(poolers))]

@@ -14,6 +14,7 @@ import geomprobe.inference.jackknife as jackknife
 import geomprobe.inference.neighbours as neighbours
 import geomprobe.inference.spectral as spectral
 import geomprobe.inference.sphere as sphere
+from geomprobe.common import first_line
 from geomprobe.inference.estimate import JACKKNIFE, ROUNDING, Estimate, NoInterval
 from geomprobe.inference.intervals import MIN_DEGREES, TAIL_DEGREES, TAIL_ROWS, degrees, heavy_tailed
 from geomprobe.metrics import REGISTRY
@@ -100,7 +101,9 @@ class Workspace:
     def linearised(self, which: str) -> dict[str, spectral.Linearised]:
         """Influences on the metrics that are functions of one of the spectra, by name."""
         if which not in self._linearised:
-            records = [one for one in REGISTRY.values() if one.of_spectrum and one.of_spectrum.spectrum == which]
+            records = [
+                one for one in REGISTRY.built_in.values() if one.of_spectrum and one.of_spectrum.spectrum == which
+            ]
             functions = {one.name: one.of_spectrum for one in records if one.of_spectrum}
             in_order = dict(sorted(functions.items(), key=lambda item: item[1].column))
             self._linearised[which] = spectral.linearise(self.embeddings, which, in_order)
@@ -133,6 +136,10 @@ def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -
             check_tail(estimate)
     except NoInterval as reason:
         return Estimate.refused(value, reason)
+    except Exception as error:
+        if found.name in REGISTRY.built_in:
+            raise
+        return Estimate.refused(value, f"{type(error).__name__}: {first_line(error)}")
     return estimate
 
 
@@ -166,7 +173,9 @@ def _check_rows(found: Metric, work: Workspace) -> None:
 
 def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
     _check_rows(found, work)
-    if definition == STANDARD:
+    if found.influence is not None and work.embeddings.name == "raw" and definition == STANDARD:
+        return _given(found.influence(work.embeddings), work, value)
+    if definition == STANDARD and found.name in REGISTRY.built_in:
         if found.of_spectrum is not None and _reads_spectrum(found.of_spectrum, work.embeddings):
             return _of_spectrum(found, found.of_spectrum, work, value)
         if found.statistic is not None:
@@ -174,6 +183,13 @@ def _estimate_of(found: Metric, definition: str, work: Workspace, value: float) 
             if work.embeddings.name in views:
                 return linearise(work, value, found.statistic.parameter)
     return _jackknife(found, definition, work, value)
+
+
+def _given(influence: Any, work: Workspace, value: float) -> Estimate:
+    rows = np.asarray(influence, np.float64)
+    if rows.shape != (work.embeddings.n,) or not np.isfinite(rows).all():
+        raise NoInterval(f"its influence is not {work.embeddings.n} finite numbers, one a row")
+    return work.estimate(value, rows - rows.mean())
 
 
 def _reads_spectrum(function: OfSpectrum, embeddings: Embeddings) -> bool:

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from geomprobe.common import refuse_beyond_memory, unknown_name
+from geomprobe.common import first_line, refuse_beyond_memory, unknown_name
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.metrics.embeddings import Embeddings, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
 from geomprobe.metrics.pairs import cosine_histogram
 from geomprobe.metrics.records import STANDARD, Metric
-from geomprobe.metrics.registry import REGISTRY, metric
+from geomprobe.metrics.registry import REGISTRY
 from geomprobe.metrics.transforms import VIEWS, transform
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.vectors import VectorSource
@@ -61,7 +61,7 @@ def measure_embeddings(
             if name not in transformed:
                 transformed[name] = transform(embeddings, name)
             measured.append((found, definition, transformed[name]))
-    return table([_row(*one) for one in measured], MEASURE_COLUMNS), measured
+    return table([value_row(*one) for one in measured], MEASURE_COLUMNS), measured
 
 
 def curves(data: Any, *, seed: int = 0) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def exact_bytes(rows: VectorSource) -> int:
 def reads_directions(metrics: Sequence[str] | None) -> bool:
     """Whether some of the named metrics (None: all) are functions of the directions."""
     names = [metrics] if isinstance(metrics, str) else metrics
-    return names is None or any(metric(name.partition(":")[0]).of_directions for name in names)
+    return names is None or any(REGISTRY.choose(name.partition(":")[0]).of_directions for name in names)
 
 
 def check_names(metrics: Sequence[str], views: Sequence[str]) -> None:
@@ -194,7 +194,7 @@ def _named(metrics: Sequence[str]) -> list[tuple[Metric, str]]:
     chosen = []
     for name in metrics:
         name, _, definition = name.partition(":")
-        found = metric(name)
+        found = REGISTRY.choose(name)
         definition = definition or STANDARD
         if definition not in found.variants:
             raise unknown_name(f"definition of {name}", definition, list(found.variants))
@@ -211,7 +211,8 @@ def _views(found: Metric, views: Sequence[str] | None, named: bool) -> list[str]
     return views if named else [view for view in views if view in found.views]
 
 
-def _row(found: Metric, definition: str, embeddings: Embeddings) -> dict[str, Any]:
+def value_row(found: Metric, definition: str, embeddings: Embeddings) -> dict[str, Any]:
+    """Row of `measure` without interval; where a metric that is not built in raises an error, with status "failed"."""
     row: dict[str, Any] = {"metric": found.name, "definition": definition, "view": embeddings.name}
     row |= {"n": embeddings.n, "d": embeddings.d}
     try:
@@ -220,6 +221,11 @@ def _row(found: Metric, definition: str, embeddings: Embeddings) -> dict[str, An
         return {**row, "status": reason.status, "note": str(reason)}
     except NeedsRows:
         return {**row, "status": "needs rows", "note": "only moments are at hand, and this metric reads the rows"}
+    except Exception as error:
+        if found.name in REGISTRY.built_in:
+            raise
+        note = f"{found.name} of {REGISTRY.owner(found.name).package}: {type(error).__name__}: {first_line(error)}"
+        return {**row, "status": "failed", "note": note}
     if not np.isfinite(value.value):
         return {**row, "status": "not applicable", "note": f"the value is {value.value}: out of the range of float64"}
     return {**row, "value": value.value, "n": value.n or embeddings.n, "status": "ok", "note": value.note}

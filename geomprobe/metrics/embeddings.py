@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from geomprobe.common import refuse_beyond_memory
 from geomprobe.distributed import ALONE, Processes, kernel_log_mean
 from geomprobe.metrics.eigenvalues import Spectrum, spectrum_of
 from geomprobe.metrics.pairs import (
@@ -27,7 +28,16 @@ SAMPLED_PAIRS = 2**20
 
 
 class NotApplicable(Exception):
-    """The metric has no value for these vectors; the message says why."""
+    """The metric has no value for these vectors; the message says why.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> def smallest_share(embeddings):
+    ...     if embeddings.d == 1:
+    ...         raise gp.NotApplicable("one dimension has all of the variance")
+    ...     return embeddings.spectrum.values[-1] / embeddings.spectrum.values.sum()
+    """
 
     status = "not applicable"
 
@@ -176,6 +186,12 @@ class Embeddings:
         """Given rows in this view as float64."""
         return self.source.take(rows).double()
 
+    @property
+    def vectors(self) -> np.ndarray:
+        """All rows in this view, float64 of shape (n, d); of several processes each gets all of them."""
+        refuse_beyond_memory(8 * self.n * self.d, f"All {self.n:,} rows at once", "Read them by `blocks`.")
+        return self.take(np.arange(self.n)).cpu().numpy()
+
     @cached_property
     def pilot(self) -> torch.Tensor:
         """A point near the mean direction; directions are given relative to it, to keep the digits of near ones."""
@@ -226,6 +242,8 @@ class Embeddings:
     def direction_second_moment(self) -> np.ndarray:
         """(1/n) Σ z zᵀ, float64 of shape (d, d)."""
         n, mean, _ = self.direction_sums
+        if not n:
+            raise NotApplicable("no row has a direction: all are zero or equal the mean")
         return self._directional.sphere_scatter / n + np.outer(mean, mean)
 
     @cached_property

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from geomprobe.metrics.embeddings import Embeddings, NotApplicable
 from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.metrics.transforms import VIEWS
@@ -13,6 +15,7 @@ from geomprobe.results.record import Record
 
 STANDARD = "standard"
 ALL = tuple(VIEWS)
+NEEDS = ("moments", "rows", "labels", "positives")
 RAW = ("raw",)
 BOTH = ("raw", "centred")
 # after whitening all eigenvalues are equal, and the eigenvectors arbitrary
@@ -27,7 +30,21 @@ OF_DIRECTIONS = (ROTATION, SCALE, ROW_SCALE)
 
 @dataclass(frozen=True)
 class Value:
-    """A metric's value, where it differs from the embeddings: the rows it used, and a note for the reader."""
+    """A metric's value with what a reader has to know of it.
+
+    Attributes
+    ----------
+    value : float
+    n : int or None
+        Rows that it used, where these are not all.
+    note : str or None
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> gp.Value(0.5, n=98, note="2 rows left out")
+    Value(value=0.5, n=98, note='2 rows left out')
+    """
 
     value: float
     n: int | None = None
@@ -35,6 +52,7 @@ class Value:
 
 
 Compute = Callable[[Embeddings], float | Value]
+Influence = Callable[[Embeddings], np.ndarray]
 
 
 class Statistic(NamedTuple):
@@ -69,6 +87,11 @@ class Metric(Record):
         Views in which it makes sense.
     default_views : tuple of str
         Views in which `measure` gives it unless asked otherwise; empty: only where it is asked for by name.
+    influence : callable or None
+        The derivative of the standard definition in the raw view, a function of embeddings: float64 of shape (n,). The
+        value moves by influence[i]/n once row i counts a little more; of a mean over rows it is row i's term less the
+        mean. Without one the interval comes from the jackknife.
+        The fields down to `statistic` are for metrics that are built in, whose derivatives share what they read.
     of_spectrum : OfSpectrum or None
         For its interval, where it is a function of eigenvalues.
     statistic : Statistic or None
@@ -87,6 +110,16 @@ class Metric(Record):
         Whether rows left out move it more than other rows would: others get new neighbours, objects fewer dimensions.
     without_interval : str or None
         Why it never has one.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> trace = gp.Metric(
+    ...     name="total_variance", family="variance", compute=lambda embeddings: embeddings.spectrum.values.sum(),
+    ...     formula="tr Σ", range="[0, ∞)", direction="larger: vectors spread further",
+    ...     invariances=("rotation", "shift"), source="this example",
+    ... )
+    >>> passed = gp.check_metric(trace)  # raises AssertionError where it does not do what its record says
     """
 
     compute: Compute = field(repr=False)
@@ -94,6 +127,7 @@ class Metric(Record):
     needs: str = "moments"
     views: tuple[str, ...] = ALL
     default_views: tuple[str, ...] = RAW
+    influence: Influence | None = field(default=None, repr=False)
     of_spectrum: OfSpectrum | None = None
     statistic: Statistic | None = None
     integer: bool = False
@@ -102,6 +136,14 @@ class Metric(Record):
     of_neighbours: bool = False
     left_out_overstates: bool = False
     without_interval: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.needs not in NEEDS:
+            raise ValueError(f"{self.name}: needs is one of {', '.join(NEEDS)}, not {self.needs!r}")
+        if not (self.views and set(self.default_views) <= set(self.views) <= set(ALL)):
+            raise ValueError(f"{self.name}: views are some of {', '.join(ALL)}, and default_views some of these")
+        if wrong := set(self.invariances) - {ROTATION, SCALE, SHIFT, ROW_SCALE}:
+            raise ValueError(f"{self.name}: {', '.join(sorted(wrong))} is no invariance")
 
     @property
     def variants(self) -> dict[str, Compute]:

@@ -1,27 +1,86 @@
-"""The registry of metrics of embeddings: the records of all families, by name."""
+"""The registry of metrics of embeddings: the records of all families, by name, and those that others add."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import uuid4
 
 import geomprobe.metrics.dimension as dimension
 import geomprobe.metrics.hypersphere as hypersphere
 import geomprobe.metrics.isotropy as isotropy
 import geomprobe.metrics.spectrum as spectrum
-from geomprobe.common import unknown_name
+from geomprobe.common.plugins import Extensible, Owner
 from geomprobe.metrics.records import Metric
-
-REGISTRY: dict[str, Metric] = {
-    record.name: record for record in (*spectrum.METRICS, *dimension.METRICS, *hypersphere.METRICS, *isotropy.METRICS)
-}
+from geomprobe.results import STAGES
 
 
-def metric(name: str) -> Metric:
-    """A metric by name; raises UsageError with the nearest name where it is unknown."""
-    if name not in REGISTRY:
-        raise unknown_name("metric", name, list(REGISTRY))
-    return REGISTRY[name]
+def _accepted(name: str, found: Any, owner: Owner) -> Metric:
+    if not isinstance(found, Metric):
+        raise TypeError(f"it is of type {type(found).__name__}, not geomprobe.Metric")
+    if found.name != name:
+        raise ValueError(f"its record is called {found.name!r}")
+    return found
+
+
+REGISTRY = Extensible(
+    "metric",
+    {
+        record.name: record
+        for record in (*spectrum.METRICS, *dimension.METRICS, *hypersphere.METRICS, *isotropy.METRICS)
+    },
+    _accepted,
+)
+REGISTRY.reserve(STAGES)
+
+
+def register_metric(metric: Metric, *, replace: bool = False) -> Metric:
+    """Add a metric in this process: it is measured, compared and reported as the built-in ones are.
+
+    Parameters
+    ----------
+    metric : Metric
+    replace : bool
+        Whether it takes the place of one of the same name that was registered in this process, as where a cell of a
+        notebook runs again.
+
+    Returns
+    -------
+    Metric
+        The same, so that it can be assigned.
+
+    Raises
+    ------
+    TypeError
+        It is no `Metric`.
+    UsageError
+        Its name is taken.
+
+    Notes
+    -----
+    Nothing says whether another process registers the same, so finished cells of `analyze` are not found again by it.
+    A metric of a package, by an entry point ``geomprobe.metrics``, has a version, and its cells are found again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geomprobe as gp
+    >>> def median_length(embeddings):
+    ...     return np.median(np.linalg.norm(embeddings.vectors, axis=1))
+    >>> metric = gp.Metric(
+    ...     name="median_length", family="lengths", compute=median_length, needs="rows", formula="median of ‖x‖",
+    ...     range="[0, ∞)", direction="larger: longer vectors", invariances=("rotation",), source="this example",
+    ... )
+    >>> _ = gp.register_metric(metric)
+    >>> Z = np.random.default_rng(0).normal(size=(500, 8))
+    >>> found = gp.measure(Z, metrics=["median_length"]).loc[0]
+    >>> f"{found.value:.2f} ± {found.se:.2f}, {found.ci_method}"
+    '2.70 ± 0.03, delete-a-shard jackknife'
+    """
+    if not isinstance(metric, Metric):
+        raise TypeError(f"a metric is a geomprobe.Metric, not of type {type(metric).__name__}")
+    REGISTRY.register(metric.name, metric, Owner("this process", uuid4().hex[:12]), replace=replace)
+    return metric
 
 
 def definitions(names: Iterable[str] | None = None) -> dict[str, Any]:

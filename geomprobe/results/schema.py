@@ -187,6 +187,15 @@ class PoolingEntry(TypedDict):
     equals: NotRequired[str]
 
 
+class PluginEntry(TypedDict):
+    """A metric, task or pooling of another package, or registered in the process that measured it."""
+
+    kind: str
+    name: str
+    package: str
+    version: str
+
+
 class Claim(TypedDict):
     """In how many cells each verdict on a metric holds, and the sentence that says so."""
 
@@ -237,6 +246,7 @@ class Run(TypedDict, total=False):
     compared: list[str] | None
     groups: dict[str, list[str]] | None
     similarity: list[LayerMap]
+    plugins: list[PluginEntry]
     processes: int
     failed_cells: int
     wall_seconds: float

@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from geomprobe.common import UsageError, unknown_name
+from geomprobe.common.plugins import Extensible, Owner, guarded
+from geomprobe.tasks import controlled
 from geomprobe.tasks.base import GeometryRows, Split, Task
 from geomprobe.tasks.files import is_file_task as _means_a_file
 from geomprobe.tasks.files import load_file
 from geomprobe.tasks.files.layout import writable
 from geomprobe.tasks.glue import GLUE, load_glue
 
-__all__ = ["GeometryRows", "Split", "Task", "is_file_task", "load_file", "load_task", "task_names", "unique_names"]
+__all__ = ["GeometryRows", "Split", "Task", "load_file"]
+Load = Callable[[str | Path | None], Task]
 
 
-def task_names() -> list[str]:
-    """Names of the built-in tasks."""
-    from geomprobe.tasks import controlled
+def _accepted(name: str, found: Any, owner: Owner) -> Load:
+    def wrong(task: Any, data_dir: str | Path | None) -> str:
+        right = isinstance(task, Task) and task.name == name
+        return "" if right else f"{getattr(task, 'name', type(task).__name__)!r}, not a Task called {name!r}"
 
-    return [*GLUE, *controlled.TASK_NAMES]
+    return guarded(found, f"task {name!r} of {owner}", wrong)
+
+
+def _load_controlled(name: str, data_dir: str | Path | None) -> Task:
+    return controlled.load(name)
+
+
+_BUILT_IN: dict[str, Load] = {name: partial(load_glue, name) for name in GLUE}
+_BUILT_IN |= {name: partial(_load_controlled, name) for name in controlled.TASK_NAMES}
+TASKS = Extensible("task", _BUILT_IN, _accepted)
+"""Name -> function of the folder of --data (None without one) that reads the task."""
 
 
 def is_file_task(name: str) -> bool:
-    """Whether a name means a file, a folder or a hub data set; a built-in name never does."""
-    return name.partition(":")[0] not in task_names() and _means_a_file(name)
+    """Whether a name means a file, a folder or a hub data set; a name of TASKS never does."""
+    return name.partition(":")[0] not in TASKS.names and _means_a_file(name)
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError where a name means neither a task of TASKS nor a file; nothing is read."""
+    stem, colon, size = name.partition(":")
+    if is_file_task(name):
+        return
+    sized = stem in controlled.TASK_NAMES
+    TASKS.choose(name if colon and not sized else stem)
+    if colon and size not in controlled.SIZES:
+        raise unknown_name(f"size of {stem}", size, list(controlled.SIZES))
 
 
 def unique_names(tasks: Mapping[str, Task], taken: Sequence[str] = ()) -> dict[str, Task]:
@@ -63,7 +89,7 @@ def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) 
     Parameters
     ----------
     name : str
-        One of `task_names`, or a user's own file, folder or hub data set (see `load_file`). A controlled task may name
+        One of `TASKS`, or a user's own file, folder or hub data set (see `load_file`). A controlled task may name
         its size, as in ``controlled:large``.
     data_dir : path, optional
         Folder with ``glue/<task>/<split>.parquet``. Default: the hub's ``nyu-mll/glue``. Only the GLUE tasks need it.
@@ -77,15 +103,10 @@ def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) 
     InputError
         Data missing, damaged or out of reach.
     """
-    from geomprobe.tasks import controlled
-
-    stem, _, size = name.partition(":")
     if is_file_task(name):
         return load_file(name, **columns)
     if any(value for value in columns.values()):
         raise UsageError(f"The task {name!r} is built in and has its own columns.", "Names of columns are for files.")
-    if name in GLUE:
-        return load_glue(name, data_dir)
-    if stem in controlled.TASK_NAMES:
-        return controlled.load(stem, size=size or "small")
-    raise unknown_name("task", name, task_names())
+    check_name(name)
+    stem, colon, size = name.partition(":")
+    return controlled.load(stem, size=size) if colon else TASKS[stem](data_dir)

@@ -30,6 +30,15 @@ class Split:
         Unique and stable, such as "validation/17".
     groups : int64 ndarray of shape (n_rows,) or None
         Rows with the same number share a source that their texts do not show (joined pairs); None: the texts show it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geomprobe as gp
+    >>> texts = ("good", "bad", "fine")
+    >>> split = gp.Split("validation", texts, None, np.array([1, 0, 1]), ("v/0", "v/1", "v/2"))
+    >>> len(split)
+    3
     """
 
     name: str
@@ -118,6 +127,15 @@ class Task:
         Commit of a data set on the hub.
     unsplit : str
         How many rows there are, and how many are needed for a train split, where they are too few for one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import geomprobe as gp
+    >>> split = gp.Split("validation", ("good", "bad"), None, np.array([1, 0]), ("v/0", "v/1"))
+    >>> task = gp.Task("mood", "classification", None, split, ("negative", "positive"), "accuracy")
+    >>> task.geometry_rows.texts
+    ('good', 'bad')
     """
 
     name: str

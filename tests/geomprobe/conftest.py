@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,3 +113,42 @@ def matryoshka(built, tmp_path):
     model = built(modes="cls", steps=[modules.Dense(16, 8), modules.Normalize()], truncate_dim=4, **options)
     model.save_pretrained(str(tmp_path / "m"))
     return model
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Return a function that installs a package of one module with entry points; afterwards none of it is known.
+
+    install("pack", "1.0", "METRIC = …", metrics={"name": "METRIC"})
+    """
+    from geomprobe.embedding.pooling import POOLINGS
+    from geomprobe.metrics import REGISTRY
+    from geomprobe.tasks import TASKS
+
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    def forget() -> None:
+        for known in (REGISTRY, TASKS, POOLINGS):
+            known.__dict__.pop("_points", None)
+            for kept in (known._loaded, known._registered):
+                kept.clear()
+
+    def install(package: str, version: str, source: str = "", **points: dict[str, str]) -> None:
+        forget()
+        for old in (tmp_path / "site").glob(f"{package}-*.dist-info"):
+            shutil.rmtree(old)
+        folder = tmp_path / "site" / f"{package}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+        groups = [
+            "\n".join([f"[geomprobe.{kind}]", *(f"{name} = {package}:{value}" for name, value in named.items())])
+            for kind, named in points.items()
+        ]
+        (folder / "entry_points.txt").write_text("\n".join(groups) + "\n")
+        (tmp_path / "site" / f"{package}.py").write_text(source, encoding="utf-8")
+        sys.modules.pop(package, None)
+        importlib.invalidate_caches()
+
+    forget()
+    yield install
+    forget()

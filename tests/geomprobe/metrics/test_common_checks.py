@@ -1,149 +1,178 @@
-"""Common checks, run over every metric of the registry and every one of its definitions."""
+"""The common checks, over every metric and definition of the registry; and that they find what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from geomprobe.api import measure
-from geomprobe.metrics import REGISTRY
-from geomprobe.vectors.moments import Moments
+import geomprobe as gp
+from geomprobe.inference.checks import CHECKS, OF_STANDARD, Subject, moved
+from geomprobe.metrics import REGISTRY, VIEWS
+from geomprobe.metrics.records import ROTATION, ROW_SCALE, SCALE, SHIFT
 
-N, D = 90, 15
-LABELS = np.arange(N) % 3
-POSITIVES = np.arange(N).reshape(-1, 2)
-NAMES = [
-    name if definition == "standard" else f"{name}:{definition}"
-    for name, metric in REGISTRY.items()
-    for definition in metric.variants
-]
-ABSOLUTE = {"mean_cosine"}  # crosses zero
+OTHERS = [(name, other) for name, metric in REGISTRY.built_in.items() for other in metric.others]
+WITHOUT = {("effective_rank", "vecscope"), ("stable_rank", "embedding-quality")}
+"""Definitions of other packages that do not centre, unlike the standard one."""
 
 
-@pytest.fixture(scope="module")
-def x():
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(N, D)) * np.arange(1, D + 1) ** -0.4 + 0.4 * rng.normal(size=D)
+@pytest.mark.parametrize("name", REGISTRY.built_in)
+def test_every_metric_does_what_its_record_says(name):
+    metric = REGISTRY[name]
+    assert len(gp.check_metric(metric)) == len(CHECKS) * len(metric.variants) + len(OF_STANDARD)
+    assert metric.name == name
+    assert set(metric.views) <= set(VIEWS)
 
 
-def row(data, name, *, labels=LABELS, positives=POSITIVES, view=None):
-    view = view or "raw"
-    frame = measure(data, metrics=[name], views=[view], labels=labels, positives=positives, intervals=False)
-    assert len(frame) == 1
-    return frame.iloc[0]
+@pytest.mark.parametrize(("name", "definition"), OTHERS)
+def test_other_definitions_have_the_invariances_of_the_standard_one_but_for_two(name, definition):
+    for invariance in (ROTATION, SCALE, ROW_SCALE, *([] if (name, definition) in WITHOUT else [SHIFT])):
+        OF_STANDARD[invariance](Subject(REGISTRY[name], definition))
 
 
-def value(data, name, **arguments):
-    found = row(data, name, **arguments)
-    assert found["status"] == "ok", found["note"]
-    return float(found["value"])
+@pytest.mark.parametrize("name", [name for name in REGISTRY.built_in if name not in ("rank_90", "rank_99")])
+def test_what_is_no_declared_invariance_moves_the_value(name):
+    subject = Subject(REGISTRY[name])
+    for invariance in {ROTATION, SCALE, SHIFT, ROW_SCALE} - set(subject.metric.invariances):
+        assert subject.value(moved(subject.x, invariance)) != pytest.approx(subject.value(subject.x), rel=1e-8)
 
 
-def rotation(d, seed=1):
-    return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
-
-
-@pytest.mark.parametrize("name", NAMES)
-class TestEveryMetric:
-    def test_row_order(self, name, x):
-        order = np.random.default_rng(2).permutation(N)
-        place = np.argsort(order)
-        moved = value(x[order], name, labels=LABELS[order], positives=place[POSITIVES])
-        assert moved == pytest.approx(value(x, name), rel=1e-9)
-
-    @pytest.mark.parametrize("what", ["rotation", "scale", "shift", "row scale"])
-    def test_invariances_are_as_declared(self, name, x, what):
-        rng = np.random.default_rng(3)
-        moved = {
-            "rotation": lambda: x @ rotation(D),
-            "scale": lambda: 3.7 * x,
-            "shift": lambda: x + 2 * rng.normal(size=D),
-            "row scale": lambda: x * rng.uniform(0.2, 5, (N, 1)),
-        }[what]()
-        declared = what in REGISTRY[name.partition(":")[0]].invariances
-        if ":" in name and not declared:
-            return  # the entry speaks of the standard definition
-        same = value(moved, name) == pytest.approx(value(x, name), rel=1e-8)
-        if declared and name not in ("effective_rank:vecscope", "stable_rank:embedding-quality"):
-            assert same
-        elif not declared and name not in ("rank_90", "rank_99"):
-            assert not same
-
-    @pytest.mark.parametrize(
-        ("dtype", "tolerance"),
-        [(torch.float64, 1e-12), (torch.float32, 1e-4), (torch.float16, 1e-4), (torch.bfloat16, 1e-4)],
-    )
-    def test_types(self, name, x, dtype, tolerance):
-        """Against float64 computed from the same rounded numbers."""
-        rounded = torch.from_numpy(x).to(dtype)
-        expected = value(rounded.double().numpy(), name)
-        floor = 1e-7 if name in ABSOLUTE else 0
-        assert value(rounded, name) == pytest.approx(expected, rel=tolerance, abs=floor)
-        if dtype not in (torch.bfloat16,):
-            assert value(rounded.numpy(), name) == pytest.approx(expected, rel=tolerance, abs=floor)
-
-    def test_layout(self, name, x):
-        expected = value(x, name)
-        read_only = x.copy()
-        read_only.flags.writeable = False
-        wide = np.zeros((N, 2 * D))
-        wide[:, ::2] = x
-        for same in (read_only, np.asfortranarray(x), wide[:, ::2], torch.from_numpy(x).requires_grad_(), x.tolist()):
-            assert value(same, name) == pytest.approx(expected, rel=1e-9)
-
-    @pytest.mark.parametrize("scale", [1e30, 1e-30])
-    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-    def test_huge_and_tiny(self, name, x, scale, dtype):
-        found = row((x * scale).astype(dtype), name)
-        if found["status"] == "ok":
-            assert np.isfinite(found["value"])
-            if "scale" in REGISTRY[name.partition(":")[0]].invariances:
-                tolerance = 1e-4 if dtype == np.float32 else 1e-9
-                assert found["value"] == pytest.approx(value(x, name), rel=tolerance, abs=1e-7)
-        else:
-            assert name == "lidar"  # W vanishes beside, or swallows, the 1e-4 that is added
-            assert found["note"]
-
-    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-    def test_rows_that_are_not_finite(self, name, x, bad):
-        broken = x.copy()
-        broken[11, 3] = bad
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_rows_that_are_not_finite_are_refused_with_their_numbers(bad):
+    x = Subject(REGISTRY["norm_cv"]).x
+    x[11, 3] = bad
+    for data in (x, torch.from_numpy(x)):
         with pytest.raises(ValueError, match="NaN or infinity: 11"):
-            row(broken, name)
+            gp.measure(data)
 
-    def test_too_few_rows(self, name, x):
-        for few in (x[:0], x[:1]):
-            with pytest.raises(ValueError, match="two rows"):
-                row(few, name, labels=None, positives=None)
 
-    def test_constant(self, name, x):
-        found = row(np.tile(x[0], (N, 1)), name)
-        assert found["status"] in ("ok", "not applicable", "too few rows")
-        assert found["status"] == "ok" or found["note"]
-        assert (found["status"] == "ok") == bool(
-            np.isfinite(float(found["value"] if found["status"] == "ok" else np.nan))
-        )
+@pytest.mark.parametrize("n", [0, 1])
+def test_fewer_than_two_rows_are_refused(n):
+    with pytest.raises(ValueError, match="two rows"):
+        gp.measure(np.ones((n, 4)))
 
-    def test_small_and_wide(self, name, x):
-        rng = np.random.default_rng(5)
-        for shape in ((2, 5), (3, 5), (12, 40), (40, 1), (6, 2)):
-            small = rng.normal(size=shape)
-            pairs = np.arange(shape[0] // 2 * 2).reshape(-1, 2)
-            found = row(small, name, labels=np.arange(shape[0]) % 2, positives=pairs)
-            assert found["status"] in ("ok", "not applicable", "too few rows")
-            assert found["note"] if found["status"] != "ok" else np.isfinite(found["value"])
 
-    def test_from_moments(self, name, x):
-        metric = REGISTRY[name.partition(":")[0]]
-        found = row(Moments().update(x[:40]).merge(Moments().update(x[40:])), name)
-        if metric.needs == "moments":
-            assert found["value"] == pytest.approx(value(x, name), rel=1e-8)
-        else:
-            assert found["status"] == "needs rows"
+def lengths(embeddings):
+    return np.linalg.norm(embeddings.vectors, axis=1)
 
-    def test_range_is_kept(self, name, x):
-        bounds = REGISTRY[name.partition(":")[0]].range
-        if not bounds.startswith(("[", "(")):
-            return
-        low = bounds[1:].split(",")[0].strip()
-        limits = {"−1/(N−1)": -1 / (N - 1), "−4N/(N−1)": -4 * N / (N - 1), "−∞": -np.inf, "−4": -4.0}
-        assert value(x, name) >= limits.get(low, float(low) if low.isdigit() else -np.inf) - 1e-12
+
+def centred_lengths(embeddings):
+    return lengths(embeddings) - lengths(embeddings).mean()
+
+
+SOUND = gp.Metric(
+    name="mean_length",
+    family="own",
+    compute=lambda embeddings: lengths(embeddings).mean(),
+    influence=centred_lengths,
+    needs="rows",
+    formula="mean ‖x‖",
+    range="[0, ∞)",
+    direction="larger: longer",
+    invariances=(ROTATION,),
+    source="here",
+)
+
+
+def writes(embeddings):
+    for _, block in embeddings.rows.blocks():
+        block.mul_(2)
+    return lengths(embeddings).mean()
+
+
+@pytest.mark.parametrize(
+    ("check", "fault"),
+    [
+        ("texts", {"formula": ""}),
+        ("texts", {"others": {"twice": (lambda e: 2 * lengths(e).mean(), " ")}}),
+        ("finite", {"compute": lambda e: np.float32(lengths(e).mean())}),
+        ("finite", {"compute": lambda e: np.inf}),
+        ("finite", {"compute": lambda e: lengths(e).mean() + 1e-9 * np.random.default_rng().normal()}),
+        ("finite", {"compute": writes}),
+        ("row order", {"compute": lambda e: lengths(e)[0]}),
+        ("scale", {"invariances": (SCALE,)}),
+        ("shift", {"invariances": (SHIFT,)}),
+        ("number formats", {"compute": lambda e: float(e.rows.work.itemsize)}),
+        ("magnitudes", {"compute": lambda e: 1 / 0 if lengths(e).mean() > 1e20 else lengths(e).mean()}),
+        ("degenerate rows", {"compute": lambda e: np.linalg.inv(np.cov(e.vectors.T))[0, 0]}),
+        ("blocks", {"compute": lambda e: max(start for start, *_ in e.blocks()) + lengths(e).mean()}),
+        ("merged moments", {"needs": "moments"}),
+        ("merged moments", {"compute": lambda e: float(np.trace(e.state.covariance))}),
+        ("stated range", {"range": "[0, 1]"}),
+        ("stated range", {"range": "[2N/(N−1), ∞)", "compute": lambda e: 2.0}),
+        ("interval", {"influence": lambda e: e.nothing}),
+        ("influence", {"influence": lambda e: 3 * centred_lengths(e)}),
+        ("influence", {"influence": lambda e: -centred_lengths(e)}),
+    ],
+)
+def test_each_fault_is_found_by_the_check_of_its_name(check, fault):
+    assert len(gp.check_metric(SOUND)) == len(CHECKS) + len(OF_STANDARD)
+    with pytest.raises(AssertionError, match=rf"^mean_length fails (.|\n)*\n\w+, {check}: "):
+        gp.check_metric(replace(SOUND, **fault))
+
+
+def test_a_record_that_contradicts_itself_is_refused():
+    for fault, said in (
+        ({"needs": "row"}, "needs is one of moments, rows, labels, positives, not 'row'"),
+        ({"views": ("raw",), "default_views": ("centred",)}, "default_views some of these"),
+        ({"views": ("rotated",)}, "views are some of raw"),
+        ({"invariances": ("translation",)}, "translation is no invariance"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            replace(SOUND, **fault)
+
+
+def test_a_metric_without_a_derivative_has_the_interval_of_the_jackknife(install):
+    Z = Subject(SOUND).x
+    rows = {}
+    for name, metric in (("given", SOUND), ("left", replace(SOUND, influence=None))):
+        gp.register_metric(replace(metric, name=name))
+        rows[name] = gp.measure(Z, metrics=[name]).loc[0]
+    assert rows["given"]["ci_method"] == "influence function"
+    assert rows["given"]["se"] == pytest.approx(lengths_of(Z).std(ddof=1) / np.sqrt(len(Z)))
+    assert rows["left"]["ci_method"] == "delete-a-shard jackknife"
+    assert rows["left"]["se"] == pytest.approx(rows["given"]["se"], rel=0.5)
+
+
+def lengths_of(Z):
+    return np.linalg.norm(Z, axis=1)
+
+
+def test_other_metrics_keep_their_numbers_to_the_bit(install):
+    Z = Subject(SOUND).x
+    before = gp.measure(Z)
+    gp.register_metric(replace(REGISTRY["participation_ratio"], name="again", others={}))
+    after = gp.measure(Z)
+    (again,) = after[after["metric"] == "again"].to_dict("records")
+    assert again["ci_method"] == "delete-a-shard jackknife"
+    assert after[after["metric"] != "again"].reset_index(drop=True).equals(before)
+
+
+def test_names_that_are_taken_are_refused_with_both_owners(install):
+    gp.register_metric(SOUND)
+    for name, owner in (("uniformity", "geomprobe"), ("meaning_share", "geomprobe"), ("mean_length", "this process")):
+        with pytest.raises(gp.common.UsageError, match=f"{name}' of this process is refused: {owner}.* has one of"):
+            gp.register_metric(replace(SOUND, name=name))
+    gp.register_metric(replace(SOUND, range="[0, 9]"), replace=True)
+    assert REGISTRY["mean_length"].range == "[0, 9]"
+    with pytest.raises(gp.common.UsageError, match=r"'mean length' .* a name is of letters"):
+        gp.register_metric(replace(SOUND, name="mean length"))
+    with pytest.raises(TypeError, match=r"is a geomprobe\.Metric, not of type function"):
+        gp.register_metric(lengths)
+
+
+def test_a_registered_metric_is_compared_defined_and_reported(install, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    gp.register_metric(SOUND)
+    Z = Subject(SOUND).x
+    found = gp.compare({"a": Z, "b": 2 * Z}, metrics=["mean_length"]).loc[0]
+    assert (found["verdict"], found["family"]) == ("higher", "own")
+    results = gp.analyze([model_folder("bert")], ["controlled"], ["mean"], limit=60, out=tmp_path / "out")
+    (row,) = results.results.query("metric == 'mean_length'").to_dict("records")
+    assert row["ci_method"].startswith("influence function")
+    assert results.definitions["mean_length"]["formula"] == "mean ‖x‖"
+    assert [(entry["name"], entry["package"]) for entry in results.run["plugins"]] == [("mean_length", "this process")]
+    gp.write_report(tmp_path / "out", tmp_path / "report.html")
+    assert "mean ‖x‖" in (tmp_path / "report.html").read_text(encoding="utf-8")

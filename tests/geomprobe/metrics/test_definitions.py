@@ -153,9 +153,10 @@ def test_the_part_of_a_report_follows_the_family(analysed):
         assert facts.part_of(metric) == expected.get(entry["family"], "geometry")
     parts = [mv for name in ("geometry", "semantic", "lexical") for mv in facts.part(name)]
     assert sorted(parts) == sorted(facts.metrics)
-    found = {name for name in facts.definitions if name.endswith(("_share", "triplet_accuracy", "triplet_margin"))}
+    lexical = [name for name, entry in facts.definitions.items() if entry["family"] == "lexical"]
+    found = {name for name in lexical if name.endswith(("_share", "triplet_accuracy", "triplet_margin"))}
     crossed = {n for n, entry in facts.definitions.items() if entry.get("against", {}).get("part") == "crossed"}
-    assert crossed == found - {"semantic_usable_share"}
+    assert crossed == found
 
 
 def test_the_probes_of_the_most_frequent_word_and_token_have_two_names(analysed):

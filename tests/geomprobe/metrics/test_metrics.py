@@ -6,7 +6,7 @@ import torch
 
 from geomprobe.api import measure
 from geomprobe.common import UsageError
-from geomprobe.metrics import REGISTRY, VIEWS, curves
+from geomprobe.metrics import VIEWS, curves
 from geomprobe.metrics.embeddings import EXACT_ROWS
 from geomprobe.results import CURVE_COLUMNS, CURVES, RESULT_COLUMNS, STATUSES
 from geomprobe.vectors.moments import Moments
@@ -217,14 +217,3 @@ def test_curves(x):
         assert np.abs(histogram["y"].astype(float) - expected).sum() * 0.02 < 1e-3
     assert set(curves(Moments().update(x))["curve"]) == {"spectrum"}
     assert curves(np.ones((4, 3)))["curve"].unique().tolist() == ["cosine_histogram"]
-
-
-def test_every_metric_has_a_whole_contract():
-    for name, metric in REGISTRY.items():
-        assert metric.name == name
-        assert metric.formula
-        assert metric.range
-        assert metric.direction
-        assert metric.source
-        assert set(metric.default_views) <= set(metric.views) <= set(VIEWS)
-        assert "standard" in metric.variants

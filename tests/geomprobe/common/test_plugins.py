@@ -1,0 +1,219 @@
+"""Entry points of other packages: what is broken or taken is refused in one line, and nothing else notices."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import geomprobe as gp
+from geomprobe.analysis.plan import check_request
+from geomprobe.cli.main import app
+from geomprobe.common import InputError, UsageError
+from geomprobe.embedding.pooling import POOLINGS, make_pooler, pool
+from geomprobe.metrics import REGISTRY
+from geomprobe.results import Results
+from geomprobe.tasks import TASKS, load_task
+
+METRIC = """
+import numpy as np
+import geomprobe as gp
+def metric(name, compute=lambda e: float(np.abs(e.vectors).max())):
+    return gp.Metric(name=name, family="own", compute=compute, needs="rows", formula="f", range="[0, ∞)",
+                     direction="larger: larger", invariances=(), source="here")
+LARGEST = metric("largest")
+UNIFORMITY = metric("uniformity")
+ACCURACY = metric("semantic_accuracy")
+RAISES = metric("raises", lambda e: 1 / 0)
+TEXT = "no metric"
+"""
+Z = np.random.default_rng(0).normal(size=(40, 4))
+
+
+def listed(kind: str) -> tuple[dict[str, str], list[str]]:
+    """Names and packages that `ls` prints, and its warnings."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        done = CliRunner().invoke(app, ["ls", kind, "--json"])
+    assert done.exit_code == 0
+    return {row[kind[:-1]]: row["package"] for row in json.loads(done.stdout)}, [str(each.message) for each in said]
+
+
+def checks() -> dict[str, tuple[str, str]]:
+    """What `doctor` says of each plug-in."""
+    done = CliRunner().invoke(app, ["doctor", "--json"], env={"HF_HUB_OFFLINE": "1"})
+    rows = json.loads(done.stdout)
+    assert done.exit_code == int(any(row["state"] == "broken" for row in rows))
+    kinds = ("metric ", "task ", "pooling ")
+    return {row["check"]: (row["state"], row["detail"]) for row in rows if row["check"].startswith(kinds)}
+
+
+def test_a_plug_in_is_loaded_when_it_is_asked_for(install):
+    install("lazy", "1.0", METRIC, metrics={"largest": "LARGEST"})
+    gp.measure(Z, metrics=["effective_rank"], intervals=False)
+    assert "lazy" in REGISTRY.owner("largest").package
+    assert "lazy" not in sys.modules
+    assert gp.measure(Z, metrics=["largest"]).loc[0, "value"] == np.abs(Z).max()
+    assert "largest" in set(gp.measure(Z, intervals=False)["metric"])
+    assert listed("metrics")[0]["largest"] == "lazy 1.0"
+    assert checks() == {"metric largest": ("ok", "lazy 1.0")}
+
+
+def test_a_plug_in_that_cannot_be_imported_is_named_in_one_line_and_breaks_no_other_run(install):
+    points = {"metrics": {"gone": "METRIC"}, "tasks": {"also": "TASK"}, "poolings": {"too": "POOLING"}}
+    install("broken", "2.1", "import no_such_module", **points)
+    line = "of broken 2.1 (geomprobe.{}: broken:{}) is refused: ModuleNotFoundError: No module named 'no_such_module'"
+    said = {
+        "metric gone": "the metric 'gone' " + line.format("metrics", "METRIC"),
+        "task also": "the task 'also' " + line.format("tasks", "TASK"),
+        "pooling too": "the pooling 'too' " + line.format("poolings", "POOLING"),
+    }
+    assert checks() == {name: ("broken", text) for name, text in said.items()}
+    for kind, name in (("metrics", "metric gone"), ("tasks", "task also"), ("poolings", "pooling too")):
+        names, warned = listed(kind)
+        assert set(names.values()) == {"geomprobe"}
+        assert warned == [said[name]]
+    for asked, name in (
+        (lambda: gp.measure(Z, metrics=["gone"]), "metric gone"),
+        (lambda: check_request(["also"]), "task also"),
+        (lambda: check_request([], ["too"]), "pooling too"),
+    ):
+        with pytest.raises(UsageError) as error:
+            asked()
+        assert error.value.message == said[name]
+    install("broken", "2.1", "import no_such_module", **points)
+    with pytest.warns(UserWarning, match="'gone' of broken 2.1"):
+        assert "effective_rank" in set(gp.measure(Z, intervals=False)["metric"])
+    check_request(["controlled"], ["mean"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("uniformity", "UNIFORMITY", "geomprobe has one of this name"),
+        ("semantic_accuracy", "ACCURACY", "geomprobe has one of this name"),
+        ("other", "LARGEST", "ValueError: its record is called 'largest'"),
+        ("text", "TEXT", "TypeError: it is of type str, not geomprobe.Metric"),
+        ("missing", "MISSING", "AttributeError: module 'pack' has no attribute 'MISSING'"),
+        ("a:b", "LARGEST", "a name is of letters, digits, _, - and dots"),
+    ],
+)
+def test_metrics_that_are_refused(install, name, value, reason):
+    install("pack", "1.0", METRIC, metrics={name: value})
+    names, warned = listed("metrics")
+    assert names.get(name, "geomprobe") == "geomprobe"
+    assert warned == [f"the metric '{name}' of pack 1.0 (geomprobe.metrics: pack:{value}) is refused: {reason}"]
+
+
+def test_two_packages_with_one_name_are_both_refused_and_both_named(install):
+    install("one", "1.0", METRIC, metrics={"largest": "LARGEST"})
+    install("two", "2.0", METRIC, metrics={"largest": "LARGEST"})
+    with pytest.raises(UsageError, match=r"one 1\.0 .* two 2\.0 has one of this name|two 2\.0 .* one 1\.0 has one"):
+        gp.measure(Z, metrics=["largest"])
+    assert "largest" not in listed("metrics")[0]
+
+
+def test_a_metric_that_raises_is_a_failed_row_and_no_more(install):
+    install("pack", "1.0", METRIC, metrics={"raises": "RAISES"})
+    frame = gp.measure(Z).set_index("metric")
+    assert frame.loc["raises", "status"] == "failed"
+    assert frame.loc["raises", "note"] == "raises of pack: ZeroDivisionError: division by zero"
+    assert frame.index[frame["status"] == "failed"].tolist() == ["raises"]
+    assert frame["se"].notna().sum() > 10
+
+
+POOLING = """
+import torch
+def both(states, mask):
+    '''First state and largest.'''
+    return torch.cat([states[:, 0], states.amax(1)], 1)
+def wrong(states, mask):
+    return states
+"""
+
+
+def test_a_pooling_is_a_function_and_may_be_wider_than_the_states(install):
+    install("pack", "1.0", POOLING, poolings={"both": "both", "wrong": "wrong"})
+    import torch
+
+    states, mask = torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
+    both, mean = make_pooler("both", 4), make_pooler("mean", 4)
+    assert [vectors.shape for vectors in pool(states, mask, [mean, both])] == [(2, 4), (2, 8)]
+    assert (both.width(4), POOLINGS["both"].about) == (8, "First state and largest.")
+    before = both.fingerprint
+    install("pack", "1.1", POOLING, poolings={"both": "both"})
+    assert before != make_pooler("both", 4).fingerprint
+    assert make_pooler("mean", 4).fingerprint == "mean"
+    install("pack", "1.2", POOLING, poolings={"wrong": "wrong"})
+    with pytest.raises(InputError, match=r"'wrong' of pack 1\.2 failed: TypeError: it gave Tensor \(2, 3, 4\), not"):
+        pool(states, mask, [make_pooler("wrong", 4)])
+
+
+TASK = """
+import numpy as np
+import geomprobe as gp
+def named(name):
+    def load(data_dir):
+        split = gp.Split("validation", ("the cat", "a dog", "the tree"), None, np.array([0, 1, 0]), ("a", "b", "c"))
+        return gp.Task(name, "classification", None, split, ("0", "1"), "accuracy")
+    return load
+few, other = named("few"), named("few")
+def raises(data_dir):
+    raise KeyError("text")
+def hint(data_dir):
+    raise gp.common.InputError("No data.", "Download them.")
+"""
+
+
+def test_a_task_is_a_function_and_a_file_of_its_name_does_not_replace_it(install, tmp_path, monkeypatch):
+    install("pack", "1.0", TASK, tasks={"few": "few", "other": "other", "raises": "raises", "few.csv": "few"})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few").mkdir()
+    assert load_task("few").validation.first[0] == "the cat"
+    with pytest.raises(InputError, match=r"'other' of pack 1\.0 failed: TypeError: it gave 'few', not a Task"):
+        load_task("other")
+    with pytest.raises(InputError, match=r"'raises' of pack 1\.0 failed: KeyError: 'text'"):
+        load_task("raises")
+    for name in ("few:large", "fewer"):
+        with pytest.raises(UsageError, match="Unknown task"):
+            load_task(name)
+    assert TASKS.added(["few", "sst2"]) == [{"kind": "task", "name": "few", "package": "pack", "version": "1.0"}]
+
+
+def test_an_analysis_names_the_plug_ins_that_it_used_and_measures_anew_under_another_version(
+    install, model_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    points = {
+        "metrics": {"largest": "LARGEST", "raises": "RAISES"},
+        "tasks": {"few": "few", "other": "other"},
+        "poolings": {"both": "both"},
+    }
+
+    def analyze(version: str) -> tuple[Results, set[str]]:
+        install("pack", version, METRIC + POOLING + TASK, **points)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            results = gp.analyze([model_folder("bert")], ["few"], ["mean", "both"], out=tmp_path / "out", limit=3)
+        return results, {path.name for path in (tmp_path / "out" / "cells").glob("*")}
+
+    results, kept = analyze("1.0")
+    assert results.run["plugins"] == [
+        {"kind": kind, "name": name, "package": "pack", "version": "1.0"}
+        for kind, name in (("metric", "largest"), ("metric", "raises"), ("task", "few"), ("pooling", "both"))
+    ]
+    frame = results.results.query("pooling == 'both' and metric in ['largest', 'raises', 'stable_rank']")
+    assert frame.set_index("metric")["status"].to_dict() == {"largest": "ok", "raises": "failed", "stable_rank": "ok"}
+    assert results.run["failed_cells"] == 2
+    assert results.definitions["largest"]["family"] == "own"
+    assert kept == set()  # a cell with a failed row is not
+
+    del points["metrics"]["raises"]
+    first, again, newer = (analyze(version)[1] for version in ("1.0", "1.0", "2.0"))
+    assert len(first) == 2
+    assert first == again < newer
+    assert len(newer) == 4
