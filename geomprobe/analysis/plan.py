@@ -134,12 +134,9 @@ def check_request(
     device: str = "auto",
 ) -> None:
     """Raise UsageError for names and numbers that no analysis can be made of; nothing is read or computed."""
-    for name in poolings or ():
-        if name not in POOLINGS:
-            raise unknown_name("pooling", name, list(POOLINGS))
-    for name in baselines:
-        if name not in BASELINES:
-            raise unknown_name("baseline", name, list(BASELINES))
+    for kind, asked, known in (("pooling", poolings or (), POOLINGS), ("baseline", baselines, BASELINES)):
+        if unknown := [name for name in asked if name not in known]:
+            raise unknown_name(kind, unknown[0], list(known))
     names = [task for task in tasks if isinstance(task, str)]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"A task is given twice: {repeated}.")
@@ -252,11 +249,7 @@ def unique_names(encoders: Sequence[Encoder]) -> list[str]:
     names: list[str] = []
     for encoder in encoders:
         above = Path(str(encoder.source)).parent.name if short.count(encoder.name) > 1 else ""
-        full = f"{above}/{encoder.name}" if above else encoder.name
-        name, number = full, 2
-        while name in names:
-            name, number = f"{full} ({number})", number + 1
-        names.append(name)
+        names.append(variants.numbered(f"{above}/{encoder.name}" if above else encoder.name, names))
     return names
 
 

@@ -47,7 +47,7 @@ def test_pairs_of_models():
     own, pair = found[0], found[2]
     assert (own.a, own.b, own.scored, own.mapped) == ("a", "a", (), ((0, 2), (0, 2)))
     assert (pair.a, pair.b, pair.scored, pair.mapped) == ("a", "b", ((2, 4),), ((0, 2), (0, 4)))
-    assert pair.cells(False) == [(0, "mean"), (4, "mean")]
+    assert pair.sides[1] == (pair.b, [(0, "mean"), (4, "mean")])
 
 
 def test_models_of_an_analysis_from_vectors_that_are_already_there(model_folder, task, tmp_path, monkeypatch):
