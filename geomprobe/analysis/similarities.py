@@ -120,7 +120,7 @@ def measure_pairs(plan: RunPlan, texts: TaskTexts, wanted: Sequence[Pair]) -> pd
         if cells := {cell for pair in missing for side, own in pair.sides if side == name for cell in own}:
             embedded[name] = embed_cells(plan, model.encoder, texts, sorted(cells))
     missing = [pair for pair in missing if wide_enough(models[pair.b], embedded[pair.b], pair.sides[1][1])]
-    read = sample(len(texts.geometry), seed)
+    read = sample(len(texts.geometry), seed, ROWS)
     clusters = texts.task.geometry_rows.clusters[read]
 
     def send(pair: Pair) -> tuple[Pair, Any]:
@@ -183,8 +183,8 @@ def side_vectors(
     return found
 
 
-def sample(n: int, seed: int, most: int = ROWS) -> np.ndarray:
-    """Rows that similarities of n rows read, ascending: all, or a seeded sample of `most`."""
+def sample(n: int, seed: int, most: int) -> np.ndarray:
+    """Rows that are read of n, ascending: all, or a seeded sample of `most`."""
     return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
@@ -231,7 +231,7 @@ def pair_table(
         rows = [{"layer_a": a, "layer_b": b, "metric": MAP} | cell for (a, b), cell in zip(grid, cells, strict=True)]
         frames.append(pd.DataFrame([row for row in rows if (row["layer_a"], row["layer_b"]) not in pair.scored]))
     frame = pd.concat(frames, ignore_index=True).assign(**where)
-    if len(sample(n, seed)) < n:
+    if n > ROWS:
         frame["note"] = frame["note"].fillna(f"seeded sample of {ROWS:,} of {n:,} rows")
     return table(frame, SIMILARITY_COLUMNS)
 
