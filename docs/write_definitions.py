@@ -72,7 +72,7 @@ def definitions_page() -> str:
 
 
 def _metric(name: str, entry: dict[str, Any]) -> list[str]:
-    paper_only = name in formulas.DEFINITIONS
+    paper_only = name in formulas.RECORDS
     lines = ["", f"### {name}", "", entry["formula"], ""]
     lines += _contract(entry)
     if "needs" in entry:

@@ -102,7 +102,7 @@ def every_metric() -> dict[str, dict[str, Any]]:
     """
     known = _all_records()
     for name, formula in formulas.FORMULAS.items():
-        others = {} if name in formulas.DEFINITIONS else {STANDARD: known[name]["formula"]}
+        others = {} if name in formulas.RECORDS else {STANDARD: known[name]["formula"]}
         known[name] |= {"definitions": others | known[name].get("definitions", {}) | {formulas.DEFINITION: formula}}
     order = list(dict.fromkeys([*FAMILIES, *(entry["family"] for entry in known.values())]))
     return dict(sorted(known.items(), key=lambda item: order.index(item[1]["family"])))
@@ -114,4 +114,4 @@ def families() -> dict[str, str]:
 
 
 def _all_records() -> dict[str, dict[str, Any]]:
-    return definitions.records() | {name: dict(entry) for name, entry in formulas.DEFINITIONS.items()}
+    return definitions.records() | {name: record.entry() for name, record in formulas.RECORDS.items()}

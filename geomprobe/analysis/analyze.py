@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.analysis import variants
-from geomprobe.analysis.cells import CELL_COLUMNS, CellContext, Tables, failed_cell, joined, read_tables, write_tables
+from geomprobe.analysis.cells import CELL_COLUMNS, CellContext, Tables, failed_cell, joined, kept_tables, write_tables
 from geomprobe.analysis.embed import count_truncated, embed_cells
 from geomprobe.analysis.measure import learned_tables, measure_cell
 from geomprobe.analysis.plan import GLUE, Model, Request, RunPlan, check_request, make_plan
@@ -187,11 +187,7 @@ def measure_task(plan: RunPlan, model: Model, texts: TaskTexts, progress: Progre
         if has_cell(model.encoder, layer, pooling)
     }
     folders = {} if plan.kept is None else {at: plan.kept / cell.key for at, cell in cells.items()}
-    tables: dict[Cell, Tables] = {}
-    for at, folder in folders.items() if processes.first else ():
-        if (found := read_tables(folder, CELL_COLUMNS)) is not None:
-            tables[at] = found
-    tables = processes.broadcast(tables)
+    tables = kept_tables(folders, CELL_COLUMNS, processes)
     missing = [at for at in cells if at not in tables]
     if missing:
         embedded = embed_cells(plan, model.encoder, texts, missing, lambda part, whole: progress(part, 2 * whole))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -16,6 +16,7 @@ from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL, Variant
 from geomprobe.common import InputError, atomic_path, hash_bytes, hash_file, read_json, write_json
 from geomprobe.common.atomic import sweep_once
+from geomprobe.distributed import Processes
 from geomprobe.embedding import trained_pooling
 from geomprobe.embedding.pooling import POOLINGS, TRAINABLE
 from geomprobe.encoders import Encoder
@@ -31,6 +32,7 @@ from geomprobe.results import (
 )
 from geomprobe.tasks import TASKS
 
+K = TypeVar("K")
 Tables = dict[str, pd.DataFrame]
 CELL_COLUMNS = {
     "results": RESULT_COLUMNS,
@@ -137,3 +139,11 @@ def read_tables(folder: Path, columns: Mapping[str, Mapping[str, str]]) -> dict[
         return {name: read_table(files[name], columns[name]) for name in columns}
     except (InputError, OSError):
         return None
+
+
+def kept_tables(
+    folders: Mapping[K, Path], columns: Mapping[str, Mapping[str, str]], processes: Processes
+) -> dict[K, dict[str, pd.DataFrame]]:
+    """Tables of the folders that hold finished ones, on all processes; the first alone reads."""
+    found = {at: read_tables(folder, columns) for at, folder in folders.items()} if processes.first else {}
+    return processes.broadcast({at: tables for at, tables in found.items() if tables is not None})

@@ -25,15 +25,13 @@ RAREFIED = ("effective_rank", "rankme", "participation_ratio")
 
 
 def measure_cell(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, bool]:
-    """Tables of a cell from the full vectors of all texts of its task, and whether nothing in it failed."""
-    if cell.variant != FULL:
-        return measure_variant(cell, vectors)
-    return measure_vectors(cell, vectors)
+    """Tables of a cell from the full vectors of all texts of its task, and whether nothing in it failed.
 
-
-def measure_variant(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, bool]:
-    """Tables of a cell whose vectors are truncated or quantised first, from the full ones."""
+    The vectors of a variant are truncated or quantised first.
+    """
     texts, variant = cell.texts, cell.variant
+    if variant == FULL:
+        return measure_vectors(cell, vectors)
     if (narrow := variants.too_narrow(variant, vectors.shape[1])) is not None:
         return {"results": narrow}, True
     try:
@@ -117,13 +115,11 @@ def size_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
     if n < 2:
         return {"results": pd.DataFrame(few_matched(names, n, d, too_few(n, 2)))}
     curve = size_curve(Z, None if matched == 1 else matched, seed)
-    if matched == 1:
-        rows = few_matched(names, 1, d, "1 row of the smallest task; at least 2 are needed")
-    else:
-        rows = [matched_row(row, n, d) for row in curve[curve["n"] == matched].itertuples()] if matched else []
-    if matched == 2:  # which have one eigenvalue
-        found = {row["metric"] for row in rows}
-        rows += [row for row in few_matched(names, 2, d, too_few(2, 3)) if row["metric"] not in found]
+    found = {row.metric: matched_row(row, n, d) for row in curve[curve["n"] == matched].itertuples()}
+    # two rows have one eigenvalue
+    few = {1: "1 row of the smallest task; at least 2 are needed", 2: too_few(2, 3)}
+    absent = [name for name in names if name not in found] if matched in few else []
+    rows = [*found.values(), *few_matched(absent, matched or n, d, few.get(matched or n, ""))]
     return {"results": pd.DataFrame(rows), "curves": rarefied(curve)}
 
 
@@ -160,19 +156,12 @@ def few_matched(names: Sequence[str], n: int, d: int, note: str) -> list[dict[st
 def rarefied(curve: pd.DataFrame) -> pd.DataFrame:
     """Curves of ranks by number of rows, each with its band of one standard deviation over draws."""
     drawn = curve[curve["metric"].isin(RAREFIED)]
-    spread = drawn["sd"].astype(float).fillna(0.0)
+    drawn = drawn.assign(x=drawn["n"].astype(float), spread=drawn["sd"].astype(float).fillna(0.0))
     curves = [
-        pd.DataFrame(
-            {
-                "view": drawn["view"],
-                "curve": "rarefaction_" + drawn["metric"] + end,
-                "x": drawn["n"].astype(float),
-                "y": drawn["value"] + sign * spread,
-            }
-        )
+        drawn.assign(curve="rarefaction_" + drawn["metric"] + end, y=drawn["value"] + sign * drawn["spread"])
         for end, sign in (("", 0.0), ("_low", -1.0), ("_high", 1.0))
     ]
-    return pd.concat(curves, ignore_index=True)
+    return pd.concat(curves, ignore_index=True)[["view", "curve", "x", "y"]]
 
 
 def learned_tables(trained: Sequence[TrainedPooling]) -> Tables:

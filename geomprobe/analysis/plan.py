@@ -244,11 +244,7 @@ def unique_names(encoders: Sequence[Encoder]) -> list[str]:
     names: list[str] = []
     for encoder in encoders:
         above = Path(str(encoder.source)).parent.name if short.count(encoder.name) > 1 else ""
-        full = f"{above}/{encoder.name}" if above else encoder.name
-        name, number = full, 2
-        while name in names:
-            name, number = f"{full} ({number})", number + 1
-        names.append(name)
+        names.append(variants.numbered(f"{above}/{encoder.name}" if above else encoder.name, names))
     return names
 
 

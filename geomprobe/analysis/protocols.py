@@ -3,22 +3,64 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from geomprobe.analysis.choices import Reader, choices_of, one_of, whole_number
 from geomprobe.analysis.texts import TaskTexts
-from geomprobe.common import unknown_name
+from geomprobe.common import UsageError, unknown_name
 from geomprobe.encoders import Encoder
 from geomprobe.tasks.base import Task
 
+Reader = Callable[[str, str], Any]
+"""Value of a choice (its name) from a word."""
+LARGEST = 2**31 - 1
+_READ = "read"
+
+
+def one_of(*values: Any) -> dict[str, Reader]:
+    """Metadata of a field that takes one of some values, each written as `word_of` writes it."""
+    known = {word_of(value): value for value in values}
+
+    def read(choice: str, word: str) -> Any:
+        if word not in known:
+            raise UsageError(f"{choice}={word[:80]} is not known.", f"Known: {', '.join(known)}")
+        return known[word]
+
+    return {_READ: read}
+
+
+def whole_number(least: int, most: int = LARGEST, *, or_all: bool = False) -> dict[str, Reader]:
+    """Metadata of a field that takes a whole number and, if asked, "all", which is None."""
+
+    def read(choice: str, word: str) -> int | None:
+        if or_all and word == "all":
+            return None
+        if not (word.isdecimal() and len(word) <= 20 and least <= int(word) <= most):
+            also = " or all" if or_all else ""
+            raise UsageError(f"{choice} takes a whole number from {least} to {most:,}{also}, not {word[:80]!r}.")
+        return int(word)
+
+    return {_READ: read}
+
+
+def choices_of(made: type[Any]) -> dict[str, Reader]:
+    """The choices of a dataclass: its fields that a word can set, by name."""
+    return {field.name: field.metadata[_READ] for field in fields(made) if _READ in field.metadata}
+
+
+def word_of(value: Any) -> str:
+    """The word for the value of a choice, as `--set` takes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "all" if value is None else str(value)
+
 
 class PublishedAnalysis(typing.Protocol):
-    """An analysis of its own in place of the metrics and probes of geomprobe."""
+    """An analysis of its own in place of the metrics and probes of geomprobe: a dataclass of its choices."""
 
     def prepare(self, task: Task, train_poolings: bool) -> Task:
         """Task with the splits and rows that the analysis reads."""
@@ -30,14 +72,6 @@ class PublishedAnalysis(typing.Protocol):
 
     def definitions(self, known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
         """Definitions of the metrics that occur and are its own, or have other formulas here."""
-        ...
-
-    def choices(self) -> Mapping[str, Reader]:
-        """Its choices, and how each is read from a word."""
-        ...
-
-    def replaced(self, **choices: Any) -> PublishedAnalysis:
-        """The analysis with some of its choices replaced."""
         ...
 
 
@@ -88,11 +122,11 @@ STRICT = Protocol("strict", max_length=None, max_train_rows=10_000)
 def switched(protocol: Protocol, choice: str, word: str) -> Protocol:
     """The protocol with one choice replaced; its name says so."""
     published = protocol.published
-    own, theirs = choices_of(Protocol), published.choices() if published else {}
-    known = {**own, **theirs}
+    own = choices_of(Protocol)
+    known = own | (choices_of(type(published)) if published else {})
     if choice not in known:
         raise unknown_name("choice of a protocol", choice, list(known))
     value, name = known[choice](choice, word), f"{protocol.name}, {choice}={word}"
     if published is None or choice in own:
         return replace(protocol, name=name, **{choice: value})
-    return replace(protocol, name=name, published=published.replaced(**{choice: value}))
+    return replace(protocol, name=name, published=replace(typing.cast(Any, published), **{choice: value}))

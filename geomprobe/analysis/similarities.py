@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from geomprobe.analysis.cells import CellContext, read_tables, write_tables
+from geomprobe.analysis.cells import CellContext, kept_tables, write_tables
 from geomprobe.analysis.embed import Embedded, embed_cells
 from geomprobe.analysis.failures import CELL_ERRORS, check_finite, failed_row, reason
 from geomprobe.analysis.plan import Model, RunPlan
@@ -47,15 +47,14 @@ class Pair:
     scored: tuple[tuple[int, int], ...]
     mapped: tuple[tuple[int, ...], tuple[int, ...]] | None
 
-    def cells(self, first: bool) -> list[Cell]:
-        """(layer, pooling) that are read of a, or of b."""
-        side = 0 if first else 1
-        layers = {pair[side] for pair in self.scored} | set(self.mapped[side] if self.mapped else ())
-        return [(layer, self.pooling) for layer in sorted(layers)]
-
-    def sides(self) -> tuple[tuple[str, list[Cell]], ...]:
-        """A and b, each with its cells."""
-        return (self.a, self.cells(True)), (self.b, self.cells(False))
+    @property
+    def sides(self) -> list[tuple[str, list[Cell]]]:
+        """A and b, each with the (layer, pooling) that are read of it."""
+        found = []
+        for side, name in enumerate((self.a, self.b)):
+            layers = {pair[side] for pair in self.scored} | set(self.mapped[side] if self.mapped else ())
+            found.append((name, [(layer, self.pooling) for layer in sorted(layers)]))
+        return found
 
 
 def pairs(layers: Mapping[str, Sequence[int]], poolings: Sequence[str], maps: bool) -> list[Pair]:
@@ -112,26 +111,22 @@ def measure_pairs(plan: RunPlan, texts: TaskTexts, wanted: Sequence[Pair]) -> pd
     models = {model.name: model for model in (*plan.own, *plan.stored)}
     seed, processes = plan.asked.seed, plan.processes
     places = {} if plan.kept is None else {pair: plan.kept / pair_key(plan, texts, models, pair) for pair in wanted}
-    tables: dict[Pair, pd.DataFrame] = {}
-    for pair, place in places.items() if processes.first else ():
-        if stored := read_tables(place, {"similarities": SIMILARITY_COLUMNS}):
-            tables[pair] = stored["similarities"].assign(a=pair.a, b=pair.b)  # whatever they are called this time
-    tables = processes.broadcast(tables)
+    kept = kept_tables(places, {"similarities": SIMILARITY_COLUMNS}, processes)
+    # whatever they are called this time
+    tables = {pair: found["similarities"].assign(a=pair.a, b=pair.b) for pair, found in kept.items()}
     missing = [pair for pair in wanted if pair not in tables]
     embedded = {}
     for name, model in models.items():
-        if cells := {cell for pair in missing for side, own in pair.sides() if side == name for cell in own}:
+        if cells := {cell for pair in missing for side, own in pair.sides if side == name for cell in own}:
             embedded[name] = embed_cells(plan, model.encoder, texts, sorted(cells))
-    missing = [pair for pair in missing if wide_enough(models[pair.b], embedded[pair.b], pair.cells(False))]
-    read = sample(len(texts.geometry), seed)
+    missing = [pair for pair in missing if wide_enough(models[pair.b], embedded[pair.b], pair.sides[1][1])]
+    read = sample(len(texts.geometry), seed, ROWS)
     clusters = texts.task.geometry_rows.clusters[read]
 
     def send(pair: Pair) -> tuple[Pair, Any]:
         try:
-            return pair, [
-                side_vectors(models[name], embedded[name], texts, cells, texts.geometry[read])
-                for name, cells in pair.sides()
-            ]
+            rows = texts.geometry[read]
+            return pair, [side_vectors(models[name], embedded[name], texts, cells, rows) for name, cells in pair.sides]
         except CELL_ERRORS as error:
             return pair, reason(error)
 
@@ -159,7 +154,7 @@ def pair_key(plan: RunPlan, texts: TaskTexts, models: Mapping[str, Model], pair:
     protocol, seed = plan.asked.protocol, plan.asked.seed
     sides = [
         CellContext(models[name].encoder, texts, *cell, protocol, seed, models[name].variant).key
-        for name, cells in pair.sides()
+        for name, cells in pair.sides
         for cell in cells
     ]
     choices = (ROWS, PERMUTATIONS, pair.scored, pair.mapped, tuple(SIMILARITY_COLUMNS))
@@ -188,9 +183,9 @@ def side_vectors(
     return found
 
 
-def sample(n: int, seed: int) -> np.ndarray:
-    """Rows that similarities of n rows read: all, or a seeded sample of ROWS, ascending."""
-    return np.arange(n) if n <= ROWS else np.sort(np.random.default_rng(seed).choice(n, ROWS, replace=False))
+def sample(n: int, seed: int, most: int) -> np.ndarray:
+    """Rows that are read of n, ascending: all, or a seeded sample of `most`."""
+    return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 def pair_table(
@@ -216,31 +211,27 @@ def pair_table(
         Columns of `results.SIMILARITY_COLUMNS`, task left empty.
     """
     where = {"a": pair.a, "b": pair.b, "level": "checkpoint", "pooling": pair.pooling}
+    few: dict[str, Any] = {"n": n, "status": TooFewRows.status, "note": too_few(n, 2)}
     frames = []
-    few = {"n": n, "status": TooFewRows.status, "note": too_few(n, 2)}
     for layer_a, layer_b in pair.scored:
         if n < 2:
-            frames += [
-                pd.DataFrame([{"layer_a": layer_a, "layer_b": layer_b, "metric": name} | few for name in SIMILARITIES])
-            ]
-            continue
-        found = similarity(first[layer_a], second[layer_b], clusters=clusters, permutations=PERMUTATIONS, seed=seed)
+            found = pd.DataFrame([{"metric": name} | few for name in SIMILARITIES])
+        else:
+            found = similarity(first[layer_a], second[layer_b], clusters=clusters, permutations=PERMUTATIONS, seed=seed)
         frames.append(found.assign(layer_a=layer_a, layer_b=layer_b))
-    if pair.mapped and n < 2:
-        layers = ((a, b) for a, b in product(*pair.mapped) if (a, b) not in pair.scored)
-        frames.append(pd.DataFrame([{"layer_a": a, "layer_b": b, "metric": MAP} | few for a, b in layers]))
-    elif pair.mapped:
-        without = {"status": TooFewRows.status, "note": too_few(n, 4)} if n < 4 else {"status": "not applicable"}
-        values = similarity_map([first[k] for k in pair.mapped[0]], [second[k] for k in pair.mapped[1]], MAP)
-        rows = [
-            {"layer_a": a, "layer_b": b, "metric": MAP, "n": len(first[a])}
-            | ({"value": v, "status": "ok"} if np.isfinite(v) else without)
-            for (a, b), v in zip(product(*pair.mapped), values.flat, strict=True)
-            if (a, b) not in pair.scored
-        ]
-        frames.append(pd.DataFrame(rows))
+    if pair.mapped:
+        grid = list(product(*pair.mapped))
+        if n < 2:
+            cells = [few] * len(grid)
+        else:
+            values = similarity_map([first[k] for k in pair.mapped[0]], [second[k] for k in pair.mapped[1]], MAP)
+            without = {"status": TooFewRows.status, "note": too_few(n, 4)} if n < 4 else {"status": "not applicable"}
+            n_read: dict[str, Any] = {"n": len(first[pair.mapped[0][0]])}
+            cells = [n_read | ({"value": v, "status": "ok"} if np.isfinite(v) else without) for v in values.flat]
+        rows = [{"layer_a": a, "layer_b": b, "metric": MAP} | cell for (a, b), cell in zip(grid, cells, strict=True)]
+        frames.append(pd.DataFrame([row for row in rows if (row["layer_a"], row["layer_b"]) not in pair.scored]))
     frame = pd.concat(frames, ignore_index=True).assign(**where)
-    if len(sample(n, seed)) < n:
+    if n > ROWS:
         frame["note"] = frame["note"].fillna(f"seeded sample of {ROWS:,} of {n:,} rows")
     return table(frame, SIMILARITY_COLUMNS)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, count, product
 from numbers import Integral
 from typing import Any
 
@@ -149,20 +149,17 @@ def duplicates(stored: np.ndarray, full: np.ndarray) -> pd.DataFrame:
     """Row that says how many rows equal an earlier one, and how many of the full vectors do."""
     n, d = stored.shape
     repeated, before = (n - len(np.unique(rows, axis=0)) for rows in (stored, full))
-    return pd.DataFrame(
-        [
-            {
-                "metric": "duplicate_share",
-                "definition": "standard",
-                "view": "raw",
-                "value": repeated / n,
-                "n": n,
-                "d": d,
-                "ci_method": "no valid interval: a count of these rows",
-                "note": f"{repeated:,} of {n:,} texts repeat an earlier vector; of the full vectors {before:,}",
-            }
-        ]
-    )
+    row = {
+        "metric": "duplicate_share",
+        "definition": "standard",
+        "view": "raw",
+        "value": repeated / n,
+        "n": n,
+        "d": d,
+        "ci_method": "no valid interval: a count of these rows",
+        "note": f"{repeated:,} of {n:,} texts repeat an earlier vector; of the full vectors {before:,}",
+    }
+    return pd.DataFrame([row])
 
 
 def without_sense(variant: Variant, metric: str) -> str | None:
@@ -195,17 +192,17 @@ def blanked(frame: pd.DataFrame, variant: Variant) -> pd.DataFrame:
     return frame
 
 
+def numbered(name: str, taken: Collection[str]) -> str:
+    """The name, with a number behind it where it is taken."""
+    candidates = chain([name], (f"{name} ({number})" for number in count(2)))
+    return next(each for each in candidates if each not in taken)
+
+
 def names(variants: Sequence[Variant], models: Sequence[str], taken: Sequence[str]) -> dict[tuple[str, Variant], str]:
     """A name for each variant of each model, none of them taken; what coincides is numbered."""
     found: dict[tuple[str, Variant], str] = {}
-    used = set(taken)
     for model, variant in product(models, variants):
-        name = base = f"{model} {variant.label}"
-        number = 2
-        while name in used:
-            name, number = f"{base} ({number})", number + 1
-        used.add(name)
-        found[model, variant] = name
+        found[model, variant] = numbered(f"{model} {variant.label}", {*taken, *found.values()})
     return found
 
 

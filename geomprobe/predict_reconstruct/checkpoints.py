@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,14 @@ from geomprobe.common import write_json
 from geomprobe.comparison import table as comparison
 from geomprobe.comparison.groups import compare_groups
 from geomprobe.encoders import load_encoder
+from geomprobe.inference import intervals
+from geomprobe.inference.estimate import student
 from geomprobe.predict_reconstruct import movement
-from geomprobe.predict_reconstruct.cell_inputs import published_clusters
 from geomprobe.predict_reconstruct.claim_table import Audited, Measured, one_claim
 from geomprobe.predict_reconstruct.claims import CLAIMS, GAP, POOLINGS, SOURCE
-from geomprobe.predict_reconstruct.formulas import DEFINITIONS
-from geomprobe.predict_reconstruct.protocol import PAPER
-from geomprobe.predict_reconstruct.skill_gap import with_gap
-from geomprobe.predict_reconstruct.switches import PROBES, SWITCHES, Switch, applies, paper_word
+from geomprobe.predict_reconstruct.formulas import RECORDS
+from geomprobe.predict_reconstruct.measurement import Published, published_clusters
+from geomprobe.predict_reconstruct.protocol import PAPER, PROBES, SWITCHES, Switch, paper_word
 from geomprobe.results import COMPARISON_COLUMNS, Results, table, write_results
 from geomprobe.tasks import load_task
 from geomprobe.tasks.base import Task
@@ -92,7 +92,7 @@ def audit_checkpoints(
         groups = {members[0]: members for members in groups.values()}
     aligned = {task.name: clusters_of(task, limit, seed) for task in loaded}
 
-    strict.definitions[GAP[0]] = DEFINITIONS[GAP[0]]
+    strict.definitions[GAP[0]] = RECORDS[GAP[0]].entry()
     strict.comparisons = with_gap(compared(strict, groups, grouped), strict.definitions)
     sources = {"strict": Measured(strict.comparisons, {})}
     sources["paper"] = measured(SKILLS, [paper], groups, grouped, aligned)
@@ -112,16 +112,16 @@ def audit_checkpoints(
 
 def replaced(switch: Switch, tasks: Sequence[Task], limit: int | None, run: Run) -> list[Results]:
     """Results of the published analysis with one choice replaced: what it can move, where it can."""
-    some = [task for task in tasks if applies(switch, task, limit)]
+    some = [task for task in tasks if switch.applies(task, limit)]
     if not some:
         return []
     protocol = switched(SKILLS, switch.choice, switch.word)
-    assert protocol.published is not None
     found = []
     for part, poolings in ((("geometry",), POOLINGS), (PROBES, ("mean",))):
         wanted = tuple(p for p in part if p in switch.parts)
         if wanted:
-            only = replace(protocol, name=f"paper, {switch.name}", published=protocol.published.replaced(parts=wanted))
+            published = replace(cast(Published, protocol.published), parts=wanted)
+            only = replace(protocol, name=f"paper, {switch.name}", published=published)
             found.append(run(only, some, poolings, f"switches/{switch.choice}-{wanted[0]}"))
     return found
 
@@ -193,3 +193,50 @@ def compared(results: Results, groups: Mapping[str, Sequence[str]], grouped: boo
     if grouped:
         compare_groups(results, groups)
     return results.comparisons
+
+
+def with_gap(frame: pd.DataFrame, definitions: Mapping[str, Any]) -> pd.DataFrame:
+    """Comparisons with the difference of the skills of the task probe and of the lexical probe added.
+
+    The influences of the two probes are not on the same rows, so the standard error is bounded by the sum of both
+    (Cauchy-Schwarz): the interval is conservative. The difference joins the family of its record, and the p-values of
+    "no difference" in it are adjusted anew. It has no margin, so the p-values of equivalence stay.
+    """
+    frames = []
+    for _, part in frame.groupby(["a", "b", "level"], sort=False):
+        lines = []
+        for task in dict.fromkeys(part["task"]):
+            for pooling in POOLINGS:
+                here = part[(part["task"] == task) & (part["pooling"] == pooling)]
+                task_probe = _first(here, ("semantic_skill", "sts_probe_spearman"))
+                lexical = _first(here, ("lexical_word_content_skill", "lexical_top_word_skill"))
+                if task_probe is not None and lexical is not None:
+                    lines.append(_gap(task_probe, lexical))
+        both = table(pd.concat([part, table(lines, COMPARISON_COLUMNS)]), COMPARISON_COLUMNS)
+        few = part["verdict"].eq(intervals.FEW_SEEDS).any()
+        frames.append(comparison.adjusted(both, definitions, seeds=0 if few else None, equivalence=False))
+    return table(pd.concat(frames), COMPARISON_COLUMNS) if frames else frame
+
+
+def _first(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any] | None:
+    for name in names:
+        rows = frame[frame["metric"] == name]
+        if len(rows):
+            first = rows.astype(object).where(rows.notna(), None).iloc[0]
+            return {str(column): value for column, value in first.items()}
+    return None
+
+
+def _gap(task_probe: dict[str, Any], lexical: dict[str, Any]) -> dict[str, Any]:
+    """Comparison of (task probe − lexical probe) from the comparisons of its parts."""
+    line = {key: task_probe[key] for key in ("a", "b", "level", "task", "layer", "pooling")}
+    line |= {"definition": f"{task_probe['metric']} − {lexical['metric']}"}
+    line |= {"view": GAP[1], "metric": GAP[0], "n": min(task_probe["n"], lexical["n"])}
+    line |= {key: task_probe[key] - lexical[key] for key in ("value_a", "value_b", "diff")}
+    if task_probe["se"] is None or lexical["se"] is None:
+        whose = task_probe if task_probe["se"] is None else lexical
+        return line | {"p": np.nan, "ci_method": whose["ci_method"]}
+    se = task_probe["se"] + lexical["se"]
+    dof = min((part["dof"] for part in (task_probe, lexical) if part["se"] > 0), default=1.0)
+    found = student(line["diff"], se, dof, "sum of the standard errors of both probes, conservative")
+    return line | found.to_row() | {"p": found.p, "dof": found.dof}

@@ -147,5 +147,5 @@ def overall(statuses: Sequence[str]) -> str:
 def sentence(claim: Claim, statuses: Sequence[str], level: str) -> str:
     """Verdict on a claim in fixed words."""
     counts = [(word, statuses.count(word)) for word in STATUSES]
-    said = ", ".join(f"{word} in {count}" for word, count in counts if count)
-    return f"{claim.statement}: {overall(statuses)} at the level of {level}s ({said} of {len(statuses)} tasks)."
+    tally = ", ".join(f"{word} in {count}" for word, count in counts if count)
+    return f"{claim.statement}: {overall(statuses)} at the level of {level}s ({tally} of {len(statuses)} tasks)."

@@ -5,8 +5,8 @@ Arrays in, numbers out; float64. What the published code leaves to chance is see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -18,11 +18,75 @@ T = 2.0
 SCORE_EDGES = (1, 2, 3, 4)  # STS-B scores become five classes for alignment and class distances
 BLOCK = 1024
 
+SOURCE = "arXiv 2606.05173 (2026), its analysis code"
+_distance = partial(Record, family="hypersphere", invariances="rotation and scale of the vectors", source=SOURCE)
+_lexical = partial(
+    Record,
+    family="lexical",
+    invariances="rotation, shift and scale of the vectors, up to the regularisation",
+    source=SOURCE,
+)
+_wording = partial(_lexical, direction="higher: more of the wording is linearly readable")
+_balance = partial(_lexical, range="(−∞, ∞)", direction="higher: the label is read better against the wording")
 _TOP = (
     "mean over 3 folds of the validation rows of the accuracy for the most frequent {0} of a row ({1} of at least 5 "
     "rows); scaled on all rows, logistic regression by saga, C = 1, 500 iterations"
 )
 _TOP_SKILL = "(accuracy − majority) / (1 − majority), majority: share of the most frequent {0}"
+RECORDS = {
+    record.name: record
+    for record in (
+        _distance(
+            name="class_distance_within",
+            formula="mean ‖z_i−z_j‖ over all pairs of rows of one class, pooled over classes",
+            range="[0, 2]",
+            direction="larger: rows of a class lie further apart",
+        ),
+        _distance(
+            name="class_distance_between",
+            formula="mean ‖z_i−z_j‖ over all pairs of rows of two classes",
+            range="[0, 2]",
+            direction="larger: rows of two classes lie further apart",
+        ),
+        _distance(
+            name="class_distance_ratio",
+            formula="class_distance_within / class_distance_between",
+            range="[0, ∞)",
+            direction="smaller: classes are more compact",
+        ),
+        _wording(
+            name="lexical_top_token_accuracy",
+            formula=_TOP.format("token", "special tokens left out, tokens"),
+            range="[0, 1]",
+            margin=ACCURACY,
+            headline=(110, ("",)),
+            against=("wording", 8),
+            score="accuracy",
+        ),
+        _wording(
+            name="lexical_top_token_skill",
+            formula=_TOP_SKILL.format("token"),
+            range="(−∞, 1], 0 for the most frequent token",
+            margin=SKILL,
+            against=("wording", 3),
+            score="skill",
+        ),
+        _balance(
+            name="semantic_lexical_balance",
+            formula="task probe / token probe: semantic_accuracy (STS-B: sts_probe_spearman) / "
+            "lexical_top_token_accuracy (token_target=word: lexical_top_word_accuracy)",
+            against=("meaning", 6),
+        ),
+        _balance(
+            name="semantic_lexical_skill_gap",
+            formula="semantic_skill (STS-B: sts_probe_spearman) − lexical_top_token_skill (token_target=word: "
+            "lexical_top_word_skill; in the corrected column of an audit lexical_word_content_skill, or "
+            "lexical_top_word_skill where a task is too small)",
+            against=("meaning", 7),
+        ),
+    )
+}
+"""Metrics that only this analysis has."""
 FORMULAS = {
     "effective_rank": "exp H(σ/Σσ), σ the singular values of the centred matrix",
     "spectral_entropy": "H(p)/log min(N, D), p = σ²/Σσ², σ the singular values of the centred matrix",
@@ -30,11 +94,6 @@ FORMULAS = {
     "rank_90": "smallest k whose leading k of σ² hold 90 % of their sum",
     "uniformity": "log mean_{i<j} exp(−2‖z_i−z_j‖²) over a seeded random 1,000 rows where there are more, else all",
     "alignment": "unweighted mean over classes of mean_{i<j} (‖z_i−z_j‖²)²; STS-B classes: score cut at 1, 2, 3, 4",
-    "class_distance_within": "mean ‖z_i−z_j‖ over all pairs of rows of one class, pooled over classes",
-    "class_distance_between": "mean ‖z_i−z_j‖ over all pairs of rows of two classes",
-    "class_distance_ratio": "class_distance_within / class_distance_between",
-    "lexical_top_token_accuracy": _TOP.format("token", "special tokens left out, tokens"),
-    "lexical_top_token_skill": _TOP_SKILL.format("token"),
     "lexical_top_word_accuracy": _TOP.format("word", "words"),
     "lexical_top_word_skill": _TOP_SKILL.format("word"),
     "semantic_accuracy": "mean over 5 folds of the validation rows of the accuracy for the label; "
@@ -43,67 +102,9 @@ FORMULAS = {
     "semantic_skill": "(accuracy − majority) / (1 − majority), majority: share of the most frequent label",
     "sts_probe_spearman": "Spearman correlation of the score with the predictions of ridge regression (penalty 1) in 5 "
     "folds of the validation rows, scaled on all rows",
-    "semantic_lexical_balance": "task probe / token probe: semantic_accuracy (STS-B: sts_probe_spearman) / "
-    "lexical_top_token_accuracy (token_target=word: lexical_top_word_accuracy)",
-    "semantic_lexical_skill_gap": "semantic_skill (STS-B: sts_probe_spearman) − lexical_top_token_skill "
-    "(token_target=word: lexical_top_word_skill; in the corrected column of an audit lexical_word_content_skill, or "
-    "lexical_top_word_skill where a task is too small)",
-}
-SOURCE = "arXiv 2606.05173 (2026), its analysis code"
-_COSINE = "rotation and scale of the vectors"
-_AFFINE = "rotation, shift and scale of the vectors, up to the regularisation"
-_WORDING = "higher: more of the wording is linearly readable"
-_BALANCE = "higher: the label is read better against the wording"
-_DECIDED: dict[str, dict[str, Any]] = {
-    "lexical_top_token_accuracy": {
-        "margin": ACCURACY,
-        "headline": (110, ("",)),
-        "against": ("wording", 8),
-        "score": "accuracy",
-    },
-    "lexical_top_token_skill": {"margin": SKILL, "against": ("wording", 3), "score": "skill"},
-    "semantic_lexical_balance": {"against": ("meaning", 6)},
-    "semantic_lexical_skill_gap": {"against": ("meaning", 7)},
-}
-RECORDS = tuple(
-    Record(
-        name=name,
-        family=family,
-        formula=FORMULAS[name],
-        range=range_,
-        direction=direction,
-        invariances=invariances,
-        source=SOURCE,
-        **_DECIDED.get(name, {}),
-    )
-    for name, family, range_, direction, invariances in (
-        ("class_distance_within", "hypersphere", "[0, 2]", "larger: rows of a class lie further apart", _COSINE),
-        ("class_distance_between", "hypersphere", "[0, 2]", "larger: rows of two classes lie further apart", _COSINE),
-        ("class_distance_ratio", "hypersphere", "[0, ∞)", "smaller: classes are more compact", _COSINE),
-        ("lexical_top_token_accuracy", "lexical", "[0, 1]", _WORDING, _AFFINE),
-        ("lexical_top_token_skill", "lexical", "(−∞, 1], 0 for the most frequent token", _WORDING, _AFFINE),
-        ("semantic_lexical_balance", "lexical", "(−∞, ∞)", _BALANCE, _AFFINE),
-        ("semantic_lexical_skill_gap", "lexical", "(−∞, ∞)", _BALANCE, _AFFINE),
-    )
-)
-DEFINITIONS: dict[str, dict[str, Any]] = {record.name: record.entry() for record in RECORDS}
-"""Metrics that only this analysis has; the others of FORMULAS share name and family with a metric of the registry or
-of the probes."""
-
-
-def published_definitions(known: Mapping[str, dict[str, Any]], used: Iterable[str]) -> dict[str, Any]:
-    """Definitions of the published metrics that occur, with the published formulas.
-
-    Parameters
-    ----------
-    known : mapping
-        Definitions of every metric, by name.
-    used : iterable of str
-    """
-    own = [name for name in used if name in FORMULAS]
-    formulas = {name: {"formula": FORMULAS[name], "definitions": {DEFINITION: FORMULAS[name]}} for name in own}
-    known = {**known, **DEFINITIONS}
-    return {name: known[name] | formulas[name] | {"source": SOURCE} for name in own}
+} | {name: record.formula for name, record in RECORDS.items()}
+"""Of every published metric; those without a record here share name and family with a metric of the registry or of the
+probes."""
 
 
 def singular_values(Z: np.ndarray) -> np.ndarray:
@@ -156,13 +157,6 @@ def pair_blocks(z: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndar
         distances = squares[start : start + BLOCK, None] + squares[None, start:] - 2 * part @ w[start:].T
         i, j = np.nonzero(np.arange(len(part))[:, None] < np.arange(len(w) - start)[None, :])
         yield i + start, j + start, np.maximum(distances[i, j], 0)
-
-
-def uniformity_sample(n: int, most: int | None, seed: int) -> np.ndarray:
-    """Numbers of the rows that uniformity reads: all n, or `most` of them, drawn without replacement."""
-    if most is None or n <= most:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 def uniformity(z: np.ndarray, t: float = T) -> float:

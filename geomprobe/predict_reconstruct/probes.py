@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from geomprobe.inference import probe_tests
+from geomprobe.probes.closed_form import Folds
+from geomprobe.probes.lexical import top
 from geomprobe.tasks.words import words
 
 MIN_CLASS_ROWS = 5
@@ -43,31 +43,20 @@ def top_tokens(ids: Sequence[np.ndarray], special: Sequence[int]) -> np.ndarray:
     int64 ndarray of shape (n,)
     """
     left_out = set(special)
-    counts = (Counter(t for t in row.tolist() if t not in left_out) for row in ids)
-    return np.array([count.most_common(1)[0][0] if count else -1 for count in counts], np.int64)
+    tops = [top(token for token in row.tolist() if token not in left_out) for row in ids]
+    return np.array([-1 if token is None else token for token in tops], np.int64)
 
 
 def top_words(texts: Sequence[str]) -> np.ndarray:
     """Number of the most frequent word of each text (the first on ties), int64 (n,); -1 where it has none."""
-    numbers: dict[str, int] = {}
-    tops = [Counter(found).most_common(1)[0][0] if (found := words(text)) else None for text in texts]
-    return np.array([-1 if top is None else numbers.setdefault(top, len(numbers)) for top in tops], np.int64)
+    numbers: dict[str | None, int] = {None: -1}
+    return np.array([numbers.setdefault(top(words(text)), len(numbers) - 1) for text in texts], np.int64)
 
 
 def frequent(targets: np.ndarray) -> np.ndarray:
     """Whether at least five rows share the target of a row, bool (n,)."""
     values, inverse, counts = np.unique(targets, return_inverse=True, return_counts=True)
     return (counts[inverse] >= MIN_CLASS_ROWS) & (values[inverse] >= 0)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the solver's warning that it stopped at the limit; the note of a number says so."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
 
 
 def fitted(
@@ -92,50 +81,45 @@ def fitted(
     return model.predict(X_new), bool(np.max(model.n_iter_) >= max_iter)
 
 
-def cross_validated(X: np.ndarray, y: np.ndarray, n_folds: int, scaling: str, max_iter: int, seed: int) -> Probed:
-    """Predictions of the published probe for every row, each in the fold that leaves it out.
+def make_folds(X: np.ndarray, y: np.ndarray, n_folds: int) -> Folds:
+    """Folds of the published analysis: plain ones for scores (float64), stratified ones for classes (int64)."""
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    scores = np.issubdtype(y.dtype, np.floating)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class with fewer rows than folds
+        return list((KFold if scores else StratifiedKFold)(n_folds).split(X, y))
+
+
+def predict(X: np.ndarray, y: np.ndarray, folds: Folds, scaling: str, max_iter: int, seed: int) -> Probed:
+    """Predictions of the published probe for the rows that the folds leave out, in their order.
+
+    With scaling "all-rows" the scaler sees these rows too, as in the published analysis.
 
     Parameters
     ----------
     X : ndarray of shape (n, d)
     y : ndarray of shape (n,)
-        int64 classes (stratified folds, logistic regression) or float64 scores (plain folds, ridge regression).
+        int64 classes (logistic regression) or float64 scores (ridge regression).
+    folds : sequence of (fitted rows, predicted rows)
     """
     from joblib import Parallel, delayed  # type: ignore[import-untyped]
-    from sklearn.model_selection import KFold, StratifiedKFold
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
 
     X = np.asarray(X, np.float64)
     if scaling == "all-rows":
         X = StandardScaler().fit_transform(X)
-    scores = np.issubdtype(y.dtype, np.floating)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class with fewer rows than folds
-        folds = list((KFold if scores else StratifiedKFold)(n_folds).split(X, y))
-    jobs = min(n_folds, os.cpu_count() or 1)  # saga runs without the interpreter's lock
-    fits = (delayed(fitted)(X[rest], y[rest], X[held], scaling, max_iter, seed) for rest, held in folds)
-    with quiet():  # around all threads: filters of warnings belong to the process
+    jobs = min(len(folds), os.cpu_count() or 1)  # saga runs without the interpreter's lock
+    fits = (delayed(fitted)(X[rest], y[rest], X[rows], scaling, max_iter, seed) for rest, rows in folds)
+    with warnings.catch_warnings():  # around all threads: filters of warnings belong to the process
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the note of a number says so
         done = Parallel(n_jobs=jobs, prefer="threads")(fits)
     predictions, fold = np.empty_like(y), np.empty(len(y), np.int64)
-    for number, ((_, held), (predicted, _)) in enumerate(zip(folds, done, strict=True)):
-        predictions[held], fold[held] = predicted, number
-    return Probed(predictions, fold, sum(stopped for _, stopped in done))
-
-
-def held_out(X: np.ndarray, y: np.ndarray, X_new: np.ndarray, scaling: str, max_iter: int, seed: int) -> Probed:
-    """Predictions of the published probe, fitted on train rows, for other rows.
-
-    With scaling "all-rows" the scaler sees the new rows too, as in the published analysis.
-    """
-    from sklearn.preprocessing import StandardScaler
-
-    X, X_new = np.asarray(X, np.float64), np.asarray(X_new, np.float64)
-    if scaling == "all-rows":
-        scaler = StandardScaler().fit(np.concatenate([X, X_new]))
-        X, X_new = scaler.transform(X), scaler.transform(X_new)
-    with quiet():
-        predictions, stopped = fitted(X, y, X_new, scaling, max_iter, seed)
-    return Probed(predictions, np.zeros(len(X_new), np.int64), int(stopped))
+    for number, ((_, rows), (predicted, _)) in enumerate(zip(folds, done, strict=True)):
+        predictions[rows], fold[rows] = predicted, number
+    every = np.sort(np.concatenate([rows for _, rows in folds]))
+    return Probed(predictions[every], fold[every], sum(stopped for _, stopped in done))
 
 
 def accuracy(y: np.ndarray, probed: Probed) -> tuple[float, np.ndarray]:
@@ -160,8 +144,3 @@ def spearman(y: np.ndarray, probed: Probed) -> tuple[float, np.ndarray]:
 
     moved = probe_tests.CORRELATIONS["spearman"](probed.predictions, y) / len(y)
     return float(spearmanr(y, probed.predictions).statistic), moved
-
-
-def majority(y: np.ndarray) -> float:
-    """Share of the most frequent class."""
-    return float(np.unique(y, return_counts=True)[1].max() / len(y))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from geomprobe.common import InputError
+from geomprobe.common.files import unique_names
 
 Key = tuple[str, str, str]  # task, model, pooling
 MAX_BYTES = 100_000_000
@@ -94,33 +95,36 @@ def read_published(path: str | Path) -> dict[Key, Cell]:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path} is larger than 100 MB.")
-        document = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+            raise ValueError("it is larger than 100 MB")
+        return _cells(json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_names))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except _Odd as error:
-        raise InputError(f"{path}: {error}.", FORM) from None
-    except (ValueError, RecursionError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}.", FORM) from None
+
+
+FORM = """Expected: {"('sst2', 'hybrid', 'mean')": {"uniformity": -0.16, …}, …} or "sst2/hybrid/mean" as the key."""
+
+
+def _cells(document: Any) -> dict[Key, Cell]:
     if not isinstance(document, dict) or not document:
-        raise InputError(f"{path} holds no cells.", FORM)
+        raise ValueError("it holds no cells")
     cells: dict[Key, Cell] = {}
     for name, content in document.items():
         key = _key(name)
         if key is None or not isinstance(content, dict):
-            raise InputError(f"{path}: {name[:80]!r} names no task, model and pooling.", FORM)
+            raise ValueError(f"{name[:80]!r} names no task, model and pooling")
         if key in cells:
-            raise InputError(f"{path}: the cell {', '.join(key)} occurs twice.", FORM)
+            raise ValueError(f"the cell {', '.join(key)} occurs twice")
         try:
             cells[key] = _cell(content)
-        except _Odd as error:
-            raise InputError(f"{path}: {name[:80]!r}: {error}.", FORM) from None
         except (OverflowError, RecursionError):
-            raise InputError(f"{path}: {name[:80]!r} holds too large a number or is nested too deeply.", FORM) from None
+            raise ValueError(f"{name[:80]!r} holds too large a number or is nested too deeply") from None
+        except ValueError as error:
+            raise ValueError(f"{name[:80]!r}: {error}") from None
     return cells
-
-
-FORM = """Expected: {"('sst2', 'hybrid', 'mean')": {"uniformity": -0.16, …}, …} or "sst2/hybrid/mean" as the key."""
 
 
 def _key(name: str) -> Key | None:
@@ -131,19 +135,6 @@ def _key(name: str) -> Key | None:
     if isinstance(parts, tuple | list) and len(parts) == 3 and all(isinstance(part, str) and part for part in parts):
         return parts[0], parts[1], parts[2]
     return None
-
-
-class _Odd(Exception):
-    """What a file of published numbers must not hold."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of two values of one name, JSON would keep the last without a word."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Odd(f"{next(name for name in names if names.count(name) > 1)[:80]!r} occurs twice in one object")
-    return made
 
 
 def _cell(content: Mapping[str, Any]) -> Cell:
@@ -161,33 +152,33 @@ def _cell(content: Mapping[str, Any]) -> Cell:
                 collect(value)
                 continue
             if name in numbers or name in spectra:
-                raise _Odd(f"{shown} occurs twice in the cell")
+                raise ValueError(f"{shown} occurs twice in the cell")
             if isinstance(value, list):
                 spectra[name] = _spectrum(name, [_number(shown, each) for each in value])
             else:
                 numbers[name] = _number(shown, value)
                 low, high = RANGES.get(name, (-math.inf, math.inf))
                 if not low <= numbers[name] <= high:
-                    raise _Odd(f"{shown} is {numbers[name]:g}, expected {low:g} to {high:g}")
+                    raise ValueError(f"{shown} is {numbers[name]:g}, expected {low:g} to {high:g}")
 
     collect(content)
     if not numbers and not spectra:
-        raise _Odd("the cell holds no numbers")
+        raise ValueError("the cell holds no numbers")
     return Cell(numbers, spectra, tuple(absent))
 
 
 def _number(shown: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _Odd(f"{shown} holds {str(value)[:40]!r}, expected a finite number or a list of them")
+        raise ValueError(f"{shown} holds {str(value)[:40]!r}, expected a finite number or a list of them")
     return float(value)
 
 
 def _spectrum(name: str, values: list[float]) -> np.ndarray:
     if not values:
-        raise _Odd(f"{name[:80]!r} is an empty list, expected numbers")
+        raise ValueError(f"{name[:80]!r} is an empty list, expected numbers")
     # rounding leaves the smallest eigenvalues a little below zero
     if name in SPECTRA and min(values) < -SAME * max(values):
-        raise _Odd(f"{name!r} holds {min(values):g}, expected no negative numbers")
+        raise ValueError(f"{name!r} holds {min(values):g}, expected no negative numbers")
     return np.array(values, np.float64)
 
 
@@ -202,10 +193,6 @@ def audit_published(cells: Cells) -> list[Finding]:
     return [finding for rule in RULES for finding in rule(cells)]
 
 
-def _close(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=SAME, abs_tol=1e-12)
-
-
 def _text(*keys: Key) -> tuple[str, ...]:
     return tuple(", ".join(key) for key in keys)
 
@@ -215,8 +202,9 @@ def _same_vectors(a: Cell, b: Cell) -> bool:
     names = [n for n in a.spectra if n in b.spectra and a.spectra[n].shape == b.spectra[n].shape]
     if not any(len(a.spectra[name]) >= 5 for name in names):
         return False
-    ranks = [cell.numbers.get("effective_rank", 0.0) for cell in (a, b)]
-    return _close(*ranks) and all(np.allclose(a.spectra[n], b.spectra[n], rtol=SAME, atol=0) for n in names)
+    x, y = (cell.numbers.get("effective_rank", 0.0) for cell in (a, b))
+    same_rank = math.isclose(x, y, rel_tol=SAME, abs_tol=1e-12)
+    return same_rank and all(np.allclose(a.spectra[n], b.spectra[n], rtol=SAME, atol=0) for n in names)
 
 
 def coinciding(cells: Cells) -> list[tuple[Key, Key]]:
@@ -273,8 +261,8 @@ def same_vectors_other_numbers(cells: Cells) -> Iterator[Finding]:
 def probes_below_majority(cells: Cells) -> Iterator[Finding]:
     """Find accuracies no better than naming the most frequent class."""
     for task, majority in MAJORITY.items():
-        found = {key: cells[key].numbers.get("semantic_probe_accuracy", math.nan) for key in cells if key[0] == task}
-        found = {key: accuracy for key, accuracy in found.items() if math.isfinite(accuracy)}
+        of_task = {key: cell.numbers for key, cell in cells.items() if key[0] == task}
+        found = {key: n["semantic_probe_accuracy"] for key, n in of_task.items() if "semantic_probe_accuracy" in n}
         below = {key: accuracy for key, accuracy in found.items() if accuracy <= majority}
         if below:
             yield Finding(
@@ -292,22 +280,21 @@ def differences_within_uncertainty(cells: Cells) -> Iterator[Finding]:
     models = list(dict.fromkeys(model for _, model, _ in cells))
     if len(models) != 2:
         return
-    for name in ("token_probe_accuracy", "semantic_probe_accuracy"):
+    # a correlation stands under the name of an accuracy where a task has no majority
+    for name, tasks in (("token_probe_accuracy", ROWS), ("semantic_probe_accuracy", MAJORITY)):
         small: list[tuple[Key, float, float]] = []
         total = 0
         for task, model, pooling in cells:
-            other = (task, models[1], pooling)
-            if model != models[0] or other not in cells or task not in ROWS or pooling == "weighted":
+            key, other = (task, model, pooling), (task, models[1], pooling)
+            if model != models[0] or other not in cells or task not in tasks or pooling == "weighted":
                 continue
-            if name == "semantic_probe_accuracy" and task not in MAJORITY:
-                continue  # a correlation under the name of an accuracy
-            p, q = (cells[key].numbers.get(name, math.nan) for key in ((task, model, pooling), other))
+            p, q = (cells[each].numbers.get(name, math.nan) for each in (key, other))
             if not (0 <= p <= 1 and 0 <= q <= 1):
                 continue
             total += 1
-            error = math.sqrt((p * (1 - p) + q * (1 - q)) / ROWS[task])
-            if abs(p - q) <= Z_95 * error:
-                small.append(((task, model, pooling), p - q, Z_95 * error))
+            reach = Z_95 * math.sqrt((p * (1 - p) + q * (1 - q)) / ROWS[task])
+            if abs(p - q) <= reach:
+                small.append((key, p - q, reach))
         if small:
             key, gap, reach = max(small, key=lambda line: abs(line[1]))
             yield Finding(

@@ -27,6 +27,7 @@ LOGGED = (
     "held_out_mlm", "unigram_entropy", "held_out_jepa", "skill_mean", "skill_context", "lambda", "gradient_mlm",
     "gradient_jepa", "uniformity_raw", "uniformity_centred", "mean_cosine_raw", "effective_rank_centred",
 )  # fmt: skip
+TABLES = ("settings", "arms", "compare", "audit")
 OF_ARMS = ("match_arm", "jepa_weight_of")
 """Settings of an arm that name another arm; `pretrain` has none of them."""
 Training = tuple[str, int]  # arm, seed
@@ -86,69 +87,67 @@ def read_recipe(path: Path) -> Recipe:
         ) from None
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise InputError(f"{path} is not TOML: {str(error)[:200]}") from None
-    unknown = set(document) - {"seeds", "settings", "arms", "compare", "audit"}
-    if unknown:
-        raise InputError(
-            f"{path}: unknown {', '.join(sorted(unknown))}.", "Known: seeds, settings, arms, compare, audit"
-        )
+    try:
+        return _recipe(document)
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", error.hint) from None
+
+
+def _recipe(document: Mapping[str, Any]) -> Recipe:
+    """Recipe of a document; an InputError says what is wrong with it."""
+    if unknown := set(document) - {"seeds", *TABLES}:
+        raise InputError(f"unknown {', '.join(sorted(unknown))}.", f"Known: seeds, {', '.join(TABLES)}")
+    settings, arms, comparisons, audits = tables = [document.get(name, {}) for name in TABLES]
+    for name, table in zip(TABLES, tables, strict=True):
+        if not isinstance(table, dict):
+            raise InputError(f"{name} must be a table.", f"[{name}]")
     seeds = document.get("seeds", [0, 1, 2])
-    _check_seeds(path, seeds)
-    for name in ("settings", "arms", "compare", "audit"):
-        if not isinstance(document.get(name, {}), dict):
-            raise InputError(f"{path}: {name} must be a table.", f"[{name}]")
-    settings, arms, comparisons, audits = (document.get(key, {}) for key in ("settings", "arms", "compare", "audit"))
-    _check_settings(path, settings, arms)
+    _check_seeds(seeds)
+    _check_settings(settings, arms)
     for name in (*arms, *comparisons, *audits):
         if not re.fullmatch(r"\w[\w.-]*", name):
-            raise InputError(f"{path}: {name!r} must be a folder name of letters, digits, '_', '.' and '-'.")
+            raise InputError(f"{name!r} must be a folder name of letters, digits, '_', '.' and '-'.")
     known: list[str] = []
     for name, arm in arms.items():
-        for other in needs(arm):
-            if other not in known:
-                raise InputError(f"{path}: arm {name} names {other}, which must come before it.")
+        if absent := [other for other in needs(arm) if other not in known]:
+            raise InputError(f"arm {name} names {absent[0]}, which must come before it.")
         known.append(name)
-    taken = [*known, "training.csv", "training.svg", "summary.md", "cells"]
-    for kind, takes, tables in (
-        ("compare", ("groups", "task", "pool"), comparisons),
-        ("audit", ("groups", "task"), audits),
-    ):
-        for name, comparison in tables.items():
-            _check_comparison(path, f"{kind}.{name}", comparison, takes, known)
-            if name in taken:
-                raise InputError(f"{path}: {name} names two things in the same folder.")
-            taken.append(name)
+    folders = [*known, "training.csv", "training.svg", "summary.md", "cells"]
+    both = (("compare", ("groups", "task", "pool"), comparisons), ("audit", ("groups", "task"), audits))
+    for kind, takes, table in both:
+        for name, comparison in table.items():
+            _check_comparison(f"{kind}.{name}", comparison, takes, known)
+            if name in folders:
+                raise InputError(f"{name} names two things in the same folder.")
+            folders.append(name)
     return Recipe(list(seeds), settings, arms, comparisons, audits)
 
 
-def _check_seeds(path: Path, seeds: Any) -> None:
-    if not (
-        isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed <= LARGEST_SEED for seed in seeds)
-    ):
-        raise InputError(f"{path}: seeds is a list of whole numbers from 0 to {LARGEST_SEED}.")
+def _check_seeds(seeds: Any) -> None:
+    valid = range(LARGEST_SEED + 1)
+    if not (isinstance(seeds, list) and seeds and all(type(seed) is int and seed in valid for seed in seeds)):
+        raise InputError(f"seeds is a list of whole numbers from 0 to {LARGEST_SEED}.")
     if len(set(seeds)) < len(seeds):
-        raise InputError(f"{path}: a seed is given twice.", "Each seed is a training of its own.")
+        raise InputError("a seed is given twice.", "Each seed is a training of its own.")
 
 
-def _check_settings(path: Path, settings: Mapping[str, Any], arms: Mapping[str, Any]) -> None:
+def _check_settings(settings: Mapping[str, Any], arms: Mapping[str, Any]) -> None:
     if not arms or not all(isinstance(arm, dict) for arm in arms.values()):
-        raise InputError(f"{path}: no arms.", 'For example [arms.mlm] with objective = "mlm"')
+        raise InputError("no arms.", 'For example [arms.mlm] with objective = "mlm"')
     for where, table in (("settings", settings), *((f"arm {name}", arm) for name, arm in arms.items())):
         if wrong := sorted({"seed", "out"} & set(table)):
-            raise InputError(
-                f"{path}: {where} sets {wrong[0]}, which each training has of its own.", "seeds = [0, 1, 2]"
-            )
+            raise InputError(f"{where} sets {wrong[0]}, which each training has of its own.", "seeds = [0, 1, 2]")
 
 
-def _check_comparison(path: Path, name: str, comparison: Any, takes: Sequence[str], arms: Sequence[str]) -> None:
+def _check_comparison(name: str, comparison: Any, takes: Sequence[str], arms: Sequence[str]) -> None:
     groups = comparison.get("groups") if isinstance(comparison, dict) else None
     two = isinstance(groups, list) and len(groups) == 2 and all(group in arms for group in groups)
-    two = two and len(set(groups or ())) == 2
-    if not two or set(comparison) - set(takes):
-        raise InputError(f"{path}: {name} takes {', '.join(takes)}; groups are two arms.")
+    if not two or not groups or groups[0] == groups[1] or set(comparison) - set(takes):
+        raise InputError(f"{name} takes {', '.join(takes)}; groups are two arms.")
     for key in ("task", "pool"):
         words = comparison.get(key, [])
         if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
-            raise InputError(f"{path}: {name}: {key} is a list of names.")
+            raise InputError(f"{name}: {key} is a list of names.")
 
 
 def needs(arm: Mapping[str, Any]) -> list[str]:
@@ -188,10 +187,15 @@ def run_folder(out: Path, arm: str, seed: int) -> Path:
     return out / arm / f"seed-{seed}"
 
 
+def _run_json(folder: Path) -> dict[str, Any]:
+    """What a training wrote of itself; empty where it wrote nothing yet."""
+    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else None
+    return run if isinstance(run, dict) else {}
+
+
 def is_finished(folder: Path) -> bool:
     """Whether a training came to its end."""
-    run = read_json(folder / "run.json") if (folder / "run.json").is_file() else None
-    return isinstance(run, dict) and bool(run.get("finished"))
+    return bool(_run_json(folder).get("finished"))
 
 
 def train(
@@ -281,8 +285,7 @@ def training_arguments(recipe: Recipe, out: Path, arm: str, seed: int) -> list[s
 
 def final_lambda(folder: Path) -> float:
     """The λ that a training ended with."""
-    run = read_json(folder / "run.json")
-    final = run.get("final") if isinstance(run, dict) else None
+    final = _run_json(folder).get("final")
     weight = final.get("lambda") if isinstance(final, dict) else None
     if not isinstance(weight, int | float):
         raise InputError(f"{folder / 'run.json'} does not say with which λ the training ended.", "Train this arm anew.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from geomprobe.probes.crossed import crossed_rows
-from geomprobe.probes.definitions import DEFINITIONS
+from geomprobe.probes.definitions import RECORDS
 from geomprobe.probes.lexical import lexical_probe
 from geomprobe.probes.records import PairVectors
 from geomprobe.probes.semantic import semantic_probe
@@ -17,7 +17,7 @@ from geomprobe.tasks.base import Split, Task
 
 MAX_TRAIN_ROWS = 10_000
 
-__all__ = ["DEFINITIONS", "MAX_TRAIN_ROWS", "PairVectors", "ProbeResults", "cap_train", "run_probes"]
+__all__ = ["MAX_TRAIN_ROWS", "RECORDS", "PairVectors", "ProbeResults", "cap_train", "run_probes"]
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, reduce
+from operator import add
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import log_softmax
+from sklearn.metrics import r2_score
 
 Folds = Sequence[tuple[np.ndarray, np.ndarray]]
-Score = Callable[[np.ndarray, np.ndarray], float]
 Predict = Callable[[np.ndarray], np.ndarray]
 
 CONSTANT = 1e-12  # a variance this far below that of all rows is rounding: the feature is constant in the fold
+LOG_SMALLEST = float(np.log(np.finfo(np.float64).eps))  # what a class counts as that a classifier never saw
 
 
-@dataclass(frozen=True)
-class Sums:
+def r2(y: np.ndarray, predictions: np.ndarray) -> float:
+    """R² of predictions of shape (n,) or (n, n_targets), targets weighted by their variance."""
+    return float(r2_score(y, predictions, multioutput="variance_weighted"))
+
+
+class Sums(NamedTuple):
     """Sums over some rows of features x and targets y, both less the means of all rows.
 
     Attributes
@@ -50,17 +56,7 @@ class Sums:
         """Sums over all rows given."""
         return cls(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y, (y**2).sum(axis=0))
 
-    def _with(self, other: Sums, sign: int) -> Sums:
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Sums(*(mine + sign * theirs for mine, theirs in pairs))
-
-    def __add__(self, other: Sums) -> Sums:
-        return self._with(other, 1)
-
-    def __sub__(self, other: Sums) -> Sums:
-        return self._with(other, -1)
-
-    @cached_property
+    @property
     def mean(self) -> np.ndarray:
         """Mean of x, (d,)."""
         return self.x / self.n
@@ -101,7 +97,7 @@ def _choose(
     folds: Folds | None,
     values: Sequence[float],
     fit: Callable[[Scaled, float], Predict],
-    score: Score,
+    score: Callable[[np.ndarray, np.ndarray], float],
 ) -> tuple[Predict, float]:
     """Fit to all rows with the value of the best mean score over folds (the first value without folds).
 
@@ -109,15 +105,15 @@ def _choose(
     predictions)`` a number that is better when higher.
     """
     parts = [Sums.of(x[test], y[test]) for _, test in folds] if folds is not None else [Sums.of(x, y)]
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole + part
+    of_folds: Any = zip(*parts, strict=True)
+    whole = Sums(*(reduce(add, each) for each in of_folds))
     variance = np.diag(whole.xx) / whole.n
     value = values[0]
     if folds is not None:
         scores = np.zeros((len(parts), len(values)))
         for i, (part, (_, test)) in enumerate(zip(parts, folds, strict=True)):
-            left = whole - part
+            both: Any = zip(whole, part, strict=True)
+            left = Sums(*(all_rows - own for all_rows, own in both))
             scaled = Scaled(left, left.spread(variance))
             rows = scaled.rows(x[test])
             scores[i] = [score(test, fit(scaled, value)(rows)) for value in values]
@@ -136,12 +132,7 @@ def _centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ridge(
-    x: np.ndarray,
-    y: np.ndarray,
-    x_held_out: np.ndarray,
-    folds: Folds | None,
-    penalties: Sequence[float],
-    score: Score,
+    x: np.ndarray, y: np.ndarray, x_held_out: np.ndarray, folds: Folds | None, penalties: Sequence[float]
 ) -> np.ndarray:
     """Predictions of ridge regression on standardised features for held-out rows.
 
@@ -153,9 +144,7 @@ def ridge(
     folds : sequence of (train rows, test rows), or None
         The test rows are a partition of the rows.
     penalties : sequence of float
-        Tried in the folds; without folds the first one is taken.
-    score : callable (y_test, predicted) -> float
-        Higher is better.
+        Tried in the folds, the best by R²; without folds the first one is taken.
 
     Returns
     -------
@@ -171,17 +160,12 @@ def ridge(
         intercept = level + scaled.sums.y / scaled.sums.n
         return lambda rows: (rows @ weights + intercept).reshape(-1, *y.shape[1:])
 
-    predict, _ = _choose(x, targets - level, folds, penalties, fit, lambda test, p: score(y[test], p))
+    predict, _ = _choose(x, targets - level, folds, penalties, fit, lambda test, p: r2(y[test], p))
     return predict(x_held_out - mean)
 
 
 def discriminant(
-    x: np.ndarray,
-    y: np.ndarray,
-    x_held_out: np.ndarray,
-    folds: Folds | None,
-    shrinkages: Sequence[float],
-    score: Score,
+    x: np.ndarray, y: np.ndarray, x_held_out: np.ndarray, folds: Folds | None, shrinkages: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """What linear discriminant analysis of standardised features says of held-out rows.
 
@@ -190,10 +174,10 @@ def discriminant(
     x : float64 ndarray of shape (n, d)
     y : int64 ndarray of shape (n,)
     x_held_out : float64 ndarray of shape (m, d)
-    folds, shrinkages
-        As in `ridge`; the covariance within classes is shrunk towards its diagonal mean by the share.
-    score : callable (y_test, log probabilities (n_test, n_classes)) -> float
-        Higher is better; classes in the order of ``np.unique(y)``.
+    folds : as in `ridge`
+    shrinkages : sequence of float
+        Tried in the folds, the best by log loss; the covariance within classes is shrunk towards its diagonal mean by
+        the share.
 
     Returns
     -------
@@ -225,10 +209,10 @@ def discriminant(
 
         return log_probabilities
 
-    def scored(test: np.ndarray, log_probabilities: np.ndarray) -> float:
-        return score(codes[test], log_probabilities)
+    def score(test: np.ndarray, log_p: np.ndarray) -> float:
+        return float(np.maximum(log_p[np.arange(len(test)), codes[test]], LOG_SMALLEST).mean())
 
-    predict, shrinkage = _choose(x, indicators, folds, shrinkages, fit, scored)
+    predict, shrinkage = _choose(x, indicators, folds, shrinkages, fit, score)
     return classes, predict(x_held_out - mean), shrinkage
 
 

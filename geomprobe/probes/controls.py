@@ -8,24 +8,28 @@ import numpy as np
 from scipy.sparse import csr_array, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from geomprobe.probes.estimators import Classified
-from geomprobe.tasks.base import Split
+from geomprobe.probes.estimators import Classified, of_true_class
+from geomprobe.probes.records import PairVectors, once_per_task, train_split
+from geomprobe.tasks.base import Split, Task
 from geomprobe.tasks.words import words
 
 
-def tfidf(train: Split, validation: Split) -> tuple[list[csr_array], list[csr_array]]:
+@once_per_task
+def tfidf(task: Task) -> tuple[list[csr_array], list[csr_array]]:
     """Return TF-IDF rows of each side of the train and validation rows: lists of one or two (n, vocabulary) arrays.
 
     The vocabulary and the weights come from the train split alone.
     """
     vectorizer = TfidfVectorizer(analyzer=words)
-    sides = [train.first] if train.second is None else [train.first, train.second]
+    train, held_out = (
+        [side for side in (split.first, split.second) if side is not None]
+        for split in (train_split(task), task.validation)
+    )
     try:
-        vectorizer.fit(text for side in sides for text in side)
+        vectorizer.fit(text for side in train for text in side)
     except ValueError:  # no text holds a word
         vectorizer.fit(["_"])
-    held_out = [validation.first] if validation.second is None else [validation.first, validation.second]
-    return [vectorizer.transform(side) for side in sides], [vectorizer.transform(side) for side in held_out]
+    return [vectorizer.transform(side) for side in train], [vectorizer.transform(side) for side in held_out]
 
 
 def sparse_pair_features(sides: list[csr_array]) -> csr_array:
@@ -49,13 +53,15 @@ def length_features(split: Split) -> np.ndarray:
     return np.hstack([u, v, np.abs(u - v)])
 
 
-def project(matrix: csr_array, d: int, seed: int) -> np.ndarray:
-    """A Gaussian random projection of sparse rows to ``d`` dimensions, float64 (n, d).
+def projection(task: Task, seed: int, d: int) -> tuple[PairVectors, PairVectors]:
+    """Gaussian random projections of the TF-IDF rows of both splits to ``d`` dimensions, float64.
 
-    The same seed gives the same directions for the same vocabulary, so both sides of a pair share them.
+    A lexical encoder that learned nothing. Both sides of a pair share the directions.
     """
-    directions = np.random.default_rng(seed).standard_normal((matrix.shape[1], d)) / np.sqrt(d)
-    return np.asarray(matrix @ directions)
+    train, held_out = tfidf(task)
+    directions = np.random.default_rng(seed).standard_normal((train[0].shape[1], d)) / np.sqrt(d)
+    sides = [PairVectors(*(np.asarray(side @ directions) for side in split)) for split in (train, held_out)]
+    return sides[0], sides[1]
 
 
 def class_shares(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,8 +73,7 @@ def class_shares(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def majority(train: np.ndarray, held_out: np.ndarray) -> Classified:
     """Predict the most frequent train class for every row; its log loss is that of the train class shares."""
     classes, shares = class_shares(train)
-    index = np.searchsorted(classes, held_out).clip(max=len(classes) - 1)
-    p = np.where(classes[index] == held_out, shares[index], 0.0)
+    p = of_true_class(np.broadcast_to(shares, (len(held_out), len(shares))), classes, held_out, 0.0)
     log_loss = -np.log2(np.maximum(p, np.finfo(np.float64).eps))
     return Classified(held_out, np.full(len(held_out), classes[shares.argmax()]), log_loss)
 
@@ -79,7 +84,8 @@ def stratified_accuracy(train: np.ndarray, held_out: np.ndarray) -> float:
     return float(sum(share * np.mean(held_out == c) for c, share in zip(classes, shares, strict=True)))
 
 
-def control_labels(train: Split, validation: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:
+@once_per_task
+def control_labels(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Labels of a control task: every word type gets a class at random, and a row that of its rarest word.
 
     A probe can learn this only by memorising words (Hewitt & Liang 2019, section 2). The rarest word is sought among
@@ -89,8 +95,9 @@ def control_labels(train: Split, validation: Split, seed: int) -> tuple[np.ndarr
     -------
     tuple of int64 ndarray, shapes (n_train,) and (n_validation,)
     """
+    train = train_split(task)
     classes, shares = class_shares(train.labels)
-    held = [[set(words(text)) for text in split.first] for split in (train, validation)]
+    held = [[set(words(text)) for text in split.first] for split in (train, task.validation)]
     frequency = Counter(word for row in held[0] for word in row)
     vocabulary = sorted(frequency.keys() | {word for row in held[1] for word in row})
     label = dict(zip(vocabulary, np.random.default_rng(seed).choice(classes, len(vocabulary), p=shares), strict=True))

@@ -12,9 +12,9 @@ denominator are unbiased; a share may come out negative and is not clipped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,9 +24,18 @@ from geomprobe.tasks.base import Task
 from geomprobe.tasks.controlled import CROSSED, CrossedDesign, crossed_design
 from geomprobe.tasks.words import words
 
+T = TypeVar("T")
 FACTORS = ("meaning", "words", "syntax")
 TIE = 1e-12
-EFFECTS = tuple("_".join(names) for size in (1, 2, 3) for names in combinations(FACTORS, size))
+
+
+def subsets(items: Sequence[T]) -> list[tuple[T, ...]]:
+    """All subsets in their order, from the empty one to the whole."""
+    return [subset for size in range(len(items) + 1) for subset in combinations(items, size)]
+
+
+EFFECTS = tuple("_".join(names) for names in subsets(FACTORS)[1:])
+AXES = subsets(range(3))[1:]  # of the effects
 
 
 def mean_squares(cells: np.ndarray) -> dict[tuple[int, ...], float]:
@@ -43,15 +52,13 @@ def mean_squares(cells: np.ndarray) -> dict[tuple[int, ...], float]:
     """
     y = cells - cells.mean(axis=(0, 1, 2))
     found = {}
-    for size in (1, 2, 3):
-        for axes in combinations(range(3), size):
-            effect = np.zeros_like(y)
-            for kept in range(size + 1):  # inclusion and exclusion of marginal means
-                for inner in combinations(axes, kept):
-                    over = tuple(a for a in range(3) if a not in inner)
-                    effect = effect + (-1) ** (size - kept) * y.mean(axis=over, keepdims=True)
-            freedom = np.prod([cells.shape[a] - 1 for a in axes])
-            found[axes] = float((effect**2).sum() / freedom)
+    for axes in AXES:
+        effect = np.zeros_like(y)
+        for inner in subsets(axes):  # inclusion and exclusion of marginal means
+            over = tuple(a for a in range(3) if a not in inner)
+            effect = effect + (-1) ** (len(axes) - len(inner)) * y.mean(axis=over, keepdims=True)
+        freedom = np.prod([cells.shape[a] - 1 for a in axes])
+        found[axes] = float((effect**2).sum() / freedom)
     return found
 
 
@@ -59,13 +66,10 @@ def variance_components(cells: np.ndarray) -> np.ndarray:
     """Seven variance components of a block, in the order of EFFECTS, from cells of shape (P, L, V, d)."""
     ms = mean_squares(cells)
     components = []
-    for size in (1, 2, 3):
-        for axes in combinations(range(3), size):
-            total = 0.0
-            for more in range(3 - size + 1):
-                for extra in combinations([a for a in range(3) if a not in axes], more):
-                    total += (-1) ** more * ms[tuple(sorted(axes + extra))]
-            components.append(total / np.prod([cells.shape[a] for a in range(3) if a not in axes]))
+    for axes in AXES:
+        others = [a for a in range(3) if a not in axes]
+        total = sum((-1) ** len(more) * ms[tuple(sorted(axes + more))] for more in subsets(others))
+        components.append(total / np.prod([cells.shape[a] for a in others]))
     return np.array(components)
 
 

@@ -12,12 +12,12 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import f1_score, matthews_corrcoef, r2_score
+from sklearn.metrics import make_scorer
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from geomprobe.probes.closed_form import Folds, discriminant, ridge
+from geomprobe.probes.closed_form import LOG_SMALLEST, Folds, discriminant, r2, ridge
 from geomprobe.probes.logistic import PreconditionedLogisticRegression
 
 FOLDS = 3
@@ -29,7 +29,6 @@ FIXED_ALPHA = 1e2  # where rows are too few for folds
 SHRINKAGES = (1e-2, 3e-1)
 FIXED_SHRINKAGE = 0.1
 SPARSE_ALPHAS = (1e-1, 1.0, 1e1, 1e2)
-LOG_SMALLEST = float(np.log(np.finfo(np.float64).eps))  # what a class counts as that a classifier never saw
 WIDE = 512
 MAX_ITER = 500
 
@@ -60,41 +59,10 @@ class Classified:
         """1 where the prediction is the label, 0 else, float64 (n,)."""
         return (self.labels == self.predictions).astype(np.float64)
 
-    def take(self, rows: np.ndarray) -> Classified:
-        """Given rows."""
-        return Classified(self.labels[rows], self.predictions[rows], self.log_loss[rows])
-
     @property
     def accuracy(self) -> float:
+        """Share of the predictions that are right."""
         return float(self.right.mean())
-
-    @property
-    def macro_f1(self) -> float:
-        return float(f1_score(self.labels, self.predictions, average="macro", zero_division=0.0))
-
-    @property
-    def mcc(self) -> float:
-        return float(matthews_corrcoef(self.labels, self.predictions))
-
-
-@dataclass(frozen=True)
-class Regressed:
-    """Held-out predictions of a regression; ``labels`` and ``predictions`` have shape (n,) or (n, n_targets)."""
-
-    labels: np.ndarray
-    predictions: np.ndarray
-
-    @property
-    def r2(self) -> float:
-        return float(r2_score(self.labels, self.predictions, multioutput="variance_weighted"))
-
-    @property
-    def spearman(self) -> float:
-        return spearman(self.labels, self.predictions)
-
-    @property
-    def pearson(self) -> float:
-        return pearson(self.labels, self.predictions)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
@@ -124,17 +92,14 @@ def make_folds(
     n = len(labels)
     if n < 2 * n_folds:
         return None
-    rows = np.zeros((n, 1))
+    grouped = groups is not None and len(np.unique(groups)) < n
+    splitter = StratifiedGroupKFold if grouped else StratifiedKFold if stratify else KFold
+    target = labels if stratify else np.zeros(n, np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "least populated class has fewer members than folds"
         try:
-            if groups is not None and len(np.unique(groups)) < n:
-                target = labels if stratify else np.zeros(n, np.int64)
-                folds = list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(rows, target, groups))
-            elif stratify:
-                folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(rows, labels))
-            else:
-                folds = list(KFold(n_folds, shuffle=True, random_state=seed).split(rows))
+            made = splitter(n_folds, shuffle=True, random_state=seed)
+            folds = list(made.split(np.zeros((n, 1)), target, groups if grouped else None))
         except ValueError:  # no class has as many rows as folds
             return None
     if any(len(test) == 0 for _, test in folds):
@@ -144,16 +109,18 @@ def make_folds(
     return folds
 
 
+def of_true_class(values: np.ndarray, classes: np.ndarray, y: np.ndarray, unseen: float) -> np.ndarray:
+    """What each row gives to its true class, (n,), of values by class, (n, n_classes); `unseen` where it has none."""
+    column = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    return np.where(classes[column] == y, values[np.arange(len(y)), column], unseen)
+
+
 def true_class_log2(estimator: Any, x: Any, y: np.ndarray) -> np.ndarray:
     """Log2 of the probability that a classifier gives to the true class of each row, shape (n,).
 
     A class that the classifier never saw counts as float64's smallest relative step, 2**-52.
     """
-    probabilities = estimator.predict_proba(x)
-    classes = estimator.classes_
-    column = np.searchsorted(classes, y).clip(max=len(classes) - 1)
-    seen = classes[column] == y
-    p = np.where(seen, probabilities[np.arange(len(y)), column], 0.0)
+    p = of_true_class(estimator.predict_proba(x), estimator.classes_, y, 0.0)
     return np.log2(np.maximum(p, np.finfo(np.float64).eps))
 
 
@@ -225,28 +192,18 @@ def discriminate(
     shrunk towards its diagonal mean by a share chosen in ``folds`` by log loss.
     """
     shrinkages = SHRINKAGES if folds is not None else (FIXED_SHRINKAGE,)
-
-    def score(truth: np.ndarray, log_p: np.ndarray) -> float:
-        return float(np.maximum(log_p[np.arange(len(truth)), truth], LOG_SMALLEST).mean())
-
-    classes, log_p, shrinkage = discriminant(x, y, x_held_out, folds, shrinkages, score)
-    column = np.searchsorted(classes, y_held_out).clip(max=len(classes) - 1)
-    true = np.where(classes[column] == y_held_out, log_p[np.arange(len(y_held_out)), column], -np.inf)
-    bits = -np.maximum(true, LOG_SMALLEST) / np.log(2)
+    classes, log_p, shrinkage = discriminant(x, y, x_held_out, folds, shrinkages)
+    bits = -np.maximum(of_true_class(log_p, classes, y_held_out, -np.inf), LOG_SMALLEST) / np.log(2)
     return Classified(y_held_out, classes[log_p.argmax(axis=1)], bits, f"shrinkage={shrinkage:g}")
 
 
-def regress(x: Any, y: np.ndarray, x_held_out: Any, y_held_out: np.ndarray, folds: Folds | None) -> Regressed:
+def regress(x: Any, y: np.ndarray, x_held_out: Any, folds: Folds | None) -> np.ndarray:
     """Fit ridge regression (penalty chosen in ``folds`` by R²; dense features standardised), predict held-out rows."""
     if not issparse(x):
-        penalties = ALPHAS if folds is not None else (FIXED_ALPHA,)
-        return Regressed(y_held_out, ridge(x, y, x_held_out, folds, penalties, lambda a, b: Regressed(a, b).r2))
+        return ridge(x, y, x_held_out, folds, ALPHAS if folds is not None else (FIXED_ALPHA,))
     if folds is None:
-        return Regressed(y_held_out, Ridge(alpha=1.0).fit(x, y).predict(x_held_out))
-    search = GridSearchCV(Ridge(), {"alpha": list(SPARSE_ALPHAS)}, cv=folds, scoring=weighted_r2, error_score="raise")
-    return Regressed(y_held_out, search.fit(x, y).predict(x_held_out))
-
-
-def weighted_r2(estimator: Any, x: np.ndarray, y: np.ndarray) -> float:
-    """Score for the choice of the ridge penalty: R², targets weighted by their variance."""
-    return Regressed(y, estimator.predict(x)).r2
+        return Ridge(alpha=1.0).fit(x, y).predict(x_held_out)
+    search = GridSearchCV(
+        Ridge(), {"alpha": list(SPARSE_ALPHAS)}, cv=folds, scoring=make_scorer(r2), error_score="raise"
+    )
+    return search.fit(x, y).predict(x_held_out)

@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from geomprobe.probes.estimators import Classified, Folds, classifier, classify
 
+Sides = tuple[np.ndarray, np.ndarray]  # of the fitted rows, and held out
 # Voita & Titov 2020, section 3.2: the label of each block is coded by a probe that has seen the blocks before it.
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
 BOW_WEIGHT = 10.0  # the bag of words enters unshrunk, in effect: the penalty on it is a hundredth
@@ -21,13 +22,14 @@ def log_odds(scored: Classified, x: Any) -> np.ndarray:
     return np.asarray(scored.model.decision_function(x)).reshape(x.shape[0], -1)
 
 
+def standardised(sides: Sides, weight: float = 1.0) -> list[np.ndarray]:
+    """Columns of both sides, centred and divided by their spread in the first one, times the weight."""
+    mean, spread = sides[0].mean(axis=0), sides[0].std(axis=0)
+    return [weight * (side - mean) / np.where(spread == 0, 1.0, spread) for side in sides]
+
+
 def given_bow(
-    bow: tuple[np.ndarray, np.ndarray],
-    x: np.ndarray | None,
-    y: np.ndarray,
-    x_held_out: np.ndarray | None,
-    y_held_out: np.ndarray,
-    folds: Folds | None,
+    bow: Sides, vectors: Sides | None, y: np.ndarray, y_held_out: np.ndarray, folds: Folds | None
 ) -> Classified:
     """Predictions of a probe that sees the bag of words' log odds, and the vectors where they are given.
 
@@ -35,14 +37,11 @@ def given_bow(
     others than those on which the bag-of-words probe was fitted: from its errors on its own rows, or from scores out of
     fold, vectors that hold the words could work out the labels.
     """
-    scale = bow[0].std(axis=0)
-    odds = [BOW_WEIGHT * (side - bow[0].mean(axis=0)) / np.where(scale == 0, 1.0, scale) for side in bow]
-    if x is None or x_held_out is None:
-        return classify(odds[0], y, odds[1], y_held_out, folds, scale=False)
-    centre, spread = x.mean(axis=0), x.std(axis=0)
-    sides = [(side - centre) / np.where(spread == 0, 1.0, spread) for side in (x, x_held_out)]
-    joint = [np.hstack([o.astype(side.dtype), side]) for o, side in zip(odds, sides, strict=True)]
-    return classify(joint[0], y, joint[1], y_held_out, folds, scale=False)
+    seen = standardised(bow, BOW_WEIGHT)
+    if vectors is not None:
+        both = zip(seen, standardised(vectors), strict=True)
+        seen = [np.hstack([odds.astype(side.dtype), side]) for odds, side in both]
+    return classify(seen[0], y, seen[1], y_held_out, folds, scale=False)
 
 
 def code_lengths(x: np.ndarray, y: np.ndarray, c: float, seed: int) -> np.ndarray:

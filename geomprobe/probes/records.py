@@ -47,34 +47,20 @@ CONSTANT = "undefined on these rows (one side is constant)"
 
 
 def result_row(
-    metric: str,
-    value: float,
-    *,
-    n: int,
-    d: int | None,
-    seed: int,
-    control: str | None = None,
-    definition: str = "",
-    status: str = "ok",
-    note: str = "",
+    metric: str, value: float, *, n: int, status: str = "ok", note: str = "", **columns: Any
 ) -> dict[str, Any]:
-    """A row with keys of `geomprobe.results.RESULT_COLUMNS`; a value that is not finite becomes null."""
+    """A row with keys of `geomprobe.results.RESULT_COLUMNS`; a value that is not finite becomes null.
+
+    Parameters
+    ----------
+    columns
+        Further columns: d and seed, and where they are wanted control, definition and view.
+    """
     if status == "ok" and not math.isfinite(value):
         # two rows have a line through them, whatever they hold
         status, note = ("too few rows", too_few(n, 3)) if n < 3 else ("not applicable", note or CONSTANT)
-    return {
-        "split": "validation",
-        "view": "raw",
-        "metric": metric,
-        "definition": definition,
-        "value": float(value) if status == "ok" else None,
-        "n": n,
-        "d": d,
-        "seed": seed,
-        "control": control,
-        "status": status,
-        "note": note,
-    }
+    row = {"split": "validation", "view": "raw", "metric": metric, "definition": "", "control": None} | columns
+    return row | {"value": float(value) if status == "ok" else None, "n": n, "status": status, "note": note}
 
 
 def example_rows(
@@ -99,11 +85,9 @@ def example_rows(
     ]
 
 
-def missing_row(
-    metric: str, reason: str, status: str = "too few rows", *, n: int, d: int | None, seed: int
-) -> dict[str, Any]:
+def missing_row(metric: str, reason: str, status: str = "too few rows", **columns: Any) -> dict[str, Any]:
     """Row that stands where a probe could not be fitted; a failed cell is never left out."""
-    return result_row(metric, float("nan"), n=n, d=d, seed=seed, status=status, note=reason)
+    return result_row(metric, float("nan"), status=status, note=reason, **columns)
 
 
 def without_train(task: Task) -> tuple[str, str]:

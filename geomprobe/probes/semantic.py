@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,28 +9,16 @@ import numpy as np
 
 import geomprobe.probes.controls as controls
 import geomprobe.probes.information as information
-from geomprobe.probes.estimators import (
-    WIDE,
-    Classified,
-    Folds,
-    Regressed,
-    classifier,
-    classify,
-    make_folds,
-    predict,
-    regress,
-)
+from geomprobe.probes.estimators import WIDE, Classified, Folds, classifier, classify, make_folds, predict, regress
 from geomprobe.probes.records import (
     PairVectors,
     example_rows,
     missing_row,
     once_per_task,
-    result_row,
     train_split,
     without_train,
 )
-from geomprobe.probes.scores import classification_rows, correlation_rows, on_rows, partial_spearman
-from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
+from geomprobe.probes.scores import classification_rows, correlation_rows, mean_row, partial_spearman, statistic_row
 from geomprobe.tasks.base import Split, Task, sentence_groups
 from geomprobe.tasks.words import word_overlap
 
@@ -47,13 +34,13 @@ def pair_features(vectors: PairVectors) -> np.ndarray:
     return np.hstack([u, v, np.abs(u - v), u * v])
 
 
-def classifier_features(vectors: PairVectors) -> np.ndarray:
-    """Pair features as the classifier takes them: float32 where they are wide, (n, d) or (n, 4d).
+def features_of(task: Task, vectors: PairVectors) -> np.ndarray:
+    """Pair features as the probe of a task takes them: a classifier float32 where they are wide, (n, d) or (n, 4d).
 
     Log losses agree with those in float64 to 1e-5 bits, in half of the time.
     """
     x = pair_features(vectors)
-    return x.astype(np.float32) if x.shape[1] > WIDE else x
+    return x.astype(np.float32) if task.kind == "classification" and x.shape[1] > WIDE else x
 
 
 def cosines(vectors: PairVectors) -> np.ndarray:
@@ -66,9 +53,8 @@ def cosines(vectors: PairVectors) -> np.ndarray:
 
 def labelled_rows(split: Split) -> np.ndarray:
     """Positions of rows that have a label: a finite score, or a class that is not negative."""
-    if np.issubdtype(split.labels.dtype, np.floating):
-        return np.flatnonzero(np.isfinite(split.labels))
-    return np.flatnonzero(split.labels >= 0)
+    scores = np.issubdtype(split.labels.dtype, np.floating)
+    return np.flatnonzero(np.isfinite(split.labels) if scores else split.labels >= 0)
 
 
 def semantic_probe(
@@ -77,7 +63,7 @@ def semantic_probe(
     """Result rows (probe and controls) and per-example rows of a task's label or score.
 
     Fitted on ``task.train``, scored on ``task.validation``; rows without a label are left out of both. See
-    `geomprobe.probes.DEFINITIONS` for the metrics.
+    `geomprobe.probes.RECORDS` for the metrics.
     """
     main = "semantic_accuracy" if task.kind == "classification" else "sts_probe_spearman"
     task, train, validation, dropped = _with_labels(task, train, validation)
@@ -93,8 +79,7 @@ def semantic_probe(
         status = "too few rows" if few else "not applicable"  # more rows would hold that one class, too
         rows.append(missing_row(main, _labels_note(task.train), status, **size))
     else:
-        probe = _classification if task.kind == "classification" else _regression
-        found = probe(task, train, validation, seed, size)
+        found = _fitted(task, train, validation, seed, size)
         rows, examples = rows + found[0], examples + found[1]
     for row in rows:
         row["note"] = "; ".join(part for part in (row["note"], note) if part)
@@ -114,12 +99,12 @@ def _with_labels(
     dropped = 0
     if train is not None and task.train is not None:
         keep = labelled_rows(task.train)
-        if len(keep) < len(task.train):
-            dropped += len(task.train) - len(keep)
+        if left_out := len(task.train) - len(keep):
+            dropped += left_out
             task, train = replace(task, train=task.train.take(keep)), train.take(keep)
     keep = labelled_rows(task.validation)
-    if len(keep) < len(task.validation):
-        dropped += len(task.validation) - len(keep)
+    if left_out := len(task.validation) - len(keep):
+        dropped += left_out
         task, validation = replace(task, validation=task.validation.take(keep)), validation.take(keep)
     return task, train, validation, dropped
 
@@ -138,31 +123,26 @@ def _clusters(task: Task) -> np.ndarray:
     return sentence_groups(task.validation)
 
 
-@once_per_task
-def _tfidf(task: Task) -> tuple[list[Any], list[Any]]:
-    return controls.tfidf(train_split(task), task.validation)
+def _predictions(task: Task, seed: int, train: Any, held_out: Any) -> Any:
+    """What a probe of these features, fitted on train, says of the validation rows: `Classified`, or scores (n,)."""
+    y, folds = train_split(task).labels, _folds(task, seed)
+    if task.kind == "regression":
+        return regress(train, y, held_out, folds)
+    return classify(train, y, held_out, task.validation.labels, folds)
 
 
 @once_per_task
 def _text_controls(task: Task, seed: int) -> dict[str, Any]:
     """Predictions from the texts alone, by the same estimators: {"bow": …, "length": …}."""
-    train, validation, folds = train_split(task), task.validation, _folds(task, seed)
-    fit = classify if task.kind == "classification" else regress
-    bow_train, bow_validation = (controls.sparse_pair_features(sides) for sides in _tfidf(task))
-    lengths = controls.length_features(train), controls.length_features(validation)
-    return {
-        "bow": fit(bow_train, train.labels, bow_validation, validation.labels, folds),
-        "length": fit(lengths[0], train.labels, lengths[1], validation.labels, folds),
-    }
+    bow, held_out = (controls.sparse_pair_features(sides) for sides in controls.tfidf(task))
+    lengths = (controls.length_features(split) for split in (train_split(task), task.validation))
+    return {"bow": _predictions(task, seed, bow, held_out), "length": _predictions(task, seed, *lengths)}
 
 
 @once_per_task
 def _projection_control(task: Task, seed: int, d: int) -> Any:
     """Predictions from a random projection of the bag of words to the dimension of the vectors."""
-    sides = [PairVectors(*(controls.project(side, d, seed) for side in split)) for split in _tfidf(task)]
-    fit, form = (classify, classifier_features) if task.kind == "classification" else (regress, pair_features)
-    features = [form(side) for side in sides]
-    return fit(features[0], train_split(task).labels, features[1], task.validation.labels, _folds(task, seed))
+    return _predictions(task, seed, *(features_of(task, side) for side in controls.projection(task, seed, d)))
 
 
 @dataclass(frozen=True)
@@ -185,106 +165,83 @@ def _bow_half(task: Task, seed: int) -> BowHalf | None:
     fitted, rows = halves[0]
     if set(y[rows]) != set(y[fitted]):
         return None
-    x, x_held_out = (controls.sparse_pair_features(sides) for sides in _tfidf(task))
+    x, x_held_out = (controls.sparse_pair_features(sides) for sides in controls.tfidf(task))
     inner = make_folds(y[fitted], groups[fitted], stratify=True, seed=seed)
     bow = classify(x[fitted], y[fitted], x_held_out, y_held_out, inner)
     odds = information.log_odds(bow, x[rows]), information.log_odds(bow, x_held_out)
     folds = make_folds(y[rows], groups[rows], stratify=True, seed=seed)
-    alone = information.given_bow(odds, None, y[rows], None, y_held_out, folds)
+    alone = information.given_bow(odds, None, y[rows], y_held_out, folds)
     return BowHalf(rows, folds, odds, alone)
-
-
-@once_per_task
-def _control_labels(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return controls.control_labels(train_split(task), task.validation, seed)
 
 
 # The probes
 
 
-def _classification(
+def _fitted(
     task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
 ) -> tuple[Records, Records]:
-    y, y_held_out, clusters = train_split(task).labels, task.validation.labels, _clusters(task)
-    x, x_held_out = classifier_features(train), classifier_features(validation)
-    probe = classify(x, y, x_held_out, y_held_out, _folds(task, seed))
-    named: dict[str | None, Classified] = {None: probe, **_text_controls(task, seed)}
-    named["bow_projection"] = _projection_control(task, seed, validation.d)
-    rows = list(classification_rows("semantic", named, y, y_held_out, clusters, **size))
-    rows += _selectivity(task, x, x_held_out, probe, clusters, seed, size)
-    rows += _beyond_words(task, x, x_held_out, clusters, seed, size)
-    rows += _code(task, x, probe, seed, size | {"n": len(y)})
+    """Rows and examples of the probe that is fitted on train."""
+    clusters, x, x_held_out = _clusters(task), features_of(task, train), features_of(task, validation)
+    probe = _predictions(task, seed, x, x_held_out)
+    predictions = {
+        None: probe,
+        **_text_controls(task, seed),
+        "bow_projection": _projection_control(task, seed, size["d"]),
+    }
+    y, y_held_out = train_split(task).labels, task.validation.labels
+    if task.kind == "regression":
+        correlations = correlation_rows("semantic", y_held_out, predictions, clusters, **size)
+        return list(correlations), _examples("semantic", task, probe)
+    rows = [
+        *classification_rows("semantic", predictions, y, y_held_out, clusters, **size),
+        *_selectivity(task, x, x_held_out, probe, seed, size),
+        *_beyond_words(task, x, x_held_out, seed, size),
+        *_code(task, x, probe, seed, size | {"n": len(y)}),
+    ]
     return rows, _examples("semantic", task, probe.predictions, probe.log_loss)
 
 
 def _selectivity(
-    task: Task,
-    x: np.ndarray,
-    x_held_out: np.ndarray,
-    probe: Classified,
-    clusters: np.ndarray,
-    seed: int,
-    size: dict[str, Any],
-) -> Iterator[dict[str, Any]]:
-    """Yield the accuracy on the control task, by a probe with the same C, and by how much the real one exceeds it."""
-    y, y_held_out = _control_labels(task, seed)
+    task: Task, x: np.ndarray, x_held_out: np.ndarray, probe: Classified, seed: int, size: dict[str, Any]
+) -> Records:
+    """The accuracy on the control task, by a probe with the same C, and by how much the real one exceeds it."""
+    y, y_held_out = controls.control_labels(task, seed)
     if len(np.unique(y)) < 2:
-        yield missing_row(
-            "semantic_selectivity",
-            f"{len(x):,} train rows, all of one class of the control task; at least 2 are needed",
-            **size,
-        )
-        return
+        one = f"{len(x):,} train rows, all of one class of the control task; at least 2 are needed"
+        return [missing_row("semantic_selectivity", one, **size)]
     model = classifier(x).set_params(fit__C=probe.model.named_steps["fit"].C).fit(x, y)
-    control = predict(model, x_held_out, y_held_out)
-    uncertainty = mean_interval(control.right, control.accuracy, clusters)
-    yield (
-        result_row("semantic_accuracy", control.accuracy, control="control_task", note=control.note, **size)
-        | uncertainty
-    )
-    gain = probe.accuracy - control.accuracy
-    yield result_row("semantic_selectivity", gain, **size) | mean_interval(probe.right - control.right, gain, clusters)
+    found, clusters = predict(model, x_held_out, y_held_out), _clusters(task)
+    control = size | {"control": "control_task", "note": found.note}
+    gain = probe.accuracy - found.accuracy
+    return [
+        mean_row("semantic_accuracy", found.accuracy, found.right, clusters, **control),
+        mean_row("semantic_selectivity", gain, probe.right - found.right, clusters, **size),
+    ]
 
 
-def _beyond_words(
-    task: Task, x: np.ndarray, x_held_out: np.ndarray, clusters: np.ndarray, seed: int, size: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Yield I(Y; Z | BoW): how many bits the vectors add to what the bag of words says."""
+def _beyond_words(task: Task, x: np.ndarray, x_held_out: np.ndarray, seed: int, size: dict[str, Any]) -> Records:
+    """The row of I(Y; Z | BoW): how many bits the vectors add to what the bag of words says."""
     half = _bow_half(task, seed)
     if half is None:
-        yield missing_row(
-            "semantic_conditional_bits",
-            f"{len(train_split(task)):,} train rows; two halves that hold the same labels are needed",
-            **size,
-        )
-        return
+        few = f"{len(x):,} train rows; two halves that hold the same labels are needed"
+        return [missing_row("semantic_conditional_bits", few, **size)]
     y, y_held_out = train_split(task).labels[half.rows], task.validation.labels
-    joint = information.given_bow(half.odds, x[half.rows], y, x_held_out, y_held_out, half.folds)
+    joint = information.given_bow(half.odds, (x[half.rows], x_held_out), y, y_held_out, half.folds)
     gain = half.alone.log_loss - joint.log_loss
-    row = result_row("semantic_conditional_bits", gain.mean(), note=joint.note, **size)
-    yield row | mean_interval(gain, gain.mean(), clusters)
+    return [mean_row("semantic_conditional_bits", gain.mean(), gain, _clusters(task), note=joint.note, **size)]
 
 
-def _code(task: Task, x: np.ndarray, probe: Classified, seed: int, size: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the online code length per label, and the uniform code's length as a multiple of it."""
-    y = train_split(task).labels
-    clusters = sentence_groups(train_split(task))
-    bits = information.code_lengths(x, y, probe.model.named_steps["fit"].C, seed)
+def _code(task: Task, x: np.ndarray, probe: Classified, seed: int, size: dict[str, Any]) -> Records:
+    """The online code length per label, and the uniform code's length as a multiple of it."""
+    train = train_split(task)
+    clusters = sentence_groups(train)
+    bits = information.code_lengths(x, train.labels, probe.model.named_steps["fit"].C, seed)
     mean = float(bits.mean())
-    shorter = float(np.log2(len(np.unique(y)))) / mean
-    yield result_row("semantic_code_length", mean, **size) | mean_interval(bits, mean, clusters)
-    yield result_row("semantic_compression", shorter, **size) | mean_interval(-shorter * bits / mean, shorter, clusters)
-
-
-def _regression(
-    task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
-) -> tuple[Records, Records]:
-    y, y_held_out = train_split(task).labels, task.validation.labels
-    probe = regress(pair_features(train), y, pair_features(validation), y_held_out, _folds(task, seed))
-    named: dict[str | None, Regressed] = {None: probe, **_text_controls(task, seed)}
-    named["bow_projection"] = _projection_control(task, seed, validation.d)
-    rows = correlation_rows(("sts_probe_spearman", "sts_probe_pearson"), named, _clusters(task), **size)
-    return list(rows), _examples("semantic", task, probe.predictions)
+    shorter = float(np.log2(len(np.unique(train.labels)))) / mean
+    return [
+        mean_row("semantic_code_length", mean, bits, clusters, **size),
+        mean_row("semantic_compression", shorter, -shorter * bits / mean, clusters, **size),
+    ]
 
 
 def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tuple[Records, Records]:
@@ -298,26 +255,20 @@ def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tu
         return [], []
     gold = split.labels.astype(np.float64) if task.kind == "regression" else (split.labels == task.positive_label) * 1.0
     clusters = _clusters(task)
-    measured: dict[str | None, np.ndarray] = {None: cosines(validation)}
+    similarities: dict[str | None, np.ndarray] = {None: cosines(validation)}
     if task.train is not None:
-        u, v = _tfidf(task)[1]
-        measured["bow"] = np.asarray(u.multiply(v).sum(axis=1)).ravel()  # TF-IDF rows have unit norm
+        u, v = controls.tfidf(task)[1]
+        similarities["bow"] = np.asarray(u.multiply(v).sum(axis=1)).ravel()  # TF-IDF rows have unit norm
     overlap = word_overlap(split)
     rows: Records = []
     if task.kind == "regression":
-        named: dict[str | None, Regressed] = {c: Regressed(gold, cosine) for c, cosine in measured.items()}
-        named["word_overlap"] = Regressed(gold, overlap)
-        rows += correlation_rows(("sts_cosine_spearman", "sts_cosine_pearson"), named, clusters, **size)
-    for control, cosine in measured.items():
-        for metric, a, given in (
-            ("partial_spearman_gold", gold, overlap),
-            ("partial_spearman_overlap", overlap, gold),
-        ):
-            row = result_row(metric, partial_spearman(cosine, a, given), control=control, **size)
-            if row["status"] == "ok":
-                row |= jackknife_interval(on_rows(partial_spearman, cosine, a, given), len(gold), clusters)
-            rows.append(row)
-    return rows, _examples("cosine", task, measured[None])
+        rows += correlation_rows("cosine", gold, {**similarities, "word_overlap": overlap}, clusters, **size)
+    for control, cosine in similarities.items():
+        here = size | {"control": control}
+        gold_first, overlap_first = (cosine, gold, overlap), (cosine, overlap, gold)
+        rows.append(statistic_row("partial_spearman_gold", partial_spearman, gold_first, clusters, **here))
+        rows.append(statistic_row("partial_spearman_overlap", partial_spearman, overlap_first, clusters, **here))
+    return rows, _examples("cosine", task, similarities[None])
 
 
 def _examples(

@@ -47,7 +47,7 @@ def test_pairs_of_models():
     own, pair = found[0], found[2]
     assert (own.a, own.b, own.scored, own.mapped) == ("a", "a", (), ((0, 2), (0, 2)))
     assert (pair.a, pair.b, pair.scored, pair.mapped) == ("a", "b", ((2, 4),), ((0, 2), (0, 4)))
-    assert pair.cells(False) == [(0, "mean"), (4, "mean")]
+    assert pair.sides[1] == (pair.b, [(0, "mean"), (4, "mean")])
 
 
 def test_models_of_an_analysis_from_vectors_that_are_already_there(model_folder, task, tmp_path, monkeypatch):
@@ -125,9 +125,9 @@ def test_the_ceiling_of_seeds():
 
 def test_many_rows_are_sampled_alike_and_said_so(monkeypatch):
     monkeypatch.setattr(similarities, "ROWS", 30)
-    rows = similarities.sample(200, 1)
+    rows = similarities.sample(200, 1, 30)
     assert len(set(rows)) == 30
-    assert (rows == similarities.sample(200, 1)).all()
+    assert (rows == similarities.sample(200, 1, 30)).all()
     (pair,) = similarities.pairs({"a": [1], "b": [1]}, ["mean"], maps=False)
     X = np.random.default_rng(0).standard_normal((200, 5))[rows]
     frame = similarities.pair_table(pair, {1: X}, {1: 2 * X}, None, 200, 0)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from geomprobe.inference import Estimate
 from geomprobe.inference.estimate import JACKKNIFE, ROUNDING, by_count
-from geomprobe.predict_reconstruct.skill_gap import _gap
+from geomprobe.predict_reconstruct.checkpoints import _gap
 
 C = np.random.default_rng(0).normal(size=400) / 400
 C -= C.mean()

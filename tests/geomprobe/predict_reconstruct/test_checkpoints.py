@@ -14,7 +14,7 @@ from geomprobe.common import write_json
 from geomprobe.embedding.store import Store
 from geomprobe.inference import intervals
 from geomprobe.predict_reconstruct.claims import CLAIMS, overall, status
-from geomprobe.predict_reconstruct.switches import SWITCHES, Switch, applies
+from geomprobe.predict_reconstruct.protocol import SWITCHES, Switch
 from geomprobe.reports.document.schema import document_schema
 from geomprobe.results import read_results
 
@@ -213,9 +213,9 @@ def test_choices_are_asked_only_where_they_can_move_anything(data_dir):
     from geomprobe.tasks import load_task
 
     sst2, mnli = (load_task(name, data_dir=data_dir) for name in ("sst2", "mnli"))
-    assert {s.choice for s in SWITCHES if not applies(s, sst2)} == {"rows", "pairs", "uniformity_rows"}
-    assert all(applies(s, mnli) for s in SWITCHES)
-    assert {s.choice for s in SWITCHES if not applies(s, mnli, limit=500)} == {"rows", "uniformity_rows"}
+    assert {s.choice for s in SWITCHES if not s.applies(sst2)} == {"rows", "pairs", "uniformity_rows"}
+    assert all(s.applies(mnli) for s in SWITCHES)
+    assert {s.choice for s in SWITCHES if not s.applies(mnli, limit=500)} == {"rows", "uniformity_rows"}
 
 
 def test_analyses_of_other_rows_share_clusters(data_dir):

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 import geomprobe as gp
-from geomprobe.analysis.choices import choices_of, word_of
-from geomprobe.analysis.protocols import STRICT, Protocol
+from geomprobe.analysis.protocols import STRICT, Protocol, choices_of, word_of
+from geomprobe.analysis.similarities import sample
 from geomprobe.common import UsageError
 from geomprobe.predict_reconstruct import formulas, probes
-from geomprobe.predict_reconstruct.cell_inputs import CellInputs
-from geomprobe.predict_reconstruct.measurement import Published, measure_rows
+from geomprobe.predict_reconstruct.measurement import CellInputs, Published, measure_rows
 from geomprobe.predict_reconstruct.protocol import PAPER, choose
 from geomprobe.tasks.base import Split, Task
 
@@ -125,9 +124,7 @@ def test_uniformity_of_many_rows_is_that_of_a_seeded_thousand():
     rows = rows_of(Z, np.arange(1600) % 2, np.full(1600, -1))
     only = Published(parts=("geometry",))
     found = measure_rows(rows, only, 0)["results"].set_index("metric").loc["uniformity"]
-    draws = [
-        formulas.uniformity(formulas.directions(Z[formulas.uniformity_sample(1600, 1000, s)])) for s in range(1, 13)
-    ]
+    draws = [formulas.uniformity(formulas.directions(Z[sample(1600, s, 1000)])) for s in range(1, 13)]
     whole = transcribed_uniformity(Z)
     assert found["n"] == 1000
     assert abs(found["value"] - whole) < 4 * np.std(draws, ddof=1)

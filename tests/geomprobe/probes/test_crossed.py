@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geomprobe.probes import DEFINITIONS, PairVectors, run_probes
+from geomprobe.probes import RECORDS, PairVectors, run_probes
 from geomprobe.probes.crossed import (
     EFFECTS,
     mean_squares,
@@ -125,7 +125,7 @@ def test_rows_carry_baselines_and_definitions(task, texts):
     rng = np.random.default_rng(0)
     vectors = [PairVectors(*(rng.standard_normal((len(s), 8)) for _ in "uv")) for s in (task.train, task.validation)]
     frame = table(run_probes(task, *vectors).rows, RESULT_COLUMNS)
-    assert set(frame["metric"]) <= set(DEFINITIONS)
+    assert set(frame["metric"]) <= set(RECORDS)
     of = frame[(frame["metric"] == "meaning_share") & (frame["view"] == "raw")]
     assert set(of["control"].dropna()) == {"bow", "position_bow", "bigram_bow", "random"}
     assert of["ci_low"].notna().all()

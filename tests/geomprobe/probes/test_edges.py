@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geomprobe.probes import DEFINITIONS, PairVectors, run_probes
+from geomprobe.probes import RECORDS, PairVectors, run_probes
 from geomprobe.results import EXAMPLE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.tasks.base import Split, Task
 
@@ -40,7 +40,7 @@ def run(task, **options):
     result = run_probes(task, *vectors_of(task, **options))
     frame = table(result.rows, RESULT_COLUMNS)
     table(result.examples, EXAMPLE_COLUMNS)
-    assert set(frame["metric"]) <= set(DEFINITIONS)
+    assert set(frame["metric"]) <= set(RECORDS)
     assert ((frame["status"] == "ok") == frame["value"].notna()).all()
     return frame
 

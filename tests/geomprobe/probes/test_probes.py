@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geomprobe.probes import DEFINITIONS, PairVectors, cap_train, run_probes
+from geomprobe.probes import RECORDS, PairVectors, cap_train, run_probes
 from geomprobe.results import EXAMPLE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.tasks import controlled
 
@@ -36,7 +36,7 @@ def test_rows_follow_the_schema_and_carry_their_controls(task):
         assert size == score["n"]
         assert mine["row_id"].is_unique
         assert mine["cluster"].notna().all()
-    assert set(frame["metric"]) <= set(DEFINITIONS)
+    assert set(frame["metric"]) <= set(RECORDS)
     of = frame[frame["metric"] == "semantic_accuracy"]
     assert set(of["control"].dropna()) == {"majority", "stratified", "bow", "bow_projection", "length", "control_task"}
     assert of["control"].isna().sum() == 1

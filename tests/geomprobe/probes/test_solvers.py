@@ -45,9 +45,9 @@ def test_ridge(x, targets, grouped):
     pipeline = make_pipeline(StandardScaler(), Ridge())
     search = GridSearchCV(pipeline, {"ridge__alpha": penalties}, cv=folds, scoring=lambda e, a, b: r2(b, e.predict(a)))
     expected = search.fit(x[:N], y[:N]).predict(x[N:])
-    np.testing.assert_allclose(ridge(x[:N], y[:N], x[N:], folds, penalties, r2), expected, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(ridge(x[:N], y[:N], x[N:], folds, penalties), expected, rtol=1e-8, atol=1e-8)
     alone = make_pipeline(StandardScaler(), Ridge(100.0)).fit(x[:N], y[:N]).predict(x[N:])
-    np.testing.assert_allclose(ridge(x[:N], y[:N], x[N:], None, [100.0], r2), alone, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(ridge(x[:N], y[:N], x[N:], None, [100.0]), alone, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -60,10 +60,7 @@ def test_discriminant(x, classes):
     grid = {"lineardiscriminantanalysis__shrinkage": shrinkages}
     search = GridSearchCV(pipeline, grid, cv=folds, scoring="neg_log_loss").fit(x[:N], y)
 
-    def score(truth, log_p):
-        return log_p[np.arange(len(truth)), truth].mean()
-
-    found, log_p, shrinkage = discriminant(x[:N], y, x[N:], folds, shrinkages, score)
+    found, log_p, shrinkage = discriminant(x[:N], y, x[N:], folds, shrinkages)
     assert found.tolist() == list(range(classes))
     assert shrinkage == search.best_params_["lineardiscriminantanalysis__shrinkage"]
     np.testing.assert_allclose(np.exp(log_p), search.predict_proba(x[N:]), rtol=1e-6)

@@ -17,8 +17,7 @@ from geomprobe.probes import PairVectors, run_probes
 from geomprobe.probes.information import code_lengths
 from geomprobe.probes.lexical import _rows as lexical_rows
 from geomprobe.probes.lexical import targets as lexical_targets
-from geomprobe.probes.scores import partial_spearman
-from geomprobe.probes.uncertainty import jackknife_interval, mean_interval
+from geomprobe.probes.scores import jackknife_interval, mean_interval, partial_spearman
 from geomprobe.tasks.base import Split, Task
 
 RNG = np.random.default_rng(20)
@@ -303,10 +302,10 @@ def test_intervals_cover():
         predicted = Classified(y, np.where(right, y, 1 - y), np.full(n, 0.5))
         train = np.array([0] * 6 + [1] * 4)
         found = classification_rows(
-            "semantic", {None: predicted}, train, y, np.arange(n) // 2, scores=("accuracy", "skill"), n=n, d=1, seed=0
+            "lexical_top_word", {None: predicted}, train, y, np.arange(n) // 2, n=n, d=1, seed=0
         )
         for row in found:
-            name = row["metric"].removeprefix("semantic_")
+            name = row["metric"].removeprefix("lexical_top_word_")
             truth = {"accuracy": 0.7, "skill": (0.7 - 0.6) / 0.4}.get(name)
             if row["control"] is None:
                 inside[name] += row["ci_low"] <= truth <= row["ci_high"]
