@@ -16,7 +16,7 @@ from geomprobe.metrics.registry import register_metric
 from geomprobe.predict_reconstruct import formulas
 
 __all__ = ["every_metric", "families", "measure", "register_metric"]
-REGISTRY.reserve(formulas.DEFINITIONS)
+REGISTRY.reserve(formulas.RECORDS)
 
 
 def measure(
