@@ -23,11 +23,11 @@ from geomprobe.analysis.similarities import similarity_table
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL
 from geomprobe.common import hold_folder
+from geomprobe.comparison.margin_overrides import Margin
 from geomprobe.comparison.table import add_variants
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.embed import Progress
 from geomprobe.embedding.layers import Cell, has_cell
-from geomprobe.inference.margins import Margin
 from geomprobe.results import SIMILARITY_COLUMNS, Results, check_folder, table, write_results
 from geomprobe.tasks.base import Task
 

@@ -16,7 +16,7 @@ from geomprobe.cli.values import refuse_repeats
 from geomprobe.common import hold_folder, torchrun_place
 
 if TYPE_CHECKING:
-    from geomprobe.inference.margins import Margin
+    from geomprobe.comparison.margin_overrides import Margin
     from geomprobe.results import Results
     from geomprobe.tasks.base import Task
 

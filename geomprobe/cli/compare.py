@@ -15,7 +15,7 @@ from geomprobe.cli.report import write_reports
 from geomprobe.cli.values import TEXT, two_sides
 
 if TYPE_CHECKING:
-    from geomprobe.inference.margins import Margin
+    from geomprobe.comparison.margin_overrides import Margin
     from geomprobe.results import Results
 
 
@@ -40,7 +40,7 @@ def compare(
     support a claim about these two; a claim about objectives needs groups of at least three seeds.
     """
     from geomprobe.api import every_metric
-    from geomprobe.inference.margins import parse_margins
+    from geomprobe.comparison.margin_overrides import parse_margins
 
     groups = two_sides(models or [], group or [], "compare")
     compare_models(

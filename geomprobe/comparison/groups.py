@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import UsageError
+from geomprobe.comparison.margin_overrides import Margin
 from geomprobe.comparison.pairs import ModelResults, check_rows
 from geomprobe.comparison.sentences import claims
 from geomprobe.comparison.table import adjusted, differences
 from geomprobe.inference import Estimate
-from geomprobe.inference.margins import Margin
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 
 

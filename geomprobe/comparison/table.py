@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import InputError, UsageError
+from geomprobe.comparison.margin_overrides import Margin, margin
 from geomprobe.comparison.pairs import (
     NUMBER,
     PLACE,
@@ -24,7 +25,6 @@ from geomprobe.comparison.pairs import (
 from geomprobe.comparison.records import known
 from geomprobe.comparison.sentences import claims
 from geomprobe.inference import Interval, influence_table, intervals, measure
-from geomprobe.inference.margins import Margin, margin
 from geomprobe.metrics import REGISTRY, registry
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 
@@ -117,7 +117,7 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     a, b : str
         Names of models.
     margins : mapping of metric to (size, relative), optional
-        Equivalence margins in place of those of the records (see `inference.margins.parse_margins`).
+        Equivalence margins in place of those of the records (see `comparison.margin_overrides.parse_margins`).
 
     Raises
     ------

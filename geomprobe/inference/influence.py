@@ -21,7 +21,7 @@ from geomprobe.metrics import REGISTRY
 from geomprobe.metrics.dimension import lidar_objects
 from geomprobe.metrics.embeddings import Embeddings, NeedsRows, NotApplicable
 from geomprobe.metrics.records import BOTH, RAW, STANDARD, Metric
-from geomprobe.metrics.slopes import OfSpectrum
+from geomprobe.metrics.spectrum_derivatives import OfSpectrum
 
 UNDERFLOW = 1e-140
 """Below it squares leave float64."""

@@ -18,7 +18,7 @@ import geomprobe.inference.jackknife as jackknife
 from geomprobe.metrics import dimension
 from geomprobe.metrics.eigenvalues import Spectrum
 from geomprobe.metrics.embeddings import Embeddings
-from geomprobe.metrics.slopes import OfSpectrum, perplexity
+from geomprobe.metrics.spectrum_derivatives import OfSpectrum, perplexity
 from geomprobe.vectors import full_precision, unit_rows
 
 

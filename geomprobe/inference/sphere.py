@@ -13,7 +13,7 @@ import torch
 from scipy.spatial.distance import squareform
 
 from geomprobe.inference.spectral import wider
-from geomprobe.metrics import hypersphere, isotropy
+from geomprobe.metrics import alignment_uniformity, isotropy
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.vectors import unit_rows
 
@@ -307,7 +307,9 @@ def leading_share(embeddings: Embeddings, k: int) -> tuple[np.ndarray, np.ndarra
 
 def alignment(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
     """Pairs whose rows both have a direction, int64 (p, 2), and each pair's squared distance less the mean."""
-    found = [(pairs, ((a - b) ** 2).sum(1).cpu().numpy()) for pairs, a, b in hypersphere.declared_pairs(embeddings)]
+    found = [
+        (pairs, ((a - b) ** 2).sum(1).cpu().numpy()) for pairs, a, b in alignment_uniformity.declared_pairs(embeddings)
+    ]
     pairs, values = (np.concatenate(part) for part in zip(*found, strict=True))
     return pairs, values - values.mean()
 

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import scipy.linalg
 
-import geomprobe.metrics.slopes as slopes
+import geomprobe.metrics.spectrum_derivatives as derivatives
 from geomprobe.metrics.embeddings import EXACT_ROWS, Embeddings, NotApplicable, TooFewRows
 from geomprobe.metrics.records import (
     OF_DIRECTIONS,
@@ -24,8 +24,8 @@ from geomprobe.metrics.records import (
     joined,
     of_directions,
 )
-from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.metrics.spectrum import SHARE, entropy
+from geomprobe.metrics.spectrum_derivatives import OfSpectrum
 from geomprobe.vectors.groups import connected
 
 TWONN_DISCARD = 0.1
@@ -176,7 +176,7 @@ METRICS = (
         margin=SHARE,
         order=150,
         of_spectrum=OfSpectrum(
-            slopes.vendi_score, "directions", lambda sums, r: np.exp(slopes.left_out_of_shares(sums, r))
+            derivatives.vendi_score, "directions", lambda sums, r: np.exp(derivatives.left_out_of_shares(sums, r))
         ),
     ),
     _metric(

@@ -1,6 +1,7 @@
 """Metrics of isotropy: whether directions, coordinates or neighbours are favoured.
 
-Pure functions first, then their records; the mean cosine stands with the other means over pairs, in `hypersphere.py`.
+Pure functions first, then their records; the mean cosine stands with the other means over pairs, in
+`alignment_uniformity.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-import geomprobe.metrics.slopes as slopes
+import geomprobe.metrics.spectrum_derivatives as derivatives
 from geomprobe.metrics.embeddings import Embeddings, NotApplicable
 from geomprobe.metrics.records import (
     BOTH,
@@ -26,8 +27,8 @@ from geomprobe.metrics.records import (
     Value,
     of_directions,
 )
-from geomprobe.metrics.slopes import OfSpectrum
 from geomprobe.metrics.spectrum import participation_ratio_of, unbiased_participation_ratio
+from geomprobe.metrics.spectrum_derivatives import OfSpectrum
 from geomprobe.results.record import Margin
 
 HUBNESS_K = 10
@@ -140,7 +141,7 @@ METRICS = (
         margin=Margin(0.02),
         order=170,
         tail="lengths",
-        of_spectrum=OfSpectrum(slopes.isoscore, column=3),
+        of_spectrum=OfSpectrum(derivatives.isoscore, column=3),
         others={
             "unbiased": (lambda c: _isoscore(c, unbiased_participation_ratio), "with the unbiased participation ratio")
         },

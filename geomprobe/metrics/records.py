@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from geomprobe.metrics.embeddings import Embeddings, NotApplicable
-from geomprobe.metrics.slopes import OfSpectrum
+from geomprobe.metrics.spectrum_derivatives import OfSpectrum
 from geomprobe.metrics.transforms import VIEWS
 from geomprobe.results.record import Record
 

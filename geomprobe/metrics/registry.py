@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
+import geomprobe.metrics.alignment_uniformity as alignment_uniformity
 import geomprobe.metrics.dimension as dimension
-import geomprobe.metrics.hypersphere as hypersphere
 import geomprobe.metrics.isotropy as isotropy
 import geomprobe.metrics.spectrum as spectrum
 from geomprobe.common.plugins import Extensible, Owner
@@ -27,7 +27,7 @@ REGISTRY = Extensible(
     "metric",
     {
         record.name: record
-        for record in (*spectrum.METRICS, *dimension.METRICS, *hypersphere.METRICS, *isotropy.METRICS)
+        for record in (*spectrum.METRICS, *dimension.METRICS, *alignment_uniformity.METRICS, *isotropy.METRICS)
     },
     _accepted,
 )

@@ -9,11 +9,11 @@ from functools import partial
 
 import numpy as np
 
-import geomprobe.metrics.slopes as slopes
+import geomprobe.metrics.spectrum_derivatives as derivatives
 from geomprobe.metrics.eigenvalues import spectrum_of
 from geomprobe.metrics.embeddings import Embeddings, NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.records import OF_SPREAD, ROTATION, SCALE, SPECTRAL, Metric, Value
-from geomprobe.metrics.slopes import ALPHA_RANGE, RANKME_EPSILON, OfSpectrum
+from geomprobe.metrics.spectrum_derivatives import ALPHA_RANGE, RANKME_EPSILON, OfSpectrum
 from geomprobe.results.record import Margin
 from geomprobe.vectors.moments import Moments
 
@@ -205,7 +205,7 @@ def _rank(percent: int, order: int, column: int) -> Metric:
         order=order,
         integer=True,
         tail="steady",
-        of_spectrum=OfSpectrum(lambda values, d: slopes.rank_crossing(values, share), column=column),
+        of_spectrum=OfSpectrum(lambda values, d: derivatives.rank_crossing(values, share), column=column),
     )
 
 
@@ -221,7 +221,7 @@ METRICS = (
         order=80,
         headline=(40, ("raw",)),
         tail="lengths",
-        of_spectrum=OfSpectrum(slopes.effective_rank, left_out=slopes.left_out_of_roots, column=0),
+        of_spectrum=OfSpectrum(derivatives.effective_rank, left_out=derivatives.left_out_of_roots, column=0),
         others={
             "ssrlib": (
                 lambda c: noted(c, float(np.exp(entropy(c.spectrum.values / c.spectrum.values.sum())))),
@@ -241,7 +241,7 @@ METRICS = (
         margin=SHARE,
         order=90,
         tail="lengths",
-        of_spectrum=OfSpectrum(slopes.rankme, "uncentred", slopes.left_out_of_roots),
+        of_spectrum=OfSpectrum(derivatives.rankme, "uncentred", derivatives.left_out_of_roots),
         others={
             "reptrix": (
                 _reptrix_rankme,
@@ -260,7 +260,9 @@ METRICS = (
         order=140,
         tail="lengths",
         of_spectrum=OfSpectrum(
-            slopes.spectral_entropy, left_out=lambda sums, r: slopes.left_out_of_shares(sums, r) / np.log(r), column=1
+            derivatives.spectral_entropy,
+            left_out=lambda sums, r: derivatives.left_out_of_shares(sums, r) / np.log(r),
+            column=1,
         ),
         others={
             "paper": (
@@ -279,7 +281,7 @@ METRICS = (
         margin=SHARE,
         order=100,
         tail="lengths",
-        of_spectrum=OfSpectrum(slopes.participation_ratio, column=2),
+        of_spectrum=OfSpectrum(derivatives.participation_ratio, column=2),
         others={
             "unbiased": (unbiased_participation_ratio, "unbiased estimates of (tr Σ)² and tr Σ² (Himeno & Yamada 2014)")
         },
@@ -294,7 +296,7 @@ METRICS = (
         margin=SHARE,
         order=110,
         tail="lengths",
-        of_spectrum=OfSpectrum(slopes.stable_rank, column=4),
+        of_spectrum=OfSpectrum(derivatives.stable_rank, column=4),
         others={
             "embedding-quality": (
                 lambda c: stable_rank(c.uncentred_spectrum.values),
@@ -315,7 +317,7 @@ METRICS = (
         margin=Margin(0.05),
         order=160,
         tail="steady",
-        of_spectrum=OfSpectrum(slopes.alpha_req, column=5),
+        of_spectrum=OfSpectrum(derivatives.alpha_req, column=5),
         others={"reptrix": (lambda c: _alpha_req(c, 11, 100), "fit over 11 ≤ k ≤ 100 (reptrix; Agrawal et al. 2022)")},
     ),
 )

@@ -21,7 +21,7 @@ from geomprobe.comparison.groups import compare_groups
 from geomprobe.encoders import load_encoder
 from geomprobe.inference import intervals
 from geomprobe.inference.estimate import student
-from geomprobe.predict_reconstruct import movement
+from geomprobe.predict_reconstruct import choice_effects
 from geomprobe.predict_reconstruct.claim_table import Audited, Measured, one_claim
 from geomprobe.predict_reconstruct.claims import CLAIMS, GAP, POOLINGS, SOURCE
 from geomprobe.predict_reconstruct.formulas import RECORDS
@@ -131,7 +131,7 @@ def measured(
     parts: Sequence[Results],
     groups: Mapping[str, Sequence[str]],
     grouped: bool,
-    aligned: Mapping[str, Mapping[tuple[int | None, str], movement.Clusters]],
+    aligned: Mapping[str, Mapping[tuple[int | None, str], choice_effects.Clusters]],
 ) -> Measured:
     """Differences of both sides under an analysis, and its numbers on the clusters that all analyses share.
 
@@ -143,7 +143,7 @@ def measured(
     frames, numbers = [], {}
     for part in parts:
         frames.append(compared(part, groups, grouped))
-        for place, number in movement.numbers_of(part).items():
+        for place, number in choice_effects.numbers_of(part).items():
             home = aligned[place[1]][protocol.rows, protocol.pairs]
             numbers[place] = number.summed(home.common, home.size)
     return Measured(pd.concat(frames), numbers)
@@ -167,7 +167,7 @@ def summary(audited: Audited, tasks: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def clusters_of(task: Task, limit: int | None, seed: int) -> dict[tuple[int | None, str], movement.Clusters]:
+def clusters_of(task: Task, limit: int | None, seed: int) -> dict[tuple[int | None, str], choice_effects.Clusters]:
     """Clusters that the analyses of a task share, whether they read its first rows or all, pairs joined or separate.
 
     Returns
@@ -180,7 +180,7 @@ def clusters_of(task: Task, limit: int | None, seed: int) -> dict[tuple[int | No
         clusters, of_rows = published_clusters(texts)
         numbered = np.searchsorted(np.unique(clusters), of_rows)
         homes[protocol.rows, protocol.pairs] = texts.task.validation.row_ids, numbered
-    return movement.common_clusters(homes)
+    return choice_effects.common_clusters(homes)
 
 
 def compared(results: Results, groups: Mapping[str, Sequence[str]], grouped: bool) -> pd.DataFrame:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+import geomprobe.predict_reconstruct.choice_effects as effects
 from geomprobe.inference.estimate import MIN_SEEDS, Estimate
-from geomprobe.predict_reconstruct import movement
 from geomprobe.predict_reconstruct.claims import CLAIMED, SILENT, Claim, Number, overall, sentence, status
 from geomprobe.predict_reconstruct.protocol import Switch
 
@@ -25,12 +25,12 @@ class Measured:
     Attributes
     ----------
     comparisons : DataFrame
-    numbers : mapping of `movement.Place` to Estimate
+    numbers : mapping of `choice_effects.Place` to Estimate
         On the clusters that all analyses of a task share.
     """
 
     comparisons: pd.DataFrame
-    numbers: Mapping[movement.Place, Estimate]
+    numbers: Mapping[effects.Place, Estimate]
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,11 @@ class Audited:
             The number in the published analysis, and in the other.
         """
         replaced, published = self.sources[source].numbers, self.sources["paper"].numbers
-        new, old = replaced.get((model, *after), movement.MISSING), published.get((model, *before), movement.MISSING)
-        return movement.moved(new, old)
+        new, old = (
+            replaced.get((model, *after), effects.MISSING),
+            published.get((model, *before), effects.MISSING),
+        )
+        return effects.moved(new, old)
 
 
 def one_claim(claim: Claim, tasks: Sequence[str], audited: Audited) -> dict[str, Any]:
@@ -141,17 +144,17 @@ def _line(claim: Claim, task: str, audited: Audited) -> dict[str, Any]:
         "objective": objective,
         "beside": audited.found("strict", claim, task, (claim.beside,)) if claim.beside else None,
         "switches": switches,
-        "largest": movement.most(moved, audited.level),
+        "largest": effects.most(moved, audited.level),
     }
 
 
 def _replaced(
     claim: Claim, task: str, paper: Mapping[str, Any], audited: Audited
-) -> tuple[list[dict[str, Any]], dict[str, movement.Sides]]:
+) -> tuple[list[dict[str, Any]], dict[str, effects.Sides]]:
     """Number of a claim with each choice replaced, and the movements of the models by the choices that are ranked."""
     a, b = audited.groups.values()
     switches: list[dict[str, Any]] = []
-    ranked: dict[str, movement.Sides] = {}
+    ranked: dict[str, effects.Sides] = {}
     for switch in audited.switches:
         one = one_switch(switch, claim, task, audited)
         if one is None:
@@ -160,9 +163,9 @@ def _replaced(
         moved = {model: audited.moved(switch.source, model, before, after) for model in (*a, *b)}
         by_seed = [([moved[first]], [moved[second]]) for first, second in audited.pairs]
         sides = by_seed[0] if audited.level == "checkpoint" else ([moved[m] for m in a], [moved[m] for m in b])
-        line = one | {"name": switch.name} | movement.moved_by(movement.difference(sides, audited.level))
+        line = one | {"name": switch.name} | effects.moved_by(effects.difference(sides, audited.level))
         if audited.grouped:
-            line["moved_checkpoints"] = [movement.moved_by(movement.difference(s, "checkpoint")) for s in by_seed]
+            line["moved_checkpoints"] = [effects.moved_by(effects.difference(s, "checkpoint")) for s in by_seed]
         switches.append(line)
         if switch.ranked:
             ranked[switch.name] = sides

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from geomprobe.common import InputError, atomic_path, read_json, refusing, write_json, write_text
-from geomprobe.results.earlier import current
-from geomprobe.results.place import check_content, check_folder, models_of
+from geomprobe.results.earlier_versions import current
+from geomprobe.results.output_folder import check_content, check_folder, models_of
 from geomprobe.results.schema import (
     COMPARISON_COLUMNS,
     CURVE_COLUMNS,

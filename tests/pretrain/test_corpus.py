@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from geomprobe.common import InputError, UsageError, write_json
-from geomprobe.pretrain import docstrings, paper
-from geomprobe.pretrain.corpus import build_corpus, hub, open_corpus, refuse_damaged, shards
+from geomprobe.pretrain import paper
+from geomprobe.pretrain.corpus import build_corpus, docstrings, hub, open_corpus, refuse_damaged, shards
 from geomprobe.pretrain.corpus.shards import verify_corpus
 from geomprobe.pretrain.corpus.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer, wrap_tokenizer
 

@@ -11,12 +11,12 @@ from geomprobe import inference
 from geomprobe.api import every_metric
 from geomprobe.common import UsageError
 from geomprobe.comparison.groups import compare_groups
+from geomprobe.comparison.margin_overrides import margin, parse_margins
 from geomprobe.comparison.pairs import copies
 from geomprobe.comparison.sentences import claims
 from geomprobe.comparison.table import add_comparisons, compare
 from geomprobe.inference import Estimate, intervals
 from geomprobe.inference.estimate import ROUNDING
-from geomprobe.inference.margins import margin, parse_margins
 from geomprobe.results import (
     COMPARISON_COLUMNS,
     EXAMPLE_COLUMNS,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geomprobe.inference import Estimate, intervals
-from geomprobe.predict_reconstruct.movement import MISSING, common_clusters, difference, most, moved
+from geomprobe.predict_reconstruct.choice_effects import MISSING, common_clusters, difference, most, moved
 
 N = 400
 

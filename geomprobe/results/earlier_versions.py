@@ -56,8 +56,8 @@ def current(results: Results) -> Results:
 
 
 def _with_fields(entries: dict[str, Any]) -> dict[str, Any]:
-    """Entries with the fields of earlier.json; a family alone where they have their places already."""
-    known = read_json(Path(__file__).with_name("earlier.json"))
+    """Entries with the fields of earlier_versions.json; a family alone where they have their places already."""
+    known = read_json(Path(__file__).with_name("earlier_versions.json"))
     if any(PLACES & entry.keys() for entry in entries.values()):
         known = {name: {"family": fields["family"]} for name, fields in known.items() if "family" in fields}
     return {name: known.get(name, {}) | entry for name, entry in entries.items()}

@@ -1,4 +1,4 @@
-"""Metrics of the hypersphere: how directions spread, and how near those lie that should be near.
+"""Alignment and uniformity: how directions spread over the hypersphere, and how near those lie that should be near.
 
 Pure functions first, then their records.
 """
