@@ -132,7 +132,7 @@ def _collect_docstrings(progress: Progress | None) -> Path:
     """A file with the docstrings of the installed packages, made once for each set of packages."""
     from importlib.metadata import distributions
 
-    from geomprobe.pretrain.corpus import docstrings
+    import geomprobe.pretrain.corpus.docstrings as docstrings
 
     packages = sorted({f"{d.name} {d.version}" for d in distributions()})
     file = cache_dir() / "docstrings" / f"docstrings-{hash_bytes(str(DOCSTRINGS_VERSION), *packages)[:16]}.jsonl"
