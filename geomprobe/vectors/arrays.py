@@ -18,7 +18,7 @@ import torch
 from geomprobe.common import InputError, brief, first_to_last
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, id_column
 from geomprobe.vectors.shards import Bfloat16
-from geomprobe.vectors.source import Reading, VectorFile
+from geomprobe.vectors.vector_file import Reading, VectorFile
 
 SAFETENSORS = {
     "F16": np.float16,

@@ -11,7 +11,7 @@ import numpy as np
 
 from geomprobe.common import InputError
 from geomprobe.vectors.arrays import bytes_warning
-from geomprobe.vectors.source import Reading, VectorFile, spooled
+from geomprobe.vectors.vector_file import Reading, VectorFile, spooled
 
 VECS = {".fvecs": np.float32, ".bvecs": np.uint8, ".ivecs": np.int32}
 BINS = {".fbin": np.float32, ".u8bin": np.uint8, ".i8bin": np.int8}

@@ -18,7 +18,7 @@ from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, records, sk
 from geomprobe.vectors.header import has_header
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, without_indices
 from geomprobe.vectors.lists import is_whole_list, looks_like_list, number, shown, vectors_of
-from geomprobe.vectors.source import Reading, VectorFile, row_place, spooled, with_columns
+from geomprobe.vectors.vector_file import Reading, VectorFile, row_place, spooled, with_columns
 
 BATCH_CELLS = 2**18
 NEARLY = re.compile(r"[^\w,#]*\d*\.?\d+([eE][+-]?\d+)?[^\w,#]*", re.ASCII)

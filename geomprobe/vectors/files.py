@@ -17,8 +17,8 @@ from geomprobe.vectors.binary import BINS, COUNT_LINE, VECS, read_bin, read_vecs
 from geomprobe.vectors.delimited import read_delimited
 from geomprobe.vectors.json_lines import read_json_lines
 from geomprobe.vectors.shards import Shards
-from geomprobe.vectors.source import Reading, VectorFile
 from geomprobe.vectors.tables import read_table
+from geomprobe.vectors.vector_file import Reading, VectorFile
 
 READ = (
     ".npy, .npz, .safetensors, .parquet, .arrow, .feather, .csv, .tsv, .txt, .vec, .jsonl, .fvecs, .fbin, "

@@ -10,7 +10,7 @@ import numpy as np
 
 from geomprobe.common import InputError
 from geomprobe.vectors.columns import Column, ranges, refuse_lone
-from geomprobe.vectors.source import with_columns
+from geomprobe.vectors.vector_file import with_columns
 
 SURE_ROWS = 10
 """Rows from which on a column that counts them is an index, and no dimension by chance."""

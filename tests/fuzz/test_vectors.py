@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_safetensors
 
 from geomprobe.common import InputError
 from geomprobe.vectors import VectorSource, joined, read_files
-from geomprobe.vectors.source import Reading
+from geomprobe.vectors.vector_file import Reading
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 

@@ -36,7 +36,7 @@ def test_a_task_file_beyond_the_memory(ending, tmp_path, monkeypatch):
 def test_a_line_beyond_the_memory(tmp_path, monkeypatch):
     from geomprobe.pretrain.corpus.sources import open_source
     from geomprobe.vectors import read_files
-    from geomprobe.vectors.source import Reading
+    from geomprobe.vectors.vector_file import Reading
 
     monkeypatch.setattr(common_files, "LONGEST_LINE", 1000)
     fine, long = (tmp_path / name for name in ("fine.txt.gz", "long.txt.gz"))
