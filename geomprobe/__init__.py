@@ -18,7 +18,7 @@ _HOME = {
     "Moments": "geomprobe.vectors.moments",
     "Metric": "geomprobe.metrics.records",
     "Value": "geomprobe.metrics.records",
-    "NotApplicable": "geomprobe.metrics.embeddings",
+    "NotApplicable": "geomprobe.metrics.undefined",
     "register_metric": "geomprobe.api",
     "check_metric": "geomprobe.inference.checks",
     "Task": "geomprobe.tasks",

@@ -16,7 +16,7 @@ from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL
 from geomprobe.embedding.trained_pooling import TrainedPooling
 from geomprobe.metrics import sample_size
-from geomprobe.metrics.embeddings import TooFewRows, too_few
+from geomprobe.metrics.undefined import TooFewRows, too_few
 from geomprobe.tasks.base import sentence_groups
 
 SIZE_DRAWS = 5

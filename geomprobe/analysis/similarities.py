@@ -18,8 +18,8 @@ from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import InputError, hash_bytes
 from geomprobe.embedding.layers import Cell
 from geomprobe.inference.similarity import similarity
-from geomprobe.metrics.embeddings import TooFewRows, too_few
 from geomprobe.metrics.similarity import SIMILARITIES, similarity_map
+from geomprobe.metrics.undefined import TooFewRows, too_few
 from geomprobe.results import SIMILARITY_COLUMNS, table
 
 ROWS = 2000

@@ -19,9 +19,10 @@ from geomprobe.inference.estimate import JACKKNIFE, ROUNDING, Estimate, NoInterv
 from geomprobe.inference.intervals import MIN_DEGREES, TAIL_DEGREES, TAIL_ROWS, degrees, heavy_tailed
 from geomprobe.metrics import REGISTRY
 from geomprobe.metrics.dimension import lidar_objects
-from geomprobe.metrics.embeddings import Embeddings, NeedsRows, NotApplicable
+from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.records import BOTH, RAW, STANDARD, Metric
 from geomprobe.metrics.spectrum_derivatives import OfSpectrum
+from geomprobe.metrics.undefined import NeedsRows, NotApplicable
 
 UNDERFLOW = 1e-140
 """Below it squares leave float64."""

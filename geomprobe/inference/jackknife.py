@@ -7,8 +7,9 @@ from itertools import accumulate
 
 import numpy as np
 
-from geomprobe.metrics.embeddings import Embeddings, NotApplicable
+from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.transforms import transform
+from geomprobe.metrics.undefined import NotApplicable
 from geomprobe.vectors import VectorSource
 from geomprobe.vectors.groups import connected
 from geomprobe.vectors.moments import Moments

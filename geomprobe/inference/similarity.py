@@ -17,7 +17,6 @@ from geomprobe.inference.influence import NEIGHBOUR_ROWS, check_tail, number_clu
 from geomprobe.inference.intervals import TAIL_DEGREES, heavy_tailed
 from geomprobe.inference.probe_tests import rank_influence
 from geomprobe.inference.sphere import Checked, checked_rows, second_order
-from geomprobe.metrics.embeddings import NotApplicable, TooFewRows
 from geomprobe.metrics.matrix import Matrix
 from geomprobe.metrics.similarity import (
     COLUMNS,
@@ -28,6 +27,7 @@ from geomprobe.metrics.similarity import (
     shared,
     similarity_rows,
 )
+from geomprobe.metrics.undefined import NotApplicable, TooFewRows
 from geomprobe.vectors import VectorSource
 
 EQUAL = 1e-6

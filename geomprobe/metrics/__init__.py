@@ -11,11 +11,12 @@ import torch
 
 from geomprobe.common import first_line, refuse_beyond_memory, unknown_name
 from geomprobe.distributed import ALONE, Processes
-from geomprobe.metrics.embeddings import Embeddings, NeedsRows, NotApplicable, TooFewRows, moments_of, too_few
+from geomprobe.metrics.embeddings import Embeddings, moments_of
 from geomprobe.metrics.pairs import cosine_histogram
 from geomprobe.metrics.records import STANDARD, Metric
 from geomprobe.metrics.registry import REGISTRY
 from geomprobe.metrics.transforms import VIEWS, transform
+from geomprobe.metrics.undefined import NeedsRows, NotApplicable, TooFewRows, too_few
 from geomprobe.results import CURVE_COLUMNS, RESULT_COLUMNS, table
 from geomprobe.vectors import VectorSource
 from geomprobe.vectors.moments import Moments

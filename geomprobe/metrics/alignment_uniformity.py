@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.special import hyp0f1
 
-from geomprobe.metrics.embeddings import Embeddings, NotApplicable, TooFewRows, added
+from geomprobe.metrics.embeddings import Embeddings, added
 from geomprobe.metrics.records import (
     BOTH,
     OF_DIRECTIONS,
@@ -27,6 +27,7 @@ from geomprobe.metrics.records import (
     joined,
     of_directions,
 )
+from geomprobe.metrics.undefined import NotApplicable, TooFewRows
 from geomprobe.results.record import Margin
 
 T = 2.0

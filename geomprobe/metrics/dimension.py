@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 
 import geomprobe.metrics.spectrum_derivatives as derivatives
-from geomprobe.metrics.embeddings import EXACT_ROWS, Embeddings, NotApplicable, TooFewRows
+from geomprobe.metrics.embeddings import EXACT_ROWS, Embeddings
 from geomprobe.metrics.records import (
     OF_DIRECTIONS,
     OF_SPREAD,
@@ -26,6 +26,7 @@ from geomprobe.metrics.records import (
 )
 from geomprobe.metrics.spectrum import SHARE, entropy
 from geomprobe.metrics.spectrum_derivatives import OfSpectrum
+from geomprobe.metrics.undefined import NotApplicable, TooFewRows
 from geomprobe.vectors.groups import connected
 
 TWONN_DISCARD = 0.1

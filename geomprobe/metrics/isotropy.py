@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 import geomprobe.metrics.spectrum_derivatives as derivatives
-from geomprobe.metrics.embeddings import Embeddings, NotApplicable
+from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.records import (
     BOTH,
     OF_DIRECTIONS,
@@ -29,6 +29,7 @@ from geomprobe.metrics.records import (
 )
 from geomprobe.metrics.spectrum import participation_ratio_of, unbiased_participation_ratio
 from geomprobe.metrics.spectrum_derivatives import OfSpectrum
+from geomprobe.metrics.undefined import NotApplicable
 from geomprobe.results.record import Margin
 
 HUBNESS_K = 10

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from geomprobe.metrics.embeddings import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.pairs import nearest
+from geomprobe.metrics.undefined import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.vectors import VectorSource, unit_rows
 from geomprobe.vectors.moments import Moments
 

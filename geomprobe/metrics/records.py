@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from geomprobe.metrics.embeddings import Embeddings, NotApplicable
+from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.spectrum_derivatives import OfSpectrum
 from geomprobe.metrics.transforms import VIEWS
+from geomprobe.metrics.undefined import NotApplicable
 from geomprobe.results.record import Record
 
 STANDARD = "standard"

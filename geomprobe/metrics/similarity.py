@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from geomprobe.common import unknown_name
-from geomprobe.metrics.embeddings import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.metrics.matrix import Matrix, cosine_row_means, cosines_with
 from geomprobe.metrics.records import OF_DIRECTIONS, OF_SPREAD
+from geomprobe.metrics.undefined import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.results.record import Record
 
 RSA_ROWS = 2000

@@ -11,9 +11,10 @@ import numpy as np
 
 import geomprobe.metrics.spectrum_derivatives as derivatives
 from geomprobe.metrics.eigenvalues import spectrum_of
-from geomprobe.metrics.embeddings import Embeddings, NotApplicable, TooFewRows, too_few, undefined
+from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.records import OF_SPREAD, ROTATION, SCALE, SPECTRAL, Metric, Value
 from geomprobe.metrics.spectrum_derivatives import ALPHA_RANGE, RANKME_EPSILON, OfSpectrum
+from geomprobe.metrics.undefined import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.results.record import Margin
 from geomprobe.vectors.moments import Moments
 

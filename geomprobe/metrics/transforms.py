@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from geomprobe.metrics.eigenvalues import Spectrum
-from geomprobe.metrics.embeddings import Embeddings, added, undefined
+from geomprobe.metrics.embeddings import Embeddings, added
+from geomprobe.metrics.undefined import undefined
 from geomprobe.vectors import block_rows, full_precision, gram
 from geomprobe.vectors.moments import Moments
 

@@ -16,7 +16,7 @@ from geomprobe.analysis.similarities import sample
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.encoders import Encoder
 from geomprobe.inference import Estimate
-from geomprobe.metrics.embeddings import NotApplicable, TooFewRows, too_few, undefined
+from geomprobe.metrics.undefined import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.predict_reconstruct import formulas, probes
 from geomprobe.probes.controls import class_shares
 from geomprobe.probes.records import NO_TRAIN

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from geomprobe.metrics.embeddings import too_few
+from geomprobe.metrics.undefined import too_few
 from geomprobe.tasks.base import Split, Task
 
 
