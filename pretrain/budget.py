@@ -113,7 +113,7 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         There is none, it is of another command, or its numbers contradict each other.
     """
     path = Path(folder) / "run.json"
-    run = read_json(path) if path.is_file() else {}
+    run = read_json(path, finite=True) if path.is_file() else {}
     # the folders of other commands have a run.json of their own
     parts = ("flops_per_step", "corpus", "config")
     if not isinstance(run, dict) or not all(isinstance(run.get(key), dict) for key in parts):

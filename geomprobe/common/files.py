@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,15 +31,24 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """Read JSON from ``path``; raises InputError where it is missing or damaged."""
-    path = Path(path)
+def read_json(path: str | os.PathLike, *, finite: bool = False) -> Any:
+    """Read JSON from ``path``; raises InputError where it is missing, damaged or, if ``finite``, holds NaN or infinity.
+
+    ``1e999`` is read as infinity, which no JSON that we write can hold.
+    """
+    path, number = Path(path), _finite if finite else float
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_float=number, parse_constant=number)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number too long
         raise InputError(f"{path} cannot be read as JSON: {error}") from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number
 
 
 def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def open_corpus(path: str | Path) -> Corpus:
     path = Path(path)
     if not (path / "corpus.json").is_file():
         raise InputError(f"{path} holds no finished corpus.", "Build one with: geomprobe corpus build SOURCE")
-    info = read_json(path / "corpus.json")
+    info = read_json(path / "corpus.json", finite=True)
     try:
         return _open(path, info)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -207,7 +207,7 @@ class Writer:
         for number in itertools.count():
             seen = self.part / f"seen-{number:05d}.npy"
             try:
-                chunk = read_json(self.part / f"chunk-{number:05d}.json")
+                chunk = read_json(self.part / f"chunk-{number:05d}.json", finite=True)
                 files = {**chunk["files"], seen.name: chunk.pop("seen")}
                 if chunk["number"] != number or damaged_files(self.part, files):
                     return

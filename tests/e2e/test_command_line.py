@@ -269,7 +269,7 @@ def test_files_called_pretrain_and_reports_in_the_current_folder_are_not_run(tmp
     run("ls objectives", tmp_path, cache, PYTHONPATH=str(tmp_path))
     code = "import geomprobe as gp; print(gp.write_report.__module__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "geomprobe.reports\n"
+    assert done.stdout == "geomprobe.reports.write\n"
 
 
 def test_unfinished_and_foreign_folders_make_no_report(tmp_path, cache):

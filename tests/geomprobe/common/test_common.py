@@ -225,6 +225,11 @@ def test_json_refuses_nan_and_damage(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"a": float("nan")})
     assert not (tmp_path / "x.json").exists()
+    for number in ("NaN", "-Infinity", "1e999"):
+        (tmp_path / "y.json").write_text(f'{{"a": [1.5, {number}]}}')
+        with pytest.raises(InputError, match="not a finite number"):
+            read_json(tmp_path / "y.json", finite=True)
+        assert read_json(tmp_path / "y.json")["a"][0] == 1.5
     (tmp_path / "y.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
         read_json(tmp_path / "y.json")
