@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common.errors import InputError
-from geomprobe.common.files import bounded_lines
+from geomprobe.common.files import LONGEST_LINE, bounded_lines
 
 FIRST_BYTES = {
     b"\x93NUMPY": "npy",
@@ -65,6 +65,7 @@ UNPACKED: dict[str | None, Callable[[Any], Any]] = {
 }
 """How a file is unpacked, by its format."""
 LONGEST_CELL = 2**31 - 1
+"""What the csv module can hold; for a text that is in memory already."""
 BATCH_ROWS = 8192
 Batches = Callable[[list[str] | None], Iterator[Any]]
 """Gives the record batches of a table; of some formats with the named columns alone."""
@@ -76,7 +77,7 @@ def errors_of(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if error.message.startswith(str(path)):
+        if error.message.startswith(tuple(f"{path}{end}" for end in (" ", ":", ",", "/", "'"))):
             raise
         about_it = error.message.startswith("it ")
         what = error.message[2:] if about_it else f": {error.message}"
@@ -129,9 +130,9 @@ def open_text(path: Path) -> Iterator[Iterator[str]]:
         ) from None
 
 
-def csv_reader(lines: Iterable[str], delimiter: str, *, strict: bool = True) -> Any:
-    """The csv module's reader, for cells of any length; strict about quotes (RFC 4180)."""
-    csv.field_size_limit(LONGEST_CELL)
+def csv_reader(lines: Iterable[str], delimiter: str, *, strict: bool = True, longest: int = LONGEST_LINE) -> Any:
+    """The csv module's reader, for cells of at most ``longest`` characters; strict about quotes (RFC 4180)."""
+    csv.field_size_limit(longest)
     return csv.reader(lines, delimiter=delimiter, strict=strict)
 
 

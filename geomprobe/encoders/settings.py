@@ -60,7 +60,7 @@ def is_path(name: Any) -> bool:
 
 def inside(folder: Path, part: Any, named_in: Path) -> Path:
     """Path that a file names inside a folder; raises InputError for a name that leads out of it."""
-    if not is_path(part):
+    if not is_path(part) or len(str(folder / part)) > 4000:
         raise InputError(f"{named_in} names no file or folder: {str(part)[:40]!r}.", "Save the model again.")
     if PurePath(part).is_absolute() or ".." in PurePath(part.replace("\\", "/")).parts:
         raise InputError(f"{named_in} points outside of its folder: {part!r}.", "Save the model again.")

@@ -100,8 +100,11 @@ def read_split(paths: list[Path], name: str, kind: GlueTask, notes: list[str]) -
         raise InputError(f"{path} does not exist.", "A task needs at least its validation split.")
     table = joined([read_table(path) for path in paths], str(path))
     text = (kind.first,) if kind.second is None else (kind.first, kind.second)
-    rows = read_rows(table, choose_columns(table, Columns(text, "label")))
+    rows = read_rows(table, choose_columns(table, Columns(text, "label", "idx" if "idx" in table.names else None)))
     least = 0 if kind.label_names else -math.inf
+    for i, label in enumerate(rows.cells):
+        if label is not None and (not isinstance(label, int | float) or math.isinf(label)):
+            raise InputError(f"{rows.place(i)}: the label {str(label)[:40]!r} is no finite number.")
     labelled = [label is not None and label >= least for label in rows.cells]  # false for NaN, too
     whole = [i for i, both in enumerate(zip(rows.have_text, labelled, strict=True)) if all(both)]
     if len(whole) < table.rows:

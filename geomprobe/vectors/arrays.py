@@ -130,42 +130,38 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     return shape, fortran, dtype
 
 
+NOT_REAL = {"c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "durations", "b": "true and false"}
+OTHER_SHAPES = {
+    1: "One vector, or one number a text? np.stack makes rows of several vectors.",
+    3: "States of tokens? Pool them first: np.save('vectors.npy', x.mean(axis=1))",
+}
+
+
+def _refuse_array(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise InputError for an array that is no matrix of real numbers, with the way to make it one."""
+    if dtype.hasobject:
+        hint = "Where it was written: np.save('vectors.npy', np.stack(list(x)).astype('float32'))"
+        raise InputError(f"{name} holds Python objects, which are pickled; nothing is unpickled here.", hint)
+    if dtype.names:
+        fields = first_to_last(dtype.names, "fields")
+        hint = "Save the vectors alone: np.save('vectors.npy', x['FIELD'])"
+        raise InputError(f"{name} is a structured array with the fields {fields}.", hint)
+    if dtype.kind in NOT_REAL or (dtype.kind == "V" and not _is_bfloat16(dtype)):
+        kind = NOT_REAL.get(dtype.kind, f"a type that numpy does not know ({dtype}: float8?)")
+        real = "np.hstack([x.real, x.imag])" if dtype.kind == "c" else "x.astype('float32')"
+        what = f"{name} holds {kind}: vectors must be real numbers, not {dtype}."
+        raise InputError(what, f"Save numbers: np.save('vectors.npy', {real})")
+    if len(shape) != 2:
+        what = f"{name} holds an array of shape {shape}, not a matrix; vectors are rows: (n, d)."
+        raise InputError(what, OTHER_SHAPES.get(len(shape), "Reshape it."))
+    if 0 in shape:
+        raise InputError(f"{name} has shape {shape}: it holds no vectors.", "It needs at least two vectors.")
+
+
 def _mapped(file: Any, name: str) -> Any:
     """Array of an open .npy file, mapped; words of two bytes without a type are bfloat16."""
     shape, fortran, dtype = _npy_header(file)
-    not_real = {"c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "durations", "b": "true and false"}
-    kind = not_real.get(dtype.kind, f"a type that numpy does not know ({dtype}: float8?)" if dtype.kind == "V" else "")
-    real = "np.hstack([x.real, x.imag])" if dtype.kind == "c" else "x.astype('float32')"
-    of_shape = {
-        1: "One vector, or one number a text? np.stack makes rows of several vectors.",
-        3: "States of tokens? Pool them first: np.save('vectors.npy', x.mean(axis=1))",
-    }
-    refusals = (
-        (
-            dtype.hasobject,
-            "holds Python objects, which are pickled; nothing is unpickled here",
-            "Where it was written: np.save('vectors.npy', np.stack(list(x)).astype('float32'))",
-        ),
-        (
-            dtype.names,
-            f"is a structured array with the fields {first_to_last(dtype.names or (), 'fields')}",
-            "Save the vectors alone: np.save('vectors.npy', x['FIELD'])",
-        ),
-        (
-            kind and not _is_bfloat16(dtype),
-            f"holds {kind}: vectors must be real numbers, not {dtype}",
-            f"Save numbers: np.save('vectors.npy', {real})",
-        ),
-        (
-            len(shape) != 2,
-            f"holds an array of shape {shape}, not a matrix; vectors are rows: (n, d)",
-            of_shape.get(len(shape), "Reshape it."),
-        ),
-        (0 in shape, f"has shape {shape}: it holds no vectors", "It needs at least two vectors."),
-    )
-    for wrong, what, hint in refusals:
-        if wrong:
-            raise InputError(f"{name} {what}.", hint)
+    _refuse_array(name, shape, dtype)
     end = file.tell() + math.prod(shape) * dtype.itemsize
     if (size := file.seek(0, os.SEEK_END)) != end:
         why = "is cut off" if size < end else "holds more than one array, or was damaged"

@@ -173,6 +173,8 @@ def _all_numbers(columns: Sequence[Column], named: bool) -> list[int]:
             raise InputError("which columns make the vectors? Their names do not say.", _listing(columns))
         return numbers
     numbers = [j for j in numbers if not columns[j].counts]
+    if not numbers:
+        raise InputError("every column of numbers counts the rows.", "--columns takes it all the same.")
     whole = [j for j in numbers if columns[j].kind == "whole"]
     takes = f"--columns {ranges(numbers)} takes"
     if len(whole) == len(numbers) == 2:

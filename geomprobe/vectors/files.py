@@ -156,7 +156,7 @@ def _read(path: Path, reading: Reading) -> VectorFile:
         raise
     except Exception as error:  # numpy, pyarrow and safetensors raise many kinds; for the reader they mean one thing
         raise InputError(
-            f"{path} is damaged or cannot be read: {first_line(error)}", "Copy or write it again."
+            f"{path} is damaged or cannot be read: {first_line(error)}", "Copy, download or write it again."
         ) from None
 
 
@@ -174,7 +174,9 @@ def _kind(path: Path) -> str:
         return _zip_kind(path)
     if kind == "gzip":
         inner = zlib.decompressobj(wbits=31).decompress(head, 4096)
-        if format_of_bytes(inner) or _is_binary(inner):
+        if (kind := format_of_bytes(inner)) == "HTML or XML":
+            return kind
+        if kind or _is_binary(inner):
             raise InputError("gzipped, and no text; only text is read gzipped.", f"gunzip -k {path.name}")
         head = inner
     elif kind:

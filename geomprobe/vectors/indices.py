@@ -69,13 +69,14 @@ def without_indices(
     counting = [taken[k] for k in counting_columns(matrix)]
     if counting and len(matrix) < SURE_ROWS:
         raise _either(columns, taken, counting[0], f"counts the {len(matrix)} rows", named)
-    kept = [j for j in taken if j not in counting]
-    marked = [replace(c, counts=True, what="counts the rows") if j in counting else c for j, c in enumerate(columns)]
+    gone = set(counting)
+    kept = [j for j in taken if j not in gone]
+    marked = [replace(c, counts=True, what="counts the rows") if j in gone else c for j, c in enumerate(columns)]
     if not kept:
         raise InputError("every column of numbers counts the rows.", "--columns takes it all the same.")
     if len(kept) == 1:
         refuse_lone(marked, marked[kept[0]])
-    matrix = with_columns(matrix, [k for k, j in enumerate(taken) if j in kept])
+    matrix = with_columns(matrix, [k for k, j in enumerate(taken) if j not in gone])
     if (k := id_column(matrix)) is not None:
         raise _either(columns, kept, kept[k], "holds a different whole number in every row", named)
     return matrix, marked, kept

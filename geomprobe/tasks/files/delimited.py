@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from geomprobe.common import InputError
-from geomprobe.common.formats import csv_reader
+from geomprobe.common.formats import LONGEST_CELL, csv_reader
 
 SEPARATOR = re.compile(r'"?sep=(?P<mark>[,;|])"?', re.IGNORECASE)
 """The first line by which Excel tells the delimiter."""
@@ -123,7 +123,7 @@ def _decide(
         raise InputError(f"{inside}; quotes as text: {plain.problem}.", "Use --quotes if that line belongs to a text.")
     if plain.rows == quoted.rows and not plain.problem:
         return plain, []
-    quoted_header = any(cell[:1] == cell[-1:] == '"' for cell in plain.rows[0])
+    quoted_header = not plain.problem and any(cell[:1] == cell[-1:] == '"' for cell in plain.rows[0])
     if plain.problem or quoted_header or (delimiter != "\t" and not quoted.folded):
         return quoted, ["quotes read as quotes"] if delimiter == "\t" else []
     rows = zip(plain.lines, plain.rows, [*quoted.rows, None], strict=False)
@@ -164,7 +164,7 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
     blank, last, folded, swallowed = 0, 0, False, None
     # The csv module ends a row at a carriage return, and until Python 3.13 writes one without quotes: it is hidden.
     hidden = _hidden_return(lines) if end != "\r" else "\r"
-    reader = csv_reader((_hide(line, end, hidden) + end for line in lines), delimiter)
+    reader = csv_reader((_hide(line, end, hidden) + end for line in lines), delimiter, longest=LONGEST_CELL)
     try:
         for row in reader:
             start, last = last + 1, reader.line_num

@@ -243,7 +243,7 @@ def _roles(splits: Sequence[str], asked: str | None, where: str) -> tuple[dict[s
     """Names of the splits by role, and a note on them."""
     roles = roles_of(splits, asked, where)
     if not roles:
-        hint = "Name the files train.parquet and validation.parquet. --split train splits the training rows."
+        hint = f"Name the files train.parquet and validation.parquet. --split {splits[0]} splits its rows."
         raise InputError(f"{where} has no validation file; splits there: {listed(splits)}.", hint)
     note = f"rows of the split {roles.get('validation', roles.get(''))!r}"
     if "train" in roles:

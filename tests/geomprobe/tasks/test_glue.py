@@ -122,3 +122,12 @@ def test_glue_as_published(data_dir):
     mnli = load_task("mnli", data_dir=data_dir)
     assert len(mnli.validation) == 9815
     assert len(mnli.geometry_rows.texts) == 13143
+
+
+@pytest.mark.parametrize("label", [float("inf"), "positive"])
+def test_a_label_that_is_no_finite_number_is_named_with_its_row(tmp_path, label):
+    (tmp_path / "glue" / "sst2").mkdir(parents=True)
+    frame = pd.DataFrame({"sentence": ["a film", "a dull film"], "label": [label, label], "idx": [0, 1]})
+    frame.to_parquet(tmp_path / "glue" / "sst2" / "validation.parquet")
+    with pytest.raises(InputError, match=r"validation\.parquet, row 1: the label '(inf|positive)' is no finite number"):
+        load_task("sst2", data_dir=tmp_path)

@@ -332,3 +332,18 @@ def test_shards_have_the_same_columns(write, x):
     with pytest.raises(InputError, match="'f' where"):
         open_vectors([a, b])
     assert open_vectors([a, a]).shape == (120, 6)
+
+
+def test_columns_that_all_count_the_rows_are_no_vectors(write):
+    with pytest.raises(InputError, match="every column of numbers counts the rows"):
+        open_vectors([write("".join(f"{i},{i + 1},{i}\n" for i in range(60)))])
+
+
+def test_a_stray_quote_ends_at_the_longest_cell(tmp_path, monkeypatch):
+    from geomprobe.common import formats
+
+    monkeypatch.setattr(formats.csv_reader, "__kwdefaults__", {"strict": True, "longest": 1000})
+    path = tmp_path / "stray.csv"
+    path.write_text("1.5,2.5\n" * 60 + '"1.5,2.5\n' + "1.5,2.5\n" * 400)
+    with pytest.raises(InputError, match="field larger than field limit"):
+        open_vectors([path])

@@ -238,3 +238,14 @@ def test_names_that_steer_a_terminal_are_escaped(tmp_path):
     with pytest.raises(InputError, match="which column") as error:
         load_file(path)
     assert error.value.hint.endswith("a\\x1b[31m, \\ud800, b")
+
+
+@pytest.mark.parametrize("first", ["\n", "sep=,\n"])
+def test_a_quoted_header_with_a_line_end_after_a_line_that_is_no_header(tmp_path, first):
+    path = tmp_path / "cr.csv"
+    path.write_bytes(f'{first}"te\r\nxt",label\nhello there,1\nbye now,0\n'.encode())
+    task = load_file(path, text=["te\r\nxt"], label="label")
+    assert sorted(text for split in (task.train, task.validation) if split for text in split.first) == [
+        "bye now",
+        "hello there",
+    ]
