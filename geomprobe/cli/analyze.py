@@ -53,7 +53,7 @@ def run_grid(
     from geomprobe.analysis.analyze import analyze as run
     from geomprobe.distributed import join
 
-    folder, tasks = options.checked("analyze", models, *asked)
+    folder, tasks = options.folder_and_tasks("analyze", models, *asked)
     with hold_folder(folder) if torchrun_place()[0] == 0 else nullcontext():
         with join() as processes, output.progress("measuring", quiet=not processes.first) as progress:
             if processes.first:

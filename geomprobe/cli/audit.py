@@ -73,7 +73,7 @@ def audit_models(
 
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]
-    folder, tasks = options.checked("audit", paths, *group_sizes(groups))
+    folder, tasks = options.folder_and_tasks("audit", paths, *group_sizes(groups))
     say_tasks(output, tasks)
     with hold_folder(folder):
         document = audit_checkpoints(

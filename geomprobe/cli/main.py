@@ -62,8 +62,18 @@ def root(
     """
 
 
-for each in (demo, pretrain, analyze, compare, audit, measure, replicate, report, ls, doctor):
-    name = each.__name__.rpartition(".")[2]
-    app.command(name)(guard(getattr(each, name)))
+for command in (
+    demo.demo,
+    pretrain.pretrain,
+    analyze.analyze,
+    compare.compare,
+    audit.audit,
+    measure.measure,
+    replicate.replicate,
+    report.report,
+    ls.ls,
+    doctor.doctor,
+):
+    app.command(command.__name__)(guard(command))
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(cache.app, name="cache")

@@ -151,10 +151,10 @@ class GridOptions:
         """Tasks: files are read by the named columns; other names stay names."""
         from geomprobe.tasks import is_file_task, load_file, unique_names
 
-        names = ("text", "label", "row_id", "split", "quotes", "kind", "positive")
-        given: dict[str, Any] = {
-            name: value for name in names if (value := getattr(self, name)) not in (None, [], "auto")
-        }
+        names = ("text", "label", "row_id", "split", "quotes", "positive")
+        given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) not in (None, [])}
+        if self.kind != "auto":
+            given["kind"] = self.kind
         files = [name for name in self.task_names if is_file_task(name)]
         if repeated := [name for name in files if files.count(name) > 1]:
             raise UsageError(f"The task {repeated[0]} is given twice.")
@@ -204,7 +204,7 @@ class GridOptions:
         protocol = choose(self.protocol, self.set_ or ())
         return replace(protocol, train_poolings=False) if self.untrained else protocol
 
-    def checked(self, command: str, models: Sequence[str], *asked: str) -> tuple[Path, list[str | Task]]:
+    def folder_and_tasks(self, command: str, models: Sequence[str], *asked: str) -> tuple[Path, list[str | Task]]:
         """Folder of results, and tasks; refuse what cannot be carried out, before anything is downloaded or computed.
 
         `asked` is what else a default folder is named by.

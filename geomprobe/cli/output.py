@@ -82,10 +82,12 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.text import Text
 
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in rows[0] if rows else ():
+    columns = list(rows[0]) if rows else []
+    for column in columns:
         grid.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
-        grid.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+        values = (row.get(column) for column in columns)
+        grid.add_row(*(Text("" if value is None else str(value)) for value in values))
     # a pipe has no width: leave room for whole lines rather than fold at 80
     Console(width=None if sys.stdout.isatty() else 160).print(grid)
 

@@ -285,7 +285,8 @@ def training_arguments(recipe: Recipe, out: Path, arm: str, seed: int) -> list[s
 
 def final_lambda(folder: Path) -> float:
     """The λ that a training ended with."""
-    final = _run_json(folder).get("final")
+    run = read_json(folder / "run.json")
+    final = run.get("final") if isinstance(run, dict) else None
     weight = final.get("lambda") if isinstance(final, dict) else None
     if not isinstance(weight, int | float):
         raise InputError(f"{folder / 'run.json'} does not say with which λ the training ended.", "Train this arm anew.")

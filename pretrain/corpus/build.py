@@ -104,7 +104,7 @@ def _refuse_other_settings(source: str, corpus: Corpus, **asked: str) -> None:
     usual = {"documents": "auto", "text": "text", "tokenizer": ""}
     made = usual | corpus.info.get("asked", {}) | {"tokenizer": str(corpus.info.get("tokenizer"))}
     for name, value in asked.items():
-        if value not in ("", usual[name], made[name], _unpinned(made[name])):
+        if value not in ("", usual[name], made[name], _unpinned(str(made[name]))):
             raise UsageError(f"{source} was made with --{name} {made[name]}, not {value}.", "Leave it out.")
 
 

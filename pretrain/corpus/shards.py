@@ -112,6 +112,8 @@ def _open(path: Path, info: dict[str, Any]) -> Corpus:
     for key, expected in (INFO | {key: kind for key, kind in LATER.items() if key in info}).items():
         if not isinstance(info[key], expected):
             raise TypeError(f"{key} is no {expected.__name__}")
+    if not all(isinstance(value, str | int) for value in info.get("asked", {}).values()):
+        raise TypeError("asked holds what is no setting")
     chunks = info["chunks"]
     streams, documents = (
         {split: [_array(path, f"{split}-{chunk['number']:05d}.{kind}.npy") for chunk in chunks] for split in SPLITS}

@@ -17,16 +17,6 @@ from geomprobe.pretrain.corpus.hub import resolve
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SPECIALS = ("pad", "cls", "sep", "mask")
 HINT = "Give a local folder with --tokenizer PATH, or train one on the corpus: --tokenizer train:8192"
-HUB_FILES = [
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "config.json",
-    "*.model",
-]
-SENTENCE_PIECES = ("spiece", "sentencepiece.bpe", "tokenizer")  # names of a model file
 MOST_ENTRIES = 1 << 20  # to train, or of a table that is hardly used
 MODELS = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", *MODELS)

@@ -134,7 +134,7 @@ def verdict_table(facts: Facts) -> Table | None:
             cells = [cell(title(facts, metric, view), link=term(metric))]
             cells += [cell(count(found[k]) if found[k] else "·", found[k], k if found[k] else "none") for k in WORDS]
             rows.append(line([*cells, cell(count(total), total)]))
-    heads = [("B against A", False), *((label, True) for label in WORDS.values()), ("cells", True)]
+    heads = [("B against A", False), *((" ".join(label), True) for label in WORDS.values()), ("cells", True)]
     caption = "Number of task × pooling cells with each verdict, at the deepest layer."
     return table("claims", caption, heads, rows)
 

@@ -10,12 +10,13 @@ from geomprobe.reports.data.facts import Facts, Row, judgement
 from geomprobe.reports.document.formats import capitalised, clean, count, counted, listed, words
 
 WORDS = {
-    "higher": "▲ higher",
-    "lower": "▼ lower",
-    "equivalent": "≈ equivalent",
-    "unclear": "○ no clear difference",
-    "none": "– no verdict",
+    "higher": ("▲", "higher"),
+    "lower": ("▼", "lower"),
+    "equivalent": ("≈", "equivalent"),
+    "unclear": ("○", "no clear difference"),
+    "none": ("–", "no verdict"),
 }
+"""A judgement's code -> its glyph and its words."""
 
 
 def title(facts: Facts, metric: str, view: str) -> str:
@@ -40,7 +41,7 @@ def quality(facts: Facts, metric: str, code: str) -> str:
     if facts.part_of(metric) == "semantic" and code in ("higher", "lower"):
         better = good.get(_direction(facts, metric).partition(":")[0])
         return code if better is None else "better" if better == code else "worse"
-    return WORDS[code][2:]
+    return WORDS[code][1]
 
 
 def tally(facts: Facts, metric: str, view: str) -> Counter[str]:
@@ -56,7 +57,7 @@ def tally(facts: Facts, metric: str, view: str) -> Counter[str]:
 def in_cells(counts: Counter[str]) -> str:
     """In how many cells each verdict holds: "higher in 10 of 20 cells, equivalent in the other 10"."""
     total = sum(counts.values())
-    (most, n), *others = [(WORDS[code][2:], n) for code, n in counts.most_common() if n]
+    (most, n), *others = [(WORDS[code][1], n) for code, n in counts.most_common() if n]
     if not others:
         return f"{most} in all {total} cells" if total > 1 else f"{most} in the one cell"
     *between, (least, last) = others

@@ -73,7 +73,7 @@ def difference_cells(row: Row | None, places: int) -> list[Cell]:
 def verdict_cell(row: Row) -> Cell:
     """The verdict on a difference, sorted by its code."""
     code = judgement(row)
-    return cell(WORDS[code], code, code)
+    return cell(" ".join(WORDS[code]), code, code)
 
 
 def plain_table(id: str, caption: str, heads: tuple[str, ...], rows: list[list[str]], folded: bool = False) -> Table:

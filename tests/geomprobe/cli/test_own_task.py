@@ -84,6 +84,12 @@ def test_columns_by_name(app, model_folder, tmp_path):
     assert {"majority", "bow", "bow_projection", "length"} <= set(controls.dropna())
 
 
+def test_a_column_may_be_called_auto(app, model_folder, tmp_path):
+    frame = rows().assign(auto=[("one", "two")[i % 2] for i in range(80)], label="same")
+    results = measured(app, model_folder, frame, tmp_path, "--label", "auto")
+    assert any("label 'auto'" in note for note in results.run["tasks"][0]["notes"])
+
+
 def test_missing_labels_are_counted(app, model_folder, tmp_path):
     frame = rows()
     frame.loc[::8, "mood"] = ""
