@@ -128,6 +128,8 @@ def read_run(folder: str | Path) -> dict[str, Any]:
             and math.isclose(run["flops"], run["steps"] * run["flops_per_step"]["total"], rel_tol=1e-6)
             and 0 < run["flops"] < math.inf
             and isinstance(run["corpus"]["fingerprint"], str)
+            and {"layers", "hidden", "heads", "intermediate"} <= run["config"].keys()
+            and "seed" in run
         )
     except (KeyError, TypeError, OverflowError):
         sound = False

@@ -35,6 +35,9 @@ def explain(error: BaseException) -> tuple[int, str, str | None]:
     denied = isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError | FileExistsError)
     if isinstance(error, OSError) and (denied or error.filename):  # no folder can be made there, say
         return 3, f"{error.filename or 'A file'}: {error.strerror}.", "Choose another file or folder."
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        what = f"The name {error.object[:200]!r} is not UTF-8, and a library needs that."
+        return 3, what, "Rename the file or folder, or choose another."
     if isinstance(error, MemoryError):
         return 1, "Out of memory.", "Lower --limit, or analyse fewer models at a time."
     return 1, f"Internal error: {type(error).__name__}: {error}", "Set GEOMPROBE_DEBUG=1 and repeat it to see where."

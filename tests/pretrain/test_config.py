@@ -1,5 +1,6 @@
 """Settings: typed, checked, and every mistake named."""
 
+import json
 from dataclasses import asdict
 
 import pytest
@@ -124,4 +125,15 @@ def test_a_run_to_match_without_its_numbers(tiny, tmp_path, run):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "run.json").write_text(run)
     with pytest.raises(InputError, match="holds no run"):
+        train(tiny(match=str(tmp_path / "other")))
+
+
+@pytest.mark.parametrize("gone", ["layers", "hidden", "heads", "intermediate", "seed"])
+def test_a_run_to_match_without_its_encoder(tiny, tmp_path, gone):
+    out = train(tiny(budget="1-steps"))
+    run = json.loads((out / "run.json").read_text())
+    del (run if gone in run else run["config"])[gone]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text(json.dumps(run))
+    with pytest.raises(InputError, match="is damaged"):
         train(tiny(match=str(tmp_path / "other")))

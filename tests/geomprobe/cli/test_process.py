@@ -217,3 +217,13 @@ def test_a_warning_of_a_library_is_one_line_without_its_path():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "warning: two lines\n"
     assert str(Path(sys.executable).parent) not in done.stderr
+
+
+def test_a_name_that_is_no_utf_8_is_said():
+    from geomprobe.cli.errors import explain
+
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "cache/\udcff".encode()
+    code, said, hint = explain(caught.value)
+    assert (code, said) == (3, "The name 'cache/\\udcff' is not UTF-8, and a library needs that.")
+    assert "Rename" in hint
