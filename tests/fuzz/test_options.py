@@ -228,7 +228,8 @@ def template(tmp_path_factory) -> Path:
 @pytest.fixture
 def stage(template, tmp_path, monkeypatch) -> Iterator[object]:
     """A function that copies the template to a new folder; what takes long is made small or refused."""
-    from geomprobe.pretrain import budget, docstrings
+    from geomprobe.pretrain import budget
+    from geomprobe.pretrain.corpus import docstrings
 
     plan_steps, numbers = budget.plan_steps, count()
     last: list[Path] = []
