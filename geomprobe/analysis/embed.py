@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from geomprobe.analysis.texts import TaskTexts
 from geomprobe.embedding import trained_pooling
 from geomprobe.embedding.embed import EmbeddingGrid, Progress, count_cut, embed_grid
 from geomprobe.embedding.layers import Cell
-from geomprobe.embedding.pooling import TRAINABLE
+from geomprobe.embedding.pooling import TRAINABLE, passes
 from geomprobe.embedding.store import Store
 from geomprobe.embedding.trained_pooling import TrainedPooling
 from geomprobe.encoders import Encoder
@@ -47,7 +48,8 @@ def embed_cells(
 ) -> Embedded:
     """Vectors of all texts of a task, found in the store where the same was asked before.
 
-    Where the poolings cannot be trained, the cells of the others are embedded all the same.
+    Where some poolings cannot be trained, or one of another package fails, the cells of the others are embedded all the
+    same.
     """
     trained: dict[Cell, list[TrainedPooling]] = {}
     failures: dict[Cell, str] = {}
@@ -57,11 +59,11 @@ def embed_cells(
         failures = {cell: reason(error) for cell in cells if cell[1] in TRAINABLE}
     wanted = [cell for cell in cells if cell not in failures]
 
-    def embed_role(one: Encoder, some: list[str]) -> EmbeddingGrid:
+    def embed_role(one: Encoder, some: list[str], poolings: list[str]) -> EmbeddingGrid:
         return embed_grid(
             one,
             some,
-            sorted({pool for _, pool in wanted}),
+            poolings,
             sorted({layer for layer, _ in wanted}),
             poolers={cell: found[0].pooler for cell, found in trained.items()},
             seed=query_seed(encoder, plan.asked.protocol, plan.asked.seed),
@@ -70,17 +72,22 @@ def embed_cells(
             progress=progress,
         )
 
-    def embed() -> EmbeddingGrid:
-        parts = [(places, embed_role(one, some)) for one, places, some in in_roles(encoder, texts)]
+    def embed(poolings: list[str]) -> EmbeddingGrid:
+        parts = [(places, embed_role(one, some, poolings)) for one, places, some in in_roles(encoder, texts)]
         return parts[0][1] if len(parts) == 1 else in_places(parts)
 
-    if not wanted:
-        return Embedded(failures=failures)
-    try:
-        found = plan.processes.agreed(embed)
-    except CELL_ERRORS as error:
-        return Embedded(failures=failures | dict.fromkeys(wanted, reason(error)))
-    return Embedded(found.vectors, trained, failures, found.n_truncated)
+    vectors: dict[Cell, np.ndarray] = {}
+    cut = 0
+    for together in passes(sorted({pool for _, pool in wanted})):
+        try:
+            found = plan.processes.agreed(partial(embed, together))
+        except CELL_ERRORS as error:
+            failures |= {cell: reason(error) for cell in wanted if cell[1] in together}
+        else:
+            vectors |= found.vectors
+            cut = max(cut, found.n_truncated)
+    usable = {cell: poolings for cell, poolings in trained.items() if cell not in failures}
+    return Embedded(vectors, usable, failures, cut)
 
 
 def train_poolings(

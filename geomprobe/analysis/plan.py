@@ -20,7 +20,7 @@ from geomprobe.common import UsageError, unknown_name
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.embed import embed_grid
 from geomprobe.embedding.layers import resolve_layers
-from geomprobe.embedding.pooling import POOLINGS
+from geomprobe.embedding.pooling import POOLINGS, passes
 from geomprobe.embedding.tokens import limited
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.baselines import BASELINES, WordTable, make_baseline
@@ -262,9 +262,9 @@ def widths(models: Mapping[str, Model], poolings: Sequence[str]) -> dict[str, in
 
     A model that cannot be embedded is left out: its cells say why.
     """
-    found = {}
-    for name, model in models.items():
+    found: dict[str, int] = {}
+    for (name, model), together in product(models.items(), passes(poolings)):
         with contextlib.suppress(*CELL_ERRORS):
-            grid = embed_grid(model.encoder, ["a"], poolings, model.layers)
-            found[name] = max(vectors.shape[1] for vectors in grid.vectors.values())
+            grid = embed_grid(model.encoder, ["a"], together, model.layers)
+            found[name] = max(found.get(name, 0), *(vectors.shape[1] for vectors in grid.vectors.values()))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -64,8 +64,17 @@ def _accepted(name: str, found: Any, owner: Owner) -> Pooling:
         fits = isinstance(made, torch.Tensor) and len(shape) == 2 and shape[0] == len(states)
         return "" if fits else f"{type(made).__name__} {shape}, not a Tensor of shape ({len(states)}, width)"
 
-    vectors = guarded(found, f"pooling {name!r} of {owner}", wrong)
-    return Pooling(next(iter((found.__doc__ or "").strip().splitlines()), ""), vectors=vectors)
+    made_by = guarded(found, f"pooling {name!r} of {owner}", wrong)
+    about = next(iter((found.__doc__ or "").strip().splitlines()), "")
+    # of its own, so that what it writes there reaches no other pooling
+    return Pooling(about, vectors=lambda states, mask: made_by(states.clone(), mask.clone()))
+
+
+def passes(names: Iterable[str]) -> list[list[str]]:
+    """Poolings that are embedded together: the built-in ones, and each other alone, so that its failure is its own."""
+    names = list(dict.fromkeys(names))
+    built_in = [name for name in names if name in POOLINGS.built_in]
+    return ([built_in] if built_in else []) + [[name] for name in names if name not in POOLINGS.built_in]
 
 
 _BUILT_IN = {

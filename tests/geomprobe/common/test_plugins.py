@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import geomprobe as gp
@@ -138,8 +139,6 @@ def wrong(states, mask):
 
 def test_a_pooling_is_a_function_and_may_be_wider_than_the_states(install):
     install("pack", "1.0", POOLING, poolings={"both": "both", "wrong": "wrong"})
-    import torch
-
     states, mask = torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
     both, mean = make_pooler("both", 4), make_pooler("mean", 4)
     assert [vectors.shape for vectors in pool(states, mask, [mean, both])] == [(2, 4), (2, 8)]
@@ -151,6 +150,33 @@ def test_a_pooling_is_a_function_and_may_be_wider_than_the_states(install):
     install("pack", "1.2", POOLING, poolings={"wrong": "wrong"})
     with pytest.raises(InputError, match=r"'wrong' of pack 1\.2 failed: TypeError: it gave Tensor \(2, 3, 4\), not"):
         pool(states, mask, [make_pooler("wrong", 4)])
+
+
+def test_what_a_pooling_writes_to_its_arguments_reaches_no_other(install):
+    source = "def writes(states, mask):\n    mask[:, 1:] = False\n    return states.mul_(0).sum(1)"
+    install("pack", "1.0", source, poolings={"writes": "writes"})
+    states, mask = torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
+    written, largest = pool(states, mask, [make_pooler("writes", 4), make_pooler("max", 4)])
+    assert not written.any()
+    assert torch.equal(largest, torch.ones(2, 4))
+    assert torch.equal(states, torch.ones(2, 3, 4))
+    assert mask.all()
+
+
+def test_a_pooling_that_fails_leaves_the_others(install, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    install("pack", "1.0", POOLING + TASK, tasks={"few": "few"}, poolings={"both": "both", "wrong": "wrong"})
+    poolings = ["mean", "both", "wrong", "max"]
+    results = gp.analyze([model_folder("bert")], ["few"], poolings, limit=3, dims=[4])
+    failed = results.results.query("status == 'failed'")
+    assert set(failed["pooling"]) == {"wrong"}
+    assert failed["note"].str.startswith("The pooling 'wrong' of pack 1.0 failed").all()
+    sound = results.results.query("metric == 'stable_rank' and view == 'raw' and status == 'ok'")
+    assert sound.groupby("pooling").size().to_dict() == {
+        "mean": 3,
+        "both": 3,
+        "max": 3,
+    }  # as they are, cut, renormalised
 
 
 TASK = """
