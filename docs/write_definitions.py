@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from geomprobe.analysis.definitions import FAMILIES
 from geomprobe.api import every_metric
 from geomprobe.metrics import REGISTRY, VIEWS
 from geomprobe.metrics.embeddings import EXACT_ROWS, SAMPLED_PAIRS
 from geomprobe.metrics.similarity import RSA_ROWS
 from geomprobe.predict_reconstruct import formulas
+from geomprobe.results.record import FAMILIES
 
 INTRODUCTION = f"""# Definitions
 

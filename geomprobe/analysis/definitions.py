@@ -10,18 +10,8 @@ from geomprobe.analysis.protocols import Protocol
 from geomprobe.comparison.records import OTHERS
 from geomprobe.metrics import REGISTRY
 
-FAMILIES = {
-    "spectrum": "eigenvalues of the cloud: ranks, entropies, slopes",
-    "hypersphere": "directions on the sphere: uniformity, alignment, distances of classes",
-    "isotropy": "evenness over dimensions: cosines, coordinates, lengths, hubs",
-    "dimension": "numbers of dimensions beyond the spectrum",
-    "semantic": "labels and scores of the tasks, as far as vectors show them",
-    "lexical": "wording, and meaning weighed against it: partial correlations, shares, triplets, balances",
-    "similarity": "how alike two encoders or layers are",
-    "pooling": "how well a trained pooling serves its task",
-}
-"""Families in printing order. p-values are adjusted within one; those of UNTESTED have no comparisons."""
 UNTESTED = ("similarity", "pooling")
+"""Families without comparisons."""
 
 
 def of_results(used: Sequence[str], protocol: Protocol) -> dict[str, dict[str, Any]]:

@@ -137,7 +137,7 @@ def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -
             check_tail(estimate)
     except NoInterval as reason:
         return Estimate.refused(value, reason)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if found.name in REGISTRY.built_in:
             raise
         return Estimate.refused(value, f"{type(error).__name__}: {first_line(error)}")

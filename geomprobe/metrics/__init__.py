@@ -222,7 +222,7 @@ def value_row(found: Metric, definition: str, embeddings: Embeddings) -> dict[st
         return {**row, "status": reason.status, "note": str(reason)}
     except NeedsRows:
         return {**row, "status": "needs rows", "note": "only moments are at hand, and this metric reads the rows"}
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # whatever another package raises
         if found.name in REGISTRY.built_in:
             raise
         note = f"{found.name} of {REGISTRY.owner(found.name).package}: {type(error).__name__}: {first_line(error)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.spectrum_derivatives import OfSpectrum
 from geomprobe.metrics.transforms import VIEWS
 from geomprobe.metrics.undefined import NotApplicable
-from geomprobe.results.record import Record
+from geomprobe.results import STAGES
+from geomprobe.results.record import Margin, Record
 
 STANDARD = "standard"
 ALL = tuple(VIEWS)
@@ -92,12 +94,11 @@ class Metric(Record):
         The derivative of the standard definition in the raw view, a function of embeddings: float64 of shape (n,). The
         value moves by influence[i]/n once row i counts a little more; of a mean over rows it is row i's term less the
         mean. Without one the interval comes from the jackknife.
-        The fields down to `statistic` are for metrics that are built in, whose derivatives share what they read.
     of_spectrum : OfSpectrum or None
-        For its interval, where it is a function of eigenvalues.
+        Of built-in metrics only: for the interval, where it is a function of eigenvalues.
     statistic : Statistic or None
-        Otherwise the kind of statistic that the standard definition is. With neither, intervals come from leaving rows
-        out.
+        Of built-in metrics only: otherwise the kind of statistic that the standard definition is. With neither,
+        intervals come from leaving rows out.
     integer : bool
         Whether it is a whole number, so that intervals allow for rounding.
     tail : {"lengths", "steady"} or None
@@ -139,12 +140,44 @@ class Metric(Record):
     without_interval: str | None = None
 
     def __post_init__(self) -> None:
-        if self.needs not in NEEDS:
-            raise ValueError(f"{self.name}: needs is one of {', '.join(NEEDS)}, not {self.needs!r}")
-        if not (self.views and set(self.default_views) <= set(self.views) <= set(ALL)):
-            raise ValueError(f"{self.name}: views are some of {', '.join(ALL)}, and default_views some of these")
-        if wrong := set(self.invariances) - {ROTATION, SCALE, SHIFT, ROW_SCALE}:
-            raise ValueError(f"{self.name}: {', '.join(sorted(wrong))} is no invariance")
+        for name, (right, kind) in self._fields().items():
+            if not right:
+                raise ValueError(f"{self.name}: {name} is {kind}, not {getattr(self, name)!r}")
+
+    def _fields(self) -> dict[str, tuple[bool, str]]:
+        """Whether each field is what it has to be, and what that is."""
+        invariances = (ROTATION, SCALE, SHIFT, ROW_SCALE)
+        texts = ("name", "family", "formula", "range", "direction", "source")
+        switches = ("compared", "reference", "integer", "of_lengths", "of_neighbours", "left_out_overstates")
+        return {
+            **{name: (isinstance(getattr(self, name), str), "a text") for name in texts},
+            **{name: (isinstance(getattr(self, name), bool), "True or False") for name in switches},
+            **{
+                name: (isinstance(getattr(self, name), str | None), "a text or None")
+                for name in ("without_interval", "probe", "score")
+            },
+            "compute": (callable(self.compute), "a function of embeddings"),
+            "influence": (self.influence is None or callable(self.influence), "a function of embeddings, or None"),
+            "others": (
+                isinstance(self.others, dict)
+                and all(isinstance(name, str) for name in self.others)
+                and all(_of(other, Callable, str) for other in self.others.values()),
+                "a dict of name: (function of embeddings, what differs)",
+            ),
+            "needs": (self.needs in NEEDS, f"one of {', '.join(NEEDS)}"),
+            "views": (bool(self.views) and _some(self.views, ALL), f"a tuple of some of {', '.join(ALL)}"),
+            "default_views": (_some(self.default_views, self.views), "a tuple of some of its views"),
+            "invariances": (_some(self.invariances, invariances), f"a tuple of some of {', '.join(invariances)}"),
+            "margin": (isinstance(self.margin, Margin | None), "a geomprobe.Margin or None"),
+            "order": (isinstance(self.order, int | None), "a whole number or None"),
+            "headline": (
+                self.headline is None or (_of(self.headline, int, tuple) and _some(self.headline[1], ("", *ALL))),
+                "(whole number, tuple of views) or None",
+            ),
+            "against": (self.against is None or _of(self.against, str, int), "(text, whole number) or None"),
+            "stage": (self.stage in (None, *STAGES), f"one of {', '.join(STAGES)}, or None"),
+            "tail": (self.tail in (None, "lengths", "steady"), "lengths, steady or None"),
+        }
 
     @property
     def variants(self) -> dict[str, Compute]:
@@ -160,7 +193,11 @@ class Metric(Record):
                 raise NotApplicable(f"no {self.needs} were given")
             _ = embeddings.source
         found = self.variants[definition](embeddings)
-        return found if isinstance(found, Value) else Value(float(found))
+        found = found if isinstance(found, Value) else Value(found)
+        if isinstance(found.value, complex | np.complexfloating):  # numpy drops the imaginary part
+            raise TypeError(f"the value is complex: {found.value}")
+        n = None if found.n is None else operator.index(found.n)
+        return Value(float(found.value), n, None if found.note is None else str(found.note))
 
     @property
     def variant_notes(self) -> dict[str, str]:
@@ -179,6 +216,16 @@ class Metric(Record):
             "views": list(self.views),
             "definitions": {STANDARD: self.formula} | self.variant_notes,
         }
+
+
+def _some(values: Any, known: tuple[str, ...]) -> bool:
+    """Whether it is a tuple of known names."""
+    return isinstance(values, tuple) and all(isinstance(value, str) and value in known for value in values)
+
+
+def _of(values: Any, *kinds: Any) -> bool:
+    """Whether it is a tuple of one value of each kind."""
+    return isinstance(values, tuple) and len(values) == len(kinds) and all(map(isinstance, values, kinds))
 
 
 def of_directions(embeddings: Embeddings, value: float, note: str | None = None) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
@@ -10,9 +11,12 @@ import geomprobe.metrics.alignment_uniformity as alignment_uniformity
 import geomprobe.metrics.dimension as dimension
 import geomprobe.metrics.isotropy as isotropy
 import geomprobe.metrics.spectrum as spectrum
+from geomprobe.common import InputError, UsageError, first_line
 from geomprobe.common.plugins import Extensible, Owner
 from geomprobe.metrics.records import Metric
 from geomprobe.results import STAGES
+from geomprobe.results.record import FAMILIES
+from geomprobe.results.schema import check_definitions
 
 
 def _accepted(name: str, found: Any, owner: Owner) -> Metric:
@@ -20,7 +24,20 @@ def _accepted(name: str, found: Any, owner: Owner) -> Metric:
         raise TypeError(f"it is of type {type(found).__name__}, not geomprobe.Metric")
     if found.name != name:
         raise ValueError(f"its record is called {found.name!r}")
-    return found
+    return _checked(found)
+
+
+def _checked(metric: Metric) -> Metric:
+    """A metric of another package; raises an error where it cannot stand with the built-in ones."""
+    if metric.family in FAMILIES:
+        raise ValueError(
+            f"its family {metric.family!r} is one of geomprobe's, whose adjusted p-values it would change; "
+            "give it a family of its own"
+        )
+    if metric.of_spectrum is not None or metric.statistic is not None:
+        raise ValueError("of_spectrum and statistic are for built-in metrics; give influence instead")
+    check_definitions(json.loads(json.dumps({metric.name: metric.entry()}, allow_nan=False)), "its record")
+    return metric
 
 
 REGISTRY = Extensible(
@@ -54,7 +71,7 @@ def register_metric(metric: Metric, *, replace: bool = False) -> Metric:
     TypeError
         It is no `Metric`.
     UsageError
-        Its name is taken.
+        Its name is taken, or its family is one of geomprobe's own.
 
     Notes
     -----
@@ -79,6 +96,10 @@ def register_metric(metric: Metric, *, replace: bool = False) -> Metric:
     """
     if not isinstance(metric, Metric):
         raise TypeError(f"a metric is a geomprobe.Metric, not of type {type(metric).__name__}")
+    try:
+        _checked(metric)
+    except (ValueError, TypeError, InputError) as error:
+        raise UsageError(f"The metric {metric.name!r} is refused: {first_line(error)}.") from None
     REGISTRY.register(metric.name, metric, Owner("this process", uuid4().hex[:12]), replace=replace)
     return metric
 

@@ -5,6 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+FAMILIES = {
+    "spectrum": "eigenvalues of the cloud: ranks, entropies, slopes",
+    "hypersphere": "directions on the sphere: uniformity, alignment, distances of classes",
+    "isotropy": "evenness over dimensions: cosines, coordinates, lengths, hubs",
+    "dimension": "numbers of dimensions beyond the spectrum",
+    "semantic": "labels and scores of the tasks, as far as vectors show them",
+    "lexical": "wording, and meaning weighed against it: partial correlations, shares, triplets, balances",
+    "similarity": "how alike two encoders or layers are",
+    "pooling": "how well a trained pooling serves its task",
+}
+"""Families of geomprobe's own metrics, in printing order. p-values are adjusted within one."""
+
 
 @dataclass(frozen=True)
 class Margin:
@@ -17,6 +29,12 @@ class Margin:
         Whether `size` is a share of the value of A.
     least : float
         What a relative margin is at least, in the metric's own units.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> gp.Margin(0.05, relative=True).of(12.0)  # 5 % of the value
+    0.6000000000000001
     """
 
     size: float

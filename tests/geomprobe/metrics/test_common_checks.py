@@ -116,12 +116,65 @@ def test_each_fault_is_found_by_the_check_of_its_name(check, fault):
 def test_a_record_that_contradicts_itself_is_refused():
     for fault, said in (
         ({"needs": "row"}, "needs is one of moments, rows, labels, positives, not 'row'"),
-        ({"views": ("raw",), "default_views": ("centred",)}, "default_views some of these"),
-        ({"views": ("rotated",)}, "views are some of raw"),
-        ({"invariances": ("translation",)}, "translation is no invariance"),
+        ({"views": ("raw",), "default_views": ("centred",)}, "default_views is a tuple of some of its views"),
+        ({"views": ("rotated",)}, "views is a tuple of some of raw"),
+        ({"invariances": ("translation",)}, r"rotation, scale, shift, row scale, not \('translation',\)"),
+        ({"invariances": "rotation"}, "invariances is a tuple of some of rotation.* not 'rotation'"),
+        ({"margin": 0.05}, r"margin is a geomprobe\.Margin or None, not 0\.05"),
+        ({"headline": "x"}, "headline is "),
+        ({"against": ("wording", "x")}, "against is "),
+        ({"others": {"x": lengths}}, "others is a dict of name"),
+        ({"compute": None}, "compute is a function of embeddings, not None"),
+        ({"influence": 0}, "influence is a function"),
+        ({"family": None}, "family is a text, not None"),
+        ({"formula": None}, "formula is a text"),
+        ({"stage": "foo"}, "stage is one of embedding"),
+        ({"tail": "foo"}, "tail is lengths, steady or None"),
+        ({"order": "z"}, "order is a whole number or None, not 'z'"),
+        ({"compared": "no"}, "compared is True or False"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=f"^mean_length: .*{said}"):
             replace(SOUND, **fault)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"family": "spectrum"}, "its family 'spectrum' is one of geomprobe's, .* a family of its own"),
+        ({"statistic": REGISTRY["uniformity"].statistic}, "of_spectrum and statistic are for built-in metrics"),
+        ({"margin": gp.Margin("x")}, r"its record: mean_length\.margin\.size"),
+        ({"margin": gp.Margin(np.nan)}, "Out of range float values are not JSON compliant"),
+    ],
+)
+def test_a_record_that_cannot_stand_with_the_built_in_ones_is_not_registered(install, fault, said):
+    with pytest.raises(gp.common.UsageError, match=f"The metric 'mean_length' is refused: {said}"):
+        gp.register_metric(replace(SOUND, **fault))
+    assert "mean_length" not in REGISTRY
+
+
+def ends(embeddings):
+    raise SystemExit(1)
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        *(lambda e, given=given: given for given in (None, "x", np.ones(3), 1 + 2j, np.complex64(1))),
+        *(lambda e, given=given: gp.Value(given) for given in (None, "x", 1 + 2j)),
+        *(lambda e, n=n: gp.Value(1.0, n) for n in ("x", 2.5)),
+        ends,
+    ],
+)
+def test_a_metric_that_gives_no_number_is_a_failed_row_and_no_more(install, compute):
+    gp.register_metric(replace(SOUND, compute=compute, influence=None))
+    frame = gp.measure(Subject(SOUND).x, metrics=["mean_length", "effective_rank"])
+    assert frame["status"].tolist() == ["failed", "ok"]
+    assert frame.loc[0, "note"].startswith("mean_length of this process: ")
+
+
+def test_a_derivative_that_ends_the_process_is_no_interval_and_no_more(install):
+    gp.register_metric(replace(SOUND, influence=ends))
+    assert gp.measure(Subject(SOUND).x, metrics=["mean_length"]).loc[0, "ci_method"].endswith("SystemExit: 1")
 
 
 def test_a_metric_without_a_derivative_has_the_interval_of_the_jackknife(install):
@@ -143,7 +196,7 @@ def lengths_of(Z):
 def test_other_metrics_keep_their_numbers_to_the_bit(install):
     Z = Subject(SOUND).x
     before = gp.measure(Z)
-    gp.register_metric(replace(REGISTRY["participation_ratio"], name="again", others={}))
+    gp.register_metric(replace(REGISTRY["participation_ratio"], name="again", family="own", of_spectrum=None))
     after = gp.measure(Z)
     (again,) = after[after["metric"] == "again"].to_dict("records")
     assert again["ci_method"] == "delete-a-shard jackknife"

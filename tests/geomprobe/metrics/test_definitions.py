@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from geomprobe.analysis.analyze import analyze
-from geomprobe.analysis.definitions import FAMILIES, UNTESTED
+from geomprobe.analysis.definitions import UNTESTED
 from geomprobe.analysis.protocols import STRICT
 from geomprobe.api import every_metric
 from geomprobe.cli.main import app
@@ -25,6 +25,7 @@ from geomprobe.metrics.registry import definitions
 from geomprobe.predict_reconstruct.protocol import choose
 from geomprobe.reports.data.facts import PARTS
 from geomprobe.reports.data.load import load
+from geomprobe.results.record import FAMILIES
 from geomprobe.tasks import load_task
 from geomprobe.tasks.words import words
 
