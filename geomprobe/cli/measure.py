@@ -99,7 +99,7 @@ def measure(
     """
     from geomprobe.common import write_text
     from geomprobe.distributed import join
-    from geomprobe.metrics.registry import definitions
+    from geomprobe.metrics.registry import REGISTRY, definitions
     from geomprobe.vectors import Reading, VectorSource, joined, read_files
 
     output = Output(as_json)
@@ -117,6 +117,8 @@ def measure(
             frame, state = _measured(rows, options, intervals, processes)
         if not processes.first:
             return
+    if options.metrics is None:
+        output.also_measured(REGISTRY.added(frame["metric"]))
     if state and (share := state.duplicate_share):
         output.warning(f"{share:.2%} of the rows repeat an earlier one")
     if state and options.save_moments:

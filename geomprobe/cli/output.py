@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +45,12 @@ class Output:
     def note(self, text: str) -> None:
         """Print a line about what is being done (stderr)."""
         print(shortened(text), file=sys.stderr, flush=True)
+
+    def also_measured(self, added: Iterable[Mapping[str, str]]) -> None:
+        """Print which metrics of other packages were measured (stderr); `added` is what `Extensible.added` gives."""
+        found = [f"{each['name']} ({each['package']} {each['version']})" for each in added if each["kind"] == "metric"]
+        if found:
+            self.note(f"also measured: {', '.join(found)}")
 
     def warning(self, text: str) -> None:
         """Print a warning (stderr)."""

@@ -127,6 +127,24 @@ def test_a_metric_that_raises_is_a_failed_row_and_no_more(install):
     assert frame["se"].notna().sum() > 10
 
 
+def test_metrics_of_other_packages_that_nobody_asked_for_are_named(install, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    install("pack", "1.0", METRIC + TASK, metrics={"largest": "LARGEST"}, tasks={"few": "few"})
+    np.save(tmp_path / "vectors.npy", Z)
+    line = "also measured: largest (pack 1.0)\n"
+
+    def said(*command: str) -> str:
+        done = CliRunner().invoke(app, [str(part) for part in command])
+        assert done.exit_code == 0, done.output
+        return done.stderr
+
+    assert line in said("measure", tmp_path / "vectors.npy")
+    assert line not in said("measure", tmp_path / "vectors.npy", "--metric", "largest")
+    assert line in said("analyze", model_folder("bert"), "--task", "few", "--limit", 3, "--out", tmp_path / "out")
+    install("pack", "1.0", "", tasks={})
+    assert "also measured" not in said("measure", tmp_path / "vectors.npy")
+
+
 POOLING = """
 import torch
 def both(states, mask):
