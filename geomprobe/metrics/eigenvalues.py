@@ -39,4 +39,5 @@ def spectrum_of(matrix: np.ndarray, keep: int, *, vectors: bool = False) -> Spec
     descending = (np.linalg.eigvalsh(matrix) if found is None else found[0])[::-1][:keep]
     floor = len(matrix) * np.finfo(np.float64).eps * max(descending[0], 0)
     values = np.where(descending > floor, descending, 0.0)
+    values.flags.writeable = False  # all metrics of a view read the same
     return Spectrum(values, lambda: (np.linalg.eigh(matrix) if found is None else found)[1][:, ::-1].copy())

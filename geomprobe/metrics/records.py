@@ -149,7 +149,9 @@ class Metric(Record):
         invariances = (ROTATION, SCALE, SHIFT, ROW_SCALE)
         texts = ("name", "family", "formula", "range", "direction", "source")
         switches = ("compared", "reference", "integer", "of_lengths", "of_neighbours", "left_out_overstates")
+        raw = _some(self.views, ALL) and "raw" in self.views
         return {
+            "views": (bool(self.views) and _some(self.views, ALL), f"a tuple of some of {', '.join(ALL)}"),
             **{name: (isinstance(getattr(self, name), str), "a text") for name in texts},
             **{name: (isinstance(getattr(self, name), bool), "True or False") for name in switches},
             **{
@@ -157,7 +159,10 @@ class Metric(Record):
                 for name in ("without_interval", "probe", "score")
             },
             "compute": (callable(self.compute), "a function of embeddings"),
-            "influence": (self.influence is None or callable(self.influence), "a function of embeddings, or None"),
+            "influence": (
+                self.influence is None or (raw and callable(self.influence)),
+                "a function of embeddings in the raw view, which is among its views, or None",
+            ),
             "others": (
                 isinstance(self.others, dict)
                 and all(isinstance(name, str) for name in self.others)
@@ -165,9 +170,11 @@ class Metric(Record):
                 "a dict of name: (function of embeddings, what differs)",
             ),
             "needs": (self.needs in NEEDS, f"one of {', '.join(NEEDS)}"),
-            "views": (bool(self.views) and _some(self.views, ALL), f"a tuple of some of {', '.join(ALL)}"),
             "default_views": (_some(self.default_views, self.views), "a tuple of some of its views"),
-            "invariances": (_some(self.invariances, invariances), f"a tuple of some of {', '.join(invariances)}"),
+            "invariances": (
+                _some(self.invariances, invariances if raw else ()),
+                f"a tuple of some of {', '.join(invariances)}, empty without the raw view, in which they hold",
+            ),
             "margin": (isinstance(self.margin, Margin | None), "a geomprobe.Margin or None"),
             "order": (isinstance(self.order, int | None), "a whole number or None"),
             "headline": (
