@@ -98,7 +98,7 @@ def say_models(output: Output, results: Results) -> None:
             output.note(f"  {note}")
         if stored := [each["variant"] for each in results.run["models"] if each.get("of") == entry["name"]]:
             output.note(f"  its vectors also as: {', '.join(stored)}")
-    output.also_measured(results.run["plugins"])
+    output.also_measured(results.run.get("plugins", ()))
     frame = results.results
     narrow = frame[(frame["metric"] == "embedding") & (frame["status"] == "not applicable")]
     for row in narrow.drop_duplicates(["model", "layer", "note"]).itertuples():

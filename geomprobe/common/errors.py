@@ -36,7 +36,15 @@ class UsageError(GeomprobeError):
 
 
 class InputError(GeomprobeError):
-    """An input is missing, unreadable, damaged or empty."""
+    """An input is missing, unreadable, damaged or empty: what is wrong, and what to do about it.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> error = gp.InputError("No file reviews.csv.", "Download it from …")
+    >>> error.message, error.hint
+    ('No file reviews.csv.', 'Download it from …')
+    """
 
     exit_code = 3
 

@@ -114,10 +114,11 @@ def finite(subject: Subject) -> None:
     for view in subject.metric.views:
         has_status(f"in the view {view}", subject.row(x, view=view))
     embeddings = subject.embeddings(x)
-    state, given = embeddings.state, [embeddings.labels, embeddings.positives]
-    before = [state.mean.copy(), state.scatter.copy(), *(each.copy() for each in given)]
+    state = embeddings.state
+    shared = [np.asarray(each) for each in (state.mean, state.scatter, embeddings.labels, embeddings.positives)]
+    before = [each.copy() for each in shared]
     found = subject.metric.variants[subject.definition](transform(embeddings, subject.view))
-    for was, now in zip(before, [state.mean, state.scatter, *given], strict=True):
+    for was, now in zip(before, shared, strict=True):
         assert np.array_equal(was, now), "it writes to the moments, labels or positives"
     dtype = np.asarray(found.value if isinstance(found, Value) else found).dtype
     assert dtype == np.float64 or dtype.kind in "iu", f"the value is of type {dtype}, not float64"
