@@ -36,14 +36,14 @@ class UsageError(GeomprobeError):
 
 
 class InputError(GeomprobeError):
-    """An input is missing, unreadable, damaged or empty: what is wrong, and what to do about it.
+    """An input is missing, unreadable, damaged or empty.
 
     Examples
     --------
     >>> import geomprobe as gp
-    >>> error = gp.InputError("No file reviews.csv.", "Download it from …")
-    >>> error.message, error.hint
-    ('No file reviews.csv.', 'Download it from …')
+    >>> error = gp.InputError("plurals.tsv does not exist.", "Download it.")
+    >>> error.exit_code
+    3
     """
 
     exit_code = 3
