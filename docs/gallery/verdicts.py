@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
+import geomprobe.results.earlier_versions as earlier
 from geomprobe.api import every_metric
 from geomprobe.common import read_json, write_json
 from geomprobe.comparison import pairs
@@ -28,7 +29,6 @@ from geomprobe.results import (
     EXAMPLE_COLUMNS,
     RESULT_COLUMNS,
     Results,
-    earlier,
     read_results,
     read_table,
     table,
