@@ -41,11 +41,19 @@ class Extensible(Mapping[str, T]):
     built_in : mapping of str to T
     accept : callable (name, loaded, owner) -> T
         What an entry point leads to, as it is used; raises any error where it is not what it should be.
+    reserved : iterable of str
+        Names that geomprobe uses elsewhere: no plug-in can have one.
     """
 
-    def __init__(self, kind: str, built_in: Mapping[str, T], accept: Callable[[str, Any, Owner], T]):
+    def __init__(
+        self,
+        kind: str,
+        built_in: Mapping[str, T],
+        accept: Callable[[str, Any, Owner], T],
+        reserved: Iterable[str] = (),
+    ):
         self.kind, self.built_in, self._accept = kind, dict(built_in), accept
-        self._reserved = set(self.built_in)
+        self._reserved = {*built_in, *reserved}
         self._registered: dict[str, tuple[T, Owner]] = {}
         self._loaded: dict[str, T | str] = {}  # a text says why it cannot be used
 
@@ -61,10 +69,6 @@ class Extensible(Mapping[str, T]):
     def names(self) -> list[str]:
         """Names that are taken, by plug-ins that cannot be used too; none of these is loaded."""
         return list(dict.fromkeys([*self.built_in, *self._points, *self._registered]))
-
-    def reserve(self, names: Iterable[str]) -> None:
-        """Keep names that geomprobe uses elsewhere from plug-ins."""
-        self._reserved |= set(names)
 
     def owner(self, name: str) -> Owner:
         """Who a name belongs to."""

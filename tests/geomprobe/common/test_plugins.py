@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +35,7 @@ ACCURACY = metric("semantic_accuracy")
 RAISES = metric("raises", lambda e: 1 / 0)
 TEXT = "no metric"
 """
+ROOT = Path(__file__).parents[3]
 Z = np.random.default_rng(0).normal(size=(40, 4))
 
 
@@ -261,3 +265,11 @@ def test_an_analysis_names_the_plug_ins_that_it_used_and_measures_anew_under_ano
     assert len(first) == 2
     assert first == again < newer
     assert len(newer) == 4
+
+
+def test_names_are_taken_whatever_is_imported(install, tmp_path):
+    install("pack", "1.0", METRIC, metrics={"semantic_accuracy": "ACCURACY"})
+    ask = "from geomprobe.metrics import REGISTRY; print('semantic_accuracy' in REGISTRY)"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, env=env, check=True)
+    assert done.stdout == "False\n"
