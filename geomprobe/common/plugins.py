@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -89,7 +91,7 @@ class Extensible(Mapping[str, T]):
         """Add a thing in this process; raises UsageError where the name is taken, unless it replaces one of these."""
         free = name not in self._reserved and name not in self.names
         taken = "" if free or (replace and name in self._registered) else f"{self.owner(name)} has one of this name"
-        if reason := taken or _misnamed(name):
+        if reason := taken or _misnamed(self.kind, name):
             raise UsageError(f"The {self.kind} {name!r} of {owner.package} is refused: {reason}.", "Rename it.")
         self._registered[name] = thing, owner
 
@@ -135,16 +137,20 @@ class Extensible(Mapping[str, T]):
         refused = f"the {self.kind} {name!r} of {owner} ({point.group}: {point.value}) is refused: "
         if name in self._reserved or others:
             return f"{refused}{others[0][1] if others else GEOMPROBE} has one of this name"
-        if reason := _misnamed(name):
+        if reason := _misnamed(self.kind, name):
             return refused + reason
         try:
-            return self._accept(name, point.load(), owner)
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+                loaded = point.load()
+            return self._accept(name, loaded, owner)
         except (Exception, SystemExit) as error:  # whatever another package does at its import
             return f"{refused}{type(error).__name__}: {first_line(error)}"
 
 
-def _misnamed(name: str) -> str:
-    return "" if re.fullmatch(r"\w[\w.-]*", name) else "a name is of letters, digits, _, - and dots"
+def _misnamed(kind: str, name: str) -> str:
+    dots = "" if kind == "task" else "."  # a task with dots would be a file
+    allowed = "letters, digits, _, - and dots" if dots else "letters, digits, _ and -"
+    return "" if re.fullmatch(rf"\w[\w{dots}-]*", name) else f"a name is of {allowed}"
 
 
 def guarded(function: Any, what: str, wrong: Callable[..., str]) -> Callable[..., Any]:

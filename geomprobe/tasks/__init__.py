@@ -42,8 +42,19 @@ TASKS = Extensible("task", _BUILT_IN, _accepted)
 
 
 def is_file_task(name: str) -> bool:
-    """Whether a name means a file, a folder or a hub data set; a name of TASKS never does."""
-    return name.partition(":")[0] not in TASKS.names and _means_a_file(name)
+    """Whether a name means a file, a folder or a hub data set; a name of TASKS never does.
+
+    Raises
+    ------
+    UsageError
+        A task of another package and a path have this name.
+    """
+    if name.partition(":")[0] not in TASKS:
+        return _means_a_file(name)
+    if name not in TASKS.built_in and Path(name).exists():
+        what = f"{name!r} is a path here and the name of a task of {TASKS.owner(name)}."
+        raise UsageError(what, f"For the path: --task ./{name}; for the task: rename the path or work elsewhere.")
+    return False
 
 
 def check_name(name: str) -> None:
