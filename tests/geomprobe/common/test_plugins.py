@@ -210,6 +210,8 @@ def named(name):
         return gp.Task(name, "classification", None, split, ("0", "1"), "accuracy")
     return load
 few, other = named("few"), named("few")
+def short(data_dir):
+    return gp.Task("short", "classification", None, gp.Split("v", ("a", "b"), None, [0, 1], ("a",)), (), "accuracy")
 def raises(data_dir):
     raise KeyError("text")
 def hint(data_dir):
@@ -218,13 +220,15 @@ def hint(data_dir):
 
 
 def test_a_task_is_a_function(install, tmp_path, monkeypatch):
-    install("pack", "1.0", TASK, tasks={"few": "few", "other": "other", "raises": "raises"})
+    install("pack", "1.0", TASK, tasks={"few": "few", "other": "other", "raises": "raises", "short": "short"})
     monkeypatch.chdir(tmp_path)
     assert load_task("few").validation.first[0] == "the cat"
     with pytest.raises(InputError, match=r"'other' of pack 1\.0 failed: TypeError: it gave 'few', not a Task"):
         load_task("other")
     with pytest.raises(InputError, match=r"'raises' of pack 1\.0 failed: KeyError: 'text'"):
         load_task("raises")
+    with pytest.raises(InputError, match=r"'short' of pack 1\.0 failed: ValueError: the split 'v': labels are a numpy"):
+        load_task("short")
     for name in ("few:large", "fewer"):
         with pytest.raises(UsageError, match="Unknown task"):
             load_task(name)
