@@ -42,7 +42,7 @@ class Extensible(Mapping[str, T]):
         Entry points are those of the group ``geomprobe.<kind>s``.
     built_in : mapping of str to T
     accept : callable (name, loaded, owner) -> T
-        What an entry point leads to, as it is used; raises any error where it is not what it should be.
+        Makes the thing that is used from the object that an entry point loads; raises any error where it is wrong.
     reserved : iterable of str
         Names that geomprobe uses elsewhere: no plug-in can have one.
     """
@@ -69,7 +69,7 @@ class Extensible(Mapping[str, T]):
 
     @property
     def names(self) -> list[str]:
-        """Names that are taken, by plug-ins that cannot be used too; none of these is loaded."""
+        """All names that are taken, also by plug-ins that cannot be used. No plug-in is loaded."""
         return list(dict.fromkeys([*self.built_in, *self._points, *self._registered]))
 
     def owner(self, name: str) -> Owner:
@@ -79,16 +79,19 @@ class Extensible(Mapping[str, T]):
         return GEOMPROBE if name in self._reserved or name not in self._points else self._points[name][0][1]
 
     def added(self, names: Iterable[str]) -> list[dict[str, str]]:
-        """Kind, name, package and version of those of the names that are not built in, JSON-ready."""
+        """Kind, name, package and version of each plug-in among the names, JSON-ready."""
         owners = {name: self.owner(name) for name in names}
         return [{"kind": self.kind, "name": name} | asdict(by) for name, by in owners.items() if by != GEOMPROBE]
 
     def versions(self, names: Iterable[str]) -> list[str]:
-        """What a key of something that is kept holds of those of the names that are not built in."""
+        """Name, package and version of each plug-in among the names, as a part of the keys of what is kept."""
         return [" ".join(entry.values()) for entry in self.added(names)]
 
     def register(self, name: str, thing: T, owner: Owner, *, replace: bool = False) -> None:
-        """Add a thing in this process; raises UsageError where the name is taken, unless it replaces one of these."""
+        """Add a thing in this process; raises UsageError where its name is taken.
+
+        With `replace` it takes the place of one that was registered in this process.
+        """
         free = name not in self._reserved and name not in self.names
         taken = "" if free or (replace and name in self._registered) else f"{self.owner(name)} has one of this name"
         if reason := taken or _misnamed(self.kind, name):
@@ -96,7 +99,7 @@ class Extensible(Mapping[str, T]):
         self._registered[name] = thing, owner
 
     def choose(self, name: str) -> T:
-        """Thing of a name; raises UsageError where it is unknown, or why its plug-in cannot be used."""
+        """Thing of a name; raises UsageError where it is unknown or its plug-in cannot be used, and says why."""
         if name in self:
             return self[name]
         if name in self._points:
@@ -104,7 +107,7 @@ class Extensible(Mapping[str, T]):
         raise unknown_name(self.kind, name, list(self))
 
     def plugins(self) -> list[tuple[str, Owner, str]]:
-        """Name and owner of every plug-in, and why it cannot be used ("" where it can); all are loaded."""
+        """Name and owner of every plug-in, and why it cannot be used ("": it can). All plug-ins are loaded."""
         return [(name, owner, self._problem(name)) for name, points in self._points.items() for _, owner in points]
 
     def __getitem__(self, name: str) -> T:

@@ -215,7 +215,7 @@ def short(data_dir):
 def raises(data_dir):
     raise KeyError("text")
 def hint(data_dir):
-    raise gp.common.InputError("No data.", "Download them.")
+    raise gp.InputError("No data.", "Download them.")
 """
 
 
@@ -303,6 +303,9 @@ def test_an_analysis_names_the_plug_ins_that_it_used_and_measures_anew_under_ano
     assert len(first) == 2
     assert first == again < newer
     assert len(newer) == 4
+
+    results = gp.analyze([model_folder("bert")], [load_task("few")], ["mean"], out=tmp_path / "own", limit=3)
+    assert {entry["kind"] for entry in results.run["plugins"]} == {"metric"}  # the task is the user's own
 
 
 def test_names_are_taken_whatever_is_imported(install, tmp_path):
