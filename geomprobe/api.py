@@ -9,14 +9,12 @@ import pandas as pd
 
 from geomprobe import inference
 from geomprobe.analysis import definitions
-from geomprobe.metrics import REGISTRY
 from geomprobe.metrics.records import STANDARD
 from geomprobe.metrics.registry import register_metric
 from geomprobe.predict_reconstruct import formulas
 from geomprobe.results.record import FAMILIES
 
 __all__ = ["every_metric", "families", "measure", "register_metric"]
-REGISTRY.reserve(formulas.RECORDS)
 
 
 def measure(

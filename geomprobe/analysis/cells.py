@@ -30,7 +30,7 @@ from geomprobe.results import (
     table,
     write_table,
 )
-from geomprobe.tasks import TASKS
+from geomprobe.tasks import TASKS, choices
 
 K = TypeVar("K")
 Tables = dict[str, pd.DataFrame]
@@ -66,6 +66,7 @@ class CellContext:
         if pooling == "model" and encoder.head is not None:
             own.append(encoder.head.fingerprint)
         own += POOLINGS.versions([pooling]) + TASKS.versions([self.texts.task.name])
+        own += choices(self.texts.task)
         own += REGISTRY.versions(name for name, metric in REGISTRY.items() if metric.default_views)
         full = hash_bytes(
             geomprobe.__version__,

@@ -34,7 +34,7 @@ def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mappin
     """
     used = sorted({*tables["results"]["metric"].dropna(), *alike["metric"].dropna()})
     asked = plan.asked
-    plugins = REGISTRY.added(used) + TASKS.added(texts.task.name for texts in plan.tasks)
+    plugins = REGISTRY.added(used) + TASKS.added(task for task in asked.tasks if isinstance(task, str))
     plugins += POOLINGS.added(plan.poolings)
     run = provenance.environment() | {
         "command": provenance.command_line(asked.data_dir),

@@ -33,7 +33,6 @@ RECORDS = {
         margin=Margin(0.05),
     )
 }
-REGISTRY.reserve(RECORDS)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from geomprobe.cli.ls import EXTENSIBLE, extensible
 from geomprobe.cli.options import Json
 from geomprobe.cli.output import Output
-from geomprobe.common import GeomprobeError, cache_dir
+from geomprobe.common import cache_dir
 
 NETWORK_SECONDS = 3.0
 
@@ -38,9 +38,13 @@ def doctor(as_json: Json = False) -> None:
 def _check(name: str, test: Callable[[], tuple[str, str]]) -> dict[str, str]:
     try:
         state, detail = test()
-    except (OSError, ImportError, GeomprobeError, RuntimeError) as error:
-        state, detail = "broken", str(error)
+    except Exception as error:  # whatever a broken package raises
+        return _broken(name, error)
     return {"check": name, "state": state, "detail": detail}
+
+
+def _broken(name: str, error: Exception) -> dict[str, str]:
+    return {"check": name, "state": "broken", "detail": str(error) or type(error).__name__}
 
 
 def _packages() -> list[dict[str, str]]:
@@ -66,13 +70,23 @@ def _packages() -> list[dict[str, str]]:
 
 
 def _plugins() -> list[dict[str, str]]:
-    """Metrics, tasks and poolings of other packages; rooms are imported only where some package adds to them."""
-    return [
-        {"check": f"{kind[:-1]} {name}", "state": "broken" if problem else "ok", "detail": problem or str(owner)}
-        for kind in EXTENSIBLE
-        if entry_points(group=f"geomprobe.{kind}")
-        for name, owner, problem in extensible(kind).plugins()
-    ]
+    """Metrics, tasks and poolings of other packages; rooms are imported only where some package adds to them.
+
+    A plug-in that cannot be used is refused, and breaks no command.
+    """
+    rows = []
+    for kind in EXTENSIBLE:
+        if not entry_points(group=f"geomprobe.{kind}"):
+            continue
+        try:
+            found = extensible(kind).plugins()
+        except Exception as error:  # its room cannot be imported
+            rows.append(_broken(kind, error))
+            continue
+        for name, owner, problem in found:
+            state = "refused" if problem else "ok"
+            rows.append({"check": f"{kind[:-1]} {name}", "state": state, "detail": problem or str(owner)})
+    return rows
 
 
 def _device() -> tuple[str, str]:

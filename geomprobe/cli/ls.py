@@ -14,7 +14,7 @@ from geomprobe.common.plugins import Extensible
 
 EXTENSIBLE = {
     "tasks": ("geomprobe.tasks", "TASKS"),
-    "metrics": ("geomprobe.api", "REGISTRY"),  # where all names are known that plug-ins cannot have
+    "metrics": ("geomprobe.metrics", "REGISTRY"),
     "poolings": ("geomprobe.embedding.pooling", "POOLINGS"),
 }
 """What other packages add to, and where it is."""

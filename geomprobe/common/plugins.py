@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -40,12 +42,20 @@ class Extensible(Mapping[str, T]):
         Entry points are those of the group ``geomprobe.<kind>s``.
     built_in : mapping of str to T
     accept : callable (name, loaded, owner) -> T
-        What an entry point leads to, as it is used; raises any error where it is not what it should be.
+        Makes the thing that is used from the object that an entry point loads; raises any error where it is wrong.
+    reserved : iterable of str
+        Names that geomprobe uses elsewhere: no plug-in can have one.
     """
 
-    def __init__(self, kind: str, built_in: Mapping[str, T], accept: Callable[[str, Any, Owner], T]):
+    def __init__(
+        self,
+        kind: str,
+        built_in: Mapping[str, T],
+        accept: Callable[[str, Any, Owner], T],
+        reserved: Iterable[str] = (),
+    ):
         self.kind, self.built_in, self._accept = kind, dict(built_in), accept
-        self._reserved = set(self.built_in)
+        self._reserved = {*built_in, *reserved}
         self._registered: dict[str, tuple[T, Owner]] = {}
         self._loaded: dict[str, T | str] = {}  # a text says why it cannot be used
 
@@ -59,12 +69,8 @@ class Extensible(Mapping[str, T]):
 
     @property
     def names(self) -> list[str]:
-        """Names that are taken, by plug-ins that cannot be used too; none of these is loaded."""
+        """All names that are taken, also by plug-ins that cannot be used. No plug-in is loaded."""
         return list(dict.fromkeys([*self.built_in, *self._points, *self._registered]))
-
-    def reserve(self, names: Iterable[str]) -> None:
-        """Keep names that geomprobe uses elsewhere from plug-ins."""
-        self._reserved |= set(names)
 
     def owner(self, name: str) -> Owner:
         """Who a name belongs to."""
@@ -73,24 +79,27 @@ class Extensible(Mapping[str, T]):
         return GEOMPROBE if name in self._reserved or name not in self._points else self._points[name][0][1]
 
     def added(self, names: Iterable[str]) -> list[dict[str, str]]:
-        """Kind, name, package and version of those of the names that are not built in, JSON-ready."""
+        """Kind, name, package and version of each plug-in among the names, JSON-ready."""
         owners = {name: self.owner(name) for name in names}
         return [{"kind": self.kind, "name": name} | asdict(by) for name, by in owners.items() if by != GEOMPROBE]
 
     def versions(self, names: Iterable[str]) -> list[str]:
-        """What a key of something that is kept holds of those of the names that are not built in."""
+        """Name, package and version of each plug-in among the names, as a part of the keys of what is kept."""
         return [" ".join(entry.values()) for entry in self.added(names)]
 
     def register(self, name: str, thing: T, owner: Owner, *, replace: bool = False) -> None:
-        """Add a thing in this process; raises UsageError where the name is taken, unless it replaces one of these."""
+        """Add a thing in this process; raises UsageError where its name is taken.
+
+        With `replace` it takes the place of one that was registered in this process.
+        """
         free = name not in self._reserved and name not in self.names
         taken = "" if free or (replace and name in self._registered) else f"{self.owner(name)} has one of this name"
-        if reason := taken or _misnamed(name):
+        if reason := taken or _misnamed(self.kind, name):
             raise UsageError(f"The {self.kind} {name!r} of {owner.package} is refused: {reason}.", "Rename it.")
         self._registered[name] = thing, owner
 
     def choose(self, name: str) -> T:
-        """Thing of a name; raises UsageError where it is unknown, or why its plug-in cannot be used."""
+        """Thing of a name; raises UsageError where it is unknown or its plug-in cannot be used, and says why."""
         if name in self:
             return self[name]
         if name in self._points:
@@ -98,7 +107,7 @@ class Extensible(Mapping[str, T]):
         raise unknown_name(self.kind, name, list(self))
 
     def plugins(self) -> list[tuple[str, Owner, str]]:
-        """Name and owner of every plug-in, and why it cannot be used ("" where it can); all are loaded."""
+        """Name and owner of every plug-in, and why it cannot be used ("": it can). All plug-ins are loaded."""
         return [(name, owner, self._problem(name)) for name, points in self._points.items() for _, owner in points]
 
     def __getitem__(self, name: str) -> T:
@@ -131,16 +140,20 @@ class Extensible(Mapping[str, T]):
         refused = f"the {self.kind} {name!r} of {owner} ({point.group}: {point.value}) is refused: "
         if name in self._reserved or others:
             return f"{refused}{others[0][1] if others else GEOMPROBE} has one of this name"
-        if reason := _misnamed(name):
+        if reason := _misnamed(self.kind, name):
             return refused + reason
         try:
-            return self._accept(name, point.load(), owner)
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+                loaded = point.load()
+            return self._accept(name, loaded, owner)
         except (Exception, SystemExit) as error:  # whatever another package does at its import
             return f"{refused}{type(error).__name__}: {first_line(error)}"
 
 
-def _misnamed(name: str) -> str:
-    return "" if re.fullmatch(r"\w[\w.-]*", name) else "a name is of letters, digits, _, - and dots"
+def _misnamed(kind: str, name: str) -> str:
+    dots = "" if kind == "task" else "."  # a task with dots would be a file
+    allowed = "letters, digits, _, - and dots" if dots else "letters, digits, _ and -"
+    return "" if re.fullmatch(rf"\w[\w{dots}-]*", name) else f"a name is of {allowed}"
 
 
 def guarded(function: Any, what: str, wrong: Callable[..., str]) -> Callable[..., Any]:

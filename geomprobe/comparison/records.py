@@ -16,7 +16,6 @@ OTHERS = {
     **similarity.SIMILARITIES,
     **trained_pooling.RECORDS,
 }
-REGISTRY.reserve(OTHERS)
 
 
 def record(name: str) -> Record | None:

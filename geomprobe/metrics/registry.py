@@ -14,6 +14,7 @@ import geomprobe.metrics.spectrum as spectrum
 from geomprobe.common import InputError, UsageError, first_line
 from geomprobe.common.plugins import Extensible, Owner
 from geomprobe.metrics.records import Metric
+from geomprobe.metrics.reserved import RESERVED
 from geomprobe.results import STAGES
 from geomprobe.results.record import FAMILIES
 from geomprobe.results.schema import check_definitions
@@ -47,8 +48,8 @@ REGISTRY = Extensible(
         for record in (*spectrum.METRICS, *dimension.METRICS, *alignment_uniformity.METRICS, *isotropy.METRICS)
     },
     _accepted,
+    reserved=(*RESERVED, *STAGES),
 )
-REGISTRY.reserve(STAGES)
 
 
 def register_metric(metric: Metric, *, replace: bool = False) -> Metric:

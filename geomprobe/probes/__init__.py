@@ -63,7 +63,7 @@ def run_probes(task: Task, train: PairVectors | None, validation: PairVectors, *
     Raises
     ------
     ValueError
-        If the vectors do not match the rows or are not finite, or row ids repeat.
+        If the vectors do not match the rows or are not finite.
     """
     if train is not None and task.train is not None and len(train) < len(task.train):
         task = replace(task, train=cap_train(task.train, len(train)))
@@ -84,8 +84,6 @@ def run_probes(task: Task, train: PairVectors | None, validation: PairVectors, *
 
 
 def _check(vectors: PairVectors, split: Split) -> None:
-    if repeated := [row_id for row_id, count in Counter(split.row_ids).items() if count > 1]:
-        raise ValueError(f"{split.name}: row ids repeat, such as {repeated[0]!r}")
     for side, texts in ((vectors.first, split.first), (vectors.second, split.second)):
         if (side is None) != (texts is None):
             raise ValueError(f"{split.name}: vectors and texts must both be pairs or both be single sentences")

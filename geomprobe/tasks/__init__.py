@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geomprobe.common import UsageError, unknown_name
 from geomprobe.common.plugins import Extensible, Owner, guarded
 from geomprobe.tasks import controlled
@@ -40,8 +42,19 @@ TASKS = Extensible("task", _BUILT_IN, _accepted)
 
 
 def is_file_task(name: str) -> bool:
-    """Whether a name means a file, a folder or a hub data set; a name of TASKS never does."""
-    return name.partition(":")[0] not in TASKS.names and _means_a_file(name)
+    """Whether a name means a file, a folder or a hub data set; a name of TASKS never does.
+
+    Raises
+    ------
+    UsageError
+        A task of another package and a path have this name.
+    """
+    if name.partition(":")[0] not in TASKS:
+        return _means_a_file(name)
+    if name not in TASKS.built_in and Path(name).exists():
+        what = f"{name!r} is a path here and the name of a task of {TASKS.owner(name)}."
+        raise UsageError(what, f"For the path: --task ./{name}; for the task: rename the path or work elsewhere.")
+    return False
 
 
 def check_name(name: str) -> None:
@@ -81,6 +94,22 @@ def unique_names(tasks: Mapping[str, Task], taken: Sequence[str] = ()) -> dict[s
     if len({task.name for task in named.values()}) < len(named):
         raise UsageError("Two tasks would have the same name.", "Rename one of the files.")
     return named
+
+
+def choices(task: Task) -> list[str]:
+    """What a key of something that is kept holds of the fields outside a task's fingerprint.
+
+    Empty where its name and its labels say them, as of a built-in task and of a file without a positive class or score.
+    """
+    shapes = {**GLUE, **controlled.SHAPES, controlled.CROSSED: controlled.CROSSED_SHAPE}
+    known = shapes.get(task.name)
+    labels = np.concatenate([split.labels for split in (task.train, task.validation) if split is not None])
+    scores = labels.dtype.kind == "f"
+    classes = len(known.label_names) if known else 0 if scores else int(labels.max(initial=-1)) + 1
+    positive = (known.positive_label, known.positive_score) if known else (None, None)
+    usual = ("regression" if scores else "classification", "spearman" if scores else "accuracy", classes, *positive)
+    own = (task.kind, task.score, len(task.label_names), task.positive_label, task.positive_score)
+    return [] if own == usual else [repr(own)]
 
 
 def load_task(name: str, *, data_dir: str | Path | None = None, **columns: Any) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -25,7 +26,7 @@ class Split:
     second : tuple of str, length n_rows, or None
         The second sentence of each pair; None for single sentences.
     labels : ndarray of shape (n_rows,)
-        int64 class indices, or float64 scores.
+        int64 class indices (negative: no label), or float64 scores.
     row_ids : tuple of str, length n_rows
         Unique and stable, such as "validation/17".
     groups : int64 ndarray of shape (n_rows,) or None
@@ -47,6 +48,18 @@ class Split:
     labels: np.ndarray
     row_ids: tuple[str, ...]
     groups: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        labels, where = self.labels, f"the split {self.name!r}"
+        if not isinstance(labels, np.ndarray) or labels.dtype not in (np.int64, np.float64) or labels.ndim != 1:
+            raise ValueError(f"{where}: labels are a numpy array of one dimension, int64 classes or float64 scores")
+        for name in ("second", "labels", "row_ids", "groups"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.first):
+                raise ValueError(f"{where}: {len(self.first)} first texts, but {len(column)} {name}")
+        if len(set(self.row_ids)) < len(self.row_ids):
+            repeated = next(row_id for row_id, count in Counter(self.row_ids).items() if count > 1)
+            raise ValueError(f"{where}: row_ids repeat, such as {repeated!r}")
 
     def __len__(self) -> int:
         return len(self.first)
@@ -150,6 +163,16 @@ class Task:
     notes: tuple[str, ...] = field(default=())
     revision: str | None = None
     unsplit: str = ""
+
+    def __post_init__(self) -> None:
+        for split in (self.train, self.validation):
+            if split is None or not self.label_names or not len(split):
+                continue
+            if split.labels.dtype != np.int64 or split.labels.max() >= len(self.label_names):
+                what = f"the task {self.name!r}, split {split.name!r}: a label is {split.labels.max()}"
+                raise ValueError(
+                    f"{what}; with {len(self.label_names)} label_names labels are 0 to {len(self.label_names) - 1}"
+                )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -421,3 +421,17 @@ def test_seeds_in_folders_of_one_name_are_called_by_the_folder_above(model_folde
     encoders = [load_encoder(tmp_path / arm / "seed-0") for arm in ("mlm", "hybrid", "mlm")]
     assert unique_names(encoders) == ["mlm/seed-0", "hybrid/seed-0", "mlm/seed-0 (2)"]
     assert unique_names(encoders[:1]) == ["seed-0"]
+
+
+def test_another_positive_class_is_measured_anew_in_the_same_folder(model_folder, tmp_path):
+    texts, ids = sentences(12, 0), tuple(map(str, range(6)))
+    split = Split("validation", texts[:6], texts[6:], np.arange(6) % 2, ids)
+
+    def alignment(positive: int, out: str) -> float:
+        task = Task("pairs", "classification", None, split, ("no", "yes"), "accuracy", positive)
+        found = gp.analyze([model_folder("bert")], [task], ["mean"], out=tmp_path / out).results
+        return found.query("metric == 'alignment' and view == 'raw'")["value"].iloc[0]
+
+    first, again = alignment(0, "out"), alignment(1, "out")
+    assert first != again
+    assert again == alignment(1, "anew")

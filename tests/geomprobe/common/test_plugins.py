@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from geomprobe.common import InputError, UsageError
 from geomprobe.embedding.pooling import POOLINGS, make_pooler, pool
 from geomprobe.metrics import REGISTRY
 from geomprobe.results import Results
-from geomprobe.tasks import TASKS, load_task
+from geomprobe.tasks import TASKS, is_file_task, load_task
 
 METRIC = """
 import numpy as np
@@ -32,6 +35,7 @@ ACCURACY = metric("semantic_accuracy")
 RAISES = metric("raises", lambda e: 1 / 0)
 TEXT = "no metric"
 """
+ROOT = Path(__file__).parents[3]
 Z = np.random.default_rng(0).normal(size=(40, 4))
 
 
@@ -73,7 +77,7 @@ def test_a_plug_in_that_cannot_be_imported_is_named_in_one_line_and_breaks_no_ot
         "task also": "the task 'also' " + line.format("tasks", "TASK"),
         "pooling too": "the pooling 'too' " + line.format("poolings", "POOLING"),
     }
-    assert checks() == {name: ("broken", text) for name, text in said.items()}
+    assert checks() == {name: ("refused", text) for name, text in said.items()}
     for kind, name in (("metrics", "metric gone"), ("tasks", "task also"), ("poolings", "pooling too")):
         names, warned = listed(kind)
         assert set(names.values()) == {"geomprobe"}
@@ -206,26 +210,64 @@ def named(name):
         return gp.Task(name, "classification", None, split, ("0", "1"), "accuracy")
     return load
 few, other = named("few"), named("few")
+def short(data_dir):
+    return gp.Task("short", "classification", None, gp.Split("v", ("a", "b"), None, [0, 1], ("a",)), (), "accuracy")
 def raises(data_dir):
     raise KeyError("text")
 def hint(data_dir):
-    raise gp.common.InputError("No data.", "Download them.")
+    raise gp.InputError("No data.", "Download them.")
 """
 
 
-def test_a_task_is_a_function_and_a_file_of_its_name_does_not_replace_it(install, tmp_path, monkeypatch):
-    install("pack", "1.0", TASK, tasks={"few": "few", "other": "other", "raises": "raises", "few.csv": "few"})
+def test_a_task_is_a_function(install, tmp_path, monkeypatch):
+    install("pack", "1.0", TASK, tasks={"few": "few", "other": "other", "raises": "raises", "short": "short"})
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "few").mkdir()
     assert load_task("few").validation.first[0] == "the cat"
     with pytest.raises(InputError, match=r"'other' of pack 1\.0 failed: TypeError: it gave 'few', not a Task"):
         load_task("other")
     with pytest.raises(InputError, match=r"'raises' of pack 1\.0 failed: KeyError: 'text'"):
         load_task("raises")
+    with pytest.raises(InputError, match=r"'short' of pack 1\.0 failed: ValueError: the split 'v': labels are a numpy"):
+        load_task("short")
     for name in ("few:large", "fewer"):
         with pytest.raises(UsageError, match="Unknown task"):
             load_task(name)
     assert TASKS.added(["few", "sst2"]) == [{"kind": "task", "name": "few", "package": "pack", "version": "1.0"}]
+
+
+def test_a_file_stays_a_file_whatever_tasks_are_called(install, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    install("pack", "1.0", TASK, tasks={"few": "few", "few.csv": "few", "gone": "gone"})
+    assert is_file_task("few.csv")  # a task's name has no dots
+    assert not is_file_task("few")
+    for name in ("few", "gone", "sst2"):
+        (tmp_path / name).mkdir()
+    assert is_file_task("gone")  # a task that cannot be used takes no name
+    assert is_file_task("./few")
+    assert not is_file_task("sst2")
+    with pytest.raises(UsageError, match=r"'few' is a path here and the name of a task of pack 1\.0") as error:
+        load_task("few")
+    assert "./few" in error.value.hint
+
+
+def test_doctor_says_all_else_where_a_room_cannot_be_imported(install, tmp_path):
+    install("pack", "1.0", METRIC, metrics={"largest": "LARGEST"})
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "torch.py").write_text("raise AttributeError('half installed')")
+    path = os.pathsep.join(map(str, (tmp_path / "broken", tmp_path / "site", ROOT)))
+    env = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "geomprobe", "doctor", "--json"], capture_output=True, text=True, env=env, check=False
+    )
+    rows = {row["check"]: row for row in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert rows["metrics"] == {"check": "metrics", "state": "broken", "detail": "half installed"}
+    assert {"numpy", "cache", "hub"} < set(rows)
+
+
+def test_what_a_plug_in_prints_when_it_is_imported_is_no_result(install):
+    install("pack", "1.0", "print('hello')\n" + METRIC, metrics={"largest": "LARGEST"})
+    assert listed("metrics")[0]["largest"] == "pack 1.0"
 
 
 def test_an_analysis_names_the_plug_ins_that_it_used_and_measures_anew_under_another_version(
@@ -261,3 +303,14 @@ def test_an_analysis_names_the_plug_ins_that_it_used_and_measures_anew_under_ano
     assert len(first) == 2
     assert first == again < newer
     assert len(newer) == 4
+
+    results = gp.analyze([model_folder("bert")], [load_task("few")], ["mean"], out=tmp_path / "own", limit=3)
+    assert {entry["kind"] for entry in results.run["plugins"]} == {"metric"}  # the task is the user's own
+
+
+def test_names_are_taken_whatever_is_imported(install, tmp_path):
+    install("pack", "1.0", METRIC, metrics={"semantic_accuracy": "ACCURACY"})
+    ask = "from geomprobe.metrics import REGISTRY; print('semantic_accuracy' in REGISTRY)"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, env=env, check=True)
+    assert done.stdout == "False\n"

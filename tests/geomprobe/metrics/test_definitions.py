@@ -22,6 +22,7 @@ from geomprobe.encoders.baselines import bag_of_words
 from geomprobe.inference import intervals
 from geomprobe.metrics import REGISTRY
 from geomprobe.metrics.registry import definitions
+from geomprobe.metrics.reserved import RESERVED
 from geomprobe.predict_reconstruct.protocol import choose
 from geomprobe.reports.data.facts import PARTS
 from geomprobe.reports.data.load import load
@@ -227,3 +228,7 @@ def test_folders_of_earlier_versions_are_read_with_the_names_of_this_one(analyse
         pd.testing.assert_frame_equal(getattr(then, table), getattr(now, table))
     assert then.definitions == now.definitions
     assert then.run == now.run
+
+
+def test_the_reserved_names_are_all_names_that_the_registry_does_not_hold():
+    assert sorted(RESERVED) == sorted(set(every_metric()) - set(REGISTRY.built_in))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from geomprobe.tasks.base import Split, Task
+
+ROWS = {"name": "v", "first": ("a", "b"), "second": None, "labels": np.array([0, 1]), "row_ids": ("0", "1")}
 
 
 def pair_task(first, second, labels, **more):
@@ -44,3 +47,26 @@ def test_fingerprint_changes_with_text_label_and_id():
     assert base.fingerprint == pair_task(["p"], ["a"], [0]).fingerprint
     assert base.fingerprint != pair_task(["p"], ["b"], [0]).fingerprint
     assert base.fingerprint != pair_task(["p"], ["a"], [1]).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"labels": [0, 1]}, "labels are a numpy array of one dimension, int64 classes or float64 scores"),
+        ({"labels": np.array(["x", "y"])}, "labels are a numpy array"),
+        ({"labels": np.array([0])}, "2 first texts, but 1 labels"),
+        ({"second": ("c",)}, "2 first texts, but 1 second"),
+        ({"row_ids": ("0", "1", "2")}, "2 first texts, but 3 row_ids"),
+        ({"row_ids": ("0", "0")}, "row_ids repeat, such as '0'"),
+    ],
+)
+def test_rows_that_do_not_fit_each_other_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=f"the split 'v': {said}"):
+        Split(**ROWS | wrong)
+
+
+def test_a_label_without_a_name_is_refused():
+    split = Split(**ROWS | {"labels": np.array([0, 5])})
+    with pytest.raises(ValueError, match=r"task 'mood', split 'v': a label is 5; with 2 label_names labels are 0 to 1"):
+        Task("mood", "classification", None, split, ("x", "y"), "accuracy")
+    assert Task("mood", "classification", None, split, (), "accuracy").label_names == ()
