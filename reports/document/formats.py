@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import numbers
@@ -62,9 +63,13 @@ def short_names(names: Iterable[str], limit: int = NAME_LIMIT) -> dict[str, str]
 
 
 def finite(value: Any) -> float | None:
-    """A finite float, or None for missing, NaN and infinite values."""
-    known = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None
+    """A finite float, or None for missing, NaN and infinite values, and for whole numbers beyond float64."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return None
+    with contextlib.suppress(OverflowError):
+        if math.isfinite(number := float(value)):
+            return number
+    return None
 
 
 def decimals(values: Sequence[float | None], half_width: float | None = None) -> int:

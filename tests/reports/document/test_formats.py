@@ -23,6 +23,11 @@ def test_number(value, places, signed, expected):
     assert formats.number(value, places, signed) == expected
 
 
+@pytest.mark.parametrize("value", [None, True, "1", float("nan"), float("-inf"), 10**400])
+def test_what_is_no_finite_number_has_no_value(value):
+    assert formats.finite(value) is None
+
+
 def test_interval_and_decimals_follow_the_half_width():
     places = formats.decimals([1.23456], half_width=0.0123)
     assert places == 3
