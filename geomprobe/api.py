@@ -31,6 +31,8 @@ def measure(
 ) -> pd.DataFrame:
     """Measure the geometry of vectors.
 
+    Every choice of a measurement is an argument here; all but the vectors have a default.
+
     Parameters
     ----------
     data : array-like of shape (n, d), or Moments

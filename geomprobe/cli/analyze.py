@@ -48,7 +48,7 @@ def run_grid(
 ) -> Iterator[tuple[Results, Path]]:
     """Run the grid that the options describe; yield results and folder, which is locked during the block.
 
-    `asked` is what else a default folder is named by; the rest is as `grid.analyze` takes it.
+    `asked` is what else a default folder is named by; the rest is as `analysis.analyze` takes it, hence the number.
     """
     from geomprobe.analysis.analyze import analyze as run
     from geomprobe.distributed import join

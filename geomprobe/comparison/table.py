@@ -42,6 +42,8 @@ def compare(
 ) -> pd.DataFrame:
     """Differences between two sets of embeddings of the same rows.
 
+    Every choice of a comparison is an argument here; all but the vectors have a default.
+
     Parameters
     ----------
     vectors : mapping of two names to array-like of shape (n_rows, dim)

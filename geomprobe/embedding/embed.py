@@ -60,6 +60,8 @@ def embed_grid(
 ) -> EmbeddingGrid:
     """Embed texts once, for every layer and pooling.
 
+    Every choice of an embedding is an argument here, so that one pass serves them all.
+
     Parameters
     ----------
     encoder : Encoder

@@ -62,7 +62,10 @@ def measure(
     exact: bool = False,
     intervals: bool = True,
 ) -> tuple[pd.DataFrame, list[Estimate | None]]:
-    """What `geomprobe.measure` returns, and the estimate behind each of its rows (None without one)."""
+    """What `geomprobe.measure` returns, and the estimate behind each of its rows (None without one).
+
+    It takes the parameters of `geomprobe.measure`, hence their number.
+    """
     directions = reads_directions(metrics)
     embeddings = embeddings_of(
         data, labels, positives, clusters, seed, exact, directions=directions, influences=intervals

@@ -110,7 +110,9 @@ def embeddings_of(
     influences: bool = False,
     processes: Processes = ALONE,
 ) -> Embeddings:
-    """Raw embeddings from vectors or their moments, with its companions checked (parameters: `measure`).
+    """Raw embeddings from vectors or their moments, with its companions checked.
+
+    It takes most parameters of `geomprobe.measure`, which says what they are, hence their number.
 
     Without `directions` the moments of the directions are left until something asks for them, which then reads the
     rows once more. With `influences` the values are made along with what `geomprobe.inference` will ask for. With
