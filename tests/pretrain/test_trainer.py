@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -71,16 +72,16 @@ def test_resume_changes_no_bit(tiny, tmp_path, objective, precision):
     )
 
 
-def test_a_folder_in_place_of_a_weights_file_is_refused_before_any_step(tiny):
+@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "1_Pooling/config.json"])
+def test_a_folder_in_place_of_a_file_is_refused_before_any_step(tiny, name):
     config = tiny(objective="mlm", log_every=1)
     with pytest.raises(KeyboardInterrupt):
         train(config, progress=stop_at(5))
     out = Path(config.out)
-    weights_file = out / "model-00001-of-00002.safetensors"
-    weights_file.unlink()
-    weights_file.mkdir()
+    (out / name).unlink()
+    (out / name).mkdir()
     logged = (out / "metrics.jsonl").read_bytes()
-    with pytest.raises(InputError, match=r"model-00001-of-00002\.safetensors is a folder"):
+    with pytest.raises(InputError, match=f"{re.escape(name)} is a folder"):
         train(config, resume=True)
     assert (out / "metrics.jsonl").read_bytes() == logged
 
