@@ -45,9 +45,8 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
     if not resume:
         hint = "Go on with it by --resume, or choose another folder with --out"
         raise UsageError(f"{out} already holds a run.", hint)
-    for path in sorted(
-        path for name in ("*.*", "1_Pooling/*.*") for path in (*out.glob(name), *(out / "ema").glob(name))
-    ):
+    parts = ("*.*", "1_Pooling/*.*", "ema/*.*", "ema/1_Pooling/*.*")
+    for path in sorted(path for part in parts for path in out.glob(part)):
         if path.is_dir() and not path.name.startswith("."):
             what = f"{path} is a folder; a run writes a file of this name."
             raise InputError(what, "Move it away, then repeat the command.")

@@ -88,9 +88,11 @@ class Subject:
         assert row["status"] == "ok", f"no value on ordinary rows: {row['status']}, {row['note']}"
         return float(row["value"])
 
-    def same(self, what: str, data: Any, rel: float, floor: float = 1e-12, of: Any = None) -> None:
-        """Assert that data have the value of the ordinary rows, or of other ones."""
-        found, expected = self.value(data), self.value(self.x if of is None else of)
+    def same(
+        self, what: str, data: Any, rel: float, floor: float = 1e-12, of: Any = None, order: np.ndarray | None = None
+    ) -> None:
+        """Assert that data, in an order of the rows, have the value of the ordinary rows, or of other ones."""
+        found, expected = self.value(data, order), self.value(self.x if of is None else of)
         assert abs(found - expected) <= max(rel * abs(expected), floor), f"{what}: {found!r}, not {expected!r}"
 
 
@@ -127,8 +129,7 @@ def finite(subject: Subject) -> None:
 def row_order(subject: Subject) -> None:
     """The order of the rows does not matter."""
     order = np.random.default_rng(2).permutation(len(subject.x))
-    found, expected = subject.value(subject.x[order], order), subject.value(subject.x)
-    assert abs(found - expected) <= max(1e-9 * abs(expected), 1e-12), f"in another order {found!r}, not {expected!r}"
+    subject.same("in another order", subject.x[order], 1e-9, order=order)
 
 
 def invariance(what: str, subject: Subject) -> bool:
@@ -204,8 +205,9 @@ def stated_range(subject: Subject) -> None:
     ends = re.fullmatch(r"[\[({](.+?),\s*(?:…,\s*)?(.+?)[\])}](?:[ ,].*)?", subject.metric.range)
     low, high = (_number(end, *subject.x.shape) for end in ends.groups()) if ends else (np.nan, np.nan)
     assert not (np.isnan(low) and np.isnan(high)), f"{subject.metric.range!r} cannot be read: write [0, 1] or (0, ∞)"
-    within = not subject.value(subject.x) < low - TINY and not subject.value(subject.x) > high + TINY
-    assert within, f"{subject.value(subject.x)!r} is outside {subject.metric.range}"
+    value = subject.value(subject.x)
+    outside = value < low - TINY or value > high + TINY
+    assert not outside, f"{value!r} is outside {subject.metric.range}"
 
 
 def _number(end: str, n: int, d: int) -> float:
