@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import synthetic
 from tests.hub import Hub, serving
 
 # How long an example takes says how busy the machine is.
@@ -38,6 +39,12 @@ def data_dir() -> Path:
     if not (folder / "glue").is_dir():
         pytest.skip("no real data: set GEOMPROBE_DATA to a folder of glue/<task>/<split>.parquet")
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_results():
+    """The generator of made-up results."""
+    return synthetic.make_results
 
 
 @pytest.fixture(scope="session")

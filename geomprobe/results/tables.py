@@ -12,6 +12,8 @@ import pandas as pd
 
 from geomprobe.common import InputError, hash_bytes
 from geomprobe.results.schema import STATUSES, TABLES, check_definitions, check_record, check_run
+from geomprobe.results.summary.facts import Facts
+from geomprobe.results.summary.reading import facts_of
 
 FAILED_PLACE = ["model", "task", "layer", "pooling"]
 
@@ -59,6 +61,10 @@ class Results:
                 check_record(record, f"training/{training_log(model)}, line {i}")
         for name in ("results", "similarities"):
             check_statuses(getattr(self, name), f"{name}.parquet")
+
+    def facts(self) -> Facts:
+        """The numbers indexed for summaries and reports, every text made inert."""
+        return facts_of({name: getattr(self, name) for name in TABLES}, self.definitions, self.run, self.training)
 
 
 def check_statuses(frame: pd.DataFrame, where: str) -> None:

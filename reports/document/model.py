@@ -5,19 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 from geomprobe.reports.document.blocks import Section, Table
-
-Severity = Literal["issue", "tip", "passed", "not applicable"]
-
-
-class Finding(TypedDict):
-    """One finding; ``link`` is the id of the section that holds the evidence."""
-
-    code: str
-    severity: Severity
-    sentence: str
-    number: str
-    link: str
-
+from geomprobe.results.summary.findings.rules import Finding
 
 VIEW_VERSION = 1
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, read_json
-from geomprobe.reports.data.facts import half_width, judgement
+from geomprobe.common.text import NAME_LIMIT, NONE, clean, decimals, interval, listed, number
 from geomprobe.reports.data.files import AUDIT_FILE
 from geomprobe.reports.document.blocks import Block, Cell, Line, Section, Table, cell, code, figure, line, table, text
-from geomprobe.reports.document.formats import NAME_LIMIT, NONE, clean, decimals, interval, listed, number
-from geomprobe.reports.document.model import VIEW_VERSION, Finding
+from geomprobe.reports.document.model import VIEW_VERSION
 from geomprobe.reports.sections.parts.points import bar
 from geomprobe.reports.sections.parts.tables import plain_table
-from geomprobe.reports.wording.findings import SHOWN
+from geomprobe.results.summary.facts import half_width, judgement
+from geomprobe.results.summary.findings import SHOWN
+from geomprobe.results.summary.findings.rules import Finding
 
 SCHEMA_VERSION = 2
 SEVERITY = {"holds": "passed", "holds in part": "tip", "mixed": "issue", "contradicted": "issue"}

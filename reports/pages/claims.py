@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from geomprobe.reports.document.formats import markdown, markdown_table
+from geomprobe.common.text import markdown, markdown_table
 
 
 def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:

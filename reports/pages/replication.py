@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import read_json
-from geomprobe.reports.data.facts import Facts, Row, half_width, judgement
-from geomprobe.reports.data.files import AUDIT_FILE
-from geomprobe.reports.data.load import load
-from geomprobe.reports.document.formats import (
+from geomprobe.common.text import (
     NONE,
     TEXT_LIMIT,
     clean,
@@ -24,8 +21,11 @@ from geomprobe.reports.document.formats import (
     number,
     power,
 )
+from geomprobe.reports.data.files import AUDIT_FILE
+from geomprobe.reports.data.load import load
 from geomprobe.reports.render.figures import render
-from geomprobe.reports.wording.words import title
+from geomprobe.results.summary.facts import Facts, Row, half_width, judgement
+from geomprobe.results.summary.words import title
 
 MARKS = {"higher": "▲", "lower": "▼", "equivalent": "=", "unclear": "?", "none": NONE}
 LEGEND = (

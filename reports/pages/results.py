@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts, half_width, judgement
+from geomprobe.common.text import amount, clean, count, decimals, interval, listed, number, power, term
 from geomprobe.reports.document.blocks import Line, Table, cell, line, table
-from geomprobe.reports.document.formats import amount, clean, count, decimals, interval, listed, number, power, term
 from geomprobe.reports.document.model import VIEW_VERSION, Card, Document, ModelHeading
 from geomprobe.reports.sections import sections
-from geomprobe.reports.wording.findings import SHOWN, findings
 from geomprobe.reports.wording.verdict import scope_of, verdict_of
-from geomprobe.reports.wording.words import WORDS, budget, in_cells, meaning, quality, signs, tally, title
+from geomprobe.results.summary.facts import Facts, half_width, judgement
+from geomprobe.results.summary.findings import SHOWN, findings
+from geomprobe.results.summary.words import WORDS, budget, in_cells, meaning, quality, signs, tally, title
 
 CARDS = 6
 

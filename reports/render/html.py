@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from geomprobe.reports.document.formats import size
+from geomprobe.common.text import size
 from geomprobe.reports.document.walk import figures, shortened
 from geomprobe.reports.render.figures import render
 from geomprobe.reports.render.figures.style import THEMED

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError
-from geomprobe.reports.document.formats import size
+from geomprobe.common.text import size
 from geomprobe.reports.document.walk import dumps, figures, shortened
 from geomprobe.reports.render.html import LIMIT, TEMPLATES
 

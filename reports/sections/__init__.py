@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.blocks import Section
+from geomprobe.results.summary.facts import Facts
 
 
 def sections(facts: Facts) -> list[Section]:

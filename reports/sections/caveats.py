@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from geomprobe.reports.data.facts import Facts, judgement, rows_of
+from geomprobe.common.text import clean, count, listed, words
 from geomprobe.reports.document.blocks import Block, Section
-from geomprobe.reports.document.formats import clean, count, listed, words
-from geomprobe.reports.wording.words import place, why
+from geomprobe.results.summary.facts import Facts, judgement, rows_of
+from geomprobe.results.summary.words import place, why
 
 PLACE = 80
 FAILED_ITEMS, NOTES, METHODS = 12, 12, 6

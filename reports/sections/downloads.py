@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from geomprobe.reports.data.facts import Facts
+from geomprobe.common.text import count
 from geomprobe.reports.data.files import FILES
 from geomprobe.reports.document.blocks import Section
-from geomprobe.reports.document.formats import count
+from geomprobe.results.summary.facts import Facts
 
 PLACE = 100
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.blocks import Block, Section
 from geomprobe.reports.sections.parts.points import controls, forest
 from geomprobe.reports.sections.parts.poolings import by_pooling
 from geomprobe.reports.sections.parts.tables import unmeasured, value_table
+from geomprobe.results.summary.facts import Facts
 
 PLACE = 10
 

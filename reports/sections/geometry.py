@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts, Row
+from geomprobe.common.text import capitalised, clean, count, listed, number, slug, words
 from geomprobe.reports.document.blocks import Block, Cell, Figure, Section, Table, cell, figure, line, table
-from geomprobe.reports.document.formats import capitalised, clean, count, listed, number, slug, words
 from geomprobe.reports.sections.parts.points import decomposition, forest
 from geomprobe.reports.sections.parts.poolings import by_pooling
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered
 from geomprobe.reports.sections.parts.tables import unmeasured, value_table
-from geomprobe.reports.wording.words import absent
+from geomprobe.results.summary.facts import Facts, Row
+from geomprobe.results.summary.words import absent
 
 PLACE = 20
 SPECTRUM_POINTS = 60

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from geomprobe.reports.data.facts import Facts
+from geomprobe.common.text import flat, term, words
 from geomprobe.reports.document.blocks import Section
-from geomprobe.reports.document.formats import flat, term, words
+from geomprobe.results.summary.facts import Facts
 
 PLACE = 110
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts, Row
+from geomprobe.common.text import count, decimals, finite, interval, listed, number, p_value, slug, words
 from geomprobe.reports.document.blocks import Block, Cell, Figure, Section, Table, cell, figure, line, table, text
-from geomprobe.reports.document.formats import count, decimals, finite, interval, listed, number, p_value, slug, words
 from geomprobe.reports.sections.parts.poolings import by_pooling
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered
-from geomprobe.reports.wording.words import HATCHED, absent, title
+from geomprobe.results.summary.facts import Facts, Row
+from geomprobe.results.summary.words import HATCHED, absent, title
 
 PLACE = 40
 

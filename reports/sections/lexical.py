@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts
+from geomprobe.common.text import slug
 from geomprobe.reports.document.blocks import Block, Section
-from geomprobe.reports.document.formats import slug
 from geomprobe.reports.sections.parts.points import controls, forest
 from geomprobe.reports.sections.parts.poolings import by_pooling
 from geomprobe.reports.sections.parts.tables import unmeasured, value_table
+from geomprobe.results.summary.facts import Facts
 
 PLACE = 50
 PARTS = {

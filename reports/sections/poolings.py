@@ -7,13 +7,13 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts
+from geomprobe.common.text import capitalised, decimals, listed, number, slug
 from geomprobe.reports.document.blocks import Block, Figure, Option, Section, cell, choice, figure, line, table, text
-from geomprobe.reports.document.formats import capitalised, decimals, listed, number, slug
 from geomprobe.reports.sections.parts.poolings import pooling_note
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
 from geomprobe.reports.sections.parts.tables import failed_table, unmeasured
-from geomprobe.reports.wording.words import HATCHED, in_cells, majority_sign, meaning, sentence, tally, title
+from geomprobe.results.summary.facts import Facts
+from geomprobe.results.summary.words import HATCHED, in_cells, majority_sign, meaning, sentence, tally, title
 
 PLACE = 30
 

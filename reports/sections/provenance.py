@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from geomprobe.reports.data.facts import Facts, Row, rows_of
+from geomprobe.common.text import NONE, clean, count, duration, flat, listed, power
 from geomprobe.reports.document.blocks import Block, Section, code, text
-from geomprobe.reports.document.formats import NONE, clean, count, duration, flat, listed, power
 from geomprobe.reports.sections.parts.tables import plain_table
-from geomprobe.reports.wording.words import budget
+from geomprobe.results.summary.facts import Facts, Row, rows_of
+from geomprobe.results.summary.words import budget
 
 PLACE = 90
 

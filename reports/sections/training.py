@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts, Row, place_in
+from geomprobe.common.text import clean, finite, listed, number, words
 from geomprobe.reports.document.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
-from geomprobe.reports.document.formats import clean, finite, listed, number, words
 from geomprobe.reports.sections.parts.sides import legend, lettered
+from geomprobe.results.summary.facts import Facts, Row, place_in
 
 PLACE = 70
 ORDER = ("loss", "mlm_loss", "jepa_loss", "held_out_loss", "lambda", "lr", "tokens_per_s", "grad_norm")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import product
 from operator import itemgetter
 
-from geomprobe.reports.data.facts import PLACE as CELL
-from geomprobe.reports.data.facts import Facts, Row, half_width
+from geomprobe.common.text import clean, count, decimals, listed, number, term
 from geomprobe.reports.document.blocks import Block, Cell, Section, cell, line, table, text
-from geomprobe.reports.document.formats import clean, count, decimals, listed, number, term
 from geomprobe.reports.sections.parts.tables import LONG, difference_cells, verdict_cell
-from geomprobe.reports.wording.words import title
+from geomprobe.results.summary.facts import PLACE as CELL
+from geomprobe.results.summary.facts import Facts, Row, half_width
+from geomprobe.results.summary.words import title
 
 PLACE = 60
 DUPLICATES = ("duplicate_share", "raw")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.document.formats import capitalised, clean, counted, listed
+from geomprobe.common.text import capitalised, clean, counted, listed
 from geomprobe.reports.document.model import Verdict
-from geomprobe.reports.wording.words import in_cells, majority_sign, tally, title
+from geomprobe.results.summary.facts import Facts
+from geomprobe.results.summary.words import in_cells, majority_sign, tally, title
 
 
 def scope_of(facts: Facts) -> str:

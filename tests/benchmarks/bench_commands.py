@@ -40,7 +40,7 @@ def largest_results(folder: Path) -> Path:
     """Write the made-up results of the tests of reports in their largest form."""
     from geomprobe.results import write_results
 
-    spec = importlib.util.spec_from_file_location("synthetic", ROOT / "tests" / "reports" / "synthetic.py")
+    spec = importlib.util.spec_from_file_location("synthetic", ROOT / "tests" / "synthetic.py")
     assert spec is not None
     assert spec.loader is not None
     synthetic = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""Results for the tests of reports: made up, and measured on tiny encoders; each built once."""
+"""Results for the tests of reports, measured on tiny encoders; each built once."""
 
 from __future__ import annotations
 
@@ -20,14 +20,7 @@ def _module(name: str):
     return module
 
 
-synthetic_module = _module("synthetic")
 measured_module = _module("measured")
-
-
-@pytest.fixture(scope="session")
-def make_results():
-    """The generator of made-up results."""
-    return synthetic_module.make_results
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from reports_synthetic import HOSTILE, hostile_results
 
 from geomprobe.reports import build_view, write_report
+from tests.synthetic import HOSTILE, hostile_results
 
 TAGS = {
     "html", "head", "meta", "title", "style", "link", "script", "body", "a", "header", "p", "span", "h1", "h2", "h3",

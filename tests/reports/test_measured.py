@@ -13,8 +13,8 @@ from geomprobe.reports import build_view, write_report
 from geomprobe.reports.data.load import load
 from geomprobe.reports.document.schema import document_schema
 from geomprobe.reports.document.walk import walk
-from geomprobe.reports.wording.findings import ORDER, RULES, findings
 from geomprobe.results import check_run, read_results
+from geomprobe.results.summary.findings import ORDER, RULES, findings
 
 THOROUGH = ("both sides", "many", "published")
 EVERY = [pytest.param(case, marks=pytest.mark.thorough) if case in THOROUGH else case for case in CASES]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts, Row, judgement
+from geomprobe.common.text import listed, number, slug
 from geomprobe.reports.document.blocks import Cell, Figure, Line, cell, figure, line, table
-from geomprobe.reports.document.formats import listed, number, slug
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered, measured, sides
-from geomprobe.reports.wording.words import absent, title
+from geomprobe.results.summary.facts import Facts, Row, judgement
+from geomprobe.results.summary.words import absent, title
 
 PANELS = 6
 DECOMPOSITION = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.blocks import Block, Option, choice
+from geomprobe.results.summary.facts import Facts
 
 
 def by_pooling(facts: Facts, make: Callable[[str], Sequence[Block | None]]) -> list[Block]:

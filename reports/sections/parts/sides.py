@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts
 from geomprobe.reports.document.blocks import Cell, Line, cell, line
+from geomprobe.results.summary.facts import Facts
 
 
 def sides(facts: Facts) -> list[str]:

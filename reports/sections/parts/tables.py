@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from geomprobe.reports.data.facts import Facts, Row, half_width, judgement
+from geomprobe.common.text import NONE, count, decimals, interval, number, p_value, slug, term
 from geomprobe.reports.document.blocks import Block, Cell, Line, Table, cell, line, table, text
-from geomprobe.reports.document.formats import NONE, count, decimals, interval, number, p_value, slug, term
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
-from geomprobe.reports.wording.words import HATCHED, WORDS, how_many, title, whose, why
+from geomprobe.results.summary.facts import Facts, Row, half_width, judgement
+from geomprobe.results.summary.words import HATCHED, WORDS, how_many, title, whose, why
 
 INTERVALS = [("95 % interval", True), ("p (Holm)", True), ("detectable", True)]
 """Columns of a table with intervals; detectable is the smallest difference that this n would find."""

@@ -24,9 +24,9 @@ from geomprobe.metrics import REGISTRY
 from geomprobe.metrics.registry import definitions
 from geomprobe.metrics.reserved import RESERVED
 from geomprobe.predict_reconstruct.protocol import choose
-from geomprobe.reports.data.facts import PARTS
 from geomprobe.reports.data.load import load
 from geomprobe.results.record import FAMILIES
+from geomprobe.results.summary.facts import PARTS
 from geomprobe.tasks import load_task
 from geomprobe.tasks.words import words
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from geomprobe.reports.data.facts import judgement
 from geomprobe.reports.data.load import load
 from geomprobe.reports.pages.replication import MARKS, summary, training_figure
 from geomprobe.results import write_results
-from tests.reports.synthetic import make_results
+from geomprobe.results.summary.facts import judgement
+from tests.synthetic import make_results
 
 LOG = [
     {"arm": arm, "seed": seed, "step": step, "tokens": 1000.0 * step, "flops": 1e12 * step, "held_out_mlm": loss,

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from reports_synthetic import hostile_results
 
 from geomprobe.reports import write_report
+from tests.synthetic import hostile_results
 
 HOW = "docs/how-to/test-in-a-browser.md"
 webdriver = pytest.importorskip("selenium.webdriver", reason=f"selenium is not installed ({HOW})")

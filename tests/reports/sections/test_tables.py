@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from geomprobe.common import text
 from geomprobe.reports import build_view
-from geomprobe.reports.document import formats
 from geomprobe.reports.document.walk import walk
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
@@ -27,7 +27,7 @@ def test_numbers_come_from_the_folder_unchanged(make_results):
     found = dict(zip(heads, cells, strict=True))
     assert found["A · mlm"]["sort"] == pytest.approx(row["value_a"], rel=1e-5)
     assert found["B · hybrid"]["sort"] == pytest.approx(row["value_b"], rel=1e-5)
-    assert found["B − A"]["text"] == formats.number(row["diff"], 2, signed=True)
+    assert found["B − A"]["text"] == text.number(row["diff"], 2, signed=True)
     assert found["verdict"]["text"] == "▲ higher"
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from geomprobe.reports import build_view
-from geomprobe.reports.wording.words import in_cells
+from geomprobe.results.summary.words import in_cells
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geomprobe.reports.data.facts import judgement
+from geomprobe.results.summary.facts import judgement
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any, Literal
 
-from geomprobe.results import Definition, Run
+from geomprobe.results.schema import Definition, Run
 
 Row = dict[str, Any]
 PLACE = ("model", "task", "layer", "pooling")

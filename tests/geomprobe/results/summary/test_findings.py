@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from geomprobe.reports.data.load import load
-from geomprobe.reports.wording.findings import ORDER, RULES, findings
+from geomprobe.results.summary.findings import ORDER, RULES, findings
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
 LINKS = {"verdict", "downstream", "geometry", "poolings", "layers", "training", "caveats", "provenance"}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.document.formats import amount, count, listed, power
-from geomprobe.reports.document.model import Severity
-from geomprobe.reports.wording.findings.rules import Found, compared_models, rule
+from geomprobe.common.text import amount, count, listed, power
+from geomprobe.results.summary.facts import Facts
+from geomprobe.results.summary.findings.rules import Found, Severity, compared_models, rule
 
 MATCHED = 0.01  # relative; a run matched by FLOPs ends at a whole step
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from geomprobe.reports.data.facts import Facts, Row, judgement
-from geomprobe.reports.document.formats import capitalised, clean, count, counted, listed, words
+from geomprobe.common.text import capitalised, clean, count, counted, listed, words
+from geomprobe.results.summary.facts import Facts, Row, judgement
 
 WORDS = {
     "higher": ("▲", "higher"),

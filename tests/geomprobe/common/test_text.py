@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geomprobe.reports.document import formats
+from geomprobe.common import text
 
 
 @pytest.mark.parametrize(
@@ -20,23 +20,23 @@ from geomprobe.reports.document import formats
     ],
 )
 def test_number(value, places, signed, expected):
-    assert formats.number(value, places, signed) == expected
+    assert text.number(value, places, signed) == expected
 
 
 @pytest.mark.parametrize("value", [None, True, "1", float("nan"), float("-inf"), 10**400])
 def test_what_is_no_finite_number_has_no_value(value):
-    assert formats.finite(value) is None
+    assert text.finite(value) is None
 
 
 def test_interval_and_decimals_follow_the_half_width():
-    places = formats.decimals([1.23456], half_width=0.0123)
+    places = text.decimals([1.23456], half_width=0.0123)
     assert places == 3
-    assert formats.interval(-1.0, 0.5, places) == "[−1.000, 0.500]"
+    assert text.interval(-1.0, 0.5, places) == "[−1.000, 0.500]"
 
 
 def test_clean_keeps_no_control_and_names_stay_apart():
-    assert formats.clean("a\x00b\u202ec\ud800\ufffe") == "a\ufffdb\ufffdc\ufffd\ufffd"
-    assert formats.clean("a \n b") == "a b"
-    names = formats.short_names(["x" * 10_000, "x" * 9_000, ""])
+    assert text.clean("a\x00b\u202ec\ud800\ufffe") == "a\ufffdb\ufffdc\ufffd\ufffd"
+    assert text.clean("a \n b") == "a b"
+    names = text.short_names(["x" * 10_000, "x" * 9_000, ""])
     assert len(set(names.values())) == 3
     assert max(map(len, names.values())) <= 48

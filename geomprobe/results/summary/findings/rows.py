@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from operator import itemgetter
 
-from geomprobe.reports.data.facts import PLACE, Facts, rows_of
-from geomprobe.reports.document.formats import count, listed, number, words
-from geomprobe.reports.wording.findings.rules import Found, compared_models, compared_numbers, rule
-from geomprobe.reports.wording.words import why
+from geomprobe.common.text import count, listed, number, words
+from geomprobe.results.summary.facts import PLACE, Facts, rows_of
+from geomprobe.results.summary.findings.rules import Found, compared_models, compared_numbers, rule
+from geomprobe.results.summary.words import why
 
 NEAR_BOUND = 0.95  # of min(n - 1, d): a rank above it can hardly rise
 CUT_APART = 0.01  # of the texts of a task

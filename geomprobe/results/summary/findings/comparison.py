@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import product
 from operator import itemgetter
 
-from geomprobe.reports.data.facts import PLACE, Facts, judgement
-from geomprobe.reports.document.formats import count, listed, words
-from geomprobe.reports.wording.findings.rules import Found, rule
-from geomprobe.reports.wording.words import how_many, place, why
+from geomprobe.common.text import count, listed, words
+from geomprobe.results.summary.facts import PLACE, Facts, judgement
+from geomprobe.results.summary.findings.rules import Found, rule
+from geomprobe.results.summary.words import how_many, place, why
 
 
 @rule("failed-cells", "poolings")

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
-from geomprobe.reports.data.facts import Facts, Row
-from geomprobe.reports.document.model import Finding, Severity
+from geomprobe.results.summary.facts import Facts, Row
+
+Severity = Literal["issue", "tip", "passed", "not applicable"]
+
+
+class Finding(TypedDict):
+    """One finding; ``link`` is the id of the section that holds the evidence."""
+
+    code: str
+    severity: Severity
+    sentence: str
+    number: str
+    link: str
+
 
 RULES: dict[str, Callable[[Facts], Finding | None]] = {}
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from geomprobe.reports.data.facts import Facts
-from geomprobe.reports.document.model import Finding
-from geomprobe.reports.wording.findings import comparison, models, rows
-from geomprobe.reports.wording.findings.rules import RULES
+from geomprobe.results.summary.facts import Facts
+from geomprobe.results.summary.findings import comparison, models, rows
+from geomprobe.results.summary.findings.rules import RULES, Finding
 
 MODULES = (comparison, models, rows)
 """Their functions register themselves in `RULES`."""

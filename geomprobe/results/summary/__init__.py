@@ -1,0 +1,1 @@
+"""What results say: an index of their numbers, findings, and the summary that every output prints."""
