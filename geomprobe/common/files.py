@@ -31,6 +31,14 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
+def read_text(path: str | os.PathLike, encoding: str = "utf-8") -> str:
+    """Read a text file; raises InputError where it is a pipe, a socket or a device, which may never end."""
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a folder has an error of its own
+        raise InputError(f"{path} is not a regular file.", "Write its content to a file first.")
+    return path.read_text(encoding=encoding)
+
+
 def read_json(path: str | os.PathLike, *, finite: bool = False) -> Any:
     """Read JSON from ``path``; raises InputError where it is missing, damaged or, if ``finite``, holds NaN or infinity.
 
@@ -38,7 +46,7 @@ def read_json(path: str | os.PathLike, *, finite: bool = False) -> Any:
     """
     path, number = Path(path), _finite if finite else float
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_float=number, parse_constant=number)
+        return json.loads(read_text(path), parse_float=number, parse_constant=number)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number too long

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from geomprobe.common import InputError
-from geomprobe.common.files import unique_names
+from geomprobe.common.files import read_text, unique_names
 
 Key = tuple[str, str, str]  # task, model, pooling
 MAX_BYTES = 100_000_000
@@ -96,7 +96,7 @@ def read_published(path: str | Path) -> dict[Key, Cell]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError("it is larger than 100 MB")
-        return _cells(json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_names))
+        return _cells(json.loads(read_text(path, "utf-8-sig"), object_pairs_hook=unique_names))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

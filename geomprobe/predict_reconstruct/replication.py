@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError, InputError, UsageError, read_json
+from geomprobe.common.files import read_text
 from geomprobe.common.seeds import LARGEST_SEED
 
 STEPS = ("step", "tokens", "flops")
@@ -80,7 +81,7 @@ def read_recipe(path: Path) -> Recipe:
         The file cannot be read, is not TOML, lacks what a recipe needs, or holds what is not known.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_text(path))
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}.", "docs/how-to/replicate.md shows a recipe."
