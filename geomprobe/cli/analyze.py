@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import GridOptions, Json, Models, expanded
+from geomprobe.cli.options import Format, Full, GridOptions, Json, Models, expanded
 from geomprobe.cli.output import Output
 from geomprobe.cli.values import refuse_repeats
 from geomprobe.common import hold_folder, torchrun_place
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 
 @expanded()
-def analyze(models: Models, options: GridOptions, as_json: Json = False) -> None:
+def analyze(
+    models: Models, options: GridOptions, as_json: Json = False, full: Full = False, form: Format = "text"
+) -> None:
     """Measure encoders on tasks and write a results folder.
 
     It holds geometry and probes of every model, task, layer and pooling. Finished cells are kept: repeat an interrupted
     command to continue it.
     """
+    output = Output.of(as_json, full, form)
     refuse_repeats(models)
-    output = Output(as_json)
     with run_grid(output, models, options) as (results, folder):
         finish(output, results, folder)
 
@@ -123,11 +125,10 @@ def say_tasks(output: Output, tasks: Sequence[str | Task]) -> None:
 
 
 def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
-    """Print the results folder and a short table; exit with 4 if cells failed."""
-    frame = results.results
-    shown = frame[(frame["status"] == "ok") & frame["control"].isna() & frame["metric"].isin(HEADLINE)]
-    document = {"results": str(folder), **more, "rows": len(frame), "failed_cells": results.run["failed_cells"]}
-    output.result(document, "\n".join(f"{key}: {document[key]}" for key in ("results", *more)), headline_rows(shown))
+    """Print the summary and where the rest is; exit with 4 if cells failed."""
+    frame, files = results.results, {"results": str(folder), **more}
+    document = {**files, "rows": len(frame), "failed_cells": results.run["failed_cells"]}
+    output.summary(document, results.summary(), files, lambda: every_row(results))
     few = [part[part["status"] == "too few rows"] for part in (frame, results.similarities)]
     if n := sum(map(len, few)):
         first = next(row for part in few for row in part.itertuples())
@@ -148,20 +149,29 @@ def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
 
 SHOWN = 5
 """Most failures that the terminal names."""
-HEADLINE = ("effective_rank", "uniformity", "mean_cosine", "semantic_accuracy", "sts_probe_spearman", "meaning_share")
 
 
-def headline_rows(frame) -> list[dict[str, str]]:
-    """One line a cell with the headline metrics of the raw view, for the terminal."""
-    raw = frame[frame["view"].fillna("raw") == "raw"]
-    keys = ["model", "task", "layer", "pooling"]
-    wide = raw.drop_duplicates([*keys, "metric"]).pivot(index=keys, columns="metric", values="value").reset_index()
-    metrics = [m for m in HEADLINE if m in wide]
-    return [
-        {key: str(row[key]) for key in keys}
-        | {m: "" if row[m] is None or row[m] != row[m] else f"{row[m]:.4g}" for m in metrics}
-        for row in wide.astype(object).where(wide.notna(), None).to_dict("records")
-    ]
+PLACE = ("model", "task", "layer", "pooling", "metric", "view", "control")
+
+
+def every_row(results: Results) -> list[dict[str, str]]:
+    """Every difference as a line, where models were compared; else every number."""
+    from geomprobe.common.text import decimals, interval, number
+
+    compared = results.comparisons
+    frame = compared if len(compared) else results.results[results.results["status"] == "ok"]
+    frame = frame.astype(object).where(frame.notna(), None)
+    shown: list[dict[str, str]] = []
+    for row in frame.to_dict("records"):
+        value = row.get("diff", row.get("value"))
+        low, high = row["ci_low"], row["ci_high"]
+        places = decimals([value], None if low is None or high is None else (high - low) / 2)
+        sides = {"A": row["value_a"], "B": row["value_b"]} if len(compared) else {}
+        numbers = {**sides, "B − A" if sides else "value": value}
+        line = {key: row[key] for key in PLACE if key in row}
+        line |= {name: number(each, places) for name, each in numbers.items()}
+        shown.append(line | {"95 %": interval(low, high, places)} | {k: row[k] for k in ("verdict",) if k in row})
+    return shown
 
 
 def group_sizes(groups: Mapping[str, Sequence[str]]) -> list[str]:

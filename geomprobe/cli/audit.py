@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 
 from geomprobe.cli.analyze import group_sizes, say_tasks
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import GridOptions, Groups, Json, Pair, expanded
+from geomprobe.cli.options import Format, Full, GridOptions, Groups, Json, Pair, expanded
 from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
 from geomprobe.cli.values import PATH, two_sides
@@ -35,6 +36,8 @@ def audit(
         typer.Option(**PATH, help="Folder to write [default: runs/audit/NAME]; with --published a .json file."),
     ] = None,
     as_json: Json = False,
+    full: Full = False,
+    form: Format = "text",
 ) -> None:
     """Audit the claims of Predict and Reconstruct.
 
@@ -45,7 +48,7 @@ def audit(
 
     --published FILE measures no model: it finds what published numbers show about themselves.
     """
-    output = Output(as_json)
+    output = Output.of(as_json, full, form)
     if (os.environ.get("WORLD_SIZE") or "1") != "1":
         raise UsageError("audit runs in one process.", "Start it without torchrun.")
     if published is not None:
@@ -60,6 +63,10 @@ def audit(
     audit_models(output, models or [], groups, replace(options, out=out))
 
 
+SHOWN = 5
+"""Findings of an audit of published numbers that are printed without --full."""
+
+
 def audit_models(
     output: Output,
     models: list[str],
@@ -70,6 +77,7 @@ def audit_models(
     """Audit two models or two groups, write the report, print the claims."""
     from geomprobe.predict_reconstruct.checkpoints import audit_checkpoints
     from geomprobe.reports.pages import claims
+    from geomprobe.results.summary.printed import WIDTH
 
     sides = groups or {"A": models[:1], "B": models[1:]}
     paths = [path for members in sides.values() for path in members]
@@ -91,9 +99,12 @@ def audit_models(
         write_text(folder / "claims.md", claims.claims_page(document))
         files = {"results": str(folder), "audit": str(folder / "audit.json"), **write_reports(output, folder)}
     rows = [row for claim in document["claims"] for row in claims.claim_rows(claim)]
-    sentences = [verdict["sentence"] for claim in document["claims"] for verdict in claim["verdicts"].values()]
-    text = "\n".join([*sentences, "", *(f"{key}: {value}" for key, value in files.items())])
-    output.result(document | {"files": files}, text, rows)
+    # of the two levels the later one is about the objectives, and the one to quote
+    sentences = [list(claim["verdicts"].values())[-1]["sentence"] for claim in document["claims"]]
+    lines = [line for text in sentences for line in textwrap.wrap(text, WIDTH, max_lines=2, placeholder=" …")]
+    text = "\n".join([*lines, *(f"{key}: {value}" for key, value in files.items())])
+    page = claims.claims_page(document) if output.markdown else text
+    output.result(document | {"files": files}, page, rows if output.full else None)
     if document["failed_cells"]:
         output.warning(f"{document['failed_cells']} cells failed; the results folders say which")
         raise typer.Exit(FAILED_CELLS)
@@ -114,5 +125,7 @@ def audit_file(output: Output, published: Path, out: Path | None) -> None:
     if out:
         write_json(out, document)
     lines = [f"{len(cells)} cells, {len(findings)} findings"]
-    lines += [f"\n{finding.rule}\n  {finding.found}\n  {finding.meaning}" for finding in findings]
+    shown = findings if output.full else findings[:SHOWN]
+    lines += [f"{finding.rule}\n  {finding.found}\n  {finding.meaning}" for finding in shown]
+    lines += [f"and {hidden} more: --full prints them"] if (hidden := len(findings) - len(shown)) else []
     output.result(document, "\n".join(lines))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geomprobe.cli.analyze import finish, group_sizes, run_grid
-from geomprobe.cli.options import GridOptions, Groups, Json, Pair, expanded
+from geomprobe.cli.options import Format, Full, GridOptions, Groups, Json, Pair, expanded
 from geomprobe.cli.output import Output
 from geomprobe.cli.report import write_reports
 from geomprobe.cli.values import TEXT, two_sides
@@ -33,6 +33,8 @@ def compare(
     *,
     options: GridOptions,
     as_json: Json = False,
+    full: Full = False,
+    form: Format = "text",
 ) -> None:
     """Compare two encoders on the same rows and write a report.
 
@@ -42,10 +44,9 @@ def compare(
     from geomprobe.api import every_metric
     from geomprobe.comparison.margin_overrides import parse_margins
 
+    output = Output.of(as_json, full, form)
     groups = two_sides(models or [], group or [], "compare")
-    compare_models(
-        Output(as_json), models or [], groups, options, parse_margins(margin or [], every_metric() if margin else ())
-    )
+    compare_models(output, models or [], groups, options, parse_margins(margin or [], every_metric() if margin else ()))
 
 
 def compare_models(
@@ -78,6 +79,4 @@ def compare_models(
     more: dict[str, Any] = {"complete": differences, "cells": cells, "asked": asked, "margins": margins}
     with run_grid(output, paths, options, similarity=True, **more) as (results, folder):
         files = write_reports(output, folder)
-        for claim in results.run["claims"]:
-            output.note(claim["sentence"])
         finish(output, results, folder, **files)

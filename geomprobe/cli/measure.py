@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geomprobe.cli.options import Json, Seed, expanded, option
+from geomprobe.cli.options import Format, Full, Json, Seed, expanded, option
 from geomprobe.cli.output import Output, split_list
 from geomprobe.cli.values import LIST, PATH, TEXT
 from geomprobe.common import InputError, UsageError, check_output_file, first_to_last
@@ -90,6 +91,8 @@ def measure(
     ],
     options: MeasureOptions,
     as_json: Json = False,
+    full: Full = False,
+    form: Format = "text",
 ) -> None:
     """Measure the geometry of vectors made elsewhere.
 
@@ -102,7 +105,7 @@ def measure(
     from geomprobe.metrics.registry import REGISTRY, definitions
     from geomprobe.vectors import Reading, VectorSource, joined, read_files
 
-    output = Output(as_json)
+    output = Output.of(as_json, full, form)
     options.check(files)
     read = read_files(files, Reading(options.columns, options.header, options.tensor))
     with _in_its_file(read):
@@ -128,7 +131,10 @@ def measure(
     records = frame.astype(object).where(frame.notna(), None).to_dict("records")
     source, defined = [file.as_json() for file in read], definitions(frame["metric"].unique())
     document = {"n": rows.n, "d": rows.d, "source": source, "results": records, "definitions": defined}
-    output.result(document, rows=[{name: _shown(record[name]) for name in SHOWN} for record in records])
+    if output.full:
+        output.result(document, rows=[{name: _shown(record[name]) for name in SHOWN} for record in records])
+    else:
+        output.result(document, _in_short(records, defined, output.markdown))
 
 
 def _measured(
@@ -201,6 +207,30 @@ def _say_how(output: Output, options: MeasureOptions, n: int, world: int, interv
     if world > 1:
         alone = "; the first alone computes standard errors" if intervals else ""
         output.note(f"{world} processes share the rows{alone}")
+
+
+def _in_short(records: Sequence[Mapping[Any, Any]], defined: Mapping[str, Any], as_table: bool) -> str:
+    """The numbers that come first in a report, with their intervals, at most LINES lines; all of them as Markdown."""
+    from geomprobe.common.text import markdown_table, words
+    from geomprobe.results.summary.model import Cell
+    from geomprobe.results.summary.printed import LINES
+
+    def place(record: Mapping[Any, Any]) -> tuple[bool, float]:
+        entry = defined[record["metric"]]
+        return "headline" not in entry, entry.get("headline", entry).get("order", math.inf)
+
+    known = sorted((record for record in records if record["status"] == "ok"), key=place)
+    told = [
+        (words(r["metric"]), r["view"] or "", Cell("", "", r["value"], r["ci_low"], r["ci_high"]).text(False))
+        for r in known
+    ]
+    if as_table:
+        return markdown_table(("metric", "view", "value"), told)
+    lines = [f"{name:<30} {view:<13} {value}" for name, view, value in told]
+    rest = [f"no value: {words(r['metric'])}: {r['note']}" for r in records if r["status"] != "ok"]
+    lines = [f"{'metric':<30} {'view':<13} value, 95 % interval", *lines, *rest]
+    hidden = len(lines) - LINES + 1
+    return "\n".join(lines if hidden <= 1 else [*lines[: LINES - 1], f"and {hidden} more: --full prints every number"])
 
 
 SHOWN = ("metric", "view", "value", "se", "ci_low", "ci_high", "n", "status", "note")

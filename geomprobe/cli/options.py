@@ -35,6 +35,11 @@ Groups = Annotated[
     typer.Option("--group", **TEXT, help="NAME=MODEL,MODEL,… twice: groups of seeds instead of two models."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, without progress bars.")]
+Full = Annotated[bool, typer.Option("--full", help="Print every number, not the summary alone.")]
+Format = Annotated[
+    str,
+    typer.Option("--format", **TEXT, help="text, or md: the summary in Markdown, for a pull request or a README."),
+]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every random choice.")]
 DataDir = Annotated[
     Path | None,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from geomprobe.common import shortened
+from geomprobe.common import UsageError, shortened, unknown_name
+
+if TYPE_CHECKING:
+    from geomprobe.results.summary.model import Summary
 
 Progress = Callable[[int, int], None]
+FORMATS = ("text", "md")
 
 
 def split_list(values: Sequence[str] | None) -> list[str]:
@@ -24,11 +30,29 @@ def split_list(values: Sequence[str] | None) -> list[str]:
 class Output:
     """Where a command writes. With ``as_json`` stdout carries exactly one JSON document and there are no bars.
 
-    Without ``results`` nothing goes to stdout: for the parts of a command that prints a result of its own.
+    Without ``results`` nothing goes to stdout: for the parts of a command that prints a result of its own. With
+    ``full`` every number is printed, with ``markdown`` the summary as Markdown.
     """
 
     as_json: bool = False
     results: bool = True
+    full: bool = False
+    markdown: bool = False
+
+    @classmethod
+    def of(cls, as_json: bool, full: bool, form: str) -> Output:
+        """The output that the options --json, --full and --format ask for.
+
+        Raises
+        ------
+        UsageError
+            There is no such format, or two ways to print are asked for.
+        """
+        if form not in FORMATS:
+            raise unknown_name("format", form, list(FORMATS))
+        if as_json + full + (form == "md") > 1:
+            raise UsageError("--json, --full and --format md each print something else.", "Give one of them.")
+        return cls(as_json, full=full, markdown=form == "md")
 
     def result(self, document: Any, text: str = "", rows: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Print the command's result: ``document`` under --json, else ``rows`` as an aligned table and ``text``."""
@@ -41,6 +65,23 @@ class Output:
             _print_table(rows)
         if text:
             print(text)
+
+    def summary(
+        self,
+        document: Mapping[str, Any],
+        found: Summary,
+        files: Mapping[str, str],
+        rows: Callable[[], list[dict[str, str]]],
+    ) -> None:
+        """Print a summary, and the files where the rest is; under --full `rows` first, each as a line of a table."""
+        from geomprobe.results.summary.printed import WIDTH, as_markdown, terminal
+
+        width = min(shutil.get_terminal_size().columns, WIDTH) if sys.stdout.isatty() else WIDTH
+        lines = terminal(found, [f"{name}: {path}" for name, path in files.items()], width)
+        if sys.stdout.isatty() and not self.as_json and not self.markdown:
+            lines = [_styled(line) for line in lines]
+        text = as_markdown(found) if self.markdown else "\n".join(lines)
+        self.result({**document, "summary": found.as_dict()}, text, rows() if self.full else None)
 
     def note(self, text: str) -> None:
         """Print a line about what is being done (stderr)."""
@@ -96,6 +137,12 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         grid.add_row(*(Text("" if value is None else str(value)) for value in values))
     # a pipe has no width: leave room for whole lines rather than fold at 80
     Console(width=None if sys.stdout.isatty() else 160).print(grid)
+
+
+def _styled(line: str) -> str:
+    """A line of a summary in the terminal's own bold where it is a heading; plain with NO_COLOR."""
+    heading = line.endswith(":") and not line.startswith(" ") and not os.environ.get("NO_COLOR")
+    return f"\x1b[1m{line}\x1b[0m" if heading else line
 
 
 def _json(document: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geomprobe.cli.errors import FAILED_CELLS
-from geomprobe.cli.options import Json
+from geomprobe.cli.options import Format, Json
 from geomprobe.cli.output import Output
 from geomprobe.cli.values import PATH
 
@@ -20,6 +20,7 @@ def report(
     pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf.")] = False,
     open_it: Annotated[bool, typer.Option("--open", help="Open the report.")] = False,
     as_json: Json = False,
+    form: Format = "text",
 ) -> None:
     """Write the report of a results folder again.
 
@@ -27,16 +28,21 @@ def report(
     """
     from geomprobe.common import hold_folder, read_json
     from geomprobe.reports import write_report
+    from geomprobe.results import read_results
 
+    output = Output.of(as_json, False, form)
     wanted = [name for name, asked in (("report.html", html), ("report.pdf", pdf)) if asked or not (html or pdf)]
     with hold_folder(results_dir) if results_dir.is_dir() else nullcontext():
         paths = write_report(results_dir, *(results_dir / name for name in [*wanted, "report.json"]))
     document = {path.suffix[1:]: str(path) for path in paths}
-    output = Output(as_json)
-    output.result(document, "\n".join(document[Path(name).suffix[1:]] for name in wanted))
+    files = {kind: path for kind, path in document.items() if f"report.{kind}" in wanted}
+    record = "audit.json" if (results_dir / "audit.json").is_file() else "run.json"
+    if record == "run.json":
+        output.summary(document, read_results(results_dir).summary(), files, list)
+    else:
+        output.result(document, "\n".join(files.values()))
     if open_it:
         typer.launch(str(paths[0].resolve()))
-    record = "audit.json" if (results_dir / "audit.json").is_file() else "run.json"
     if failed := read_json(results_dir / record).get("failed_cells"):
         output.warning(f"{failed} cell{'s' * (failed > 1)} failed; the report names them")
         raise typer.Exit(FAILED_CELLS)

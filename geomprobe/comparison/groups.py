@@ -10,7 +10,6 @@ import pandas as pd
 from geomprobe.common import UsageError
 from geomprobe.comparison.margin_overrides import Margin
 from geomprobe.comparison.pairs import ModelResults, check_rows
-from geomprobe.comparison.sentences import claims
 from geomprobe.comparison.table import adjusted, differences
 from geomprobe.inference import Estimate
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
@@ -56,5 +55,4 @@ def compare_groups(
     added = adjusted(compared, results.definitions, seeds=min(len(first), len(second)))
     results.comparisons = table(pd.concat([results.comparisons, added]), COMPARISON_COLUMNS)
     results.run["groups"] = {name: list(group) for name, group in groups.items()}
-    results.run["claims"] = claims(added)
     return results

@@ -23,7 +23,6 @@ from geomprobe.comparison.pairs import (
     paired,
 )
 from geomprobe.comparison.records import known
-from geomprobe.comparison.sentences import claims
 from geomprobe.inference import Interval, influence_table, intervals, measure
 from geomprobe.metrics import REGISTRY, registry
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
@@ -131,7 +130,6 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     of_variants = results.comparisons[results.comparisons["b"].isin(variants_of(results))]
     results.comparisons = table(pd.concat([own, of_variants]), COMPARISON_COLUMNS)
     results.run["compared"] = [a, b]
-    results.run["claims"] = claims(own)
     return results
 
 

@@ -187,6 +187,7 @@ METRICS = (
         statistic=Statistic("log mean kernel", T),
         order=10,
         headline=(10, ("raw", "centred")),
+        phrases=("spreads its embeddings more evenly", "spreads its embeddings less evenly"),
         others={
             "all pairs": (
                 _uniformity_with_itself,
@@ -234,6 +235,7 @@ METRICS = (
         margin=Margin(0.025),
         order=40,
         headline=(30, ("raw",)),
+        phrases=("holds its embeddings in a wider cone", "holds its embeddings in a narrower cone"),
         statistic=Statistic("mean distance", -0.5),
     ),
     _metric(
@@ -248,6 +250,7 @@ METRICS = (
         statistic=Statistic("declared pairs"),
         order=50,
         headline=(50, ("raw",)),
+        phrases=("places pairs that belong together closer", "places pairs that belong together farther apart"),
     ),
     _metric(
         name="class_alignment",

@@ -181,6 +181,7 @@ class Metric(Record):
                 self.headline is None or (_of(self.headline, int, tuple) and _some(self.headline[1], ("", *ALL))),
                 "(whole number, tuple of views) or None",
             ),
+            "phrases": (self.phrases is None or _of(self.phrases, str, str), "(text, text) or None"),
             "against": (self.against is None or _of(self.against, str, int), "(text, whole number) or None"),
             "stage": (self.stage in (None, *STAGES), f"one of {', '.join(STAGES)}, or None"),
             "tail": (self.tail in (None, "lengths", "steady"), "lengths, steady or None"),

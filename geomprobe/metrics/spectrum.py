@@ -221,6 +221,7 @@ METRICS = (
         margin=SHARE,
         order=80,
         headline=(40, ("raw",)),
+        phrases=("uses fewer directions", "uses more directions"),
         tail="lengths",
         of_spectrum=OfSpectrum(derivatives.effective_rank, left_out=derivatives.left_out_of_roots, column=0),
         others={

@@ -115,6 +115,7 @@ _SCORES: tuple[Score, ...] = (
         source="Alain & Bengio 2017; Conneau et al. 2017 (pair features)",
         order=190,
         headline=(60, ("",)),
+        phrases=("shows less of the labels to a linear probe", "shows more of the labels to a linear probe"),
         **_ACCURACY,
     ),
     _semantic(
@@ -245,6 +246,7 @@ _SCORES: tuple[Score, ...] = (
         source="Reimers & Gurevych 2019",
         order=200,
         headline=(70, ("",)),
+        phrases=("follows similarity of meaning less", "follows similarity of meaning more closely"),
         **_SPEARMAN,
     ),
     _cosine(
@@ -260,6 +262,7 @@ _SCORES: tuple[Score, ...] = (
         "with exactly one",
         source="Conneau et al. 2018 (WC)",
         headline=(90, ("",)),
+        phrases=("holds less of the wording", "holds more of the wording"),
         against=("wording", 6),
         **_ACCURACY,
     ),
@@ -277,6 +280,7 @@ _SCORES: tuple[Score, ...] = (
         "frequent classes with at least 5 train sentences, by linear discriminant analysis",
         source="arXiv 2606.05173, with words in place of its tokens (there cross-validated on validation)",
         headline=(100, ("",)),
+        phrases=("shows less of the most frequent word", "shows more of the most frequent word"),
         against=("wording", 7),
         **_ACCURACY,
     ),
@@ -327,6 +331,7 @@ _SCORES: tuple[Score, ...] = (
             source="Cornfield & Tukey 1956; Searle, Casella & McCulloch 1992",
             margin=BITS,
             headline=headline,
+            phrases=("varies less with meaning", "varies more with meaning") if headline else None,
             against=("crossed", place),
         )
         for place, effect, what, headline in (  # triplets between

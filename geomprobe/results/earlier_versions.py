@@ -14,6 +14,8 @@ from geomprobe.results.tables import Results
 TOKENS, WORDS = "lexical_top_token", "lexical_top_word"
 PLACES = {"order", "headline", "against"}
 """Fields that say where a number stands in a report; earlier versions kept that in the report."""
+LATER = {"family", "phrases"}
+"""Fields that results with places may lack, too."""
 
 
 def current(results: Results) -> Results:
@@ -39,11 +41,6 @@ def current(results: Results) -> Results:
         named(name): entry | ({"name": named(name)} if "name" in entry else {})
         for name, entry in results.definitions.items()
     }
-    old, new = (stem.replace("_", " ") for stem in (TOKENS, WORDS))
-    claims = [
-        claim | {"metric": named(claim["metric"]), "sentence": claim["sentence"].replace(old, new)}
-        for claim in results.run.get("claims") or []
-    ]
     return replace(
         results,
         results=renamed(results.results, "metric"),
@@ -51,7 +48,6 @@ def current(results: Results) -> Results:
         influences=renamed(results.influences, "metric"),
         examples=renamed(results.examples, "probe"),
         definitions=definitions,
-        run=results.run | ({"claims": claims} if claims else {}),
     )
 
 
@@ -59,5 +55,5 @@ def _with_fields(entries: dict[str, Any]) -> dict[str, Any]:
     """Entries with the fields of earlier_versions.json; a family alone where they have their places already."""
     known = read_json(Path(__file__).with_name("earlier_versions.json"))
     if any(PLACES & entry.keys() for entry in entries.values()):
-        known = {name: {"family": fields["family"]} for name, fields in known.items() if "family" in fields}
+        known = {name: {key: fields[key] for key in LATER & fields.keys()} for name, fields in known.items()}
     return {name: known.get(name, {}) | entry for name, entry in entries.items()}

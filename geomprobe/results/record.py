@@ -73,6 +73,8 @@ class Record:
     headline : tuple of int and str, or None
         Place among the few numbers that carry a report's argument, and the views in which it does (of a metric without
         these, any).
+    phrases : tuple of two str, or None
+        What is said of the encoder with the smaller, and with the larger value: "uses fewer directions".
     against : tuple of str and int, or None
         Part of the section on lexical against semantic (wording, meaning or crossed), and place in it.
     stage : str or None
@@ -93,6 +95,7 @@ class Record:
     reference: bool = False
     order: int | None = None
     headline: tuple[int, tuple[str, ...]] | None = None
+    phrases: tuple[str, str] | None = None
     against: tuple[str, int] | None = None
     stage: str | None = None
     probe: str | None = None
@@ -110,6 +113,7 @@ class Record:
             "reference": self.reference or None,
             "order": self.order,
             "headline": self.headline and {"order": self.headline[0], "views": list(self.headline[1])},
+            "phrases": self.phrases and list(self.phrases),
             "against": self.against and {"part": self.against[0], "order": self.against[1]},
             **{name: getattr(self, name) for name in ("stage", "probe", "score")},
         }

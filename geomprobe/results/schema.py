@@ -196,17 +196,6 @@ class PluginEntry(TypedDict):
     version: str
 
 
-class Claim(TypedDict):
-    """In how many cells each verdict on a metric holds, and the sentence that says so."""
-
-    metric: str
-    view: str | None
-    sentence: str
-    level: NotRequired[str]
-    cells: NotRequired[int]
-    counts: NotRequired[dict[str, int]]
-
-
 class LayerMap(TypedDict):
     """A similarity of each layer of a (rows) with each layer of b (columns)."""
 
@@ -250,7 +239,6 @@ class Run(TypedDict, total=False):
     processes: int
     failed_cells: int
     wall_seconds: float
-    claims: list[Claim]
     verdict: str | None
 
 
@@ -295,6 +283,7 @@ class Definition(TypedDict, total=False):
     reference: bool
     order: int
     headline: Headline
+    phrases: list[str]
     against: Against
     stage: str
     probe: str

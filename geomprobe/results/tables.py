@@ -13,7 +13,10 @@ import pandas as pd
 from geomprobe.common import InputError, hash_bytes
 from geomprobe.results.schema import STATUSES, TABLES, check_definitions, check_record, check_run
 from geomprobe.results.summary.facts import Facts
+from geomprobe.results.summary.model import Summary
+from geomprobe.results.summary.printed import as_html, as_latex, as_markdown
 from geomprobe.results.summary.reading import facts_of
+from geomprobe.results.summary.summarise import summarise
 
 FAILED_PLACE = ["model", "task", "layer", "pooling"]
 
@@ -65,6 +68,28 @@ class Results:
     def facts(self) -> Facts:
         """The numbers indexed for summaries and reports, every text made inert."""
         return facts_of({name: getattr(self, name) for name in TABLES}, self.definitions, self.run, self.training)
+
+    def summary(self) -> Summary:
+        """The answer in one sentence and three lists: what differs, what is shown equal, what cannot be told.
+
+        Examples
+        --------
+        >>> import geomprobe as gp
+        >>> summary = gp.read_results("runs/compare/mine").summary()
+        >>> summary.sentence, [each.title for each in summary.differs]  # doctest: +SKIP
+        """
+        return summarise(self.facts())
+
+    def to_markdown(self) -> str:
+        """The summary in Markdown, for a pull request or a README."""
+        return as_markdown(self.summary())
+
+    def to_latex(self) -> str:
+        """The summary as a LaTeX table (booktabs), the sentence as its caption."""
+        return as_latex(self.summary())
+
+    def _repr_html_(self) -> str:
+        return as_html(self.summary())
 
 
 def check_statuses(frame: pd.DataFrame, where: str) -> None:

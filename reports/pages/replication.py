@@ -25,7 +25,7 @@ from geomprobe.reports.data.files import AUDIT_FILE
 from geomprobe.reports.data.load import load
 from geomprobe.reports.render.figures import render
 from geomprobe.results.summary.facts import Facts, Row, half_width, judgement
-from geomprobe.results.summary.words import title
+from geomprobe.results.summary.words import in_cells, tally, title
 
 MARKS = {"higher": "▲", "lower": "▼", "equivalent": "=", "unclear": "?", "none": NONE}
 LEGEND = (
@@ -118,8 +118,8 @@ def _compared(facts: Facts, folder: Path) -> str:
         differences = [_difference(facts.difference(task, pooling, *number)) for number in shown]
         rows.append([f"{markdown(task)}, {markdown(pooling)}", *differences])
     lead = f"{b} − {a}, at the level of {facts.level}s; all numbers: [report]({folder.name}/report.html)."
-    claims = [claim for claim in facts.run.get("claims", []) if (claim["metric"], claim["view"] or "") in shown]
-    return f"{lead}\n\n{_bullets(claims)}\n\n{markdown_table(heads, rows)}\n{LEGEND}\n"
+    told = [{"sentence": f"{title(facts, *each)}: {in_cells(tally(facts, *each))}."} for each in shown]
+    return f"{lead}\n\n{_bullets(told)}\n\n{markdown_table(heads, rows)}\n{LEGEND}\n"
 
 
 def _difference(row: Row | None) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 from geomprobe.common.text import amount, clean, count, decimals, interval, listed, number, power, term
 from geomprobe.reports.document.blocks import Line, Table, cell, line, table
-from geomprobe.reports.document.model import VIEW_VERSION, Card, Document, ModelHeading
+from geomprobe.reports.document.model import VIEW_VERSION, Card, Document, ModelHeading, Verdict
 from geomprobe.reports.sections import sections
-from geomprobe.reports.wording.verdict import scope_of, verdict_of
 from geomprobe.results.summary.facts import Facts, half_width, judgement
 from geomprobe.results.summary.findings import SHOWN, findings
+from geomprobe.results.summary.model import Summary
+from geomprobe.results.summary.summarise import summarise
 from geomprobe.results.summary.words import WORDS, budget, in_cells, meaning, quality, signs, tally, title
 
 CARDS = 6
@@ -19,14 +20,15 @@ CARDS = 6
 
 def results_view(facts: Facts) -> dict[str, Any]:
     """View model of a results folder, ready for JSON."""
+    found = summarise(facts)
     view: Document = {
         "view_version": VIEW_VERSION,
         "kind": facts.kind,
         "title": _title(facts),
-        "subtitle": scope_of(facts),
+        "subtitle": found.scope,
         "created": clean(facts.run.get("created"), 40)[:10],
         "sides": _sides(facts),
-        "verdict": verdict_of(facts),
+        "verdict": _verdict(facts, found),
         "claims": verdict_table(facts),
         "findings": findings(facts),
         "shown_findings": SHOWN,
@@ -37,6 +39,13 @@ def results_view(facts: Facts) -> dict[str, Any]:
         "sections": sections(facts),
     }
     return dict(view)
+
+
+def _verdict(facts: Facts, found: Summary) -> Verdict:
+    scope = f"{found.scope}; protocol {facts.run.get('protocol') or 'not recorded'}."
+    if facts.pair:
+        scope += " A cell is one task under one pooling, at the deepest layer."
+    return {"code": found.code, "sentence": found.sentence, "scope": scope, "limits": found.limits}
 
 
 def _title(facts: Facts) -> str:

@@ -15,7 +15,7 @@ PLACE = 90
 
 SHOWN_ELSEWHERE = (
     "schema_version", "created", "command", "geomprobe_version", "versions", "hardware", "wall_seconds", "models",
-    "tasks", "failed_cells", "verdict", "claims", "similarity",
+    "tasks", "failed_cells", "verdict", "similarity",
 )  # fmt: skip
 MODEL_HEADS = (
     "model", "source", "kind", "objective", "parameters", "layers × width", "type", "training", "content hash",

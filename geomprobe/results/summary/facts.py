@@ -13,6 +13,9 @@ from typing import Any, Literal
 from geomprobe.results.schema import Definition, Run
 
 Row = dict[str, Any]
+Kind = Literal["single", "pair", "groups", "many"]
+Judgement = Literal["higher", "lower", "mixed", "equivalent", "unclear", "none"]
+"""What a comparison says of one cell, or of several: mixed where some are higher and some lower."""
 PLACE = ("model", "task", "layer", "pooling")
 # Which part of the report a family of metrics belongs to.
 PARTS = {
@@ -124,8 +127,8 @@ class Facts:
         return [m for m in self.models if m not in self.baselines]
 
     @cached_property
-    def kind(self) -> str:
-        """single, pair, groups or many."""
+    def kind(self) -> Kind:
+        """Which report this is."""
         if self.pair and self.level == "objective":
             return "groups"
         if self.pair and len(self.own) <= 2:
@@ -306,7 +309,7 @@ def rows_of(task: Row) -> int | None:
     return task.get("geometry_rows") or task.get("rows")
 
 
-def judgement(row: Row) -> str:
+def judgement(row: Row) -> Judgement:
     """What a comparison says: higher, lower, equivalent, unclear or none (no interval, so no verdict)."""
     verdict, diff = row.get("verdict") or "no verdict", row.get("diff")
     if diff is None or "no verdict" in verdict or "no valid interval" in verdict:

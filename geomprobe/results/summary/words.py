@@ -55,14 +55,12 @@ def tally(facts: Facts, metric: str, view: str) -> Counter[str]:
 
 
 def in_cells(counts: Counter[str]) -> str:
-    """In how many cells each verdict holds: "higher in 10 of 20 cells, equivalent in the other 10"."""
-    total = sum(counts.values())
+    """In how many cells each verdict holds: "higher in 10 of 20 cells, equivalent in 10"."""
+    total = counts.total()
     (most, n), *others = [(WORDS[code][1], n) for code, n in counts.most_common() if n]
     if not others:
         return f"{most} in all {total} cells" if total > 1 else f"{most} in the one cell"
-    *between, (least, last) = others
-    parts = [f"{most} in {n} of {total} cells", *(f"{word} in {k}" for word, k in between)]
-    return f"{', '.join(parts)}, {least} in the other {last}"
+    return ", ".join([f"{most} in {n} of {total} cells", *(f"{word} in {k}" for word, k in others)])
 
 
 def signs(facts: Facts, metric: str, view: str) -> tuple[int, int, int]:

@@ -13,12 +13,10 @@ from geomprobe.common import UsageError
 from geomprobe.comparison.groups import compare_groups
 from geomprobe.comparison.margin_overrides import margin, parse_margins
 from geomprobe.comparison.pairs import copies
-from geomprobe.comparison.sentences import claims
 from geomprobe.comparison.table import add_comparisons, compare
 from geomprobe.inference import Estimate, intervals
 from geomprobe.inference.estimate import ROUNDING
 from geomprobe.results import (
-    COMPARISON_COLUMNS,
     EXAMPLE_COLUMNS,
     INFLUENCE_COLUMNS,
     RESULT_COLUMNS,
@@ -275,19 +273,6 @@ def test_margins_default_and_chosen():
     assert tight["verdict"].iloc[0] in ("higher", "lower", "no clear difference")
 
 
-def test_claims_say_what_holds_in_how_many_cells():
-    rows = [
-        {"a": "mlm", "b": "hybrid", "level": "checkpoint", "metric": "uniformity", "view": "raw", "verdict": verdict}
-        for verdict in ("higher", "higher", "no difference", "no clear difference", "no valid interval, no verdict")
-    ]
-    claim = claims(table(rows, COMPARISON_COLUMNS))[0]
-    assert claim["counts"]["higher"] == 2
-    assert claim["sentence"] == (
-        "uniformity: checkpoint hybrid is higher than mlm in 2 of 5 cells; the checkpoints are equivalent in 1 of 5; "
-        "the data cannot tell in 1 of 5; no verdict in 1 of 5."
-    )
-
-
 def seeds(count: int, shift: float = 0.0, spread: float = 0.02) -> dict[str, np.ndarray]:
     base = embeddings()
     return {f"s{shift}-{i}": base * np.linspace(1, 1 + shift + spread * i, D, dtype=np.float32) for i in range(count)}
@@ -315,7 +300,6 @@ def test_two_seeds_support_no_claim_about_objectives():
     found = compare_groups(made(first | second), {"mlm": list(first), "hybrid": list(second)}).comparisons
     assert set(found["verdict"]) == {"too few seeds, no verdict"}
     assert found["p"].isna().all()
-    assert "no verdict in" in claims(found)[0]["sentence"]
 
 
 def test_group_errors():

@@ -42,9 +42,6 @@ RUN = {
     ],
     "failed_cells": 0,
     "wall_seconds": 1,
-    "claims": [
-        {"metric": "m", "view": "", "level": "checkpoint", "cells": 1, "counts": {"higher": 1}, "sentence": "."}
-    ],
     "of a later version": {"anything": [1]},
 }
 WRONG = [
@@ -65,7 +62,6 @@ WRONG = [
     (("compared",), "a", "compared must be a list or null, not 'a'"),
     (("groups",), {"g": "abc"}, "groups.g must be a list, not 'abc'"),
     (("similarity", 0, "values", 0, 1), "x", "similarity[0].values[0][1] must be a number or null, not 'x'"),
-    (("claims", 0, "counts", "higher"), None, "claims[0].counts.higher must be a whole number, not None"),
     (("versions", "python"), 3.11, "versions.python must be text, not 3.11"),
     (("verdict",), {"sentence": "x"}, "verdict must be text or null, not an object"),
     ((), [], "the document must be an object, not a list"),

@@ -1,0 +1,125 @@
+"""The summary as lines of a terminal, as Markdown, as LaTeX and as HTML."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from html import escape
+
+from geomprobe.common.text import listed, markdown, markdown_table
+from geomprobe.results.summary.model import Statement, Summary
+
+HEADINGS = {"differs": "differs", "equal": "shown equal", "cannot_tell": "cannot tell", "values": "measured"}
+LINES = 20
+WIDTH = 120
+NAME, FIGURE = 30, 24
+"""Columns of a statement on a terminal: its name, its typical figure."""
+
+
+def terminal(summary: Summary, files: Sequence[str] = (), width: int = WIDTH, most: int = LINES) -> list[str]:
+    """Lines for a terminal: at most `most` of at most `width` characters, the lines of `files` among them.
+
+    The lists share the lines fairly; what has no line is counted and named after the heading of its list.
+    """
+    sentence = textwrap.wrap(summary.sentence, width, max_lines=4, placeholder=" …")
+    lists = _lists(summary)
+    room = most - len(sentence) - len(files) - len(lists)
+    shown = dict.fromkeys(lists, 0)
+    for _ in range(room):
+        open_lists = [heading for heading, items in lists.items() if shown[heading] < len(items)]
+        if open_lists:
+            shown[min(open_lists, key=shown.__getitem__)] += 1
+    found = []
+    for heading, items in lists.items():
+        hidden = [name for name, _ in items[shown[heading] :]]
+        found.append(f"{heading}{f' (and {len(hidden)} more: {listed(hidden, most=4)})' if hidden else ''}:")
+        found += [f"  {line}" for _, line in items[: shown[heading]]]
+    return [line if len(line) <= width else f"{line[: width - 1]}…" for line in (*sentence, *found, *files)]
+
+
+def _lists(summary: Summary) -> dict[str, list[tuple[str, str]]]:
+    """Heading -> (name, line) of its items; empty lists are left out."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    about = f"{summary.sides[1]} − {summary.sides[0]}, " if summary.kind in ("pair", "groups") else ""
+    for name, heading in HEADINGS.items():
+        if statements := getattr(summary, name):
+            lines = [(each.title, _line(each, signed=name != "values")) for each in statements]
+            found[heading if found else f"{heading} ({about}95 % intervals)"] = lines
+    found["beware"] = [
+        (each["code"], each["sentence"].rstrip(".") + (f" ({each['number']})" if each["number"] else ""))
+        for each in summary.beware
+    ]
+    return found if summary.beware else {k: v for k, v in found.items() if k != "beware"}
+
+
+def _line(each: Statement, signed: bool) -> str:
+    """One statement: name, typical figure, in how many cells, what could be seen."""
+    return f"{each.title:<{NAME}} {each.typical.text(signed):<{FIGURE}} {_about(each)}".rstrip()
+
+
+def _about(each: Statement) -> str:
+    centred = "not once the mean vector is removed" if each.only_mean else ""
+    return "; ".join(part for part in (each.where, each.seen, centred) if part)
+
+
+def as_markdown(summary: Summary) -> str:
+    """Markdown for a pull request or a README: the sentence, the lists as one table, what to beware of."""
+    rows = [cells for name in HEADINGS for cells in _rows(summary, name)]
+    heads = ("", "metric", "value" if summary.values else f"{markdown(' − '.join(reversed(summary.sides[:2])))}", "")
+    parts = [f"**{markdown(summary.sentence, 2000)}**", markdown(summary.scope, 1000)]
+    parts += [markdown_table(heads, [[markdown(cell) for cell in row] for row in rows])] if rows else []
+    parts += (
+        ["".join(f"- {finding['severity']}: {markdown(finding['sentence'], 1000)}\n" for finding in summary.beware)]
+        if summary.beware
+        else []
+    )
+    return "\n\n".join([*parts, markdown(summary.limits, 1000)]) + "\n"
+
+
+def _rows(summary: Summary, name: str) -> list[tuple[str, ...]]:
+    """A row a statement: its list, metric, figure, and where it holds."""
+    return [
+        (
+            HEADINGS[name],
+            each.title,
+            each.typical.text(signed=name != "values"),
+            _about(each),
+        )
+        for each in getattr(summary, name)
+    ]
+
+
+def as_latex(summary: Summary) -> str:
+    """A LaTeX table (booktabs) of the lists, the sentence as its caption."""
+    rows = [cells for name in HEADINGS for cells in _rows(summary, name)]
+    body = "".join(" & ".join(map(_tex, row)) + r" \\" + "\n" for row in rows)
+    return (
+        "\\begin{table}\n\\centering\n"
+        f"\\caption{{{_tex(summary.sentence)} {_tex(summary.scope)}.}}\n"
+        "\\begin{tabular}{llll}\n\\toprule\n & metric & value & cells \\\\\n\\midrule\n"
+        f"{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
+TEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "−": "$-$", "±": r"$\pm$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\ldots{}", "<": r"$<$", ">": r"$>$",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(TEX.get(char, char) for char in text)
+
+
+def as_html(summary: Summary) -> str:
+    """HTML for a notebook: no script, no style of its own."""
+    parts = [f"<p><strong>{escape(summary.sentence)}</strong></p>", f"<p>{escape(summary.scope)}</p>"]
+    for name, heading in HEADINGS.items():
+        if rows := _rows(summary, name):
+            body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows)
+            parts.append(f"<table><caption>{escape(heading)}</caption><tbody>{body}</tbody></table>")
+    if summary.beware:
+        items = "".join(f"<li>{escape(finding['sentence'])}</li>" for finding in summary.beware)
+        parts.append(f"<p>Beware:</p><ul>{items}</ul>")
+    return "\n".join([*parts, f"<p>{escape(summary.limits)}</p>"])

@@ -1,0 +1,193 @@
+"""From the facts of a results folder to its summary, by fixed rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from geomprobe.common.text import clean, counted, listed, number, words
+from geomprobe.results.summary.facts import Facts, Judgement, judgement
+from geomprobe.results.summary.findings import findings
+from geomprobe.results.summary.model import Cell, Statement, Summary
+from geomprobe.results.summary.words import title
+
+CENTRED = "centred"
+MOST_LED = 2  # differences that the sentence names
+
+
+def summarise(facts: Facts) -> Summary:
+    """The summary of a results folder.
+
+    The sentence is made by these rules. A difference is robust where it has one direction in all cells, and the same
+    once the mean vector is removed, if that was measured. The robust difference that is largest in units of its margin
+    leads; the next one follows. Where none is robust, the one that holds in most cells leads. A difference that
+    disappears or reverses after centring is named in the same sentence. Without any difference the sentence says what
+    was shown equal and what cannot be told.
+    """
+    statements = [found for metric, view in facts.headline if (found := statement(facts, metric, view))]
+    beware = [finding for finding in findings(facts) if finding["severity"] == "issue" or finding["code"] == "one-seed"]
+    parts: dict[str, list[Statement]] = {"differs": [], "equal": [], "cannot_tell": [], "values": []}
+    for each in statements:
+        parts[_part(each) if facts.pair else "values"].append(each)
+    parts["differs"].sort(key=lambda each: (not robust(each, statements), -each.share, -each.size))
+    code, sentence = _lead(facts, statements, parts["differs"])
+    return Summary(
+        kind=facts.kind,
+        code=code,
+        sides=facts.pair or tuple(facts.own),
+        sentence=clean(facts.run.get("verdict")) or sentence,
+        scope=scope_of(facts),
+        limits=_limits(facts),
+        beware=beware,
+        **parts,
+    )
+
+
+def statement(facts: Facts, metric: str, view: str) -> Statement | None:
+    """What one headline metric says; None where no cell has it."""
+    cells = _differences(facts, metric, view) if facts.pair else _values(facts, metric, view)
+    if not cells:
+        return None
+    counts = Counter(cell.judgement for cell in cells)
+    overall = _overall(counts) if facts.pair else "none"
+    same = [cell for cell in cells if cell.judgement == overall] or list(cells)
+    typical = sorted(same, key=lambda cell: cell.value)[(len(same) - 1) // 2]
+    only_mean = False
+    if overall in ("higher", "lower") and view != CENTRED and (metric, CENTRED) in facts.headline:
+        centred = Counter(cell.judgement for cell in _differences(facts, metric, CENTRED))
+        only_mean = bool(centred) and _overall(centred) != overall
+    says = ""
+    if overall in ("higher", "lower"):
+        plain = [f"has {way} {words(metric)}" for way in ("lower", "higher")]
+        phrases = facts.entry(metric).get("phrases", plain)
+        says = (phrases if len(phrases) == len(plain) else plain)[overall == "higher"]
+    found: dict[Judgement, int] = dict(counts) if facts.pair else {}
+    return Statement(metric, view, title(facts, metric, view), overall, says, found, cells, typical, only_mean)
+
+
+def robust(each: Statement, among: Sequence[Statement]) -> bool:
+    """Whether a difference has one direction in all cells, and in all views that were measured."""
+    same = [other for other in among if other.metric == each.metric]
+    return all(
+        other.judgement == each.judgement and other.counts.get(other.judgement) == len(other.cells) for other in same
+    )
+
+
+def scope_of(facts: Facts) -> str:
+    """The tasks, poolings and layers that the summary is about, and the protocol."""
+    layers = {row["layer"] for row in facts.rows if row["model"] in facts.own}
+    depth = "one layer" if len(layers) == 1 else f"{len(layers)} layers"
+    named = listed(facts.tasks) if len(facts.tasks) <= 6 else ", ".join(facts.tasks[:5]) + " …"
+    tasks, poolings = counted(len(facts.tasks), "task"), counted(len(facts.poolings), "pooling")
+    return f"{tasks} ({named}), {poolings} ({listed(facts.poolings)}), {depth}"
+
+
+def _limits(facts: Facts) -> str:
+    if not facts.pair:
+        limits = "No comparison was made, so no difference is claimed."
+    elif facts.kind == "groups":
+        seeds = listed([f"{len(members)} of {group}" for group, members in facts.groups.items()])
+        limits = f"Seeds: {seeds}. The claim is about the groups, on these tasks."
+    else:
+        limits = "One checkpoint per side: the results are about these two checkpoints, not about their objectives."
+    if n := len(facts.failed_cells):
+        limits += f" {counted(n, 'cell')} failed and {'are' if n > 1 else 'is'} left out of all numbers."
+    return limits
+
+
+def _differences(facts: Facts, metric: str, view: str) -> tuple[Cell, ...]:
+    rows = ((t, p, facts.difference(t, p, metric, view)) for t in facts.tasks for p in facts.poolings)
+    return tuple(
+        Cell(t, p, row["diff"], row["ci_low"], row["ci_high"], row["margin"], row["mdd"], judgement(row))
+        for t, p, row in rows
+        if row and row["diff"] is not None
+    )
+
+
+def _values(facts: Facts, metric: str, view: str) -> tuple[Cell, ...]:
+    """Numbers of the first model."""
+    rows = ((t, p, facts.cell(facts.own[0], t, p, metric, view)) for t in facts.tasks for p in facts.poolings)
+    return tuple(
+        Cell(t, p, row["value"], row["ci_low"], row["ci_high"])
+        for t, p, row in rows
+        if row and row["value"] is not None
+    )
+
+
+def _overall(counts: Counter[Judgement]) -> Judgement:
+    """The judgement over all cells: a direction where half of them have it and none the other."""
+    total = counts.total()
+    if counts["higher"] and counts["lower"]:
+        return "mixed"
+    if counts["higher"] >= total / 2 or counts["lower"] >= total / 2:
+        return "higher" if counts["higher"] else "lower"
+    if counts["equivalent"] > total / 2:
+        return "equivalent"
+    return "none" if counts["none"] == total else "unclear"
+
+
+def _part(each: Statement) -> str:
+    by_code = {"higher": "differs", "lower": "differs", "mixed": "differs", "equivalent": "equal"}
+    return by_code.get(each.judgement, "cannot_tell")
+
+
+def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
+    """Code and sentence."""
+    if not facts.pair:
+        return _described(facts, statements)
+    a, b = facts.pair
+    if not statements and facts.failed:
+        return "no verdict", f"{b} and {a} could not be compared: cells of one or both failed."
+    if all(each.judgement == "none" for each in statements):
+        return "no verdict", _without_intervals(a, b, statements)
+    told = [each for each in differs if each.judgement != "mixed"]
+    strong = _one_a_metric([each for each in told if robust(each, statements)])[:MOST_LED]
+    strong = strong or [each for each in told if not each.only_mean][:1]
+    vanished = [each for each in told if each.only_mean]
+    equal = [each.title for each in statements if each.judgement == "equivalent"]
+    unclear = [each.title for each in statements if each.judgement == "unclear"]
+    if strong:
+        lead = listed([f"{each.says} ({_figure(each)})" for each in strong])
+        sentence = f"{b} {lead}, compared with {a}"
+    elif vanished:
+        first = vanished[0]
+        sentence = f"{b} {first.says} than {a} ({_figure(first)})"
+    else:
+        known = [f"{listed(equal)} {'are' if len(equal) > 1 else 'is'} shown equal"] if equal else []
+        known += [f"{listed(unclear)} cannot be told"] if unclear else []
+        return "no difference", f"No difference between {b} and {a} is established: {'; '.join(known)}."
+    if vanished:
+        first = vanished[0]
+        centred = next(each for each in statements if (each.metric, each.view) == (first.metric, CENTRED))
+        after = "reverses" if centred.judgement in ("higher", "lower") else "is not found"
+        what = f"its {first.judgement} {_name(first)}" if strong else "this"
+        sentence += f"; {what} {after} once the mean vector is removed"
+    return "difference", f"{sentence}."
+
+
+def _one_a_metric(found: Sequence[Statement]) -> list[Statement]:
+    return list({each.metric: each for each in reversed(found)}.values())[::-1]
+
+
+def _figure(each: Statement) -> str:
+    n, total = each.counts[each.judgement], len(each.cells)
+    where = "" if total == 1 else f" in all {total} cells" if n == total else f" in {n} of {total} cells"
+    return f"{_name(each)} {each.typical.text(signed=True)}{where}"
+
+
+def _name(each: Statement) -> str:
+    return f"{each.view} {words(each.metric)}" if each.title.endswith(")") else each.title
+
+
+def _without_intervals(a: str, b: str, statements: Sequence[Statement]) -> str:
+    measured = [f"{each.title} {number(each.typical.value, signed=True)}" for each in statements[:4]]
+    return f"No verdict: no difference has an interval. As measured, {b} − {a}: {listed(measured)}."
+
+
+def _described(facts: Facts, statements: Sequence[Statement]):
+    if len(facts.own) > 1:
+        return "ranking", f"{len(facts.own)} models; no pair was compared, so there is no verdict."
+    model = facts.own[0] if facts.own else "No model"
+    told = [f"{each.title} {each.typical.text(signed=False)}" for each in _one_a_metric(statements)[:3]]
+    place = f" ({statements[0].typical.task}, {statements[0].typical.pooling} pooling)" if statements else ""
+    return "description", f"{model}: {listed(told) or 'no number'}{place}. One model, so no difference."

@@ -1,1 +1,0 @@
-"""The sentences of a report: names, verdicts, findings, failed cells."""
