@@ -23,12 +23,12 @@ from geomprobe.analysis.similarities import similarity_table
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL
 from geomprobe.common import hold_folder
-from geomprobe.comparison.margin_overrides import Margin
 from geomprobe.comparison.table import add_variants
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.embed import Progress
 from geomprobe.embedding.layers import Cell, has_cell
 from geomprobe.results import SIMILARITY_COLUMNS, Results, check_folder, table, write_results
+from geomprobe.results.record import Margin
 from geomprobe.tasks.base import Task
 
 
@@ -92,7 +92,7 @@ def analyze(
         Also measure the vectors of the models (not of baselines) quantised and truncated: each precision at the full
         width and at each dim, as it is and renormalised (see `variants.plan`). Each variant is a model of its own,
         after all others, with its paired differences from the full vectors in `comparisons`.
-    margins : mapping of metric to (size, relative), optional
+    margins : mapping of metric to Margin, optional
         Equivalence margins of these differences, in place of those of the records.
     complete : callable, optional
         What to add to the results, such as comparisons, before they are written; called on the first rank.

@@ -15,7 +15,7 @@ import pandas as pd
 from geomprobe.common import UsageError, hash_bytes, unknown_name
 from geomprobe.metrics import REGISTRY
 from geomprobe.metrics.records import ROTATION, SCALE, SHIFT
-from geomprobe.results.record import Margin, Record
+from geomprobe.results.record import ODDS, Record
 from geomprobe.vectors.storage import PRECISIONS, int8_ranges, quantise, truncate
 
 VERSION = "1"
@@ -30,7 +30,7 @@ RECORDS = {
         direction="smaller: more texts can be told apart by their vectors",
         invariances=(ROTATION, SCALE, SHIFT),
         source="count; of quantised and truncated vectors only",
-        margin=Margin(0.05),
+        margin=ODDS,
     )
 }
 

@@ -16,8 +16,8 @@ from geomprobe.cli.values import refuse_repeats
 from geomprobe.common import hold_folder, torchrun_place
 
 if TYPE_CHECKING:
-    from geomprobe.comparison.margin_overrides import Margin
     from geomprobe.results import Results
+    from geomprobe.results.record import Margin
     from geomprobe.tasks.base import Task
 
 

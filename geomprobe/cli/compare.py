@@ -15,8 +15,8 @@ from geomprobe.cli.report import write_reports
 from geomprobe.cli.values import TEXT, two_sides
 
 if TYPE_CHECKING:
-    from geomprobe.comparison.margin_overrides import Margin
     from geomprobe.results import Results
+    from geomprobe.results.record import Margin
 
 
 @expanded()
@@ -27,7 +27,8 @@ def compare(
         list[str] | None,
         typer.Option(
             **TEXT,
-            help="METRIC=0.05 or METRIC=5%: a difference within this margin counts as none; repeatable.",
+            help="METRIC=0.05 (own units) or METRIC=5% (of the mean of both values): a difference within this margin "
+            "counts as none; repeatable.",
         ),
     ] = None,
     *,

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import UsageError
-from geomprobe.comparison.margin_overrides import Margin
 from geomprobe.comparison.pairs import ModelResults, check_rows
 from geomprobe.comparison.table import adjusted, differences
 from geomprobe.inference import Estimate
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
+from geomprobe.results.record import Margin
 
 
 def compare_groups(
@@ -27,7 +27,7 @@ def compare_groups(
     ----------
     results : Results
     groups : mapping of two names to model names
-    margins : mapping of metric to (size, relative), optional
+    margins : mapping of metric to Margin, optional
 
     Raises
     ------

@@ -6,32 +6,27 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from geomprobe.common import UsageError, unknown_name
-from geomprobe.results import record
-
-Margin = tuple[float, bool]
-"""A number, and whether it is a share of the value of A."""
+from geomprobe.results.record import Margin
 
 
-def margin(entry: Mapping[str, Any], value: float, chosen: Margin | None = None) -> float | None:
-    """Margin of a metric in its own units, None where none is declared.
+def margin(entry: Mapping[str, Any], a: float, b: float, chosen: Margin | None = None) -> float | None:
+    """Margin of two values of a metric in its own units, None where none is declared.
 
     Parameters
     ----------
     entry : mapping
         Of definitions.json.
-    value : float
-        Of A, for margins that are a share of it.
+    a, b : float
     chosen : Margin, optional
         In place of the declared one (see `parse_margins`).
     """
-    declared = dict(entry.get("margin") or {})
-    if chosen:
-        declared |= {"size": chosen[0], "relative": chosen[1]}
-    return record.Margin(**declared).of(value) if declared else None
+    declared = entry.get("margin")
+    found = chosen or (Margin(**declared) if declared else None)
+    return found.of(a, b) if found else None
 
 
 def parse_margins(texts: Sequence[str], known: Collection[str]) -> dict[str, Margin]:
-    """Margins from "METRIC=0.05" or "METRIC=5%" (a share of the value of A), of metrics that are known.
+    """Margins from "METRIC=0.05" or "METRIC=5%" (of the mean of both values), of metrics that are known.
 
     Raises
     ------
@@ -49,11 +44,11 @@ def parse_margins(texts: Sequence[str], known: Collection[str]) -> dict[str, Mar
         if not metric or not 0 < size < float("inf"):
             raise UsageError(
                 f"{text[:80]!r} is not a margin: a positive number is needed.",
-                "Write METRIC=0.05, or METRIC=5% for a share of A's value.",
+                "Write METRIC=0.05, or METRIC=5% for a share of the mean of both values.",
             )
         if metric not in known:
             raise unknown_name("metric", metric, list(known))
         if metric in found:
             raise UsageError(f"The margin of {metric} is given twice.")
-        found[metric] = (size, relative)
+        found[metric] = Margin(size, "relative" if relative else "absolute")
     return found

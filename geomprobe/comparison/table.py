@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.comparison.margin_overrides import Margin, margin
+from geomprobe.comparison.margin_overrides import margin
 from geomprobe.comparison.pairs import (
     NUMBER,
     PLACE,
@@ -26,6 +26,7 @@ from geomprobe.comparison.records import known
 from geomprobe.inference import Interval, influence_table, intervals, measure
 from geomprobe.metrics import REGISTRY, registry
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
+from geomprobe.results.record import Margin
 
 
 def compare(
@@ -55,7 +56,7 @@ def compare(
     positives : ndarray of shape (n_pairs, 2), optional
     clusters : ndarray of shape (n_rows,), optional
         Rows with the same number share a source and are not independent.
-    margins : mapping of metric to (size, relative), optional
+    margins : mapping of metric to Margin, optional
         Equivalence margins in place of those of the records.
 
     Returns
@@ -117,7 +118,7 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     results : Results
     a, b : str
         Names of models.
-    margins : mapping of metric to (size, relative), optional
+    margins : mapping of metric to Margin, optional
         Equivalence margins in place of those of the records (see `comparison.margin_overrides.parse_margins`).
 
     Raises
@@ -153,7 +154,7 @@ def add_variants(results: Results, margins: Mapping[str, Margin] | None = None) 
     Parameters
     ----------
     results : Results
-    margins : mapping of metric to (size, relative), optional
+    margins : mapping of metric to Margin, optional
     """
     named = variants_of(results)
     added = [results.comparisons[~results.comparisons["b"].isin(named)]]
@@ -201,13 +202,13 @@ def differences(
         The number of both sides, and its difference.
     definitions : mapping of metric to definition
     sides : tuple of two names
-    margins : mapping of metric to (size, relative), optional
+    margins : mapping of metric to Margin, optional
     level : {"checkpoint", "objective"}
     """
     rows, records = [], known(definitions)
     for row, found in pairs:
-        metric, value = str(row["metric"]), float(row["value_a"])
-        size = margin(records.get(metric, {}), value, (margins or {}).get(metric))
+        metric, (a, b) = str(row["metric"]), (float(row[f"value_{side}"]) for side in "ab")
+        size = margin(records.get(metric, {}), a, b, (margins or {}).get(metric))
         given = found.se is not None
         rows.append(
             {
@@ -216,8 +217,8 @@ def differences(
                 "b": sides[1],
                 "level": level,
                 "layer": row.get("layer_a", row.get("layer", pd.NA)),
-                "value_a": value,
-                "value_b": float(row["value_b"]),
+                "value_a": a,
+                "value_b": b,
                 "diff": found.value,
                 **found.to_row(),
                 "dof": found.dof if given else np.nan,

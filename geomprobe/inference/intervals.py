@@ -86,7 +86,7 @@ def p_equivalence(diff: float, se: float, dof: float, margin: float) -> float:
     and Biopharmaceutics 15.
     """
     if se == 0:
-        return 0.0 if abs(diff) < margin else 1.0
+        return 0.0 if diff == 0 or abs(diff) < margin else 1.0  # equal is equivalent, whatever the margin
     return float(special.stdtr(dof, (abs(diff) - margin) / se))
 
 

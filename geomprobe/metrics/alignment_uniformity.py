@@ -28,7 +28,7 @@ from geomprobe.metrics.records import (
     of_directions,
 )
 from geomprobe.metrics.undefined import NotApplicable, TooFewRows
-from geomprobe.results.record import Margin
+from geomprobe.results.record import RATIO, Margin
 
 T = 2.0
 
@@ -246,7 +246,7 @@ METRICS = (
         direction="smaller: pairs that should be near are nearer",
         source="Wang & Isola 2020, ICML, eq. 1, α = 2",
         needs="positives",
-        margin=Margin(0.05),
+        margin=RATIO,
         statistic=Statistic("declared pairs"),
         order=50,
         headline=(50, ("raw",)),
@@ -260,7 +260,7 @@ METRICS = (
         direction="smaller: classes are tighter",
         source="closed form of the mean squared distance within classes",
         needs="labels",
-        margin=Margin(0.05),
+        margin=RATIO,
         statistic=Statistic("within classes"),
         order=60,
         others={
@@ -278,7 +278,7 @@ METRICS = (
         direction="larger: classes lie further apart",
         source="closed form of the mean squared distance between classes",
         needs="labels",
-        margin=Margin(0.05),
+        margin=RATIO,
         statistic=Statistic("between classes"),
         order=70,
     ),

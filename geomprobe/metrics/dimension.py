@@ -24,9 +24,10 @@ from geomprobe.metrics.records import (
     joined,
     of_directions,
 )
-from geomprobe.metrics.spectrum import SHARE, entropy
+from geomprobe.metrics.spectrum import entropy
 from geomprobe.metrics.spectrum_derivatives import OfSpectrum
 from geomprobe.metrics.undefined import NotApplicable, TooFewRows
+from geomprobe.results.record import RATIO
 from geomprobe.vectors.groups import connected
 
 TWONN_DISCARD = 0.1
@@ -174,7 +175,7 @@ METRICS = (
         direction="larger: more different directions",
         invariances=OF_DIRECTIONS,
         source="Friedman & Dieng 2023, TMLR, eq. 2, cosine kernel",
-        margin=SHARE,
+        margin=RATIO,
         order=150,
         of_spectrum=OfSpectrum(
             derivatives.vendi_score, "directions", lambda sums, r: np.exp(derivatives.left_out_of_shares(sums, r))
@@ -192,7 +193,7 @@ METRICS = (
         needs="positives",
         default_views=(),
         statistic=Statistic("objects"),
-        margin=SHARE,
+        margin=RATIO,
         tail="lengths",
         left_out_overstates=True,
     ),
@@ -208,7 +209,7 @@ METRICS = (
         needs="rows",
         default_views=(),
         statistic=Statistic("neighbour ratios"),
-        margin=SHARE,
+        margin=RATIO,
         of_neighbours=True,
         left_out_overstates=True,
         others={

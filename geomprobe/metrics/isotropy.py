@@ -30,7 +30,7 @@ from geomprobe.metrics.records import (
 from geomprobe.metrics.spectrum import participation_ratio_of, unbiased_participation_ratio
 from geomprobe.metrics.spectrum_derivatives import OfSpectrum
 from geomprobe.metrics.undefined import NotApplicable
-from geomprobe.results.record import Margin
+from geomprobe.results.record import ODDS, RATIO
 
 HUBNESS_K = 10
 
@@ -124,7 +124,7 @@ def _rogue(k: int) -> Metric:
         direction="larger: a few coordinates decide the cosines; above 1 where others pull the other way",
         invariances=(SCALE, ROW_SCALE),
         source="Timkey & van Schijndel 2021, EMNLP, section 3.1, over all pairs",
-        margin=Margin(0.05),
+        margin=RATIO,
         statistic=Statistic("leading share", k),
     )
 
@@ -139,7 +139,7 @@ METRICS = (
         invariances=OF_SPREAD,
         source="Rudman et al. 2022, Findings of ACL, in closed form",
         views=SPECTRAL,
-        margin=Margin(0.02),
+        margin=ODDS,
         order=170,
         tail="lengths",
         of_spectrum=OfSpectrum(derivatives.isoscore, column=3),
@@ -158,7 +158,7 @@ METRICS = (
         needs="rows",
         views=SPECTRAL,
         default_views=BOTH,
-        margin=Margin(0.05),
+        margin=ODDS,
         statistic=Statistic("partition"),
         order=180,
     ),
@@ -172,7 +172,7 @@ METRICS = (
         direction="larger: lengths vary more",
         invariances=(ROTATION, SCALE),
         source="coefficient of variation of the norms",
-        margin=Margin(0.02),
+        margin=RATIO,
         tail="lengths",
         of_lengths=True,
         statistic=Statistic("lengths"),

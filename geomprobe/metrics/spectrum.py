@@ -15,10 +15,9 @@ from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.records import OF_SPREAD, ROTATION, SCALE, SPECTRAL, Metric, Value
 from geomprobe.metrics.spectrum_derivatives import ALPHA_RANGE, RANKME_EPSILON, OfSpectrum
 from geomprobe.metrics.undefined import NotApplicable, TooFewRows, too_few, undefined
-from geomprobe.results.record import Margin
+from geomprobe.results.record import ODDS, RATIO, Margin
 from geomprobe.vectors.moments import Moments
 
-SHARE = Margin(0.05, relative=True)
 """Of ranks and dimensions: 5 % of the value of A."""
 _UNRESOLVED = "eigenvalues below 1e-6 of the largest are not resolved by float32 blocks"
 
@@ -202,7 +201,7 @@ def _rank(percent: int, order: int, column: int) -> Metric:
         direction="larger: variance is spread over more dimensions",
         source="cumulative variance of principal components",
         # whole ranks: half a step each way is rounding, so nothing below one and a half can be told from it
-        margin=Margin(0.05, relative=True, least=1.5),
+        margin=Margin(0.05, "relative", whole=True),
         order=order,
         integer=True,
         tail="steady",
@@ -218,7 +217,7 @@ METRICS = (
         range="[1, min(N−1, D)]",
         direction="larger: more dimensions are used",
         source="Roy & Vetterli 2007, EUSIPCO, eq. 3",
-        margin=SHARE,
+        margin=RATIO,
         order=80,
         headline=(40, ("raw",)),
         phrases=("uses fewer directions", "uses more directions"),
@@ -240,7 +239,7 @@ METRICS = (
         direction="larger: more dimensions are used",
         invariances=(ROTATION, SCALE),
         source="Garrido et al. 2023, ICML, eq. 2",
-        margin=SHARE,
+        margin=RATIO,
         order=90,
         tail="lengths",
         of_spectrum=OfSpectrum(derivatives.rankme, "uncentred", derivatives.left_out_of_roots),
@@ -258,7 +257,7 @@ METRICS = (
         range="[0, 1]",
         direction="larger: variance is spread more evenly",
         source="Shannon entropy of the variance shares, normalised",
-        margin=Margin(0.02),
+        margin=ODDS,
         order=140,
         tail="lengths",
         of_spectrum=OfSpectrum(
@@ -280,7 +279,7 @@ METRICS = (
         range="[1, min(N−1, D)]",
         direction="larger: variance is spread over more dimensions",
         source="Gao et al. 2017, bioRxiv 214262",
-        margin=SHARE,
+        margin=RATIO,
         order=100,
         tail="lengths",
         of_spectrum=OfSpectrum(derivatives.participation_ratio, column=2),
@@ -295,7 +294,7 @@ METRICS = (
         range="[1, min(N−1, D)]",
         direction="larger: the first principal component dominates less",
         source="Rudelson & Vershynin 2007, J. ACM 54(4)",
-        margin=SHARE,
+        margin=RATIO,
         order=110,
         tail="lengths",
         of_spectrum=OfSpectrum(derivatives.stable_rank, column=4),

@@ -11,11 +11,11 @@ import numpy as np
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from geomprobe.probes.estimators import Classified, pearson, spearman
-from geomprobe.results.record import Margin, Record
+from geomprobe.results.record import ODDS, RATIO, Margin, Record
 
 ACCURACY, SKILL, CORRELATION = Margin(0.02), Margin(0.04), Margin(0.02)
 BITS = Margin(0.05)
-"""Of losses and information, which are in bits, and of shares."""
+"""Of information, which may be negative."""
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 """From labels and predictions, of shape (n,), to a number."""
@@ -151,7 +151,7 @@ _SCORES: tuple[Score, ...] = (
         range="[0, ∞)",
         direction="lower: the label is read with more certainty",
         source="Good 1952",
-        margin=BITS,
+        margin=RATIO,
         score="log_loss",
         mean=_log_loss,
     ),
@@ -171,7 +171,7 @@ _SCORES: tuple[Score, ...] = (
         formula="usable bits / log loss of the train class shares",
         range="(−∞, 1]",
         source="Xu et al. 2020",
-        margin=BITS,
+        margin=ODDS,
         score="usable_share",
         mean=_usable_share,
     ),
@@ -203,7 +203,7 @@ _SCORES: tuple[Score, ...] = (
         range="[0, ∞)",
         direction="lower: the label is read with fewer rows and more certainty",
         source="Voita & Titov 2020 (online code)",
-        margin=BITS,
+        margin=RATIO,
     ),
     _semantic(
         name="semantic_compression",
@@ -211,7 +211,7 @@ _SCORES: tuple[Score, ...] = (
         range="(0, ∞), 1 for no regularity",
         direction="higher: the label is read with fewer rows and more certainty",
         source="Voita & Titov 2020",
-        margin=Margin(0.05, relative=True),
+        margin=RATIO,
     ),
     _partial(
         name="partial_spearman_gold",
@@ -298,7 +298,7 @@ _SCORES: tuple[Score, ...] = (
         "words that occur in most train sentences",
         range="(−∞, 1]",
         source="White et al. 2015 (bag-of-words recovery)",
-        margin=Margin(0.02),
+        margin=ODDS,
         against=("wording", 1),
     ),
     _lexical(
@@ -329,7 +329,7 @@ _SCORES: tuple[Score, ...] = (
             direction="higher: the effects do not add up" if "×" in effect else "higher: vectors move more with it",
             invariances="rotation, shift and scale of the vectors",
             source="Cornfield & Tukey 1956; Searle, Casella & McCulloch 1992",
-            margin=BITS,
+            margin=ODDS,
             headline=headline,
             phrases=("varies less with meaning", "varies more with meaning") if headline else None,
             against=("crossed", place),

@@ -24,6 +24,7 @@ def current(results: Results) -> Results:
     - The probe of the most frequent word was called `lexical_top_token`, as that of the most frequent token still is.
       Which of the two it is, the protocol says: words unless it is the published analysis with tokens.
     - Definitions of probes had no family, and none said where a number stands in a report.
+    - A margin was `relative` or not, to the value of A, and at least `least`; now it has a scale.
     """
     results = replace(results, definitions=_with_fields(results.definitions))
     protocol = str(results.run.get("protocol", "strict"))
@@ -56,4 +57,13 @@ def _with_fields(entries: dict[str, Any]) -> dict[str, Any]:
     known = read_json(Path(__file__).with_name("earlier_versions.json"))
     if any(PLACES & entry.keys() for entry in entries.values()):
         known = {name: {key: fields[key] for key in LATER & fields.keys()} for name, fields in known.items()}
-    return {name: known.get(name, {}) | entry for name, entry in entries.items()}
+    entries = {name: known.get(name, {}) | entry for name, entry in entries.items()}
+    return {
+        name: entry | {"margin": _scaled(entry["margin"])} if "least" in entry.get("margin", {}) else entry
+        for name, entry in entries.items()
+    }
+
+
+def _scaled(margin: dict[str, Any]) -> dict[str, Any]:
+    scale = "relative" if margin.get("relative") else "absolute"
+    return {"size": margin["size"], "scale": scale, "whole": margin["least"] > 0}  # ranks alone had a least margin

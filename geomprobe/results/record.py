@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from geomprobe.common import UsageError
 
 FAMILIES = {
     "spectrum": "eigenvalues of the cloud: ranks, entropies, slopes",
@@ -17,33 +20,61 @@ FAMILIES = {
 }
 """Families of geomprobe's own metrics, in printing order. p-values are adjusted within one."""
 
+SCALES = ("absolute", "relative", "logit")
+DOUBLING = 2 / 3
+"""The difference of a number and its double, as a share of their mean."""
+
 
 @dataclass(frozen=True)
 class Margin:
-    """How small a difference must be to be called none.
+    """How small a difference of two values must be to be called none, the same whichever of them comes first.
 
     Attributes
     ----------
     size : float
-    relative : bool
-        Whether `size` is a share of the value of A.
-    least : float
-        What a relative margin is at least, in the metric's own units.
+    scale : {"absolute", "relative", "logit"}
+        What `size` is measured in: the metric's own units, log ratios or log odds. Own units at the mean m of both
+        values follow by the delta method, with the derivatives of log m and of the logit of m: size·|m| and
+        size·m(1 − m). With it no ratio, and no odds ratio, beyond (2 + size)/(2 − size) is within the margin (proof in
+        docs/reference/inference.md), so a size of DOUBLING or more is refused.
+    whole : bool
+        Whether values are whole numbers. The margin is then rounded up to one, which lets no further difference in.
+
+    Raises
+    ------
+    UsageError
+        The size is not positive, or a doubling would count as none; there is no such scale.
 
     Examples
     --------
     >>> import geomprobe as gp
-    >>> gp.Margin(0.05, relative=True).of(12.0)  # 5 % of the value
+    >>> gp.Margin(0.05, "relative").of(11.0, 13.0)  # 5 % of the mean of both
     0.6000000000000001
     """
 
     size: float
-    relative: bool = False
-    least: float = 0.0
+    scale: str = "absolute"
+    whole: bool = False
 
-    def of(self, value: float) -> float:
-        """Margin in the metric's own units, for the value of A."""
-        return max(self.size * abs(value), self.least) if self.relative else self.size
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise UsageError(f"A margin has no scale {self.scale!r}.", f"Take one of {', '.join(SCALES)}.")
+        if not isinstance(self.size, int | float) or not 0 < self.size < float("inf"):
+            raise UsageError(f"{self.size!r} is not the size of a margin: a positive number is needed.")
+        if self.scale != "absolute" and self.size >= DOUBLING:
+            raise UsageError(f"A {self.scale} margin of {self.size:g} is too wide: a doubling would count as none.")
+
+    def of(self, a: float, b: float) -> float:
+        """Margin of two values in the metric's own units; 0 for shares whose mean is outside 0 to 1."""
+        mean = (a + b) / 2
+        if self.scale == "logit":
+            return self.size * max(mean * (1 - mean), 0.0)
+        size = self.size * (abs(mean) if self.scale == "relative" else 1.0)
+        return float(math.ceil(size)) if self.whole else size
+
+
+RATIO, ODDS = Margin(0.05, "relative"), Margin(0.1, "logit")
+"""Margins of what has a zero and no sign (5 % of the mean of both values), and of shares (odds within about 10 %)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -243,11 +243,16 @@ class Run(TypedDict, total=False):
 
 
 class MarginEntry(TypedDict):
-    """How small a difference must be to be called none (see `geomprobe.results.record.Margin`)."""
+    """How small a difference must be to be called none (see `geomprobe.results.record.Margin`).
+
+    `relative` and `least` are of earlier versions, in place of `scale` and `whole`.
+    """
 
     size: float
-    relative: bool
-    least: float
+    scale: NotRequired[str]
+    whole: NotRequired[bool]
+    relative: NotRequired[bool]
+    least: NotRequired[float]
 
 
 class Headline(TypedDict):

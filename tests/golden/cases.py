@@ -126,7 +126,7 @@ def compare_arrays(frozen: Frozen, out: Path) -> None:
     near = Z + 0.01 * np.random.default_rng(1).standard_normal(Z.shape)
     clusters = np.arange(len(Z)) // 2
     frozen.table(
-        "near", gp.compare({"a": Z, "b": near}, rows=ids, clusters=clusters, margins={"uniformity": (0.05, False)})
+        "near", gp.compare({"a": Z, "b": near}, rows=ids, clusters=clusters, margins={"uniformity": gp.Margin(0.05)})
     )
 
 

@@ -11,7 +11,6 @@ from geomprobe import inference
 from geomprobe.api import every_metric
 from geomprobe.common import UsageError
 from geomprobe.comparison.groups import compare_groups
-from geomprobe.comparison.margin_overrides import margin, parse_margins
 from geomprobe.comparison.pairs import copies
 from geomprobe.comparison.table import add_comparisons, compare
 from geomprobe.inference import Estimate, intervals
@@ -251,26 +250,6 @@ def test_comparisons_survive_the_folder(tmp_path):
     write_results(tmp_path / "r", results)
     again = add_comparisons(read_results(tmp_path / "r"), "a", "b").comparisons
     pd.testing.assert_frame_equal(again, add_comparisons(results, "a", "b").comparisons)
-
-
-def test_margins_default_and_chosen():
-    known = every_metric()
-    assert margin(known["effective_rank"], 200.0) == pytest.approx(10)
-    assert margin(known["rank_90"], 10.0) == 1.5
-    assert margin(known["rank_90"], 10.0, (0.01, True)) == 1.5
-    assert margin(known["semantic_accuracy"], 0.8) == 0.02
-    assert margin(known["hubness_skew"], 1.0) is None
-    chosen = parse_margins(["effective_rank=10%", "uniformity=0.2"], every_metric())
-    assert margin(known["effective_rank"], 200.0, chosen["effective_rank"]) == pytest.approx(20)
-    assert margin(known["uniformity"], -3.0, chosen["uniformity"]) == pytest.approx(0.2)
-    for wrong in ("uniformity", "uniformity=", "uniformity=-1", "=1", "uniformity=nan", "uniformity=x"):
-        with pytest.raises(UsageError, match="not a margin"):
-            parse_margins([wrong], every_metric())
-    Z = embeddings()
-    tight = compare(
-        {"a": Z, "b": Z + 0.01 * embeddings(5)}, metrics=["uniformity"], margins={"uniformity": (1e-9, False)}
-    )
-    assert tight["verdict"].iloc[0] in ("higher", "lower", "no clear difference")
 
 
 def seeds(count: int, shift: float = 0.0, spread: float = 0.02) -> dict[str, np.ndarray]:

@@ -164,12 +164,26 @@ def test_a_record_that_contradicts_itself_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("size", "scale", "said"),
+    [
+        ("x", "absolute", "'x' is not the size"),
+        (np.nan, "absolute", "nan is not the size"),
+        (0.0, "relative", "0.0 is not the size"),
+        (0.05, "log", "no scale 'log'"),
+        (0.7, "relative", "a doubling would count as none"),
+        (0.7, "logit", "a doubling would count as none"),
+    ],
+)
+def test_a_margin_that_is_none_is_refused(size, scale, said):
+    with pytest.raises(gp.common.UsageError, match=said):
+        gp.Margin(size, scale)
+
+
+@pytest.mark.parametrize(
     ("fault", "said"),
     [
         ({"family": "spectrum"}, "its family 'spectrum' is one of geomprobe's, .* a family of its own"),
         ({"statistic": REGISTRY["uniformity"].statistic}, "of_spectrum and statistic are for built-in metrics"),
-        ({"margin": gp.Margin("x")}, r"its record: mean_length\.margin\.size"),
-        ({"margin": gp.Margin(np.nan)}, "Out of range float values are not JSON compliant"),
     ],
 )
 def test_a_record_that_cannot_stand_with_the_built_in_ones_is_not_registered(install, fault, said):

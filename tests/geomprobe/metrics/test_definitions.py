@@ -198,7 +198,7 @@ def test_definitions_of_the_registry_are_json_ready():
 
 
 def as_before(folder):
-    """Write into a results folder what an earlier version wrote: the word probe's old name, no families of probes."""
+    """Write into a results folder what an earlier version wrote: other names, no families of probes, other margins."""
 
     def old(text):
         return text.replace("lexical_top_word", "lexical_top_token").replace("lexical top word", "lexical top token")
@@ -209,6 +209,9 @@ def as_before(folder):
             entry.pop("family")
         if "name" in entry:
             entry["name"] = old(entry["name"])
+        if entry.get("margin", {}).get("scale") in ("absolute", "relative"):
+            scale, whole = entry["margin"].pop("scale"), entry["margin"].pop("whole")
+            entry["margin"] |= {"relative": scale == "relative", "least": 1.5 * whole}
     (folder / "definitions.json").write_text(json.dumps({old(name): entry for name, entry in entries.items()}))
     (folder / "run.json").write_text(old((folder / "run.json").read_text()))
     columns = {"results": "metric", "comparisons": "metric", "influences": "metric", "examples": "probe"}
