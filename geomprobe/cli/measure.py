@@ -211,9 +211,9 @@ def _say_how(output: Output, options: MeasureOptions, n: int, world: int, interv
 
 def _in_short(records: Sequence[Mapping[Any, Any]], defined: Mapping[str, Any], as_table: bool) -> str:
     """The numbers that come first in a report, with their intervals, at most LINES lines; all of them as Markdown."""
-    from geomprobe.common.text import markdown_table, words
+    from geomprobe.common.text import markdown_table
     from geomprobe.results.summary.model import Cell
-    from geomprobe.results.summary.printed import LINES
+    from geomprobe.results.summary.printed import LINES, WIDTH
 
     def place(record: Mapping[Any, Any]) -> tuple[bool, float]:
         entry = defined[record["metric"]]
@@ -221,14 +221,14 @@ def _in_short(records: Sequence[Mapping[Any, Any]], defined: Mapping[str, Any], 
 
     known = sorted((record for record in records if record["status"] == "ok"), key=place)
     told = [
-        (words(r["metric"]), r["view"] or "", Cell("", "", r["value"], r["ci_low"], r["ci_high"]).text(False))
+        (r["metric"], r["view"] or "", Cell("", "", r["value"], r["ci_low"], r["ci_high"]).text(False), r["note"] or "")
         for r in known
     ]
+    told += [(r["metric"], r["view"] or "", r["status"], r["note"] or "") for r in records if r["status"] != "ok"]
+    heads = ("metric", "view", "value, 95 % interval", "note")
     if as_table:
-        return markdown_table(("metric", "view", "value"), told)
-    lines = [f"{name:<30} {view:<13} {value}" for name, view, value in told]
-    rest = [f"no value: {words(r['metric'])}: {r['note']}" for r in records if r["status"] != "ok"]
-    lines = [f"{'metric':<30} {'view':<13} value, 95 % interval", *lines, *rest]
+        return markdown_table(heads, told)
+    lines = [f"{name:<26} {view:<12} {value:<24} {note}".rstrip()[:WIDTH] for name, view, value, note in [heads, *told]]
     hidden = len(lines) - LINES + 1
     return "\n".join(lines if hidden <= 1 else [*lines[: LINES - 1], f"and {hidden} more: --full prints every number"])
 

@@ -75,8 +75,9 @@ class Results:
         Examples
         --------
         >>> import geomprobe as gp
-        >>> summary = gp.read_results("runs/compare/mine").summary()
-        >>> summary.sentence, [each.title for each in summary.differs]  # doctest: +SKIP
+        >>> summary = gp.read_results("runs/analyze/mine").summary()
+        >>> summary.kind, summary.limits
+        ('single', 'No comparison was made, so no difference is claimed.')
         """
         return summarise(self.facts())
 
