@@ -27,7 +27,9 @@ def render(kind: str, data: Mapping[str, Any]) -> str:
     data : mapping
         The figure's ``data`` in the view model.
     """
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # whatever a user's matplotlibrc says
+        mpl.rcParams.update(STYLE)
         warnings.filterwarnings("ignore", "Glyph")  # text stays text, so the reader's fonts decide
         figure = DRAW[kind](data)
         out = io.StringIO()

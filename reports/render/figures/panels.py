@@ -10,11 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from geomprobe.reports.render.figures.style import INK, MARKERS, WIDTH, colour, line_style
-
-
-def short_label(name: str, most: int = 18) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+from geomprobe.reports.render.figures.axes import ink, scaled, short_label
+from geomprobe.reports.render.figures.style import MARKERS, WIDTH, colour, line_style
 
 
 def panels_of(
@@ -54,8 +51,8 @@ def panels_of(
     rows = math.ceil(n / columns)
     left = max(0.64, 0.2 + 0.062 * max((len(short_label(name)) for name in names), default=0))
     legends = [
-        ([_handle(entry["name"], _look(entry)) for entry in legend], 4, 2.6),
-        ([_handle(name, {"color": INK, "linestyle": "none", **look}) for name, look in (keys or {}).items()], 6, 1.4),
+        (series_handles(legend), 4, 2.6),
+        (key_handles(keys or {}), 6, 1.4),
     ]
     lines = [math.ceil(len(handles) / most) for handles, most, _ in legends]
     head, title = 0.2 * sum(lines) + 0.04, 0.26
@@ -77,23 +74,26 @@ def panels_of(
     return figure, axes
 
 
-def _look(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The look of a series in a legend."""
-    i = entry["series"]
-    line = entry.get("line", line_style(i))
-    return {"color": colour(i), "linestyle": line, "marker": MARKERS[i % len(MARKERS)]}
+def series_handles(legend: Sequence[Mapping[str, Any]]) -> list[Line2D]:
+    """What a legend shows of series (name, series, and line where it is not the series' own)."""
+    return [
+        _handle(
+            entry["name"],
+            color=colour(i := entry["series"]),
+            linestyle=entry.get("line", line_style(i)),
+            marker=MARKERS[i % len(MARKERS)],
+        )
+        for entry in legend
+    ]
 
 
-def _handle(name: str, look: dict[str, Any]) -> Line2D:
-    settings: dict[str, Any] = {"markersize": 4, "label": short_label(name, 30)} | look
-    return Line2D([], [], **settings)
+def key_handles(keys: Mapping[str, Mapping[str, Any]]) -> list[Line2D]:
+    """What a legend shows of kinds of marks: name -> look."""
+    return [_handle(name, **{"color": ink(), "linestyle": "none", **look}) for name, look in keys.items()]
 
 
-def names_down(axis: Axes, names: Sequence[str], shown: bool = True) -> None:
-    """Write names down the y axis, the first on top."""
-    axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.set_yticks(range(len(names)), [short_label(n) for n in names] if shown else [""] * len(names))
-    axis.tick_params(axis="y", labelcolor=INK)
+def _handle(name: str, **look: Any) -> Line2D:
+    return Line2D([], [], **{"markersize": scaled(4), "label": short_label(name, 30), **look})
 
 
 def outer_labels(axes: list[Axes], columns: int, x_label: str, y_label: str) -> None:

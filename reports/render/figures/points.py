@@ -1,89 +1,118 @@
-"""Figures of points with intervals: uniformity decomposition, forest plot, scores and controls."""
+"""Figures of points with intervals: uniformity decomposition, forest plot, scores and controls.
+
+What is drawn of one panel is a function of an axes and the panel's data; a figure lays its panels out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib import ticker
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from geomprobe.reports.render.figures.panels import names_down, panels_of, short_label
-from geomprobe.reports.render.figures.style import INK, MARKERS, MUTED, PAPER, colour
+from geomprobe.reports.render.figures.axes import ink, linear, names_down, paper, scaled, short_label
+from geomprobe.reports.render.figures.panels import panels_of
+from geomprobe.reports.render.figures.style import MARKERS, MUTED, PAPER, colour
+
+Data = Mapping[str, Any]
+
+REFERENCE: dict[str, Any] = {"linestyle": (0, (2, 2)), "color": MUTED}
+DUMBBELL: dict[str, dict[str, Any]] = {
+    "raw": {"marker": "o"},
+    "centred": {"marker": "o", "markerfacecolor": PAPER},
+    "Jensen bound": {"marker": "|", "markersize": 7},
+    "uniform on the sphere": REFERENCE,
+}
+"""What a legend says of the marks of `dumbbells`."""
 
 
-def decomposition(data: Mapping[str, Any]) -> Figure:
+def dumbbells(axis: Axes, data: Data) -> None:
     """Uniformity raw and centred as a dumbbell a model and task, against the Jensen bounds and the reference."""
-    groups = data["groups"]
-    lines = sum(len(g["rows"]) for g in groups)
-    height = 0.2 + 0.17 * lines + 0.12 * len(groups)
-    names = [g["name"] for g in groups]
-    keys: dict[str, dict[str, Any]] = {
-        "raw": {"marker": "o"},
-        "centred": {"marker": "o", "markerfacecolor": PAPER},
-        "Jensen bound": {"marker": "|", "markersize": 7},
-        "uniform on the sphere": {"linestyle": (0, (2, 2)), "color": MUTED},
-    }
-    figure, (axis,) = panels_of(1, 1, height, legend=data["legend"], keys=keys, names=names)
     y, ticks = 0.0, []
-    for group in groups:
+    for group in data["groups"]:
         start = y
         for row in group["rows"]:
-            c, marker = colour(row["series"]), MARKERS[row["series"] % len(MARKERS)]
-            raw, centred = row["raw"], row["centred"]
-            if raw is not None and centred is not None:
-                axis.plot([centred, raw], [y, y], color=c, linewidth=1.4, alpha=0.55, solid_capstyle="round")
-            if raw is not None:
-                axis.plot(raw, y, marker, color=c, markersize=5.5)
-            if centred is not None:
-                axis.plot(centred, y, marker, color=c, markerfacecolor=PAPER, markersize=5.5, markeredgewidth=1.3)
-            for bound in (row["raw_bound"], row["centred_bound"]):
-                if bound is not None:
-                    axis.plot([bound, bound], [y - 0.34, y + 0.34], color=INK, linewidth=1.1)
+            _dumbbell(axis, y, row)
             y += 1
         ticks.append((start + y - 1) / 2)
         y += 0.7
     if data["reference"] is not None:
-        axis.axvline(data["reference"], color=MUTED, linestyle=(0, (2, 2)), linewidth=1)
+        axis.axvline(data["reference"], linewidth=scaled(1), **REFERENCE)
     axis.set_ylim(y - 0.9, -0.8)
-    axis.set_yticks(ticks, [short_label(n) for n in names])
-    axis.tick_params(axis="y", labelcolor=INK)
-    axis.grid(axis="y", visible=False)
+    names_down(axis, [group["name"] for group in data["groups"]], ticks)
+    linear(axis.xaxis, 8)
     axis.set_xlabel("uniformity (lower: spread out more evenly)")
+
+
+def _dumbbell(axis: Axes, y: float, row: Data) -> None:
+    look: dict[str, Any] = {"color": colour(row["series"]), "markersize": scaled(5.5)}
+    marker, raw, centred = MARKERS[row["series"] % len(MARKERS)], row["raw"], row["centred"]
+    if raw is not None and centred is not None:
+        width = scaled(1.4)
+        axis.plot([centred, raw], [y, y], color=look["color"], linewidth=width, alpha=0.55, solid_capstyle="round")
+    if raw is not None:
+        axis.plot(raw, y, marker, **look)
+    if centred is not None:
+        axis.plot(centred, y, marker, markerfacecolor=paper(axis), markeredgewidth=scaled(1.3), **look)
+    for bound in (row["raw_bound"], row["centred_bound"]):
+        if bound is not None:
+            axis.plot([bound, bound], [y - 0.34, y + 0.34], color=ink(), linewidth=scaled(1.1))
+
+
+def decomposition(data: Data) -> Figure:
+    """Uniformity, raw and centred, on one panel."""
+    groups = data["groups"]
+    height = 0.2 + 0.17 * sum(len(g["rows"]) for g in groups) + 0.12 * len(groups)
+    names = [g["name"] for g in groups]
+    figure, (axis,) = panels_of(1, 1, height, legend=data["legend"], keys=DUMBBELL, names=names)
+    dumbbells(axis, data)
     return figure
 
 
-def forest(data: Mapping[str, Any]) -> Figure:
-    """Differences with their intervals, a panel a metric, a line a task; hollow where there is no interval."""
+def bars(axis: Axes, panel: Data) -> None:
+    """Differences of one metric with their intervals, a line a task; hollow where there is no interval."""
+    if panel["margin"]:
+        axis.axvspan(-panel["margin"], panel["margin"], color=MUTED, alpha=0.16, linewidth=0)
+    axis.axvline(0, color=ink(), linewidth=scaled(0.9))
+    for y, row in enumerate(panel["rows"]):
+        if row["diff"] is None:
+            continue
+        tone = {"higher": colour(1), "lower": colour(0)}.get(row["judgement"], MUTED)
+        if row["low"] is not None:
+            axis.plot([row["low"], row["high"]], [y, y], color=tone, linewidth=scaled(1.6), solid_capstyle="butt")
+        fill = paper(axis) if tone == MUTED else tone
+        axis.plot(row["diff"], y, "o", color=tone, markersize=scaled(4.5), markerfacecolor=fill)
+    _rows_down(axis, [row["name"] for row in panel["rows"]])
+    linear(axis.xaxis, 3, symmetric=True)
+    ends = [abs(v) for r in panel["rows"] for v in (r["diff"], r["low"], r["high"]) if v is not None]
+    reach = 1.12 * max(ends, default=0) or 1
+    axis.set_xlim(-reach, reach)
+
+
+def _rows_down(axis: Axes, names: Sequence[str]) -> None:
+    """A line a name, the first on top."""
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    names_down(axis, names)
+
+
+def forest(data: Data) -> Figure:
+    """Differences of the tasks, a panel a metric."""
     panels = data["panels"]
     names = [r["name"] for r in panels[0]["rows"]]
     figure, axes = panels_of(len(panels), 3, 0.12 + 0.2 * len(names), names=names, gap=0.25)
     for i, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
-        if panel["margin"]:
-            axis.axvspan(-panel["margin"], panel["margin"], color=MUTED, alpha=0.16, linewidth=0)
-        axis.axvline(0, color=INK, linewidth=0.9)
-        for y, row in enumerate(panel["rows"]):
-            if row["diff"] is None:
-                continue
-            ink = {"higher": colour(1), "lower": colour(0)}.get(row["judgement"], MUTED)
-            if row["low"] is not None:
-                axis.plot([row["low"], row["high"]], [y, y], color=ink, linewidth=1.6, solid_capstyle="butt")
-            axis.plot(row["diff"], y, "o", color=ink, markersize=4.5, markerfacecolor=PAPER if ink == MUTED else ink)
+        bars(axis, panel)
         axis.set_title(short_label(panel["title"], 30))
-        names_down(axis, [r["name"] for r in panel["rows"]], shown=i % 3 == 0)
-        axis.grid(axis="y", visible=False)
-        axis.xaxis.set_major_locator(ticker.MaxNLocator(3, symmetric=True))
-        ends = [abs(v) for r in panel["rows"] for v in (r["diff"], r["low"], r["high"]) if v is not None]
-        reach = 1.12 * max(ends, default=0) or 1
-        axis.set_xlim(-reach, reach)
         axis.set_xlabel(data["x_label"])
+        axis.tick_params(labelleft=i % 3 == 0)
     return figure
 
 
 CONTROL_MARKERS = ("|", "x", "+", "1", "*", "2", "3", "4")
 
 
-def controls(data: Mapping[str, Any]) -> Figure:
+def controls(data: Data) -> Figure:
     """Scores of the models with their controls, a panel a metric, a line a task."""
     panels = data["panels"]
     tasks = list(dict.fromkeys(r["name"] for p in panels for r in p["rows"]))
@@ -96,13 +125,14 @@ def controls(data: Mapping[str, Any]) -> Figure:
             y = tasks.index(row["name"])
             for point in row["controls"]:
                 mark = keys[point["name"]]["marker"]
-                axis.plot(point["value"], y, mark, color=INK, markersize=5.5, markeredgewidth=1.1)
+                axis.plot(point["value"], y, mark, color=ink(), markersize=scaled(5.5), markeredgewidth=scaled(1.1))
             for k, point in enumerate(row["points"]):
                 s, at = point["series"], y + 0.36 * (k + 0.5 - len(row["points"]) / 2) / max(len(row["points"]) - 1, 1)
-                axis.plot(point["value"], at, MARKERS[s % len(MARKERS)], color=colour(s), markersize=4.6)
+                axis.plot(point["value"], at, MARKERS[s % len(MARKERS)], color=colour(s), markersize=scaled(4.6))
                 if point["low"] is not None:
-                    axis.plot([point["low"], point["high"]], [at, at], color=colour(s), linewidth=1.4)
+                    axis.plot([point["low"], point["high"]], [at, at], color=colour(s), linewidth=scaled(1.4))
         axis.set_title(short_label(panel["title"], 34))
-        names_down(axis, tasks, shown=i % 3 == 0)
-        axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
+        _rows_down(axis, tasks)
+        linear(axis.xaxis, 5)
+        axis.tick_params(labelleft=i % 3 == 0)
     return figure
