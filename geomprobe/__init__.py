@@ -30,6 +30,7 @@ _HOME = {
     "read_results": "geomprobe.results",
     "write_results": "geomprobe.results",
     "write_report": "geomprobe.reports",
+    "plot": "geomprobe.reports",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -10,6 +10,7 @@ import pytest
 
 import geomprobe as gp
 from tests.geomprobe.conftest import tiny_model, word_tokenizer
+from tests.synthetic import make_results
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -83,7 +84,7 @@ def modules_with_examples() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Iterator[Path]:
-    """The folder that the examples run in: it holds my-encoder, reviews.csv and runs/analyze/mine."""
+    """The folder that the examples run in: it holds my-encoder, reviews.csv, and results of one and of two models."""
     from geomprobe.tasks import load_file
 
     folder = tmp_path_factory.mktemp("examples")
@@ -98,6 +99,8 @@ def workplace(tmp_path_factory) -> Iterator[Path]:
         gp.analyze(
             [folder / "my-encoder"], [load_file(folder / "reviews.csv")], out=folder / "runs" / "analyze" / "mine"
         )
+        compared = make_results(poolings=("mean", "max"), layers=(0, 2, 4), intervals=True)
+        gp.write_results(folder / "runs" / "compare" / "mine", compared)
         yield folder
 
 

@@ -26,7 +26,7 @@ FLOORS = (
 """Rooms of geomprobe from the ground up; a room imports rooms of lower floors only."""
 OTHER_PACKAGES = {"pretrain": {"common"}, "reports": {"common", "results"}}
 """What the two other packages may import of geomprobe."""
-REPORT_FLOORS = (("document",), ("data", "render"), ("sections",), ("pages",), ("write",))
+REPORT_FLOORS = (("document",), ("data", "render"), ("sections",), ("pages", "plot"), ("write",))
 """Rooms of reports from the ground up."""
 
 

@@ -7,10 +7,11 @@ from typing import Any
 DRAWN = 12
 """Panels, tasks and models of a figure: more are neither drawn in time nor read."""
 MAPPED = 60
-"""Rows and columns of a map of cells."""
+"""Rows and columns of a map of cells, and models of a ranking."""
 LISTS: dict[str, tuple[dict[str, str], str]] = {
     "decomposition": ({"groups": "tasks"}, "rows"),
     "forest": ({"rows": "rows"}, ""),
+    "ranking": ({"rows": "models"}, ""),
     "controls": ({"rows": "tasks"}, "points"),
     "heat": ({"rows": "rows", "columns": "columns", "panels": "panels"}, ""),
     "training": ({"panels": "quantities"}, "lines"),
@@ -47,7 +48,8 @@ def limited(kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], str]:
         if name == of_models:
             return [entry for entry in value if entry["series"] in shown]
         if name in lists:
-            value = first(value, lists[name], MAPPED if name in ("rows", "columns") and kind == "heat" else DRAWN)
+            mapped = name in ("rows", "columns") and kind in ("heat", "ranking")
+            value = first(value, lists[name], MAPPED if mapped else DRAWN)
         if isinstance(value, list):
             return [parts(item) for item in value]
         return value

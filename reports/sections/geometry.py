@@ -87,10 +87,10 @@ def curves(facts: Facts, pooling: str) -> list[Figure]:
     stems = {kind: kind.removesuffix("_low").removesuffix("_high") for kind in kinds}
     further = [kind for kind, stem in stems.items() if kind not in KNOWN and (stem == kind or stem not in kinds)]
     looks = {"spectrum": SPECTRUM, "cosine_histogram": HISTOGRAM} | {kind: _plain(kind) for kind in further}
-    return [made for kind, look in looks.items() if (made := _figure(facts, kind, pooling, look))]
+    return [made for kind, look in looks.items() if (made := curve_figure(facts, kind, pooling, look))]
 
 
-def _figure(facts: Facts, kind: str, pooling: str, look: Look) -> Figure | None:
+def curve_figure(facts: Facts, kind: str, pooling: str, look: Look) -> Figure | None:
     """The figure of a kind of curve at the deepest layer, a panel a task; None without any."""
     found, low, high = (_points(facts, f"{kind}{end}", pooling) for end in ("", "_low", "_high"))
 

@@ -20,13 +20,13 @@ def section(facts: Facts) -> Section:
     if len({row["layer"] for row in facts.rows}) < 2:
         blocks: list[Block] = [text("One layer was measured; geomprobe analyze --layer all gives the profile.", "note")]
     else:
-        blocks = by_pooling(facts, lambda pooling: [_profile(facts, *number, pooling) for number in facts.headline])
+        blocks = by_pooling(facts, lambda pooling: [profile(facts, *number, pooling) for number in facts.headline])
     blocks += [*similarity_table(facts), *layer_maps(facts)]
     lead = "How each metric changes over the layers."
     return {"id": "layers", "title": "Layers", "lead": lead, "blocks": blocks}
 
 
-def _profile(facts: Facts, metric: str, view: str, pooling: str) -> Figure | None:
+def profile(facts: Facts, metric: str, view: str, pooling: str) -> Figure | None:
     depths = sorted({row["layer"] for row in facts.rows})
 
     def made(task: str, model: str) -> tuple[dict[str, Any], list[Cell]] | None:

@@ -28,7 +28,7 @@ def section(facts: Facts) -> Section:
         blocks.append(text(" ".join(["B compared with A.", *sentences])))
     options: list[Option] = []
     for metric, view in facts.headline:
-        if plot := _heat(facts, metric, view):
+        if plot := heat(facts, metric, view):
             options.append({"name": title(facts, metric, view), "note": "", "blocks": [plot]})
     if len(options) > 1:
         blocks.append(choice("metric", options))
@@ -52,7 +52,7 @@ def _holds(facts: Facts) -> list[str]:
     return parts
 
 
-def _heat(facts: Facts, metric: str, view: str) -> Figure | None:
+def heat(facts: Facts, metric: str, view: str) -> Figure | None:
     """The maps of a metric, one a model, and for a pair the map of the differences."""
     names, name = sides(facts), title(facts, metric, view)
     found = {
@@ -89,7 +89,7 @@ def _heat(facts: Facts, metric: str, view: str) -> Figure | None:
     numbers = table(f"{key}-table", f"{name} by pooling and task.", heads, rows, folded=True)
     every_cell = [c for panel in panels for row in panel["cells"] for c in row]
     caption = sentence(meaning(facts, metric))
-    caption += "Blue: B is higher; red: B is lower." if facts.pair else ""
+    caption += "Red: B is higher; blue: A is higher." if facts.pair else ""
     caption += " * not trained." if facts.untrained else ""
     caption += HATCHED if any(c["failed"] for c in every_cell) else ""
     if any(c["value"] is None and not c["failed"] for c in every_cell):

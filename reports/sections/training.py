@@ -19,25 +19,31 @@ PANELS = 18
 
 def section(facts: Facts) -> Section:
     """Losses, balance, throughput and monitors over training."""
-    logs = {m: [r for r in facts.training.get(m, []) if _is_number(r.get("step"))] for m in facts.models}
-    without = [model for model, records in logs.items() if not records]
-    logs = {model: records for model, records in logs.items() if records}
+    logs = logs_of(facts)
+    without = [model for model in facts.models if model not in logs]
     blocks: list[Block] = []
     if not logs:
         blocks.append(text("No model has a training log.", "note"))
     elif without:
         blocks.append(text(f"Without a training log: {listed(without)}.", "note"))
     if logs:
-        blocks.append(_curves(facts, logs))
+        blocks.append(curves(facts, logs, logged(logs)[:PANELS]))
     lead = "Losses, throughput and monitored metrics during training."
     return {"id": "training", "title": "Training", "lead": lead, "blocks": blocks}
 
 
-def _curves(facts: Facts, logs: dict[str, list[Row]]) -> Figure:
+def logs_of(facts: Facts) -> dict[str, list[Row]]:
+    """The training log of each model that has one: its records with a step."""
+    logs = {m: [r for r in facts.training.get(m, []) if _is_number(r.get("step"))] for m in facts.models}
+    return {model: records for model, records in logs.items() if records}
+
+
+def curves(facts: Facts, logs: dict[str, list[Row]], quantities: list[str]) -> Figure:
+    """Quantities along training, a panel each, a line a model."""
     x = "tokens" if all(_is_number(r.get("tokens")) for records in logs.values() for r in records) else "step"
     panels: list[dict[str, Any]] = []
     rows: list[Line] = []
-    for key in _logged(logs)[:PANELS]:
+    for key in quantities:
         name = "λ (weight of JEPA)" if key == "lambda" else words(clean(key, 40))
         lines = []
         for model, records in logs.items():
@@ -63,7 +69,7 @@ def _is_number(value: Any) -> bool:
     return finite(value) is not None
 
 
-def _logged(logs: dict[str, list[Row]]) -> list[str]:
+def logged(logs: dict[str, list[Row]]) -> list[str]:
     """The quantities that any log holds, in printing order."""
     keys = {k for records in logs.values() for r in records for k, v in r.items() if _is_number(v)}
     return sorted(keys - set(SKIPPED), key=lambda k: (place_in(k, ORDER), k))

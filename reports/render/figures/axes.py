@@ -22,8 +22,14 @@ FEW_DECADES = 2
 """A logarithmic axis that spans fewer has ticks at 2 and 5, too."""
 
 
-def short_label(name: str, most: int = 18) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+NAME = 18
+"""Characters of a name on an axis."""
+
+
+def short_label(name: str, most: int = NAME) -> str:
+    """A name with its middle left out where it is long: names of models differ at their ends."""
+    end = most // 2
+    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[-end:]}"
 
 
 def scaled(size: float) -> float:
@@ -49,9 +55,9 @@ def literal(*texts: Text) -> None:
         text.set_usetex(False)
 
 
-def names_down(axis: Axes, names: Sequence[str], places: Sequence[float] | None = None) -> None:
-    """Write names down the y axis, the first on top."""
-    axis.set_yticks(range(len(names)) if places is None else places, [short_label(name) for name in names])
+def names_down(axis: Axes, names: Sequence[str], places: Sequence[float], most: int = NAME) -> None:
+    """Write names at places of the y axis."""
+    axis.set_yticks(places, [short_label(name, most) for name in names])
     axis.tick_params(axis="y", labelcolor=ink())
     axis.grid(axis="y", visible=False)
     literal(*axis.get_yticklabels())
@@ -84,7 +90,7 @@ class Plain(ticker.Formatter):
 
 def linear(side: Axis, ticks: int, **options: Any) -> None:
     """A linear scale with so many ticks at most."""
-    side.set_major_locator(ticker.MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10], **options))
+    side.set_major_locator(ticker.MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3, **options))
     side.set_major_formatter(Plain())
 
 

@@ -69,12 +69,9 @@ def _draw(axis: Axes, line: Data, width: float = 1.4) -> None:
     if line.get("low"):
         axis.fill_between(x, line["low"], line["high"], color=colour(i), alpha=0.18, linewidth=0)
     apart = max(len(x) // MARKED, 1)
-    marker: dict[str, Any] = {
-        "marker": MARKERS[i % len(MARKERS)],
-        "markersize": scaled(2.6),
-        "markevery": (i % apart, apart),
-    }
-    axis.plot(x, line["y"], color=colour(i), linestyle=line_style(i), linewidth=scaled(width), **marker)
+    marks: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)], "markevery": (i % apart, apart)}
+    look: dict[str, Any] = {"color": colour(i), "linestyle": line_style(i), "linewidth": scaled(width)}
+    axis.plot(x, line["y"], markersize=scaled(2.6), **look, **marks)
 
 
 def spectra(data: Data) -> Figure:

@@ -45,7 +45,7 @@ def _colours(panel: Data, panels: Sequence[Data]) -> tuple[Normalize, Any]:
 
     if panel["difference"]:
         reach = max(map(abs, known(panel)), default=0) or 1
-        return TwoSlopeNorm(0, -reach, reach), mpl.colormaps["RdBu"]
+        return TwoSlopeNorm(0, -reach, reach), mpl.colormaps["RdBu_r"]
     values = known(*(p for p in panels if not p["difference"]))
     low, high = min(values, default=0), max(values, default=1)
     return Normalize(low, high if high > low else low + 1), mpl.colormaps["cividis"]

@@ -28,9 +28,9 @@ CAPTION = (
 
 
 def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
-    """The forest plot of the differences of the pair, a panel a metric (the first six), a line a task."""
+    """The differences of the pair, a panel a metric (the first six), a line a task; of many models their ranking."""
     if not facts.pair:
-        return None
+        return ranking(facts, id, metrics, pooling) if facts.kind == "many" else None
     panels: list[dict[str, Any]] = []
     for metric, view in metrics:
         found = {task: facts.difference(task, pooling, metric, view) or {} for task in facts.tasks}
@@ -52,6 +52,35 @@ def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) 
     data = {"panels": panels, "x_label": "B − A"}
     key = slug("forest", id, pooling)
     return figure(key, "forest", "Differences by task", caption + absent(facts, pooling), alt, data)
+
+
+def ranking(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
+    """The models in the order of their values, a panel a metric (the first six), on the first task that has it."""
+    panels: list[dict[str, Any]] = []
+    for metric, view in metrics:
+        for task in facts.tasks:
+            found = {name: facts.cell(name, task, pooling, metric, view) for name in facts.models}
+            rows = [_rank(facts, name, row) for name, row in found.items() if row and row["value"] is not None]
+            if rows:
+                rows.sort(key=lambda row: -row["value"])
+                panels.append({"title": title(facts, metric, view), "task": task, "rows": rows})
+                break
+    panels = panels[:PANELS]
+    if not panels:
+        return None
+    caption = (
+        "Models by value, highest first, with 95 % intervals where available. Intervals of single models do not test "
+        "a difference: only a paired comparison does."
+    )
+    what = listed([f"{panel['title']} on {panel['task']}" for panel in panels])
+    alt = f"{what}, of {listed(facts.models)}, {pooling} pooling, the highest on top; see the table."
+    key = slug("ranking", id, pooling)
+    return figure(key, "ranking", "Models by value", caption + absent(facts, pooling), alt, {"panels": panels})
+
+
+def _rank(facts: Facts, name: str, row: Row) -> dict[str, Any]:
+    ends = {"low": row["ci_low"], "high": row["ci_high"]}
+    return {"name": name, "series": facts.series[name], "value": row["value"]} | ends
 
 
 def bar(name: str, row: Row) -> dict[str, Any]:

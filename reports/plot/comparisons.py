@@ -1,0 +1,166 @@
+"""Figures of differences and ranks: heat map, forest plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from matplotlib.axes import Axes
+
+from geomprobe.common import InputError
+from geomprobe.common.text import NAME_LIMIT
+from geomprobe.reports.document.blocks import Figure
+from geomprobe.reports.document.figure_limits import DRAWN, MAPPED
+from geomprobe.reports.plot.choices import (
+    ANALYZE,
+    COMPARE,
+    Source,
+    among,
+    axes_of,
+    facts_of,
+    first,
+    layer_of,
+    metrics,
+    named,
+    of_tasks,
+    place_of,
+    tell,
+    write,
+)
+from geomprobe.reports.render.figures.axes import short_label
+from geomprobe.reports.render.figures.maps import cells
+from geomprobe.reports.render.figures.points import bars, ranks
+from geomprobe.reports.sections import poolings
+from geomprobe.reports.sections.parts import points
+from geomprobe.reports.sections.parts.sides import sides
+from geomprobe.results.summary.words import title
+
+
+def heatmap(
+    results: Source,
+    ax: Axes | None = None,
+    *,
+    metric: str | None = None,
+    view: str | None = None,
+    of: str | None = None,
+    layer: int | None = None,
+) -> Axes:
+    """A metric under every pooling (down) on every task (across), the numbers printed where there is room.
+
+    Of a difference, red is where B is higher and blue where A is. A hatched cell failed, an empty one has no number.
+
+    Parameters
+    ----------
+    results : Results or path
+    ax : Axes, optional
+    metric, view : str, optional
+        Default: the first headline metric that was measured, and its first view.
+    of : str, optional
+        "A", "B", "B-A", or the name of a model. Default: "B-A" where there is a comparison, else the first model.
+    layer : int, optional
+        Default: the deepest of each model.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    InputError
+        The results are missing or damaged, the metric has no value, or a comparison is asked for and there is none.
+    UsageError
+        A name or a layer does not occur in the results.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> ax = gp.plot.heatmap("runs/compare/mine", metric="effective_rank")
+    >>> ax.get_title()
+    'effective rank, B − A, layer 4'
+    """
+    facts = facts_of(results, layer=layer)
+    names = sides(facts)
+    if of in ("A", "B", "B-A") and not facts.pair and of not in names:
+        raise InputError(f"These results have no comparison, so no {of}.", COMPARE)
+    letters = dict(zip(("A", "B"), names, strict=False)) if facts.pair else {}
+    of = letters.get(of, of) if of else "B-A" if facts.pair else names[0]
+    place = len(names) if of == "B-A" and facts.pair else names.index(named("model", names, of))
+    options = metrics(facts, metric, view)
+    what = metric or "headline metric"
+    data, number = first(options, lambda number: poolings.heat(facts, *number), what, ANALYZE)
+    ax = axes_of(ax, len(data["rows"]), wide=len(data["columns"]) > 6)
+    panel = data["panels"][place]
+    cells(ax, panel, data)
+    write(ax, f"{title(facts, *number)}, {short_label(panel['title'], 30)}, {layer_of(facts)}")
+    return ax
+
+
+def forest(
+    results: Source,
+    ax: Axes | None = None,
+    *,
+    metric: str | None = None,
+    view: str | None = None,
+    pooling: str | None = None,
+    layer: int | None = None,
+    tasks: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
+) -> Axes:
+    """Differences B − A of every task with their 95 % intervals; without a comparison, the models by value.
+
+    The grey band holds the differences that count as none. A mark is filled where the difference is shown, orange where
+    B is higher and blue where A is. Intervals of single models do not test a difference: only a comparison does.
+
+    Parameters
+    ----------
+    results : Results or path
+    ax : Axes, optional
+    metric, view : str, optional
+        Default: the first headline metric that was measured, and its first view.
+    pooling : str, optional
+        Default: the first with the metric.
+    layer : int, optional
+        Default: the deepest of each model.
+    tasks : sequence of str, optional
+        Default: all, of more than 12 the first. Models are ranked on the first task with the metric.
+    models : sequence of str, optional
+        Models to rank. Default: all; of more than 60 the highest.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    InputError
+        The results are missing or damaged, have one model alone, or the metric has no value.
+    UsageError
+        A name or a layer does not occur in the results.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> ax = gp.plot.forest("runs/compare/mine", metric="effective_rank")
+    >>> ax.get_title(), ax.get_xlabel()
+    ('effective rank, mean pooling, layer 4', 'B − A (hybrid − mlm)')
+    """
+    facts = of_tasks(facts_of(results, models, layer), tasks)
+    if facts.kind == "single":
+        raise InputError("These results have one model and no comparison.", COMPARE)
+
+    def make(chosen: tuple[tuple[str, str], str]) -> Figure | None:
+        return (points.forest if facts.pair else points.ranking)(facts, "plot", [chosen[0]], chosen[1])
+
+    options = product(metrics(facts, metric, view), among("pooling", facts.poolings, pooling))
+    data, (number, pooling) = first(options, make, metric or "headline metric", ANALYZE)
+    panel = data["panels"][0]
+    ax = axes_of(ax, len(panel["rows"]), wide=not facts.pair)
+    if facts.pair:
+        a, b = facts.pair
+        bars(ax, panel)
+        write(ax, f"{title(facts, *number)}, {place_of(facts, pooling)}", f"B − A ({b} − {a})")
+    else:
+        ranks(ax, panel, most=NAME_LIMIT)
+        write(ax, f"{panel['task']}, {place_of(facts, pooling)}", title(facts, *number))
+    tell(facts, pooling, DRAWN if facts.pair else MAPPED)
+    return ax
