@@ -12,6 +12,7 @@ LISTS: dict[str, tuple[dict[str, str], str]] = {
     "decomposition": ({"groups": "tasks"}, "rows"),
     "forest": ({"rows": "rows"}, ""),
     "ranking": ({"rows": "models"}, ""),
+    "overview": ({"rows": "metrics"}, ""),
     "controls": ({"rows": "tasks"}, "points"),
     "heat": ({"rows": "rows", "columns": "columns", "panels": "panels"}, ""),
     "training": ({"panels": "quantities"}, "lines"),

@@ -16,7 +16,7 @@ Examples
 >>> figure.savefig("geometry.pdf")
 """
 
-from geomprobe.reports.plot.comparisons import forest, heatmap
+from geomprobe.reports.plot.comparisons import forest, heatmap, summary
 from geomprobe.reports.plot.models import layers, spectrum, training, uniformity
 
-__all__ = ["forest", "heatmap", "layers", "spectrum", "training", "uniformity"]
+__all__ = ["forest", "heatmap", "layers", "spectrum", "summary", "training", "uniformity"]

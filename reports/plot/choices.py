@@ -17,7 +17,7 @@ from geomprobe.common.text import NAME_LIMIT, clean, words
 from geomprobe.reports.data.load import load
 from geomprobe.reports.document.blocks import Figure
 from geomprobe.reports.document.figure_limits import DRAWN
-from geomprobe.reports.render.figures.axes import literal
+from geomprobe.reports.render.figures.axes import literal, scaled
 from geomprobe.reports.render.figures.panels import key_handles, series_handles
 from geomprobe.reports.render.figures.style import GRID
 from geomprobe.results import Results
@@ -28,6 +28,8 @@ Source = Results | str | Path
 Option = TypeVar("Option")
 INSIDE = 4
 """Entries of a legend that stands inside its axes."""
+LABELS = 0.4
+"""Height in inches of ticks and label of the x axis, below which a legend of marks stands."""
 COMPARE = "geomprobe compare A B writes results with a comparison."
 ANALYZE = "geomprobe ls metrics lists what geomprobe analyze measures."
 
@@ -139,17 +141,28 @@ def write(ax: Axes, title: str | None = None, x: str | None = None, y: str | Non
 
 
 def add_legend(ax: Axes, entries: Sequence[Mapping[str, Any]], keys: Mapping[str, Any] | None = None) -> None:
-    """Add the legend of series and of kinds of marks; right of the axes where it is long."""
+    """Add the legend of series and of kinds of marks: in the axes, right of them where it is long; below of marks."""
     handles = [*series_handles(entries), *key_handles(keys or {})]
-    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if len(handles) > INSIDE else {}
-    literal(*ax.legend(handles=handles, **beside).get_texts())
+    place: dict[str, Any] = {}
+    if not entries:
+        down = scaled(LABELS) / (ax.bbox.height / ax.figure.dpi)
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -down), "ncols": len(handles), "frameon": False}
+    elif len(handles) > INSIDE:
+        place = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
+    literal(*ax.legend(handles=handles, **place).get_texts())
 
 
 def tell(facts: Facts, pooling: str, most: int = DRAWN) -> None:
     """Warn of cells that failed, and of models and tasks past those that are drawn."""
-    notes = [absent(facts, pooling).strip()]
-    for kind, names in (("models", facts.models), ("tasks", facts.tasks)):
-        if len(names) > most:
-            notes.append(f"The first {most} of {len(names)} {kind} are drawn; choose others with `{kind}`.")
+    cut = [
+        f"The first {most} of {len(names)} {kind} are drawn; choose others with `{kind}`."
+        for kind, names in (("models", facts.models), ("tasks", facts.tasks))
+        if len(names) > most
+    ]
+    say(absent(facts, pooling).strip(), *cut)
+
+
+def say(*notes: str) -> None:
+    """Warn of what is not drawn, where there is anything."""
     if text := " ".join(filter(None, notes)):
         warnings.warn(text, stacklevel=3)

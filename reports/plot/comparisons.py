@@ -1,4 +1,4 @@
-"""Figures of differences and ranks: heat map, forest plot."""
+"""Figures of differences and ranks: the whole comparison, heat map, forest plot."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from itertools import product
 from matplotlib.axes import Axes
 
 from geomprobe.common import InputError
-from geomprobe.common.text import NAME_LIMIT
+from geomprobe.common.text import NAME_LIMIT, listed
 from geomprobe.reports.document.blocks import Figure
 from geomprobe.reports.document.figure_limits import DRAWN, MAPPED
 from geomprobe.reports.plot.choices import (
     ANALYZE,
     COMPARE,
     Source,
+    add_legend,
     among,
     axes_of,
     facts_of,
@@ -24,16 +25,82 @@ from geomprobe.reports.plot.choices import (
     named,
     of_tasks,
     place_of,
+    say,
     tell,
     write,
 )
 from geomprobe.reports.render.figures.axes import short_label
 from geomprobe.reports.render.figures.maps import cells
+from geomprobe.reports.render.figures.overview import KEYS, margins
 from geomprobe.reports.render.figures.points import bars, ranks
 from geomprobe.reports.sections import poolings
 from geomprobe.reports.sections.parts import points
 from geomprobe.reports.sections.parts.sides import sides
-from geomprobe.results.summary.words import title
+from geomprobe.results.summary.words import how_many, title
+
+
+def summary(
+    results: Source,
+    ax: Axes | None = None,
+    *,
+    tasks: Sequence[str] | None = None,
+    layer: int | None = None,
+    legend: bool = True,
+) -> Axes:
+    """The whole comparison: each headline metric's difference B − A in units of the largest that counts as none.
+
+    The grey band holds the differences that count as none. A point is the difference in the typical cell, the median of
+    those that agree with the verdict, with its 95 % interval; filled where a difference is shown, orange where B is
+    higher and blue where A is. A faint mark is a cell, one task under one pooling. What differs comes first, then what
+    is shown equal, then what cannot be told. Beyond one margin a long axis is logarithmic.
+
+    Parameters
+    ----------
+    results : Results or path
+    ax : Axes, optional
+    tasks : sequence of str, optional
+        Default: all.
+    layer : int, optional
+        Default: the deepest that was compared.
+    legend : bool
+        Below the axes.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    InputError
+        The results are missing or damaged, or have no comparison with margins.
+    UsageError
+        A name or a layer does not occur in the results.
+
+    Examples
+    --------
+    >>> import geomprobe as gp
+    >>> ax = gp.plot.summary("runs/compare/mine")
+    >>> ax.get_title(), ax.get_xlabel()
+    ('hybrid − mlm, layer 4', 'B − A, in units of the margin')
+    """
+    facts = of_tasks(facts_of(results, layer=layer), tasks)
+    if not facts.pair:
+        raise InputError("These results have no comparison.", COMPARE)
+    found = points.overview(facts)
+    if not found:
+        raise InputError("No difference of these results has a margin.", "geomprobe report shows them as measured.")
+    data, (a, b) = found["data"], facts.pair
+    ax = axes_of(ax, len(data["rows"]), wide=True)
+    margins(ax, data)
+    write(ax, f"{b} − {a}, {layer_of(facts)}", data["x_label"])
+    if legend:
+        add_legend(ax, [], KEYS)
+    failed = how_many(facts)
+    say(
+        f"Left out, for they failed: {failed}." if failed else "",
+        f"Not drawn, for want of a margin: {listed(data['without'])}." if data["without"] else "",
+    )
+    return ax
 
 
 def heatmap(

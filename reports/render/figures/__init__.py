@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from geomprobe.reports.render.figures.curves import curves, histograms, profiles, spectra, training
 from geomprobe.reports.render.figures.maps import heat
+from geomprobe.reports.render.figures.overview import overview
 from geomprobe.reports.render.figures.points import controls, decomposition, forest, ranking
 from geomprobe.reports.render.figures.style import STYLE
 from geomprobe.reports.render.figures.svg import tidy
@@ -37,5 +38,5 @@ def render(kind: str, data: Mapping[str, Any]) -> str:
     return tidy(out.getvalue())
 
 
-KINDS = (spectra, histograms, curves, decomposition, heat, forest, ranking, profiles, training, controls)
+KINDS = (overview, spectra, histograms, curves, decomposition, heat, forest, ranking, profiles, training, controls)
 DRAW: dict[str, Callable[[Mapping[str, Any]], Figure]] = {draw.__name__: draw for draw in KINDS}

@@ -22,6 +22,7 @@ def panels_of(
     legend: Sequence[Mapping[str, Any]] = (),
     keys: Mapping[str, Mapping[str, Any]] | None = None,
     names: Sequence[str] = (),
+    left: float | None = None,
     gap: float = 0.45,
     bottom: float = 0.4,
     widest: float = WIDTH,
@@ -42,6 +43,8 @@ def panels_of(
         Further legend entries: name -> look of the marker.
     names : sequence of str
         Labels of the y axis of the first column, which set the left margin.
+    left : float, optional
+        Left margin.
     gap, bottom : float
         Room between columns, and below the axes of a row.
     widest : float
@@ -49,7 +52,7 @@ def panels_of(
     """
     columns = max(1, min(columns, n))
     rows = math.ceil(n / columns)
-    left = max(0.64, 0.2 + 0.062 * max((len(short_label(name)) for name in names), default=0))
+    left = left or max(0.64, 0.2 + 0.062 * max((len(short_label(name)) for name in names), default=0))
     legends = [
         (series_handles(legend), 4, 2.6),
         (key_handles(keys or {}), 6, 1.4),

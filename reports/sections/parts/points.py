@@ -9,6 +9,8 @@ from geomprobe.common.text import listed, number, slug
 from geomprobe.reports.document.blocks import Cell, Figure, Line, cell, figure, line, table
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered, measured, sides
 from geomprobe.results.summary.facts import Facts, Row, judgement
+from geomprobe.results.summary.model import Statement
+from geomprobe.results.summary.summarise import summarise
 from geomprobe.results.summary.words import absent, title
 
 PANELS = 6
@@ -25,6 +27,41 @@ CAPTION = (
     "alone sets. Dashed line: the uniform distribution on the sphere. Where the filled points of two models differ "
     "and the hollow points do not, the models differ in their mean vectors."
 )
+
+
+def overview(facts: Facts) -> Figure | None:
+    """Each headline metric's difference in units of its margin, and where it lies in each cell; None without any."""
+    if not facts.pair:
+        return None
+    summary = summarise(facts)
+    lists = {"differs": summary.differs, "shown equal": summary.equal, "cannot tell": summary.cannot_tell}
+    rows, without = [], []
+    for name, found in lists.items():
+        for each in found:
+            if each.typical.margin:
+                rows.append({"name": each.title, "list": name, "judgement": each.judgement} | _in_margins(each))
+            else:
+                without.append(each.title)
+    if not rows:
+        return None
+    a, b = facts.pair
+    caption = (
+        "The difference of each headline metric, in units of the largest that counts as none (grey band). Point: the "
+        "typical cell, with its 95 % interval; hollow where no difference is shown. Faint: each task and pooling."
+    )
+    caption += f" Not drawn, for want of a margin: {listed(without)}." if without else ""
+    said = listed([f"{row['name']} {number(row['value'], 1, signed=True)}" for row in rows])
+    alt = f"{b} minus {a} in units of the margin, from minus one to one negligible: {said}."
+    data = {"rows": rows, "x_label": "B − A, in units of the margin", "without": without}
+    return figure("overview", "overview", f"{b} − {a}", caption, alt, data)
+
+
+def _in_margins(each: Statement) -> dict[str, Any]:
+    """The typical cell with its interval, and all cells, each in units of its own margin."""
+    typical, unit = each.typical, each.typical.margin or 1
+    found = {"value": typical.value, "low": typical.low, "high": typical.high}
+    marks = [cell.value / cell.margin for cell in each.cells if cell.margin]
+    return {name: None if value is None else value / unit for name, value in found.items()} | {"marks": marks}
 
 
 def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:

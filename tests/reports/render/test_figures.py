@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from geomprobe.reports.render import figures
+from geomprobe.reports.render.figures.axes import plain
+from geomprobe.reports.render.figures.curves import profile, spectrum
 from geomprobe.reports.render.html import LIMIT
 from geomprobe.results import write_results
 
@@ -44,3 +50,57 @@ def test_a_report_is_small_and_draws_each_figure_once(grid, make_results, tmp_pa
     assert len(drawn) == view.read_text(encoding="utf-8").count('"type": "figure"') <= 80
     assert html.stat().st_size <= LIMIT
     assert pdf.read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.0, 0.25, 0.5], ["0", "0.25", "0.50"]),
+        ([-2.0, -1.0, 0.0], ["−2", "−1", "0"]),
+        ([1.00001, 1.00002], ["1.00001", "1.00002"]),
+        ([0.0, 10_000.0, 20_000.0], ["0", "10k", "20k"]),
+        ([1_500_000.0, 2_000_000.0], ["1.5M", "2.0M"]),
+        ([0.0, 1e-5, 2e-5], ["0", "1e−5", "2e−5"]),
+        ([1000.0], ["1000"]),
+        ([], []),
+    ],
+)
+def test_ticks_are_numbers_in_full(values, texts):
+    assert plain(values) == texts
+
+
+@given(st.integers(-12, 9), st.integers(-1000, 1000), st.sampled_from([1, 2, 2.5, 5]), st.integers(2, 9))
+def test_ticks_are_told_apart(power, start, step, n):
+    assert len(set(plain([(start + i) * step * 10.0**power for i in range(n)]))) == n
+
+
+def test_no_offset_stands_at_the_end_of_an_axis():
+    axis = Figure().add_subplot()
+    profile(axis, {"lines": [{"series": 0, "x": [0, 1], "y": [1.000012, 1.000017]}]})
+    axis.figure.canvas.draw()
+    assert axis.yaxis.get_offset_text().get_text() == ""
+    assert all("1.0000" in label.get_text() for label in axis.get_yticklabels())
+
+
+def test_a_logarithmic_axis_of_few_decades_has_ticks():
+    axis = Figure().add_subplot()
+    spectrum(
+        axis, {"lines": [{"series": 0, "x": [1, 2, 3, 4, 5, 6, 7], "y": [0.3, 0.2, 0.18, 0.15, 0.09, 0.07, 0.06]}]}
+    )
+    axis.figure.canvas.draw()
+    low, high = axis.get_xlim()
+    shown = [t.get_text() for t, x in zip(axis.get_xticklabels(), axis.get_xticks(), strict=True) if low <= x <= high]
+    assert shown == ["1", "2", "5"]
+
+
+def test_figures_do_not_depend_on_the_settings_of_matplotlib():
+    data = {
+        "panels": [{"title": "loss", "lines": [{"series": 0, "x": [0, 9], "y": [1, 2]}]}],
+        "legend": [],
+        "x_label": "",
+    }
+    first = figures.render("training", data)
+    with mpl.rc_context(
+        {"text.usetex": True, "axes.grid": False, "font.size": 20, "axes.prop_cycle": "cycler(lw=[9])"}
+    ):
+        assert figures.render("training", data) == first
