@@ -15,6 +15,7 @@ import pandas as pd
 from geomprobe.analysis import variants
 from geomprobe.analysis.cells import CELL_COLUMNS, CellContext, Tables, failed_cell, joined, kept_tables, write_tables
 from geomprobe.analysis.embed import count_truncated, embed_cells
+from geomprobe.analysis.maps import make_maps
 from geomprobe.analysis.measure import learned_tables, measure_cell
 from geomprobe.analysis.plan import GLUE, Model, Request, RunPlan, check_request, make_plan
 from geomprobe.analysis.protocols import STRICT, Protocol
@@ -49,6 +50,8 @@ def analyze(
     protocol: Protocol = STRICT,
     seed: int = 0,
     similarity: bool = False,
+    maps: bool = True,
+    texts: bool = True,
     precisions: Sequence[str] = (),
     dims: Sequence[int] = (),
     margins: Mapping[str, Margin] | None = None,
@@ -87,6 +90,11 @@ def analyze(
         Folder of finished cells, which several results folders may share; ``out/cells`` by default.
     similarity : bool
         Also say how alike the models are, each two of them; with all layers, map their layers (see `similarities`).
+    maps : bool
+        Also keep what maps of the rows are drawn from (see `analysis.maps`): points, neighbours, and what moved from
+        the first model to each other one; on at most 500 rows of each task.
+    texts : bool
+        Whether these rows' texts are kept, too.
     precisions : sequence of {"float32", "int8", "binary"}
     dims : sequence of int
         Also measure the vectors of the models (not of baselines) quantised and truncated: each precision at the full
@@ -129,7 +137,7 @@ def analyze(
     asked = Request(
         models=models, tasks=tasks, poolings=poolings, layers=layers, prompt=prompt, query_prompt=query_prompt,
         baselines=baselines, data_dir=data_dir, limit=limit, device=device, protocol=protocol, seed=seed,
-        variants=variants.plan(precisions, dims),
+        variants=variants.plan(precisions, dims), maps=maps, texts=texts,
     )  # fmt: skip
     check_request(tasks, poolings, baselines, limit, device)
     if out is not None and processes.first:
@@ -140,7 +148,8 @@ def analyze(
         plan = make_plan(asked, kept, processes)
         tables, truncated = measure_models(plan, progress)
         alike = similarity_table(plan) if similarity else table([], SIMILARITY_COLUMNS)
-        results = record(plan, tables, alike, truncated)
+        mapped, entries = make_maps(plan)
+        results = record(plan, tables | mapped, alike, truncated, entries)
         results.run["wall_seconds"] = round(time.perf_counter() - started, 1)
         if complete is not None and processes.first:
             complete(results)

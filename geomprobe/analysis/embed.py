@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from geomprobe.analysis.failures import CELL_ERRORS, reason
+from geomprobe.analysis.failures import CELL_ERRORS, check_finite, reason
 from geomprobe.analysis.plan import RunPlan
 from geomprobe.analysis.protocols import Protocol
 from geomprobe.analysis.texts import TaskTexts
+from geomprobe.common import InputError
 from geomprobe.embedding import trained_pooling
 from geomprobe.embedding.embed import EmbeddingGrid, Progress, count_cut, embed_grid
 from geomprobe.embedding.layers import Cell
@@ -88,6 +89,14 @@ def embed_cells(
             cut = max(cut, found.n_truncated)
     usable = {cell: poolings for cell, poolings in trained.items() if cell not in failures}
     return Embedded(vectors, usable, failures, cut)
+
+
+def vectors_of(embedded: Embedded, cell: Cell, texts: TaskTexts) -> np.ndarray:
+    """Vectors of all texts of a task in a cell; raises InputError where it has none, or some are not finite."""
+    if cell in embedded.failures:
+        raise InputError(embedded.failures[cell])
+    check_finite(embedded.vectors[cell], texts.scored)
+    return embedded.vectors[cell]
 
 
 def train_poolings(

@@ -51,6 +51,8 @@ class Request:
     protocol: Protocol = STRICT
     seed: int = 0
     variants: Sequence[Variant] = ()
+    maps: bool = True
+    texts: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,26 @@ from geomprobe.results import Results, count_failures, provenance
 from geomprobe.tasks import TASKS
 
 
-def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mapping[str, dict[str, int]]) -> Results:
+def record(
+    plan: RunPlan,
+    tables: Tables,
+    alike: pd.DataFrame,
+    truncated: Mapping[str, dict[str, int]],
+    maps: Sequence[dict[str, Any]] = (),
+) -> Results:
     """Results of a plan.
 
     Parameters
     ----------
     plan : RunPlan
     tables : dict of str to DataFrame
-        Of all cells, by kind, as `geomprobe.analysis.cells.CELL_COLUMNS` names them.
+        Of all cells, by kind, as `geomprobe.analysis.cells.CELL_COLUMNS` names them, and those of the maps.
     alike : DataFrame
         How alike the models are, with the columns of `results.SIMILARITY_COLUMNS`.
     truncated : mapping of task to dict of model to int
         How many texts were cut.
+    maps : sequence of dict
+        What is said of the maps of each task.
     """
     used = sorted({*tables["results"]["metric"].dropna(), *alike["metric"].dropna()})
     asked = plan.asked
@@ -49,6 +57,7 @@ def record(plan: RunPlan, tables: Tables, alike: pd.DataFrame, truncated: Mappin
         "compared": None,
         "groups": None,
         "similarity": similarities.maps(alike),
+        "maps": list(maps),
         **({"plugins": plugins} if plugins else {}),
         "processes": plan.processes.world,
         "failed_cells": count_failures(tables["results"], alike),

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.analysis.cells import CellContext, kept_tables, write_tables
-from geomprobe.analysis.embed import Embedded, embed_cells
-from geomprobe.analysis.failures import CELL_ERRORS, check_finite, failed_row, reason
+from geomprobe.analysis.embed import Embedded, embed_cells, vectors_of
+from geomprobe.analysis.failures import CELL_ERRORS, failed_row, reason
 from geomprobe.analysis.plan import Model, RunPlan
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import InputError, hash_bytes
@@ -173,13 +173,11 @@ def side_vectors(
     """A model's vectors of some texts by layer; raises InputError where it has none."""
     found = {}
     for cell in cells:
-        if cell in embedded.failures:
-            raise InputError(f"{model.name}: {embedded.failures[cell]}")
         try:
-            check_finite(embedded.vectors[cell], texts.scored)
+            vectors = vectors_of(embedded, cell, texts)
         except InputError as error:
             raise InputError(f"{model.name}: {error}") from None
-        found[cell[0]] = model.variant.apply(embedded.vectors[cell], texts.calibration)[rows]
+        found[cell[0]] = model.variant.apply(vectors, texts.calibration)[rows]
     return found
 
 

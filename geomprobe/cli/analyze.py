@@ -76,6 +76,7 @@ def run_grid(
                 cells=cells,
                 seed=options.seed,
                 similarity=similarity,
+                texts=options.texts,
                 precisions=options.precisions,
                 dims=options.dims,
                 margins=margins,

@@ -130,6 +130,9 @@ class GridOptions:
     set_: list[str] | None = option(
         "--set", "Replace one choice of the protocol, such as protocol.pairs=separate; repeatable.", **TEXT
     )
+    texts: bool = option(
+        "--texts/--no-texts", "Whether the results keep the texts (cut) of the rows that their maps show.", default=True
+    )
     device: str = option("--device", "auto, cpu, cuda, cuda:N or mps.", default="auto", **TEXT)
     seed: Seed = 0
     out: Path | None = option("--out", "Folder to write. [default: runs/analyze/NAME]", **PATH)
@@ -245,6 +248,8 @@ class GridOptions:
         asked += [getattr(self, name) for name in names]
         if (self.prompt, self.prompt_query) != (None, None):
             asked.append(("prompts", self.prompt, self.prompt_query))
+        if not self.texts:
+            asked.append("no texts")
         if self.precision or self.dim:
             asked += [self.precisions, self.dims]
         return [repr(each) for each in asked]

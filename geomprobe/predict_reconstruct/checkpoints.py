@@ -78,7 +78,7 @@ def audit_checkpoints(
     out = Path(out)
     loaded = [t if isinstance(t, Task) else load_task(t, data_dir=data_dir) for t in tasks]
     encoders = [load_encoder(model, device=device) for models in sides.values() for model in models]
-    common: dict[str, Any] = {"data_dir": data_dir, "limit": limit, "seed": seed, "cells": cells}
+    common: dict[str, Any] = {"data_dir": data_dir, "limit": limit, "seed": seed, "cells": cells, "maps": False}
 
     def run(protocol: Protocol, some: Sequence[Task], poolings: Sequence[str], folder: str) -> Results:
         with bars(f"measuring: {protocol.name}") as bar:

@@ -18,12 +18,18 @@ from geomprobe.results.schema import (
     CURVES,
     EXAMPLE_COLUMNS,
     INFLUENCE_COLUMNS,
+    MAP_COLUMNS,
+    MOVED_COLUMNS,
+    NEIGHBOUR_COLUMNS,
+    OPTIONAL,
+    OVERLAP_COLUMNS,
     RESULT_COLUMNS,
     SCHEMA_VERSION,
     SIMILARITY_COLUMNS,
     STAGES,
     STATUSES,
     TABLES,
+    TEXT_COLUMNS,
     Definition,
     Run,
     check_definitions,
@@ -114,8 +120,7 @@ def read_results(folder: str | Path) -> Results:
     if (version := run.get("schema_version")) != SCHEMA_VERSION:
         raise InputError(f"{folder} has schema version {version}; this geomprobe reads {SCHEMA_VERSION}.")
     files = {name: folder / f"{name}.parquet" for name in TABLES}
-    # influences are left out where a folder is published, for they are large; similarities are of compared encoders
-    absent = {name for name in ("influences", "similarities") if not files[name].is_file()}
+    absent = {name for name in OPTIONAL if not files[name].is_file()}
     training: dict[str, list[dict[str, Any]]] = {}
     for entry in run.get("models", ()):
         if (log := folder / "training" / training_log(entry["name"])).is_file():

@@ -99,6 +99,49 @@ SIMILARITY_COLUMNS = _columns(
     "string: status note",
 )
 
+# Where a model puts some rows of a task, at one layer under one pooling (see MapEntry): principal axes, in units of the
+# rows' root-mean-square length; a map that keeps neighbours; and the group of k-means, from 0, the largest first.
+MAP_COLUMNS = _columns(
+    "string: model task",
+    "Int64: layer",
+    "string: pooling row_id",
+    "Float64: pca_x pca_y tsne_x tsne_y",
+    "Int64: group",
+)
+
+# The nearest of these rows of each of them, by cosine; `rank` from 1.
+NEIGHBOUR_COLUMNS = _columns(
+    "string: model task",
+    "Int64: layer",
+    "string: pooling row_id",
+    "Int64: rank",
+    "string: neighbour",
+    "Float64: cosine",
+)
+
+# Share of the nearest neighbours of a row in a that are nearest in b, too; what changed most comes first.
+OVERLAP_COLUMNS = _columns(
+    "string: a b task pooling",
+    "Int64: layer_a layer_b",
+    "string: row_id",
+    "Float64: overlap",
+)
+
+# Pairs of rows whose similarity moved most from a to b; first those that came nearer. `share_a` is the share of all
+# pairs that are less alike in a.
+MOVED_COLUMNS = _columns(
+    "string: a b task pooling",
+    "Int64: layer_a layer_b",
+    "string: row_id other",
+    "Float64: cosine_a cosine_b share_a share_b",
+)
+
+# The rows of the maps: the text on one line, cut (empty with --no-texts), its length in characters before, its label.
+TEXT_COLUMNS = _columns(
+    "string: task row_id text label",
+    "Int64: length",
+)
+
 TABLES = {
     "results": RESULT_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
@@ -106,8 +149,17 @@ TABLES = {
     "examples": EXAMPLE_COLUMNS,
     "influences": INFLUENCE_COLUMNS,
     "similarities": SIMILARITY_COLUMNS,
+    "maps": MAP_COLUMNS,
+    "neighbours": NEIGHBOUR_COLUMNS,
+    "neighbour_overlap": OVERLAP_COLUMNS,
+    "moved_pairs": MOVED_COLUMNS,
+    "texts": TEXT_COLUMNS,
 }
 """Tables of a results folder, a parquet file each."""
+
+OPTIONAL = frozenset(TABLES) - {"results", "comparisons", "curves", "examples"}
+"""Tables that a folder may lack: influences are large, and published folders leave them out; the others are of compared
+models, or are not in folders of earlier versions."""
 
 STATUSES = ("ok", "failed", "not applicable", "needs rows", "too few rows")
 """ok; failed: a stage of a cell ended in an error; not applicable: undefined on these rows; needs rows: only moments
@@ -209,6 +261,27 @@ class LayerMap(TypedDict):
     layers_b: NotRequired[list[int]]
 
 
+class MapEntry(TypedDict):
+    """The maps of a task: which rows they show, and how well.
+
+    `point` says what a point is; `rows` of `of` rows are shown. `onto` is the model whose map the others were turned
+    onto. `shown` holds, for each model, the share of the variance on its principal axes (`pca_variance`), and the share
+    of a row's nearest neighbours that are nearest on each map, too (`pca_neighbours`, `tsne_neighbours`). `left_out`
+    maps models without neighbours, or without a map, to the reason.
+    """
+
+    task: str
+    pooling: NotRequired[str]
+    point: NotRequired[str]
+    rows: NotRequired[int]
+    of: NotRequired[int]
+    neighbours: NotRequired[int]
+    perplexity: NotRequired[float]
+    onto: NotRequired[str | None]
+    shown: NotRequired[dict[str, dict[str, float]]]
+    left_out: NotRequired[dict[str, str]]
+
+
 class Run(TypedDict, total=False):
     """run.json.
 
@@ -235,6 +308,7 @@ class Run(TypedDict, total=False):
     compared: list[str] | None
     groups: dict[str, list[str]] | None
     similarity: list[LayerMap]
+    maps: list[MapEntry]
     plugins: list[PluginEntry]
     processes: int
     failed_cells: int

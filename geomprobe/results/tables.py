@@ -35,8 +35,8 @@ class Results:
 
     Attributes
     ----------
-    results, comparisons, curves, examples, influences, similarities : DataFrame
-        With the columns of `TABLES`.
+    results, comparisons, curves, examples, influences, similarities, maps, neighbours, … : DataFrame
+        With the columns of `TABLES`, under the same names.
     definitions : dict of str to Definition
         Metric name -> the registry's entry: formula, range, direction, invariances, source.
     run : Run
@@ -54,6 +54,11 @@ class Results:
     training: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     influences: pd.DataFrame = field(default_factory=partial(table, [], TABLES["influences"]))
     similarities: pd.DataFrame = field(default_factory=partial(table, [], TABLES["similarities"]))
+    maps: pd.DataFrame = field(default_factory=partial(table, [], TABLES["maps"]))
+    neighbours: pd.DataFrame = field(default_factory=partial(table, [], TABLES["neighbours"]))
+    neighbour_overlap: pd.DataFrame = field(default_factory=partial(table, [], TABLES["neighbour_overlap"]))
+    moved_pairs: pd.DataFrame = field(default_factory=partial(table, [], TABLES["moved_pairs"]))
+    texts: pd.DataFrame = field(default_factory=partial(table, [], TABLES["texts"]))
 
     def check(self) -> None:
         """Raise InputError where run, definitions, training logs or statuses are not what the schema declares."""

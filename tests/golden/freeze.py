@@ -22,12 +22,26 @@ import numpy as np
 import pandas as pd
 
 PROSE = ("note", "ci_method", "label")
-LONG = {"curves": ("x", "y"), "examples": ("label", "prediction", "log_loss"), "influences": ("contributions",)}
+LONG = {
+    "curves": ("x", "y"),
+    "examples": ("label", "prediction", "log_loss"),
+    "influences": ("contributions",),
+    "maps": ("pca_x", "pca_y", "tsne_x", "tsne_y", "group"),
+    "neighbours": ("cosine",),
+    "neighbour_overlap": ("overlap",),
+    "moved_pairs": ("cosine_a", "cosine_b", "share_a", "share_b"),
+    "texts": ("length",),
+}
 """Tables with many rows a key, or long lists: frozen as sums and a digest of all."""
 LONG_KEYS = {
     "curves": ["model", "task", "layer", "pooling", "view", "curve"],
     "examples": ["model", "task", "layer", "pooling", "probe"],
     "influences": ["model", "task", "layer", "pooling", "view", "metric", "definition"],
+    "maps": ["model", "task", "layer", "pooling"],
+    "neighbours": ["model", "task", "layer", "pooling"],
+    "neighbour_overlap": ["a", "b", "task", "pooling", "layer_a", "layer_b"],
+    "moved_pairs": ["a", "b", "task", "pooling", "layer_a", "layer_b"],
+    "texts": ["task"],
 }
 HERE = ("created", "versions", "hardware", "command", "wall_seconds", "geomprobe_version", "files")
 """Keys of documents that say when, where and how something was run."""

@@ -125,19 +125,20 @@ def test_prompts_and_cuts_are_cells_of_their_own(matryoshka, task, tmp_path):
     texts = list(task.geometry_rows.texts)
     config = tmp_path / "m" / "config_sentence_transformers.json"
     kept = tmp_path / "cells"
-    default = gp.analyze([tmp_path / "m"], [task], cells=kept)
-    for prompt, options in (("passage", {"prompt_name": "passage"}), ("a tree ", {"prompt": "a tree "})):
-        found = gp.analyze([tmp_path / "m"], [task], prompt=prompt, cells=kept)
-        assert_same(values(found), expected(matryoshka.encode(texts, **options)))
+    options = {"cells": kept, "maps": False}
+    default = gp.analyze([tmp_path / "m"], [task], **options)
+    for prompt, own in (("passage", {"prompt_name": "passage"}), ("a tree ", {"prompt": "a tree "})):
+        found = gp.analyze([tmp_path / "m"], [task], prompt=prompt, **options)
+        assert_same(values(found), expected(matryoshka.encode(texts, **own)))
         assert "another prompt" not in "; ".join(found.run["models"][0]["notes"])
         assert found.results["model_hash"].iloc[0] != default.results["model_hash"].iloc[0]
     n_cells = len(list(kept.iterdir()))
     assert n_cells == 3
-    again = gp.analyze([tmp_path / "m"], [task], cells=kept)
+    again = gp.analyze([tmp_path / "m"], [task], **options)
     assert len(list(kept.iterdir())) == n_cells
     pd.testing.assert_frame_equal(again.results, default.results)
     config.write_text(json.dumps(json.loads(config.read_text()) | {"truncate_dim": 6}))
-    wider = gp.analyze([tmp_path / "m"], [task], cells=kept)
+    wider = gp.analyze([tmp_path / "m"], [task], **options)
     assert wider.results["d"].dropna().unique().tolist() == [6]
 
 

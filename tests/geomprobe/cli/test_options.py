@@ -36,12 +36,13 @@ def test_options_reach_the_grid(monkeypatch):
 
     monkeypatch.setattr("geomprobe.analysis.analyze.analyze", run)
     words = "analyze m --pool mean,max --task sst2 --task cola --layer 0,last --baseline static --limit 9 --seed 3"
-    words += " --protocol paper --set protocol.pairs=separate --device cpu --out o"
+    words += " --protocol paper --set protocol.pairs=separate --device cpu --out o --no-texts"
     done = CliRunner().invoke(app, words.split())
     assert "enough" in done.output
     assert (seen["models"], seen["tasks"], seen["poolings"]) == (["m"], ["sst2", "cola"], ["mean", "max"])
     assert (seen["layers"], seen["baselines"], seen["limit"], seen["seed"]) == ([0, -1], ["static"], 9, 3)
     assert (seen["protocol"].name, seen["device"], seen["out"]) == ("paper, pairs=separate", "cpu", Path("o"))
+    assert seen["texts"] is False
 
 
 def test_all_poolings_are_those_of_states_and_what_is_named_beside():
@@ -58,6 +59,7 @@ def test_all_poolings_are_those_of_states_and_what_is_named_beside():
         {"prompt": ""},
         {"prompt_query": "query"},
         {"untrained": True},
+        {"texts": False},
         {"task": ["sst2"]},
         {"layer": ["all"]},
         {"baseline": ["static"]},
