@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from geomprobe.comparison.sentences import claims
 from scipy.optimize import brentq
 
 import geomprobe.results.earlier_versions as earlier
@@ -125,7 +124,7 @@ def renew(folder: Path, check: bool) -> str:
     before, now = results.comparisons, table(pd.concat(frames), COMPARISON_COLUMNS)
     if not check:
         results.comparisons = now
-        results.run["claims"] = claims(now)
+        results.run.pop("claims", None)  # sentences of earlier versions
         results.definitions = {name: definitions[name] for name in dict.fromkeys(results.results["metric"])}
         write(folder, results)
     changed = before["verdict"].to_numpy() != now["verdict"].to_numpy()
