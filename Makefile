@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= test,lint
 
-.PHONY: demo test test-all test-slow fuzz check-lowest check-newest lint bench-analyze bench-pretrain calibrate clean
+.PHONY: demo test test-all test-slow fuzz check-lowest check-newest lint margins bench-analyze bench-pretrain calibrate clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -46,6 +46,10 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# How far seeds move each number: docs/reference/margins.md and its table, from the kept replications.
+margins: .venv/installed
+	$(BIN)/python docs/write_margins.py
 
 # Figures worth quoting need an otherwise idle machine.
 bench-analyze: .venv/installed

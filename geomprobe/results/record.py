@@ -25,6 +25,13 @@ DOUBLING = 2 / 3
 """The difference of a number and its double, as a share of their mean."""
 
 
+def own_units(scale: str, value: float) -> float:
+    """What a small step of one on a scale is in the metric's own units at a value; 0 for odds outside 0 to 1."""
+    if scale == "logit":
+        return max(value * (1 - value), 0.0)
+    return abs(value) if scale == "relative" else 1.0
+
+
 @dataclass(frozen=True)
 class Margin:
     """How small a difference of two values must be to be called none, the same whichever of them comes first.
@@ -66,10 +73,7 @@ class Margin:
 
     def of(self, a: float, b: float) -> float:
         """Margin of two values in the metric's own units; 0 for shares whose mean is outside 0 to 1."""
-        mean = (a + b) / 2
-        if self.scale == "logit":
-            return self.size * max(mean * (1 - mean), 0.0)
-        size = self.size * (abs(mean) if self.scale == "relative" else 1.0)
+        size = self.size * own_units(self.scale, (a + b) / 2)
         return float(math.ceil(size)) if self.whole else size
 
 
