@@ -26,6 +26,7 @@ from geomprobe.api import every_metric
 from geomprobe.common import read_json, write_json
 from geomprobe.comparison import pairs
 from geomprobe.comparison.margin_overrides import margin
+from geomprobe.comparison.seed_spread import with_seed_spread
 from geomprobe.comparison.table import adjusted
 from geomprobe.inference import Interval, intervals
 from geomprobe.reports.write import write_report
@@ -114,13 +115,14 @@ def renew(folder: Path, check: bool) -> str:
     results = read(folder)
     definitions = every_metric()
     frames = []
-    for (_, _, level), part in results.comparisons.groupby(["a", "b", "level"], sort=False):
+    for (a, b, level), part in results.comparisons.groupby(["a", "b", "level"], sort=False):
         groups = results.run.get("groups") or {}
         seeds = min(map(len, groups.values())) if level == "objective" else None
         values = zip(part["metric"], part["value_a"], part["value_b"], strict=True)
-        margins = pd.array([margin(definitions[name], a, b) for name, a, b in values], "Float64")
+        margins = pd.array([margin(definitions[name], *both) for name, *both in values], "Float64")
         p_tost = unadjusted(results, part, margins.to_numpy(float, na_value=np.nan))
-        frames.append(adjusted(part.assign(p_tost=p_tost, margin=margins), definitions, seeds=seeds))
+        part = adjusted(part.assign(p_tost=p_tost, margin=margins), definitions, seeds=seeds)
+        frames.append(with_seed_spread(part, results.run, (a, b)) if level == "checkpoint" else part)
     before, now = results.comparisons, table(pd.concat(frames), COMPARISON_COLUMNS)
     if not check:
         results.comparisons = now

@@ -23,6 +23,7 @@ from geomprobe.comparison.pairs import (
     paired,
 )
 from geomprobe.comparison.records import known
+from geomprobe.comparison.seed_spread import with_seed_spread
 from geomprobe.inference import Interval, influence_table, intervals, measure
 from geomprobe.metrics import REGISTRY, registry
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
@@ -128,6 +129,7 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     """
     pairs = all_pairs(*(ModelResults(results, name) for name in (a, b)))
     own = adjusted(differences(pairs, results.definitions, (a, b), margins), results.definitions)
+    own = with_seed_spread(own, results.run, (a, b))
     of_variants = results.comparisons[results.comparisons["b"].isin(variants_of(results))]
     results.comparisons = table(pd.concat([own, of_variants]), COMPARISON_COLUMNS)
     results.run["compared"] = [a, b]

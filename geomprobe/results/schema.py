@@ -40,7 +40,8 @@ COMPARISON_COLUMNS = _columns(
     "string: ci_method",
     "Float64: dof p p_holm",
     "string: family",
-    "Float64: margin p_tost mdd",
+    "Float64: margin p_tost mdd seed_spread",
+    "string: seed_size",
     "Int64: n",
     "string: verdict",
 )
