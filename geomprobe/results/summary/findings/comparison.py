@@ -54,6 +54,11 @@ def one_seed(facts: Facts) -> Found | None:
     """One checkpoint an objective supports no claim about objectives."""
     if facts.kind == "pair":
         text = "One checkpoint per side: the results are about these two checkpoints, not about their objectives."
+        known = [r for r in facts.by_difference.values() if r["seed_spread"] and judgement(r) in ("higher", "lower")]
+        if within := [r for r in known if abs(r["diff"]) <= r["seed_spread"]]:
+            size = within[0]["seed_size"]
+            text = f"{text[:-1]}: another seed alone moves numbers of such models as far as some differences here."
+            return Found("tip", text, f"{len(within)} of {len(known)} differences; {size}")
         return Found("tip", text, "1 seed per side")
     if facts.kind != "groups":
         return None

@@ -249,3 +249,18 @@ def test_every_rule_has_its_cases():
 def test_issues_come_first(make_results):
     order = [ORDER.index(f["severity"]) for f in findings(load(make_results(failed=True, **SMALL)))]
     assert order == sorted(order)
+
+
+def test_one_checkpoint_a_side_says_how_many_differences_another_seed_makes(make_results):
+    results = make_results(**SMALL, intervals=True)
+    frame = results.comparisons
+    frame["verdict"] = "higher"
+    frame["diff"] = [0.1 if i % 2 else 10.0 for i in range(len(frame))]
+    frame["seed_spread"], frame["seed_size"] = 0.5, "2 layers of 128"
+    (found,) = [f for f in findings(load(results)) if f["code"] == "one-seed"]
+    shown = len(load(results).by_difference)
+    assert (
+        found["number"]
+        == f"{shown // 2} of {shown} differences; 2 layers of 128"
+    )
+    assert "another seed alone" in found["sentence"]
