@@ -43,7 +43,7 @@ def perplexity(n: int) -> float:
 
 
 def neighbour_map(z: np.ndarray) -> np.ndarray:
-    """A map that keeps neighbours, float64 (n, 2): t-SNE (van der Maaten & Hinton 2008) of unit rows.
+    """A map that keeps neighbours, float64 (n, 2): t-SNE (van der Maaten & Hinton 2008) of unit rows, its mean at zero.
 
     Distances of unit rows order neighbours as cosines do. It starts at the principal map, with seed 0.
     """
@@ -52,7 +52,8 @@ def neighbour_map(z: np.ndarray) -> np.ndarray:
     start = principal_map(z)
     start = start / (start[:, 0].std() or 1.0) * 1e-4  # as scikit-learn scales its own
     made = TSNE(init=start.astype(np.float32), perplexity=perplexity(len(z)), max_iter=ITERATIONS, random_state=0)
-    return made.fit_transform(z.astype(np.float32)).astype(np.float64)
+    found = made.fit_transform(z.astype(np.float32)).astype(np.float64)
+    return found - found.mean(0)
 
 
 def turned_onto(points: np.ndarray, target: np.ndarray) -> np.ndarray:

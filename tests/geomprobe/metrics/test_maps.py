@@ -96,6 +96,7 @@ def test_planted_groups_stay_together_on_the_map_and_are_named_by_size():
     assert sizes == [[5], [0], [4], [1], [3], [2]]
     points = maps.neighbour_map(z)
     assert (points == maps.neighbour_map(z)).all()
+    np.testing.assert_allclose(points.mean(0), 0, atol=1e-9)
     near, _ = maps.nearest_rows(maps.squared_in_plane(points))
     assert (home[near[:, 0]] == home).mean() > 0.95
 
