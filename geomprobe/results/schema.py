@@ -286,6 +286,7 @@ class Definition(TypedDict, total=False):
     margin: MarginEntry
     compared: bool
     reference: bool
+    rank: bool
     order: int
     headline: Headline
     phrases: list[str]
