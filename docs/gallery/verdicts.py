@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from geomprobe.comparison.sentences import claims
 from scipy.optimize import brentq
 
 import geomprobe.results.earlier_versions as earlier
