@@ -19,7 +19,7 @@ ROWS = {"sst2": 872, "mrpc": 779, "mnli": 13143, "cola": 1042, "stsb": 2552}
 PAIRS = ("mrpc", "mnli", "stsb")
 DIM = 256
 REFERENCE = -3.9688
-PLACES = ("order", "headline", "phrases", "against", "reference", "stage", "score")
+PLACES = ("order", "headline", "phrases", "against", "reference", "rank", "stage", "score")
 NO_VERDICT = "no valid interval, no verdict"
 
 # name: (views, family, value, effect of the second model, spread, direction)

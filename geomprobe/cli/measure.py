@@ -103,11 +103,11 @@ def measure(
     from geomprobe.common import write_text
     from geomprobe.distributed import join
     from geomprobe.metrics.registry import REGISTRY, definitions
-    from geomprobe.vectors import Reading, VectorSource, joined, read_files
+    from geomprobe.vectors import ReadOptions, VectorSource, joined, read_files
 
     output = Output.of(as_json, full, form)
     options.check(files)
-    read = read_files(files, Reading(options.columns, options.header, options.tensor))
+    read = read_files(files, ReadOptions(options.columns, options.header, options.tensor))
     with _in_its_file(read):
         rows = VectorSource(joined(read))
     intervals = rows.n <= INTERVAL_ROWS if options.intervals is None else options.intervals

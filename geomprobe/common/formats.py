@@ -130,10 +130,32 @@ def open_text(path: Path) -> Iterator[Iterator[str]]:
         ) from None
 
 
-def csv_reader(lines: Iterable[str], delimiter: str, *, strict: bool = True, longest: int = LONGEST_LINE) -> Any:
-    """The csv module's reader, for cells of at most ``longest`` characters; strict about quotes (RFC 4180)."""
-    csv.field_size_limit(longest)
-    return csv.reader(lines, delimiter=delimiter, strict=strict)
+class CsvReader:
+    """The csv module's reader, for cells of at most ``longest`` characters; strict about quotes (RFC 4180).
+
+    That module has one limit for the whole process: it is set for one row at a time, and set back.
+    """
+
+    def __init__(
+        self, lines: Iterable[str], delimiter: str, *, strict: bool = True, longest: int = LONGEST_LINE
+    ) -> None:
+        self.reader = csv.reader(lines, delimiter=delimiter, strict=strict)
+        self.longest = longest
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        before = csv.field_size_limit(self.longest)
+        try:
+            return next(self.reader)
+        finally:
+            csv.field_size_limit(before)
+
+    @property
+    def line_num(self) -> int:
+        """Lines read so far."""
+        return self.reader.line_num
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,7 +38,7 @@ class WordTable(nn.Module):
         self.table = nn.Embedding.from_pretrained(table)
         # what `Encoder` asks of a transformers config
         self.config = SimpleNamespace(
-            is_encoder_decoder=False, pad_token_id=0, to_dict=lambda: {"model_type": f"word table ({kind})"}
+            is_encoder_decoder=False, pad_token_id=0, to_dict=partial(dict, model_type=f"word table ({kind})")
         )
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -178,6 +179,8 @@ class _WithoutSpecialTokens:
         self._tokenizer = tokenizer
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_tokenizer":  # not there yet: a copy is being made
+            raise AttributeError(name)
         return getattr(self._tokenizer, name)
 
     def __len__(self) -> int:

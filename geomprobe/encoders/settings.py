@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from geomprobe.common import InputError, read_json
-from geomprobe.results.schema import checked
+from geomprobe.common.json_types import checked
 
 # what the settings may be; null stands for one that is not made
 _OBJECTS = "modality_config model_kwargs model_args processor_kwargs tokenizer_args config_kwargs config_args"
@@ -42,14 +42,11 @@ def read_settings(file: Path) -> dict[str, Any]:
     InputError
         No JSON object, or a setting of the wrong kind.
     """
-    values = read_object(file)
-    try:
-        for name, value in values.items():
-            checked(value, _KINDS.get(name, Any), str(file), name)
-        if (limit := values.get("max_seq_length")) is not None and limit < 1:
-            raise InputError(f"{file}: max_seq_length must be at least 1, not {limit}.")
-    except InputError as error:
-        raise InputError(error.message, "Correct the file, or save the model again.") from None
+    values, hint = read_object(file), "Correct the file, or save the model again."
+    for name, value in values.items():
+        checked(value, _KINDS.get(name, Any), str(file), hint, name)
+    if (limit := values.get("max_seq_length")) is not None and limit < 1:
+        raise InputError(f"{file}: max_seq_length must be at least 1, not {limit}.", hint)
     return values
 
 

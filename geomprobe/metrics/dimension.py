@@ -176,6 +176,7 @@ METRICS = (
         invariances=OF_DIRECTIONS,
         source="Friedman & Dieng 2023, TMLR, eq. 2, cosine kernel",
         margin=RATIO,
+        rank=True,
         order=150,
         of_spectrum=OfSpectrum(
             derivatives.vendi_score, "directions", lambda sums, r: np.exp(derivatives.left_out_of_shares(sums, r))

@@ -148,7 +148,7 @@ class Metric(Record):
         """Whether each field is what it has to be, and what that is."""
         invariances = (ROTATION, SCALE, SHIFT, ROW_SCALE)
         texts = ("name", "family", "formula", "range", "direction", "source")
-        switches = ("compared", "reference", "integer", "of_lengths", "of_neighbours", "left_out_overstates")
+        switches = ("compared", "reference", "rank", "integer", "of_lengths", "of_neighbours", "left_out_overstates")
         raw = _some(self.views, ALL) and "raw" in self.views
         return {
             "views": (bool(self.views) and _some(self.views, ALL), f"a tuple of some of {', '.join(ALL)}"),

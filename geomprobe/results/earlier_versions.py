@@ -14,7 +14,7 @@ from geomprobe.results.tables import Results
 TOKENS, WORDS = "lexical_top_token", "lexical_top_word"
 PLACES = {"order", "headline", "against"}
 """Fields that say where a number stands in a report; earlier versions kept that in the report."""
-LATER = {"family", "phrases"}
+LATER = {"family", "phrases", "rank"}
 """Fields that results with places may lack, too."""
 
 

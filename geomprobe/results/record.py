@@ -103,6 +103,8 @@ class Record:
         Whether models are compared by it.
     reference : bool
         Whether it is what other values are read against, and no claim about a model.
+    rank : bool
+        Whether it counts the dimensions in use: of n rows of d numbers these are at most min(n − 1, d).
     order : int or None
         Place in tables; those without one follow by name.
     headline : tuple of int and str, or None
@@ -128,6 +130,7 @@ class Record:
     margin: Margin | None = None
     compared: bool = True
     reference: bool = False
+    rank: bool = False
     order: int | None = None
     headline: tuple[int, tuple[str, ...]] | None = None
     phrases: tuple[str, str] | None = None
@@ -146,6 +149,7 @@ class Record:
             "margin": self.margin and asdict(self.margin),
             "compared": None if self.compared else False,
             "reference": self.reference or None,
+            "rank": self.rank or None,
             "order": self.order,
             "headline": self.headline and {"order": self.headline[0], "views": list(self.headline[1])},
             "phrases": self.phrases and list(self.phrases),

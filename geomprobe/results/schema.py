@@ -6,13 +6,13 @@ that are not declared here are left alone.
 """
 
 # no `from __future__ import annotations`: under it Python 3.11 does not see which keys of a TypedDict are NotRequired
-import sys
-import types
-from typing import Any, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NotRequired, TypedDict
 
-from geomprobe.common import InputError, brief
+from geomprobe.common import InputError
+from geomprobe.common.json_types import checked
 
 SCHEMA_VERSION = 1
+HINT = "Repeat the command that wrote the folder; finished cells are reused."
 
 
 def _columns(*groups: str) -> dict[str, str]:
@@ -361,6 +361,7 @@ class Definition(TypedDict, total=False):
     margin: MarginEntry
     compared: bool
     reference: bool
+    rank: bool
     order: int
     headline: Headline
     phrases: list[str]
@@ -378,7 +379,7 @@ def check_run(value: Any, where: str = "run.json") -> Run:
     InputError
         A key has another type than is declared here; the message names `where` and the key.
     """
-    run: Run = checked(value, Run, where)
+    run: Run = checked(value, Run, where, HINT)
     for i, layer_map in enumerate(run.get("similarity", ())):
         if len({len(row) for row in layer_map["values"]}) > 1:
             raise InputError(f"{where}: similarity[{i}].values has rows of several lengths.", HINT)
@@ -387,78 +388,9 @@ def check_run(value: Any, where: str = "run.json") -> Run:
 
 def check_definitions(value: Any, where: str = "definitions.json") -> dict[str, Definition]:
     """Value, a mapping of metric to `Definition`; raises InputError as `check_run` does."""
-    return checked(value, dict[str, Definition], where)
+    return checked(value, dict[str, Definition], where, HINT)
 
 
 def check_record(value: Any, where: str) -> dict[str, Any]:
     """Value, a record of a training log; raises InputError as `check_run` does."""
-    return checked(value, dict[str, Any], where)
-
-
-WORDS: dict[Any, str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "null",
-    list: "a list",
-    dict: "an object",
-}
-
-
-def checked(value: Any, kind: Any, where: str, at: str = "") -> Any:
-    """Value of JSON, of the type or InputError is raised; `at` is the path to it, such as ``models[0].name``."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        # one alternative of a kind at most, so the errors inside the one that fits are the ones to tell
-        fitting = next((part for part in inner if _fits(value, part)), None)
-        if fitting is None:
-            raise _wrong(value, inner, where, at)
-        return checked(value, fitting, where, at)
-    if not _fits(value, kind):
-        raise _wrong(value, (kind,), where, at)
-    if origin is list:
-        for i, item in enumerate(value):
-            checked(item, inner[0], where, f"{at}[{i}]")
-    elif origin is dict:
-        for key, item in value.items():
-            checked(item, inner[1], where, _inside(at, key))
-    elif is_typeddict(kind):
-        if missing := sorted(kind.__required_keys__ - value.keys()):
-            raise InputError(f"{where}: {_inside(at, missing[0])} is missing.", HINT)
-        for key, part in get_type_hints(kind).items():
-            if key in value:
-                checked(value[key], part, where, _inside(at, key))
-    return value
-
-
-HINT = "Repeat the command that wrote the folder; finished cells are reused."
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a kind, whatever it holds inside."""
-    if kind is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and abs(value) <= sys.float_info.max  # false for NaN, and for whole numbers beyond float64
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, _outer(kind))
-
-
-def _outer(kind: Any) -> type:
-    return get_origin(kind) or (dict if is_typeddict(kind) else kind)
-
-
-def _inside(at: str, key: Any) -> str:
-    key = brief(str(key), 60)
-    return f"{at}.{key}" if at else key
-
-
-def _wrong(value: Any, kinds: tuple[Any, ...], where: str, at: str) -> InputError:
-    wanted = " or ".join(WORDS[_outer(kind)] for kind in kinds)
-    actual = (
-        repr(value) if isinstance(value, str | int | float | None) else WORDS.get(type(value), type(value).__name__)
-    )
-    return InputError(f"{where}: {at or 'the document'} must be {wanted}, not {brief(actual, 60)}.", HINT)
+    return checked(value, dict[str, Any], where, HINT)

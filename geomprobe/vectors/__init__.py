@@ -4,14 +4,14 @@ from geomprobe.vectors.files import joined, open_vectors, read_files
 from geomprobe.vectors.in_memory import as_matrix
 from geomprobe.vectors.products import GRAM_ROWS, TILE, full_precision, gram, unit_rows
 from geomprobe.vectors.shards import Shards
-from geomprobe.vectors.vector_file import Reading, VectorFile
+from geomprobe.vectors.vector_file import ReadOptions, VectorFile
 from geomprobe.vectors.vector_source import NonFiniteError, VectorSource, block_rows
 
 __all__ = [
     "GRAM_ROWS",
     "TILE",
     "NonFiniteError",
-    "Reading",
+    "ReadOptions",
     "Shards",
     "VectorFile",
     "VectorSource",

@@ -18,7 +18,7 @@ import torch
 from geomprobe.common import InputError, brief, first_to_last
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, id_column
 from geomprobe.vectors.shards import Bfloat16
-from geomprobe.vectors.vector_file import Reading, VectorFile
+from geomprobe.vectors.vector_file import ReadOptions, VectorFile
 
 SAFETENSORS = {
     "F16": np.float16,
@@ -33,13 +33,13 @@ SAFETENSORS = {
 }
 
 
-def read_npy(path: Path, reading: Reading) -> VectorFile:
+def read_npy(path: Path, reading: ReadOptions) -> VectorFile:
     """Array of a .npy file, mapped."""
     with open(path, "rb") as file:
         return _checked(path, "numpy array", _mapped(file, "it"))
 
 
-def read_npz(path: Path, reading: Reading) -> VectorFile:
+def read_npz(path: Path, reading: ReadOptions) -> VectorFile:
     """An array of a .npz file, copied to a temporary file without a name and mapped."""
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -60,7 +60,7 @@ def read_npz(path: Path, reading: Reading) -> VectorFile:
             return _checked(path, "numpy archive", _mapped(file, repr(name)), (name,), out)
 
 
-def read_safetensors(path: Path, reading: Reading) -> VectorFile:
+def read_safetensors(path: Path, reading: ReadOptions) -> VectorFile:
     """A tensor of a .safetensors file, mapped."""
     from safetensors import safe_open
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from geomprobe.common import InputError
 from geomprobe.vectors.arrays import bytes_warning
-from geomprobe.vectors.vector_file import Reading, VectorFile, spooled
+from geomprobe.vectors.vector_file import ReadOptions, VectorFile, spooled
 
 VECS = {".fvecs": np.float32, ".bvecs": np.uint8, ".ivecs": np.int32}
 BINS = {".fbin": np.float32, ".u8bin": np.uint8, ".i8bin": np.int8}
@@ -19,7 +19,7 @@ COUNT_LINE = re.compile(rb"(\d{1,15}) (\d{1,9}) ?\r?\n")
 LONGEST_WORD = 2**16
 
 
-def read_vecs(path: Path, reading: Reading) -> VectorFile:
+def read_vecs(path: Path, reading: ReadOptions) -> VectorFile:
     """Vectors of a .fvecs, .bvecs or .ivecs file: rows of a 32-bit d and d numbers."""
     kind = np.dtype(VECS[path.suffix.lower()])
     size = path.stat().st_size
@@ -38,7 +38,7 @@ def read_vecs(path: Path, reading: Reading) -> VectorFile:
     return _described(path, rows, (ids,) if kind == np.int32 else ())
 
 
-def read_bin(path: Path, reading: Reading) -> VectorFile:
+def read_bin(path: Path, reading: ReadOptions) -> VectorFile:
     """Vectors of a .fbin, .u8bin or .i8bin file: n and d in 32 bits each, then the rows."""
     kind = np.dtype(BINS[path.suffix.lower()])
     size = path.stat().st_size
@@ -56,7 +56,7 @@ def _described(path: Path, rows: np.ndarray, warnings: tuple[str, ...] = ()) -> 
     return VectorFile(path, path.suffix.lower()[1:], rows, notes=(f"numbers: {rows.dtype}",), warnings=warnings)
 
 
-def read_word2vec(path: Path, reading: Reading) -> VectorFile:
+def read_word2vec(path: Path, reading: ReadOptions) -> VectorFile:
     """Vectors of a word2vec binary file: "n d", then each word, a space and d 32-bit floats."""
     with open(path, "rb") as file:
         found = COUNT_LINE.fullmatch(file.readline(64))

@@ -18,7 +18,7 @@ from geomprobe.vectors.dialect import DECIMAL_COMMA, NAMES, Dialect, records, sk
 from geomprobe.vectors.header import has_header
 from geomprobe.vectors.indices import SURE_ROWS, counting_columns, without_indices
 from geomprobe.vectors.lists import is_whole_list, looks_like_list, number, shown, vectors_of
-from geomprobe.vectors.vector_file import Reading, VectorFile, row_place, spooled, with_columns
+from geomprobe.vectors.vector_file import ReadOptions, VectorFile, row_place, spooled, with_columns
 
 BATCH_CELLS = 2**18
 NEARLY = re.compile(r"[^\w,#]*\d*\.?\d+([eE][+-]?\d+)?[^\w,#]*", re.ASCII)
@@ -117,7 +117,7 @@ class Facts:
         return Column(name, "text", "text")
 
 
-def read_delimited(path: Path, reading: Reading) -> VectorFile:
+def read_delimited(path: Path, reading: ReadOptions) -> VectorFile:
     """Vectors of a CSV, TSV or other delimited text file.
 
     All cells are read once, as float64, into a temporary file; then the line of names and the columns are decided.
@@ -181,7 +181,7 @@ def _scan(path: Path, dialect: Dialect, skipped: Counter[str], file: BinaryIO) -
     return first, first_facts, below, repeat
 
 
-def _header(first: list[str], below: Facts, reading: Reading, dialect: Dialect) -> tuple[bool, str]:
+def _header(first: list[str], below: Facts, reading: ReadOptions, dialect: Dialect) -> tuple[bool, str]:
     if dialect.counted:
         n, d = dialect.counted
         return False, f"the first line says {n} vectors of {d} numbers, as word2vec writes it"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geomprobe.common import InputError
-from geomprobe.common.formats import csv_reader, open_text
+from geomprobe.common.formats import CsvReader, open_text
 from geomprobe.vectors.lists import is_number, looks_like_list, shown
 
 NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "whitespace"}
@@ -138,7 +138,7 @@ def records(path: Path, dialect: Dialect, skipped: Counter[str]) -> Iterator[tup
 
 
 def _csv_records(text: Iterator[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    reader, before = csv_reader(text, dialect.delimiter), 0
+    reader, before = CsvReader(text, dialect.delimiter), 0
     try:
         for cells in reader:
             line, before = before + 1, reader.line_num
@@ -176,7 +176,7 @@ def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
         return [_split(line) for line in lines]
     rows: list[list[str]] = []
     with suppress(csv.Error):
-        rows.extend(csv_reader(lines, delimiter, strict=False))
+        rows.extend(CsvReader(lines, delimiter, strict=False))
     return [row for row in rows if row]
 
 

@@ -18,7 +18,7 @@ from geomprobe.vectors.delimited import read_delimited
 from geomprobe.vectors.json_lines import read_json_lines
 from geomprobe.vectors.shards import Shards
 from geomprobe.vectors.tables import read_table
-from geomprobe.vectors.vector_file import Reading, VectorFile
+from geomprobe.vectors.vector_file import ReadOptions, VectorFile
 
 READ = (
     ".npy, .npz, .safetensors, .parquet, .arrow, .feather, .csv, .tsv, .txt, .vec, .jsonl, .fvecs, .fbin, "
@@ -51,7 +51,7 @@ CONVERT = {
 }
 """Formats that are not read, and what makes a file that is."""
 
-READERS: dict[str, Callable[[Path, Reading], VectorFile]] = {
+READERS: dict[str, Callable[[Path, ReadOptions], VectorFile]] = {
     "npy": read_npy,
     "npz": read_npz,
     "safetensors": read_safetensors,
@@ -107,10 +107,10 @@ def open_vectors(
     UsageError
         For an option that a file's format does not have.
     """
-    return joined(read_files(paths, Reading(columns, header, tensor)))
+    return joined(read_files(paths, ReadOptions(columns, header, tensor)))
 
 
-def read_files(paths: Sequence[str | os.PathLike], reading: Reading) -> list[VectorFile]:
+def read_files(paths: Sequence[str | os.PathLike], reading: ReadOptions) -> list[VectorFile]:
     """Files opened, each with what was read of it (errors: `open_vectors`)."""
     return [_read(Path(path), reading) for path in paths]
 
@@ -137,7 +137,7 @@ def joined(files: Sequence[VectorFile]) -> Any:
     return first.matrix if len(files) == 1 else Shards([file.matrix for file in files])
 
 
-def _read(path: Path, reading: Reading) -> VectorFile:
+def _read(path: Path, reading: ReadOptions) -> VectorFile:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not a file"
         raise InputError(f"{path} {what}.", f"Give files of vectors: {READ}.")

@@ -14,13 +14,13 @@ from geomprobe.common.files import unique_names
 from geomprobe.common.formats import open_text
 from geomprobe.vectors.columns import LISTS, NUMBERS, Column, choose, left_out
 from geomprobe.vectors.lists import is_typed_number, is_whole_list, looks_like_list, parse_list, shown, vectors_of
-from geomprobe.vectors.vector_file import Reading, VectorFile, row_place, spooled
+from geomprobe.vectors.vector_file import ReadOptions, VectorFile, row_place, spooled
 
 OTHER = {dict: "an object", list: "a list of other things than numbers", type(None): "null", bool: "true or false"}
 """Names of values that hold no numbers."""
 
 
-def read_json_lines(path: Path, reading: Reading) -> VectorFile:
+def read_json_lines(path: Path, reading: ReadOptions) -> VectorFile:
     """Vectors of a file with a JSON list, or an object with one list of numbers, in each line.
 
     Raises

@@ -13,10 +13,10 @@ from geomprobe.common.formats import BATCH_ROWS, Batches, open_arrow
 from geomprobe.vectors.columns import LISTS, Column, choose, left_out
 from geomprobe.vectors.indices import without_indices
 from geomprobe.vectors.lists import is_whole_list, looks_like_list, ragged, vectors_of
-from geomprobe.vectors.vector_file import Reading, VectorFile, row_place, spooled
+from geomprobe.vectors.vector_file import ReadOptions, VectorFile, row_place, spooled
 
 
-def read_table(path: Path, reading: Reading) -> VectorFile:
+def read_table(path: Path, reading: ReadOptions) -> VectorFile:
     """Vectors of a Parquet or Arrow file (IPC, Feather 2), or of the stream that a `datasets` folder holds."""
     with open_arrow(path) as (kind, schema, batches):
         columns = _columns(schema, batches)

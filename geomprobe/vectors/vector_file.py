@@ -16,7 +16,7 @@ SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How the caller wants files read; None lets the content decide.
 
     Attributes

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_safetensors
 
 from geomprobe.common import InputError
 from geomprobe.vectors import VectorSource, joined, read_files
-from geomprobe.vectors.vector_file import Reading
+from geomprobe.vectors.vector_file import ReadOptions
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 
@@ -78,7 +78,7 @@ DTYPES = ["<f4", ">f4", "<f8", "<f2", "<i8", "<u1", "|b1", "<c8", "|O", "|S4", "
 def opened(path) -> VectorSource:
     """Open a file as `geomprobe measure` does."""
     try:
-        return VectorSource(joined(read_files([path], Reading())))
+        return VectorSource(joined(read_files([path], ReadOptions())))
     except ValueError as error:
         raise InputError(str(error)) from None
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from geomprobe.common import InputError
-from geomprobe.common.formats import LONGEST_CELL, csv_reader
+from geomprobe.common.formats import LONGEST_CELL, CsvReader
 
 SEPARATOR = re.compile(r'"?sep=(?P<mark>[,;|])"?', re.IGNORECASE)
 """The first line by which Excel tells the delimiter."""
@@ -19,8 +19,8 @@ WHICH = "Say which: --quotes (they enclose cells) or --no-quotes (they belong to
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One way to read a file.
+class Parse:
+    """A file parsed in one way.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Reading:
     hint: str = WRITE_QUOTED
 
 
-def read_delimited(text: str, delimiter: str, quotes: bool | None) -> tuple[Reading, list[str]]:
+def read_delimited(text: str, delimiter: str, quotes: bool | None) -> tuple[Parse, list[str]]:
     """One consistent reading of a text of delimited cells, and notes on what was taken.
 
     Parameters
@@ -100,8 +100,8 @@ def _line_end(text: str) -> str:
 
 
 def _decide(
-    plain: Reading, quoted: Reading, lines: list[str], delimiter: str, quotes: bool | None
-) -> tuple[Reading, list[str]]:
+    plain: Parse, quoted: Parse, lines: list[str], delimiter: str, quotes: bool | None
+) -> tuple[Parse, list[str]]:
     """The reading to take, quotes as text or as quotes, and notes on it."""
     if quotes is not None:
         taken, how = (quoted, "quotes") if quotes else (plain, "text")
@@ -135,7 +135,7 @@ def _decide(
     )
 
 
-def _quoted_column(plain: Reading) -> str | None:
+def _quoted_column(plain: Parse) -> str | None:
     """First column in which most cells begin and end with a quote, which texts seldom do."""
     header, *rows = plain.rows
     for name, cells in zip(header, zip(*rows, strict=True), strict=False):
@@ -144,27 +144,27 @@ def _quoted_column(plain: Reading) -> str | None:
     return None
 
 
-def _plain(lines: list[str], delimiter: str) -> Reading:
+def _plain(lines: list[str], delimiter: str) -> Parse:
     """Read quotes as text: each line is a row."""
     rows: list[list[str]] = []
     starts: list[int] = []
     for number, line in enumerate(lines, 1):
         if line.endswith("\r") or "\n" in line:
-            return Reading(rows, starts, problem=f"line {number} ends differently from line 1", hint=LINE_ENDS)
+            return Parse(rows, starts, problem=f"line {number} ends differently from line 1", hint=LINE_ENDS)
         if line:
             rows.append(line.split(delimiter))
             starts.append(number)
-    return _checked(Reading(rows, starts, len(lines) - len(rows)), delimiter)
+    return _checked(Parse(rows, starts, len(lines) - len(rows)), delimiter)
 
 
-def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
+def _quoted(lines: list[str], end: str, delimiter: str) -> Parse:
     """Read quotes as quotes, by RFC 4180 to the letter: they enclose whole cells, and are doubled inside."""
     rows: list[list[str]] = []
     starts: list[int] = []
     blank, last, folded, swallowed = 0, 0, False, None
     # The csv module ends a row at a carriage return, and until Python 3.13 writes one without quotes: it is hidden.
     hidden = _hidden_return(lines) if end != "\r" else "\r"
-    reader = csv_reader((_hide(line, end, hidden) + end for line in lines), delimiter, longest=LONGEST_CELL)
+    reader = CsvReader((_hide(line, end, hidden) + end for line in lines), delimiter, longest=LONGEST_CELL)
     try:
         for row in reader:
             start, last = last + 1, reader.line_num
@@ -172,7 +172,7 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
                 blank += 1
                 continue
             if lines[last - 1].endswith(("\r", "\n")):
-                return Reading(rows, starts, problem=f"line {last} ends differently from line 1", hint=LINE_ENDS)
+                return Parse(rows, starts, problem=f"line {last} ends differently from line 1", hint=LINE_ENDS)
             folded = folded or last > start
             if delimiter == "\t" and len(row) > 1 and swallowed is None:
                 inside = range(start + 1, last)
@@ -180,8 +180,8 @@ def _quoted(lines: list[str], end: str, delimiter: str) -> Reading:
             rows.append([cell.replace(hidden, "\r") for cell in row])
             starts.append(start)
     except csv.Error as error:
-        return Reading(rows, starts, problem=_csv_problem(str(error), last + 1, reader.line_num))
-    return _checked(Reading(rows, starts, blank, folded, swallowed), delimiter)
+        return Parse(rows, starts, problem=_csv_problem(str(error), last + 1, reader.line_num))
+    return _checked(Parse(rows, starts, blank, folded, swallowed), delimiter)
 
 
 def _hidden_return(lines: list[str]) -> str:
@@ -199,8 +199,8 @@ def _hide(line: str, end: str, hidden: str) -> str:
     return line[:-1].replace("\r", hidden) + line[-1] if end == "\n" else line.replace("\r", hidden)
 
 
-def _checked(reading: Reading, delimiter: str) -> Reading:
-    """Reading, with its problem where a row does not fit the header or a blank line may be part of a text.
+def _checked(reading: Parse, delimiter: str) -> Parse:
+    """The parse, with its problem where a row does not fit the header or a blank line may be part of a text.
 
     A break in a text cannot be quoted in a plain tab-separated file, so a blank line there may be one.
     """
@@ -226,7 +226,7 @@ def _csv_problem(said: str, start: int, line: int) -> str:
     return f"line {line}: {said}"
 
 
-def _advice(reading: Reading, width: int) -> str:
+def _advice(reading: Parse, width: int) -> str:
     """Likely cause where rows do not fit the header."""
     rows = reading.rows[1:]
     if width == 1 and len({len(row) for row in rows}) == 1:

@@ -36,15 +36,15 @@ def test_a_task_file_beyond_the_memory(ending, tmp_path, monkeypatch):
 def test_a_line_beyond_the_memory(tmp_path, monkeypatch):
     from geomprobe.pretrain.corpus.sources import open_source
     from geomprobe.vectors import read_files
-    from geomprobe.vectors.vector_file import Reading
+    from geomprobe.vectors.vector_file import ReadOptions
 
     monkeypatch.setattr(common_files, "LONGEST_LINE", 1000)
     fine, long = (tmp_path / name for name in ("fine.txt.gz", "long.txt.gz"))
     fine.write_bytes(gzip.compress(b"0.5 1.5 2.5\n" * 500))
     long.write_bytes(gzip.compress(b"0.5 1.5 2.5\n" * 5 + b"1" * 5000))
-    read_files([fine], Reading())
+    read_files([fine], ReadOptions())
     assert len(list(open_source(str(fine), "lines").read(0))) == 500
     with pytest.raises(InputError, match="line 6, is longer than 1,000 characters"):
-        read_files([long], Reading())
+        read_files([long], ReadOptions())
     with pytest.raises(InputError, match="line 6, is longer than 1,000 characters"):
         list(open_source(str(long), "lines").read(0))

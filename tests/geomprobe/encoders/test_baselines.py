@@ -1,5 +1,7 @@
 """Baselines: encoders like any other, that hold what their name says and no more."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,14 @@ def test_every_baseline_goes_through_the_same_analysis(model_folder, name):
         assert np.isfinite(vectors).all()
     assert baseline.describe()["taken"] == "baseline"
     assert make_baseline(name, encoder, TEXTS).hash == baseline.hash != encoder.hash
+
+
+@pytest.mark.parametrize("name", ["static", "bow"])
+def test_a_table_of_words_survives_a_copy_for_another_process(model_folder, name):
+    baseline = make_baseline(name, load_encoder(model_folder("bert")), TEXTS)
+    copied = pickle.loads(pickle.dumps(baseline))
+    assert copied.hash == baseline.hash
+    np.testing.assert_array_equal(embed(copied, TEXTS), embed(baseline, TEXTS))
 
 
 def test_random_init_is_the_same_architecture_with_other_weights(model_folder):

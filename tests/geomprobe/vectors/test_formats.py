@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import save_file
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.vectors import Reading, VectorSource, open_vectors, read_files
+from geomprobe.vectors import ReadOptions, VectorSource, open_vectors, read_files
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def x():
 
 
 def read(path, **options):
-    return read_files([path], Reading(**options))[0]
+    return read_files([path], ReadOptions(**options))[0]
 
 
 def refused(path, *words, error=InputError, **options):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from geomprobe.common import InputError, UsageError
-from geomprobe.vectors import Reading, open_vectors, read_files
+from geomprobe.vectors import ReadOptions, open_vectors, read_files
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def table(x, **options):
 
 
 def read(path, **options):
-    return read_files([path], Reading(**options))[0]
+    return read_files([path], ReadOptions(**options))[0]
 
 
 def refused(path, *words, **options):
@@ -342,8 +342,19 @@ def test_columns_that_all_count_the_rows_are_no_vectors(write):
 def test_a_stray_quote_ends_at_the_longest_cell(tmp_path, monkeypatch):
     from geomprobe.common import formats
 
-    monkeypatch.setattr(formats.csv_reader, "__kwdefaults__", {"strict": True, "longest": 1000})
+    monkeypatch.setattr(formats.CsvReader.__init__, "__kwdefaults__", {"strict": True, "longest": 1000})
     path = tmp_path / "stray.csv"
     path.write_text("1.5,2.5\n" * 60 + '"1.5,2.5\n' + "1.5,2.5\n" * 400)
     with pytest.raises(InputError, match="field larger than field limit"):
         open_vectors([path])
+
+
+def test_the_limit_of_the_csv_module_is_what_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "long.csv"
+    path.write_text('"word",1.5,2.5\n' * 3 + f'"{"w" * 200_000}",1.5,2.5\n')  # beyond the module's own limit
+    before = csv.field_size_limit(131072)
+    try:
+        assert open_vectors([path]).shape == (4, 2)
+        assert csv.field_size_limit() == 131072
+    finally:
+        csv.field_size_limit(before)

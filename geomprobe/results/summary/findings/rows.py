@@ -6,19 +6,18 @@ from collections import defaultdict
 from operator import itemgetter
 
 from geomprobe.common.text import count, listed, number, words
-from geomprobe.results.summary.facts import PLACE, Facts, rows_of
+from geomprobe.results.summary.facts import PLACE, Facts, Row, rows_of
 from geomprobe.results.summary.findings.rules import Found, compared_models, compared_numbers, rule
 from geomprobe.results.summary.words import why
 
 NEAR_BOUND = 0.95  # of min(n - 1, d): a rank above it can hardly rise
 CUT_APART = 0.01  # of the texts of a task
-RANKS = ("effective_rank", "rankme", "rank_90", "rank_99")
 
 
 @rule("few-rows", "geometry")
 def few_rows(facts: Facts) -> Found | None:
     """Fewer rows than dimensions: ranks are bounded by N."""
-    ranks = [r for r in facts.rows if r["metric"] in RANKS and r["n"] and r["d"]]
+    ranks = [r for r in facts.rows if _is_rank(facts, r) and r["n"]]
     few = {r["task"]: r for r in ranks if r["n"] <= r["d"]}
     if not few:
         return None
@@ -43,7 +42,7 @@ def too_few_rows(facts: Facts) -> Found | None:
 @rule("rank-at-bound", "geometry")
 def rank_at_bound(facts: Facts) -> Found | None:
     """A rank is close to the largest that so many rows of so many numbers can have."""
-    ranks = [row for row in compared_numbers(facts) if row["metric"] in RANKS and row["d"]]
+    ranks = [row for row in compared_numbers(facts) if _is_rank(facts, row)]
     near = [r for r in ranks if r["value"] >= NEAR_BOUND * min(r["n"] - 1, r["d"])]
     if not near:
         return None
@@ -53,6 +52,10 @@ def rank_at_bound(facts: Facts) -> Found | None:
         f"{words(first['metric'])} of {first['model']} on {first['task']}: the bound limits differences there."
     )
     return Found("tip", text, f"{len(near)} of {len(ranks)} ranks")
+
+
+def _is_rank(facts: Facts, row: Row) -> bool:
+    return bool(row["d"] and facts.entry(row["metric"]).get("rank"))
 
 
 @rule("unequal-d", "geometry")
