@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -28,11 +28,14 @@ Models = Annotated[
     typer.Argument(metavar="MODEL...", help="Folders or hub ids; name@revision pins a version.", parser=filled),
 ]
 Pair = Annotated[
-    list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Two folders or hub ids.", parser=filled)
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL_A MODEL_B", help="Two folders or hub ids; or two finished results folders.", parser=filled
+    ),
 ]
 Groups = Annotated[
     list[str] | None,
-    typer.Option("--group", **TEXT, help="NAME=MODEL,MODEL,… twice: groups of seeds instead of two models."),
+    typer.Option("--group", **TEXT, help="NAME=MODEL,MODEL,… twice: groups of seeds, or of their results folders."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, without progress bars.")]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every random choice.")]
@@ -250,6 +253,15 @@ def folder_name(models: Sequence[str], *asked: str) -> str:
     names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(m.rstrip("/")).name).strip("-.") or "model" for m in models]
     places = (str(Path(m).resolve()) if Path(m).exists() else m for m in models)
     return f"{'-vs-'.join(names)[:100]}-{hash_bytes(*places, '|', *asked)[:6]}"
+
+
+def refuse_given(context: typer.Context, why: str, allowed: Collection[str]) -> None:
+    """Raise UsageError where an option of `GridOptions` other than these was given on the command line."""
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name in {each.name for each in fields(GridOptions)} - {*allowed} and source and source.name == "COMMANDLINE":
+            raise UsageError(f"{parameter.opts[0]} {why}", f"Leave {parameter.opts[0]} out.")
 
 
 def expanded(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
