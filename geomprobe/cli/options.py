@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -18,6 +19,7 @@ from geomprobe.common import UsageError, hash_bytes, unknown_name
 from geomprobe.common.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
+    from geomprobe.analysis.plan import Request
     from geomprobe.analysis.protocols import Protocol
     from geomprobe.tasks.base import Task
 
@@ -131,6 +133,11 @@ class GridOptions:
     device: str = option("--device", "auto, cpu, cuda, cuda:N or mps.", default="auto", **TEXT)
     seed: Seed = 0
     out: Path | None = option("--out", "Folder to write. [default: runs/analyze/NAME]", **PATH)
+    dry_run: bool = option(
+        "--dry-run",
+        "Say rows, tokens, downloads, time and memory, and do nothing: no weights are read.",
+        default=False,
+    )
 
     @property
     def poolings(self) -> list[str] | None:
@@ -152,6 +159,7 @@ class GridOptions:
     @property
     def tasks(self) -> list[str | Task]:
         """Tasks: files are read by the named columns; other names stay names."""
+        from geomprobe.common.hub import NotDownloaded
         from geomprobe.tasks import is_file_task, load_file, unique_names
 
         names = ("text", "label", "row_id", "split", "quotes", "positive")
@@ -167,7 +175,11 @@ class GridOptions:
                 "Add --task FILE.",
             )
         built_in = [name for name in self.task_names if name not in files]
-        loaded = unique_names({name: load_file(name, **given) for name in files}, built_in)
+        loaded = {}
+        for name in files:
+            with suppress(NotDownloaded):  # in a dry run, whose tasks then keep their names
+                loaded[name] = load_file(name, **given)
+        loaded = unique_names(loaded, built_in)
         return [loaded.get(name, name) for name in self.task_names]
 
     @property
@@ -234,6 +246,18 @@ class GridOptions:
         for model in models:
             check_source(model)
         return folder, self.tasks
+
+    def request(self, models: Sequence[str], tasks: Sequence[str | Task]) -> Request:
+        """What an analysis is asked for."""
+        from geomprobe.analysis import variants
+        from geomprobe.analysis.plan import Request
+
+        return Request(
+            models=models, tasks=tasks, poolings=self.poolings, layers=self.layers, prompt=self.prompt,
+            query_prompt=self.prompt_query, baselines=self.baselines, data_dir=self.data, limit=self.limit,
+            device=self.device, protocol=self.choices, seed=self.seed,
+            variants=variants.plan(self.precisions, self.dims),
+        )  # fmt: skip
 
     @property
     def asked(self) -> list[str]:

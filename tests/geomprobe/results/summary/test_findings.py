@@ -44,6 +44,11 @@ def limited(results, rows):
     return results
 
 
+def noted(results, note):
+    results.run["notes"] = [note]
+    return results
+
+
 CASES = {
     "failed-cells": {
         "passed": lambda make: make(**SMALL),
@@ -59,6 +64,10 @@ CASES = {
         None: lambda make: make(models=("mlm",), **SMALL),
         "passed": lambda make: make(**SMALL),
         "issue": lambda make: edited(make(**SMALL), "model == 'mlm' and task == 'sst2'", task_hash="0" * 64),
+    },
+    "results-folders": {
+        None: lambda make: make(**SMALL),
+        "tip": lambda make: noted(make(**SMALL), "task cola is left out: mlm alone has it"),
     },
     "one-seed": {
         None: lambda make: make(models=("a", "b", "c"), **SMALL),
