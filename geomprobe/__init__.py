@@ -26,6 +26,7 @@ _HOME = {
     "Split": "geomprobe.tasks",
     "InputError": "geomprobe.common",
     "compare": "geomprobe.comparison.table",
+    "compare_results": "geomprobe.comparison.folders",
     "analyze": "geomprobe.analysis.analyze",
     "read_results": "geomprobe.results",
     "write_results": "geomprobe.results",

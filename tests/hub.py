@@ -85,7 +85,7 @@ class Request(BaseHTTPRequestHandler):
             inside = {name: data for name, data in files.items() if name.startswith(folder)}
             entries = [{"type": "file", "path": name, "size": len(d), "oid": "0" * 40} for name, d in inside.items()]
             return self.answer(200, entries)
-        siblings = [{"rfilename": name} for name in files]
+        siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
         return self.answer(200, {"id": name.removeprefix("datasets/"), "sha": commit, "siblings": siblings})
 
     def file(self, path: str, *, cut: bool) -> None:

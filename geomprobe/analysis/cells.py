@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -140,6 +142,26 @@ def read_tables(folder: Path, columns: Mapping[str, Mapping[str, str]]) -> dict[
         return {name: read_table(files[name], columns[name]) for name in columns}
     except (InputError, OSError):
         return None
+
+
+def count_finished(folder: Path, places: Collection[tuple[Any, ...]], most: int) -> int:
+    """How many cells at some places a folder holds, of at most so many models.
+
+    Parameters
+    ----------
+    folder : Path
+        Of finished cells.
+    places : collection of (task_hash, layer, pooling, protocol, seed)
+    most : int
+        Models. Which weights a cell belongs to is known once they are read, so those with most cells count.
+    """
+    found: Counter[str] = Counter()
+    columns = ["model_hash", "task_hash", "layer", "pooling", "protocol", "seed"]
+    for file in folder.glob("*/results.parquet"):
+        with suppress(OSError, ValueError, IndexError):  # another kind of cell, or a damaged one
+            model, *place = pd.read_parquet(file, columns=columns).iloc[0].tolist()
+            found[model] += tuple(place) in places
+    return sum(count for _, count in found.most_common(most))
 
 
 def kept_tables(

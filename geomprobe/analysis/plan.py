@@ -160,21 +160,30 @@ def make_plan(asked: Request, kept: Path | None = None, processes: Processes = A
     InputError
         A model or a task cannot be read.
     """
-    read = (t if isinstance(t, Task) else load_task(t, data_dir=asked.data_dir) for t in asked.tasks)
-    tasks = [prepare(task, asked.protocol, asked.limit, asked.seed) for task in read]
-    given = [task.name for task in tasks]
-    if repeated := next((name for name in given if given.count(name) > 1), None):
-        raise UsageError(f"A task is given twice: two are called {repeated!r}.", "Give each task a name of its own.")
+    tasks = prepared([t if isinstance(t, Task) else load_task(t, data_dir=asked.data_dir) for t in asked.tasks], asked)
     encoders = [m if isinstance(m, Encoder) else load_encoder(m, device=asked.device) for m in asked.models]
     encoders = with_prompts(encoders, asked.prompt, asked.query_prompt)
     poolings, why = own_pooling.choose_poolings(encoders, asked.poolings, asked.layers, asked.protocol)
     own_pooling.check_prompts(tasks, asked.protocol, poolings, asked.prompt, asked.query_prompt)
     models = named_models(asked, encoders, tasks)
     models += variant_models(models, asked.variants, poolings)
+    return RunPlan(asked, models, texts_of(tasks, asked), poolings, why, kept, processes)
+
+
+def prepared(read: Sequence[Task], asked: Request) -> list[Task]:
+    """Tasks as they are analysed; raises UsageError where two have the same name."""
+    tasks = [prepare(task, asked.protocol, asked.limit, asked.seed) for task in read]
+    given = [task.name for task in tasks]
+    if repeated := next((name for name in given if given.count(name) > 1), None):
+        raise UsageError(f"A task is given twice: two are called {repeated!r}.", "Give each task a name of its own.")
+    return tasks
+
+
+def texts_of(tasks: Sequence[Task], asked: Request) -> list[TaskTexts]:
+    """Texts of each task, with the rows of the smallest where they differ in size."""
     sizes = {len(task.geometry_rows.texts) for task in tasks}
     matched = min(sizes) if len(sizes) > 1 else None
-    texts = [TaskTexts.of(task, matched, asymmetric=asked.query_prompt is not None) for task in tasks]
-    return RunPlan(asked, models, texts, poolings, why, kept, processes)
+    return [TaskTexts.of(task, matched, asymmetric=asked.query_prompt is not None) for task in tasks]
 
 
 def prepare(task: Task, protocol: Protocol, limit: int | None, seed: int) -> Task:

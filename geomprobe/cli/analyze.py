@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from geomprobe.cli.errors import FAILED_CELLS
+from geomprobe.cli.forecast import say_forecast
 from geomprobe.cli.options import Format, Full, GridOptions, Json, Models, expanded
 from geomprobe.cli.output import Output
 from geomprobe.cli.values import refuse_repeats
@@ -55,6 +56,9 @@ def run_grid(
     from geomprobe.analysis.analyze import analyze as run
     from geomprobe.distributed import join
 
+    if options.dry_run:
+        rehearse(output, models, options, asked, similarity=similarity, cells=cells)
+        raise typer.Exit
     folder, tasks = options.folder_and_tasks("analyze", models, *asked)
     with hold_folder(folder) if torchrun_place()[0] == 0 else nullcontext():
         with join() as processes, output.progress("measuring", quiet=not processes.first) as progress:
@@ -89,6 +93,26 @@ def run_grid(
             raise typer.Exit(FAILED_CELLS if results.run["failed_cells"] else 0)
         say_models(output, results)
         yield results, folder
+
+
+def rehearse(
+    output: Output,
+    models: Sequence[str],
+    options: GridOptions,
+    asked: Sequence[str],
+    *,
+    similarity: bool,
+    cells: Path | None,
+) -> None:
+    """Print what `run_grid` would do."""
+    from geomprobe.analysis.forecast import forecast
+    from geomprobe.common.hub import rehearsing
+
+    with rehearsing() as rehearsal:
+        folder, tasks = options.folder_and_tasks("analyze", models, *asked)
+        say_tasks(output, tasks)
+        found = forecast(options.request(models, tasks), rehearsal, cells or folder / "cells", similarity=similarity)
+    say_forecast(output, found, folder)
 
 
 def say_models(output: Output, results: Results) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -18,6 +19,7 @@ from geomprobe.common import UsageError, hash_bytes, unknown_name
 from geomprobe.common.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
+    from geomprobe.analysis.plan import Request
     from geomprobe.analysis.protocols import Protocol
     from geomprobe.tasks.base import Task
 
@@ -28,11 +30,14 @@ Models = Annotated[
     typer.Argument(metavar="MODEL...", help="Folders or hub ids; name@revision pins a version.", parser=filled),
 ]
 Pair = Annotated[
-    list[str] | None, typer.Argument(metavar="MODEL_A MODEL_B", help="Two folders or hub ids.", parser=filled)
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL_A MODEL_B", help="Two folders or hub ids; or two finished results folders.", parser=filled
+    ),
 ]
 Groups = Annotated[
     list[str] | None,
-    typer.Option("--group", **TEXT, help="NAME=MODEL,MODEL,… twice: groups of seeds instead of two models."),
+    typer.Option("--group", **TEXT, help="NAME=MODEL,MODEL,… twice: groups of seeds, or of their results folders."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, without progress bars.")]
 Full = Annotated[bool, typer.Option("--full", help="Print every number, not the summary alone.")]
@@ -136,6 +141,11 @@ class GridOptions:
     device: str = option("--device", "auto, cpu, cuda, cuda:N or mps.", default="auto", **TEXT)
     seed: Seed = 0
     out: Path | None = option("--out", "Folder to write. [default: runs/analyze/NAME]", **PATH)
+    dry_run: bool = option(
+        "--dry-run",
+        "Say rows, tokens, downloads, time and memory, and do nothing: no weights are read.",
+        default=False,
+    )
 
     @property
     def poolings(self) -> list[str] | None:
@@ -157,6 +167,7 @@ class GridOptions:
     @property
     def tasks(self) -> list[str | Task]:
         """Tasks: files are read by the named columns; other names stay names."""
+        from geomprobe.common.hub import NotDownloaded
         from geomprobe.tasks import is_file_task, load_file, unique_names
 
         names = ("text", "label", "row_id", "split", "quotes", "positive")
@@ -172,7 +183,11 @@ class GridOptions:
                 "Add --task FILE.",
             )
         built_in = [name for name in self.task_names if name not in files]
-        loaded = unique_names({name: load_file(name, **given) for name in files}, built_in)
+        loaded = {}
+        for name in files:
+            with suppress(NotDownloaded):  # in a dry run, whose tasks then keep their names
+                loaded[name] = load_file(name, **given)
+        loaded = unique_names(loaded, built_in)
         return [loaded.get(name, name) for name in self.task_names]
 
     @property
@@ -240,6 +255,18 @@ class GridOptions:
             check_source(model)
         return folder, self.tasks
 
+    def request(self, models: Sequence[str], tasks: Sequence[str | Task]) -> Request:
+        """What an analysis is asked for."""
+        from geomprobe.analysis import variants
+        from geomprobe.analysis.plan import Request
+
+        return Request(
+            models=models, tasks=tasks, poolings=self.poolings, layers=self.layers, prompt=self.prompt,
+            query_prompt=self.prompt_query, baselines=self.baselines, data_dir=self.data, limit=self.limit,
+            device=self.device, protocol=self.choices, seed=self.seed,
+            variants=variants.plan(self.precisions, self.dims),
+        )  # fmt: skip
+
     @property
     def asked(self) -> list[str]:
         """Everything that decides the content of a results folder, for its name; not the data's place or the device."""
@@ -260,6 +287,15 @@ def folder_name(models: Sequence[str], *asked: str) -> str:
     names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(m.rstrip("/")).name).strip("-.") or "model" for m in models]
     places = (str(Path(m).resolve()) if Path(m).exists() else m for m in models)
     return f"{'-vs-'.join(names)[:100]}-{hash_bytes(*places, '|', *asked)[:6]}"
+
+
+def refuse_given(context: typer.Context, why: str, allowed: Collection[str]) -> None:
+    """Raise UsageError where an option of `GridOptions` other than these was given on the command line."""
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name in {each.name for each in fields(GridOptions)} - {*allowed} and source and source.name == "COMMANDLINE":
+            raise UsageError(f"{parameter.opts[0]} {why}", f"Leave {parameter.opts[0]} out.")
 
 
 def expanded(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,45 @@ from geomprobe.common.errors import InputError
 from geomprobe.common.files import write_text
 
 TIMEOUT_S = 5.0  # for the one question asked before any download
+WEIGHTS = ".safetensors"
+
+
+class NotDownloaded(InputError):
+    """A data set that a `Rehearsal` does not download."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What would be downloaded: the files of each repository with their bytes, those in the hub's cache left out.
+
+    Attributes
+    ----------
+    folder : Path
+        Where configs and tokenizers lie meanwhile, with empty files in the place of weights.
+    downloads : dict of repository to dict of file to bytes
+    """
+
+    folder: Path
+    downloads: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+_REHEARSAL: ContextVar[Rehearsal | None] = ContextVar("rehearsal", default=None)
+
+
+@contextlib.contextmanager
+def rehearsing() -> Iterator[Rehearsal]:
+    """Block in which `snapshot` notes what it would download, and keeps nothing.
+
+    Of a model that is not in the hub's cache it gives a folder without weights, which is gone after the block; for a
+    data set it raises `NotDownloaded`.
+    """
+    with tempfile.TemporaryDirectory(prefix="geomprobe-") as folder:
+        rehearsal = Rehearsal(Path(folder))
+        token = _REHEARSAL.set(rehearsal)
+        try:
+            yield rehearsal
+        finally:
+            _REHEARSAL.reset(token)
 
 
 def is_repo_id(name: str) -> bool:
@@ -134,10 +176,44 @@ def snapshot(
     commit = info.sha if info else None
     if callable(patterns):  # where the hub does not answer, all that is cached
         patterns = patterns([file.rfilename for file in getattr(info, "siblings", None) or ()]) if info else ["*"]
+    rehearsal = _REHEARSAL.get()
+    if commit and rehearsal and (absent := _absent(repo_id, kind, commit, patterns, hint)):
+        rehearsal.downloads.setdefault(f"{repo_id}@{commit}", {}).update(absent)
+        if kind == "dataset":
+            raise NotDownloaded(f"The data set {repo_id!r} is not on this machine.", hint)
+        return _without_weights(repo_id, commit, patterns, rehearsal.folder, list(absent)), commit
     folder = download(repo_id, kind=kind, revision=commit or revision, patterns=patterns, hint=hint, unreachable=reason)
-    if commit:
+    if commit and not rehearsal:
         _remember(folder, revision or "main", commit)
     return folder, commit or folder.name
+
+
+def _absent(repo_id: str, kind: str, commit: str, patterns: list[str], hint: str) -> dict[str, int]:
+    """Files of a repository that the hub's cache does not hold, with their bytes."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.utils import filter_repo_objects
+
+    try:
+        info = HfApi().repo_info(repo_id, repo_type=kind, revision=commit, timeout=TIMEOUT_S, files_metadata=True)
+    except Exception as error:  # as in `ask`
+        raise not_here(repo_id, kind, _reason(error), hint) from None
+    sizes = {file.rfilename: int(file.size or 0) for file in getattr(info, "siblings", None) or ()}
+    names = filter_repo_objects(list(sizes), allow_patterns=patterns)
+    kept = {name: try_to_load_from_cache(repo_id, name, revision=commit, repo_type=kind) for name in names}
+    return {name: sizes[name] for name, path in kept.items() if not isinstance(path, str)}
+
+
+def _without_weights(repo_id: str, commit: str, patterns: list[str], root: Path, absent: Sequence[str]) -> Path:
+    """A folder with the files of a model but for its weights, in whose place are empty files."""
+    from huggingface_hub import snapshot_download
+
+    wanted: dict[str, Any] = {"revision": commit, "allow_patterns": patterns, "ignore_patterns": f"*{WEIGHTS}"}
+    folder = Path(snapshot_download(repo_id, **wanted, local_dir=root / repo_id))
+    for name in absent:
+        if name.endswith(WEIGHTS):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+    return folder
 
 
 def _remember(folder: Path, revision: str, commit: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 from geomprobe.common.errors import InputError
@@ -25,6 +26,16 @@ def machine_bytes() -> int | None:
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return min((size for size in limits if size > 0), default=None)
+
+
+def process_bytes() -> int:
+    """Most memory that this process has held so far, in bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # no POSIX system
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 def refuse_beyond_memory(needed: int, what: str, hint: str, limit: int | None = None) -> None:

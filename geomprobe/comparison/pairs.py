@@ -127,8 +127,10 @@ def paired(first: ModelResults, second: ModelResults, row: Row) -> Interval:
 
 def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> Estimate:
     """A number from its row of the table of influences, if it has one, and the words of its interval."""
-    if influence is None:
+    if influence is None and method.startswith("no valid interval"):
         return Estimate(value, None, method=method)
+    if influence is None:
+        return Estimate.refused(value, "no contributions are kept")
     contributions = np.asarray(influence["contributions"], np.float64)
     return Estimate(value, contributions, float(influence["extra"]), method=method)
 

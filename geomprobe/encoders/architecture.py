@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from geomprobe.encoders.weights import (
     MEASURE,
     UNUSED,
     Tensors,
+    found_weights,
     prefixes,
     read_weights,
     refuse_foreign_formats,
@@ -51,8 +54,7 @@ def load_model(folder: Path, source: str, *, hub: bool) -> tuple[nn.Module, list
         whole = apply_adapter(whole, adapter)
         notes.append(adapter.note)
     part, note = text_part(whole)
-    has_tokenizer = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
-    return part, notes + note, adapter.base if adapter and not has_tokenizer else folder
+    return part, notes + note, _tokenizer_folder(folder, adapter.base if adapter else folder)
 
 
 def text_part(model: Any) -> tuple[nn.Module, list[str]]:
@@ -99,8 +101,26 @@ def _takes(model: nn.Module) -> list[str]:
     return list(inspect.signature(model.forward).parameters)
 
 
-def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]]:
-    """Model of a folder without its head, complete, and notes."""
+def bare_model(folder: Path, source: str, *, hub: bool) -> tuple[nn.Module, list[str], Path]:
+    """Model of a folder as `load_model` gives it, but without memory for its weights, which are not read."""
+    adapter = find_adapter(folder)
+    base = adapter.base if adapter else folder
+    _config_values(base, source)
+    found_weights(base, source, hub=hub or adapter is not None)
+    with _as_encoder(base):
+        bare, _ = _bare(base)
+        refuse_large(bare, base)
+    part, notes = text_part(bare)
+    return part, notes + ([adapter.note] if adapter else []), _tokenizer_folder(folder, base)
+
+
+def _tokenizer_folder(folder: Path, base: Path) -> Path:
+    """Folder whose tokenizer belongs to a model; of an adapter without one the base model's."""
+    return folder if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")) else base
+
+
+def _config_values(folder: Path, source: str) -> dict[str, Any]:
+    """Values of a folder's config.json; raises InputError where there is none or it asks for quantised weights."""
     if not (folder / "config.json").is_file():
         refuse_foreign_formats(folder, source)
         inside = sorted(str(path.parent) for name in ("", "adapter_") for path in folder.glob(f"*/{name}config.json"))
@@ -108,19 +128,32 @@ def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]
         raise InputError(f"{folder} is not a model folder: it has no config.json.", hint)
     values = read_object(folder / "config.json")
     refuse_quantised(values, source)
-    tensors, notes = read_weights(folder, source, hub=hub)
-    refuse_more_layers_than_weights(values, len(tensors), folder)
+    return values
+
+
+@contextmanager
+def _as_encoder(folder: Path) -> Iterator[None]:
+    """Block in which transformers makes a model, in silence; what it raises becomes an InputError."""
     try:
         with quiet():
-            bare, config = _bare(folder)
-            refuse_large(bare, folder)
-            model, missing, errors = _filled(type(bare), config, tensors)
+            yield
     except InputError:
         raise
     except Exception as error:  # torch and transformers each raise their own kinds
         if "trust_remote_code" in str(error):
             raise InputError(f"{folder} needs custom code, which geomprobe never runs.", _LOADED) from None
         raise InputError(f"{folder} cannot be loaded as a text encoder: {first_line(error)}", HINT) from None
+
+
+def _load_whole(folder: Path, source: str, *, hub: bool) -> tuple[Any, list[str]]:
+    """Model of a folder without its head, complete, and notes."""
+    values = _config_values(folder, source)
+    tensors, notes = read_weights(folder, source, hub=hub)
+    refuse_more_layers_than_weights(values, len(tensors), folder)
+    with _as_encoder(folder):
+        bare, config = _bare(folder)
+        refuse_large(bare, folder)
+        model, missing, errors = _filled(type(bare), config, tensors)
     # layers: the last map of a masked language model is called decoder too, but has only weight and bias
     if any(re.match(r"decoder\.\w+\.", name) for name in tensors) and not hasattr(model, "decoder"):
         notes.append(_ENCODER_OF_TWO)

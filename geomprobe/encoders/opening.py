@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from geomprobe.encoders.tokenizers import load_tokenizer
 from geomprobe.encoders.weights import HINT, UNUSED, model_files
 
 _VECTORS = "Embed the texts yourself and use geomprobe.measure(vectors)."
+Load = Callable[..., tuple[nn.Module, list[str], Path]]
+"""Model, notes and folder of the tokenizer from a folder, as `load_model` gives them."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -74,7 +77,7 @@ def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dt
     elif not isinstance(source, (str, Path)):
         raise _not_an_encoder(source)
     else:
-        encoder = _open(str(source), tokenizer)
+        encoder = open_source(str(source), tokenizer)
         encoder.model.to(device=find_device(device), dtype=DTYPES.get(dtype, torch.float32))
         encoder.model.eval()
     if encoder.head is not None:
@@ -108,8 +111,8 @@ def check_source(source: str) -> None:
         raise InputError(f"{source} does not exist.", HINT)
 
 
-def _open(source: str, tokenizer: Any) -> Encoder:
-    """Find the folder for a string, and load model and tokenizer from it on the CPU as float32."""
+def open_source(source: str, tokenizer: Any = None, load: Load = load_model) -> Encoder:
+    """Find the folder for a string, and load model and tokenizer from it, on the CPU as float32; nothing is run."""
     check_source(source)
     path = Path(os.path.expanduser(source))
     if path.exists():
@@ -119,7 +122,7 @@ def _open(source: str, tokenizer: Any) -> Encoder:
         folder, commit = hub.snapshot(repo_id, kind="model", revision=revision or None, patterns=model_files, hint=HINT)
         name = repo_id.split("/")[-1]
     inner, declared = read_folder(folder, source)
-    model, notes, tokenizer_folder = load_model(inner, source, hub=commit is not None)
+    model, notes, tokenizer_folder = load(inner, source, hub=commit is not None)
     tokenizer = load_tokenizer(tokenizer_folder if tokenizer is None else tokenizer)
     taken = "hub" if commit else "path"
     encoder = Encoder(name, source, taken, model, tokenizer, path=folder, revision=commit, notes=notes)

@@ -80,21 +80,10 @@ def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list
     InputError
         No safetensors, a damaged or missing file, an index that leads out of the folder.
     """
-    files = weight_files(folder)
+    files = found_weights(folder, source, hub=hub)
     notes = []
     if files == [folder / _SINGLE] and (folder / _INDEX).is_file():
         notes.append(f"{_SINGLE} was read; the files that {_INDEX} names were not")
-    if not files:
-        refuse_foreign_formats(folder, source)
-        others = sorted(file.name for file in folder.glob("*.safetensors"))
-        if others:
-            raise InputError(
-                f"{folder} has no model.safetensors; it holds {', '.join(others[:3])}.",
-                "If that file is the whole model, rename it to model.safetensors.",
-            )
-        if hub:
-            raise InputError(f"{source} has no model.safetensors on the hub; geomprobe reads safetensors.", _REWRITE)
-        raise InputError(f"{folder} has no weights: no .safetensors file in it.", HINT)
     tensors: Tensors = {}
     for file in files:
         tensors |= read_tensors(file)
@@ -115,6 +104,22 @@ def read_weights(folder: Path, source: str, *, hub: bool) -> tuple[Tensors, list
     if wrappers:
         notes.append(f"{wrappers} was removed from the names in the weights file")
     return plain, notes
+
+
+def found_weights(folder: Path, source: str, *, hub: bool) -> list[Path]:
+    """Files as `weight_files` finds them; raises InputError where there are none."""
+    if files := weight_files(folder):
+        return files
+    refuse_foreign_formats(folder, source)
+    others = sorted(file.name for file in folder.glob("*.safetensors"))
+    if others:
+        raise InputError(
+            f"{folder} has no model.safetensors; it holds {', '.join(others[:3])}.",
+            "If that file is the whole model, rename it to model.safetensors.",
+        )
+    if hub:
+        raise InputError(f"{source} has no model.safetensors on the hub; geomprobe reads safetensors.", _REWRITE)
+    raise InputError(f"{folder} has no weights: no .safetensors file in it.", HINT)
 
 
 def weight_files(folder: Path) -> list[Path]:

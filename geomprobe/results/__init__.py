@@ -11,7 +11,7 @@ import pandas as pd
 
 from geomprobe.common import InputError, atomic_path, read_json, refusing, write_json, write_text
 from geomprobe.results.earlier_versions import current
-from geomprobe.results.output_folder import check_content, check_folder, models_of
+from geomprobe.results.output_folder import check_content, check_folder, folder_and_name, means_results, models_of
 from geomprobe.results.schema import (
     COMPARISON_COLUMNS,
     CURVE_COLUMNS,
@@ -112,10 +112,10 @@ def read_results(folder: str | Path) -> Results:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder.", "Give a results folder, such as runs/analyze/NAME.")
     if not (folder / "run.json").is_file():
-        raise InputError(
-            f"{folder} holds no finished results (run.json is missing).",
-            "Repeat the analyze or compare command that writes it; finished cells are reused.",
-        )
+        hint = "Repeat the analyze or compare command that writes it; finished cells are reused."
+        if (folder / "audit.json").is_file():
+            hint = f"It is an audit; its results are in {folder / 'strict'} and {folder / 'paper'}."
+        raise InputError(f"{folder} holds no finished results (run.json is missing).", hint)
     run = check_run(read_json(folder / "run.json"), str(folder / "run.json"))
     if (version := run.get("schema_version")) != SCHEMA_VERSION:
         raise InputError(f"{folder} has schema version {version}; this geomprobe reads {SCHEMA_VERSION}.")

@@ -52,6 +52,20 @@ def check_content(folder: Path) -> None:
 HINT = "Choose another folder with --out."
 
 
+def folder_and_name(text: str | os.PathLike) -> tuple[Path, str]:
+    """Results folder and name of a model in it, empty without one, from ``FOLDER`` or ``FOLDER#NAME``."""
+    whole = os.path.expanduser(text)
+    marks = [] if os.path.exists(whole) else [at for at, letter in enumerate(whole) if letter == "#"]
+    at = next((at for at in marks if os.path.isdir(whole[:at])), len(whole))
+    return Path(whole[:at]), whole[at + 1 :]
+
+
+def means_results(text: str | os.PathLike) -> bool:
+    """Whether a text means results, finished or not, as `folder_and_name` reads it; a folder with a model does not."""
+    folder, _ = folder_and_name(text)
+    return folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES) and _holds_results(folder)
+
+
 def _holds_results(folder: Path) -> bool:
     """Whether a folder was written by an analysis, perhaps one that was interrupted."""
     if any("schema_version" in _content(folder / name) for name in ("run.json", "audit.json")):

@@ -289,7 +289,8 @@ class Run(TypedDict, total=False):
     `baselines` maps models to the kind of baseline they are, `groups` groups of seeds to their models; `compared` holds
     the two models of a comparison. `failed_cells` counts the failures: the cells (a model on a task at a layer under a
     pooling) with a row of status "failed", and the pairs of sound cells whose similarity failed. The rows say which and
-    why. `verdict` replaces the sentence that a report makes of the verdicts' counts.
+    why. `verdict` replaces the sentence that a report makes of the verdicts' counts. Of a comparison of results folders
+    `sources` holds the folders, and `notes` what was left out.
     """
 
     schema_version: int
@@ -314,6 +315,8 @@ class Run(TypedDict, total=False):
     processes: int
     failed_cells: int
     wall_seconds: float
+    sources: list[dict[str, Any]]
+    notes: list[str]
     verdict: str | None
 
 

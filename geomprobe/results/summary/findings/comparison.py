@@ -49,6 +49,16 @@ def same_rows(facts: Facts) -> Found | None:
     return Found("passed", "All models saw the same rows of every task.")
 
 
+@rule("results-folders", "provenance")
+def results_folders(facts: Facts) -> Found | None:
+    """The models come from results folders that do not hold the same."""
+    notes = facts.run.get("notes") or []
+    if not notes:
+        return None
+    text = f"The models come from results folders that do not hold the same: {'; '.join(notes[:3])}."
+    return Found("tip", text, f"{count(len(notes))} notes" if len(notes) > 3 else "")
+
+
 @rule("one-seed", "caveats")
 def one_seed(facts: Facts) -> Found | None:
     """One checkpoint an objective supports no claim about objectives."""

@@ -44,6 +44,11 @@ def limited(results, rows):
     return results
 
 
+def noted(results, note):
+    results.run["notes"] = [note]
+    return results
+
+
 CASES = {
     "failed-cells": {
         "passed": lambda make: make(**SMALL),
@@ -59,6 +64,10 @@ CASES = {
         None: lambda make: make(models=("mlm",), **SMALL),
         "passed": lambda make: make(**SMALL),
         "issue": lambda make: edited(make(**SMALL), "model == 'mlm' and task == 'sst2'", task_hash="0" * 64),
+    },
+    "results-folders": {
+        None: lambda make: make(**SMALL),
+        "tip": lambda make: noted(make(**SMALL), "task cola is left out: mlm alone has it"),
     },
     "one-seed": {
         None: lambda make: make(models=("a", "b", "c"), **SMALL),
@@ -259,8 +268,5 @@ def test_one_checkpoint_a_side_says_how_many_differences_another_seed_makes(make
     frame["seed_spread"], frame["seed_size"] = 0.5, "2 layers of 128"
     (found,) = [f for f in findings(load(results)) if f["code"] == "one-seed"]
     shown = len(load(results).by_difference)
-    assert (
-        found["number"]
-        == f"{shown // 2} of {shown} differences; 2 layers of 128"
-    )
+    assert found["number"] == f"{shown // 2} of {shown} differences; 2 layers of 128"
     assert "another seed alone" in found["sentence"]
