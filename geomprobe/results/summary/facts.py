@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -220,26 +219,22 @@ class Facts:
         return headline_of(self.metrics, self.definitions)
 
     @cached_property
-    def ranked(self) -> dict[tuple[str, str, str, str], list[Row]]:
-        """(task, pooling, metric, view) -> the rows of its ranking, the first model first.
-
-        Where no ranking is kept, the models in the order of their values: `letters` is None for what was not tested.
-        """
+    def _rankings(self) -> dict[tuple[str, str, str, str], list[Row]]:
         found: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
-        for row in self.rankings or self._by_value():
+        for row in sorted(self.rankings, key=itemgetter("rank")):
             cell = found[row["task"], row["pooling"], row["metric"], row["view"]]
             if row["model"] not in [other["model"] for other in cell]:  # the first of several definitions
                 cell.append(row)
-        return {key: sorted(cell, key=itemgetter("rank")) for key, cell in found.items()}
-
-    def _by_value(self) -> list[Row]:
-        found: list[Row] = []
-        for (metric, view), task, pooling in product(self.headline, self.tasks, self.poolings):
-            cells = [self.cell(name, task, pooling, metric, view) for name in self.own]
-            known = [row for row in cells if row and row["value"] is not None]
-            known.sort(key=itemgetter("value"), reverse=named_end(self.entry(metric).get("direction", "")) != "lower")
-            found += [{**row, "rank": place, "letters": None} for place, row in enumerate(known, 1)]
         return found
+
+    def ranked(self, task: str, pooling: str, metric: str, view: str) -> list[Row]:
+        """The models in the order of a number, without baselines; `letters` is None where no pair was tested."""
+        if found := self._rankings.get((task, pooling, metric, view)):
+            return found
+        cells = [self.cell(name, task, pooling, metric, view) for name in self.own]
+        known = [row for row in cells if row and row["value"] is not None]
+        known.sort(key=itemgetter("value"), reverse=named_end(self.entry(metric).get("direction", "")) != "lower")
+        return [{**row, "rank": place, "letters": None} for place, row in enumerate(known, 1)]
 
     @cached_property
     def curves_by_kind(self) -> dict[tuple[str, str], list[Row]]:

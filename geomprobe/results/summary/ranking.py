@@ -109,7 +109,7 @@ def rankings(facts: Facts) -> list[Ranking]:
 
 def ranking(facts: Facts, metric: str, view: str) -> Ranking | None:
     """The order of the models under one number; None where no cell has it of two models."""
-    cells = {(t, p): facts.ranked.get((t, p, metric, view), []) for t in facts.tasks for p in facts.poolings}
+    cells = {(t, p): facts.ranked(t, p, metric, view) for t in facts.tasks for p in facts.poolings}
     cells = {place: rows for place, rows in cells.items() if len(rows) > 1}
     if not cells:
         return None
