@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from geomprobe.api import every_metric
-from geomprobe.results import COMPARISON_COLUMNS, CURVE_COLUMNS, EXAMPLE_COLUMNS, RESULT_COLUMNS, Results, table
+from geomprobe.inference.letters import letters
+from geomprobe.results import (
+    COMPARISON_COLUMNS,
+    CURVE_COLUMNS,
+    EXAMPLE_COLUMNS,
+    RANKING_COLUMNS,
+    RESULT_COLUMNS,
+    Results,
+    table,
+)
 
 MODELS = ("mlm", "hybrid")
 TASKS = ("sst2", "mrpc", "mnli", "cola", "stsb")
@@ -126,8 +135,9 @@ def make_results(
 ) -> Results:
     """Return made-up results for the given grid.
 
-    With ``intervals`` every number has a standard error and every difference a verdict; with ``failed`` one cell of
-    the last model failed; ``groups`` adds comparisons at the level of objectives.
+    With ``intervals`` every number has a standard error and every difference a verdict, and models that are not
+    compared have letters; with ``failed`` one cell of the last model failed; ``groups`` adds comparisons at the level
+    of objectives.
     """
     n_layers = max(layers)
     compared = len(models) == 2 if compared is None else compared
@@ -196,7 +206,25 @@ def make_results(
         definitions(),
         _run(models, tasks, poolings, layers, compared, groups, failed * len(layers)),
         {model: _log(m, model) for m, model in fields} if training else {},
+        rankings=table(_rankings(rows, n_layers) if intervals and not comparisons else [], RANKING_COLUMNS),
     )
+
+
+def _rankings(rows: list[dict[str, Any]], layer: int) -> list[dict[str, Any]]:
+    """Return the order of the models under each number; two are told apart where their intervals do not overlap."""
+    cells: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["layer"] == layer and row.get("ci_low") is not None:
+            cells.setdefault((row["task"], row["pooling"], row["metric"], row["view"]), []).append(row)
+    found = []
+    for cell in cells.values():
+        direction = METRICS.get(cell[0]["metric"], ("",) * 6)[5] or "lower"
+        cell.sort(key=lambda row: row["value"], reverse=direction != "lower")
+        apart = [[a["ci_low"] > b["ci_high"] or b["ci_low"] > a["ci_high"] for b in cell] for a in cell]
+        for place, (row, own) in enumerate(zip(cell, letters(apart), strict=True), 1):
+            kept = {column: row[column] for column in RANKING_COLUMNS if column in row}
+            found.append(kept | {"rank": place, "letters": own, "untested": 0, "tests": 40})
+    return found
 
 
 def _comparisons(a, b, level, found, intervals, names=None) -> list[dict[str, Any]]:

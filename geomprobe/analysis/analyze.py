@@ -24,6 +24,7 @@ from geomprobe.analysis.similarities import similarity_table
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL
 from geomprobe.common import hold_folder
+from geomprobe.comparison.rankings import add_rankings
 from geomprobe.comparison.table import add_variants
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.embed import Progress
@@ -101,9 +102,10 @@ def analyze(
         width and at each dim, as it is and renormalised (see `variants.plan`). Each variant is a model of its own,
         after all others, with its paired differences from the full vectors in `comparisons`.
     margins : mapping of metric to Margin, optional
-        Equivalence margins of these differences, in place of those of the records.
+        Equivalence margins of differences, in place of those of the records.
     complete : callable, optional
-        What to add to the results, such as comparisons, before they are written; called on the first rank.
+        What to add to the results, such as comparisons, before they are written; called on the first rank. Default:
+        the order of the models, with tests of all pairs (`comparison.rankings.add_rankings`).
     processes : Processes
         Processes that share the work (see `geomprobe.distributed.join`); all call this with the same arguments and
         get the same results, and the first alone reads and writes folders.
@@ -151,8 +153,8 @@ def analyze(
         mapped, entries = make_maps(plan)
         results = record(plan, tables | mapped, alike, truncated, entries)
         results.run["wall_seconds"] = round(time.perf_counter() - started, 1)
-        if complete is not None and processes.first:
-            complete(results)
+        if processes.first:
+            complete(results) if complete else add_rankings(results, margins)
         if plan.stored and processes.first:
             add_variants(results, margins)
         if out is not None and processes.first:

@@ -79,6 +79,7 @@ def audit_checkpoints(
     loaded = [t if isinstance(t, Task) else load_task(t, data_dir=data_dir) for t in tasks]
     encoders = [load_encoder(model, device=device) for models in sides.values() for model in models]
     common: dict[str, Any] = {"data_dir": data_dir, "limit": limit, "seed": seed, "cells": cells, "maps": False}
+    common["complete"] = lambda results: None  # the sides are compared below; models are not ranked
 
     def run(protocol: Protocol, some: Sequence[Task], poolings: Sequence[str], folder: str) -> Results:
         with bars(f"measuring: {protocol.name}") as bar:

@@ -23,6 +23,7 @@ from geomprobe.results.schema import (
     NEIGHBOUR_COLUMNS,
     OPTIONAL,
     OVERLAP_COLUMNS,
+    RANKING_COLUMNS,
     RESULT_COLUMNS,
     SCHEMA_VERSION,
     SIMILARITY_COLUMNS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from geomprobe.common import UsageError
 
@@ -79,6 +79,17 @@ class Margin:
 
 RATIO, ODDS = Margin(0.05, "relative"), Margin(0.1, "logit")
 """Margins of what has a zero and no sign (5 % of the mean of both values), and of shares (odds within about 10 %)."""
+
+
+def named_end(direction: str) -> Literal["higher", "lower"] | None:
+    """Which values a direction speaks of first ("smaller: directions are spread more evenly"); None where of none.
+
+    Models are ranked from this end, and of a task's score it is the better one.
+    """
+    ends: dict[str, Literal["higher", "lower"]] = {
+        "higher": "higher", "larger": "higher", "lower": "lower", "smaller": "lower",
+    }  # fmt: skip
+    return ends.get(direction.partition(":")[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,6 +143,19 @@ TEXT_COLUMNS = _columns(
     "Int64: length",
 )
 
+# Many models in the order of a headline number, in each cell at the deepest layer of each. Rank 1 is at the end that
+# the direction of the metric names. Two models that share a letter are not told apart: all pairs were tested, `tests`
+# p-values adjusted together, and a model has no p-value with `untested` of the others. No letters: no pair was tested.
+RANKING_COLUMNS = _columns(
+    "string: model task",
+    "Int64: layer",
+    "string: pooling view metric definition",
+    "Float64: value ci_low ci_high",
+    "Int64: rank",
+    "string: letters",
+    "Int64: untested tests",
+)
+
 TABLES = {
     "results": RESULT_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
@@ -155,6 +168,7 @@ TABLES = {
     "neighbour_overlap": OVERLAP_COLUMNS,
     "moved_pairs": MOVED_COLUMNS,
     "texts": TEXT_COLUMNS,
+    "rankings": RANKING_COLUMNS,
 }
 """Tables of a results folder, a parquet file each."""
 

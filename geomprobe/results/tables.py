@@ -59,6 +59,7 @@ class Results:
     neighbour_overlap: pd.DataFrame = field(default_factory=partial(table, [], TABLES["neighbour_overlap"]))
     moved_pairs: pd.DataFrame = field(default_factory=partial(table, [], TABLES["moved_pairs"]))
     texts: pd.DataFrame = field(default_factory=partial(table, [], TABLES["texts"]))
+    rankings: pd.DataFrame = field(default_factory=partial(table, [], TABLES["rankings"]))
 
     def check(self) -> None:
         """Raise InputError where run, definitions, training logs or statuses are not what the schema declares."""

@@ -11,7 +11,7 @@ MAPPED = 60
 LISTS: dict[str, tuple[dict[str, str], str]] = {
     "decomposition": ({"groups": "tasks"}, "rows"),
     "forest": ({"rows": "rows"}, ""),
-    "ranking": ({"rows": "models"}, ""),
+    "ranking": ({"panels": "tasks", "rows": "models"}, ""),
     "overview": ({"rows": "metrics"}, ""),
     "controls": ({"rows": "tasks"}, "points"),
     "heat": ({"rows": "rows", "columns": "columns", "panels": "panels"}, ""),

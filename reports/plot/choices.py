@@ -54,7 +54,9 @@ def facts_of(source: Source, models: Sequence[str] | None = None, layer: int | N
 
 
 def _only(facts: Facts, keep: Callable[[Mapping[str, Any]], bool]) -> Facts:
-    tables: dict[str, Any] = {name: [*filter(keep, getattr(facts, name))] for name in ("rows", "comparisons", "curves")}
+    tables: dict[str, Any] = {
+        name: [*filter(keep, getattr(facts, name))] for name in ("rows", "comparisons", "curves", "rankings")
+    }
     return replace(facts, **tables)
 
 

@@ -176,7 +176,8 @@ def forest(
     """Differences B − A of every task with their 95 % intervals; without a comparison, the models by value.
 
     The grey band holds the differences that count as none. A mark is filled where the difference is shown, orange where
-    B is higher and blue where A is. Intervals of single models do not test a difference: only a comparison does.
+    B is higher and blue where A is. Of many models, those with a letter in common are not told apart, and baselines are
+    hollow; there are no letters at other layers than the deepest, where no pair is tested.
 
     Parameters
     ----------

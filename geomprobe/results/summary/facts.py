@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
 from typing import Any, Literal
 
+from geomprobe.results.record import named_end
 from geomprobe.results.schema import Definition, Run
 
 Row = dict[str, Any]
@@ -37,7 +38,7 @@ class Facts:
     ----------
     rows : list of dict
         Rows of results, missing values as None.
-    comparisons, curves, similarities : list of dict
+    comparisons, curves, similarities, rankings : list of dict
         Rows of the tables of those names.
     models, tasks, poolings : list of str
         Display names.
@@ -55,6 +56,7 @@ class Facts:
     tasks: list[str]
     poolings: list[str]
     similarities: list[Row] = field(default_factory=list)
+    rankings: list[Row] = field(default_factory=list)
     variants: Facts | None = None
 
     @cached_property
@@ -214,13 +216,25 @@ class Facts:
     @cached_property
     def headline(self) -> list[tuple[str, str]]:
         """The few numbers that carry the argument, those that occur."""
-        places = {m: self.entry(m)["headline"] for m, _ in self.metrics if "headline" in self.entry(m)}
-        found = []
-        for metric, place in sorted(places.items(), key=lambda item: item[1]["order"]):
-            same = [mv for mv in self.metrics if mv[0] == metric]
-            # a metric that argues by one view does so by any; where two are set against each other, both are needed
-            found += [mv for mv in same if mv[1] in place["views"]] or same[: len(place["views"]) == 1]
-        return found or [mv for mv in self.metrics if not self.entry(mv[0]).get("reference")][:4]
+        return headline_of(self.metrics, self.definitions)
+
+    @cached_property
+    def _rankings(self) -> dict[tuple[str, str, str, str], list[Row]]:
+        found: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
+        for row in sorted(self.rankings, key=itemgetter("rank")):
+            cell = found[row["task"], row["pooling"], row["metric"], row["view"]]
+            if row["model"] not in [other["model"] for other in cell]:  # the first of several definitions
+                cell.append(row)
+        return found
+
+    def ranked(self, task: str, pooling: str, metric: str, view: str) -> list[Row]:
+        """The models in the order of a number, without baselines; `letters` is None where no pair was tested."""
+        if found := self._rankings.get((task, pooling, metric, view)):
+            return found
+        cells = [self.cell(name, task, pooling, metric, view) for name in self.own]
+        known = [row for row in cells if row and row["value"] is not None]
+        known.sort(key=itemgetter("value"), reverse=named_end(self.entry(metric).get("direction", "")) != "lower")
+        return [{**row, "rank": place, "letters": None} for place, row in enumerate(known, 1)]
 
     @cached_property
     def curves_by_kind(self) -> dict[tuple[str, str], list[Row]]:
@@ -297,6 +311,17 @@ class Facts:
                 entry["model"] = f"{row['a']} and {row['b']}" if row["a"] != row["b"] else f"layers of {row['a']}"
             seen.setdefault(itemgetter(*PLACE)(entry), entry)
         return list(seen.values())
+
+
+def headline_of(metrics: Sequence[tuple[str, str]], definitions: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The few (metric, view) that carry the argument, of those that occur, in the order of their definitions."""
+    places = {m: definitions[m]["headline"] for m, _ in metrics if "headline" in definitions.get(m, {})}
+    found = []
+    for metric, place in sorted(places.items(), key=lambda item: item[1]["order"]):
+        same = [mv for mv in metrics if mv[0] == metric]
+        # a metric that argues by one view does so by any; where two are set against each other, both are needed
+        found += [mv for mv in same if mv[1] in place["views"]] or same[: len(place["views"]) == 1]
+    return found or [mv for mv in metrics if not definitions.get(mv[0], {}).get("reference")][:4]
 
 
 def place_in(name: str, order: Sequence[str]) -> int:

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 from geomprobe.common.text import decimals, interval, number
 from geomprobe.results.summary.facts import Judgement, Kind
 from geomprobe.results.summary.findings.rules import Finding
+from geomprobe.results.summary.ranking import Ranking
+from geomprobe.results.summary.words import without_brackets
 
 SHORT: dict[Judgement, str] = {
     "higher": "higher",
@@ -91,6 +93,11 @@ class Statement:
         return self.counts.get(self.judgement, 0) / len(self.cells)
 
     @property
+    def name(self) -> str:
+        """The title for the inside of a sentence."""
+        return without_brackets(self.title)
+
+    @property
     def where(self) -> str:
         """In how many cells the judgement holds; each judgement, where there are several."""
         total = len(self.cells)
@@ -131,6 +138,8 @@ class Summary:
         Headline metrics; the strongest difference first.
     values : list of Statement
         Headline numbers of a single model; empty for a comparison.
+    rankings : list of Ranking
+        The order of many models under each headline number; the one that the sentence is about first.
     beware : list of Finding
         What changes what may be claimed.
     scope, limits : str
@@ -147,6 +156,7 @@ class Summary:
     equal: list[Statement] = field(default_factory=list)
     cannot_tell: list[Statement] = field(default_factory=list)
     values: list[Statement] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list)
     beware: list[Finding] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,12 +8,23 @@ from html import escape
 
 from geomprobe.common.text import listed, markdown, markdown_table
 from geomprobe.results.summary.model import Statement, Summary
+from geomprobe.results.summary.ranking import Ranking
 
-HEADINGS = {"differs": "differs", "equal": "shown equal", "cannot_tell": "cannot tell", "values": "measured"}
+HEADINGS = {
+    "differs": "differs",
+    "equal": "shown equal",
+    "cannot_tell": "cannot tell",
+    "values": "measured",
+    "rankings": "ranking",
+}
 LINES = 20
 WIDTH = 120
 NAME, FIGURE = 30, 24
 """Columns of a statement on a terminal: its name, its typical figure."""
+AFTER_THE_BAR = "after the bar: told apart from the first"
+FIRST_AND_LAST = f"values of the first and the last; cells; {AFTER_THE_BAR}"
+SHOWN = 2
+"""Models before and after the bar that a terminal names."""
 
 
 def terminal(summary: Summary, files: Sequence[str] = (), width: int = WIDTH, most: int = LINES) -> list[str]:
@@ -44,7 +55,8 @@ def _lists(summary: Summary) -> dict[str, list[tuple[str, str]]]:
     for name, heading in HEADINGS.items():
         if statements := getattr(summary, name):
             lines = [(each.title, _line(each, signed=name != "values")) for each in statements]
-            found[heading if found else f"{heading} ({about}95 % intervals)"] = lines
+            figures = FIRST_AND_LAST if name == "rankings" else f"{about}95 % intervals"
+            found[heading if found else f"{heading} ({figures})"] = lines
     found["beware"] = [
         (each["code"], each["sentence"].rstrip(".") + (f" ({each['number']})" if each["number"] else ""))
         for each in summary.beware
@@ -52,12 +64,18 @@ def _lists(summary: Summary) -> dict[str, list[tuple[str, str]]]:
     return found if summary.beware else {k: v for k, v in found.items() if k != "beware"}
 
 
-def _line(each: Statement, signed: bool) -> str:
-    """One statement: name, typical figure, in how many cells, what could be seen."""
+def _line(each: Statement | Ranking, signed: bool) -> str:
+    """One statement: name, typical figure, in how many cells, what could be seen; of a ranking the models."""
+    if isinstance(each, Ranking):
+        names = " | ".join(listed(part, most=SHOWN) for part in (each.first, each.behind) if part)
+        cells = f"{'≥' * (each.least < each.cells)}{each.least}/{each.cells}" if each.behind and each.cells > 1 else ""
+        return f"{each.title:<{NAME}} {each.span:<{FIGURE}} {cells:<6} {names}"
     return f"{each.title:<{NAME}} {each.typical.text(signed):<{FIGURE}} {_about(each)}".rstrip()
 
 
-def _about(each: Statement) -> str:
+def _about(each: Statement | Ranking) -> str:
+    if isinstance(each, Ranking):
+        return "; ".join(part for part in (each.where, f"values on {each.task}, {each.pooling} pooling") if part)
     centred = "not once the mean vector is removed" if each.only_mean else ""
     return "; ".join(part for part in (each.where, each.seen, centred) if part)
 
@@ -65,7 +83,8 @@ def _about(each: Statement) -> str:
 def as_markdown(summary: Summary) -> str:
     """Markdown for a pull request or a README: the sentence, the lists as one table, what to beware of."""
     rows = [cells for name in HEADINGS for cells in _rows(summary, name)]
-    heads = ("", "metric", "value" if summary.values else f"{markdown(' − '.join(reversed(summary.sides[:2])))}", "")
+    about = "value" if summary.values else f"{markdown(' − '.join(reversed(summary.sides[:2])))}"
+    heads = ("", "metric", f"models ({AFTER_THE_BAR})" if summary.rankings else about, "")
     parts = [f"**{markdown(summary.sentence, 2000)}**", markdown(summary.scope, 1000)]
     parts += [markdown_table(heads, [[markdown(cell) for cell in row] for row in rows])] if rows else []
     parts += (
@@ -82,7 +101,7 @@ def _rows(summary: Summary, name: str) -> list[tuple[str, ...]]:
         (
             HEADINGS[name],
             each.title,
-            each.typical.text(signed=name != "values"),
+            each.order if isinstance(each, Ranking) else each.typical.text(signed=name != "values"),
             _about(each),
         )
         for each in getattr(summary, name)

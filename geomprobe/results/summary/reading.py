@@ -44,6 +44,7 @@ def facts_of(
         tasks,
         sorted(poolings, key=lambda p: (place_in(p, POOLING_ORDER), p)),
         similarities=rows(tables["similarities"]),
+        rankings=rows(tables["rankings"]),
     )
     return apart(facts)
 

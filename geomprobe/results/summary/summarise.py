@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from geomprobe.common.text import clean, counted, listed, number, words
 from geomprobe.results.summary.facts import Facts, Judgement, judgement
 from geomprobe.results.summary.findings import findings
+from geomprobe.results.summary.findings.rules import Finding
 from geomprobe.results.summary.model import Cell, Statement, Summary
+from geomprobe.results.summary.ranking import Ranking, rankings
 from geomprobe.results.summary.words import title
 
 CENTRED = "centred"
@@ -23,10 +26,14 @@ def summarise(facts: Facts) -> Summary:
     leads; the next one follows. Where none is robust, the one that holds in most cells leads. A difference that
     disappears or reverses after centring is named in the same sentence. Without any difference the sentence says what
     was shown equal and what cannot be told.
+
+    Of many models the sentence says which come first, and which of these are not told apart, under the first headline
+    number whose first models are the same once the mean vector is removed; of the others the first one leads.
     """
+    if facts.kind == "many":
+        return _ranked(facts)
     statements = [found for metric, view in facts.headline if (found := statement(facts, metric, view))]
-    beware = [finding for finding in findings(facts) if finding["severity"] == "issue" or finding["code"] == "one-seed"]
-    parts: dict[str, list[Statement]] = {"differs": [], "equal": [], "cannot_tell": [], "values": []}
+    parts: dict[str, Any] = {"differs": [], "equal": [], "cannot_tell": [], "values": []}
     for each in statements:
         parts[_part(each) if facts.pair else "values"].append(each)
     parts["differs"].sort(key=lambda each: (not robust(each, statements), -each.share, -each.size))
@@ -38,8 +45,38 @@ def summarise(facts: Facts) -> Summary:
         sentence=clean(facts.run.get("verdict")) or sentence,
         scope=scope_of(facts),
         limits=_limits(facts),
-        beware=beware,
+        beware=_beware(facts),
         **parts,
+    )
+
+
+def _beware(facts: Facts) -> list[Finding]:
+    return [finding for finding in findings(facts) if finding["severity"] == "issue" or finding["code"] == "one-seed"]
+
+
+def _ranked(facts: Facts) -> Summary:
+    """The summary of many models."""
+    found = rankings(facts)
+
+    def mixed(each: Ranking) -> bool:
+        return any({*other.first} != {*each.first} for other in found if other.metric == each.metric)
+
+    found.sort(key=lambda each: (not each.tested, not each.behind, mixed(each)))
+    sentence = f"{found[0].phrase}." if found else f"{len(facts.own)} models share no headline number."
+    centred = [each for each in found if (each.metric, each.view) == (found[0].metric, CENTRED)]
+    if centred and centred[0] is not found[0] and mixed(centred[0]):
+        first = centred[0].first
+        after = f"{listed(first)} come{'s' if len(first) == 1 else ''} first once the mean vector is removed"
+        sentence = f"{sentence[:-1]}; {after}."
+    return Summary(
+        kind=facts.kind,
+        code="ranking",
+        sides=tuple(facts.own),
+        sentence=clean(facts.run.get("verdict")) or sentence,
+        scope=scope_of(facts),
+        limits=_limits(facts),
+        rankings=found,
+        beware=_beware(facts),
     )
 
 
@@ -83,7 +120,9 @@ def scope_of(facts: Facts) -> str:
 
 
 def _limits(facts: Facts) -> str:
-    if not facts.pair:
+    if facts.kind == "many":
+        limits = _tested(facts)
+    elif not facts.pair:
         limits = "No comparison was made, so no difference is claimed."
     elif facts.kind == "groups":
         seeds = listed([f"{len(members)} of {group}" for group, members in facts.groups.items()])
@@ -93,6 +132,20 @@ def _limits(facts: Facts) -> str:
     if n := len(facts.failed_cells):
         limits += f" {counted(n, 'cell')} failed and {'are' if n > 1 else 'is'} left out of all numbers."
     return limits
+
+
+def _tested(facts: Facts) -> str:
+    """Which pairs of many models were tested, and what the tests are about."""
+    pairs = len(facts.own) * (len(facts.own) - 1) // 2
+    if not any(row["letters"] for row in facts.rankings):
+        return f"None of the {counted(pairs, 'pair')} of models was tested, so no difference is claimed."
+    without = sum(row["untested"] or 0 for row in facts.rankings) // 2
+    tested = f"All {pairs} pairs of models were" if pairs > 1 else "The pair of models was"
+    gone = f" Of {counted(without, 'difference')} there is no valid interval, so no verdict." if without else ""
+    return (
+        f"{tested} tested on the same rows, p-values adjusted over all pairs, cells and views of a family of metrics."
+        f"{gone} One checkpoint a model: the results are about these checkpoints, not about their objectives."
+    )
 
 
 def _differences(facts: Facts, metric: str, view: str) -> tuple[Cell, ...]:
@@ -160,7 +213,7 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
         first = vanished[0]
         centred = next(each for each in statements if (each.metric, each.view) == (first.metric, CENTRED))
         after = "reverses" if centred.judgement in ("higher", "lower") else "is not found"
-        what = f"its {first.judgement} {_name(first)}" if strong else "this"
+        what = f"its {first.judgement} {first.name}" if strong else "this"
         sentence += f"; {what} {after} once the mean vector is removed"
     return "difference", f"{sentence}."
 
@@ -172,11 +225,7 @@ def _one_a_metric(found: Sequence[Statement]) -> list[Statement]:
 def _figure(each: Statement) -> str:
     n, total = each.counts[each.judgement], len(each.cells)
     where = "" if total == 1 else f" in all {total} cells" if n == total else f" in {n} of {total} cells"
-    return f"{_name(each)} {each.typical.text(signed=True)}{where}"
-
-
-def _name(each: Statement) -> str:
-    return f"{each.view} {words(each.metric)}" if each.title.endswith(")") else each.title
+    return f"{each.name} {each.typical.text(signed=True)}{where}"
 
 
 def _without_intervals(a: str, b: str, statements: Sequence[Statement]) -> str:
@@ -185,8 +234,6 @@ def _without_intervals(a: str, b: str, statements: Sequence[Statement]) -> str:
 
 
 def _described(facts: Facts, statements: Sequence[Statement]):
-    if len(facts.own) > 1:
-        return "ranking", f"{len(facts.own)} models; no pair was compared, so there is no verdict."
     model = facts.own[0] if facts.own else "No model"
     told = [f"{each.title} {each.typical.text(signed=False)}" for each in _one_a_metric(statements)[:3]]
     place = f" ({statements[0].typical.task}, {statements[0].typical.pooling} pooling)" if statements else ""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from geomprobe.common.text import capitalised, clean, count, counted, listed, words
+from geomprobe.results.record import named_end
 from geomprobe.results.summary.facts import Facts, Row, judgement
 
 WORDS = {
@@ -25,6 +26,12 @@ def title(facts: Facts, metric: str, view: str) -> str:
     return words(metric) + (f" ({view})" if view and (len(views) > 1 or view != "raw") else "")
 
 
+def without_brackets(title: str) -> str:
+    """A title for the inside of brackets or of a sentence: "raw uniformity" from "uniformity (raw)"."""
+    name, _, view = title.removesuffix(")").partition(" (")
+    return f"{view} {name}" if view else title
+
+
 def meaning(facts: Facts, metric: str) -> str:
     """What a larger or smaller value means, from the metric's definition."""
     found = _direction(facts, metric)
@@ -37,9 +44,8 @@ def _direction(facts: Facts, metric: str) -> str:
 
 def quality(facts: Facts, metric: str, code: str) -> str:
     """A judgement in words; only scores of a task are better or worse, geometry is higher or lower."""
-    good = {"higher": "higher", "larger": "higher", "lower": "lower", "smaller": "lower"}
     if facts.part_of(metric) == "semantic" and code in ("higher", "lower"):
-        better = good.get(_direction(facts, metric).partition(":")[0])
+        better = named_end(_direction(facts, metric))
         return code if better is None else "better" if better == code else "worse"
     return WORDS[code][1]
 

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from geomprobe.reports.render.figures.axes import NAME, ink, linear, names_down, paper, scaled, short_label
+from geomprobe.reports.render.figures.axes import NAME, ink, linear, literal, names_down, paper, scaled, short_label
 from geomprobe.reports.render.figures.panels import panels_of
 from geomprobe.reports.render.figures.style import MARKERS, MUTED, PAPER, colour
 
@@ -110,26 +110,29 @@ def forest(data: Data) -> Figure:
 
 
 def ranks(axis: Axes, panel: Data, most: int = NAME) -> None:
-    """Values of one metric with their intervals, a line a model, in the order of the values."""
+    """Values of one metric with their intervals, a line a model, letters on the right, baselines hollow."""
     for y, row in enumerate(panel["rows"]):
         tone, marker = colour(row["series"]), MARKERS[row["series"] % len(MARKERS)]
         if row["low"] is not None:
             axis.plot([row["low"], row["high"]], [y, y], color=tone, linewidth=scaled(1.6), solid_capstyle="butt")
-        axis.plot(row["value"], y, marker, color=tone, markersize=scaled(4.5))
+        fill = paper(axis) if row["baseline"] else tone
+        axis.plot(row["value"], y, marker, color=tone, markersize=scaled(4.5), markerfacecolor=fill)
+        literal(axis.text(1.02, y, row["letters"], transform=axis.get_yaxis_transform(), va="center"))
     _rows_down(axis, [row["name"] for row in panel["rows"]], most)
     linear(axis.xaxis, 4)
 
 
 def ranking(data: Data) -> Figure:
-    """Models by value, two panels in a row, a metric each: the order of the models is its own."""
+    """Models in their order, two panels in a row, a metric or a task each: the order of the models is its own."""
     panels = data["panels"]
     names = [row["name"] for panel in panels for row in panel["rows"]]
-    room = 0.25 + 0.062 * max(len(short_label(name)) for name in names)
-    height = 0.12 + 0.2 * max(len(panel["rows"]) for panel in panels)
-    figure, axes = panels_of(len(panels), 2, height, names=names, gap=room, bottom=0.3)
+    letters = 0.1 + 0.06 * max(len(row["letters"]) for panel in panels for row in panel["rows"])
+    room = letters + 0.2 + 0.062 * max(len(short_label(name)) for name in names)
+    height = 0.12 + 0.17 * max(len(panel["rows"]) for panel in panels)
+    figure, axes = panels_of(len(panels), 2, height, names=names, gap=room, bottom=0.3, widest=2.6)
     for axis, panel in zip(axes, panels, strict=True):
         ranks(axis, panel)
-        axis.set_title(f"{short_label(panel['title'], 30)}, {short_label(panel['task'])}")
+        axis.set_title(", ".join(filter(None, (short_label(panel["title"], 30), short_label(panel["task"])))))
     return figure
 
 

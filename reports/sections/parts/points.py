@@ -92,32 +92,44 @@ def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) 
 
 
 def ranking(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) -> Figure | None:
-    """The models in the order of their values, a panel a metric (the first six), on the first task that has it."""
+    """The models in their order, a panel a metric (the first six), on the first task that has it."""
     panels: list[dict[str, Any]] = []
     for metric, view in metrics:
         for task in facts.tasks:
-            found = {name: facts.cell(name, task, pooling, metric, view) for name in facts.models}
-            rows = [_rank(facts, name, row) for name, row in found.items() if row and row["value"] is not None]
-            if rows:
-                rows.sort(key=lambda row: -row["value"])
+            if rows := ranks(facts, task, pooling, metric, view):
                 panels.append({"title": title(facts, metric, view), "task": task, "rows": rows})
                 break
     panels = panels[:PANELS]
     if not panels:
         return None
-    caption = (
-        "Models by value, highest first, with 95 % intervals where available. Intervals of single models do not test "
-        "a difference: only a paired comparison does."
-    )
     what = listed([f"{panel['title']} on {panel['task']}" for panel in panels])
-    alt = f"{what}, of {listed(facts.models)}, {pooling} pooling, the highest on top; see the table."
+    alt = f"{what}, of {listed(facts.models)}, {pooling} pooling, in the order of their values; see the table."
     key = slug("ranking", id, pooling)
-    return figure(key, "ranking", "Models by value", caption + absent(facts, pooling), alt, {"panels": panels})
+    caption = letters_say(panels, facts.baselines) + absent(facts, pooling)
+    return figure(key, "ranking", "Models in their order", caption, alt, {"panels": panels})
 
 
-def _rank(facts: Facts, name: str, row: Row) -> dict[str, Any]:
-    ends = {"low": row["ci_low"], "high": row["ci_high"]}
-    return {"name": name, "series": facts.series[name], "value": row["value"]} | ends
+def ranks(facts: Facts, task: str, pooling: str, metric: str, view: str) -> list[dict[str, Any]]:
+    """A line for each model in the order of a number, then for each baseline; nothing where one model has it."""
+    found = facts.ranked(task, pooling, metric, view)
+    others = [facts.cell(name, task, pooling, metric, view) for name in facts.baselines]
+    rows = [*found, *(row for row in others if row and row["value"] is not None)]
+    return [
+        {"name": row["model"], "series": facts.series[row["model"]], "value": row["value"], "low": row["ci_low"],
+         "high": row["ci_high"], "letters": row.get("letters") or "", "baseline": row["model"] in facts.baselines}
+        for row in rows
+    ]  # fmt: skip
+
+
+def letters_say(panels: list[dict[str, Any]], baselines: list[str]) -> str:
+    """What the order, the letters and the intervals of a ranking say."""
+    caption = "95 % intervals; baselines are hollow, and last." if baselines else "95 % intervals."
+    if not any(row["letters"] for panel in panels for row in panel["rows"]):
+        return f"{caption} No pair of models was tested: intervals of single models do not test a difference."
+    return (
+        f"{caption} Models with a letter in common are not told apart: their paired difference may be chance, or is "
+        "shown to be within the margin. It is often known better than the intervals of single models suggest."
+    )
 
 
 def bar(name: str, row: Row) -> dict[str, Any]:
