@@ -37,12 +37,16 @@ def letters(apart: Sequence[Sequence[bool]] | np.ndarray) -> list[str]:
     for i, j in np.argwhere(np.triu(alike)):  # the pair (i, i), too: a model that is alike none has its own letter
         if held[i, j]:
             continue
-        clique = [i, j]
-        for k in range(len(alike)):
-            if alike[k, clique].all():
-                clique.append(k)
+        clique = sorted({i, j})
+        able = alike[i] & alike[j]
+        able[clique] = False
+        while able.any():  # the model whose pairs with the clique are held least
+            k = int(np.argmax(np.where(able, (~held[:, clique]).sum(1), -1)))
+            clique.append(k)
+            able &= alike[k]
+            able[k] = False
         held[np.ix_(clique, clique)] = True
-        for k in set(clique):
+        for k in clique:
             found[k] += LETTERS[n_letters]
         n_letters += 1
     return found

@@ -56,12 +56,12 @@ def _beware(facts: Facts) -> list[Finding]:
 
 def _ranked(facts: Facts) -> Summary:
     """The summary of many models."""
-    found = rankings(facts)
+    measured = rankings(facts)
 
     def mixed(each: Ranking) -> bool:
-        return any({*other.first} != {*each.first} for other in found if other.metric == each.metric)
+        return any({*other.first} != {*each.first} for other in measured if other.metric == each.metric)
 
-    found.sort(key=lambda each: (not each.tested, not each.behind, mixed(each)))
+    found = sorted(measured, key=lambda each: (not each.tested, not each.behind, mixed(each)))
     sentence = f"{found[0].phrase}." if found else f"{len(facts.own)} models share no headline number."
     centred = [each for each in found if (each.metric, each.view) == (found[0].metric, CENTRED)]
     if centred and centred[0] is not found[0] and mixed(centred[0]):

@@ -121,3 +121,98 @@ def test_names_are_inert_in_every_form(make_results):
     results = make_results(models=("a|b*<script>", "c_d&%$#\\"), **SMALL)
     assert "<script>" not in results._repr_html_() + results.to_markdown()
     assert "c\\_d\\&\\%\\$\\#\\textbackslash{}" in results.to_latex()
+
+
+@pytest.fixture
+def ranked(make_results):
+    """Results of models a to d whose order and letters are given: (metric, view) -> such as "a:a b:ab c:b", best first.
+
+    A list gives each cell its own; without one no pair was tested.
+    """
+
+    def make(given):
+        results = make_results(models=("a", "b", "c", "d"), **SMALL)
+        frame = results.rankings = results.rankings.assign(letters="a")
+        frame["rank"] = ["abcd".index(model) + 1 for model in frame["model"]]
+        for (metric, view), said in given.items():
+            cells = [(t, p) for t in SMALL["tasks"] for p in SMALL["poolings"]]
+            for (task, pooling), order in zip(cells, said if isinstance(said, list) else [said] * 4, strict=True):
+                mine = (frame["metric"] == metric) & (frame["view"] == view)
+                mine &= (frame["task"] == task) & (frame["pooling"] == pooling)
+                for place, (model, letters) in enumerate((part.split(":") for part in order.split()), 1):
+                    frame.loc[mine & (frame["model"] == model), ["rank", "letters"]] = [place, letters]
+        return results
+
+    return make
+
+
+BOTH = [("uniformity", "raw"), ("uniformity", "centred")]
+
+
+def test_of_many_models_the_sentence_says_which_come_first_and_which_are_not_told_apart(ranked):
+    summary = ranked(dict.fromkeys(BOTH, "b:a a:a c:b d:c")).summary()
+    assert (summary.kind, summary.code) == ("many", "ranking")
+    assert summary.sentence == (
+        "b and a cannot be told apart; each spreads its embeddings more evenly (raw uniformity) than c and d in all 4 "
+        "cells."
+    )
+    assert "All 6 pairs of models were tested" in summary.limits
+    first = summary.rankings[0]
+    assert (first.models, first.first, first.behind) == (["b", "a", "c", "d"], ["b", "a"], ["c", "d"])
+    assert not [*summary.differs, *summary.equal, *summary.cannot_tell, *summary.values]
+
+
+@pytest.mark.parametrize(
+    ("order", "sentence"),
+    [
+        ("a:a b:b c:b d:b", "a spreads its embeddings more evenly (raw uniformity) than b, c and d in all 4 cells."),
+        # c is not told apart from b, which is not told apart from a
+        (
+            "a:a b:ab c:b d:c",
+            "a spreads its embeddings more evenly (raw uniformity) than c and d in all 4 cells; b cannot be told apart "
+            "from it.",
+        ),
+        ("a:a b:a c:a d:a", "a, b, c and d cannot be told apart by raw uniformity."),
+        ("a:ab b:a c:b d:ab", "b, c and d cannot be told apart from a by raw uniformity."),
+        (
+            ["a:a b:b c:b d:c", "a:a b:a c:b d:b", "a:a b:b c:b d:c", "a:a b:b c:b d:b"],
+            "a spreads its embeddings more evenly (raw uniformity) than b, c and d in at least 3 of 4 cells.",
+        ),
+        # in one cell the order is the other one, so b is not behind a
+        (
+            ["a:a b:b c:c d:d", "a:a b:b c:c d:d", "a:a b:b c:c d:d", "b:a a:b c:c d:d"],
+            "a and b cannot be told apart; each spreads its embeddings more evenly (raw uniformity) than c and d in "
+            "all 4 cells.",
+        ),
+    ],
+)
+def test_the_sentence_of_many_models_claims_what_the_letters_show(ranked, order, sentence):
+    assert ranked(dict.fromkeys(BOTH, order)).summary().sentence == sentence
+
+
+def test_an_order_that_centring_changes_is_said_to_be_one(ranked):
+    alone = {BOTH[0]: "a:a b:b c:b d:b", BOTH[1]: "d:a a:b b:b c:b"}
+    assert ranked(alone).summary().sentence.endswith("in all 4 cells; d comes first once the mean vector is removed.")
+    # another number whose order holds leads
+    held = ranked(alone | {("effective_rank", "raw"): "a:a b:b c:b d:b"}).summary()
+    assert held.sentence == "a uses more directions (effective rank) than b, c and d in all 4 cells."
+
+
+def test_models_that_were_not_tested_are_ranked_and_nothing_is_claimed(make_results):
+    results = make_results(models=("a", "b", "c"), **SMALL)
+    results.rankings = results.rankings.iloc[:0]  # as in a folder of an earlier version
+    summary = results.summary()
+    assert summary.sentence == "By raw uniformity, b comes first; no pair of models was tested."
+    assert summary.limits.startswith("None of the 3 pairs of models was tested, so no difference is claimed.")
+
+
+def test_many_models_take_twenty_lines_and_every_form_names_them(ranked):
+    results = ranked(dict.fromkeys(BOTH, "a:a b:ab c:b d:c"))
+    summary = results.summary()
+    lines = terminal(summary, ["results: x"])
+    assert len(lines) <= LINES
+    assert max(map(len, lines)) <= WIDTH
+    assert any("4/4" in line and line.endswith("a and b | c and d") for line in lines)
+    assert json.loads(json.dumps(summary.as_dict()))["rankings"][0]["behind"] == ["c", "d"]
+    for text in (results.to_markdown(), results.to_latex(), results._repr_html_()):
+        assert "effective rank" in text
