@@ -87,7 +87,9 @@ LISTED = 500
 def unmeasured(facts: Facts, what: str) -> Block:
     """The paragraph of a section without numbers; `what` is a sentence for where no cell failed."""
     if facts.failed_cells:
-        return text(f"No numbers: {how_many(facts)} failed (section Pooling × task).", "warning")
+        return text(
+            f"No numbers: {how_many(facts)} failed (they are listed under the question of the pooling).", "warning"
+        )
     return text(what, "note")
 
 
