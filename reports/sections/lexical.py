@@ -33,6 +33,8 @@ ELSEWHERE: Any = {"part": "wording", "order": math.inf}
 """Place of a metric whose record gives none."""
 MEANING = ("meaning_share", "sts_cosine_spearman", "semantic_conditional_bits", "partial_spearman_gold")
 """What is asked of meaning, as far as it was measured."""
+NAMED = 2
+"""Metrics of wording, and of meaning, that the answer names."""
 SIDES = (("wording", "Wording"), ("meaning", "meaning"))
 
 
@@ -47,15 +49,16 @@ def section(facts: Facts) -> Section:
         mine = [mv for mv, place in found.items() if place["part"] == part]
         return sorted(mine, key=lambda mv: (mv[1] not in ("", "raw"), found[mv]["order"]))
 
+    def scores(part: str, pooling: str) -> Block | None:
+        return controls(facts, slug("lexical", part), metrics_of(part), pooling, PARTS[part])
+
+    shown = ("wording", "crossed" if metrics_of("crossed") else "meaning")
+
     def figures(pooling: str) -> list[Block | None]:
-        return [
-            controls(facts, slug("lexical", part), metrics, pooling, heading)
-            for part, heading in PARTS.items()
-            if (metrics := metrics_of(part))
-        ]
+        return [scores(part, pooling) for part in shown]
 
     def numbers(pooling: str) -> list[Block | None]:
-        made: list[Block | None] = []
+        made: list[Block | None] = [scores(part, pooling) for part in PARTS if part not in shown]
         for part, heading in PARTS.items():
             if metrics := metrics_of(part):
                 id = slug("lexical", part)
@@ -91,7 +94,7 @@ def _answer(facts: Facts, said: Mapping[str, Metrics]) -> str:
     """What was found of wording and of meaning, in one sentence."""
     parts = []
     for key, name in SIDES:
-        found = statements(facts, leading(facts, said[key]))
+        found = statements(facts, leading(facts, said[key])[:NAMED])
         if facts.kind == "many":
             parts.append(f"{name}: {ranked(facts, said[key][0]).rstrip('.') if said[key] else 'not measured'}")
         elif not found:

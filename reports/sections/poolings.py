@@ -77,7 +77,7 @@ def _holds(facts: Facts, found: list[Statement]) -> str:
     if cells == 1:
         return f"One pooling and one task were compared ({facts.pooling}, {facts.tasks[0]}). "
     same = [each for each in found if len(each.counts) == 1]
-    head = f"{len(same)} of {len(found)} headline verdicts are the same in all cells"
+    head = f"{len(same)} of {len(found)} headline verdicts hold in all cells"
     if turned := [each.title for each in found if each.judgement == "mixed"]:
         head += f"; the sign depends on the cell for {listed(turned)}"
     return f"{head} ({counted(len(facts.tasks), 'task')} × {counted(len(facts.poolings), 'pooling')}). "
@@ -85,14 +85,17 @@ def _holds(facts: Facts, found: list[Statement]) -> str:
 
 def verdict_table(facts: Facts) -> list[Table]:
     """In how many cells each verdict on each headline metric holds."""
+    tallies = {each: tally(facts, *each) for each in (facts.headline if facts.pair else ())}
+    occurring = [code for code in WORDS if any(found[code] for found in tallies.values())]
     rows = []
-    for metric, view in facts.headline if facts.pair else ():
-        found = tally(facts, metric, view)
+    for (metric, view), found in tallies.items():
         if total := found.total():
             cells = [cell(title(facts, metric, view), link=term(metric))]
-            cells += [cell(count(found[k]) if found[k] else "·", found[k], k if found[k] else "none") for k in WORDS]
+            cells += [
+                cell(count(found[k]) if found[k] else "·", found[k], k if found[k] else "none") for k in occurring
+            ]
             rows.append(line([*cells, cell(count(total), total)]))
-    heads = [("B against A", False), *((" ".join(label), True) for label in WORDS.values()), ("cells", True)]
+    heads = [("B against A", False), *((" ".join(WORDS[code]), True) for code in occurring), ("cells", True)]
     caption = "Number of task × pooling cells with each verdict, at the deepest layer."
     return [table("claims", caption, heads, rows)] if rows else []
 

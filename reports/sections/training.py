@@ -11,7 +11,11 @@ from geomprobe.results.summary.facts import Facts, Row, place_in
 from geomprobe.results.summary.words import budget
 
 PLACE = 70
-ORDER = ("loss", "mlm_loss", "jepa_loss", "held_out_loss", "lambda", "lr", "tokens_per_s", "grad_norm")
+ORDER = (
+    *("loss", "mlm_loss", "jepa_loss", "held_out_loss", "held_out_mlm", "held_out_jepa", "lambda"),
+    *("uniformity", "uniformity_raw", "uniformity_centred", "effective_rank", "effective_rank_centred"),
+    *("lr", "tokens_per_s", "grad_norm"),
+)
 """Quantities that come first; others follow by name."""
 SKIPPED = ("step", "steps", "tokens", "flops", "eta_s", "time", "wall_seconds", "epoch", "seconds")
 POINTS = 120

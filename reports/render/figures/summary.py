@@ -12,15 +12,17 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from geomprobe.reports.render.figures.axes import ink, literal, names_down, paper, plain, scaled
+from geomprobe.reports.render.figures.axes import ink, literal, names_down, paper, plain, scaled, short_label
 from geomprobe.reports.render.figures.style import MUTED, colour
 
 Data = Mapping[str, Any]
 NAME, WIDE = 30, 4.1
 """Characters of a metric's name; inches, for the picture is half as wide as other figures and its type as large."""
+END = 14
+"""Characters of a model's name at the end of the axis."""
 LINE, HEAD, FOOT = 0.22, 0.2, 0.36
-FAR = 5
-"""Margins past which the axis is logarithmic, as it is between -1 and 1 never."""
+FAR, FINE = 5, 100
+"""Margins past which the axis is logarithmic beyond ±1, and past which it has a tick a decade."""
 TONES = {"higher": 1, "lower": 0}
 
 
@@ -32,8 +34,9 @@ def answers(axis: Axes, data: Data) -> None:
     if reach > FAR:
         axis.set_xscale("symlog", linthresh=1, linscale=1)
         reach *= 1.15
-        steps = [1.0, *(s for s in (2, 5, 10, 20, 50, 100, 200, 500, 1000) if s < reach)]
-        steps = steps if len(steps) < 5 else steps[:1] + [s for s in steps if str(s)[0] == "1" and s > 1]
+        steps = [
+            step for step in ((1, 3, 10, 30) if reach < 100 else (1, *(10**k for k in range(1, 9)))) if step < reach
+        ]
         axis.set_xticks([*(-s for s in reversed(steps)), 0, *steps])
         axis.xaxis.set_minor_locator(ticker.NullLocator())
     else:
@@ -69,9 +72,9 @@ def _names(axis: Axes, names: Sequence[str]) -> None:
 def summary(data: Data) -> Figure:
     """All differences on one panel."""
     figure, axis = _alone(len(data["rows"]), [row["name"] for row in data["rows"]])
-    for x, text, side in ((0.0, data["left"], "left"), (1.0, data["right"], "right")):
-        end = axis.text(x, 1.02, text, transform=axis.transAxes, ha=side, va="bottom", color=MUTED, fontsize=7)
-        literal(end)
+    for x, text, side in ((0.0, "◂ {} higher", "left"), (1.0, "{} higher ▸", "right")):
+        text = text.format(short_label(data["ab"[side == "right"]], END))
+        literal(axis.text(x, 1.02, text, transform=axis.transAxes, ha=side, va="bottom", color=MUTED, fontsize=7))
     answers(axis, data)
     return figure
 

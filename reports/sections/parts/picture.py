@@ -40,12 +40,7 @@ def _differences(facts: Facts, found: Summary) -> Figure | None:
         caption += f" Without a margin, so not drawn: {listed(bare)}."
     said = [f"{row['name']} {number(row['value'], 1, signed=True)}" for row in rows if row["value"] is not None]
     alt = f"Differences of {b} against {a} in units of their margins: {listed(said)}; the lists have each figure."
-    data = {
-        "rows": rows,
-        "x_label": "difference B − A, in units of its margin",
-        "left": f"◂ {a} higher",
-        "right": f"{b} higher ▸",
-    }
+    data = {"rows": rows, "x_label": "difference B − A, in units of its margin", "a": a, "b": b}
     return figure("summary", "summary", "The whole comparison", caption, alt, data)
 
 

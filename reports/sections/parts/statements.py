@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from geomprobe.common.text import decimals, listed, number, term, words
 from geomprobe.reports.document.blocks import Cell, Table, cell, line, table
 from geomprobe.reports.document.model import Stated
-from geomprobe.reports.sections.parts.sides import lettered
 from geomprobe.results.summary.facts import PLACE, Facts, half_width
 from geomprobe.results.summary.model import Cell as Measured
 from geomprobe.results.summary.model import Statement
@@ -69,8 +68,10 @@ def told(facts: Facts, found: Sequence[Statement]) -> str:
 
 def clause(facts: Facts, each: Statement) -> str:
     """What one metric says of a pair, with its figure and its cells."""
-    shown = ", ".join(filter(None, (each.typical.text(signed=True), each.seen, each.where or place(each.typical))))
-    if each.judgement in ("higher", "lower"):
+    differs = each.judgement in ("higher", "lower")
+    where = (each.where if differs else each.where.partition(";")[0]) or place(each.typical)
+    shown = ", ".join(filter(None, (each.typical.text(signed=True), each.seen, where)))
+    if differs:
         return f"{facts.pair[1] if facts.pair else ''} {each.says} ({each.title} {shown})".strip()
     verb = {
         "mixed": "is higher in some cells and lower in others",
@@ -179,14 +180,13 @@ def statement_table(facts: Facts, id: str, metrics: Metrics) -> list[Table]:
     if facts.pair:
         heads = [("metric", False), ("B − A", True), ("margin", True), ("detectable", True)]
         heads += [("another seed", True)] if any(each["seeds"] for each in lines) else []
-        heads += [("verdict", False), ("where", False), ("typical cell", False)]
+        heads += [("verdict", False), ("where", False), ("typical cell", False), ("A → B", True)]
         caption = (
-            f"Difference {lettered(facts, facts.pair[1])} − {lettered(facts, facts.pair[0])} in the typical cell (the "
-            "median of those with the verdict), with its 95 % interval; the largest difference that counts as none; "
-            "the smallest that would have been found."
+            "B − A in the typical cell, the median of those with the verdict, with its 95 % interval. Margin: the "
+            "largest difference that counts as none. Detectable: the smallest that would have been found."
         )
         if any(each["seeds"] for each in lines):
-            caption += " Another seed alone moves a difference by up to the number in its column."
+            caption += " Another seed: by how much it alone moves the difference, at most."
     else:
         heads = [
             ("metric", False),
@@ -197,7 +197,7 @@ def statement_table(facts: Facts, id: str, metrics: Metrics) -> list[Table]:
         ]
         caption = "Value in the typical cell (the median), with its 95 % interval, and what it stands against."
     rows = [
-        line(_cells(facts, told_of, each, bool(facts.pair), len(heads) == 8))
+        line(_cells(facts, told_of, each, bool(facts.pair), ("another seed", True) in heads))
         for told_of, each in zip(lines, found, strict=True)
     ]
     return [table(id, caption, heads, rows)]
@@ -211,4 +211,4 @@ def _cells(facts: Facts, told_of: Stated, each: Statement, pair: bool, seeds: bo
     first += [cell(told_of["margin"] or "none", at.margin), cell(told_of["detectable"] or "–", at.detectable)]
     first += [cell(told_of["seeds"] or "–")] if seeds else []
     verdict = cell(f"{told_of['glyph']} {told_of['word']}", each.judgement, each.judgement)
-    return [*first, verdict, cell(told_of["where"] or "the one cell"), cell(f"{told_of['place']}: {told_of['values']}")]
+    return [*first, verdict, cell(told_of["where"] or "the one cell"), cell(told_of["place"]), cell(told_of["values"])]
