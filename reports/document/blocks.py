@@ -1,4 +1,4 @@
-"""The building blocks of the view model: text, list, table, figure, choice, code, downloads, terms."""
+"""The building blocks of the view model: text, list, table, figure, choice, fold, code, downloads, terms, findings."""
 
 from __future__ import annotations
 
@@ -94,6 +94,21 @@ class Choice(TypedDict):
     options: list[Option]
 
 
+class Fold(TypedDict):
+    """What is there for those who look for it: closed on the page, in the appendix of the document."""
+
+    type: Literal["fold"]
+    id: str
+    title: str
+    blocks: list[Any]
+
+
+class Findings(TypedDict):
+    """Where the findings of the document are listed."""
+
+    type: Literal["findings"]
+
+
 class Downloads(TypedDict):
     """Files of the results folder."""
 
@@ -108,16 +123,22 @@ class Terms(TypedDict):
     items: list[dict[str, str]]
 
 
-Block = Table | Figure | Text | Items | Code | Choice | Downloads | Terms
+Block = Table | Figure | Text | Items | Code | Choice | Fold | Findings | Downloads | Terms
 
 
 class Section(TypedDict):
-    """A numbered part of the report."""
+    """A part of the report: a question with its answer in one sentence, or (without an answer) what was measured."""
 
     id: str
     title: str
+    answer: str
     lead: str
     blocks: list[Block]
+
+
+def section_of(id: str, title: str, lead: str, blocks: list[Block], answer: str = "") -> Section:
+    """A section."""
+    return {"id": id, "title": title, "answer": answer, "lead": lead, "blocks": blocks}
 
 
 def cell(text: str, sort: float | str | None = None, tone: str = "", link: str = "") -> Cell:
@@ -127,9 +148,23 @@ def cell(text: str, sort: float | str | None = None, tone: str = "", link: str =
 
 
 def table(id: str, caption: str, columns: list[tuple[str, bool]], rows: list[Line], folded: bool = False) -> Table:
-    """A table block; columns are (name, is a number)."""
+    """A table block; columns are (name, is a number). What is the same in all rows stands in the caption instead."""
     heads: list[Column] = [{"name": name, "number": numeric} for name, numeric in columns]
+    if same := _same(rows):
+        shared = [f"{heads[i]['name']} {rows[0]['cells'][i]['text'] or 'none'}".strip() for i in same]
+        caption += f" In all rows: {', '.join(shared)}."
+        heads = [head for i, head in enumerate(heads) if i not in same]
+        rows = [{**row, "cells": [each for i, each in enumerate(row["cells"]) if i not in same]} for row in rows]
     return {"type": "table", "id": id, "caption": caption, "columns": heads, "rows": rows, "folded": folded}
+
+
+def _same(rows: list[Line]) -> list[int]:
+    """Places of the columns that have one text in all rows, unless no column would be left."""
+    if len(rows) < 2:
+        return []
+    columns = range(len(rows[0]["cells"]))
+    same = [i for i in columns if len({(row["cells"][i]["text"], row["cells"][i]["tone"]) for row in rows}) == 1]
+    return same if len(same) < len(columns) else []
 
 
 def line(cells: list[Cell], task: str = "", pooling: str = "") -> Line:
@@ -154,6 +189,11 @@ def figure(
     data, cut = limited(kind, data)
     return {"type": "figure", "id": id, "kind": kind, "title": title, "caption": caption + cut, "alt": alt,
             "data": data, "table": figure_table}  # fmt: skip
+
+
+def fold(id: str, title: str, blocks: list[Block]) -> list[Block]:
+    """Blocks under a title that opens them; nothing where there are none."""
+    return [{"type": "fold", "id": id, "title": title, "blocks": blocks}] if blocks else []
 
 
 def choice(axis: str, options: list[Option]) -> Choice:

@@ -7,7 +7,7 @@ from typing import Any
 DRAWN = 12
 """Panels, tasks and models of a figure: more are neither drawn in time nor read."""
 MAPPED = 60
-"""Rows and columns of a map of cells, and models of a ranking."""
+"""Rows and columns of a map of cells, models of a ranking, faint marks of a metric."""
 LISTS: dict[str, tuple[dict[str, str], str]] = {
     "decomposition": ({"groups": "tasks"}, "rows"),
     "forest": ({"rows": "rows"}, ""),
@@ -16,6 +16,8 @@ LISTS: dict[str, tuple[dict[str, str], str]] = {
     "controls": ({"rows": "tasks"}, "points"),
     "heat": ({"rows": "rows", "columns": "columns", "panels": "panels"}, ""),
     "training": ({"panels": "quantities"}, "lines"),
+    "summary": ({"rows": "metrics", "dots": "cells"}, ""),
+    "standing": ({"rows": "metrics", "dots": "cells"}, ""),
 }
 """Kind of figure -> the lists in its data that are cut, with what they hold, and the list with an entry a model."""
 
@@ -49,7 +51,7 @@ def limited(kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], str]:
         if name == of_models:
             return [entry for entry in value if entry["series"] in shown]
         if name in lists:
-            mapped = name in ("rows", "columns") and kind in ("heat", "ranking")
+            mapped = name == "dots" or (name in ("rows", "columns") and kind in ("heat", "ranking"))
             value = first(value, lists[name], MAPPED if mapped else DRAWN)
         if isinstance(value, list):
             return [parts(item) for item in value]

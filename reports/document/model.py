@@ -1,13 +1,13 @@
-"""The view model's types: the whole report, its header, verdict, cards and findings."""
+"""The view model's types: the whole report, its header, and the answer that is its first screen."""
 
 from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from geomprobe.reports.document.blocks import Section, Table
+from geomprobe.reports.document.blocks import Figure, Section, Table
 from geomprobe.results.summary.findings.rules import Finding
 
-VIEW_VERSION = 1
+VIEW_VERSION = 2
 
 
 class ModelHeading(TypedDict):
@@ -19,31 +19,54 @@ class ModelHeading(TypedDict):
     lines: list[str]
 
 
-class Verdict(TypedDict):
-    """The answer in one sentence, and what it covers."""
+class Stated(TypedDict):
+    """What one headline metric says, of a typical cell and over all cells.
+
+    ``figure`` is the value, or the difference B − A, with its interval; ``where`` counts the cells, ``place`` names the
+    typical one, ``values`` are its A → B. ``margin``, ``detectable`` and ``seeds`` are what a difference is held
+    against: the largest that counts as none, the smallest that would have been found, and what another seed alone
+    moves. Each is empty where unknown.
+    """
+
+    title: str
+    term: str
+    judgement: str
+    glyph: str
+    word: str
+    says: str
+    figure: str
+    where: str
+    place: str
+    values: str
+    margin: str
+    detectable: str
+    seeds: str
+    note: str
+
+
+class Told(TypedDict):
+    """One list of the answer: differs, equal, cannot_tell, or the values of a single model."""
+
+    name: Literal["differs", "equal", "cannot_tell", "values"]
+    heading: str
+    items: list[Stated]
+
+
+class Answer(TypedDict):
+    """The first screen: one sentence, one picture, the lists, what to beware of, what it covers."""
 
     code: Literal["difference", "no difference", "no verdict", "description", "ranking"]
     sentence: str
+    picture: Figure | None
+    lists: list[Told]
+    table: Table | None
+    beware: list[Finding]
     scope: str
     limits: str
 
 
-class Card(TypedDict):
-    """One difference, or one number of a single model."""
-
-    title: str
-    term: str
-    glyph: str
-    judgement: str
-    meaning: str
-    main: str
-    interval: str
-    detail: str
-    cells: str
-
-
 class Document(TypedDict):
-    """The whole report."""
+    """The whole report; ``findings`` are shown where a section has the block of that type."""
 
     view_version: int
     kind: str
@@ -51,10 +74,7 @@ class Document(TypedDict):
     subtitle: str
     created: str
     sides: list[ModelHeading]
-    verdict: Verdict
-    claims: Table | None
+    answer: Answer
     findings: list[Finding]
-    shown_findings: int
-    cards: list[Card]
     selectors: dict[str, list[str]]
     sections: list[Section]

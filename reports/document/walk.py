@@ -26,13 +26,17 @@ def shortened(view: Mapping[str, Any], most: int) -> dict[str, Any]:
 
 
 def walk(view: Mapping[str, Any], foreground: bool = False) -> Iterator[Mapping[str, Any]]:
-    """Yield every block of the view model, also inside choices; with `foreground`, the first option of each only."""
+    """Yield every block of the view model, also inside others; with `foreground`, what is open at first only."""
 
     def inner(blocks: list[Any]) -> Iterator[Mapping[str, Any]]:
         for block in blocks:
             yield block
+            if block["type"] == "fold" and not foreground:
+                yield from inner(block["blocks"])
             for option in block.get("options", ())[: 1 if foreground else None]:
                 yield from inner(option["blocks"])
+
+    yield from (view["answer"][name] for name in ("picture", "table") if view["answer"][name])
 
     for section in view["sections"]:
         yield from inner(section["blocks"])

@@ -9,12 +9,24 @@ from typing import Any
 from geomprobe.common import InputError, read_json
 from geomprobe.common.text import NAME_LIMIT, NONE, clean, decimals, interval, listed, number
 from geomprobe.reports.data.files import AUDIT_FILE
-from geomprobe.reports.document.blocks import Block, Cell, Line, Section, Table, cell, code, figure, line, table, text
+from geomprobe.reports.document.blocks import (
+    Block,
+    Cell,
+    Line,
+    Section,
+    Table,
+    cell,
+    code,
+    figure,
+    line,
+    section_of,
+    table,
+    text,
+)
 from geomprobe.reports.document.model import VIEW_VERSION
 from geomprobe.reports.sections.parts.points import bar
 from geomprobe.reports.sections.parts.tables import plain_table
 from geomprobe.results.summary.facts import half_width, judgement
-from geomprobe.results.summary.findings import SHOWN
 from geomprobe.results.summary.findings.rules import Finding
 
 SCHEMA_VERSION = 2
@@ -61,19 +73,25 @@ def _view(audit: Audited) -> dict[str, Any]:
             {"letter": letter, "name": name, "series": i, "lines": _lines(audit, i)}
             for i, (letter, name) in enumerate(zip("AB", (a, b), strict=True))
         ],
-        "verdict": {
+        "answer": {
             "code": "no verdict" if all(_best(c)["overall"] == "no verdict" for c in claims) else "difference",
             "sentence": " ".join(f"{c['statement']}: {_best(c)['overall']}." for c in claims),
+            "picture": None,
+            "lists": [],
+            "table": _claims(claims),
+            "beware": [],
             "scope": f"{tasks}; corrected numbers: protocol strict, verdicts by the rules of compare.",
             "limits": limits,
         },
-        "claims": _claims(claims),
         "findings": [_finding(claim) for claim in claims],
-        "shown_findings": SHOWN,
-        "cards": [],
         "selectors": {"task": [clean(task, NAME_LIMIT) for task in audit["tasks"]]} if len(audit["tasks"]) > 1 else {},
-        "sections": [*(_section(claim, audit["level"]) for claim in claims), _choices(audit), _record(audit)],
+        "sections": [_found(), *(_section(claim, audit["level"]) for claim in claims), _choices(audit), _record(audit)],
     }
+
+
+def _found() -> Section:
+    lead = "Each claim with its verdict: what holds, what is contradicted, what cannot be told."
+    return section_of("findings-of-claims", "What the audit found", lead, [{"type": "findings"}])
 
 
 def _lines(audit: Audited, side: int) -> list[str]:
@@ -218,7 +236,8 @@ def _section(claim: Audited, level: str) -> Section:
     else:
         blocks.append(steps)
     lead = f"Expected of B: {claim['expected']}. {claim['pooling'].capitalize()} pooling, last layer."
-    return {"id": id, "title": claim["statement"], "lead": lead, "blocks": blocks}
+    best = clean(_best(claim)["sentence"], 1200)
+    return section_of(id, claim["statement"], lead, blocks, best)
 
 
 def _stage_cells(one: Audited | None, places: int, replaced: bool) -> list[Cell]:
@@ -237,7 +256,7 @@ def _choices(audit: Audited) -> Section:
     heads = ("choice", "published", "replaced by", "what changes")
     block = plain_table("choices-table", "Each is replaced alone, on the same checkpoints and rows.", heads, rows)
     lead = "The choices of the published analysis, and what the audit replaces them by."
-    return {"id": "choices", "title": "Choices", "lead": lead, "blocks": [_largest(audit["claims"]), block]}
+    return section_of("choices", "Choices", lead, [_largest(audit["claims"]), block])
 
 
 def _record(audit: Audited) -> Section:
@@ -252,4 +271,4 @@ def _record(audit: Audited) -> Section:
         {"type": "downloads", "items": [{"name": AUDIT_FILE, "text": "every number of this report"}]},
     ]
     lead = "Where the numbers come from. strict/ and paper/ in the same folder are results folders."
-    return {"id": "record", "title": "Record", "lead": lead, "blocks": blocks}
+    return section_of("record", "Record", lead, blocks)

@@ -5,17 +5,25 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from geomprobe.common.text import amount, clean, count, decimals, interval, listed, number, power, term
+from geomprobe.common.text import amount, clean, decimals, interval, listed, number, power, term
 from geomprobe.reports.document.blocks import Line, Table, cell, line, table
-from geomprobe.reports.document.model import VIEW_VERSION, Card, Document, ModelHeading, Verdict
+from geomprobe.reports.document.model import VIEW_VERSION, Answer, Document, ModelHeading, Told
 from geomprobe.reports.sections import sections
-from geomprobe.results.summary.facts import Facts, half_width, judgement
-from geomprobe.results.summary.findings import SHOWN, findings
+from geomprobe.reports.sections.parts.picture import picture
+from geomprobe.reports.sections.parts.statements import stated
+from geomprobe.results.summary.facts import Facts, half_width
+from geomprobe.results.summary.findings import findings
 from geomprobe.results.summary.model import Summary
 from geomprobe.results.summary.summarise import summarise
-from geomprobe.results.summary.words import WORDS, budget, in_cells, meaning, quality, signs, tally, title
+from geomprobe.results.summary.words import budget, title
 
-CARDS = 6
+LISTS: tuple[tuple[Any, str], ...] = (
+    ("differs", "Differs"),
+    ("equal", "Shown equal"),
+    ("cannot_tell", "Cannot tell"),
+    ("values", "Measured"),
+)
+"""The lists of a summary with their headings, in printing order."""
 
 
 def results_view(facts: Facts) -> dict[str, Any]:
@@ -28,11 +36,8 @@ def results_view(facts: Facts) -> dict[str, Any]:
         "subtitle": found.scope,
         "created": clean(facts.run.get("created"), 40)[:10],
         "sides": _sides(facts),
-        "verdict": _verdict(facts, found),
-        "claims": verdict_table(facts),
+        "answer": _answer(facts, found),
         "findings": findings(facts),
-        "shown_findings": SHOWN,
-        "cards": cards(facts),
         "selectors": {
             name: items for name, items in (("pooling", facts.poolings), ("task", facts.tasks)) if len(items) > 1
         },
@@ -41,11 +46,27 @@ def results_view(facts: Facts) -> dict[str, Any]:
     return dict(view)
 
 
-def _verdict(facts: Facts, found: Summary) -> Verdict:
+def _answer(facts: Facts, found: Summary) -> Answer:
+    """The summary as the first screen shows it; models that were not compared have a ranking in place of lists."""
+    lists: list[Told] = []
+    if facts.kind != "many":
+        for name, heading in LISTS:
+            if statements := getattr(found, name):
+                items = [stated(facts, each) for each in statements]
+                lists.append({"name": name, "heading": heading, "items": items})
     scope = f"{found.scope}; protocol {facts.run.get('protocol') or 'not recorded'}."
     if facts.pair:
         scope += " A cell is one task under one pooling, at the deepest layer."
-    return {"code": found.code, "sentence": found.sentence, "scope": scope, "limits": found.limits}
+    return {
+        "code": found.code,
+        "sentence": found.sentence,
+        "picture": picture(facts, found),
+        "lists": lists,
+        "table": ranking(facts) if facts.kind == "many" else None,
+        "beware": found.beware,
+        "scope": scope,
+        "limits": found.limits,
+    }
 
 
 def _title(facts: Facts) -> str:
@@ -87,67 +108,6 @@ def _model_lines(facts: Facts, entry: dict[str, Any]) -> list[str]:
     return [line for line in lines if line]
 
 
-def cards(facts: Facts) -> list[Card]:
-    """A card for each of the first headline numbers that some task has under the first pooling."""
-    if facts.kind == "many":
-        return []
-    return [card for metric, view in facts.headline[:CARDS] if (card := _card(facts, metric, view))]
-
-
-def _card(facts: Facts, metric: str, view: str) -> Card | None:
-    """The difference of the pair, or the model's value, on the first task that has it."""
-    key = "diff" if facts.pair else "value"
-    for task in facts.tasks:
-        if facts.pair:
-            row = facts.difference(task, facts.pooling, metric, view)
-        else:
-            row = facts.cell(facts.models[0], task, facts.pooling, metric, view)
-        if not row or row[key] is None:
-            continue
-        values = [row["value_a"], row["value_b"]] if facts.pair else [row["value"]]
-        places = decimals(values, half_width(row))
-        code = judgement(row) if facts.pair else ""
-        shown = " → ".join(number(value, places) for value in values) if facts.pair else facts.models[0]
-        return {
-            "title": title(facts, metric, view),
-            "term": term(metric),
-            "glyph": WORDS[code][0] if code else "",
-            "judgement": quality(facts, metric, code) if code else "",
-            "meaning": meaning(facts, metric),
-            "main": number(row[key], places, signed=bool(facts.pair)),
-            "interval": interval(row["ci_low"], row["ci_high"], places) or "no interval",
-            "detail": f"{shown} on {task}, {facts.pooling} pooling, n\u00a0=\u00a0{count(row['n'])}",
-            "cells": _cells(facts, metric, view) if facts.pair else "",
-        }
-    return None
-
-
-def _cells(facts: Facts, metric: str, view: str) -> str:
-    """In how many cells each verdict holds; without verdicts, how many differences are positive and negative."""
-    up, down, total = signs(facts, metric, view)
-    verdicts = tally(facts, metric, view)
-    without = verdicts["none"] == total
-    return f"higher in {up} of {total} cells, lower in {down}" if without else in_cells(verdicts)
-
-
-def verdict_table(facts: Facts) -> Table | None:
-    """The table of verdicts (a pair), or the order of the models (many)."""
-    if facts.kind == "many":
-        return ranking(facts)
-    if not facts.pair:
-        return None
-    rows: list[Line] = []
-    for metric, view in facts.headline:
-        found = tally(facts, metric, view)
-        if total := found.total():
-            cells = [cell(title(facts, metric, view), link=term(metric))]
-            cells += [cell(count(found[k]) if found[k] else "·", found[k], k if found[k] else "none") for k in WORDS]
-            rows.append(line([*cells, cell(count(total), total)]))
-    heads = [("B against A", False), *((" ".join(label), True) for label in WORDS.values()), ("cells", True)]
-    caption = "Number of task × pooling cells with each verdict, at the deepest layer."
-    return table("claims", caption, heads, rows)
-
-
 def ranking(facts: Facts) -> Table | None:
     """The models in the order of their values, for each headline metric and task, under the first pooling."""
     rows: list[Line] = []
@@ -172,4 +132,4 @@ def ranking(facts: Facts) -> Table | None:
         f"Models by value, highest first, {facts.pooling} pooling, with 95 % intervals where available. Intervals "
         "of single models do not test a difference: only a paired comparison does."
     )
-    return table("claims", caption, heads, rows) if rows else None
+    return table("claims", caption, heads, rows, folded=True) if rows else None

@@ -31,9 +31,9 @@ from geomprobe.reports.render.figures.curves import profile as draw_profile
 from geomprobe.reports.render.figures.curves import quantity as draw_quantity
 from geomprobe.reports.render.figures.curves import spectrum as draw_spectrum
 from geomprobe.reports.render.figures.points import DUMBBELL, dumbbells
-from geomprobe.reports.sections import geometry
 from geomprobe.reports.sections import layers as profiles
 from geomprobe.reports.sections import training as logs
+from geomprobe.reports.sections.parts import curves
 from geomprobe.reports.sections.parts.points import decomposition
 from geomprobe.results.summary.words import title
 
@@ -84,7 +84,7 @@ def spectrum(
     facts = of_tasks(facts_of(results, models, layer), None if task is None else [task])
 
     def make(pooling: str) -> Figure | None:
-        return geometry.curve_figure(facts, "spectrum", pooling, geometry.SPECTRUM)
+        return curves.curve_figure(facts, "spectrum", pooling, curves.SPECTRUM)
 
     data, chosen = first(among("pooling", facts.poolings, pooling), make, "spectrum", ANALYZE)
     panel, ax = data["panels"][0], axes_of(ax, wide=len(data["legend"]) > INSIDE)

@@ -28,6 +28,7 @@ ROWS_ALONE = (10, 5)
 NO_FIGURE = Markup("<p>This figure is left out to keep the page below 2 MB. Its numbers are in the results folder.</p>")
 MARKS = {"issue": "!", "tip": "→", "passed": "✓", "not applicable": "–"}
 STYLE_ATTRIBUTE = re.compile(r' style="([^"]*)"')
+SVG_ID = re.compile(r'( id="|url\(#|href="#)([^")]+)')
 THEME = re.compile("|".join(THEMED), re.IGNORECASE)
 MIME = {".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip", ".json": "application/json"}
 
@@ -56,7 +57,7 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
     template = environment.get_template("report.html.j2")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     classes: dict[str, str] = {}
-    figures_of_page = {name: Markup(_themed(text, classes)) for name, text in svg.items()}
+    figures_of_page = {name: Markup(_themed(text, classes, f"f{i}")) for i, (name, text) in enumerate(svg.items())}
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     style += "".join(f".{name}{{{look}}}\n" for look, name in classes.items())
     common: dict[str, Any] = {
@@ -120,14 +121,19 @@ def _links(files: Mapping[str, bytes], room: int) -> tuple[dict[str, dict[str, A
     return links, left_out
 
 
-def _themed(svg: str, classes: dict[str, str]) -> str:
-    """A figure that takes the page's colours, font and width; its styles become ``classes``, each written once."""
+def _themed(svg: str, classes: dict[str, str], prefix: str) -> str:
+    """A figure that takes the page's colours, font and width; its styles become ``classes``, each written once.
+
+    Its ids begin with a prefix of its own: two figures of one layout would share a clip path, which a browser does not
+    find where the first of them is folded.
+    """
 
     def named(attribute: re.Match[str]) -> str:
         style = THEME.sub(lambda m: f"var({THEMED[m[0].lower()]})", attribute[1])
         style = style.replace("'DejaVu Sans'", "var(--sans)")
         return f' class="{classes.setdefault(style, f"v{len(classes)}")}"'
 
+    svg = SVG_ID.sub(rf"\1{prefix}\2", svg)
     head, _, body = svg.partition(">")
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     return f"{head}>{STYLE_ATTRIBUTE.sub(named, body)}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from geomprobe.common.text import clean, count, listed, words
 from geomprobe.reports.document.blocks import Block, Section
 from geomprobe.results.summary.facts import Facts, judgement, rows_of
+from geomprobe.results.summary.findings import findings
 from geomprobe.results.summary.words import place, why
 
 PLACE = 80
@@ -19,7 +21,7 @@ def section(facts: Facts) -> Section:
     failed = facts.failed
     items += [f"Not measured: {place(entry)}: {why(entry)}." for entry in failed[:FAILED_ITEMS]]
     if len(failed) > FAILED_ITEMS:
-        items.append(f"Not measured: {count(len(failed) - FAILED_ITEMS)} more cells (section Pooling × task).")
+        items.append(f"Not measured: {count(len(failed) - FAILED_ITEMS)} more cells, in the table of failed cells.")
     notes = dict.fromkeys((r["metric"], r["note"]) for r in facts.rows if r["note"] and r["status"] != "failed")
     items += [f"{words(metric)}: {note}" for metric, note in list(notes)[:NOTES]]
     methods = sorted({r["ci_method"] for r in (*facts.rows, *facts.comparisons) if r["ci_method"]})
@@ -27,8 +29,31 @@ def section(facts: Facts) -> Section:
         items.append(f"Intervals: {listed([clean(method, 80) for method in methods[:METHODS]])}.")
     if protocol := facts.run.get("protocol"):
         items.append(f"Protocol {protocol}. Every number estimates its expected value at this number of rows.")
-    blocks: list[Block] = [{"type": "items", "items": items}]
-    return {"id": "caveats", "title": "Limits", "lead": "What these numbers do not support.", "blocks": blocks}
+    blocks: list[Block] = [{"type": "findings"}, {"type": "items", "items": items}]
+    return {
+        "id": "caveats",
+        "title": "How sure is this?",
+        "answer": _answer(facts),
+        "lead": "What was checked, what it found, and what these numbers do not support.",
+        "blocks": blocks,
+    }
+
+
+def _answer(facts: Facts) -> str:
+    """What the claim is about, how many differences have intervals, how many checks found something."""
+    found = Counter(finding["severity"] for finding in findings(facts))
+    done = sum(found.values()) - found["not applicable"]
+    checks = f"{found['issue']} of {done} checks found something that limits the claim"
+    if not facts.pair:
+        return f"No difference is claimed; {checks}."
+    rows = list(facts.by_difference.values())
+    told = sum(judgement(row) != "none" for row in rows)
+    about = (
+        f"the claim is about {listed([f'{len(m)} seeds of {g}' for g, m in facts.groups.items()])}"
+        if facts.kind == "groups"
+        else "the claim is about two checkpoints, and another seed may differ as much"
+    )
+    return f"{count(told)} of {count(len(rows))} differences have an interval; {about}; {checks}."
 
 
 def _of_comparison(facts: Facts) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from geomprobe.common.text import count
 from geomprobe.reports.data.files import FILES
-from geomprobe.reports.document.blocks import Section
+from geomprobe.reports.document.blocks import Section, section_of
 from geomprobe.results.summary.facts import Facts
 
 PLACE = 100
@@ -16,4 +16,4 @@ def section(facts: Facts) -> Section:
     parts = [part for part in (facts, facts.variants) if part]
     numbers, differences = sum(len(p.rows) for p in parts), sum(len(p.comparisons) for p in parts)
     lead = f"{count(numbers)} numbers, {count(differences)} differences."
-    return {"id": "downloads", "title": "Data", "lead": lead, "blocks": [{"type": "downloads", "items": items}]}
+    return section_of("downloads", "Data", lead, [{"type": "downloads", "items": items}])

@@ -1,215 +1,77 @@
-"""Section: spectra, cosine histograms, the uniformity decomposition, what poolings learned, the table."""
+"""Section: how evenly the embeddings spread, and how much of that is their common mean vector."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-from geomprobe.common.text import capitalised, clean, count, listed, number, slug, words
-from geomprobe.reports.document.blocks import Block, Cell, Figure, Section, Table, cell, figure, line, table
+from geomprobe.reports.document.blocks import Block, Section, section_of
+from geomprobe.reports.sections.parts.curves import HISTOGRAM, curve_figure
 from geomprobe.reports.sections.parts.points import decomposition, forest
 from geomprobe.reports.sections.parts.poolings import by_pooling
-from geomprobe.reports.sections.parts.sides import by_task, legend, lettered
-from geomprobe.reports.sections.parts.tables import unmeasured, value_table
-from geomprobe.results.summary.facts import Facts, Row
-from geomprobe.results.summary.words import absent
+from geomprobe.reports.sections.parts.questions import UNMEASURED, asked, every_number, or_unmeasured
+from geomprobe.reports.sections.parts.statements import answer, clause, statement_table
+from geomprobe.reports.sections.parts.tables import value_table
+from geomprobe.results.summary.facts import Facts
+from geomprobe.results.summary.model import Statement
+from geomprobe.results.summary.summarise import CENTRED, statement
 
-PLACE = 20
-SPECTRUM_POINTS = 60
-SPECTRUM_RANKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
-TOKEN_WEIGHT = "pooling_token_weight"
-X_LABELS = {"rarefaction": "rows", "pooling": "position"}  # by the first word of a curve's name
-Numbers = list[float]
-Curve = dict[str, Numbers]
+PLACE = 10
+DIRECTIONS = ("spectrum", "dimension")
+"""Families of the section on directions; all other geometry is here."""
+CHANGED = ("higher", "lower")
 
 
 def section(facts: Facts) -> Section:
-    """Spectra, cosine histograms, the uniformity decomposition, the table."""
-    metrics = facts.part("geometry")
-    headline = [number for number in facts.headline if number in metrics]
+    """Uniformity raw and centred, cosines, and what else is no matter of directions."""
+    metrics = [each for each in facts.part("geometry") if facts.entry(each[0]).get("family") not in DIRECTIONS]
 
-    def make(pooling: str) -> list[Block | None]:
+    def figures(pooling: str) -> list[Block | None]:
+        return [decomposition(facts, pooling), curve_figure(facts, "cosine_histogram", pooling, HISTOGRAM)]
+
+    def numbers(pooling: str) -> list[Block | None]:
+        headline = [number for number in facts.headline if number in metrics]
         return [
             forest(facts, "geometry", headline, pooling),
-            decomposition(facts, pooling),
-            *curves(facts, pooling),
-            token_weights(facts, pooling),
-            value_table(facts, "geometry", "Geometry at the deepest layer", metrics, pooling) if metrics else None,
+            value_table(facts, "geometry", "Spread", metrics, pooling) if metrics else None,
         ]
 
+    blocks = or_unmeasured(facts, by_pooling(facts, figures), "No geometry was measured.")
+    if metrics:
+        blocks += [*statement_table(facts, "spread", metrics), *every_number(facts, "geometry", numbers)]
+    title = asked(
+        facts,
+        "Is one more spread out, or only shifted?",
+        "Which is more spread out?",
+        "How evenly are the embeddings spread?",
+    )
     lead = (
-        "How the embeddings fill their space: how many directions they use, and how evenly they spread over the sphere."
+        "Vectors that share a direction lie in a narrow cone, and raw uniformity is then mostly that direction. With "
+        "the mean vector removed (centred), uniformity says how evenly they spread around it."
     )
-    blocks = by_pooling(facts, make) or [unmeasured(facts, "No geometry was measured.")]
-    return {"id": "geometry", "title": "Geometry", "lead": lead, "blocks": blocks}
+    both = {view: statement(facts, "uniformity", view) for view in ("raw", CENTRED)} if facts.pair else {}
+    raw, centred = both.get("raw"), both.get(CENTRED)
+    said = spread(facts, raw, centred) if raw and centred else answer(facts, metrics)
+    return section_of("geometry", title, lead, blocks, said or UNMEASURED)
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a kind of curve is shown.
-
-    Attributes
-    ----------
-    id, plot, title, caption : str
-        Of the figure; `plot` is a key of `geomprobe.reports.render.figures.DRAW`.
-    words : tuple of str
-        Its words for those who cannot see it: what comes before the models, and at the end.
-    axes : tuple of str
-        Labels of x and y.
-    drawn : callable
-        From a curve (x, y and where there is a band low and high) to what is drawn of it.
-    table : str
-        Caption of its table.
-    heads, cells : tuple, callable
-        Columns of that table after task and model, and a curve's cells in them.
-    by_pooling : bool
-        Whether the table's rows are of the pooling.
-    """
-
-    id: str
-    plot: str
-    title: str
-    caption: str
-    words: tuple[str, str]
-    axes: tuple[str, str]
-    drawn: Callable[[Curve], Curve]
-    table: str
-    heads: tuple[tuple[str, bool], ...]
-    cells: Callable[[Numbers, Numbers], list[Cell]]
-    by_pooling: bool = True
-
-
-def curves(facts: Facts, pooling: str) -> list[Figure]:
-    """A figure for every kind of curve; ``_low`` and ``_high`` are its band."""
-    kinds = dict.fromkeys(row["curve"] for row in facts.curves if row["pooling"] == pooling)
-    stems = {kind: kind.removesuffix("_low").removesuffix("_high") for kind in kinds}
-    further = [kind for kind, stem in stems.items() if kind not in KNOWN and (stem == kind or stem not in kinds)]
-    looks = {"spectrum": SPECTRUM, "cosine_histogram": HISTOGRAM} | {kind: _plain(kind) for kind in further}
-    return [made for kind, look in looks.items() if (made := curve_figure(facts, kind, pooling, look))]
-
-
-def curve_figure(facts: Facts, kind: str, pooling: str, look: Look) -> Figure | None:
-    """The figure of a kind of curve at the deepest layer, a panel a task; None without any."""
-    found, low, high = (_points(facts, f"{kind}{end}", pooling) for end in ("", "_low", "_high"))
-
-    def made(task: str, model: str) -> tuple[dict[str, Any], list[Cell]] | None:
-        if (task, model) not in found:
-            return None
-        x, y = found[task, model]
-        band = {"low": low[task, model][1], "high": high[task, model][1]}
-        curve = {"x": x, "y": y} | (band if {len(values) for values in band.values()} == {len(x)} else {})
-        return look.drawn(curve), look.cells(x, y)
-
-    panels, rows = by_task(facts, facts.models, made, pooling if look.by_pooling else "")
-    if not panels:
-        return None
-    key, (start, end), (x_label, y_label) = slug(look.id, pooling), look.words, look.axes
-    side = table(f"{key}-table", look.table, [("task", False), ("model", False), *look.heads], rows, folded=True)
-    where = listed([panel["title"] for panel in panels])
-    alt = f"{start} {listed(facts.models)} on {where}, {pooling} pooling{end}."
-    data = {"panels": panels, "legend": legend(facts, facts.models), "x_label": x_label, "y_label": y_label}
-    return figure(key, look.plot, look.title, look.caption + absent(facts, pooling), alt, data, side)
-
-
-def _points(facts: Facts, kind: str, pooling: str) -> dict[tuple[str, str], tuple[Numbers, Numbers]]:
-    """(task, model) -> x, y of one kind of curve."""
-    found: dict[tuple[str, str], tuple[Numbers, Numbers]] = defaultdict(lambda: ([], []))
-    for row in facts.curves_by_kind.get((kind, pooling), []):
-        x, y = found[row["task"], row["model"]]
-        x.append(row["x"])
-        y.append(row["y"])
-    return found
-
-
-def _thinned(curve: Curve) -> Curve:
-    """A spectrum at ranks that are evenly spaced on a logarithmic scale, both ends kept, without what is zero."""
-    n = len(curve["x"])
-    even = {round(n ** (i / (SPECTRUM_POINTS - 1))) - 1 for i in range(SPECTRUM_POINTS)}
-    keep = [i for i in (range(n) if n <= SPECTRUM_POINTS else sorted(even)) if curve["y"][i] > 1e-12]
-    return {name: [float(f"{values[i]:.6g}") for i in keep] for name, values in curve.items()}
-
-
-def _filled(curve: Curve) -> Curve:
-    """A histogram without its empty ends (below a thousandth of its peak), one bin kept on either side."""
-    y = curve["y"]
-    full = [i for i, v in enumerate(y) if v > 0.001 * max(y)]
-    keep = slice(max(full[0] - 1, 0), full[-1] + 2) if full else slice(None)
-    return {"x": [round(v, 4) for v in curve["x"][keep]], "y": [float(f"{v:.4g}") for v in y[keep]]}
-
-
-def _shares(x: Numbers, y: Numbers) -> list[Cell]:
-    at = dict(zip(x, y, strict=True))
-    return [cell(f"{at[k]:.2g}" if k in at else "–", at.get(k)) for k in SPECTRUM_RANKS]
-
-
-def _bins(x: Numbers, y: Numbers) -> list[Cell]:
-    filled = [i for i, v in enumerate(y) if v > 0]
-    peak = max(range(len(y)), key=y.__getitem__)
-    return [cell(number(v, 2), v) for v in ([x[filled[0]], x[peak], x[filled[-1]]] if filled else [None] * 3)]
-
-
-KNOWN = ("spectrum", "cosine_histogram", TOKEN_WEIGHT)
-SPECTRUM = Look(
-    id="spectra",
-    plot="spectra",
-    title="Spectra",
-    caption="Share of the variance in the k-th direction, both axes logarithmic. A flatter curve uses more directions.",
-    words=("Spectra of", ": share of variance against rank"),
-    axes=("rank k", "share of variance"),
-    drawn=_thinned,
-    table="Share of the variance at selected ranks.",
-    heads=tuple((f"k = {k}", True) for k in SPECTRUM_RANKS),
-    cells=_shares,
-)
-HISTOGRAM = Look(
-    id="histograms",
-    plot="histograms",
-    title="Cosines between rows",
-    caption="Cosine of two different rows. A peak far from zero means that all vectors share a direction.",
-    words=("Histograms of the cosine between rows for", ""),
-    axes=("cosine of two rows", "density"),
-    drawn=_filled,
-    table="Range and peak of the cosines (bin centres).",
-    heads=(("lowest bin", True), ("fullest bin", True), ("highest bin", True)),
-    cells=_bins,
-)
-
-
-def _plain(kind: str) -> Look:
-    """The look of a further kind of curve, such as rarefaction."""
-    name = words(kind)
-    return Look(
-        id=slug("curve", kind),
-        plot="curves",
-        title=name,
-        caption=f"{capitalised(name)}, with its band where there is one.",
-        words=(f"Curves of {name} for", ""),
-        axes=(X_LABELS.get(kind.partition("_")[0], ""), ""),
-        drawn=lambda curve: curve,
-        table=f"Ends of the curves, {name}.",
-        heads=(("first point", False), ("last point", False)),
-        cells=lambda x, y: [cell(f"{count(x[i])}: {number(y[i])}") for i in (0, -1)],
-        by_pooling=False,
-    )
-
-
-def token_weights(facts: Facts, pooling: str) -> Table | None:
-    """The tokens that a trained attention pooling weighs most and least, a line a task and model."""
-    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in facts.curves_by_kind.get((TOKEN_WEIGHT, pooling), []):
-        found[row["task"], row["model"]].append(row)
-    if not found:
-        return None
-
-    def named(rows: list[Row]) -> str:
-        return ", ".join(f"{clean(row['label'] or '', 20)} {number(row['y'], 2)}" for row in rows)
-
-    lines = [
-        line([cell(c) for c in (task, lettered(facts, model), named(rows[:8]), named(rows[-8:][::-1]))], task, pooling)
-        for (task, model), rows in found.items()
-    ]
-    heads = [("task", False), ("model", False), ("largest weights", False), ("smallest weights", False)]
-    caption = "Mean weight of a token under the trained attention pooling; 1 is its weight under mean pooling."
-    return table(slug("token-weights", pooling), caption, heads, lines, folded=True)
+def spread(facts: Facts, raw: Statement, centred: Statement) -> str:
+    """Whether raw and centred uniformity differ, and what both together say."""
+    assert facts.pair is not None
+    b = facts.pair[1]
+    evidence = f"{clause(facts, raw)}; {clause(facts, centred)}"
+    if centred.judgement in CHANGED:
+        way = "more" if centred.judgement == "lower" else "less"
+        if raw.judgement == centred.judgement:
+            head = f"{b} is {way} spread out, and not only shifted"
+        elif raw.judgement in CHANGED:
+            head = f"In opposite ways: {b} is {way} spread out around its mean, and raw uniformity says the reverse"
+        else:
+            head = f"{b} is {way} spread out around its mean, which raw uniformity does not show"
+    elif raw.judgement in CHANGED:
+        equal = centred.judgement == "equivalent"
+        head = "Only shifted" if equal else "Shifted; whether the spread around the mean differs, too, is not shown"
+    elif raw.judgement == centred.judgement == "equivalent":
+        head = "Neither"
+    elif "mixed" in (raw.judgement, centred.judgement):
+        head = "It depends on the task or the pooling"
+    else:
+        head = "No verdict" if raw.judgement == centred.judgement == "none" else "Neither is shown"
+    return f"{head}: {evidence}."

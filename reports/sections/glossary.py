@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geomprobe.common.text import flat, term, words
-from geomprobe.reports.document.blocks import Section
+from geomprobe.reports.document.blocks import Section, section_of
 from geomprobe.results.summary.facts import Facts
 
 PLACE = 110
@@ -17,4 +17,4 @@ def section(facts: Facts) -> Section:
         entry["formula"] = entry["formula"] or "not recorded"
         items.append({"id": term(name), "name": words(name)} | entry)
     lead = "The definition of every metric in this report."
-    return {"id": "glossary", "title": "Glossary", "lead": lead, "blocks": [{"type": "terms", "items": items}]}
+    return section_of("glossary", "Glossary", lead, [{"type": "terms", "items": items}])

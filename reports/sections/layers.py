@@ -6,27 +6,92 @@ from operator import itemgetter
 from typing import Any
 
 from geomprobe.common.text import count, decimals, finite, interval, listed, number, p_value, slug, words
-from geomprobe.reports.document.blocks import Block, Cell, Figure, Section, Table, cell, figure, line, table, text
+from geomprobe.reports.document.blocks import Block, Cell, Figure, Section, Table, cell, figure, fold, line, table, text
 from geomprobe.reports.sections.parts.poolings import by_pooling
+from geomprobe.reports.sections.parts.questions import asked
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered
-from geomprobe.results.summary.facts import Facts, Row
+from geomprobe.reports.sections.parts.statements import statements
+from geomprobe.results.summary.facts import Facts, Row, judgement
 from geomprobe.results.summary.words import HATCHED, absent, title
 
-PLACE = 40
+PLACE = 60
+FRONT = 2
+"""Metrics whose profile is open at first."""
 
 
 def section(facts: Facts) -> Section:
-    """Metrics against relative depth."""
-    if len({row["layer"] for row in facts.rows}) < 2:
-        blocks: list[Block] = [text("One layer was measured; geomprobe analyze --layer all gives the profile.", "note")]
+    """Metrics against relative depth, and how alike the models and their layers are."""
+    blocks: list[Block] = []
+    if _depths(facts) < 2:
+        blocks.append(text("One layer was measured; geomprobe analyze --layer all gives the profile.", "note"))
     else:
-        blocks = by_pooling(facts, lambda pooling: [profile(facts, *number, pooling) for number in facts.headline])
-    blocks += [*similarity_table(facts), *layer_maps(facts)]
-    lead = "How each metric changes over the layers."
-    return {"id": "layers", "title": "Layers", "lead": lead, "blocks": blocks}
+        first, rest = facts.headline[:FRONT], facts.headline[FRONT:]
+        blocks += by_pooling(facts, lambda pooling: [profile(facts, *number, pooling) for number in first])
+        further = by_pooling(facts, lambda pooling: [profile(facts, *number, pooling) for number in rest])
+        blocks += fold("layers-further", "More metrics by layer", further)
+    blocks += similarity_table(facts)
+    blocks += fold("layers-maps", "How alike every two layers are", [*layer_maps(facts)])
+    return {
+        "id": "layers",
+        "title": asked(facts, "Where in the network?", "Where in the network?", "What changes through the layers?"),
+        "answer": _answer(facts),
+        "lead": "How each metric changes over the layers, and how alike the models are on the same rows.",
+        "blocks": blocks,
+    }
+
+
+def _depths(facts: Facts) -> int:
+    return len({row["layer"] for row in facts.rows})
+
+
+def _answer(facts: Facts) -> str:
+    """At which layers the first difference that was found holds; of models alone, where the first number is largest."""
+    if _depths(facts) < 2:
+        layer = next((row["layer"] for row in facts.rows), None)
+        return f"Not measured: all numbers are of one layer{'' if layer is None else f' ({layer})'}."
+    if facts.pair:
+        return _holds_at(facts)
+    metric, view = facts.headline[0]
+    model, pooling = facts.own[0], facts.pooling
+    for task in facts.tasks:
+        layers = range(facts.last_layer[model] + 1)
+        rows = {layer: facts.cell(model, task, pooling, metric, view, layer) for layer in layers}
+        found = {layer: row["value"] for layer, row in rows.items() if row and row["value"] is not None}
+        if len(found) > 1:
+            most, least = max(found, key=found.__getitem__), min(found, key=found.__getitem__)
+            name = title(facts, metric, view)
+            return (
+                f"{name} of {model} is largest at layer {most} ({number(found[most])}) and smallest at layer {least} "
+                f"({number(found[least])}), on {task}, {pooling} pooling."
+            )
+    return "Not measured."
+
+
+def _holds_at(facts: Facts) -> str:
+    """Layers at which the leading difference is found in most cells; of the first metric where none differs."""
+    found = statements(facts, facts.headline)
+    each = next((s for s in found if s.judgement in ("higher", "lower")), None)
+    compared = sorted({key[1] for key in facts.by_difference})
+    if each is None or len(compared) < 2:
+        what = (
+            "No headline difference was found at the deepest layer" if each is None else "Only one layer was compared"
+        )
+        return f"{what}; the profiles show both models."
+    holds = []
+    for layer in compared:
+        rows = [facts.difference(t, p, each.metric, each.view, layer) for t in facts.tasks for p in facts.poolings]
+        known = [judgement(row) for row in rows if row]
+        if known and known.count(each.judgement) >= len(known) / 2:
+            holds.append(str(layer))
+    where = f"{'layer' if len(holds) == 1 else 'layers'} {listed(holds)}" if holds else "no layer"
+    return (
+        f"{each.judgement} {each.title} of {facts.pair[1] if facts.pair else ''} is found at {where} of the "
+        f"{len(compared)} that were compared, in at least half of the cells."
+    )
 
 
 def profile(facts: Facts, metric: str, view: str, pooling: str) -> Figure | None:
+    """A metric against relative depth, a panel a task; None where it has no value."""
     depths = sorted({row["layer"] for row in facts.rows})
 
     def made(task: str, model: str) -> tuple[dict[str, Any], list[Cell]] | None:

@@ -1,4 +1,4 @@
-"""Section: heat maps pooling × task, and the failed cells."""
+"""Section: where a conclusion holds, pooling × task; the pooling that is recommended; the failed cells."""
 
 from __future__ import annotations
 
@@ -7,25 +7,43 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from geomprobe.common.text import capitalised, decimals, listed, number, slug
-from geomprobe.reports.document.blocks import Block, Figure, Option, Section, cell, choice, figure, line, table, text
+from geomprobe.common.text import count, counted, decimals, listed, number, slug, term
+from geomprobe.reports.document.blocks import (
+    Block,
+    Figure,
+    Option,
+    Section,
+    Table,
+    cell,
+    choice,
+    figure,
+    fold,
+    line,
+    table,
+    text,
+)
+from geomprobe.reports.sections.parts.curves import token_weights
 from geomprobe.reports.sections.parts.poolings import pooling_note
+from geomprobe.reports.sections.parts.questions import asked
+from geomprobe.reports.sections.parts.recommended import RULE, recommended
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
+from geomprobe.reports.sections.parts.statements import statements
 from geomprobe.reports.sections.parts.tables import failed_table, unmeasured
 from geomprobe.results.summary.facts import Facts
-from geomprobe.results.summary.words import HATCHED, in_cells, majority_sign, meaning, sentence, tally, title
+from geomprobe.results.summary.model import Statement
+from geomprobe.results.summary.words import HATCHED, WORDS, meaning, sentence, tally, title
 
-PLACE = 30
+PLACE = 50
 
 
 def section(facts: Facts) -> Section:
-    """Heat maps pooling × task."""
-    blocks: list[Block] = failed_table(facts)
+    """Verdicts over the grid, heat maps, the pooling and layer that are recommended, the cells that failed."""
+    found = statements(facts, facts.headline) if facts.pair else []
+    advice = recommended(facts, [(each.metric, each.view, each.judgement) for each in found])
+    blocks: list[Block] = [text(advice.evidence)]
     if facts.untrained:
         notes = [f"{pooling} ({pooling_note(facts, pooling).partition(': ')[2]})" for pooling in facts.untrained]
         blocks.append(text(f"Not trained: {listed(notes)}.", "warning"))
-    if facts.pair and (sentences := _holds(facts)):
-        blocks.append(text(" ".join(["B compared with A.", *sentences])))
     options: list[Option] = []
     for metric, view in facts.headline:
         if plot := heat(facts, metric, view):
@@ -34,22 +52,52 @@ def section(facts: Facts) -> Section:
         blocks.append(choice("metric", options))
     else:
         blocks += options[0]["blocks"] if options else [unmeasured(facts, "No number to map.")]
-    lead = "Does a conclusion hold for every pooling and task?"
-    return {"id": "poolings", "title": "Pooling × task", "lead": lead, "blocks": blocks}
+    blocks += [*verdict_table(facts), *failed_table(facts)]
+    weights = [made for pooling in facts.poolings if (made := token_weights(facts, pooling))]
+    blocks += fold("poolings-rule", "How the pooling is chosen, and what it weighs", [text(RULE), *weights])
+    return {
+        "id": "poolings",
+        "title": asked(
+            facts,
+            "Under which pooling, on which task?",
+            "Does the order depend on the pooling?",
+            "Does the pooling matter?",
+        ),
+        "answer": f"{_holds(facts, found)}{advice.short}.",
+        "lead": "A conclusion that holds under one pooling, or on one task, is about that pooling or task.",
+        "blocks": blocks,
+    }
 
 
-def _holds(facts: Facts) -> list[str]:
-    """In how many cells each verdict on each headline metric holds; without verdicts, the signs of the differences."""
-    parts = []
-    for metric, view in facts.headline:
-        name, found = title(facts, metric, view), tally(facts, metric, view)
-        if found["none"] < sum(found.values()):
-            parts.append(f"{capitalised(name)}: {in_cells(found)}.")
-            continue
-        way, n, total = majority_sign(facts, metric, view)
-        if total:
-            parts.append(f"{capitalised(name)}: {way} in {n} of {total} cells, as measured.")
-    return parts
+def _holds(facts: Facts, found: list[Statement]) -> str:
+    """How many of the verdicts on headline metrics are the same in all cells, and where one changes its sign."""
+    if not found:
+        return f"{counted(len(facts.poolings), 'pooling')} and {counted(len(facts.tasks), 'task')} were measured. "
+    cells = len(facts.tasks) * len(facts.poolings)
+    if cells == 1:
+        return f"One pooling and one task were compared ({facts.pooling}, {facts.tasks[0]}). "
+    same = [each for each in found if len(each.counts) == 1]
+    head = f"{len(same)} of {len(found)} headline verdicts hold in all cells"
+    if turned := [each.title for each in found if each.judgement == "mixed"]:
+        head += f"; the sign depends on the cell for {listed(turned)}"
+    return f"{head} ({counted(len(facts.tasks), 'task')} × {counted(len(facts.poolings), 'pooling')}). "
+
+
+def verdict_table(facts: Facts) -> list[Table]:
+    """In how many cells each verdict on each headline metric holds."""
+    tallies = {each: tally(facts, *each) for each in (facts.headline if facts.pair else ())}
+    occurring = [code for code in WORDS if any(found[code] for found in tallies.values())]
+    rows = []
+    for (metric, view), found in tallies.items():
+        if total := found.total():
+            cells = [cell(title(facts, metric, view), link=term(metric))]
+            cells += [
+                cell(count(found[k]) if found[k] else "·", found[k], k if found[k] else "none") for k in occurring
+            ]
+            rows.append(line([*cells, cell(count(total), total)]))
+    heads = [("B against A", False), *((" ".join(WORDS[code]), True) for code in occurring), ("cells", True)]
+    caption = "Number of task × pooling cells with each verdict, at the deepest layer."
+    return [table("claims", caption, heads, rows)] if rows else []
 
 
 def heat(facts: Facts, metric: str, view: str) -> Figure | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from geomprobe.common.text import NONE, clean, count, duration, flat, listed, power
-from geomprobe.reports.document.blocks import Block, Section, code, text
+from geomprobe.reports.document.blocks import Block, Section, code, section_of, text
 from geomprobe.reports.sections.parts.tables import plain_table
 from geomprobe.results.summary.facts import Facts, Row, rows_of
 from geomprobe.results.summary.words import budget
@@ -52,7 +52,7 @@ def section(facts: Facts) -> Section:
     if config := {k: v for k, v in run.items() if k not in SHOWN_ELSEWHERE}:
         blocks.append(code("Resolved configuration", json.dumps(config, indent=1, ensure_ascii=False)[:6000]))
     lead = "Everything needed to reproduce these numbers."
-    return {"id": "provenance", "title": "Provenance", "lead": lead, "blocks": blocks}
+    return section_of("provenance", "Provenance", lead, blocks)
 
 
 def _model_row(m: Row) -> list[str]:

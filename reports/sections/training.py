@@ -4,32 +4,68 @@ from __future__ import annotations
 
 from typing import Any
 
-from geomprobe.common.text import clean, finite, listed, number, words
-from geomprobe.reports.document.blocks import Block, Figure, Line, Section, cell, figure, line, table, text
+from geomprobe.common.text import amount, capitalised, clean, finite, listed, number, power, words
+from geomprobe.reports.document.blocks import Block, Figure, Line, Section, cell, figure, fold, line, table, text
 from geomprobe.reports.sections.parts.sides import legend, lettered
 from geomprobe.results.summary.facts import Facts, Row, place_in
+from geomprobe.results.summary.words import budget
 
 PLACE = 70
-ORDER = ("loss", "mlm_loss", "jepa_loss", "held_out_loss", "lambda", "lr", "tokens_per_s", "grad_norm")
+ORDER = (
+    *("loss", "mlm_loss", "jepa_loss", "held_out_loss", "held_out_mlm", "held_out_jepa", "lambda"),
+    *("uniformity", "uniformity_raw", "uniformity_centred", "effective_rank", "effective_rank_centred"),
+    *("lr", "tokens_per_s", "grad_norm"),
+)
 """Quantities that come first; others follow by name."""
 SKIPPED = ("step", "steps", "tokens", "flops", "eta_s", "time", "wall_seconds", "epoch", "seconds")
 POINTS = 120
-PANELS = 18
+PANELS, FRONT = 18, 6
+"""Quantities that are drawn, and those open at first."""
 
 
 def section(facts: Facts) -> Section:
     """Losses, balance, throughput and monitors over training."""
     logs = logs_of(facts)
-    without = [model for model in facts.models if model not in logs]
+    without = [model for model in facts.own if model not in logs]
     blocks: list[Block] = []
     if not logs:
         blocks.append(text("No model has a training log.", "note"))
     elif without:
         blocks.append(text(f"Without a training log: {listed(without)}.", "note"))
     if logs:
-        blocks.append(curves(facts, logs, logged(logs)[:PANELS]))
-    lead = "Losses, throughput and monitored metrics during training."
-    return {"id": "training", "title": "Training", "lead": lead, "blocks": blocks}
+        quantities = logged(logs)[:PANELS]
+        blocks.append(curves(facts, logs, quantities[:FRONT]))
+        if quantities[FRONT:]:
+            further = curves(facts, logs, quantities[FRONT:], "training-further")
+            blocks += fold("training-all", "More of what the trainer logged", [further])
+    return {
+        "id": "training",
+        "title": "What did training do?",
+        "answer": _answer(facts, logs),
+        "lead": "Losses, throughput and monitored metrics, as the trainer logged them.",
+        "blocks": blocks,
+    }
+
+
+def _answer(facts: Facts, logs: dict[str, list[Row]]) -> str:
+    """How far the first logged quantity came in each training, and what it took."""
+    if not logs:
+        return "Unknown: no model came with a training log."
+    key = logged(logs)[:1]
+    entries = {entry["name"]: entry.get("training") or {} for entry in facts.model_entries}
+    said = []
+    for model, records in logs.items():
+        values = [r[key[0]] for r in records if _is_number(r.get(key[0]))] if key else []
+        took = budget(entries.get(model, {}), {"tokens": amount, "flops": power})
+        moved = f" went from {number(values[0])} to {number(values[-1])}" if values else " was not logged"
+        said.append(f"{model}{moved}{f' ({took})' if took else ''}")
+    head = f"{capitalised(named(key[0]))}: " if key else ""
+    return f"{head}{listed(said, most=6)}. Losses of different objectives are not comparable."
+
+
+def named(key: str) -> str:
+    """A logged quantity in words."""
+    return "λ (weight of JEPA)" if key == "lambda" else words(clean(key, 40))
 
 
 def logs_of(facts: Facts) -> dict[str, list[Row]]:
@@ -38,13 +74,13 @@ def logs_of(facts: Facts) -> dict[str, list[Row]]:
     return {model: records for model, records in logs.items() if records}
 
 
-def curves(facts: Facts, logs: dict[str, list[Row]], quantities: list[str]) -> Figure:
+def curves(facts: Facts, logs: dict[str, list[Row]], quantities: list[str], id: str = "training-curves") -> Figure:
     """Quantities along training, a panel each, a line a model."""
     x = "tokens" if all(_is_number(r.get("tokens")) for records in logs.values() for r in records) else "step"
     panels: list[dict[str, Any]] = []
     rows: list[Line] = []
     for key in quantities:
-        name = "λ (weight of JEPA)" if key == "lambda" else words(clean(key, 40))
+        name = named(key)
         lines = []
         for model, records in logs.items():
             points = [(r[x], r[key]) for r in records if _is_number(r.get(key))]
@@ -58,11 +94,17 @@ def curves(facts: Facts, logs: dict[str, list[Row]], quantities: list[str]) -> F
             rows.append(line([cell(name), cell(lettered(facts, model)), *(cell(number(v), v) for v in ends)]))
         panels.append({"title": name, "lines": lines})
     heads = [("quantity", False), ("model", False), ("first", True), ("middle", True), ("last", True)]
-    side = table("training-table", "First, middle and last record of each quantity.", heads, rows, folded=True)
+    side = table(
+        f"{id}-table" if id != "training-curves" else "training-table",
+        "First, middle and last record of each quantity.",
+        heads,
+        rows,
+        folded=True,
+    )
     alt = f"Training curves of {listed(list(logs))}: {listed([p['title'] for p in panels])}."
     caption = "As logged by the trainer. Losses of different objectives are not comparable."
     data = {"panels": panels, "legend": legend(facts, list(logs)), "x_label": x}
-    return figure("training-curves", "training", "Training curves", caption, alt, data, side)
+    return figure(id, "training", "Training curves", caption, alt, data, side)
 
 
 def _is_number(value: Any) -> bool:

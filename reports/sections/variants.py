@@ -12,7 +12,7 @@ from geomprobe.results.summary.facts import PLACE as CELL
 from geomprobe.results.summary.facts import Facts, Row, half_width
 from geomprobe.results.summary.words import title
 
-PLACE = 60
+PLACE = 75
 DUPLICATES = ("duplicate_share", "raw")
 MOST_LINES = 400
 HEADS = (
@@ -45,7 +45,8 @@ def section(facts: Facts) -> Section | None:
         blocks.append(text(f"{len(shown)} lines are shown; comparisons.parquet has all.", "note"))
     return {
         "id": "variants",
-        "title": "Quantised and truncated vectors",
+        "title": "What do fewer bits or dimensions change?",
+        "answer": "",
         "lead": "What fewer bits or dimensions change. All other sections are about the full vectors.",
         "blocks": [*blocks, *_notes(stored)],
     }

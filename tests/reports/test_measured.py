@@ -72,9 +72,9 @@ def test_failed_cells_are_named_with_their_reason(measured, case):
         mine = [row for row in named if row[0].split(" (seed")[0] == model]
         assert mine
         assert all("gave NaN or infinity: validation rows validation/" in row[-1] for row in mine)
-    caveats = next(s for s in view["sections"] if s["id"] == "caveats")["blocks"][0]["items"]
+    caveats = next(s for s in view["sections"] if s["id"] == "caveats")["blocks"][1]["items"]
     assert any(item.startswith("Not measured: ") for item in caveats)
-    assert "failed and" in view["verdict"]["limits"]
+    assert "failed and" in view["answer"]["limits"]
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "gave NaN or infinity" in page
     assert not re.findall(STRANGE, page)
@@ -126,8 +126,8 @@ def test_a_group_with_a_failed_seed_has_no_number_there_and_says_whose_it_is(mea
 def test_a_comparison_of_nothing_is_still_one_of_two_models(measured, case, title):
     view = build_view(measured(case)[0])
     assert (view["kind"], view["title"]) == ("pair", title)
-    assert view["verdict"]["code"] == "no verdict"
-    assert view["verdict"]["sentence"].endswith("could not be compared: cells of one or both failed.")
+    assert view["answer"]["code"] == "no verdict"
+    assert view["answer"]["sentence"].endswith("could not be compared: cells of one or both failed.")
 
 
 def test_an_analysis_of_nothing_is_still_one_of_a_model(measured):

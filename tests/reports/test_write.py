@@ -32,9 +32,10 @@ def test_results_in_memory_and_folder_give_the_same_view(make_results, tmp_path)
 
 def test_without_intervals_there_is_no_verdict(make_results):
     view = build_view(make_results(**SMALL))
-    assert view["verdict"]["code"] == "no verdict"
-    assert view["verdict"]["sentence"].startswith("No verdict: no difference has an interval.")
-    assert {c["judgement"] for c in view["cards"]} == {"no verdict"}
+    assert view["answer"]["code"] == "no verdict"
+    assert view["answer"]["sentence"].startswith("No verdict: no difference has an interval.")
+    (told,) = view["answer"]["lists"]
+    assert (told["name"], {each["word"] for each in told["items"]}) == ("cannot_tell", {"no verdict"})
     assert "untrained-pooling" in {f["code"] for f in view["findings"] if f["severity"] == "issue"}
 
 

@@ -15,6 +15,7 @@ from geomprobe.reports.render.figures.maps import heat
 from geomprobe.reports.render.figures.overview import overview
 from geomprobe.reports.render.figures.points import controls, decomposition, forest, ranking
 from geomprobe.reports.render.figures.style import STYLE
+from geomprobe.reports.render.figures.summary import standing, summary
 from geomprobe.reports.render.figures.svg import tidy
 
 
@@ -38,5 +39,8 @@ def render(kind: str, data: Mapping[str, Any]) -> str:
     return tidy(out.getvalue())
 
 
-KINDS = (overview, spectra, histograms, curves, decomposition, heat, forest, ranking, profiles, training, controls)
+KINDS = (
+    *(overview, standing, spectra, histograms, curves, decomposition, heat, forest, ranking, profiles, training),
+    *(controls, summary),
+)
 DRAW: dict[str, Callable[[Mapping[str, Any]], Figure]] = {draw.__name__: draw for draw in KINDS}

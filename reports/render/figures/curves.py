@@ -30,7 +30,7 @@ def spectrum(axis: Axes, panel: Data) -> None:
 def histogram(axis: Axes, panel: Data) -> None:
     """Density of the cosine of two rows."""
     for line in panel["lines"]:
-        axis.fill(line["x"], line["y"], color=colour(line["series"]), alpha=0.12, linewidth=0)
+        axis.fill_between(line["x"], line["y"], color=colour(line["series"]), alpha=0.12, linewidth=0)
         _draw(axis, line)
     axis.set_ylim(bottom=0)
     linear(axis.xaxis, 5)

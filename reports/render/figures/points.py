@@ -122,14 +122,19 @@ def ranks(axis: Axes, panel: Data, most: int = NAME) -> None:
     linear(axis.xaxis, 4)
 
 
+NARROW = 1.2
+"""Inches of names beside which three panels stand in a row."""
+
+
 def ranking(data: Data) -> Figure:
-    """Models in their order, two panels in a row, a metric or a task each: the order of the models is its own."""
+    """Models in their order, a panel a metric or a task: the order of the models is its own."""
     panels = data["panels"]
     names = [row["name"] for panel in panels for row in panel["rows"]]
     letters = 0.1 + 0.06 * max(len(row["letters"]) for panel in panels for row in panel["rows"])
     room = letters + 0.2 + 0.062 * max(len(short_label(name)) for name in names)
     height = 0.12 + 0.17 * max(len(panel["rows"]) for panel in panels)
-    figure, axes = panels_of(len(panels), 2, height, names=names, gap=room, bottom=0.3, widest=2.6)
+    columns = 3 if room < NARROW else 2
+    figure, axes = panels_of(len(panels), columns, height, names=names, gap=room, bottom=0.3, widest=2.6)
     for axis, panel in zip(axes, panels, strict=True):
         ranks(axis, panel)
         axis.set_title(", ".join(filter(None, (short_label(panel["title"], 30), short_label(panel["task"])))))

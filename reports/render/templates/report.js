@@ -22,6 +22,27 @@
         t.tBodies[0].append(...(up ? rows : rows.reverse()));
       };
     });
+  const open = () => {
+    const at = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!at) return;
+    for (let e = at; e; e = e.parentElement) if (e.tagName === "DETAILS") e.open = true;
+    at.scrollIntoView();
+  };
+  addEventListener("hashchange", open);
+  open();
+  const links = all(".toc a");
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries)
+        if (isIntersecting)
+          for (const a of links)
+            a.hash === "#" + target.id
+              ? a.setAttribute("aria-current", "true")
+              : a.removeAttribute("aria-current");
+    },
+    { rootMargin: "-15% 0px -80%" },
+  );
+  for (const s of all("main > section")) seen.observe(s);
   const bar = document.querySelector(".selectors");
   bar.hidden = !bar.children.length;
   bar.onchange = ({ target: { value, dataset: { axis } } }) => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from geomprobe.common.text import listed, number, slug
+from geomprobe.common.text import listed, number, slug, words
 from geomprobe.reports.document.blocks import Cell, Figure, Line, cell, figure, line, table
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered, measured, sides
 from geomprobe.results.summary.facts import Facts, Row, judgement
@@ -146,7 +146,7 @@ def controls(
     for row in facts.rows:
         shared = row["control"] and row["control"] != "control_task" and row["model"] in facts.own
         if shared and row["pooling"] == pooling and row["value"] is not None:  # the control task is each encoder's own
-            levels[row["task"], row["metric"], row["view"]][row["control"]] = row["value"]
+            levels[row["task"], row["metric"], row["view"]][words(row["control"])] = row["value"]
     panels: list[dict[str, Any]] = []
     for metric, view in metrics:
         scores: list[dict[str, Any]] = []

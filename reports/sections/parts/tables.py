@@ -8,8 +8,8 @@ from geomprobe.reports.sections.parts.sides import lettered, measured, sides
 from geomprobe.results.summary.facts import Facts, Row, half_width, judgement
 from geomprobe.results.summary.words import HATCHED, WORDS, how_many, title, whose, why
 
-INTERVALS = [("95 % interval", True), ("p (Holm)", True), ("detectable", True)]
-"""Columns of a table with intervals; detectable is the smallest difference that this n would find."""
+INTERVALS = [("95 % interval", True), ("p (Holm)", True), ("margin", True), ("detectable", True)]
+"""Columns of a table with intervals: the margin, and the smallest difference that this n would find."""
 LONG = 40  # rows past which a table is folded
 
 
@@ -52,8 +52,8 @@ def _value_line(facts: Facts, task: str, metric: str, view: str, pooling: str, i
     n = next((m["n"] for m in own if m and m["n"]), row["n"] if row else None)
     if facts.pair:
         difference, *rest = difference_cells(row, places)
-        smallest = row["mdd"] if row else None
-        cells += [difference, *([*rest, cell(number(smallest, places), smallest)] if intervals else ())]
+        sizes = [row[key] if row else None for key in ("margin", "mdd")]
+        cells += [difference, *([*rest, *(cell(number(size, places), size) for size in sizes)] if intervals else ())]
         without = "failed" if broken else "reference" if facts.entry(metric).get("reference") else "not compared"
         cells.append(verdict_cell(row) if row else cell(without, tone="failed" if broken else ""))
     return line([*cells, cell(count(n), n)], task, pooling)
@@ -87,7 +87,9 @@ LISTED = 500
 def unmeasured(facts: Facts, what: str) -> Block:
     """The paragraph of a section without numbers; `what` is a sentence for where no cell failed."""
     if facts.failed_cells:
-        return text(f"No numbers: {how_many(facts)} failed (section Pooling × task).", "warning")
+        return text(
+            f"No numbers: {how_many(facts)} failed (they are listed under the question of the pooling).", "warning"
+        )
     return text(what, "note")
 
 

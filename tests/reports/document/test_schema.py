@@ -29,10 +29,13 @@ def test_every_kind_of_view_meets_the_schema(make_results, case):
     jsonschema.validate(json.loads(json.dumps(view, allow_nan=False)), document_schema())
     assert view["kind"] == case.split()[0]
     known = [
-        "downstream", "geometry", "poolings", "layers", "lexical", "training", "caveats", "provenance", "downloads",
-        "glossary",
+        "geometry", "directions", "lexical", "downstream", "poolings", "layers", "training", "caveats", "provenance",
+        "downloads", "glossary",
     ]  # fmt: skip
     assert [section["id"] for section in view["sections"] if section["id"] in known] == known
+    for section in view["sections"]:  # a question has its answer; what was measured has none
+        assert section["title"].endswith("?") == bool(section["answer"])
+        assert section["answer"].rstrip(".") == section["answer"][:-1]
 
 
 def test_the_schema_in_the_repository_is_the_one_of_the_types():
@@ -44,11 +47,11 @@ def test_every_figure_has_a_table_and_words(make_results):
     figures = [b for b in walk(view) if b["type"] == "figure"]
     tables = {b["id"] for b in walk(view) if b["type"] == "table"}
     assert {f["kind"] for f in figures} == {
-        "spectra", "histograms", "decomposition", "heat", "forest", "profiles", "training", "controls",
+        "spectra", "histograms", "decomposition", "heat", "forest", "profiles", "training", "controls", "summary",
     }  # fmt: skip
     for figure in figures:
         assert len(figure["alt"]) > 30
         beside = figure["id"].removeprefix("forest-")  # the differences stand in the table of the same section
-        assert figure["table"] is not None or (figure["kind"] == "forest" and beside in tables)
+        assert figure["table"] is not None or figure["kind"] == "summary" or beside in tables
     ids = [b["id"] for b in walk(view) if "id" in b] + [f["table"]["id"] for f in figures if f["table"]]
     assert len(ids) == len(set(ids))

@@ -18,4 +18,4 @@ def test_missing_provenance_is_no_error(make_results):
 def test_a_verdict_of_the_run_is_printed_as_it_is(make_results):
     results = make_results(**SMALL)
     results.run["verdict"] = "hybrid is more uniform than mlm in 4 of 4 cells."
-    assert build_view(results)["verdict"]["sentence"] == "hybrid is more uniform than mlm in 4 of 4 cells."
+    assert build_view(results)["answer"]["sentence"] == "hybrid is more uniform than mlm in 4 of 4 cells."
