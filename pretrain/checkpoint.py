@@ -38,6 +38,9 @@ SENTENCE_TRANSFORMERS = {
 }
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PARTS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")  # the encoder, its MLM head
+SECOND_NAMES = {part: part.replace("model-", "model-next-") for part in PARTS}
+SETTINGS = "sentence_bert_config.json"
+NAMING_PARTS = (INDEX, SETTINGS)
 IGNORED = "# not part of what is shared; `hf upload` and git leave these out\ntrainer/\n.*.tmp/\n"
 
 
@@ -59,11 +62,7 @@ def export(out: Path, objective: Objective, corpus: Corpus) -> None:
 
 
 def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
-    """Write one model folder; each file is replaced in one rename, the weights last.
-
-    Of weights in two files the index is taken away before and put back after them: where a process dies in between, the
-    files may be of different steps, and every loader misses the index.
-    """
+    """Write one model folder, so that whoever loads it gets the export before or this one whenever a process dies."""
     out.mkdir(parents=True, exist_ok=True)
     with temporary_folder(out) as holder:
         temporary = holder / "model"
@@ -78,17 +77,58 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
         if model.base_model is not model:
             _move_head(temporary, f"{model.base_model_prefix}.")
             transformer["config_args"] = {"transformers_weights": PARTS[0]}
-        write_json(temporary / "sentence_bert_config.json", transformer)
+        write_json(temporary / SETTINGS, transformer)
         pooling = {"word_embedding_dimension": model.config.hidden_size, **POOLING}
         write_json(temporary / "1_Pooling" / "config.json", pooling)
         for file in temporary.glob("*.safetensors"):
             _as_newly_created(file, temporary / "modules.json")
-        (out / "1_Pooling").mkdir(exist_ok=True)
-        files = sorted(file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
-        for name in {INDEX, WHOLE} - {str(file) for file in files if file.name == WHOLE}:
-            (out / name).unlink(missing_ok=True)  # WHOLE: of an earlier version, before the head had its own file
-        for file in sorted(files, key=lambda file: (file.name == INDEX, file.suffix == ".safetensors")):
-            os.replace(temporary / file, out / file)
+        _put_in_place(temporary, out)
+
+
+def _put_in_place(new: Path, out: Path) -> None:
+    """Move the files of an export into the folder, each in one rename, config.json last.
+
+    No rename replaces two files of weights at once: they come under second names, to which the files that name them are
+    turned, until they have their own.
+    """
+    (out / "1_Pooling").mkdir(exist_ok=True)
+    files = {str(file.relative_to(new)) for file in new.rglob("*") if file.is_file()}
+    in_parts = PARTS[0] in files
+    for name in sorted(files - {"config.json", *(PARTS + NAMING_PARTS if in_parts else ())}):
+        os.replace(new / name, out / name)
+    if in_parts:
+        _give_own_names(out, new)  # where a process died before it did
+        for part, second in SECOND_NAMES.items():
+            os.replace(new / part, out / second)
+        for name in NAMING_PARTS:
+            text = (new / name).read_text(encoding="utf-8")
+            write_text(out / name, re.sub("|".join(PARTS), lambda part: SECOND_NAMES[part[0]], text))
+        _give_own_names(out, new)
+    os.replace(new / "config.json", out / "config.json")
+    for name in (WHOLE, *SECOND_NAMES.values()) if in_parts else (INDEX,):  # WHOLE: of an earlier version
+        (out / name).unlink(missing_ok=True)
+
+
+def _give_own_names(out: Path, scratch: Path) -> None:
+    """Give the weights that are named by second names their own."""
+    naming = {name: (out / name).read_text(encoding="utf-8") for name in NAMING_PARTS if (out / name).is_file()}
+    if not any(second in text for second in SECOND_NAMES.values() for text in naming.values()):
+        return
+    for part, second in SECOND_NAMES.items():
+        _link(out / second, scratch / second)
+        os.replace(scratch / second, out / part)
+    for name, text in naming.items():
+        for part, second in SECOND_NAMES.items():
+            text = text.replace(second, part)
+        write_text(out / name, text)
+
+
+def _link(file: Path, name: Path) -> None:
+    """Give a file a second name, or a copy of it where the disk has no second names."""
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copyfile(file, name)
 
 
 def _move_head(folder: Path, prefix: str) -> None:
