@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from geomprobe.common.text import capitalised, count, decimals, listed, number, slug
-from geomprobe.reports.document.blocks import Block, Figure, Option, Section, cell, choice, figure, line, table, text
+from geomprobe.reports.document.blocks import (
+    Block,
+    Figure,
+    Option,
+    Section,
+    cell,
+    choice,
+    figure,
+    line,
+    section_of,
+    table,
+    text,
+)
 from geomprobe.reports.sections.parts.points import letters_say, ranks
 from geomprobe.results.summary.facts import Facts, Row, half_width
 from geomprobe.results.summary.ranking import Ranking, rankings
@@ -24,7 +36,7 @@ def section(facts: Facts) -> Section | None:
     ]
     blocks: list[Block] = [choice("metric", options)] if len(options) > 1 else options[0]["blocks"]
     lead = "The models in the order of each headline number, and which of them cannot be told apart."
-    return {"id": "ranking", "title": "Which models come first?", "lead": lead, "blocks": blocks}
+    return section_of("ranking", "Which models come first?", lead, blocks, f"{capitalised(found[0].phrase)}.")
 
 
 def forest(facts: Facts, found: Ranking) -> Figure:
