@@ -21,6 +21,11 @@ SHORT: dict[Judgement, str] = {
 """A judgement of a cell in one or two words."""
 
 
+def in_all(total: int) -> str:
+    """That something holds in all cells; empty for a single one."""
+    return "" if total == 1 else "in both cells" if total == 2 else f"in all {total} cells"
+
+
 class Cell(NamedTuple):
     """A number, or a difference, of one task under one pooling at the deepest layer.
 
@@ -104,7 +109,7 @@ class Statement:
         if total == 1 or not self.counts:
             return ""
         if len(self.counts) == 1:
-            return "in both cells" if total == 2 else f"in all {total} cells"
+            return in_all(total)
         others = sorted((-n, code) for code, n in self.counts.items() if code != self.judgement)
         rest = ", ".join(f"{SHORT[code]} in {-n}" for n, code in others)
         if self.judgement not in self.counts:

@@ -10,7 +10,7 @@ from geomprobe.common.text import clean, counted, listed, number, words
 from geomprobe.results.summary.facts import Facts, Judgement, judgement
 from geomprobe.results.summary.findings import findings
 from geomprobe.results.summary.findings.rules import Finding
-from geomprobe.results.summary.model import Cell, Statement, Summary
+from geomprobe.results.summary.model import Cell, Statement, Summary, in_all
 from geomprobe.results.summary.ranking import Ranking, rankings
 from geomprobe.results.summary.words import title
 
@@ -224,8 +224,8 @@ def _one_a_metric(found: Sequence[Statement]) -> list[Statement]:
 
 def _figure(each: Statement) -> str:
     n, total = each.counts[each.judgement], len(each.cells)
-    where = "" if total == 1 else f" in all {total} cells" if n == total else f" in {n} of {total} cells"
-    return f"{each.name} {each.typical.text(signed=True)}{where}"
+    where = in_all(total) if n == total else f"in {n} of {total} cells"
+    return f"{each.name} {each.typical.text(signed=True)} {where}".rstrip()
 
 
 def _without_intervals(a: str, b: str, statements: Sequence[Statement]) -> str:
