@@ -138,7 +138,7 @@ class Summary:
     sides : tuple of str
         A and B of a comparison, whose differences are B − A; else the models.
     sentence : str
-        Chosen by fixed rules (see `geomprobe.results.summary.sentence`).
+        Chosen by fixed rules (see `geomprobe.results.summary.summarise`).
     differs, equal, cannot_tell : list of Statement
         Headline metrics; the strongest difference first.
     values : list of Statement

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from geomprobe.common.text import clean, counted, listed, number, words
@@ -25,7 +26,8 @@ def summarise(facts: Facts) -> Summary:
     once the mean vector is removed, if that was measured. The robust difference that is largest in units of its margin
     leads; the next one follows. Where none is robust, the one that holds in most cells leads. A difference that
     disappears or reverses after centring is named in the same sentence. Without any difference the sentence says what
-    was shown equal and what cannot be told.
+    was shown equal and what cannot be told. Where models were compared with their architecture at random
+    initialisation, a second sentence says what training gave each of them: scores of tasks before geometry.
 
     Of many models the sentence says which come first, and which of these are not told apart, under the first headline
     number whose first models are the same once the mean vector is removed; of the others the first one leads.
@@ -38,6 +40,7 @@ def summarise(facts: Facts) -> Summary:
         parts[_part(each) if facts.pair else "values"].append(each)
     parts["differs"].sort(key=lambda each: (not robust(each, statements), -each.share, -each.size))
     code, sentence = _lead(facts, statements, parts["differs"])
+    sentence = " ".join([sentence, *_over_untrained(facts)])
     return Summary(
         kind=facts.kind,
         code=code,
@@ -208,6 +211,12 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
     else:
         known = [f"{listed(equal)} {'are' if len(equal) > 1 else 'is'} shown equal"] if equal else []
         known += [f"{listed(unclear)} cannot be told"] if unclear else []
+        mixed = [each.title for each in differs if each.judgement == "mixed"]
+        known += (
+            [f"{listed(mixed)} {'are' if len(mixed) > 1 else 'is'} higher in some cells and lower in others"]
+            if mixed
+            else []
+        )
         return "no difference", f"No difference between {b} and {a} is established: {'; '.join(known)}."
     if vanished:
         first = vanished[0]
@@ -216,6 +225,23 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
         what = f"its {first.judgement} {first.name}" if strong else "this"
         sentence += f"; {what} {after} once the mean vector is removed"
     return "difference", f"{sentence}."
+
+
+def _over_untrained(facts: Facts) -> list[str]:
+    """What training gave the compared models over their architecture at random initialisation, as a sentence."""
+    gave = []
+    for model in facts.pair or ():
+        untrained = next(
+            (row["a"] for row in facts.comparisons if row["b"] == model and row["a"] in facts.baselines), ""
+        )
+        if not untrained:
+            continue
+        over: Any = facts.run | {"compared": [untrained, model], "groups": None}
+        alone = replace(facts, run=over)
+        found = [each for number in facts.headline if (each := statement(alone, *number)) and each.says]
+        found.sort(key=lambda each: (facts.part_of(each.metric) != "semantic", not robust(each, found), -each.size))
+        gave.append(f"{model} {f'{found[0].says} ({_figure(found[0])})' if found else 'shows no difference'}")
+    return [f"Over random initialisation, {listed(gave)}."] if gave else []
 
 
 def _one_a_metric(found: Sequence[Statement]) -> list[Statement]:

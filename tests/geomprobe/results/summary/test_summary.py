@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
 from geomprobe.results.summary.printed import LINES, WIDTH, terminal
@@ -216,3 +217,21 @@ def test_many_models_take_twenty_lines_and_every_form_names_them(ranked):
     assert json.loads(json.dumps(summary.as_dict()))["rankings"][0]["behind"] == ["c", "d"]
     for text in (results.to_markdown(), results.to_latex(), results._repr_html_()):
         assert "effective rank" in text
+
+
+def test_a_difference_of_both_signs_alone_is_no_established_difference(verdicts):
+    results = verdicts({("mean_cosine", "raw"): ("higher", "lower", "higher", "lower")})
+    assert "mean cosine is higher in some cells and lower in others" in results.summary().sentence
+
+
+def test_what_training_gave_over_random_initialisation_is_said(verdicts):
+    results = verdicts({("effective_rank", "raw"): "higher"})
+    untrained = results.comparisons.assign(b="hybrid", a="random-init", level="checkpoint")
+    results.comparisons = pd.concat([results.comparisons, untrained], ignore_index=True)
+    mine = results.results[results.results["model"] == "mlm"].assign(model="random-init")
+    results.results = pd.concat([results.results, mine], ignore_index=True)
+    results.run["models"] = [*results.run["models"], {**results.run["models"][0], "name": "random-init"}]
+    results.run |= {"baselines": {"random-init": "random-init"}, "compared": ["mlm", "hybrid"]}
+    assert results.summary().sentence.endswith(
+        "Over random initialisation, hybrid uses more directions (effective rank +0.500 ± 0.010 in all 4 cells)."
+    )
