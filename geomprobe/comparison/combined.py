@@ -98,7 +98,8 @@ def combined(sides: Sequence[Side]) -> tuple[Results, list[str]]:
     if other := [name for name in definitions if len({meaning(side, name) for side in sides} - {None}) > 1]:
         notes.append(f"left out, for the folders define it in different ways: {listed(other)}")
     tables = {}
-    for kind in (kind for kind, columns in TABLES.items() if "model" in columns):
+    # an order of models is not the order of some of them
+    for kind in (kind for kind, columns in TABLES.items() if "model" in columns and kind != "rankings"):
         frame = pd.concat([side.part(kind).assign(model=name) for name, side in kept.items()])
         frame = frame[frame["task"].isin(tasks) & frame["pooling"].isin(poolings)]
         frame = frame[~frame["metric"].isin(other)] if "metric" in frame else frame

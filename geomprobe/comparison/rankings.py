@@ -68,11 +68,12 @@ def headline_sides(results: Results, names: Sequence[str]) -> list[ModelResults]
     models = [{**entry, "n_layers": last[entry["name"]]} for entry in results.run["models"] if entry["name"] in names]
     ends = replace(results, **tables, run={**results.run, "models": models})
     sides = [ModelResults(ends, name) for name in names]
-    numbers = [(row["metric"], row["view"]) for side in sides for row in side.numbers.values()]
-    headline = headline_of(list(dict.fromkeys(numbers)), known(results.definitions))
+    found = [(row["metric"], row["view"]) for side in sides for row in side.numbers.values()]
+    headline = headline_of(list(dict.fromkeys(found)), known(results.definitions))
     for side in sides:
         rows = filled(side.rows, NUMBER)
-        side.rows = rows[[number in headline for number in zip(rows["metric"], rows["view"], strict=True)]]
+        numbers = zip(rows["metric"], rows["view"], strict=True)
+        side.rows = rows[np.array([number in headline for number in numbers], bool)]
     return sides
 
 

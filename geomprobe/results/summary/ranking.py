@@ -103,8 +103,17 @@ class Ranking:
 
 
 def rankings(facts: Facts) -> list[Ranking]:
-    """The order of the models under each headline number that two of them have."""
-    return [found for metric, view in facts.headline if (found := ranking(facts, metric, view))]
+    """The order of the models under each headline number that two of them have; what is clearest stands first.
+
+    First what tells models apart, the same in all views of a metric; then what does so in some; then the others.
+    """
+    found = [each for metric, view in facts.headline if (each := ranking(facts, metric, view))]
+    return sorted(found, key=lambda each: (not each.tested, not each.behind, mixed(each, found)))
+
+
+def mixed(each: Ranking, among: Sequence[Ranking]) -> bool:
+    """Whether other models come first in another view of the metric."""
+    return any({*other.first} != {*each.first} for other in among if other.metric == each.metric)
 
 
 def ranking(facts: Facts, metric: str, view: str) -> Ranking | None:

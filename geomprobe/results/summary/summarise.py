@@ -12,7 +12,7 @@ from geomprobe.results.summary.facts import Facts, Judgement, judgement
 from geomprobe.results.summary.findings import findings
 from geomprobe.results.summary.findings.rules import Finding
 from geomprobe.results.summary.model import Cell, Statement, Summary, in_all
-from geomprobe.results.summary.ranking import Ranking, rankings
+from geomprobe.results.summary.ranking import rankings
 from geomprobe.results.summary.words import title
 
 CENTRED = "centred"
@@ -59,15 +59,10 @@ def _beware(facts: Facts) -> list[Finding]:
 
 def _ranked(facts: Facts) -> Summary:
     """The summary of many models."""
-    measured = rankings(facts)
-
-    def mixed(each: Ranking) -> bool:
-        return any({*other.first} != {*each.first} for other in measured if other.metric == each.metric)
-
-    found = sorted(measured, key=lambda each: (not each.tested, not each.behind, mixed(each)))
+    found = rankings(facts)
     sentence = f"{found[0].phrase}." if found else f"{len(facts.own)} models share no headline number."
     centred = [each for each in found if (each.metric, each.view) == (found[0].metric, CENTRED)]
-    if centred and centred[0] is not found[0] and mixed(centred[0]):
+    if centred and {*centred[0].first} != {*found[0].first}:
         first = centred[0].first
         after = f"{listed(first)} come{'s' if len(first) == 1 else ''} first once the mean vector is removed"
         sentence = f"{sentence[:-1]}; {after}."

@@ -105,6 +105,14 @@ def test_models_are_matched_by_their_deepest_layer_however_deep_they_are():
     assert letters_of(shallow, "effective_rank") == {"round": "a", "long": "b"}
 
 
+def test_a_model_without_a_number_has_no_place():
+    results = made("round", "long", "needle")
+    results.results.loc[results.results["model"] == "needle", "status"] = "failed"
+    assert set(add_rankings(results).rankings["model"]) == {"round", "long"}
+    results.results["status"] = "failed"
+    assert len(add_rankings(results).rankings) == 0
+
+
 def test_baselines_are_not_ranked_and_one_model_has_no_order():
     results = add_rankings(made(*VECTORS, baselines=("needle",)))
     assert set(results.rankings["model"]) == {"round", "nearly", "long"}
