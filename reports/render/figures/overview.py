@@ -114,10 +114,11 @@ def _standing(axis: Axes, y: int, row: Data) -> None:
     axis.plot([at(v) for v in row["marks"]], [y] * len(row["marks"]), "|", color=colour(0), alpha=0.4, markersize=7)
     if row["low"] is not None:
         axis.plot([at(row["low"]), at(row["high"])], [y, y], color=colour(0), linewidth=scaled(2), zorder=3)
-    for name, value in points:
+    for i, (name, value) in enumerate(sorted(points, key=lambda point: point[1])):
+        side, by = ("bottom", 3.5) if i % 2 == 0 else ("top", -3.5)  # so that names of neighbours do not meet
         axis.plot(at(value), y, "x", color=ink(), markersize=scaled(4.5), zorder=3)
-        literal(axis.annotate(name, (at(value), y), (0, 4), textcoords="offset points", ha="center", va="bottom",
-                              fontsize=scaled(5.4), color=MUTED))  # fmt: skip
+        look: dict[str, Any] = {"ha": "center", "va": side, "fontsize": scaled(5.4), "color": MUTED}
+        literal(axis.annotate(name, (at(value), y), (0, by), textcoords="offset points", **look))
     axis.plot(at(row["value"]), y, "o", color=colour(0), markersize=scaled(5.5), zorder=4)
     for x, text, side in ((0.12, row["least"], "right"), (0.88, row["most"], "left")):
         literal(axis.text(x, y, text, ha=side, va="center", color=MUTED, fontsize=scaled(6.2)))
