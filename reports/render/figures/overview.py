@@ -68,6 +68,7 @@ def _scale(axis: Axes, reach: float) -> None:
         axis.xaxis.set_major_locator(ticker.MultipleLocator(1))
     else:
         axis.set_xscale("symlog", linthresh=1, linscale=0.8)
+        reach *= 1.4  # on this scale the last mark would touch the end
         steps = [step * 10**power for power in range(9) for step in (1, 2, 5)]
         shown = [step for step in steps if step <= reach and (reach < 20 or str(step)[0] == "1")]
         axis.xaxis.set_major_locator(ticker.FixedLocator([*(-s for s in reversed(shown)), 0, *shown]))
