@@ -12,12 +12,11 @@ LISTS: dict[str, tuple[dict[str, str], str]] = {
     "decomposition": ({"groups": "tasks"}, "rows"),
     "forest": ({"rows": "rows"}, ""),
     "ranking": ({"panels": "tasks", "rows": "models"}, ""),
-    "overview": ({"rows": "metrics"}, ""),
+    "overview": ({"rows": "metrics", "marks": "cells"}, ""),
+    "standing": ({"rows": "metrics", "marks": "cells"}, ""),
     "controls": ({"rows": "tasks"}, "points"),
     "heat": ({"rows": "rows", "columns": "columns", "panels": "panels"}, ""),
     "training": ({"panels": "quantities"}, "lines"),
-    "summary": ({"rows": "metrics", "dots": "cells"}, ""),
-    "standing": ({"rows": "metrics", "dots": "cells"}, ""),
 }
 """Kind of figure -> the lists in its data that are cut, with what they hold, and the list with an entry a model."""
 
@@ -51,7 +50,7 @@ def limited(kind: str, data: dict[str, Any]) -> tuple[dict[str, Any], str]:
         if name == of_models:
             return [entry for entry in value if entry["series"] in shown]
         if name in lists:
-            mapped = name == "dots" or (name in ("rows", "columns") and kind in ("heat", "ranking"))
+            mapped = name == "marks" or (name in ("rows", "columns") and kind in ("heat", "ranking"))
             value = first(value, lists[name], MAPPED if mapped else DRAWN)
         if isinstance(value, list):
             return [parts(item) for item in value]

@@ -45,9 +45,9 @@ class Stated(TypedDict):
 
 
 class Told(TypedDict):
-    """One list of the answer: differs, equal, cannot_tell, or the values of a single model."""
+    """One list of the answer: what differs, is equal or cannot be told; values of one model; the order of many."""
 
-    name: Literal["differs", "equal", "cannot_tell", "values"]
+    name: Literal["differs", "equal", "cannot_tell", "values", "rankings"]
     heading: str
     items: list[Stated]
 

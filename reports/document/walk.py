@@ -36,7 +36,8 @@ def walk(view: Mapping[str, Any], foreground: bool = False) -> Iterator[Mapping[
             for option in block.get("options", ())[: 1 if foreground else None]:
                 yield from inner(option["blocks"])
 
-    yield from (view["answer"][name] for name in ("picture", "table") if view["answer"][name])
+    first = view.get("answer", {})  # sections alone have none
+    yield from filter(None, (first.get("picture"), first.get("table")))
 
     for section in view["sections"]:
         yield from inner(section["blocks"])

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
-from geomprobe.common.text import amount, clean, decimals, interval, listed, number, power, term
-from geomprobe.reports.document.blocks import Line, Table, cell, line, table
+from geomprobe.common.text import amount, clean, listed, power
 from geomprobe.reports.document.model import VIEW_VERSION, Answer, Document, ModelHeading, Told
 from geomprobe.reports.sections import sections
 from geomprobe.reports.sections.parts.picture import picture
 from geomprobe.reports.sections.parts.statements import stated
-from geomprobe.results.summary.facts import Facts, half_width
+from geomprobe.results.summary.facts import Facts
 from geomprobe.results.summary.findings import findings
 from geomprobe.results.summary.model import Summary
 from geomprobe.results.summary.summarise import summarise
-from geomprobe.results.summary.words import budget, title
+from geomprobe.results.summary.words import budget
 
 LISTS: tuple[tuple[Any, str], ...] = (
     ("differs", "Differs"),
     ("equal", "Shown equal"),
     ("cannot_tell", "Cannot tell"),
     ("values", "Measured"),
+    ("rankings", "Which come first"),
 )
 """The lists of a summary with their headings, in printing order."""
 
@@ -47,13 +46,12 @@ def results_view(facts: Facts) -> dict[str, Any]:
 
 
 def _answer(facts: Facts, found: Summary) -> Answer:
-    """The summary as the first screen shows it; models that were not compared have a ranking in place of lists."""
-    lists: list[Told] = []
-    if facts.kind != "many":
-        for name, heading in LISTS:
-            if statements := getattr(found, name):
-                items = [stated(facts, each) for each in statements]
-                lists.append({"name": name, "heading": heading, "items": items})
+    """The summary as the first screen shows it."""
+    lists: list[Told] = [
+        {"name": name, "heading": heading, "items": [stated(facts, each) for each in statements]}
+        for name, heading in LISTS
+        if (statements := getattr(found, name))
+    ]
     scope = f"{found.scope}; protocol {facts.run.get('protocol') or 'not recorded'}."
     if facts.pair:
         scope += " A cell is one task under one pooling, at the deepest layer."
@@ -62,7 +60,7 @@ def _answer(facts: Facts, found: Summary) -> Answer:
         "sentence": found.sentence,
         "picture": picture(facts, found),
         "lists": lists,
-        "table": ranking(facts) if facts.kind == "many" else None,
+        "table": None,
         "beware": found.beware,
         "scope": scope,
         "limits": found.limits,
@@ -106,30 +104,3 @@ def _model_lines(facts: Facts, entry: dict[str, Any]) -> list[str]:
         f"content {str(entry['hash'])[:12]}" if entry.get("hash") else "",
     ]
     return [line for line in lines if line]
-
-
-def ranking(facts: Facts) -> Table | None:
-    """The models in the order of their values, for each headline metric and task, under the first pooling."""
-    rows: list[Line] = []
-    for (metric, view), task in product(facts.headline, facts.tasks):
-        found = {name: facts.cell(name, task, facts.pooling, metric, view) for name in facts.models}
-        known = [(name, row) for name, row in found.items() if row and row["value"] is not None]
-        if not known:
-            continue
-        known.sort(key=lambda entry: -entry[1]["value"])
-        half = next(filter(None, (half_width(row) for _, row in known)), None)
-        places = decimals([row["value"] for _, row in known], half)
-        cells = [cell(title(facts, metric, view), link=term(metric)), cell(task)]
-        for name, row in known:
-            shown = interval(row["ci_low"], row["ci_high"], places)
-            cells.append(cell(f"{name} {number(row['value'], places)} {shown}".strip()))
-        broken = [n for n, row in found.items() if not row and facts.missing(n, task, facts.pooling, metric, view)]
-        cells += [cell(f"{name} failed", tone="failed") for name in broken]
-        cells += [cell("–")] * (len(facts.models) - len(known) - len(broken))
-        rows.append(line(cells, task))
-    heads = [("metric", False), ("task", False), *((f"{i + 1}.", False) for i in range(len(facts.models)))]
-    caption = (
-        f"Models by value, highest first, {facts.pooling} pooling, with 95 % intervals where available. Intervals "
-        "of single models do not test a difference: only a paired comparison does."
-    )
-    return table("claims", caption, heads, rows, folded=True) if rows else None

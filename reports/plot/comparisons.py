@@ -36,6 +36,7 @@ from geomprobe.reports.render.figures.points import bars, ranks
 from geomprobe.reports.sections import poolings
 from geomprobe.reports.sections.parts import points
 from geomprobe.reports.sections.parts.sides import sides
+from geomprobe.results.summary.summarise import summarise
 from geomprobe.results.summary.words import how_many, title
 
 
@@ -86,7 +87,7 @@ def summary(
     facts = of_tasks(facts_of(results, layer=layer), tasks)
     if not facts.pair:
         raise InputError("These results have no comparison.", COMPARE)
-    found = points.overview(facts)
+    found = points.overview(facts, summarise(facts))
     if not found:
         raise InputError("No difference of these results has a margin.", "geomprobe report shows them as measured.")
     data, (a, b) = found["data"], facts.pair

@@ -6,12 +6,13 @@ import base64
 import gzip
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import bidirectional
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from geomprobe.common.text import size
 from geomprobe.reports.document.walk import figures, shortened
@@ -30,6 +31,7 @@ MARKS = {"issue": "!", "tip": "→", "passed": "✓", "not applicable": "–"}
 STYLE_ATTRIBUTE = re.compile(r' style="([^"]*)"')
 SVG_ID = re.compile(r'( id="|url\(#|href="#)([^")]+)')
 THEME = re.compile("|".join(THEMED), re.IGNORECASE)
+RIGHT_TO_LEFT = ("R", "AL")
 MIME = {".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip", ".json": "application/json"}
 
 
@@ -54,6 +56,7 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    environment.filters["isolated"] = _isolating(names_of(view))
     template = environment.get_template("report.html.j2")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     classes: dict[str, str] = {}
@@ -83,6 +86,23 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
         left = room()
     links, left_out = _links(files, left)
     return template.render(files=links, left_out=left_out, **common)
+
+
+def names_of(view: Mapping[str, Any]) -> list[str]:
+    """The names of models, tasks and poolings in the view model."""
+    return [
+        *(side["name"] for side in view["sides"]),
+        *(name for names in view["selectors"].values() for name in names),
+    ]
+
+
+def _isolating(names: Iterable[str]) -> Callable[[str], str]:
+    """A filter that keeps right-to-left names from reordering the numbers and brackets around them."""
+    turned = sorted((name for name in names if any(bidirectional(c) in RIGHT_TO_LEFT for c in name)), key=len)
+    if not turned:
+        return lambda text: text
+    found = re.compile("|".join(re.escape(str(escape(name))) for name in reversed(turned)))
+    return lambda text: Markup(found.sub(lambda name: f"<bdi>{name[0]}</bdi>", str(escape(text))))
 
 
 def without_largest(drawn: Mapping[str, Markup], excess: int, kept_longest: set[str]) -> dict[str, Markup]:

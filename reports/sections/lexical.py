@@ -13,8 +13,8 @@ from geomprobe.reports.sections.parts.poolings import by_pooling
 from geomprobe.reports.sections.parts.questions import asked, every_number
 from geomprobe.reports.sections.parts.statements import (
     Metrics,
+    in_order,
     leading,
-    ranked,
     statement_table,
     statements,
     told,
@@ -96,7 +96,7 @@ def _answer(facts: Facts, said: Mapping[str, Metrics]) -> str:
     for key, name in SIDES:
         found = statements(facts, leading(facts, said[key])[:NAMED])
         if facts.kind == "many":
-            parts.append(f"{name}: {ranked(facts, said[key][0]).rstrip('.') if said[key] else 'not measured'}")
+            parts.append(f"{name}: {in_order(facts, said[key][:1]).rstrip('.') or 'not measured'}")
         elif not found:
             parts.append(f"{name}: not measured")
         else:

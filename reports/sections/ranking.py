@@ -21,7 +21,7 @@ from geomprobe.results.summary.facts import Facts, Row, half_width
 from geomprobe.results.summary.ranking import Ranking, rankings
 from geomprobe.results.summary.words import absent, meaning, sentence
 
-PLACE = 5
+PLACE = 8
 LINES = 36
 """Lines of a figure, about: as many tasks as fit are drawn."""
 

@@ -1,23 +1,24 @@
-"""The whole comparison in one picture: each headline metric's difference in units of its margin."""
+"""The picture of the first screen: each headline difference in units of its margin, or one model against others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from geomprobe.reports.render.figures.axes import Plain, ink, names_down, paper, scaled, short_label
-from geomprobe.reports.render.figures.panels import panels_of
-from geomprobe.reports.render.figures.style import MUTED, WIDTH, colour
+from geomprobe.reports.render.figures.axes import Plain, ink, literal, names_down, paper, scaled
+from geomprobe.reports.render.figures.style import MUTED, colour
 
 Data = Mapping[str, Any]
 LINEAR = 6
 """Margins up to which the axis is linear throughout; a larger reach is drawn logarithmic beyond one margin."""
 LINE = 32
 """Characters of a metric's name."""
+HALF, TALL, HEAD, FOOT = 4.1, 0.22, 0.06, 0.36
+"""Inches: width of a picture of the first screen, height of its lines, room above them and below."""
 KEYS: dict[str, dict[str, Any]] = {
     "typical cell, 95 % interval": {"marker": "o"},
     "each cell": {"marker": "|", "markersize": 7, "alpha": 0.6},
@@ -26,7 +27,7 @@ KEYS: dict[str, dict[str, Any]] = {
 """What a legend says of the marks."""
 
 
-def margins(axis: Axes, data: Data) -> None:
+def margins(axis: Axes, data: Data, headings: bool = True) -> None:
     """A line a metric: its typical difference with interval, a faint mark a cell, the band of negligible differences.
 
     Filled where the difference is shown, orange where B is higher and blue where A is. The name of the list that a
@@ -39,7 +40,7 @@ def margins(axis: Axes, data: Data) -> None:
     for y, row in enumerate(rows):
         if row["list"] != before:
             before = row["list"]
-            _heading(axis, y, before)
+            _heading(axis, y, before if headings else "")
         tone = {"higher": colour(1), "lower": colour(0), "mixed": ink()}.get(row["judgement"], MUTED)
         for cell in row["marks"]:
             axis.plot(cell, y + 0.3, "|", color=tone, alpha=0.4, markersize=scaled(3.6), markeredgewidth=scaled(0.8))
@@ -67,6 +68,7 @@ def _scale(axis: Axes, reach: float) -> None:
         axis.xaxis.set_major_locator(ticker.MultipleLocator(1))
     else:
         axis.set_xscale("symlog", linthresh=1, linscale=0.8)
+        reach *= 1.4  # on this scale the last mark would touch the end
         steps = [step * 10**power for power in range(9) for step in (1, 2, 5)]
         shown = [step for step in steps if step <= reach and (reach < 20 or str(step)[0] == "1")]
         axis.xaxis.set_major_locator(ticker.FixedLocator([*(-s for s in reversed(shown)), 0, *shown]))
@@ -76,10 +78,57 @@ def _scale(axis: Axes, reach: float) -> None:
 
 
 def overview(data: Data) -> Figure:
-    """The picture with its legend, and room for the names of the lists at its right."""
-    names = [short_label(row["name"], LINE) for row in data["rows"]]
-    left = 0.3 + 0.062 * max(map(len, names))
-    figure, (axis,) = panels_of(1, 1, 0.1 + 0.2 * len(names), keys=KEYS, left=left, widest=WIDTH - left - 0.9)
-    margins(axis, data)
+    """The picture on half a page; its caption says what the marks are, and the lists stand beside it."""
+    figure, axis = _half([row["name"] for row in data["rows"]], FOOT)
+    margins(axis, data, headings=False)
     axis.set_xlabel(data["x_label"])
     return figure
+
+
+def standing(data: Data) -> Figure:
+    """A model's values against baselines and controls, a line a metric, each on its own scale."""
+    rows = data["rows"]
+    figure, axis = _half([row["name"] for row in rows], 0.26)
+    for y, row in enumerate(rows):
+        _standing(axis, y, row)
+    axis.set_ylim(len(rows) - 0.45, -0.55)
+    names_down(axis, [row["name"] for row in rows], range(len(rows)), LINE)
+    axis.set_xlim(-0.04, 1.04)
+    axis.set_xticks([])
+    axis.set_xlabel(data["x_label"])
+    axis.grid(visible=False)
+    axis.spines["bottom"].set_visible(False)
+    return figure
+
+
+def _standing(axis: Axes, y: int, row: Data) -> None:
+    """One metric between the least and the largest of its numbers, which are printed at the ends."""
+    points = [(mark["name"], mark["value"]) for mark in row["others"]]
+    every = [v for v in (row["value"], row["low"], row["high"], *row["marks"]) if v is not None]
+    every += [value for _, value in points]
+    least, most = min(every), max(every)
+
+    def at(value: float) -> float:
+        return 0.14 + 0.72 * ((value - least) / (most - least) if most > least else 0.5)
+
+    axis.plot([0.14, 0.86], [y, y], color=MUTED, linewidth=scaled(0.6), alpha=0.6, zorder=1)
+    axis.plot([at(v) for v in row["marks"]], [y] * len(row["marks"]), "|", color=colour(0), alpha=0.4, markersize=7)
+    if row["low"] is not None:
+        axis.plot([at(row["low"]), at(row["high"])], [y, y], color=colour(0), linewidth=scaled(2), zorder=3)
+    for i, (name, value) in enumerate(sorted(points, key=lambda point: point[1])):
+        side, by = ("bottom", 3.5) if i % 2 == 0 else ("top", -3.5)  # so that names of neighbours do not meet
+        axis.plot(at(value), y, "x", color=ink(), markersize=scaled(4.5), zorder=3)
+        look: dict[str, Any] = {"ha": "center", "va": side, "fontsize": scaled(5.4), "color": MUTED}
+        literal(axis.annotate(name, (at(value), y), (0, by), textcoords="offset points", **look))
+    axis.plot(at(row["value"]), y, "o", color=colour(0), markersize=scaled(5.5), zorder=4)
+    for x, text, side in ((0.12, row["least"], "right"), (0.88, row["most"], "left")):
+        literal(axis.text(x, y, text, ha=side, va="center", color=MUTED, fontsize=scaled(6.2)))
+
+
+def _half(names: Sequence[str], foot: float) -> tuple[Figure, Axes]:
+    """A figure of one axes with a line a name, on half a page: its type is as large as in a figure of a whole one."""
+    left = 0.1 + 0.051 * max((min(len(name), LINE) for name in names), default=0)
+    full = HEAD + TALL * len(names) + foot
+    figure = Figure(figsize=(HALF, full))
+    size = (left / HALF, foot / full, 1 - (left + 0.06) / HALF, TALL * len(names) / full)
+    return figure, figure.add_axes(size)

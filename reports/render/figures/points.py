@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from geomprobe.reports.render.figures.axes import NAME, ink, linear, literal, names_down, paper, scaled, short_label
 from geomprobe.reports.render.figures.panels import panels_of
-from geomprobe.reports.render.figures.style import MARKERS, MUTED, PAPER, colour
+from geomprobe.reports.render.figures.style import MARKERS, MUTED, PAPER, WIDTH, colour
 
 Data = Mapping[str, Any]
 
@@ -119,10 +119,10 @@ def ranks(axis: Axes, panel: Data, most: int = NAME) -> None:
         axis.plot(row["value"], y, marker, color=tone, markersize=scaled(4.5), markerfacecolor=fill)
         literal(axis.text(1.02, y, row["letters"], transform=axis.get_yaxis_transform(), va="center"))
     _rows_down(axis, [row["name"] for row in panel["rows"]], most)
-    linear(axis.xaxis, 4)
+    linear(axis.xaxis, 3)
 
 
-NARROW = 1.2
+NARROW = 1.3
 """Inches of names beside which three panels stand in a row."""
 
 
@@ -133,8 +133,10 @@ def ranking(data: Data) -> Figure:
     letters = 0.1 + 0.06 * max(len(row["letters"]) for panel in panels for row in panel["rows"])
     room = letters + 0.2 + 0.062 * max(len(short_label(name)) for name in names)
     height = 0.12 + 0.17 * max(len(panel["rows"]) for panel in panels)
-    columns = 3 if room < NARROW else 2
-    figure, axes = panels_of(len(panels), columns, height, names=names, gap=room, bottom=0.3, widest=2.6)
+    columns = min(3 if room < NARROW else 2, len(panels))
+    left = room - letters + 0.1
+    widest = min(2.6, (WIDTH - left - room * (columns - 1) - letters) / columns)
+    figure, axes = panels_of(len(panels), columns, height, left=left, gap=room, bottom=0.3, widest=widest)
     for axis, panel in zip(axes, panels, strict=True):
         ranks(axis, panel)
         axis.set_title(", ".join(filter(None, (short_label(panel["title"], 30), short_label(panel["task"])))))

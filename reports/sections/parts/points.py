@@ -9,8 +9,7 @@ from geomprobe.common.text import listed, number, slug, words
 from geomprobe.reports.document.blocks import Cell, Figure, Line, cell, figure, line, table
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered, measured, sides
 from geomprobe.results.summary.facts import Facts, Row, judgement
-from geomprobe.results.summary.model import Statement
-from geomprobe.results.summary.summarise import summarise
+from geomprobe.results.summary.model import Statement, Summary
 from geomprobe.results.summary.words import absent, title
 
 PANELS = 6
@@ -29,11 +28,10 @@ CAPTION = (
 )
 
 
-def overview(facts: Facts) -> Figure | None:
+def overview(facts: Facts, summary: Summary) -> Figure | None:
     """Each headline metric's difference in units of its margin, and where it lies in each cell; None without any."""
     if not facts.pair:
         return None
-    summary = summarise(facts)
     lists = {"differs": summary.differs, "shown equal": summary.equal, "cannot tell": summary.cannot_tell}
     rows, without = [], []
     for name, found in lists.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from geomprobe.common.text import decimals, listed, number, term, words
 from geomprobe.reports.document.blocks import Cell, Table, cell, line, table
@@ -10,11 +11,12 @@ from geomprobe.reports.document.model import Stated
 from geomprobe.results.summary.facts import PLACE, Facts, half_width
 from geomprobe.results.summary.model import Cell as Measured
 from geomprobe.results.summary.model import Statement
+from geomprobe.results.summary.ranking import Ranking, ranking
 from geomprobe.results.summary.summarise import statement
-from geomprobe.results.summary.words import WORDS, quality, title
+from geomprobe.results.summary.words import WORDS, quality
 
-MOST = 8
-"""Lines of a short table."""
+MOST, NAMED = 8, 2
+"""Lines of a short table; metrics of many models that an answer names."""
 ON_A_SPHERE = ("uniformity", "uniformity_reference")
 """A metric, and what it is read against."""
 CELL = (*PLACE, "metric", "view")
@@ -40,13 +42,19 @@ def answer(facts: Facts, metrics: Metrics) -> str:
     """What the headline numbers among some metrics say, in one sentence with its scope; "" where none was measured."""
     chosen = [each for each in facts.headline if each in metrics] or leading(facts, metrics)[:2]
     if facts.kind == "many":
-        return ranked(facts, chosen[0]) if chosen else ""
+        return in_order(facts, chosen)
     found = statements(facts, chosen)
     if not found:
         return ""
     if not facts.pair:
         return f"{facts.own[0]}: {listed([valued(facts, each) for each in found])}."
     return f"{opening(found)}{told(facts, found)}."
+
+
+def in_order(facts: Facts, metrics: Metrics) -> str:
+    """Which models come first under the first metrics; "" where two models share none."""
+    found = [made for metric, view in metrics if (made := ranking(facts, metric, view))]
+    return ". ".join(each.phrase for each in found[:NAMED]) + "." if found else ""
 
 
 def opening(found: Sequence[Statement]) -> str:
@@ -116,28 +124,15 @@ def standing(facts: Facts, metric: str, view: str, at: Measured) -> dict[str, fl
     return known
 
 
-def ranked(facts: Facts, metric: tuple[str, str]) -> str:
-    """Which model is highest and which lowest, on the first task and pooling that have the metric."""
-    for task in facts.tasks:
-        for pooling in facts.poolings:
-            found = {name: facts.cell(name, task, pooling, *metric) for name in facts.own}
-            known = [(row["value"], name, row) for name, row in found.items() if row and row["value"] is not None]
-            if len(known) < 2:
-                continue
-            (_, least, low), *_, (_, most, high) = sorted(known, key=lambda each: each[0])
-            shown = [Measured(task, pooling, r["value"], r["ci_low"], r["ci_high"]).text(False) for r in (high, low)]
-            return (
-                f"{title(facts, *metric)} is highest for {most} ({shown[0]}) and lowest for {least} ({shown[1]}), on "
-                f"{task}, {pooling} pooling; intervals of single models test no difference."
-            )
-    return ""
-
-
 # ---- tables and lines ------------------------------------------------------------------------------------------------
 
 
-def stated(facts: Facts, each: Statement) -> Stated:
-    """A statement as the first screen prints it."""
+def stated(facts: Facts, each: Statement | Ranking) -> Stated:
+    """A statement, or the order of many models, as the first screen prints it."""
+    if isinstance(each, Ranking):
+        shown = {"title": each.title, "term": term(each.metric), "says": each.phrase, "figure": each.span}
+        shown["place"] = f"{each.task}, {each.pooling} pooling"
+        return cast(Stated, dict.fromkeys(Stated.__annotations__, "") | shown)
     at, code = each.typical, each.judgement if facts.pair else ""
     row = facts.difference(at.task, at.pooling, each.metric, each.view) if facts.pair else None
     where, values_of = each.where, ""

@@ -61,7 +61,7 @@ def test_figures_do_not_grow_with_the_tasks(make_results):
                 tasks=tuple(f"task{i}" for i in range(tasks)), poolings=("mean",), training=False, spectrum_points=4
             )
         )
-        kinds = ("heat", "summary")
+        kinds = ("heat", "overview")
         found = [block for block in walk(view) if block["type"] == "figure" and block["kind"] not in kinds]
         assert all("Drawn: the first" in block["caption"] for block in found)
         assert all(f"{tasks - 20} more" in block["alt"] for block in found)

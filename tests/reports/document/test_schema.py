@@ -47,11 +47,11 @@ def test_every_figure_has_a_table_and_words(make_results):
     figures = [b for b in walk(view) if b["type"] == "figure"]
     tables = {b["id"] for b in walk(view) if b["type"] == "table"}
     assert {f["kind"] for f in figures} == {
-        "spectra", "histograms", "decomposition", "heat", "forest", "profiles", "training", "controls", "summary",
+        "spectra", "histograms", "decomposition", "heat", "forest", "profiles", "training", "controls", "overview",
     }  # fmt: skip
     for figure in figures:
         assert len(figure["alt"]) > 30
         beside = figure["id"].removeprefix("forest-")  # the differences stand in the table of the same section
-        assert figure["table"] is not None or figure["kind"] == "summary" or beside in tables
+        assert figure["table"] is not None or figure["kind"] == "overview" or beside in tables
     ids = [b["id"] for b in walk(view) if "id" in b] + [f["table"]["id"] for f in figures if f["table"]]
     assert len(ids) == len(set(ids))

@@ -15,6 +15,7 @@ from tests.synthetic import hostile_results
 
 HOW = "docs/how-to/test-in-a-browser.md"
 webdriver = pytest.importorskip("selenium.webdriver", reason=f"selenium is not installed ({HOW})")
+wait = pytest.importorskip("selenium.webdriver.support.wait")
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=f"no chromium with chromedriver here ({HOW})")
@@ -69,7 +70,7 @@ def test_no_console_message_and_no_request(full):
 
 def test_sorting_by_a_number_and_back(full):
     column = """
-        const t = document.getElementById('downstream-mean'), i = [...t.tHead.rows[0].cells].findIndex(
+        const t = document.getElementById('ranks'), i = [...t.tHead.rows[0].cells].findIndex(
             (c) => c.textContent.startsWith('B − A'));
         t.tHead.rows[0].cells[i].querySelector('button').click();
         return [[...t.tBodies[0].rows].map((r) => +r.cells[i].dataset.v), t.tHead.rows[0].cells[i].ariaSort];
@@ -100,6 +101,37 @@ def test_selectors_show_one_pooling_and_one_task(full):
     assert set(full.execute_script(visible)) == {"mrpc"}
     full.execute_script(choose, "task", "")
     assert set(full.execute_script(visible)) == {"sst2", "mrpc"}
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080), (390, 844)])
+def test_the_answer_is_on_the_first_screen(full, width, height):
+    """The sentence and the picture whole, and the lists begun beside it; in one column on a narrow screen."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    full.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    box = """return ['.sentence', '.picture', '.lists', '.beware', '.toc'].map((s) => {
+        const r = document.querySelector(s).getBoundingClientRect();
+        return [r.left, r.top, r.right, r.bottom]; })"""
+    sentence, picture, lists, beware, contents = full.execute_script(box)
+    assert sentence[3] <= picture[1]
+    assert max(sentence[2], picture[2], lists[2], beware[2]) <= width
+    assert picture[3] <= height
+    if width < 500:
+        assert picture[3] <= lists[1] < lists[3] <= beware[1] < contents[1]
+    else:
+        assert picture[2] <= lists[0]
+        assert lists[1] < height / 2
+        assert contents[2] <= sentence[0]  # beside the text, all the way down
+        full.execute_script("scrollTo(0, 2500)")
+        assert full.execute_script(box)[4] == contents
+
+
+def test_a_link_opens_what_it_points_to(full, pages):
+    full.get(pages["full"].as_uri() + "#geometry-max")
+    inside = "const e = document.getElementById(arguments[0]); return [e.checkVisibility(), e.closest('.more').open]"
+    assert full.execute_script(inside, "geometry-max") == [True, True]
+    full.execute_script("location.hash = '#downstream-max'")
+    opened = wait.WebDriverWait(full, 20)
+    assert opened.until(lambda driver: driver.execute_script(inside, "downstream-max") == [True, True])
 
 
 @pytest.mark.parametrize("width", [360, 768, 1920])
@@ -145,8 +177,8 @@ def test_readable_without_javascript(full, pages):
     full.get(pages["full"].as_uri())
     full.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     text = full.find_element("tag name", "body").text
-    assert "Verdict" in text
-    assert "Limits" in text
+    assert "Is one more spread out, or only shifted?" in text
+    assert "How sure is this?" in text
     assert not full.find_element("css selector", ".selectors").is_displayed()
     assert full.find_elements("css selector", "thead button") == []
 
@@ -172,7 +204,7 @@ def _axe() -> Path | None:
 
 # A dark page has other colours and nothing else, so only what axe says of colours is asked again.
 @pytest.mark.parametrize(("scheme", "rules"), [("light", {}), ("dark", {"runOnly": ["cat.color"]})])
-def test_axe_finds_no_serious_violation(full, scheme, rules):
+def test_axe_finds_no_violation(full, scheme, rules):
     axe = _axe()
     if axe is None:
         pytest.skip(f"no axe-core here ({HOW})")
@@ -188,7 +220,7 @@ def test_axe_finds_no_serious_violation(full, scheme, rules):
         rules,
     )
     assert checked
-    assert [v for v in found if v[1] in ("serious", "critical")] == []
+    assert found == []
 
 
 def test_hostile_page_runs_nothing(browser, pages):

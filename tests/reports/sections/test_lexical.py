@@ -29,7 +29,7 @@ def test_wording_meaning_and_the_crossed_design_stand_side_by_side(make_results)
     )
     view = build_view(results)
     (section,) = [s for s in view["sections"] if s["id"] == "lexical"]
-    made = {b["id"]: b for b in walk(view | {"sections": [section]}) if "id" in b}
+    made = {b["id"]: b for b in walk({"sections": [section]}) if "id" in b}
     for part, wanted in (
         ("wording", ["lexical word content"]),
         ("meaning", ["semantic skill", "semantic conditional bits", "partial spearman gold"]),
