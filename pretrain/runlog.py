@@ -115,12 +115,13 @@ class MetricsLog:
         lines = []
         if step and path.is_file():
             for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                # a killed process can leave half a line; whole ones are objects of finite numbers
+                # a killed process can leave half a line; whole ones are objects of finite numbers, null where unknown
                 with contextlib.suppress(
                     ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError
                 ):
                     record = json.loads(text)
-                    if record["step"] <= step and all(map(math.isfinite, record.values())):
+                    known = [value for value in record.values() if value is not None]
+                    if record["step"] <= step and all(map(math.isfinite, known)):
                         lines.append(text)
                         self.last = record
         if write:

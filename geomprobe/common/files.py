@@ -50,7 +50,15 @@ def read_json(path: str | os.PathLike, *, finite: bool = False) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number too long
-        raise InputError(f"{path} cannot be read as JSON: {error}") from None
+        raise InputError(f"{path} cannot be read as JSON: {json_fault(error)}") from None
+
+
+def json_fault(error: Exception) -> str:
+    """What the json module found wrong, in words for a user; its own where these are."""
+    if isinstance(error, RecursionError):
+        return "lists or objects nested too deep"
+    # Python's limit on the digits of whole numbers, whose message speaks to programmers
+    return "a whole number of over 4,300 digits" if "set_int_max_str_digits" in str(error) else str(error)
 
 
 def _finite(text: str) -> float:

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import lzma
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -168,7 +169,7 @@ def open_arrow(source: Path | bytes) -> Iterator[tuple[str, Any, Batches]]:
     import pyarrow.feather
     import pyarrow.parquet
 
-    with pa.memory_map(str(source)) if isinstance(source, Path) else pa.BufferReader(source) as stream:
+    with pa.memory_map(os.fsencode(source)) if isinstance(source, Path) else pa.BufferReader(source) as stream:
         head = stream.read(6)
         stream.seek(0)
         if head.startswith(b"PAR1"):

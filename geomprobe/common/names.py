@@ -33,6 +33,11 @@ def first_to_last(names: Sequence[str], what: str = "columns") -> str:
     return f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names)} {what})"
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a name of a file is UTF-8, which libraries not written in Python need."""
+    return name.isascii() or not any("\ud800" <= c <= "\udfff" for c in name)
+
+
 def _printable(name: str) -> str:
     """A name in which what steers a terminal, or cannot be written, stands as an escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from geomprobe.common.atomic import fcntl, final_path, locked, temporary_folder
 from geomprobe.common.errors import GeomprobeError, UsageError
+from geomprobe.common.names import is_utf8
 
 
 def check_output_file(
@@ -54,9 +55,12 @@ def check_output_folder(folder: str | os.PathLike, inputs: Iterable[str | os.Pat
     Raises
     ------
     UsageError
-        A file, a device or a pipe; one of the inputs; a folder that cannot be made or written to.
+        A file, a device or a pipe; one of the inputs; a folder that cannot be made or written to; a name that is not
+        UTF-8, to which the writers of Parquet and safetensors cannot write.
     """
     folder, hint = Path(folder), "Choose another folder with --out."
+    if not is_utf8(name := os.path.abspath(folder)):
+        raise UsageError(f"--out: the name {name!r} is not UTF-8.", hint)
     _final(folder, hint)
     if folder.is_symlink() and not folder.exists():
         raise UsageError(f"--out {folder} is a link to nothing.", hint)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, UsageError, first_line, hub, refusing, unknown_name
+from geomprobe.common.names import is_utf8
 from geomprobe.encoders.adapters import merge_loaded
 from geomprobe.encoders.architecture import load_model, text_part
 from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
@@ -107,6 +108,8 @@ def check_source(source: str) -> None:
     if path.exists():
         if not path.is_dir():
             raise InputError(f"{source} is a file, not a model folder.", HINT)
+        if not is_utf8(source):
+            raise InputError(f"The name {source!r} is not UTF-8, and safetensors needs that.", "Rename the folder.")
     elif not hub.is_repo_id(source.partition("@")[0]):
         raise InputError(f"{source} does not exist.", HINT)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from geomprobe.common import InputError
-from geomprobe.common.files import read_text, unique_names
+from geomprobe.common.files import json_fault, read_text, unique_names
 
 Key = tuple[str, str, str]  # task, model, pooling
 MAX_BYTES = 100_000_000
@@ -100,9 +100,9 @@ def read_published(path: str | Path) -> dict[Key, Cell]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+        raise InputError(f"{path} is not JSON: {json_fault(error)}") from None
     except ValueError as error:
-        raise InputError(f"{path}: {error}.", FORM) from None
+        raise InputError(f"{path}: {json_fault(error)}.", FORM) from None
 
 
 FORM = """Expected: {"('sst2', 'hybrid', 'mean')": {"uniformity": -0.16, …}, …} or "sst2/hybrid/mean" as the key."""

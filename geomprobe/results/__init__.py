@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from geomprobe.common import InputError, atomic_path, read_json, refusing, write_json, write_text
+from geomprobe.common.files import json_fault
 from geomprobe.results.earlier_versions import current
 from geomprobe.results.output_folder import check_content, check_folder, folder_and_name, means_results, models_of
 from geomprobe.results.schema import (
@@ -144,6 +145,6 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:  # JSON or UTF-8
-            raise InputError(f"{path}, line {number}: {error}.") from None
+            raise InputError(f"{path}, line {number}: {json_fault(error)}.") from None
         records.append(check_record(record, f"{path}, line {number}"))
     return records

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, UsageError, brief
-from geomprobe.common.files import unique_names
+from geomprobe.common.files import json_fault, unique_names
 from geomprobe.common.formats import open_text
 from geomprobe.vectors.columns import LISTS, NUMBERS, Column, choose, left_out
 from geomprobe.vectors.lists import is_typed_number, is_whole_list, looks_like_list, parse_list, shown, vectors_of
@@ -69,7 +69,7 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
                     if isinstance(error, json.JSONDecodeError) and line == 1:
                         as_array = f"np.array(json.load(open('{path.name}')))"
                         hint = f"One document for all? np.save('vectors.npy', {as_array})"
-                    raise InputError(f"line {line} cannot be read as JSON: {str(error)[:200]}.", hint) from None
+                    raise InputError(f"line {line} cannot be read as JSON: {json_fault(error)[:200]}.", hint) from None
 
 
 def _all_whole(path: Path, name: str | None) -> bool:

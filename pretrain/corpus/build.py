@@ -15,7 +15,15 @@ from geomprobe.common import InputError, UsageError, cache_dir, hash_bytes, hash
 from geomprobe.common.atomic import fcntl, temporary_folder
 from geomprobe.pretrain.corpus.held_out import MOST, Rule, plan_held_out
 from geomprobe.pretrain.corpus.hub import slug
-from geomprobe.pretrain.corpus.shards import VERSION, Corpus, Writer, damaged_files, document_hash, open_corpus
+from geomprobe.pretrain.corpus.shards import (
+    VERSION,
+    Corpus,
+    Writer,
+    damaged_files,
+    document_hash,
+    info_hash,
+    open_corpus,
+)
 from geomprobe.pretrain.corpus.sources import Progress, Source, check_source, open_source
 from geomprobe.pretrain.corpus.tokenizer import choose_tokenizer, load_tokenizer, train_tokenizer, wrap_tokenizer
 
@@ -150,7 +158,7 @@ def _build(source: Source, settings: dict[str, Any], folder: Path, progress: Pro
         "seconds": round(time.monotonic() - started, 1),
     }
     info["notes"] = source.notes + _notes(info, split=source.validation is not None)
-    write_json(part / "corpus.json", info)
+    write_json(part / "corpus.json", info | {"hash": info_hash(info)})
     os.rename(part, folder)
 
 

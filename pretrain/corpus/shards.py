@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ INFO: dict[str, type] = {  # what corpus.json must hold
     "duplicates": int,
     "unigram_entropy": float,
 }
-LATER: dict[str, type] = {"notes": list, "asked": dict, "tokenizer_hash": str, "tokenizer_files": dict}
+LATER: dict[str, type] = {"notes": list, "asked": dict, "tokenizer_hash": str, "tokenizer_files": dict, "hash": str}
 """What corpora of the first versions do not hold."""
 CHUNK_TOKENS = 1 << 23
 
@@ -133,6 +134,8 @@ def _open(path: Path, info: dict[str, Any]) -> Corpus:
         raise ValueError("unigram_entropy is no entropy")
     if fingerprint(chunks) != info["fingerprint"]:
         raise ValueError("the fingerprint is not that of its files")
+    if "hash" in info and info["hash"] != info_hash(info):
+        raise ValueError("its content does not match the hash in it")
     return Corpus(path, streams, documents, info)
 
 
@@ -155,6 +158,11 @@ def fingerprint(chunks: list[dict[str, Any]]) -> str:
     """Hash by which a corpus is known, of its files' names and hashes."""
     files = sorted((name, digest) for chunk in chunks for name, digest in chunk["files"].items())
     return hash_bytes(*(f"{name} {digest}" for name, digest in files))
+
+
+def info_hash(info: dict[str, Any]) -> str:
+    """Hash of all that corpus.json says but this hash."""
+    return hash_bytes(json.dumps({key: value for key, value in info.items() if key != "hash"}, sort_keys=True))
 
 
 def verify_corpus(corpus: Corpus) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -362,9 +363,23 @@ def test_damage_of_the_tokenizer_is_found(tmp_path, sentences, name):
     assert verify_corpus(corpus) == [name]
 
 
+@pytest.mark.parametrize("place", ["duplicates", "seconds", "unigram_entropy", "unused_ids"])
+def test_a_flipped_digit_in_the_description_is_found(tmp_path, sentences, place):
+    """Of a number, too, that nothing else says."""
+    corpus = build_corpus(write_jsonl(tmp_path / "a.jsonl", sentences(50)), "train:100", cache=tmp_path / "c")
+    path = corpus.path / "corpus.json"
+    text = path.read_text()
+    flipped = re.sub(rf'("{place}": [\d.]*)(\d)', lambda found: f"{found[1]}{(int(found[2]) + 1) % 10}", text)
+    assert flipped != text
+    path.write_text(flipped)
+    with pytest.raises(InputError, match=r"corpus\.json is damaged.*does not match the hash") as error:
+        open_corpus(corpus.path)
+    assert "build it again" in error.value.hint
+
+
 def test_corpora_of_the_first_versions_open(tmp_path, sentences):
     corpus = build_corpus(write_jsonl(tmp_path / "a.jsonl", sentences(50)), "train:100", cache=tmp_path / "c")
-    info = {key: value for key, value in corpus.info.items() if key != "tokenizer_files"}
+    info = {key: value for key, value in corpus.info.items() if key not in ("tokenizer_files", "hash")}
     write_json(corpus.path / "corpus.json", info)
     assert verify_corpus(open_corpus(corpus.path)) == []
     write_json(corpus.path / "corpus.json", info | {"tokenizer_hash": "0"})

@@ -1,13 +1,15 @@
-"""What run.json says of the code that ran."""
+"""What run.json says of the code that ran, and what of a log is kept on resume."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import geomprobe.pretrain
+from geomprobe.pretrain import runlog
 
 
 def git(folder, *words):
@@ -36,3 +38,12 @@ def test_only_the_checkout_of_the_code_itself_is_recorded(tmp_path):
     assert recorded() == commit
     (tmp_path / "other.txt").write_text("b")
     assert recorded() == f"{commit}-dirty"
+
+
+def test_lines_without_a_peak_of_memory_are_kept_on_resume(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    whole = [{"step": 1, "loss": 2.0, "peak_memory_gb": None}, {"step": 2, "loss": 1.5, "peak_memory_gb": None}]
+    others = ['{"step": 1, "loss": NaN}', '{"step": 3, "loss": 1.0}', '{"step": 2, "lo']
+    path.write_text("\n".join([json.dumps(whole[0]), *others[:2], json.dumps(whole[1]), others[2]]))
+    assert runlog.MetricsLog(path, step=2).last == whole[1]
+    assert [json.loads(line) for line in path.read_text().splitlines()] == whole

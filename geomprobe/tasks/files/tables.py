@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, first_line, listed
-from geomprobe.common.files import unique_names
+from geomprobe.common.files import json_fault, unique_names
 from geomprobe.common.formats import errors_of, open_arrow
 from geomprobe.tasks.files.content import ARROW, decode, format_of, read_content
 from geomprobe.tasks.files.delimited import read_delimited
@@ -251,9 +251,7 @@ def _json_values(text: str) -> tuple[list[Any], list[int]]:
         except json.JSONDecodeError as error:
             raise InputError(f"line {error.lineno} is not JSON: {error.msg}.") from None
         except (RecursionError, ValueError) as error:  # a name that occurs twice, or Python's limit on digits
-            reason = "a number of over 4,300 digits" if "digits" in str(error) else str(error)
-            reason = "lists or objects nested too deep" if isinstance(error, RecursionError) else reason
-            raise InputError(f"line {line} cannot be read: {reason}.") from None
+            raise InputError(f"line {line} cannot be read: {json_fault(error)}.") from None
         values.append(value)
         lines.append(line)
         place = SPACE.match(text, end).end()  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from geomprobe.cli.main import app
 from geomprobe.cli.values import parse_groups, split_paths, two_sides
-from geomprobe.common import UsageError, check_output_file, shortened
+from geomprobe.common import InputError, UsageError, check_output_file, shortened
 from geomprobe.results import check_folder
 
 GRID = [
@@ -266,3 +266,18 @@ def test_a_cache_that_is_not_there_is_empty(home):
     done = CliRunner().invoke(app, ["cache", "ls"])
     assert done.exit_code == 0
     assert "empty" in done.stderr
+
+
+def test_names_that_are_not_utf_8_are_refused_before_anything_is_measured(tmp_path):
+    """The writers of Parquet and the readers of safetensors would refuse them at the end, or as damaged."""
+    from geomprobe.encoders.opening import check_source
+
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    with pytest.raises(UsageError, match=r"--out: the name '.*caf\\udce9' is not UTF-8"):
+        check_folder(folder)
+    os.mkdir(folder)
+    with pytest.raises(InputError, match=r"caf\\udce9' is not UTF-8"):
+        check_source(folder)
+    os.rename(folder, tmp_path / "caf\u00e9")
+    check_source(str(tmp_path / "caf\u00e9"))
+    check_folder(tmp_path / "caf\u00e9")

@@ -262,3 +262,17 @@ def test_names_in_messages_are_bounded_and_counted():
     assert listed(["x" * 50, "\x1b[31m"]) == "x" * 39 + "…, \\x1b[31m"
     assert first_to_last([f"e{i}" for i in range(96)]) == "e0, e1, …, e95 (96 columns)"
     assert brief("a\n b") == "a b"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1" + "0" * 4300 + "]", "a whole number of over 4,300 digits"),
+        ("[" * 10**5, "lists or objects nested too deep"),
+    ],
+)
+def test_what_json_cannot_be_is_said_without_words_for_programmers(tmp_path, text, said):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"a\.json cannot be read as JSON: {said}$"):
+        read_json(path)

@@ -136,6 +136,7 @@ def test_no_uncertainty(tmp_path):
         ('{"a/b/c": {"x": {"erank": 1}, "y": {"effective_rank": 2}}}', "'effective_rank' occurs twice in the cell"),
         ('{"a/b/c": {"erank": 1}, "a/b/c": {"erank": 2}}', "'a/b/c' occurs twice in one record"),
         ("""{"a/b/c": {"erank": 1}, "('a', 'b', 'c')": {"erank": 2}}""", "the cell a, b, c occurs twice"),
+        ('{"a/b/c": {"erank": 1' + "0" * 4300 + "}}", r"published\.json: a whole number of over 4,300 digits\.$"),
         ('{"a/b/c": ' + 2000 * '{"a": ' + "1" + 2001 * "}", "nested too deeply|not JSON"),
     ],
 )

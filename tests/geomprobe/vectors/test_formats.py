@@ -1,6 +1,7 @@
 """Arrays, tables and binary files of vectors: read as meant, or refused with the way to convert."""
 
 import gzip
+import os
 import pickle
 import struct
 
@@ -304,3 +305,10 @@ def test_first_bytes_beat_the_name(tmp_path, x):
     np.testing.assert_array_equal(open_vectors([tmp_path / "b.parquet"]), x)
     frame.to_csv(tmp_path / "c.parquet", index=False)
     refused(tmp_path / "c.parquet", "not a .parquet file")
+
+
+def test_a_table_whose_name_is_not_utf_8_is_read(tmp_path, x):
+    pd.DataFrame(x).rename(columns=lambda j: f"e{j}").to_parquet(tmp_path / "a.parquet")
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.parquet")
+    os.rename(tmp_path / "a.parquet", odd)
+    assert np.array_equal(np.asarray(open_vectors([odd])), x)
