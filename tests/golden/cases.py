@@ -33,7 +33,8 @@ COMMANDS = {
     "own-labels": "analyze plain-0 --task reviews.jsonl --seed 3",
     "few-rows": "analyze plain-0 --task few.jsonl --layer all",
     "failed": "compare plain-0 broken --task small.jsonl --layer all",
-    "many": "analyze plain-0 plain-1 shifted-0 --task sst2 --data data --pool mean,max --limit 40 --baseline random-init",
+    "many": "analyze plain-0 plain-1 shifted-0 --task sst2 --data data --pool mean,max --limit 40 "
+    "--baseline random-init",
     "stored": "analyze plain-0 --task small.jsonl --dim 8 --precision float32,int8,binary",
     "audit": "audit plain-0 shifted-0 --task mrpc --data data --limit 24",
 }
