@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def modules_with_examples() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Iterator[Path]:
-    """The folder that the examples run in: it holds my-encoder, reviews.csv, and results of one and of two models."""
+    """The folder that the examples run in: my-encoder, reviews.csv, results of one model, a copy, and of two models."""
     from geomprobe.tasks import load_file
 
     folder = tmp_path_factory.mktemp("examples")
@@ -96,9 +97,9 @@ def workplace(tmp_path_factory) -> Iterator[Path]:
         objects = ("the mat", "a cat", "the big dog", "a bird", "the tree")
         rows = [f"{a} {b} {c},{'saw' in b:d}" for a in subjects for b in verbs for c in objects]
         (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
-        gp.analyze(
-            [folder / "my-encoder"], [load_file(folder / "reviews.csv")], out=folder / "runs" / "analyze" / "mine"
-        )
+        mine = folder / "runs" / "analyze" / "mine"
+        gp.analyze([folder / "my-encoder"], [load_file(folder / "reviews.csv")], out=mine)
+        shutil.copytree(mine, mine.with_name("other"))
         compared = make_results(poolings=("mean", "max"), layers=(0, 2, 4), intervals=True)
         gp.write_results(folder / "runs" / "compare" / "mine", compared)
         yield folder

@@ -35,8 +35,10 @@ from geomprobe.tasks.base import Task
 
 REFERENCE = 88e9
 """FLOP/s of products on the processor that `measuring` and `comparing` were fitted on: a core of an AMD EPYC."""
-REPORT = 10.0
-"""Seconds of a report there."""
+START, REPORT = 6.0, 10.0
+"""Seconds there until the models are loaded, and of a report."""
+REPORT_BYTES = 300_000_000
+"""Memory of the libraries that write a report."""
 FITTED_ROWS = 1500
 """Rows on which a pooling is trained in a second, by one seed."""
 
@@ -115,6 +117,7 @@ def forecast(asked: Request, rehearsal: Rehearsal, cells: Path, *, similarity: b
     }
     scale = REFERENCE / product_speed()
     seconds = {
+        "start": scale * START,
         "forward passes": sum(each.seconds for each in encoded),
         "training of poolings": sum(training(*each, poolings, asked) for each in product(planned, tasks)),
         "measuring": scale * sum(measuring(*each, poolings) for each in product(planned, tasks)),
@@ -135,7 +138,7 @@ def forecast(asked: Request, rehearsal: Rehearsal, cells: Path, *, similarity: b
         "downloads": rehearsal.downloads,
         "device": str(device),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "memory_bytes": memory(planned, tasks, poolings, device),
+        "memory_bytes": memory(planned, tasks, poolings, device) + REPORT_BYTES * similarity,
         "machine_bytes": machine_bytes(),
     }
 
@@ -219,8 +222,8 @@ def measuring(planned: Planned, texts: TaskTexts, poolings: Sequence[str]) -> fl
 
     Fitted to sets of 300 to 10,000 rows in 64 to 768 dimensions, of which it gives 0.7 to 1.2 of the time.
     """
-    seconds = 0.0
-    n, rows = len(texts.geometry), texts_read(texts)
+    n, rows, widest_probe = len(texts.geometry), texts_read(texts), probe_width(texts, widest(planned, poolings))
+    seconds = 0.4 + 3e-4 * rows + 4e-10 * widest_probe**3  # the controls, once
     for cell in planned.cells(poolings):
         d = planned.width(cell)
         features = probe_width(texts, d)
@@ -251,7 +254,7 @@ def memory(
     planned: Sequence[Planned], tasks: Sequence[TaskTexts], poolings: Sequence[str], device: torch.device
 ) -> int:
     """Bytes that the process holds at most: what this one holds, weights, a batch, and the largest cell."""
-    weights = sum(4 * each.encoder.parameters for each in planned if not each.words)
+    weights = sum(8 * each.encoder.parameters for each in planned if not each.words)  # the file, and as float32
     batch = BATCH_TOKENS.get(device.type, OTHER_BATCH_TOKENS)
     states = max(4 * batch * (sum(each.outline.widths) + 16 * each.encoder.dim) for each in planned)
     cells = [0]
@@ -261,7 +264,7 @@ def memory(
         vectors = sum(4 * len(texts.texts) * each.width(cell) for cell in at)
         features = probe_width(texts, d)
         cells.append(vectors + 32 * texts_read(texts) * features + 32 * len(texts.geometry) * d + 48 * features**2)
-    return process_bytes() + weights + max(states, *cells)
+    return process_bytes() + weights + states + max(cells)
 
 
 def model_entry(planned: Planned, encoded: Encoded) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from geomprobe.common import UsageError, hash_file, listed
+from geomprobe.common import InputError, UsageError, hash_file, listed
 from geomprobe.results import TABLES, Results, count_failures, provenance, table
 
 MEANING = ("formula", "definitions")
@@ -79,8 +79,14 @@ def combined(sides: Sequence[Side]) -> tuple[Results, list[str]]:
     ------
     UsageError
         The sides have no task or no pooling in common.
+    InputError
+        A run.json does not say how many layers a model has.
     """
     kept = distinct_names(with_company(sides))
+    if unknown := next((side for side in kept.values() if side.entry.get("n_layers") is None), None):
+        raise InputError(
+            f"{unknown}: run.json does not say how many layers it has (n_layers).", "Repeat the command that wrote it."
+        )
     names = list(kept)[: len(sides)]
     first, notes = sides[0], [*differing_versions(sides), *without_influences(dict(zip(names, sides, strict=True)))]
     tasks = common("task", {name: list(task_hashes(kept[name])) for name in names}, notes)

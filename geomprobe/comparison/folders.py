@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from geomprobe.common import UsageError, listed, unknown_name
 from geomprobe.comparison.combined import Side, combined, task_hashes
 from geomprobe.comparison.groups import compare_groups
 from geomprobe.comparison.margin_overrides import Margin
-from geomprobe.comparison.pairs import PLACE, ModelResults, filled
+from geomprobe.comparison.pairs import ModelResults
 from geomprobe.comparison.table import add_comparisons, add_variants, variants_of
 from geomprobe.results import Results, folder_and_name, read_results
 
@@ -50,8 +48,9 @@ def compare_results(
     --------
     >>> import geomprobe as gp
     >>> results = gp.compare_results(["runs/analyze/mine", "runs/analyze/other"])
-    >>> results.run["compared"]
-    ['my-encoder', 'other-encoder']
+    >>> results.run["compared"]  # names that coincide get their folders before them
+    ['mine/my-encoder', 'other/my-encoder']
+    >>> folder = gp.write_results("runs/analyze/compared", results)
     """
     groups = sides if isinstance(sides, Mapping) else None
     chosen = read_sides([each for members in groups.values() for each in members] if groups else [*sides])
@@ -151,13 +150,17 @@ def keep_comparable(results: Results, names: Sequence[str]) -> None:
     if not shared:
         layers = "; ".join(f"{side.name} has {layers_of(side.rows['layer'])}" for side in sides)
         what = f"The results share no number at the same relative depth: {layers}."
-        raise UsageError(what, "Analyse both with --layer last, or with --layer all.")
-    sizes = filled(pd.concat([side.rows for side in sides]), PLACE).groupby(list(PLACE))["n"].nunique().reset_index()
+        failed = next((side.name for side in sides if not side.numbers), None)
+        hint = f"Repeat the analyze command of {failed}." if failed else "Analyse both with --layer last, or all."
+        raise UsageError(what, hint)
+    rows = results.results
+    rows = rows[rows["model"].isin(names) & (rows["status"] == "ok") & rows["control"].isna()]
+    sizes = rows.groupby(["task", "pooling", "view", "metric", "definition"], dropna=False)["n"].nunique().reset_index()
     differing = sizes[sizes["n"] > 1]
     uneven = list(dict.fromkeys(zip(differing["task"], differing["metric"], strict=True)))
     if uneven:
         notes.append(
-            f"not compared, for its sample size differs: {listed([f'{metric} on {task}' for task, metric in uneven])}"
+            f"left out, for its sample size differs: {listed([f'{metric} on {task}' for task, metric in uneven])}"
         )
         for kind in ("results", "influences"):
             frame = getattr(results, kind)
