@@ -159,11 +159,12 @@ def table(id: str, caption: str, columns: list[tuple[str, bool]], rows: list[Lin
 
 
 def _same(rows: list[Line]) -> list[int]:
-    """Places of the columns that have one text in all rows, unless no column would be left."""
+    """Places of the columns that have one text in all rows, unless it says that cells failed, or no column is left."""
     if len(rows) < 2:
         return []
     columns = range(len(rows[0]["cells"]))
-    same = [i for i in columns if len({(row["cells"][i]["text"], row["cells"][i]["tone"]) for row in rows}) == 1]
+    looks = [{(row["cells"][i]["text"], row["cells"][i]["tone"]) for row in rows} for i in columns]
+    same = [i for i in columns if len(looks[i]) == 1 and "failed" not in {tone for _, tone in looks[i]}]
     return same if len(same) < len(columns) else []
 
 

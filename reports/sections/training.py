@@ -8,6 +8,7 @@ from geomprobe.common.text import amount, capitalised, clean, finite, listed, nu
 from geomprobe.reports.document.blocks import Block, Figure, Line, Section, cell, figure, fold, line, table, text
 from geomprobe.reports.sections.parts.sides import legend, lettered
 from geomprobe.results.summary.facts import Facts, Row, place_in
+from geomprobe.results.summary.summarise import over_untrained
 from geomprobe.results.summary.words import budget
 
 PLACE = 70
@@ -48,9 +49,10 @@ def section(facts: Facts) -> Section:
 
 
 def _answer(facts: Facts, logs: dict[str, list[Row]]) -> str:
-    """How far the first logged quantity came in each training, and what it took."""
+    """What training gave over random initialisation, how far the first logged quantity came, and what it took."""
+    gave = over_untrained(facts)
     if not logs:
-        return "Unknown: no model came with a training log."
+        return " ".join(gave) or "Unknown: no model came with a training log."
     key = logged(logs)[:1]
     entries = {entry["name"]: entry.get("training") or {} for entry in facts.model_entries}
     said = []
@@ -60,7 +62,7 @@ def _answer(facts: Facts, logs: dict[str, list[Row]]) -> str:
         moved = f" went from {number(values[0])} to {number(values[-1])}" if values else " was not logged"
         said.append(f"{model}{moved}{f' ({took})' if took else ''}")
     head = f"{capitalised(named(key[0]))}: " if key else ""
-    return f"{head}{listed(said, most=6)}. Losses of different objectives are not comparable."
+    return " ".join([*gave, f"{head}{listed(said, most=6)}. Losses of different objectives are not comparable."])
 
 
 def named(key: str) -> str:

@@ -40,7 +40,7 @@ def summarise(facts: Facts) -> Summary:
         parts[_part(each) if facts.pair else "values"].append(each)
     parts["differs"].sort(key=lambda each: (not robust(each, statements), -each.share, -each.size))
     code, sentence = _lead(facts, statements, parts["differs"])
-    sentence = " ".join([sentence, *_over_untrained(facts)])
+    sentence = " ".join([sentence, *over_untrained(facts)])
     return Summary(
         kind=facts.kind,
         code=code,
@@ -222,7 +222,7 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
     return "difference", f"{sentence}."
 
 
-def _over_untrained(facts: Facts) -> list[str]:
+def over_untrained(facts: Facts) -> list[str]:
     """What training gave the compared models over their architecture at random initialisation, as a sentence."""
     gave = []
     for model in facts.pair or ():
