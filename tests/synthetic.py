@@ -273,14 +273,14 @@ def _log(m: int, model: str) -> list[dict[str, Any]]:
             "steps": 4000,
             "tokens": step * 4096,
             "loss": mlm,
-            "mlm_loss": mlm,
+            "mlm": mlm,
             "lr": 1e-3 * (1 - progress),
         }
         record |= {"tokens_per_s": 61000 + 800 * jitter(step, model), "flops": step * 4.1e11}
         if m:
             jepa = 0.12 + 0.5 * math.exp(-6 * progress) + 0.01 * jitter(model, step, 1)
             weight = 0.5 + 0.2 * progress
-            record |= {"jepa_loss": jepa, "lambda": weight, "loss": weight * jepa + (1 - weight) * mlm}
+            record |= {"jepa": jepa, "lambda": weight, "loss": weight * jepa + (1 - weight) * mlm}
         if step % 200 == 0:
             record |= {"effective_rank": 40 + 60 * progress + 10 * m, "uniformity": -1.0 - progress - 0.4 * m}
         records.append(record)

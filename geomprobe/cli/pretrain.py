@@ -14,6 +14,7 @@ from geomprobe.cli.options import Json, expanded, option
 from geomprobe.cli.output import Output, Progress, duration
 from geomprobe.cli.values import TEXT
 from geomprobe.common import UsageError, read_json
+from geomprobe.common.training_log import label
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,7 @@ class Reporter:
 
 
 def _losses(record: dict[str, Any]) -> str:
-    held_out = {name: name.removeprefix("held_out_").upper() for name in record if name.startswith("held_out_")}
-    parts = [f"held-out {loss} loss {record[name]:.3f}" for name, loss in held_out.items()]
+    parts = [f"{label(name)} {record[name]:.3f}" for name in record if name.startswith("held_out_")]
     parts += [f"λ {record['lambda']:.3f}"] if "lambda" in record else []
     return f"step {record['step']}: " + ", ".join(parts)
 

@@ -6,7 +6,8 @@ that are not declared here are left alone.
 """
 
 # no `from __future__ import annotations`: under it Python 3.11 does not see which keys of a TypedDict are NotRequired
-from typing import Any, NotRequired, TypedDict
+from functools import partial
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from geomprobe.common import InputError
 from geomprobe.common.json_types import checked
@@ -54,17 +55,30 @@ CURVE_COLUMNS = _columns(
     "Float64: x y",
     "string: label",
 )
+
+
+class Curve(NamedTuple):
+    """A kind of curve: what it shows, and the labels of its axes; its definition where the labels do not say it."""
+
+    title: str
+    x: str
+    y: str
+    note: str = ""
+
+
 # A curve NAME may come with NAME_low and NAME_high, its band: of rarefaction, a standard deviation between subsamples.
+_rarefied = partial(Curve, x="rows", note="mean over subsamples without replacement")
+_weight = partial(Curve, y="mean trained weight", note="1 is the weight under mean pooling")
 CURVES = {
-    "spectrum": "x: rank k from 1; y: share of the variance, lambda_k / sum(lambda), centred",
-    "cosine_histogram": "x: bin centre of the cosine of two different rows, 100 bins over [-1, 1]; y: density",
-    "rarefaction_effective_rank": "x: rows; y: effective rank, mean over subsamples without replacement",
-    "rarefaction_rankme": "x: rows; y: RankMe, mean over subsamples without replacement",
-    "rarefaction_participation_ratio": "x: rows; y: participation ratio, mean over subsamples without replacement",
-    "pooling_position_weight": "x: token position from 0; y: mean trained weight there, 1 is that of mean pooling",
-    "pooling_token_weight": "x: rank from 1, heaviest first; y: mean trained weight of the token `label`, 1 is that of "
-    "mean pooling",
+    "spectrum": Curve("spectrum", "rank k", "share of variance", "lambda_k / sum(lambda), centred"),
+    "cosine_histogram": Curve("cosines between rows", "cosine of two rows", "density", "100 bins over [-1, 1]"),
+    "rarefaction_effective_rank": _rarefied("effective rank by number of rows", y="effective rank"),
+    "rarefaction_rankme": _rarefied("RankMe by number of rows", y="RankMe"),
+    "rarefaction_participation_ratio": _rarefied("participation ratio by number of rows", y="participation ratio"),
+    "pooling_position_weight": _weight("weight of a token by its position", x="position of the token, from 0"),
+    "pooling_token_weight": _weight("weight of a token", x="rank of the token, heaviest first"),
 }
+"""Every kind of curve; `label` names the tokens of the last."""
 
 # Per-example scores of a probe, so that paired tests can be redone. Rows that share a sentence share a `cluster`.
 EXAMPLE_COLUMNS = _columns(

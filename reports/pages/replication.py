@@ -21,6 +21,7 @@ from geomprobe.common.text import (
     number,
     power,
 )
+from geomprobe.common.training_log import label
 from geomprobe.reports.data.files import AUDIT_FILE
 from geomprobe.reports.data.load import load
 from geomprobe.reports.render.figures import render
@@ -33,19 +34,13 @@ LEGEND = (
     "– no verdict, each after adjustment for the number of claims. Brackets are 95 % intervals of single differences."
 )
 LAST = (
-    ("held_out_mlm", "MLM loss"),
-    ("held_out_jepa", "JEPA loss"),
-    ("lambda", "λ"),
-    ("skill_context", "JEPA skill"),
-    ("uniformity_raw", "uniformity, raw"),
-    ("uniformity_centred", "centred"),
-    ("effective_rank_centred", "effective rank"),
-)
+    "held_out_mlm", "held_out_jepa", "lambda", "skill_context", "uniformity_raw", "uniformity_centred",
+    "effective_rank_centred",
+)  # fmt: skip
 DRAWN = (
-    *(("held_out_mlm", "held-out MLM loss"), ("skill_context", "JEPA skill")),
-    *(("uniformity_raw", "uniformity, raw"), ("uniformity_centred", "uniformity, centred")),
-    *(("mean_cosine_raw", "mean cosine"), ("effective_rank_centred", "effective rank, centred")),
-)
+    "held_out_mlm", "skill_context", "uniformity_raw", "uniformity_centred", "mean_cosine_raw",
+    "effective_rank_centred",
+)  # fmt: skip
 COMPARED: dict[str, tuple[str, ...]] = {
     "uniformity": ("centred",),
     **dict.fromkeys(("effective_rank", "lexical_bow_r2", "lexical_word_content_skill"), ()),
@@ -63,7 +58,7 @@ def training_figure(training: Sequence[Mapping[str, Any]]) -> str:
     arms = list(dict.fromkeys(record["arm"] for record in training))
     runs = dict.fromkeys((record["arm"], record["seed"]) for record in training)
     panels = []
-    for key, caption in DRAWN:
+    for key in DRAWN:
         lines: list[dict[str, Any]] = []
         for run in runs:
             points = [(finite(r["tokens"]), finite(r.get(key))) for r in training if (r["arm"], r["seed"]) == run]
@@ -71,7 +66,7 @@ def training_figure(training: Sequence[Mapping[str, Any]]) -> str:
             if known:
                 lines.append({"series": arms.index(run[0]), "x": [x for x, _ in known], "y": [y for _, y in known]})
         if lines:
-            panels.append({"title": caption, "lines": lines})
+            panels.append({"title": label(key), "lines": lines})
     legend = [{"name": clean(arm, 24), "series": i} for i, arm in enumerate(arms)]
     svg = render("training", {"panels": panels, "legend": legend, "x_label": "tokens"})
     return svg.replace("<svg ", '<svg style="background:#fff" ', 1)  # it stands alone, on pages of any colour
@@ -100,10 +95,10 @@ def _trained(training: Sequence[Mapping[str, Any]]) -> str:
         runs[record["arm"], record["seed"]] |= known
     rows = [
         [markdown(arm), str(seed), number(last.get("step"), 0), power(last.get("flops"))]
-        + [number(last.get(key)) for key, _ in LAST]
+        + [number(last.get(key)) for key in LAST]
         for (arm, seed), last in runs.items()
     ]
-    heads = ["arm", "seed", "steps", "FLOPs", *(title for _, title in LAST)]
+    heads = ["arm", "seed", "steps", "FLOPs", *map(label, LAST)]
     return f"{TRAINED}\n\n![Along training](training.svg)\n\n{markdown_table(heads, rows)}"
 
 

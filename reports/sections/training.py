@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from geomprobe.common.text import amount, capitalised, clean, finite, listed, number, power, words
+from geomprobe.common.text import amount, capitalised, finite, listed, number, power
+from geomprobe.common.training_log import in_order, label
 from geomprobe.reports.document.blocks import Block, Figure, Line, Section, cell, figure, fold, line, table, text
 from geomprobe.reports.sections.parts.sides import legend, lettered
-from geomprobe.results.summary.facts import Facts, Row, place_in
+from geomprobe.results.summary.facts import Facts, Row
 from geomprobe.results.summary.summarise import over_untrained
 from geomprobe.results.summary.words import budget
 
 PLACE = 70
-ORDER = (
-    *("loss", "mlm_loss", "jepa_loss", "held_out_loss", "held_out_mlm", "held_out_jepa", "lambda"),
-    *("uniformity", "uniformity_raw", "uniformity_centred", "effective_rank", "effective_rank_centred"),
-    *("lr", "tokens_per_s", "grad_norm"),
-)
-"""Quantities that come first; others follow by name."""
-SKIPPED = ("step", "steps", "tokens", "flops", "eta_s", "time", "wall_seconds", "epoch", "seconds")
 POINTS = 120
 PANELS, FRONT = 18, 6
 """Quantities that are drawn, and those open at first."""
@@ -34,11 +28,14 @@ def section(facts: Facts) -> Section:
     elif without:
         blocks.append(text(f"Without a training log: {listed(without)}.", "note"))
     if logs:
-        quantities = logged(logs)[:PANELS]
+        quantities, left_out = logged(logs)[:PANELS], logged(logs)[PANELS:]
         blocks.append(curves(facts, logs, quantities[:FRONT]))
         if quantities[FRONT:]:
             further = curves(facts, logs, quantities[FRONT:], "training-further")
-            blocks += fold("training-all", "More of what the trainer logged", [further])
+            note = (
+                [text(f"Not drawn, but in the logs: {listed(list(map(label, left_out)))}.", "note")] if left_out else []
+            )
+            blocks += fold("training-all", "More of what the trainer logged", [further, *note])
     return {
         "id": "training",
         "title": "What did training do?",
@@ -61,13 +58,8 @@ def _answer(facts: Facts, logs: dict[str, list[Row]]) -> str:
         took = budget(entries.get(model, {}), {"tokens": amount, "flops": power})
         moved = f" went from {number(values[0])} to {number(values[-1])}" if values else " was not logged"
         said.append(f"{model}{moved}{f' ({took})' if took else ''}")
-    head = f"{capitalised(named(key[0]))}: " if key else ""
+    head = f"{capitalised(label(key[0]))}: " if key else ""
     return " ".join([*gave, f"{head}{listed(said, most=6)}. Losses of different objectives are not comparable."])
-
-
-def named(key: str) -> str:
-    """A logged quantity in words."""
-    return "λ (weight of JEPA)" if key == "lambda" else words(clean(key, 40))
 
 
 def logs_of(facts: Facts) -> dict[str, list[Row]]:
@@ -82,7 +74,7 @@ def curves(facts: Facts, logs: dict[str, list[Row]], quantities: list[str], id: 
     panels: list[dict[str, Any]] = []
     rows: list[Line] = []
     for key in quantities:
-        name = named(key)
+        name = label(key)
         lines = []
         for model, records in logs.items():
             points = [(r[x], r[key]) for r in records if _is_number(r.get(key))]
@@ -116,4 +108,4 @@ def _is_number(value: Any) -> bool:
 def logged(logs: dict[str, list[Row]]) -> list[str]:
     """The quantities that any log holds, in printing order."""
     keys = {k for records in logs.values() for r in records for k, v in r.items() if _is_number(v)}
-    return sorted(keys - set(SKIPPED), key=lambda k: (place_in(k, ORDER), k))
+    return in_order(keys)

@@ -1,8 +1,12 @@
 """Monitors say collapse when it is provoked, and keep silent when it is not."""
 
+import json
+
 import pytest
 import torch
 
+from geomprobe.cli.pretrain import _geometry
+from geomprobe.common.training_log import CLOCKS, QUANTITIES, in_order, label
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.loop import train
 from geomprobe.pretrain.monitor import collapse_warnings, measure
@@ -79,8 +83,6 @@ def test_one_vector_for_all_texts(setting):
 
 
 def test_a_callbacks_numbers_are_logged(tiny):
-    import json
-
     def geometry(given):
         assert given["ids"].shape[1] == 32
         return {"geometry_rank": float(given["model"](given["ids"]).last_hidden_state.shape[-1])}
@@ -89,3 +91,16 @@ def test_a_callbacks_numbers_are_logged(tiny):
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "geometry_rank" in line] == [6, 12]
     assert all("encoder_rank" in line and "gradient_mlm" in line for line in lines if "geometry_rank" in line)
+
+
+def test_every_logged_quantity_has_a_label(tiny):
+    out = train(tiny(objective="hybrid", monitor_every=6), on_monitor=_geometry)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    logged = {key for line in lines for key in line}
+    assert {"held_out_jepa", "skill_context", "effective_rank_raw"} <= logged
+    assert logged - set(CLOCKS) == set(QUANTITIES)
+
+
+def test_other_quantities_follow_by_name_in_words():
+    assert in_order({"step", "lr", "train_loss", "loss", "accuracy"}) == ["loss", "lr", "accuracy", "train_loss"]
+    assert [label(key) for key in ("lambda", "train_loss")] == ["λ (weight of JEPA)", "train loss"]

@@ -10,13 +10,14 @@ from typing import Any
 from geomprobe.common.text import capitalised, clean, count, listed, number, slug, words
 from geomprobe.reports.document.blocks import Cell, Figure, Table, cell, figure, line, table
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered
+from geomprobe.results import CURVES
+from geomprobe.results.schema import Curve as CurveRecord
 from geomprobe.results.summary.facts import Facts, Row
-from geomprobe.results.summary.words import absent
+from geomprobe.results.summary.words import absent, sentence
 
 SPECTRUM_POINTS = 60
 SPECTRUM_RANKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 TOKEN_WEIGHT = "pooling_token_weight"
-X_LABELS = {"rarefaction": "rows", "pooling": "position"}  # by the first word of a curve's name
 Numbers = list[float]
 Curve = dict[str, Numbers]
 
@@ -131,7 +132,7 @@ SPECTRUM = Look(
     title="Spectra",
     caption="Share of the variance in the k-th direction, both axes logarithmic. A flatter curve uses more directions.",
     words=("Spectra of", ": share of variance against rank"),
-    axes=("rank k", "share of variance"),
+    axes=CURVES["spectrum"][1:3],
     drawn=_thinned,
     table="Share of the variance at selected ranks.",
     heads=tuple((f"k = {k}", True) for k in SPECTRUM_RANKS),
@@ -143,7 +144,7 @@ HISTOGRAM = Look(
     title="Cosines between rows",
     caption="Cosine of two different rows. A peak far from zero means that all vectors share a direction.",
     words=("Histograms of the cosine between rows for", ""),
-    axes=("cosine of two rows", "density"),
+    axes=CURVES["cosine_histogram"][1:3],
     drawn=_filled,
     table="Range and peak of the cosines (bin centres).",
     heads=(("lowest bin", True), ("fullest bin", True), ("highest bin", True)),
@@ -153,14 +154,15 @@ HISTOGRAM = Look(
 
 def _plain(kind: str) -> Look:
     """The look of a further kind of curve, such as rarefaction."""
-    name = words(kind)
+    known = CURVES.get(kind, CurveRecord(words(kind), "", ""))
+    name = known.title
     return Look(
         id=slug("curve", kind),
         plot="curves",
-        title=name,
-        caption=f"{capitalised(name)}, with its band where there is one.",
+        title=capitalised(name),
+        caption=f"{capitalised(name)}, with its band where there is one. {sentence(known.note)}".rstrip(),
         words=(f"Curves of {name} for", ""),
-        axes=(X_LABELS.get(kind.partition("_")[0], ""), ""),
+        axes=(known.x, known.y),
         drawn=lambda curve: curve,
         table=f"Ends of the curves, {name}.",
         heads=(("first point", False), ("last point", False)),

@@ -394,7 +394,7 @@ def test_ranks_are_measured_at_the_rows_of_the_smallest_task(model_folder, task,
     gp.write_report(results, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "effective rank n matched" in page
-    assert "rarefaction effective rank" in page
+    assert "effective rank by number of rows" in page.lower()
     assert "unless they are n-matched" in page
 
 

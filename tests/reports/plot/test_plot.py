@@ -74,7 +74,7 @@ def reported(results, kind, panel=0, start=""):
         ("layers", {}, "profiles", 0, ""),
         ("layers", {"metric": "mean_cosine", "pooling": "max"}, "profiles", 0, "profile-mean-cosine-raw-max"),
         ("training", {}, "training", 0, ""),
-        ("training", {"quantity": "mlm_loss"}, "training", 1, ""),
+        ("training", {"quantity": "mlm"}, "training", 1, ""),
         ("forest", {}, "forest", 0, "forest-geometry"),
         ("forest", {"metric": "semantic_accuracy", "pooling": "max"}, "forest", 0, "forest-downstream-max"),
     ],

@@ -29,6 +29,8 @@ def test_bands_rarefaction_and_similarity_are_drawn_where_they_occur(make_result
     line = found["spectra-mean"]["data"]["panels"][0]["lines"][0]
     assert line["low"][0] < line["y"][0] < line["high"][0]
     assert found["curve-rarefaction-effective-rank-mean"]["data"]["panels"][0]["lines"][0]["x"][0] == 100
+    labels = found["curve-rarefaction-effective-rank-mean"]["data"]
+    assert (labels["x_label"], labels["y_label"]) == ("rows", "effective rank")
     assert found["similarity-0"]["table"]["rows"][1]["cells"][3]["text"] == "0.40"
     for name in ("spectra-mean", "curve-rarefaction-effective-rank-mean", "similarity-0"):
         assert figures.render(found[name]["kind"], found[name]["data"]).startswith("<svg")

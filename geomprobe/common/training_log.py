@@ -1,0 +1,53 @@
+"""What the lines of a training log hold: `pretrain` writes them, reports and replications read them."""
+
+from __future__ import annotations
+
+from geomprobe.common.text import clean, words
+
+CLOCKS = ("step", "steps", "tokens", "flops", "eta_s", "time", "wall_seconds", "epoch", "seconds")
+"""Keys that say when a line was written, also by other trainers."""
+QUANTITIES = {
+    "loss": "loss",
+    "held_out_mlm": "held-out MLM loss",
+    "held_out_jepa": "held-out JEPA loss",
+    "mlm": "MLM loss",
+    "jepa": "JEPA loss",
+    "lambda": "λ (weight of JEPA)",
+    "uniformity_raw": "uniformity, raw",
+    "uniformity_centred": "uniformity, centred",
+    "effective_rank_centred": "effective rank, centred",
+    "mean_cosine_raw": "mean cosine, raw",
+    "skill_context": "JEPA skill",
+    "encoder_rank": "effective rank of token states",
+    "encoder_top_share": "share of the first direction",
+    "mean_cosine": "mean cosine of texts",
+    "target_std": "spread of JEPA targets",
+    "prediction_std": "spread of JEPA predictions",
+    "lr": "learning rate",
+    "tokens_per_s": "tokens per second",
+    "grad_norm": "gradient norm",
+    "gradient_mlm": "gradient norm, MLM",
+    "gradient_jepa": "gradient norm, JEPA",
+    "ema_distance": "distance to the target encoder",
+    "skill_mean": "JEPA skill over the mean",
+    "skill_position": "JEPA skill over the position",
+    "uniformity_jensen_raw": "Jensen bound, raw",
+    "uniformity_jensen_centred": "Jensen bound, centred",
+    "effective_rank_raw": "effective rank, raw",
+    "mean_cosine_centred": "mean cosine, centred",
+    "unigram_entropy": "entropy of the corpus's tokens",
+    "data_wait": "share of time waiting for data",
+    "peak_memory_gb": "peak memory (GB)",
+}
+"""Label of each quantity that `geomprobe pretrain` logs, in the order in which they are shown."""
+
+
+def label(key: str) -> str:
+    """A logged quantity in words; of another trainer's, its key as words."""
+    return QUANTITIES.get(key) or words(clean(key, 40))
+
+
+def in_order(keys: set[str]) -> list[str]:
+    """Quantities among the keys of a log in the order in which they are shown; others follow by name."""
+    place = {key: i for i, key in enumerate(QUANTITIES)}
+    return sorted(keys - set(CLOCKS), key=lambda key: (place.get(key, len(place)), key))
