@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from geomprobe.api import every_metric
 from geomprobe.inference.letters import letters
@@ -17,6 +18,7 @@ from geomprobe.results import (
     EXAMPLE_COLUMNS,
     RANKING_COLUMNS,
     RESULT_COLUMNS,
+    TEXT_COLUMNS,
     Results,
     table,
 )
@@ -338,6 +340,40 @@ def _run(models, tasks, poolings, layers, compared, groups, n_failed) -> dict[st
     }  # fmt: skip
 
 
+def with_maps(results: Results, n: int = 40, texts: tuple[str, ...] = (), *, keep_texts: bool = True) -> Results:
+    """Return results with maps of n rows of each task by each model, as `analyze` makes them of made-up vectors."""
+    from geomprobe.analysis import maps
+
+    models = [entry["name"] for entry in results.run["models"]]
+    layers = {entry["name"]: entry["n_layers"] for entry in results.run["models"]}
+    pooling = results.run["poolings"][0]["name"]
+    frames: dict[str, list[Any]] = {name: [] for name in (*maps.COLUMNS, "texts")}
+    entries = []
+    ids = [f"validation/{i}" for i in range(n)]
+    rng = np.random.default_rng(0)
+    for task in (entry["name"] for entry in results.run["tasks"]):
+        base = rng.standard_normal((n, 12)) + 3 * np.eye(12)[np.arange(n) % 3]
+        made, left_out = maps.measure_maps(
+            {m: base + i * rng.standard_normal((n, 12)) for i, m in enumerate(models)}, ids
+        )
+        where = {"task": task, "pooling": pooling}
+        placed = {name: maps.in_place(frame, layers, where, maps.COLUMNS[name]) for name, frame in made.items()}
+        rows = [
+            {"task": task, "row_id": row, "label": ("yes", "no", None)[i % 3], "length": 10 + i}
+            | {"text": (texts[i % len(texts)] if texts else f"text {i} of {task}") if keep_texts else None}
+            for i, row in enumerate(ids)
+        ]
+        for name, frame in (placed | {"texts": table(rows, TEXT_COLUMNS)}).items():
+            frames[name].append(frame)
+        entry = where | {"point": "one text", "rows": n, "of": 7 * n, "neighbours": 10, "onto": models[0]}
+        entry |= {"shown": maps.shown(placed["maps"], placed["neighbours"]), "left_out": left_out}
+        entries.append(entry | {"overlap": maps.mean_overlap(placed["neighbour_overlap"])})
+    for name, parts in frames.items():
+        setattr(results, name, pd.concat(parts, ignore_index=True))
+    results.run["maps"] = entries
+    return results
+
+
 HOSTILE = (
     "<script>window.pwned=1</script>",
     '"><img src=x onerror="window.pwned=1">',
@@ -383,4 +419,4 @@ def hostile_results() -> Results:
             "hash": HOSTILE[1],
             "notes": [everything],
         }
-    return results
+    return with_maps(results, n=12, texts=HOSTILE)

@@ -95,6 +95,7 @@ def map_task(plan: RunPlan, texts: TaskTexts) -> tuple[Tables, dict[str, Any]]:
         "perplexity": maps.perplexity(len(rows)),
         "onto": next(iter(tables["maps"]["model"]), None),
         "shown": shown(tables["maps"], tables["neighbours"]),
+        "overlap": mean_overlap(tables["neighbour_overlap"]),
         "left_out": left_out,
     }
     return tables | {"texts": text_table(texts, rows, with_texts=asked.texts)}, entry
@@ -195,6 +196,11 @@ def shown(points: pd.DataFrame, near: pd.DataFrame) -> dict[str, dict[str, float
             shares[f"{name}_neighbours"] = float(neighbour_overlap(own, there)["overlap"].mean())
         found[str(model)] = shares
     return found
+
+
+def mean_overlap(overlap: pd.DataFrame) -> dict[str, float]:
+    """For each model, the mean share of a row's neighbours that are those of the first model with neighbours, too."""
+    return {str(b): float(part["overlap"].mean()) for b, part in overlap.groupby("b", sort=False)}
 
 
 def text_table(texts: TaskTexts, rows: np.ndarray, *, with_texts: bool) -> pd.DataFrame:

@@ -295,8 +295,9 @@ class MapEntry(TypedDict):
 
     `point` says what a point is; `rows` of `of` rows are shown. `onto` is the model whose map the others were turned
     onto. `shown` holds, for each model, the share of the variance on its principal axes (`pca_variance`), and the share
-    of a row's nearest neighbours that are nearest on each map, too (`pca_neighbours`, `tsne_neighbours`). `left_out`
-    maps models without neighbours, or without a map, to the reason.
+    of a row's nearest neighbours that are nearest on each map, too (`pca_neighbours`, `tsne_neighbours`); `overlap`,
+    for each model but the first, the mean share of the neighbours that it has in common with the first. `left_out` maps
+    models without neighbours, or without a map, to the reason.
     """
 
     task: str
@@ -308,6 +309,7 @@ class MapEntry(TypedDict):
     perplexity: NotRequired[float]
     onto: NotRequired[str | None]
     shown: NotRequired[dict[str, dict[str, float]]]
+    overlap: NotRequired[dict[str, float]]
     left_out: NotRequired[dict[str, str]]
 
 

@@ -16,6 +16,7 @@ LISTS: dict[str, tuple[dict[str, str], str]] = {
     "standing": ({"rows": "metrics", "marks": "cells"}, ""),
     "controls": ({"rows": "tasks"}, "points"),
     "heat": ({"rows": "rows", "columns": "columns", "panels": "panels"}, ""),
+    "scatter": ({}, ""),
     "training": ({"panels": "quantities"}, "lines"),
 }
 """Kind of figure -> the lists in its data that are cut, with what they hold, and the list with an entry a model."""

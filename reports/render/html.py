@@ -18,6 +18,7 @@ from geomprobe.common.text import size
 from geomprobe.reports.document.walk import figures, shortened
 from geomprobe.reports.render.figures import render
 from geomprobe.reports.render.figures.style import THEMED
+from geomprobe.reports.render.planes import data_block, dots, tone_styles
 
 TEMPLATES = Path(__file__).parent / "templates"
 LIMIT = 2_000_000  # bytes of the whole page
@@ -49,7 +50,7 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
     limit : int
         Bytes of the whole page. Where it is larger, the largest figures are left out, then rows of tables.
     """
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.js", "map.js"))
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -61,7 +62,11 @@ def render_html(view: Mapping[str, Any], svg: Mapping[str, str], files: Mapping[
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     classes: dict[str, str] = {}
     figures_of_page = {name: Markup(_themed(text, classes, f"f{i}")) for i, (name, text) in enumerate(svg.items())}
-    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    map_template = environment.get_template("map.html.j2")
+    for name, block in figures(view).items():
+        if block["kind"] == "scatter":
+            figures_of_page[name] = Markup(map_template.render(b=block, level=3, dots=dots, data_block=data_block))
+    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "map.css")) + tone_styles()
     style += "".join(f".{name}{{{look}}}\n" for look, name in classes.items())
     common: dict[str, Any] = {
         "view": view,

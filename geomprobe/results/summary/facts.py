@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from geomprobe.results.record import named_end
 from geomprobe.results.schema import Definition, Run
+from geomprobe.results.summary.maps import RowMap
 
 Row = dict[str, Any]
 Kind = Literal["single", "pair", "groups", "many"]
@@ -44,6 +45,8 @@ class Facts:
         Display names.
     variants : Facts or None
         What the folder says of quantised and truncated vectors: kept apart, for the report is about the full ones.
+    read_maps : callable
+        Gives `row_maps`.
     """
 
     rows: list[Row]
@@ -58,6 +61,12 @@ class Facts:
     similarities: list[Row] = field(default_factory=list)
     rankings: list[Row] = field(default_factory=list)
     variants: Facts | None = None
+    read_maps: Callable[[], list[RowMap]] = list
+
+    @cached_property
+    def row_maps(self) -> list[RowMap]:
+        """The maps of the rows, one for each task; read when they are asked for, since they are many rows."""
+        return self.read_maps()
 
     @cached_property
     def last_layer(self) -> dict[str, int]:

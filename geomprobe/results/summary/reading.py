@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from geomprobe.common.text import NAME_LIMIT, TEXT_LIMIT, clean, finite, short_names
 from geomprobe.results.schema import Run
 from geomprobe.results.summary.facts import POOLING_ORDER, Facts, Row, place_in
+from geomprobe.results.summary.maps import row_maps
 
 NAMES = ("model", "task", "pooling", "view", "metric", "definition", "control", "a", "b", "curve", "probe")
 
@@ -33,6 +35,7 @@ def facts_of(
     models = _ordered([m["name"] for m in shown.get("models", [])], [r["model"] for r in records])
     tasks = _ordered([t["name"] for t in shown.get("tasks", [])], [r["task"] for r in records])
     poolings = {r["pooling"] for r in records}
+    mapped = [entry["task"] for entry in run.get("maps", ())]
     facts = Facts(
         records,
         rows(tables["comparisons"]),
@@ -45,6 +48,7 @@ def facts_of(
         sorted(poolings, key=lambda p: (place_in(p, POOLING_ORDER), p)),
         similarities=rows(tables["similarities"]),
         rankings=rows(tables["rankings"]),
+        read_maps=partial(row_maps, tables, list(zip(mapped, shown.get("maps", ()), strict=True)), names),
     )
     return apart(facts)
 

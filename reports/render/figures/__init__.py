@@ -14,6 +14,7 @@ from geomprobe.reports.render.figures.curves import curves, histograms, profiles
 from geomprobe.reports.render.figures.maps import heat
 from geomprobe.reports.render.figures.overview import overview, standing
 from geomprobe.reports.render.figures.points import controls, decomposition, forest, ranking
+from geomprobe.reports.render.figures.scatter import scatter
 from geomprobe.reports.render.figures.style import STYLE
 from geomprobe.reports.render.figures.svg import tidy
 
@@ -40,6 +41,6 @@ def render(kind: str, data: Mapping[str, Any]) -> str:
 
 KINDS = (
     *(overview, standing, spectra, histograms, curves, decomposition, heat, forest, ranking, profiles, training),
-    controls,
+    *(controls, scatter),
 )
 DRAW: dict[str, Callable[[Mapping[str, Any]], Figure]] = {draw.__name__: draw for draw in KINDS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.colors import to_rgb
@@ -18,6 +19,19 @@ THEMED = {
     GRID: "--grid",
     PAPER: "--paper",
 }
+CLASSES = (*SERIES[:3], "#b04a94", "#8a6d00", "#3b8fc4", "#7a4a21", "#6a51a3")
+BANDS = ("#c98a1b", "#c4573f", "#9c3370", "#5d2a8c", "#1f2168")
+"""Colours of points by class, and by band, from light to dark; the next two on a dark page."""
+DARK_CLASSES = ("#4ba3dc", "#f08a3c", "#2fbf95", "#e08cc8", "#d9bd4a", "#9fd3f5", "#c99a6b", "#b3a1e6")
+DARK_BANDS = ("#f7dc8c", "#f09a70", "#d46a9a", "#a77ad9", "#7f8bea")
+
+
+def tones(classes: Sequence[str], bands: Sequence[str]) -> dict[str, str]:
+    """Colours of points by the name of their tone: c0, c1, … of classes, l0, l1, … of bands."""
+    return {f"c{i}": tone for i, tone in enumerate(classes)} | {f"l{i}": tone for i, tone in enumerate(bands)}
+
+
+TONES, DARK_TONES = tones(CLASSES, BANDS), tones(DARK_CLASSES, DARK_BANDS)
 WIDTH = 7.2  # inches: printed at its own size on A4, scaled up on a screen
 
 STYLE: dict[Any, Any] = {

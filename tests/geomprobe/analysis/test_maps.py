@@ -79,6 +79,7 @@ def test_maps_are_of_the_vectors_of_the_deepest_layer_under_the_first_pooling(mo
     assert overlap["overlap"].is_monotonic_increasing
     assert overlap.set_index("row_id")["overlap"].reindex(ids).tolist() == shared(*near).mean(1).tolist()
     assert set(overlap["a"]) == {"tiny-bert"}
+    assert results.run["maps"][0]["overlap"] == {"tiny-roberta": pytest.approx(shared(*near).mean())}
     assert (overlap["layer_a"].unique().tolist(), overlap["layer_b"].unique().tolist()) == ([1], [1])
     assert set(results.moved_pairs["row_id"]) | set(results.moved_pairs["other"]) <= set(ids)
     assert 2 <= len(results.moved_pairs) <= 2 * maps.MOVED
