@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 
 from geomprobe.common.text import clean, count, counted, listed, number, slug
-from geomprobe.reports.document.blocks import Block, Figure, Section, Table, cell, choice, figure, line, table, text
+from geomprobe.reports.document.blocks import (
+    Block,
+    Figure,
+    Section,
+    Table,
+    cell,
+    choice,
+    figure,
+    line,
+    section_of,
+    table,
+    text,
+)
 from geomprobe.reports.sections.parts.sides import lettered
 from geomprobe.results.summary.facts import Facts
 from geomprobe.results.summary.maps import PROJECTIONS, RowMap
@@ -55,7 +67,7 @@ def section(facts: Facts) -> Section | None:
     if facts.kind == "groups":
         lead += " Of each group the first seed is shown."
     title = "Which texts moved?" if several else "Where do the texts lie?"
-    return {"id": "maps", "title": title, "lead": lead, "blocks": made}
+    return section_of("maps", title, lead, made)
 
 
 def _option(task: str, blocks: list[Block]) -> Any:
