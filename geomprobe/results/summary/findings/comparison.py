@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from operator import itemgetter
 
-from geomprobe.common.text import count, listed, words
+from geomprobe.common.text import count, counted, listed, words
 from geomprobe.results.summary.facts import PLACE, Facts, judgement
 from geomprobe.results.summary.findings.rules import Found, rule
 from geomprobe.results.summary.words import how_many, place, why
@@ -115,7 +115,7 @@ def pooling_decides(facts: Facts) -> Found | None:
     if not turned:
         return None
     named = listed(turned) if len(turned) <= 3 else ", ".join(turned[:3]) + " and more"
-    return Found("issue", f"The sign of a difference depends on the pooling: {named}.", f"{len(turned)} cases")
+    return Found("issue", f"The sign of a difference depends on the pooling: {named}.", counted(len(turned), "case"))
 
 
 @rule("untrained-pooling", "caveats")
