@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,62 +10,14 @@ from typing import Any
 import pandas as pd
 
 from geomprobe.common import InputError, UsageError, hash_file, listed
+from geomprobe.comparison.combined_maps import joined_maps, map_entries
+from geomprobe.comparison.sides import Side, task_hashes
 from geomprobe.results import TABLES, Results, count_failures, provenance, table
 
 MEANING = ("formula", "definitions")
 """Fields of a definition that say which number a metric is."""
 ORIGIN = ("created", "geomprobe_version", "versions", "hardware", "command")
 """Fields of run.json that are kept of each folder."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """A model in a results folder.
-
-    Attributes
-    ----------
-    folder : Path
-    results : Results
-        Everything in the folder.
-    entry : mapping
-        What run.json says of the model.
-    """
-
-    folder: Path
-    results: Results
-    entry: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Name in the folder."""
-        return self.entry["name"]
-
-    @property
-    def run(self) -> Mapping[str, Any]:
-        """The folder's run.json."""
-        return self.results.run
-
-    def task_entry(self, task: str) -> Mapping[str, Any]:
-        """What run.json says of a task."""
-        return next((entry for entry in self.run.get("tasks", ()) if entry["name"] == task), {"name": task})
-
-    def pooling_entry(self, pooling: str) -> Mapping[str, Any]:
-        """What run.json says of a pooling."""
-        return next((entry for entry in self.run.get("poolings", ()) if entry["name"] == pooling), {"name": pooling})
-
-    def part(self, kind: str) -> pd.DataFrame:
-        """Rows of a table that are the model's."""
-        frame = getattr(self.results, kind)
-        return frame[frame["model"] == self.name]
-
-    def __str__(self) -> str:
-        return f"{self.folder}#{self.name}"
-
-
-def task_hashes(side: Side) -> dict[str, str]:
-    """Fingerprint of each task that a model was measured on."""
-    hashes = side.part("results").groupby("task", sort=False)["task_hash"].first()
-    return dict(zip(hashes.index, hashes, strict=True))
 
 
 def combined(sides: Sequence[Side]) -> tuple[Results, list[str]]:
@@ -110,11 +61,13 @@ def combined(sides: Sequence[Side]) -> tuple[Results, list[str]]:
         frame = frame[frame["task"].isin(tasks) & frame["pooling"].isin(poolings)]
         frame = frame[~frame["metric"].isin(other)] if "metric" in frame else frame
         tables[kind] = table(frame.reset_index(drop=True), TABLES[kind])
+    tables |= joined_maps(tables, kept, notes)
+    entries = map_entries(tables, kept)
     logs = {name: side.results.training.get(side.name) for name, side in kept.items()}
     results = Results(
         **tables,
         definitions={name: entry for name, entry in definitions.items() if name not in other},
-        run=run_of(kept, names, tasks, poolings) | {"notes": notes},
+        run=run_of(kept, names, tasks, poolings) | {"maps": entries, "notes": notes},
         training={name: log for name, log in logs.items() if log},
     )
     results.run["failed_cells"] = count_failures(results.results, results.similarities)

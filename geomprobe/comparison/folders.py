@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import UsageError, listed, unknown_name
-from geomprobe.comparison.combined import Side, combined, task_hashes
+from geomprobe.comparison.combined import combined
 from geomprobe.comparison.groups import compare_groups
 from geomprobe.comparison.margin_overrides import Margin
 from geomprobe.comparison.pairs import ModelResults
+from geomprobe.comparison.sides import Side, task_hashes
 from geomprobe.comparison.table import add_comparisons, add_variants, variants_of
 from geomprobe.results import Results, folder_and_name, read_results
 
@@ -20,8 +21,8 @@ def compare_results(
 ) -> Results:
     """Compare models, or groups of seeds, by their finished results folders.
 
-    The differences are those that `geomprobe compare` finds where it measures the same models in one run. Only how
-    alike the models are (CKA and its kin) is missing: that needs vectors.
+    The differences are those that `geomprobe compare` finds where it measures the same models in one run. What needs
+    vectors is missing: how alike the models are (CKA and its kin), and pairs of rows that moved.
 
     Parameters
     ----------

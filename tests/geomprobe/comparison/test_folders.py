@@ -69,6 +69,15 @@ def test_two_folders_give_the_numbers_of_one_run(runs):
     found = compare_results([runs / "a", runs / "b"])
     assert found.comparisons[["task", "layer", "pooling"]].drop_duplicates().shape[0] == 8
     assert_same_numbers(found, expected)
+    for name in ("neighbours", "neighbour_overlap", "texts"):
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name), check_exact=True, obj=name)
+    pd.testing.assert_frame_equal(found.maps, expected.maps, atol=1e-9, rtol=0)  # turned once more
+    assert len(found.maps)
+    assert len(found.moved_pairs) == 0  # which need vectors
+    for mine, theirs in zip(found.run["maps"], expected.run["maps"], strict=True):
+        assert mine == theirs | {name: mine[name] for name in ("overlap", "shown")}
+        for model, shares in theirs["shown"].items():
+            assert mine["shown"][model] == pytest.approx(shares)
     for key in ("models", "baselines", "tasks", "poolings", "protocol", "seed", "limit", "layers", "compared"):
         assert found.run[key] == expected.run[key], key
     assert found.run["notes"] == []
@@ -205,6 +214,17 @@ def test_other_poolings_definitions_sizes_and_versions_are_left_out_or_said(runs
     ]
 
 
+def test_maps_of_other_rows_are_left_out(runs, tmp_path):
+    def without_first(frame):
+        return frame[frame["row_id"] != frame.groupby("task")["row_id"].transform("first")]
+
+    found = compare_results([runs / "a", changed(runs / "b", tmp_path / "b", maps=without_first)])
+    assert found.run["maps"] == []
+    assert len(found.maps) == len(found.neighbours) == len(found.texts) == 0
+    why = "the folders show other rows, or other poolings"
+    assert found.run["notes"] == [f"no maps of task {task}: {why}" for task in ("own", "more")]
+
+
 def test_a_published_folder_without_influences_has_no_intervals_and_says_so(runs, tmp_path):
     shutil.copytree(runs / "b", tmp_path / "b")
     (tmp_path / "b" / "influences.parquet").unlink()
@@ -275,7 +295,7 @@ def test_the_command_writes_a_folder_and_a_report(runs, tmp_path):
     done = run(runs / "a", runs / "b", "--margin", "uniformity=0.5", "--json", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
-    assert {"results", "html", "pdf", "rows", "failed_cells"} == set(document)
+    assert {"results", "html", "pdf", "summary"} <= set(document)
     found = read_results(tmp_path / "out")
     assert found.run["compared"] == ["tiny-bert", "tiny-roberta"]
     assert set(found.comparisons.query("metric == 'uniformity'")["margin"]) == {0.5}
