@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from geomprobe.reports.render.figures.axes import Plain, ink, literal, names_down, paper, scaled
+from geomprobe.reports.render.figures.panels import key_handles
+from geomprobe.reports.render.figures.points import CONTROL_MARKERS
 from geomprobe.reports.render.figures.style import MUTED, colour
 
 Data = Mapping[str, Any]
@@ -17,8 +20,10 @@ LINEAR = 6
 """Margins up to which the axis is linear throughout; a larger reach is drawn logarithmic beyond one margin."""
 LINE = 32
 """Characters of a metric's name."""
-HALF, TALL, HEAD, FOOT = 4.1, 0.22, 0.06, 0.36
-"""Inches: width of a picture of the first screen, height of its lines, room above them and below."""
+HALF, TALL, HEAD, FOOT, KEY = 4.1, 0.22, 0.06, 0.36, 0.17
+"""Inches: width of a picture of the first screen, height of its lines, room above and below, a line of a legend."""
+ACROSS = 3
+"""Entries in a line of a legend."""
 KEYS: dict[str, dict[str, Any]] = {
     "typical cell, 95 % interval": {"marker": "o"},
     "each cell": {"marker": "|", "markersize": 7, "alpha": 0.6},
@@ -88,20 +93,26 @@ def overview(data: Data) -> Figure:
 def standing(data: Data) -> Figure:
     """A model's values against baselines and controls, a line a metric, each on its own scale."""
     rows = data["rows"]
-    figure, axis = _half([row["name"] for row in rows], 0.26)
+    names = dict.fromkeys(each["name"] for row in rows for each in row["others"])
+    looks = {name: CONTROL_MARKERS[i % len(CONTROL_MARKERS)] for i, name in enumerate(names)}
+    keys = key_handles({name: {"marker": mark, "markersize": 5} for name, mark in looks.items()})
+    lines = math.ceil(len(keys) / ACROSS)
+    figure, axis = _half([row["name"] for row in rows], 0.26, KEY * lines)
     for y, row in enumerate(rows):
-        _standing(axis, y, row)
+        _standing(axis, y, row, looks)
     axis.set_ylim(len(rows) - 0.45, -0.55)
     names_down(axis, [row["name"] for row in rows], range(len(rows)), LINE)
     axis.set_xlim(-0.04, 1.04)
     axis.set_xticks([])
     axis.set_xlabel(data["x_label"])
     axis.grid(visible=False)
-    axis.spines["bottom"].set_visible(False)
+    axis.spines[["bottom", "left"]].set_visible(False)
+    if keys:
+        figure.legend(handles=keys, bbox_to_anchor=(0.005, 1), ncols=ACROSS, handlelength=1.2, fontsize=6.4)
     return figure
 
 
-def _standing(axis: Axes, y: int, row: Data) -> None:
+def _standing(axis: Axes, y: int, row: Data, looks: Mapping[str, str]) -> None:
     """One metric between the least and the largest of its numbers, which are printed at the ends."""
     points = [(mark["name"], mark["value"]) for mark in row["others"]]
     every = [v for v in (row["value"], row["low"], row["high"], *row["marks"]) if v is not None]
@@ -115,20 +126,17 @@ def _standing(axis: Axes, y: int, row: Data) -> None:
     axis.plot([at(v) for v in row["marks"]], [y] * len(row["marks"]), "|", color=colour(0), alpha=0.4, markersize=7)
     if row["low"] is not None:
         axis.plot([at(row["low"]), at(row["high"])], [y, y], color=colour(0), linewidth=scaled(2), zorder=3)
-    for i, (name, value) in enumerate(sorted(points, key=lambda point: point[1])):
-        side, by = ("bottom", 3.5) if i % 2 == 0 else ("top", -3.5)  # so that names of neighbours do not meet
-        axis.plot(at(value), y, "x", color=ink(), markersize=scaled(4.5), zorder=3)
-        look: dict[str, Any] = {"ha": "center", "va": side, "fontsize": scaled(5.4), "color": MUTED}
-        literal(axis.annotate(name, (at(value), y), (0, by), textcoords="offset points", **look))
+    for name, value in points:
+        axis.plot(at(value), y, looks[name], color=ink(), markersize=scaled(5), markeredgewidth=scaled(1), zorder=3)
     axis.plot(at(row["value"]), y, "o", color=colour(0), markersize=scaled(5.5), zorder=4)
     for x, text, side in ((0.12, row["least"], "right"), (0.88, row["most"], "left")):
         literal(axis.text(x, y, text, ha=side, va="center", color=MUTED, fontsize=scaled(6.2)))
 
 
-def _half(names: Sequence[str], foot: float) -> tuple[Figure, Axes]:
+def _half(names: Sequence[str], foot: float, head: float = 0) -> tuple[Figure, Axes]:
     """A figure of one axes with a line a name, on half a page: its type is as large as in a figure of a whole one."""
     left = 0.1 + 0.051 * max((min(len(name), LINE) for name in names), default=0)
-    full = HEAD + TALL * len(names) + foot
+    full = HEAD + head + TALL * len(names) + foot
     figure = Figure(figsize=(HALF, full))
     size = (left / HALF, foot / full, 1 - (left + 0.06) / HALF, TALL * len(names) / full)
     return figure, figure.add_axes(size)

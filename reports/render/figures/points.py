@@ -139,7 +139,8 @@ def ranking(data: Data) -> Figure:
     figure, axes = panels_of(len(panels), columns, height, left=left, gap=room, bottom=0.3, widest=widest)
     for axis, panel in zip(axes, panels, strict=True):
         ranks(axis, panel)
-        axis.set_title(", ".join(filter(None, (short_label(panel["title"], 30), short_label(panel["task"])))))
+        where = short_label(panel["task"]) if len({each["task"] for each in panels}) > 1 else ""
+        axis.set_title(", ".join(filter(None, (short_label(panel["title"], 30), where))))
     return figure
 
 

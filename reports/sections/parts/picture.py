@@ -9,9 +9,6 @@ from geomprobe.reports.sections.parts.statements import standing
 from geomprobe.results.summary.facts import Facts
 from geomprobe.results.summary.model import Summary
 
-OTHERS = 4
-"""Baselines and controls that are drawn of a metric."""
-
 
 def picture(facts: Facts, found: Summary) -> Figure | None:
     """The one picture of the first screen; None where there is nothing to draw."""
@@ -23,7 +20,7 @@ def picture(facts: Facts, found: Summary) -> Figure | None:
 def _alone(facts: Facts, found: Summary) -> Figure | None:
     rows = []
     for each in found.values:
-        at, others = each.typical, list(standing(facts, each.metric, each.view, each.typical).items())[:OTHERS]
+        at, others = each.typical, list(standing(facts, each.metric, each.view, each.typical).items())
         every = [
             *(c.value for c in each.cells),
             *(v for v in (at.low, at.high) if v is not None),
@@ -40,7 +37,7 @@ def _alone(facts: Facts, found: Summary) -> Figure | None:
         return None
     caption = (
         "Each headline number on its own scale, from the least to the largest of what is shown. Filled: the typical "
-        "cell, with its 95 % interval; faint marks: all cells; crosses: baselines, controls and the uniform "
+        "cell, with its 95 % interval; faint marks: all cells; black: baselines, controls and the uniform "
         "distribution, where they were measured."
     )
     alt = f"Headline numbers of {facts.own[0]} against baselines and controls; the list has each figure."

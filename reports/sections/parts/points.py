@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from geomprobe.common.text import listed, number, slug, words
+from geomprobe.common.text import capitalised, listed, number, slug, words
 from geomprobe.reports.document.blocks import Cell, Figure, Line, cell, figure, line, table
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered, measured, sides
 from geomprobe.results.summary.facts import Facts, Row, judgement
@@ -103,7 +103,8 @@ def ranking(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str)
     what = listed([f"{panel['title']} on {panel['task']}" for panel in panels])
     alt = f"{what}, of {listed(facts.models)}, {pooling} pooling, in the order of their values; see the table."
     key = slug("ranking", id, pooling)
-    caption = letters_say(panels, facts.baselines) + absent(facts, pooling)
+    on = f"on {panels[0]['task']}, " if len({panel["task"] for panel in panels}) == 1 else ""
+    caption = f"{capitalised(on)}{pooling} pooling. {letters_say(panels, facts.baselines)}{absent(facts, pooling)}"
     return figure(key, "ranking", "Models in their order", caption, alt, {"panels": panels})
 
 

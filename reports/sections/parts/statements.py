@@ -19,6 +19,10 @@ MOST, NAMED = 8, 2
 """Lines of a short table; metrics of many models that an answer names."""
 ON_A_SPHERE = ("uniformity", "uniformity_reference")
 """A metric, and what it is read against."""
+FLOORS = ("majority", "bow", "tfidf")
+"""Controls that come first."""
+OTHERS = 4
+"""Baselines and controls that a value is set against."""
 CELL = (*PLACE, "metric", "view")
 Metrics = Sequence[tuple[str, str]]
 
@@ -110,18 +114,18 @@ def against(facts: Facts, metric: str, view: str, at: Measured) -> str:
 
 
 def standing(facts: Facts, metric: str, view: str, at: Measured) -> dict[str, float]:
-    """Baselines, controls and the uniform distribution, whichever a metric has in a cell."""
+    """Baselines, the uniform distribution and controls, whichever a metric has in a cell, the first few."""
     found = {name: facts.cell(name, at.task, at.pooling, metric, view) for name in facts.baselines}
-    known = {name: row["value"] for name, row in found.items() if row and row["value"] is not None}
-    mine = facts.cell(facts.own[0], at.task, at.pooling, metric, view)
-    for row in facts.rows:
-        if row["control"] and mine and row["value"] is not None and all(row[key] == mine[key] for key in CELL):
-            known.setdefault(words(row["control"]), row["value"])
     if metric == ON_A_SPHERE[0]:
-        sphere = (row["value"] for key, row in facts.by_cell.items() if key[4] == ON_A_SPHERE[1])
-        if (value := next((value for value in sphere if value is not None), None)) is not None:
-            known["uniform on the sphere"] = value
-    return known
+        found["uniform on the sphere"] = next(
+            (row for key, row in facts.by_cell.items() if key[4] == ON_A_SPHERE[1]), None
+        )
+    mine = facts.cell(facts.own[0], at.task, at.pooling, metric, view)
+    controls = [row for row in facts.rows if row["control"] and mine and all(row[key] == mine[key] for key in CELL)]
+    for row in sorted(controls, key=lambda row: row["control"] not in FLOORS):
+        found.setdefault(words(row["control"]), row)
+    known = {name: row["value"] for name, row in found.items() if row and row["value"] is not None}
+    return dict(list(known.items())[:OTHERS])
 
 
 # ---- tables and lines ------------------------------------------------------------------------------------------------
