@@ -174,7 +174,7 @@ def forest(
     tasks: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
 ) -> Axes:
-    """Differences B − A of every task with their 95 % intervals; without a comparison, the models by value.
+    """Differences B − A of every task with their 95 % intervals; without a comparison, the models and baselines by value.
 
     The grey band holds the differences that count as none. A mark is filled where the difference is shown, orange where
     B is higher and blue where A is. Of many models, those with a letter in common are not told apart, and baselines are
@@ -214,7 +214,7 @@ def forest(
     ('effective rank, mean pooling, layer 4', 'B − A (hybrid − mlm)')
     """
     facts = of_tasks(facts_of(results, models, layer), tasks)
-    if facts.kind == "single":
+    if not facts.pair and len(facts.models) < 2:
         raise InputError("These results have one model and no comparison.", COMPARE)
 
     def make(chosen: tuple[tuple[str, str], str]) -> Figure | None:
