@@ -33,6 +33,8 @@ def executed(path: Path) -> nbformat.NotebookNode:
             "GEOMPROBE_CACHE": str(Path(folder) / "cache"),
             "IPYTHONDIR": str(Path(folder) / "ipython"),
             "HF_HUB_OFFLINE": "1",
+            "PYTHONWARNINGS": "ignore:IProgress",  # tqdm asks for widgets, and names a path
+            "JUPYTER_PREFER_ENV_PATH": "1",
         }
         with patch.dict(os.environ, environment):
             client = NotebookClient(
