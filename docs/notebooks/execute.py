@@ -39,7 +39,7 @@ def executed(path: Path) -> nbformat.NotebookNode:
         with patch.dict(os.environ, environment):
             client = NotebookClient(
                 notebook, kernel_name="python3", resources={"metadata": {"path": str(place)}},
-                timeout=600, record_timing=False,
+                timeout=600, record_timing=False, coalesce_streams=True,
             )  # fmt: skip
             client.execute()
     notebook.metadata = METADATA
