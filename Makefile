@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= test,lint
 
-.PHONY: demo test test-all test-slow fuzz check-lowest check-newest lint margins bench-analyze bench-pretrain calibrate clean
+.PHONY: demo test test-all test-slow fuzz check-lowest check-newest lint notebooks margins bench-analyze bench-pretrain calibrate clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -50,6 +50,10 @@ lint: .venv/installed
 # How far seeds move each number: docs/reference/margins.md and its table, from the kept replications.
 margins: .venv/installed
 	$(BIN)/python docs/write_margins.py
+
+# The notebooks of docs/notebooks with fresh outputs.
+notebooks: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/execute.py
 
 # Figures worth quoting need an otherwise idle machine.
 bench-analyze: .venv/installed

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from geomprobe.common import InputError, hash_bytes
+from geomprobe.common.text import NAME_LIMIT, clean, listed
 from geomprobe.results.schema import STATUSES, TABLES, check_definitions, check_record, check_run
 from geomprobe.results.summary.facts import Facts
 from geomprobe.results.summary.model import Summary
@@ -29,7 +30,7 @@ def table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame, columns: Mapping[str
     return frame.reindex(columns=list(columns)).astype(dict(columns))
 
 
-@dataclass
+@dataclass(repr=False)
 class Results:
     """Everything that a results folder holds, in memory.
 
@@ -60,6 +61,13 @@ class Results:
     moved_pairs: pd.DataFrame = field(default_factory=partial(table, [], TABLES["moved_pairs"]))
     texts: pd.DataFrame = field(default_factory=partial(table, [], TABLES["texts"]))
     rankings: pd.DataFrame = field(default_factory=partial(table, [], TABLES["rankings"]))
+
+    def __repr__(self) -> str:
+        models, tasks = (
+            listed([clean(name, NAME_LIMIT) for name in self.results[column].dropna().unique()], most=6)
+            for column in ("model", "task")
+        )
+        return f"<Results of {models} on {tasks}: {len(self.results)} numbers, {len(self.comparisons)} differences>"
 
     def check(self) -> None:
         """Raise InputError where run, definitions, training logs or statuses are not what the schema declares."""

@@ -108,10 +108,11 @@ def first(
     raise InputError(f"These results have no {what}.", hint)
 
 
-def layer_of(facts: Facts) -> str:
-    """The layer that is shown, in words."""
-    deepest = {facts.last_layer[name] for name in facts.own if name in facts.last_layer}
-    return f"layer {deepest.pop()}" if len(deepest) == 1 else "deepest layers"
+def layer_of(facts: Facts, names: Sequence[str] | None = None) -> str:
+    """The layer of some models, or groups of seeds, that is shown, in words; of all models by default."""
+    models = [model for name in names or facts.models for model in facts.groups.get(name, [name])]
+    deepest = {facts.last_layer[model] for model in models if model in facts.last_layer}
+    return f"layer {deepest.pop()}" if len(deepest) == 1 else "the deepest layer of each"
 
 
 def place_of(facts: Facts, pooling: str) -> str:

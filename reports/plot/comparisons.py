@@ -93,7 +93,7 @@ def summary(
     data, (a, b) = found["data"], facts.pair
     ax = axes_of(ax, len(data["rows"]), wide=True)
     margins(ax, data)
-    write(ax, f"{b} − {a}, {layer_of(facts)}", data["x_label"])
+    write(ax, f"{b} − {a}, layer {facts.comparison_layer}", data["x_label"])
     if legend:
         add_legend(ax, [], KEYS)
     failed = how_many(facts)
@@ -159,7 +159,8 @@ def heatmap(
     ax = axes_of(ax, len(data["rows"]), wide=len(data["columns"]) > 6)
     panel = data["panels"][place]
     cells(ax, panel, data)
-    write(ax, f"{title(facts, *number)}, {short_label(panel['title'], 30)}, {layer_of(facts)}")
+    shown = [names[place]] if place < len(names) else [*(facts.pair or ())]
+    write(ax, f"{title(facts, *number)}, {short_label(panel['title'], 30)}, {layer_of(facts, shown)}")
     return ax
 
 
@@ -174,7 +175,7 @@ def forest(
     tasks: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
 ) -> Axes:
-    """Differences B − A of every task with their 95 % intervals; without a comparison, the models by value.
+    """Differences B − A of every task with their 95 % intervals; without one, models by value.
 
     The grey band holds the differences that count as none. A mark is filled where the difference is shown, orange where
     B is higher and blue where A is. Of many models, those with a letter in common are not told apart, and baselines are
@@ -214,7 +215,7 @@ def forest(
     ('effective rank, mean pooling, layer 4', 'B − A (hybrid − mlm)')
     """
     facts = of_tasks(facts_of(results, models, layer), tasks)
-    if facts.kind == "single":
+    if not facts.pair and len(facts.models) < 2:
         raise InputError("These results have one model and no comparison.", COMPARE)
 
     def make(chosen: tuple[tuple[str, str], str]) -> Figure | None:

@@ -79,3 +79,9 @@ def test_published_folders_may_lack_influences(tmp_path, results):
     folder = write_results(tmp_path / "r", results)
     (folder / "influences.parquet").unlink()
     assert len(read_results(folder).influences) == 0
+
+
+def test_results_name_themselves_on_one_line(make_results):
+    results = make_results(tasks=("sst2", "mr\npc"), poolings=("mean",), spectrum_points=2)
+    n, differences = len(results.results), len(results.comparisons)
+    assert repr(results) == f"<Results of mlm and hybrid on sst2 and mr pc: {n} numbers, {differences} differences>"
