@@ -125,8 +125,10 @@ def without_largest(drawn: Mapping[str, Markup], excess: int, kept_longest: set[
 
 
 def render_figures(view: Mapping[str, Any]) -> dict[str, str]:
-    """Figure id -> SVG for every figure of the view model."""
-    return {name: render(figure["kind"], figure["data"]) for name, figure in figures(view).items()}
+    """Figure id -> SVG for every figure; of maps, which a page draws itself, for those that are open at first."""
+    known, first = figures(view), figures(view, foreground=True)
+    drawn = (name for name, figure in known.items() if figure["kind"] != "scatter" or name in first)
+    return {name: render(known[name]["kind"], known[name]["data"]) for name in drawn}
 
 
 def _links(files: Mapping[str, bytes], room: int) -> tuple[dict[str, dict[str, Any]], list[dict[str, str]]]:

@@ -45,7 +45,7 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
         hint = "pip install typst; the HTML report needs no more than is there."
         raise GeomprobeError("The PDF is made with the package typst, which is not installed.", hint) from None
 
-    numbers = {name: str(i) for i, name in enumerate(figures(view))}
+    numbers = {name: str(i) for i, name in enumerate(name for name in figures(view) if name in svg)}
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     template: Any = (TEMPLATES / "report.typ").read_bytes()  # whose declared type may not differ from the fonts'
     data = dumps(view)
@@ -55,7 +55,7 @@ def render_pdf(view: Mapping[str, Any], svg: Mapping[str, str]) -> bytes:
     def compiled(most: int, attached: bool, with_figures: bool) -> bytes:
         numbered = numbers if with_figures else {}
         extra = {"figures": numbered, "attached": attached, "json_size": size(len(data.encode()))}
-        content = {"view": _printable(json.dumps(shortened(view, most) | extra, ensure_ascii=False))}
+        content = {"view": _printable(json.dumps(_told(shortened(view, most)) | extra, ensure_ascii=False))}
         return typst.compile(
             template,
             # in memory: a process that is killed leaves no file
@@ -81,6 +81,26 @@ def _covered() -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
     return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
+
+
+UNREADABLE = "(a script that this document lacks; the HTML report shows it)"
+
+
+def _told(value: Any) -> Any:
+    """Part of a view model whose table cells say so where most of a line's letters are none of the document's font."""
+    if isinstance(value, list):
+        return [_told(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {key: item if key == "data" else _told(item) for key, item in value.items()}
+    if {"text", "sort", "tone"} <= found.keys():
+        found["text"] = "\n".join(UNREADABLE if _unreadable(line) else line for line in found["text"].split("\n"))
+    return found
+
+
+def _unreadable(line: str) -> bool:
+    letters = [char for char in line if char.isalpha()]
+    return 2 * sum(ord(char) not in _covered() for char in letters) > max(len(letters), 6)
 
 
 def _printable(text: str) -> str:

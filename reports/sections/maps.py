@@ -26,9 +26,9 @@ from geomprobe.reports.sections.parts.sides import lettered
 from geomprobe.results.summary.facts import Facts
 from geomprobe.results.summary.maps import PROJECTIONS, RowMap
 
-PLACE = 25
-PANELS = 4
-"""Most maps of one task."""
+PLACE = 45
+PANELS, TASKS = 4, 6
+"""Most maps of one task, and tasks with maps: a page holds no more."""
 NEAR = 5
 """Neighbours of a row that a map shows."""
 CHANGED, LISTED, MOVED = 8, 3, 8
@@ -55,19 +55,39 @@ Colour = dict[str, Any]
 
 def section(facts: Facts) -> Section | None:
     """Maps and what moved, an option a task; None where the folder holds no maps."""
-    options = [(found.task, blocks) for found in facts.row_maps if (blocks := _of_task(facts, found))]
+    known = facts.row_maps[:TASKS]
+    options = [(found.task, blocks) for found in known if (blocks := _of_task(facts, found))]
     if not options:
         return None
     alone = len(options) == 1
-    made: list[Block] = options[0][1] if alone else [choice("task", [_option(*each) for each in options])]
-    several = max(len(_shown(facts, found)) for found in facts.row_maps) > 1
-    lead = "Where each model puts the same texts" + (
-        ", whose neighbours changed, and which pairs moved." * several or "."
-    )
+    parts: list[Block] = options[0][1] if alone else [choice("task", [_option(*each) for each in options])]
+    if more := len(facts.row_maps) - len(known):
+        parts.append(text(f"The maps of {counted(more, 'more task')} are in the results folder.", "note"))
+    several = any(len(_shown(facts, found)) > 1 for found in known)
+    lead = f"Where {'each' if several else 'the'} model puts the same texts"
+    lead += ", whose neighbours changed, and which pairs moved." if several else "."
     if facts.kind == "groups":
         lead += " Of each group the first seed is shown."
     title = "Which texts moved?" if several else "Where do the texts lie?"
-    return section_of("maps", title, lead, made)
+    return section_of("maps", title, lead, parts, _answer(facts))
+
+
+def _answer(facts: Facts) -> str:
+    """How many neighbours the first two models that are shown have in common, on each task."""
+    known: dict[str, float] = {}
+    pairs = set()
+    for found in facts.row_maps[:TASKS]:
+        names = _shown(facts, found)[:2]
+        share = found.entry.get("overlap", {}).get(names[-1]) if tuple(names) in found.overlap else None
+        if share is not None:
+            known[found.task] = found.entry.get("neighbours", 0) * share
+            pairs.add(tuple(names))
+    if len(pairs) != 1:
+        return ""
+    a, b = (_short(facts, name) for name in pairs.pop())
+    k = facts.row_maps[0].entry.get("neighbours", 0)
+    shared = listed([f"{number(share, 1)} on {task}" for task, share in known.items()], 5)
+    return f"Of a text's {k} nearest neighbours {a} and {b} share {shared} on average."
 
 
 def _option(task: str, blocks: list[Block]) -> Any:
@@ -94,26 +114,11 @@ def _of_task(facts: Facts, found: RowMap) -> list[Block]:
     notes: list[Block] = [text(" ".join(left_out), "warning")] if left_out else []
     if not names:
         return notes
-    blocks: list[Block] = []
     pairs = [pair for pair in found.overlap if pair[0] in names and pair[1] in names]
-    for pair in pairs:
-        blocks.append(text(_in_common(facts, found, pair)))
-    blocks += [*notes, _map(facts, found, names, pairs)]
+    blocks: list[Block] = [*notes, _map(facts, found, names, pairs)]
     for pair in pairs:
         blocks += [_changed(facts, found, pair), *_moved(facts, found, pair)]
     return blocks
-
-
-def _in_common(facts: Facts, found: RowMap, pair: tuple[str, str]) -> str:
-    """How many neighbours two models have in common."""
-    a, b = (_short(facts, name) for name in pair)
-    k, mean = found.entry.get("neighbours", 0), found.entry.get("overlap", {}).get(pair[1])
-    shares = [overlap for _, overlap in found.overlap[pair]]
-    none = f"{count(shares.count(0))} of {count(len(shares))} texts share none"
-    if mean is None:
-        return f"On {found.task} {none} of their {k} nearest neighbours in {a} and {b}."
-    shared = f"{a} and {b} share {number(k * mean, 1)} of a text's {k} nearest neighbours on average"
-    return f"On {found.task} {shared}; {none}."
 
 
 def _map(facts: Facts, found: RowMap, names: list[str], pairs: list[tuple[str, str]]) -> Figure:
@@ -121,6 +126,7 @@ def _map(facts: Facts, found: RowMap, names: list[str], pairs: list[tuple[str, s
     colours = [made for made in _colours(facts, found, names, pairs) if made]
     data = {
         "texts": found.texts,
+        "start": found.overlap[pairs[0]][0][0] if pairs else 0,
         "kinds": [{"key": kind, "name": NAMES[kind]} for kind in kinds],
         "colours": colours,
         "panels": [_panel(facts, found, name, kinds) for name in names],
@@ -254,14 +260,20 @@ def _changed(facts: Facts, found: RowMap, pair: tuple[str, str]) -> Table:
     for i, share in found.overlap[pair][:CHANGED]:
         near = [[clean(found.texts[j], BRIEF) for j, _ in side.near[i][:LISTED]] for side in sides]
         lists = ["\n".join(f"{n}. {name}" for n, name in enumerate(some, 1)) for some in near]
-        rows.append(
-            line([cell(found.texts[i]), cell(f"{round(k * share)} of {k}", share), *map(cell, lists)], found.task)
-        )
-    ties = sum(share == found.overlap[pair][0][1] for _, share in found.overlap[pair])
+        rows.append(line([cell(found.texts[i]), cell(_of(share, k), share), *map(cell, lists)], found.task))
+    least = found.overlap[pair][0][1]
+    ties = sum(share == least for _, share in found.overlap[pair])
     caption = f"Texts of {found.task} whose neighbours changed most, with the {LISTED} nearest ones on either side."
     if ties > len(rows):
-        caption += f" {count(ties)} texts have as few in common; the first of them are shown."
+        caption += (
+            f" {count(ties)} of {count(len(found.overlap[pair]))} texts share {_of(least, k)}; the first are shown."
+        )
     return table(slug("changed", found.task, *pair), caption, heads, rows)
+
+
+def _of(share: float, k: int) -> str:
+    """How many of k neighbours a share of them is."""
+    return f"{round(k * share)} of {k}"
 
 
 def _moved(facts: Facts, found: RowMap, pair: tuple[str, str]) -> list[Block]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from geomprobe.common.text import NAME_LIMIT, clean
 
-TEXT = 120
+TEXT = 100
 """Most characters of a text that are shown."""
 PROJECTIONS = {"tsne": ("tsne_x", "tsne_y"), "pca": ("pca_x", "pca_y")}
 """Maps, with their columns; the one that is shown first comes first."""
@@ -127,7 +127,9 @@ def _row_map(
         where = ["a", "b", "task", "pooling", "layer_a", "layer_b"]
         parts = frame.groupby(["a", "b"], sort=False)
         return {
-            (names[str(a)], names[str(b)]): list(part.drop(columns=where).itertuples(index=False, name=None))
+            (names[str(a)], names[str(b)]): list(
+                zip(*(part[column].tolist() for column in part.columns.difference(where, sort=False)), strict=True)
+            )
             for (a, b), part in parts
         }
 

@@ -20,7 +20,7 @@ THEMED = {
     PAPER: "--paper",
 }
 CLASSES = (*SERIES[:3], "#b04a94", "#8a6d00", "#3b8fc4", "#7a4a21", "#6a51a3")
-BANDS = ("#c98a1b", "#c4573f", "#9c3370", "#5d2a8c", "#1f2168")
+BANDS = ("#b27710", "#c4573f", "#9c3370", "#5d2a8c", "#1f2168")
 """Colours of points by class, and by band, from light to dark; the next two on a dark page."""
 DARK_CLASSES = ("#4ba3dc", "#f08a3c", "#2fbf95", "#e08cc8", "#d9bd4a", "#9fd3f5", "#c99a6b", "#b3a1e6")
 DARK_BANDS = ("#f7dc8c", "#f09a70", "#d46a9a", "#a77ad9", "#7f8bea")

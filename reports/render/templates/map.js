@@ -13,9 +13,8 @@
   };
   const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   for (const figure of document.querySelectorAll("figure.map")) {
-    const [pick, said, keys] = ["form", ".said", ".keys"].map((s) => figure.querySelector(s));
+    const [pick, hint, said, keys] = ["form", ".hint", ".said", ".keys"].map((s) => figure.querySelector(s));
     const data = JSON.parse(figure.querySelector("script").textContent);
-    const hint = said.textContent;
     const colours = data.colours.map((c) => ({ ...c, values: rows(c.values).flat() }));
     const planes = [...figure.querySelectorAll(".plane")].map((e, i) => {
       const svg = e.querySelector("svg");
@@ -25,7 +24,7 @@
       return { svg, marks, maps, list: e.querySelector("ol"), near: rows(near), cosines: rows(cosines) };
     });
     const last = data.texts.length - 1;
-    let at = -1;
+    let at = data.start;
     let only = -1;
 
     const mark = () => {
@@ -36,7 +35,6 @@
         const path = near[k].map((i) => `M${point(at)}L${point(i)}`).join("");
         const rings = near[k].map((i) => ring(i, 12));
         p.marks.replaceChildren(...(at < 0 ? [] : [drawn("path", { d: path }), ...rings, ring(at, 18)]));
-        p.list.hidden = at < 0 || !near[k].length;
         p.list.replaceChildren(
           ...near[k].map((i, n) => {
             const both = planes.length > 1 && near.every((others) => others.includes(i));
@@ -46,7 +44,7 @@
           }),
         );
       }
-      if (at < 0) return said.replaceChildren(hint);
+      if (at < 0) return said.replaceChildren();
       const about = colours.map((c) => `${c.name}: ${c.names[c.values[at]]}`).join(" · ");
       said.replaceChildren(made("bdi", data.texts[at]), made("small", about));
     };
@@ -125,9 +123,9 @@
       };
       p.svg.setAttribute("role", "application");
       p.svg.setAttribute("tabindex", 0);
-      p.svg.setAttribute("aria-label", `Map ${k + 1} of ${planes.length}: ${data.panels[k].title}. ${hint}`);
+      p.svg.setAttribute("aria-label", `Map ${k + 1} of ${planes.length}: ${data.panels[k].title}. ${hint.textContent}`);
     }
-    pick.hidden = said.hidden = false;
+    for (const e of [pick, hint, said, ...planes.filter((p) => p.near.length).map((p) => p.list)]) e.hidden = false;
     draw();
   }
 })();

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from geomprobe.reports import write_report
-from tests.synthetic import hostile_results
+from tests.synthetic import HOSTILE, hostile_results, with_maps
 
 HOW = "docs/how-to/test-in-a-browser.md"
 webdriver = pytest.importorskip("selenium.webdriver", reason=f"selenium is not installed ({HOW})")
@@ -26,7 +26,7 @@ def pages(make_results, measured, tmp_path_factory):
     """Paths of a small full report, of the hostile one, and of a measured one with failed cells."""
     folder = tmp_path_factory.mktemp("pages")
     grid = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max", "attention"), "layers": (0, 4)}
-    report = make_results(intervals=True, failed=True, spectrum_points=32, **grid)
+    report = with_maps(make_results(intervals=True, failed=True, spectrum_points=32, **grid))
     [full] = write_report(report, folder / "full.html")
     [hostile] = write_report(hostile_results(), folder / "hostile.html")
     return {"full": full, "hostile": hostile, "failed": measured("one side")[0] / "report.html"}
@@ -221,6 +221,130 @@ def test_axe_finds_no_violation(full, scheme, rules):
     )
     assert checked
     assert found == []
+
+
+MAP = """
+    const figure = document.querySelector('figure.map'), svgs = figure.querySelectorAll('svg');
+    const data = JSON.parse(figure.querySelector('script').textContent);
+    const place = (k, i) => data.panels[k].maps[figure.querySelector('form').kind.value].split(' ')[i];
+    const texts = (list) => [...list.children].map((item) => item.firstChild.textContent);
+    const marked = (ring) => ring && `${ring.getAttribute('cx')},${ring.getAttribute('cy')}`;
+    const shown = () => ({
+        text: figure.querySelector('.said bdi')?.textContent ?? '',
+        lists: [...figure.querySelectorAll('.plane ol')].map(texts),
+        at: [...svgs].map((svg) => marked(svg.querySelector('circle:last-child'))),
+    });
+    const press = (key) => svgs[1].dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+"""
+
+
+def test_a_text_is_shown_with_its_neighbours_and_marked_in_both_maps(full):
+    point = """
+        const [x, y] = place(0, 7).split(',').map(Number), box = svgs[0].getBoundingClientRect();
+        svgs[0].dispatchEvent(new PointerEvent(arguments[0], {
+            clientX: box.left + x / 1000 * box.width, clientY: box.top + y / 1000 * box.height}));
+        const near = data.panels.map((p) => p.near.split(' ')[7].split(',').map((i) => data.texts[i]));
+        return [shown(), data.texts[7], near, [place(0, 7), place(1, 7)]];
+    """
+    start = full.execute_script(MAP + "return [shown().text, data.texts[data.start]]")
+    assert start[0] == start[1] != ""
+    for event in ("pointermove", "pointerdown"):
+        shown, text, near, places = full.execute_script(MAP + point, event)
+        assert (shown["text"], shown["lists"], shown["at"]) == (text, near, places)
+        full.execute_script(MAP + "press('Home')")
+
+
+def test_arrow_keys_move_through_the_points_and_escape_leaves(full):
+    full.execute_script(MAP + "svgs[1].focus(); press('Home')")
+    assert full.execute_script(MAP + "return shown().text === data.texts[0]")
+    full.execute_script(MAP + "press('PageDown')")
+    assert full.execute_script(MAP + "return shown().text === data.texts[1]")
+    axes = {"ArrowRight": (0, 1), "ArrowLeft": (0, -1), "ArrowDown": (1, 1), "ArrowUp": (1, -1)}
+    step = """
+        const before = shown().at[1];
+        press(arguments[0]);
+        return [before, shown().at[1]].map((place) => place.split(',').map(Number));
+    """
+    for key, (axis, sign) in axes.items():
+        before, after = full.execute_script(MAP + step, key)
+        assert before == after or sign * (after[axis] - before[axis]) > 0
+    assert full.execute_script(MAP + "return document.activeElement === svgs[1]")
+    full.execute_script(MAP + "press('Escape')")
+    assert full.execute_script(MAP + "return document.activeElement === document.body")
+    assert full.execute_script(MAP + "return [shown().text, ...shown().at]") == ["", None, None]
+
+
+def test_maps_and_colours_are_chosen_and_one_class_shown_alone(full):
+    choose = """
+        const form = figure.querySelector('form');
+        form[arguments[0]].selectedIndex = arguments[1];
+        form[arguments[0]].dispatchEvent(new Event('change', {bubbles: true}));
+        const dots = [...svgs[0].querySelectorAll('.dots path')];
+        return [dots.map((p) => p.getAttribute('class')), dots.map((p) => p.getAttribute('d')).join(''),
+            [...figure.querySelectorAll('.keys button')].map((b) => b.textContent)];
+    """
+    tones, places, names = full.execute_script(MAP + choose, "colour", 3)
+    assert tones == ["l0", "l1", "l2", "l3", "l4"]
+    assert all(name.endswith(" characters") for name in names)
+    assert places.count("M") == 40
+    other = full.execute_script(MAP + choose, "kind", 1)[1]
+    assert other != places
+    pressed = (
+        MAP
+        + """
+        figure.querySelectorAll('.keys button')[1].click();
+        return [[...svgs[1].querySelectorAll('.dots path')].map((p) => p.getAttribute('class')),
+            [...figure.querySelectorAll('.keys button')].map((b) => b.getAttribute('aria-pressed')),
+            document.activeElement.textContent === figure.querySelectorAll('.keys button')[1].textContent];
+    """
+    )
+    assert full.execute_script(pressed) == [
+        ["l0 dim", "l1", "l2 dim", "l3 dim", "l4 dim"], ["false", "true", "false", "false", "false"], True,
+    ]  # fmt: skip
+    assert full.execute_script(pressed)[1] == ["false"] * 5
+
+
+def test_two_pictures_stand_there_without_javascript(full, pages):
+    full.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    full.get(pages["full"].as_uri())
+    full.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    figure = full.find_element("css selector", "figure.map")
+    pictures = figure.find_elements("css selector", "svg")
+    assert [picture.get_attribute("role") for picture in pictures] == ["img", "img"]
+    assert all(picture.is_displayed() and picture.size["width"] > 300 for picture in pictures)
+    assert all("map of 40 texts" in picture.get_attribute("aria-label") for picture in pictures)
+    assert "A point is one text" in figure.text
+    assert not figure.find_element("css selector", "form").is_displayed()
+    assert not figure.find_element("css selector", ".said").is_displayed()
+
+
+def test_maps_stand_side_by_side_or_below_each_other(full):
+    where = MAP + "return [...svgs].map((s) => s.getBoundingClientRect()).map((b) => [b.left, b.top, b.width])"
+    for width, beside in ((1280, True), (390, False)):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        full.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        first, second = full.execute_script(where)
+        assert (second[0] >= first[0] + first[2]) == beside
+        assert (second[1] >= first[1] + first[2]) != beside
+
+
+def test_texts_of_a_map_are_text(browser, pages):
+    browser.get(pages["hostile"].as_uri())
+    read = (
+        MAP
+        + """
+        const found = [];
+        for (let i = 0; i < data.texts.length; i++) {
+            press(i ? 'PageDown' : 'Home');
+            found.push(shown().text);
+        }
+        return [found, data.texts, figure.querySelectorAll('img, .said script').length, typeof window.pwned];
+    """
+    )
+    found, texts, elements, pwned = browser.execute_script(read)
+    assert found == texts
+    assert texts[0] == HOSTILE[0]
+    assert (elements, pwned) == (0, "undefined")
 
 
 def test_hostile_page_runs_nothing(browser, pages):

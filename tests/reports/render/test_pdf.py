@@ -31,6 +31,16 @@ def test_pdf_is_tagged_has_contents_links_and_the_view(make_results, tmp_path):
     assert tags.startswith(b"%PDF")
 
 
+def test_a_text_in_a_script_that_the_font_lacks_is_said_to_be_one():
+    cells = [
+        {"text": text, "sort": None, "tone": "", "link": ""}
+        for text in ("1. 猫坐在垫子上\n2. a cat", "القطة", "模型-a")
+    ]
+    told = pdf._told({"rows": [{"cells": cells}], "data": {"text": "猫坐在垫子上"}})
+    assert [cell["text"] for cell in told["rows"][0]["cells"]] == [f"{pdf.UNREADABLE}\n2. a cat", "القطة", "模型-a"]
+    assert told["data"]["text"] == "猫坐在垫子上"
+
+
 @pytest.fixture(scope="module")
 def page(make_results):
     view = build_view(

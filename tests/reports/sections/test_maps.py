@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from geomprobe.reports.document.walk import figures, walk
@@ -17,9 +19,16 @@ def made(results):
     return section, {block["id"]: block for block in blocks if "id" in block}, blocks
 
 
+def changed_first(found):
+    """Return the number in the first text of the table of changed neighbours."""
+    return found["changed-sst2-mlm-hybrid"]["rows"][0]["cells"][0]["text"].split(" ")[1]
+
+
 def test_a_pair_has_two_maps_and_two_tables(make_results):
-    section, found, blocks = made(with_maps(make_results(**SMALL)))
+    section, found, _ = made(with_maps(make_results(**SMALL)))
     data = found["map-sst2"]["data"]
+    assert json.loads(json.dumps(data)) == data
+    assert data["start"] == int(changed_first(found))
     assert [panel["title"] for panel in data["panels"]] == ["A · mlm", "B · hybrid"]
     assert [kind["key"] for kind in data["kinds"]] == ["tsne", "pca"]
     names = [colour["name"] for colour in data["colours"]]
@@ -42,9 +51,8 @@ def test_a_pair_has_two_maps_and_two_tables(make_results):
     words = [row["cells"][0]["text"] for row in moved["rows"]]
     assert words == ["nearer"] * words.count("nearer") + ["apart"] * words.count("apart")
     assert [(row["cells"][3]["sort"] > 0) for row in moved["rows"]] == [word == "nearer" for word in words]
-    answer = next(block["text"] for block in blocks if block["type"] == "text")
-    assert answer.startswith("On sst2 A and B share ")
-    assert answer.endswith(" of a text's 10 nearest neighbours on average; 0 of 40 texts share none.")
+    assert section["answer"].startswith("Of a text's 10 nearest neighbours A and B share ")
+    assert section["answer"].endswith(" on sst2 on average.")
     assert "40 of 280 rows, drawn at random" in found["map-sst2"]["caption"]
 
 
@@ -54,6 +62,13 @@ def test_each_task_has_its_own_and_the_first_is_open(make_results):
     assert [option["name"] for option in choice["options"]] == ["sst2", "mrpc"]
     assert list(figures({"sections": [section]}, foreground=True)) == ["map-sst2"]
     assert {"map-sst2", "map-mrpc"} <= set(found)
+
+
+def test_of_many_tasks_the_first_have_maps(make_results):
+    tasks = tuple(f"task {i}" for i in range(maps.TASKS + 2))
+    section, _, _ = made(with_maps(make_results(tasks=tasks, poolings=("mean",)), n=12))
+    assert len(section["blocks"][0]["options"]) == maps.TASKS
+    assert section["blocks"][1]["text"] == "The maps of 2 more tasks are in the results folder."
 
 
 def test_one_model_has_one_map_and_no_tables(make_results):
