@@ -60,7 +60,7 @@ def section(facts: Facts) -> Section | None:
         return None
     alone = len(options) == 1
     made: list[Block] = options[0][1] if alone else [choice("task", [_option(*each) for each in options])]
-    several = max(len(_shown(facts, found)) for found in facts.row_maps) > 1
+    several = max(len(shown(facts, found)) for found in facts.row_maps) > 1
     lead = "Where each model puts the same texts" + (
         ", whose neighbours changed, and which pairs moved." * several or "."
     )
@@ -74,7 +74,7 @@ def _option(task: str, blocks: list[Block]) -> Any:
     return {"name": task, "note": "", "blocks": blocks}
 
 
-def _shown(facts: Facts, found: RowMap) -> list[str]:
+def shown(facts: Facts, found: RowMap) -> list[str]:
     """The models whose maps are drawn: both sides, the first seed of each group, or the first few models."""
     if facts.kind == "groups" and facts.pair:
         names = [facts.groups[side][0] for side in facts.pair if facts.groups.get(side)]
@@ -89,7 +89,7 @@ def _short(facts: Facts, name: str) -> str:
 
 
 def _of_task(facts: Facts, found: RowMap) -> list[Block]:
-    names = _shown(facts, found)
+    names = shown(facts, found)
     left_out = [f"{model} is not complete here: {why}." for model, why in found.entry.get("left_out", {}).items()]
     notes: list[Block] = [text(" ".join(left_out), "warning")] if left_out else []
     if not names:
@@ -98,7 +98,7 @@ def _of_task(facts: Facts, found: RowMap) -> list[Block]:
     pairs = [pair for pair in found.overlap if pair[0] in names and pair[1] in names]
     for pair in pairs:
         blocks.append(text(_in_common(facts, found, pair)))
-    blocks += [*notes, _map(facts, found, names, pairs)]
+    blocks += [*notes, map_figure(facts, found, names, pairs)]
     for pair in pairs:
         blocks += [_changed(facts, found, pair), *_moved(facts, found, pair)]
     return blocks
@@ -116,7 +116,7 @@ def _in_common(facts: Facts, found: RowMap, pair: tuple[str, str]) -> str:
     return f"On {found.task} {shared}; {none}."
 
 
-def _map(facts: Facts, found: RowMap, names: list[str], pairs: list[tuple[str, str]]) -> Figure:
+def map_figure(facts: Facts, found: RowMap, names: list[str], pairs: list[tuple[str, str]]) -> Figure:
     kinds = [name for name in PROJECTIONS if all(name in found.models[model].points for model in names)]
     colours = [made for made in _colours(facts, found, names, pairs) if made]
     data = {
