@@ -18,5 +18,6 @@ Examples
 
 from geomprobe.reports.plot.comparisons import forest, heatmap, summary
 from geomprobe.reports.plot.models import layers, spectrum, training, uniformity
+from geomprobe.reports.plot.texts import map
 
-__all__ = ["forest", "heatmap", "layers", "spectrum", "summary", "training", "uniformity"]
+__all__ = ["forest", "heatmap", "layers", "map", "spectrum", "summary", "training", "uniformity"]

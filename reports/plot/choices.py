@@ -143,16 +143,22 @@ def write(ax: Axes, title: str | None = None, x: str | None = None, y: str | Non
             literal(setter(text, wrap=True))
 
 
-def add_legend(ax: Axes, entries: Sequence[Mapping[str, Any]], keys: Mapping[str, Any] | None = None) -> None:
-    """Add the legend of series and of kinds of marks: in the axes, right of them where it is long; below of marks."""
+def add_legend(
+    ax: Axes, entries: Sequence[Mapping[str, Any]], keys: Mapping[str, Any] | None = None, title: str = ""
+) -> None:
+    """Add the legend of series and of kinds of marks.
+
+    It stands in the axes, right of them where it is long or has a title, and below them where it is of marks alone.
+    """
     handles = [*series_handles(entries), *key_handles(keys or {})]
     place: dict[str, Any] = {}
-    if not entries:
+    if title or (entries and len(handles) > INSIDE):
+        place = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
+    elif not entries:
         down = scaled(LABELS) / (ax.bbox.height / ax.figure.dpi)
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -down), "ncols": len(handles), "frameon": False}
-    elif len(handles) > INSIDE:
-        place = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
-    literal(*ax.legend(handles=handles, **place).get_texts())
+    legend = ax.legend(handles=handles, title=title or None, **place)
+    literal(*legend.get_texts(), legend.get_title())
 
 
 def tell(facts: Facts, pooling: str, most: int = DRAWN) -> None:

@@ -63,7 +63,7 @@ def section(facts: Facts) -> Section | None:
     parts: list[Block] = options[0][1] if alone else [choice("task", [_option(*each) for each in options])]
     if more := len(facts.row_maps) - len(known):
         parts.append(text(f"The maps of {counted(more, 'more task')} are in the results folder.", "note"))
-    several = any(len(_shown(facts, found)) > 1 for found in known)
+    several = any(len(shown(facts, found)) > 1 for found in known)
     lead = f"Where {'each' if several else 'the'} model puts the same texts"
     lead += ", whose neighbours changed, and which pairs moved." if several else "."
     if facts.kind == "groups":
@@ -77,7 +77,7 @@ def _answer(facts: Facts) -> str:
     known: dict[str, float] = {}
     pairs = set()
     for found in facts.row_maps[:TASKS]:
-        names = _shown(facts, found)[:2]
+        names = shown(facts, found)[:2]
         share = found.entry.get("overlap", {}).get(names[-1]) if tuple(names) in found.overlap else None
         if share is not None:
             known[found.task] = found.entry.get("neighbours", 0) * share
@@ -94,7 +94,7 @@ def _option(task: str, blocks: list[Block]) -> Any:
     return {"name": task, "note": "", "blocks": blocks}
 
 
-def _shown(facts: Facts, found: RowMap) -> list[str]:
+def shown(facts: Facts, found: RowMap) -> list[str]:
     """The models whose maps are drawn: both sides, the first seed of each group, or the first few models."""
     if facts.kind == "groups" and facts.pair:
         names = [facts.groups[side][0] for side in facts.pair if facts.groups.get(side)]
@@ -109,19 +109,19 @@ def _short(facts: Facts, name: str) -> str:
 
 
 def _of_task(facts: Facts, found: RowMap) -> list[Block]:
-    names = _shown(facts, found)
+    names = shown(facts, found)
     left_out = [f"{model} is not complete here: {why}." for model, why in found.entry.get("left_out", {}).items()]
     notes: list[Block] = [text(" ".join(left_out), "warning")] if left_out else []
     if not names:
         return notes
     pairs = [pair for pair in found.overlap if pair[0] in names and pair[1] in names]
-    blocks: list[Block] = [*notes, _map(facts, found, names, pairs)]
+    blocks: list[Block] = [*notes, map_figure(facts, found, names, pairs)]
     for pair in pairs:
         blocks += [_changed(facts, found, pair), *_moved(facts, found, pair)]
     return blocks
 
 
-def _map(facts: Facts, found: RowMap, names: list[str], pairs: list[tuple[str, str]]) -> Figure:
+def map_figure(facts: Facts, found: RowMap, names: list[str], pairs: list[tuple[str, str]]) -> Figure:
     kinds = [name for name in PROJECTIONS if all(name in found.models[model].points for model in names)]
     colours = [made for made in _colours(facts, found, names, pairs) if made]
     data = {

@@ -19,7 +19,7 @@ from geomprobe.common import InputError, UsageError
 from geomprobe.reports import build_view
 from geomprobe.reports.document.walk import walk
 from geomprobe.reports.render.figures import DRAW, STYLE
-from tests.synthetic import hostile_results
+from tests.synthetic import hostile_results, with_maps
 
 ROOT = Path(__file__).parents[3]
 GRID = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max"), "layers": (0, 2, 4), "intervals": True}
@@ -133,6 +133,33 @@ def test_title_and_labels_say_what_was_chosen(name, options, title, x, y, pair, 
     assert y is None or ax.get_ylabel() == y
 
 
+def test_a_map_is_a_panel_of_the_reports_figure(make_results, ax):
+    results = with_maps(make_results(tasks=("sst2",), poolings=("mean",), training=False, spectrum_points=4))
+    blocks = [b for b in walk(build_view(results)) if b["type"] == "figure" and b["kind"] == "scatter"]
+    with mpl.rc_context(STYLE):
+        first, second = DRAW["scatter"](blocks[0]["data"]).axes
+    same(gp.plot.map(results, ax), first)
+    assert ax.get_title() == "sst2, A · mlm, mean pooling, layer 4"
+    colours = {made["name"]: made for made in blocks[0]["data"]["colours"]}
+    assert ax.get_legend().get_title().get_text() == next(iter(colours))
+    same(gp.plot.map(results, other := Figure().add_subplot(), model="hybrid"), second)
+    assert other.get_title() == "sst2, B · hybrid, mean pooling, layer 4"
+    for name, made in colours.items():
+        shown = gp.plot.map(results, Figure().add_subplot(), colour=name, projection="pca")
+        assert [text.get_text() for text in shown.get_legend().get_texts()] == made["names"]
+        assert shown.get_xlabel() == "principal axes"
+    for options in ({"colour": "lenght"}, {"projection": "umap"}, {"model": "bert"}, {"task": "mrpc"}):
+        with pytest.raises(UsageError, match="Unknown"):
+            gp.plot.map(results, ax, **options)
+
+
+def test_a_map_that_lacks_a_model_says_so(make_results, ax):
+    results = with_maps(make_results(tasks=("sst2",), poolings=("mean",), training=False, spectrum_points=4))
+    results.run["maps"][0]["left_out"] = {"hybrid": "too few rows"}
+    with pytest.warns(UserWarning, match="hybrid is not complete here: too few rows."):
+        gp.plot.map(results, ax)
+
+
 def test_some_models_alone(pair, many, ax):
     gp.plot.spectrum(many, ax, models=["c", "a"])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["c", "a"]
@@ -172,6 +199,7 @@ def test_what_does_not_occur_is_refused(name, options, says, pair, ax):
         ("forest", {}, "one model and no comparison"),
         ("heatmap", {"of": "B-A"}, "no comparison"),
         ("layers", {}, "One layer was measured, layer 4."),
+        ("map", {}, "no map of the texts"),
         ("training", {}, "No model has a training log."),
     ],
 )
@@ -234,7 +262,7 @@ def test_names_are_drawn_as_they_are():
     axes = iter(figure.subplots(3, 2).flat)
     with mpl.rc_context({"text.parse_math": True}), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of failed cells, and glyphs that the font lacks
-        for name in ("spectrum", "uniformity", "heatmap", "training", "forest", "summary"):
+        for name in ("spectrum", "uniformity", "heatmap", "training", "forest", "map"):
             ax = getattr(gp.plot, name)(results, next(axes))
             texts = [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_yticklabels()]
             assert not any(text.get_usetex() for text in texts if text.get_text())
