@@ -6,6 +6,7 @@ Sources are parsed, never imported. Code, signatures, parameter lists and tables
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 import multiprocessing
 import os
@@ -44,7 +45,9 @@ def documents(progress: Callable[[int, int], None] | None = None) -> Iterator[st
     # Under `spawn` the children would import the caller's main module, which an unguarded script breaks.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     workers = max(1, min(8, os.cpu_count() or 1))
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method)) as pool:
+    # Syntax trees have no cycles to collect, and a collection would go through all that the parent had loaded.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=gc.disable)
+    try:
         for done, found in enumerate(pool.map(_prose_of_file, files, chunksize=64), start=1):
             if progress:
                 progress(done, len(files))
@@ -52,6 +55,8 @@ def documents(progress: Callable[[int, int], None] | None = None) -> Iterator[st
                 if fresh := [text for text in dict.fromkeys(paragraphs) if text not in seen]:
                     seen.update(fresh)
                     yield "\n".join(fresh)
+    finally:  # also where the caller has enough
+        pool.shutdown(cancel_futures=True)
 
 
 def _prose_of_file(path: str) -> list[list[str]]:
