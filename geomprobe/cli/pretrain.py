@@ -80,6 +80,15 @@ def train_encoder(
     return folder, read_json(folder / "run.json")["final"]
 
 
+def prepare_corpus(output: Output, preset: str, settings: Mapping[str, Any]) -> None:
+    """Build the corpus that trainings with these settings read."""
+    from geomprobe.pretrain import prepare
+    from geomprobe.pretrain.config import load_config
+
+    with output.progress("preparing the corpus") as bar:
+        prepare.prepare_corpus(load_config(preset, settings), Reporter(output, bar))
+
+
 def _geometry(record: dict[str, Any]) -> dict[str, float]:
     """Geometry of the mean-pooled held-out rows, for the training log."""
     import torch

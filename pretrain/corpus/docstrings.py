@@ -13,7 +13,7 @@ import os
 import re
 import sysconfig
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -33,7 +33,7 @@ _CODE = re.compile(
 _WORD = re.compile(r"[A-Za-z]+(?:['’-][a-z]+)*")
 
 
-def documents(progress: Callable[[int, int], None] | None = None) -> Iterator[str]:
+def documents(progress: Callable[[int, int], None] | None = None) -> Generator[str, None, None]:
     """Yield the prose of one docstring at a time, in the order of the sorted file names."""
     root = Path(sysconfig.get_paths()["purelib"])
     files: list[str] = []
