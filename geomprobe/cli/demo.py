@@ -24,6 +24,8 @@ from geomprobe.common import GeomprobeError, UsageError, read_json, run_command
 
 OBJECTIVES = ("mlm", "hybrid")
 PRESET = "demo"
+SETTINGS = {"budget": "300-steps", "limit_tokens": "300000"}
+"""Half of the preset's steps, on a corpus that is ready in seconds."""
 USUAL = {"preparing a corpus": 12, "training": 90, "measuring": 40}
 """The steps, and the seconds each takes on two idle cores of an AMD EPYC."""
 
@@ -48,8 +50,8 @@ def demo(
     steps = Steps(output)
     with steps.next("from the docstrings of the installed packages"):
         if waiting:
-            pretrain.prepare_corpus(output, PRESET, {"corpus": "docstrings"})
-    with steps.next(f"{' and '.join(OBJECTIVES)} side by side, one process each"):
+            pretrain.prepare_corpus(output, PRESET, SETTINGS)
+    with steps.next(f"{' and '.join(OBJECTIVES)} side by side"):
         if waiting:
             train(output, waiting, seed)
         for folder in folders:  # on stderr: stdout is for the comparison
@@ -78,7 +80,7 @@ class Steps:
         spent, usual = sum(self.seconds.values()), list(USUAL.values())
         slower = max(1.0, spent / sum(usual[:done])) if done else 1.0
         left = duration(slower * sum(usual[done:]))
-        self.output.note(f"step {done + 1} of {len(USUAL)}: {name}: {what}; about {left} to the end")
+        self.output.note(f"step {done + 1} of {len(USUAL)}: {name} {what}; about {left} to the end")
         begun = time.monotonic()
         try:
             yield
@@ -102,9 +104,10 @@ def train(output: Output, folders: Sequence[Path], seed: int) -> None:
 
     def train_one(folder: Path) -> None:
         command = [*PROGRAM, "pretrain", "--preset", PRESET, "--objective", folder.name, "--seed", str(seed)]
-        code, said = run_command([*command, "--out", str(folder), "--resume"], threads, running)
+        command += ["--out", str(folder), "--resume", *(f"--set={key}={value}" for key, value in SETTINGS.items())]
+        code, said = run_command(command, threads, running)
         if code:
-            raise GeomprobeError(f"{folder.name}: {said}", "Repeat the command to go on.")
+            raise GeomprobeError(f"training {folder.name}: {said}", "Repeat the command to go on.")
 
     with output.progress(f"training {' and '.join(f.name for f in folders)}") as bar, ThreadPoolExecutor() as pool:
         left = {pool.submit(train_one, folder) for folder in folders}

@@ -40,4 +40,4 @@ def run_command(command: Sequence[str], threads: int, running: set[subprocess.Po
         said = process.communicate()[1].strip().splitlines()
     finally:
         running.discard(process)
-    return process.returncode, " ".join(said[-2:])[:500]
+    return process.returncode, " ".join(said[-2:]).removeprefix("error: ")[:500]

@@ -17,7 +17,7 @@ from geomprobe.pretrain.corpus.hub import HINT, HUB_SOURCES, read_hub, resolve
 from geomprobe.pretrain.corpus.splits import list_files
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total); total 0 where it is not known
-DOCSTRINGS_VERSION = 2
+DOCSTRINGS_VERSION = 3
 LONGEST_TOKENS = 6  # characters in a token of English on average, and more than any tokenizer reaches
 
 

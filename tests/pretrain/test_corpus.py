@@ -448,9 +448,13 @@ def packages(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_docstrings_are_read_in_the_order_of_the_files_until_the_caller_has_enough(packages):
+def test_docstrings_are_read_in_the_order_of_the_packages_until_the_caller_has_enough(packages):
+    large = packages / "lib" / "zz" / "part.py"
+    large.parent.mkdir()
+    large.write_text('"""This is the package that has by far the most lines of source in it."""\n' + "x = 1\n" * 999)
     whole = list(docstrings.documents())
-    assert len(whole) == 300
+    assert len(whole) == 301
+    assert whole[0].startswith("This is the package")
     assert " oo " not in whole[0]
     with contextlib.closing(docstrings.documents()) as texts:
         assert [next(texts), next(texts)] == whole[:2]
