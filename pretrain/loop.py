@@ -39,8 +39,8 @@ def train(
     resume : bool
         Go on from the newest good state in the folder; start afresh where there is none.
     progress : callable, optional
-        Gets every record of `metrics.jsonl`, records with the keys stage, done, total while the corpus is prepared, and
-        records with the key note or warning.
+        Gets every record of `metrics.jsonl`; records with the keys stage, done, total while the corpus is prepared and
+        for each step; and records with the key note or warning.
     on_monitor : callable, optional
         Called every ``monitor_every`` steps with the keys step, model (the encoder) and ids (held-out rows, int64); the
         numbers that it returns are logged.
@@ -71,10 +71,16 @@ def optimise(run: Run, on_monitor: OnMonitor | None) -> None:
     """Take the steps that are left, log, and save the state."""
     config, processes, step = run.config, run.processes, run.step
     mean, watch = Averages(), Watch(run, on_monitor)
+
+    def tell_step() -> None:
+        run.tell({"stage": f"training {config.objective}", "done": step, "total": run.steps})
+
+    tell_step()
     with interruption() as interrupted, run.data.ahead(step, run.steps, processes, run.device) as batches:
         while step < run.steps:
             take_step(run, step, batches, mean)
             step += 1
+            tell_step()
             last = step == run.steps
             logged = step % config.log_every == 0
             # A stop must be agreed on by all processes, and an exchange at every step would cost time.

@@ -16,7 +16,7 @@ from geomprobe.analysis.failures import CELL_ERRORS
 from geomprobe.analysis.protocols import STRICT, Protocol
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL, Variant
-from geomprobe.common import UsageError, unknown_name
+from geomprobe.common import UsageError, model_name, unknown_name
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.embed import embed_grid
 from geomprobe.embedding.layers import resolve_layers
@@ -71,6 +71,8 @@ class Model:
         How its vectors are stored.
     of : str
         Of a variant the name of the model with the full vectors.
+    serves : tuple of str
+        Of a baseline the names of the models that it was made for.
     training : TrainingRun or None
         What its folder says of its training, read before anything is measured: the folder may change meanwhile.
     """
@@ -81,6 +83,7 @@ class Model:
     baseline: str = ""
     variant: Variant = FULL
     of: str = ""
+    serves: tuple[str, ...] = ()
     training: TrainingRun | None = None
 
 
@@ -219,30 +222,34 @@ def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
 def named_models(asked: Request, encoders: Sequence[Encoder], tasks: Sequence[Task]) -> list[Model]:
     """Encoders and their baselines, each with a name and its layers."""
     own = [configured(encoder, asked.protocol) for encoder in encoders]
-    pairs = [("", encoder) for encoder in own]
-    for baseline, encoder in baseline_encoders(own, asked.baselines, tasks, asked.seed):
-        pairs.append((baseline, configured(encoder, asked.protocol)))
-    names = unique_names([encoder for _, encoder in pairs])
+    every: list[tuple[str, Encoder, list[int]]] = [("", encoder, []) for encoder in own]
+    for baseline, encoder, served in baseline_encoders(own, asked.baselines, tasks, asked.seed):
+        every.append((baseline, configured(encoder, asked.protocol), served))
+    names = unique_names([encoder for _, encoder, _ in every])
     models = []
-    for (baseline, encoder), name in zip(pairs, names, strict=True):
+    for (baseline, encoder, served), name in zip(every, names, strict=True):
         layers = range(encoder.n_layers + 1) if isinstance(asked.layers, str) else asked.layers
         if baseline not in ("", "random-init"):  # which have one layer
             layers = [-1]
         training = training_run(None if baseline else encoder.source)
-        models.append(Model(name, encoder, resolve_layers(encoder, layers), baseline, training=training))
+        serves = tuple(names[i] for i in served)
+        models.append(Model(name, encoder, resolve_layers(encoder, layers), baseline, serves=serves, training=training))
     return models
 
 
 def baseline_encoders(
-    encoders: Sequence[Encoder], names: Sequence[str], tasks: Sequence[Task], seed: int
-) -> list[tuple[str, Encoder]]:
-    """Baselines of the encoders; encoders of one architecture or width share theirs."""
+    encoders: Sequence[Encoder], kinds: Sequence[str], tasks: Sequence[Task], seed: int
+) -> list[tuple[str, Encoder, list[int]]]:
+    """Kind, baseline, and the encoders that it serves: those of one architecture or width share theirs."""
     splits = [task.train or task.validation for task in tasks]
     texts = [text for split in splits for text in (*split.first, *(split.second or ()))]
-    made: dict[str, tuple[str, Encoder]] = {}
-    for name, encoder in product(dict.fromkeys(names), encoders):
-        found = make_baseline(name, encoder, texts, seed=seed)
-        made.setdefault(found.hash, (name, found))
+    made: dict[str, tuple[str, Encoder, list[int]]] = {}
+    for kind, (i, encoder) in product(dict.fromkeys(kinds), enumerate(encoders)):
+        found = make_baseline(kind, encoder, texts, seed=seed)
+        made.setdefault(found.hash, (kind, found, []))[2].append(i)
+    for kind, encoder, served in made.values():
+        if kind == "random-init" and len(served) > 1:
+            encoder.name = kind  # of no single one of them
     return list(made.values())
 
 
@@ -254,8 +261,10 @@ def unique_names(encoders: Sequence[Encoder]) -> list[str]:
     short = [encoder.name for encoder in encoders]
     names: list[str] = []
     for encoder in encoders:
-        above = Path(str(encoder.source)).parent.name if short.count(encoder.name) > 1 else ""
-        names.append(variants.numbered(f"{above}/{encoder.name}" if above else encoder.name, names))
+        name = encoder.name
+        if short.count(name) > 1:
+            name = name.replace(model_name(encoder.source), model_name(encoder.source, 2))
+        names.append(variants.numbered(name, names))
     return names
 
 

@@ -85,6 +85,8 @@ def model_entry(plan: RunPlan, model: Model) -> dict[str, Any]:
     entry = model.encoder.describe() | {"name": model.name, **model.training.entry}
     entry["notes"] += [*own_pooling.model_notes(model.encoder, plan.poolings), *model.training.notes]
     entry.pop("path")
+    if model.serves:
+        entry["baseline_of"] = list(model.serves)
     if Path(model.encoder.source).exists():
         entry["source"] = provenance.public_path(model.encoder.source, plan.asked.data_dir)
     return entry

@@ -193,7 +193,8 @@ def every_row(results: Results) -> list[dict[str, str]]:
         places = decimals([value], None if low is None or high is None else (high - low) / 2)
         sides = {"A": row["value_a"], "B": row["value_b"]} if len(compared) else {}
         numbers = {**sides, "B − A" if sides else "value": value}
-        line = {key: row[key] for key in PLACE if key in row}
+        line = {"of": f"{row['b']} − {row['a']}"} if sides else {}
+        line |= {key: row[key] for key in PLACE if key in row}
         line |= {name: number(each, places) for name, each in numbers.items()}
         shown.append(line | {"95 %": interval(low, high, places)} | {k: row[k] for k in ("verdict",) if k in row})
     return shown

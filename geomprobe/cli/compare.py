@@ -140,12 +140,12 @@ def compare_models(
     """Measure two models, or two groups, as the options say; write differences and report."""
     from geomprobe.analysis.similarities import with_groups
     from geomprobe.comparison.groups import compare_groups
-    from geomprobe.comparison.table import add_comparisons
+    from geomprobe.comparison.table import add_comparisons, add_untrained
 
     def differences(results: Results) -> None:
         names = [entry["name"] for entry in results.run["models"]]
         if not groups:
-            add_comparisons(results, names[0], names[1], margins)
+            add_untrained(add_comparisons(results, names[0], names[1], margins), margins)
             return
         named = iter(names)
         members = {name: [next(named) for _ in paths] for name, paths in groups.items()}

@@ -46,14 +46,14 @@ def build(
     from geomprobe.pretrain.corpus import build_corpus
 
     output = Output(as_json)
-    with output.progress("corpus") as bar:
+    with output.progress("preparing the corpus") as bar:
         corpus = build_corpus(
             source,
             tokenizer or "",
             documents=documents,
             text=text,
             limit_tokens=limit_tokens,
-            progress=lambda stage, done, total: bar(done, total),
+            progress=lambda stage, done, total: bar(done, total, stage),
             tell=output.note,
         )
     _show(output, corpus)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from geomprobe.cli.output import Output, duration
+from geomprobe.cli.output import Output
+from geomprobe.cli.progress import duration
 from geomprobe.common import gigabytes
 
 

@@ -111,7 +111,7 @@ def measure(
     with _in_its_file(read):
         rows = VectorSource(joined(read))
     intervals = rows.n <= INTERVAL_ROWS if options.intervals is None else options.intervals
-    with join() as processes, output.progress("reading", quiet=not processes.first) as progress:
+    with join() as processes, output.progress("reading the rows", quiet=not processes.first) as progress:
         if processes.first:
             _say(output, rows, read)
             _say_how(output, options, rows.n, processes.world, intervals)

@@ -15,7 +15,7 @@ import typer
 
 from geomprobe.cli.output import split_list
 from geomprobe.cli.values import LIST, PATH, TEXT, filled, split_paths
-from geomprobe.common import UsageError, hash_bytes, unknown_name
+from geomprobe.common import UsageError, hash_bytes, model_name, unknown_name
 from geomprobe.common.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ class GridOptions:
 
 def folder_name(models: Sequence[str], *asked: str) -> str:
     """A folder name from the models' names and a short hash of their places and of what is asked."""
-    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", Path(m.rstrip("/")).name).strip("-.") or "model" for m in models]
+    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", model_name(m)).strip("-.") or "model" for m in models]
     places = (str(Path(m).resolve()) if Path(m).exists() else m for m in models)
     return f"{'-vs-'.join(names)[:100]}-{hash_bytes(*places, '|', *asked)[:6]}"
 

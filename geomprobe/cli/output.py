@@ -6,18 +6,17 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from geomprobe.cli.progress import Progress, bar, lines
 from geomprobe.common import UsageError, shortened, unknown_name
 
 if TYPE_CHECKING:
     from geomprobe.results.summary.model import Summary
 
-Progress = Callable[[int, int], None]
 FORMATS = ("text", "md")
 
 
@@ -98,28 +97,13 @@ class Output:
         print(f"warning: {shortened(text)}", file=sys.stderr, flush=True)
 
     @contextmanager
-    def progress(self, description: str, quiet: bool = False) -> Iterator[Progress]:
-        """Yield ``progress(done, total)``: a bar with the time left on a terminal, else a line per tenth."""
+    def progress(self, stage: str, quiet: bool = False) -> Iterator[Progress]:
+        """Yield a progress of work that begins with this stage: a bar on a terminal, else a line now and then."""
         if self.as_json or quiet:
-            yield lambda done, total: None
+            yield Progress(stage, lambda stage, share, words: None)
             return
-        if not sys.stderr.isatty():
-            yield _plain_progress(description)
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-            bar = bars.add_task(description, total=None)
-            yield lambda done, total: bars.update(bar, completed=done, total=total or None)
+        with bar(stage) if sys.stderr.isatty() else lines(stage) as progress:
+            yield progress
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -149,34 +133,3 @@ def _json(document: Any) -> str:
     """Return JSON that standard output can carry: escaped where its encoding is not UTF-8."""
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     return json.dumps(document, indent=2, ensure_ascii=not unicode, allow_nan=False, default=str)
-
-
-def _plain_progress(description: str) -> Progress:
-    last, before, of, began = -1, 0, 0, time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal last, before, of, began
-        now = time.monotonic()
-        if total != of or done < before:  # another stage, or another pass
-            last, of, began = -1, total, now if done < before else began
-        before = done
-        tenth = 10 * done // total if total else 0
-        if tenth > last:
-            last = tenth
-            left = f", {duration((now - began) * (total - done) / done)} left" if now - began >= 10 and done else ""
-            print(f"{description}: {done}/{total or '?'}{left if done < total else ''}", file=sys.stderr, flush=True)
-
-    return report
-
-
-def duration(seconds: float) -> str:
-    """A span of time, roughly.
-
-    Examples
-    --------
-    >>> duration(42.3), duration(600), duration(9000)
-    ('42 s', '10 min', '2.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -11,7 +11,8 @@ import typer
 
 from geomprobe.cli.corpus import DOCUMENTS_HELP, TEXT_HELP
 from geomprobe.cli.options import Json, expanded, option
-from geomprobe.cli.output import Output, Progress, duration
+from geomprobe.cli.output import Output
+from geomprobe.cli.progress import Progress
 from geomprobe.cli.values import TEXT
 from geomprobe.common import UsageError, read_json
 from geomprobe.common.training_log import label
@@ -75,9 +76,18 @@ def train_encoder(
     config = load_config(preset, settings, replaced)
     if settings.get("match_by") and not config.match:
         raise UsageError("--by says what to match, but no run to match is given.", "Give --match RUN, or leave it out.")
-    with output.progress(f"pretrain {config.objective}") as bar:
+    with output.progress(f"preparing {config.objective}") as bar:
         folder = train(config, resume=resume, progress=Reporter(output, bar), on_monitor=_geometry)
     return folder, read_json(folder / "run.json")["final"]
+
+
+def prepare_corpus(output: Output, preset: str, settings: Mapping[str, Any]) -> None:
+    """Build the corpus that trainings with these settings read."""
+    from geomprobe.pretrain import prepare
+    from geomprobe.pretrain.config import load_config
+
+    with output.progress("preparing the corpus") as bar:
+        prepare.prepare_corpus(load_config(preset, settings), Reporter(output, bar))
 
 
 def _geometry(record: dict[str, Any]) -> dict[str, float]:
@@ -96,11 +106,10 @@ def _geometry(record: dict[str, Any]) -> dict[str, float]:
 
 
 class Reporter:
-    """Shows the trainer's records as a bar and occasional lines."""
+    """Shows the trainer's records: how far each stage is, and now and then the losses on held-out rows."""
 
-    def __init__(self, output: Output, bar: Progress):
-        self.output, self.bar = output, bar
-        self.stage = ""
+    def __init__(self, output: Output, progress: Progress):
+        self.output, self.progress = output, progress
 
     def __call__(self, record: dict[str, Any]) -> None:
         if "warning" in record:
@@ -108,16 +117,9 @@ class Reporter:
         elif "note" in record:
             self.output.note(record["note"])
         elif "stage" in record:
-            if record["stage"] != self.stage:
-                self.stage = record["stage"]
-                self.output.note(f"{self.stage} …")
-            self.bar(record["done"], record["total"])
-        else:
-            self.bar(record["step"], record["steps"])
-            if any(name.startswith("held_out_") for name in record):
-                self.output.note(
-                    f"{_losses(record)}  {record['tokens_per_s']:,.0f} tokens/s  {duration(record['eta_s'])} left"
-                )
+            self.progress(record["done"], record["total"], record["stage"])
+        elif any(name.startswith("held_out_") for name in record):
+            self.output.note(f"{_losses(record)}  {record['tokens_per_s']:,.0f} tokens/s")
 
 
 def _losses(record: dict[str, Any]) -> str:

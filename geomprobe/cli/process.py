@@ -14,6 +14,8 @@ from typing import Any
 from geomprobe.common import Terminated
 
 INTERRUPTED, TERMINATED = 130, 143
+PROGRAM = (sys.executable, "-c", "from geomprobe.__main__ import main; main()")
+"""Words that start `geomprobe` in a process of its own."""
 AGAIN_SECONDS = 5.0
 """An interrupt that a library swallowed is raised again after so long."""
 

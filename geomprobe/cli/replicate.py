@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,8 @@ import typer
 from geomprobe.cli.errors import FAILED_CELLS
 from geomprobe.cli.options import DataDir, GridOptions, Json
 from geomprobe.cli.output import Output
-from geomprobe.cli.pretrain import Reporter
+from geomprobe.cli.pretrain import prepare_corpus
+from geomprobe.cli.process import PROGRAM
 from geomprobe.cli.values import PATH, TEXT
 from geomprobe.common import InputError, UsageError, check_output_folder, write_text
 from geomprobe.predict_reconstruct.replication import (
@@ -29,7 +29,6 @@ from geomprobe.predict_reconstruct.replication import (
 )
 
 DEFAULT_FOLDER = Path("runs/replication")
-PROGRAM = (sys.executable, "-c", "from geomprobe.__main__ import main; main()")
 
 
 def replicate(
@@ -113,17 +112,8 @@ def train_arms(output: Output, plan: Recipe, out: Path, jobs: int) -> None:
     if len(waiting) < len(plan.trainings):
         output.note(f"{len(plan.trainings) - len(waiting)} of {len(plan.trainings)} trainings are finished")
     if waiting:
-        prepare_corpus(output, plan)
+        prepare_corpus(output, *plan.preset_and_settings())
     train(plan, waiting, out, program=PROGRAM, jobs=jobs, tell=output.note)
-
-
-def prepare_corpus(output: Output, plan: Recipe) -> None:
-    """Build the corpus that all trainings read."""
-    from geomprobe.pretrain import prepare
-    from geomprobe.pretrain.config import load_config
-
-    with output.progress("preparing the corpus") as bar:
-        prepare.prepare_corpus(load_config(*plan.preset_and_settings()), Reporter(output, bar))
 
 
 def write_summary(plan: Recipe, training: Sequence[dict[str, Any]], out: Path) -> None:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 
 def brief(name: str, most: int = 100) -> str:
     """A name in one line, of at most so many characters."""
     name = " ".join(name.split())
     return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def model_name(place: str | Path, parts: int = 1) -> str:
+    """Name of a model by its folder or hub id (without a revision): its last parts, one that is just "model" left out.
+
+    Where nothing but "model" would be left, the name is empty.
+
+    Examples
+    --------
+    >>> model_name("runs/x/model"), model_name("runs/x/model", 2), model_name("runs/x/final"), model_name("owner/bert")
+    ('x', 'runs/x', 'x/final', 'bert')
+    """
+    path = os.path.expanduser(place)
+    found = Path(path).resolve() if os.path.exists(path) else PurePosixPath(str(place).partition("@")[0])
+    names = [part for part in found.parts if part != found.anchor]
+    while names and names[-1].lower() == "model":
+        names.pop()
+    parts += bool(names) and names[-1] in ("ema", "checkpoint", "final")
+    return "/".join(names[-parts:])
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

@@ -1,8 +1,10 @@
-"""The place of this process among those that torchrun started."""
+"""The place of this process among those that torchrun started, and processes that it starts."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Sequence
 
 from geomprobe.common.errors import UsageError
 
@@ -27,3 +29,15 @@ def torchrun_place() -> tuple[int, int]:
             "Start several processes by torchrun, or unset WORLD_SIZE to be alone.",
         )
     return int(rank), int(world)
+
+
+def run_command(command: Sequence[str], threads: int, running: set[subprocess.Popen[str]]) -> tuple[int, str]:
+    """Exit code of a command and the last lines of its stderr; its process is in `running` meanwhile."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    running.add(process)
+    try:
+        said = process.communicate()[1].strip().splitlines()
+    finally:
+        running.discard(process)
+    return process.returncode, " ".join(said[-2:]).removeprefix("error: ")[:500]

@@ -136,6 +136,28 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     return results
 
 
+def add_untrained(results: Results, margins: Mapping[str, Margin] | None = None) -> Results:
+    """Add what training gave each compared model: its differences from its architecture at random initialisation.
+
+    Each such comparison, model minus random initialisation, is adjusted by itself.
+
+    Parameters
+    ----------
+    results : Results
+        With the comparison of two models (`run["compared"]`).
+    margins : mapping of metric to (size, relative), optional
+    """
+    kinds, compared = results.run["baselines"], results.run["compared"] or []
+    for entry in results.run["models"]:
+        if kinds.get(entry["name"]) == "random-init":
+            for name in (name for name in entry.get("baseline_of", ()) if name in compared):
+                pairs = all_pairs(*(ModelResults(results, side) for side in (entry["name"], name)))
+                found = differences(pairs, results.definitions, (entry["name"], name), margins)
+                frames = [results.comparisons, adjusted(found, results.definitions)]
+                results.comparisons = table(pd.concat(frames, ignore_index=True), COMPARISON_COLUMNS)
+    return results
+
+
 def all_pairs(first: ModelResults, second: ModelResults) -> list[tuple[Row, Interval]]:
     """Every number that two models have, and its paired difference."""
     check_rows([first, second])

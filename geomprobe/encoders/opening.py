@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from geomprobe.common import InputError, UsageError, first_line, hub, refusing, unknown_name
+from geomprobe.common import InputError, UsageError, first_line, hub, model_name, refusing, unknown_name
 from geomprobe.common.names import is_utf8
 from geomprobe.encoders.adapters import merge_loaded
 from geomprobe.encoders.architecture import load_model, text_part
@@ -119,16 +119,18 @@ def open_source(source: str, tokenizer: Any = None, load: Load = load_model) -> 
     check_source(source)
     path = Path(os.path.expanduser(source))
     if path.exists():
-        folder, commit, name = path, None, _short_name(path)
+        folder, commit, name = path, None, model_name(path)
     else:
         repo_id, _, revision = source.partition("@")
         folder, commit = hub.snapshot(repo_id, kind="model", revision=revision or None, patterns=model_files, hint=HINT)
-        name = repo_id.split("/")[-1]
+        name = model_name(repo_id)
     inner, declared = read_folder(folder, source)
     model, notes, tokenizer_folder = load(inner, source, hub=commit is not None)
     tokenizer = load_tokenizer(tokenizer_folder if tokenizer is None else tokenizer)
     taken = "hub" if commit else "path"
-    encoder = Encoder(name, source, taken, model, tokenizer, path=folder, revision=commit, notes=notes)
+    encoder = Encoder(
+        name or type(model).__name__, source, taken, model, tokenizer, path=folder, revision=commit, notes=notes
+    )
     _settle(encoder, declared)
     if declared.lower_case:
         encoder.tokenizer = copy.deepcopy(encoder.tokenizer)  # one that was handed over stays as it is
@@ -164,6 +166,7 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
         model, inside, declared = parts
         tokenizer = inside if tokenizer is None else tokenizer
     origin = getattr(model, "name_or_path", "") or ""
+    origin = "" if origin == "None" else origin  # what transformers makes of no name
     if not hasattr(model, "config"):
         raise InputError(f"{type(model).__name__} is not a transformers or sentence-transformers model.", _VECTORS)
     if tokenizer is None:
@@ -174,16 +177,10 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
     if adapter_notes:  # what follows a copy must not change with the original either
         declared = replace(declared, head=copy.deepcopy(declared.head))
     part, part_notes = text_part(model)
-    short, notes = _short_name(Path(origin)) if origin else name, adapter_notes + part_notes
+    short, notes = model_name(origin) or name, adapter_notes + part_notes
     encoder = Encoder(short, origin or name, "loaded model", part, load_tokenizer(tokenizer), notes=notes)
     _settle(encoder, declared)
     return encoder
-
-
-def _short_name(path: Path) -> str:
-    """Folder's name, with its parent's if the name alone is generic."""
-    path = path.resolve()
-    return f"{path.parent.name}/{path.name}" if path.name in ("model", "ema", "checkpoint", "final") else path.name
 
 
 def _max_length(model: nn.Module, tokenizer: Any, declared: int | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -35,8 +36,8 @@ SCHEMA_VERSION = 2
 """Of audit.json; 2 has the interval of what a choice moves."""
 PROVENANCE = ("created", "geomprobe_version", "versions", "hardware", "command", "seed", "limit", "models", "tasks")
 Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-Run = Callable[[Protocol, Sequence[Task], Sequence[str], str], Results]
-"""Results of a protocol on tasks and poolings; the last is their folder, within the folder of the audit."""
+Run = tuple[Protocol, Sequence[Task], Sequence[str], str]
+"""Protocol, tasks, poolings, and the folder of their results within the folder of the audit."""
 SKILLS = switched(PAPER, "score", "skill")  # adds numbers, and changes none but the balance's second form
 
 
@@ -81,8 +82,11 @@ def audit_checkpoints(
     common: dict[str, Any] = {"data_dir": data_dir, "limit": limit, "seed": seed, "cells": cells, "maps": False}
     common["complete"] = lambda results: None  # the sides are compared below; models are not ranked
 
+    switches = [(switch, switch_runs(switch, loaded, limit)) for switch in SWITCHES]
+    number, total = itertools.count(1), 2 + sum(len(runs) for _, runs in switches)
+
     def run(protocol: Protocol, some: Sequence[Task], poolings: Sequence[str], folder: str) -> Results:
-        with bars(f"measuring: {protocol.name}") as bar:
+        with bars(f"measuring by protocol {next(number)} of {total} ({protocol.name})") as bar:
             return analyze(encoders, some, poolings, protocol=protocol, out=out / folder, progress=bar, **common)
 
     strict = run(STRICT, loaded, POOLINGS, "strict")
@@ -100,8 +104,8 @@ def audit_checkpoints(
     for folder, results in (("strict", strict), ("paper", paper)):
         write_results(out / folder, results)
     failed = strict.run["failed_cells"] + paper.run["failed_cells"]
-    for switch in SWITCHES:
-        if parts := replaced(switch, loaded, limit, run):
+    for switch, runs in switches:
+        if parts := [run(*each) for each in runs]:
             protocol = switched(SKILLS, switch.choice, switch.word)
             sources[switch.choice] = measured(protocol, parts, groups, grouped, aligned)
             failed += sum(part.run["failed_cells"] for part in parts)
@@ -111,19 +115,19 @@ def audit_checkpoints(
     return document
 
 
-def replaced(switch: Switch, tasks: Sequence[Task], limit: int | None, run: Run) -> list[Results]:
-    """Results of the published analysis with one choice replaced: what it can move, where it can."""
+def switch_runs(switch: Switch, tasks: Sequence[Task], limit: int | None) -> list[Run]:
+    """Runs of the published analysis with one choice replaced: what it can move, where it can."""
     some = [task for task in tasks if switch.applies(task, limit)]
     if not some:
         return []
     protocol = switched(SKILLS, switch.choice, switch.word)
-    found = []
+    found: list[Run] = []
     for part, poolings in ((("geometry",), POOLINGS), (PROBES, ("mean",))):
         wanted = tuple(p for p in part if p in switch.parts)
         if wanted:
             published = replace(cast(Published, protocol.published), parts=wanted)
             only = replace(protocol, name=f"paper, {switch.name}", published=published)
-            found.append(run(only, some, poolings, f"switches/{switch.choice}-{wanted[0]}"))
+            found.append((only, some, poolings, f"switches/{switch.choice}-{wanted[0]}"))
     return found
 
 

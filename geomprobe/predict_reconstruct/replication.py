@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import GeomprobeError, InputError, UsageError, read_json
+from geomprobe.common import GeomprobeError, InputError, UsageError, read_json, run_command
 from geomprobe.common.files import read_text
 from geomprobe.common.seeds import LARGEST_SEED
 
@@ -235,7 +235,7 @@ def train(
                 futures[other, seed].result()
         if stop.is_set():
             return
-        code, said = _run([*program, *training_arguments(recipe, out, arm, seed)], threads, running)
+        code, said = run_command([*program, *training_arguments(recipe, out, arm, seed)], threads, running)
         if code:
             stop.set()
             raise GeomprobeError(f"{arm}, seed {seed}: {said}", "Repeat the command to go on.")
@@ -256,18 +256,6 @@ def train(
             for process in list(running):
                 process.terminate()  # a training saves its state first
             raise
-
-
-def _run(command: Sequence[str], threads: int, running: set[subprocess.Popen[str]]) -> tuple[int, str]:
-    """Exit code of a command and the last lines of its stderr; its process is in `running` meanwhile."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    running.add(process)
-    try:
-        said = process.communicate()[1].strip().splitlines()
-    finally:
-        running.discard(process)
-    return process.returncode, " ".join(said[-2:])[:500]
 
 
 def training_arguments(recipe: Recipe, out: Path, arm: str, seed: int) -> list[str]:

@@ -237,6 +237,7 @@ class ModelEntry(_Class):
     objective: NotRequired[str | None]
     training: NotRequired[Training | None]
     of: NotRequired[str]
+    baseline_of: NotRequired[list[str]]
     variant: NotRequired[str]
     precision: NotRequired[str]
     renormalised: NotRequired[bool]

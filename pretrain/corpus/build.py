@@ -90,7 +90,7 @@ def build_corpus(
     tokenizer = tokenizer or DEFAULT_TOKENIZERS.get(source, "bert-base-uncased")
     check_source(source, documents, text)
     chosen = choose_tokenizer(tokenizer)  # first: opening a source can take long
-    where = open_source(source, documents, text, progress)
+    where = open_source(source, documents, text, progress, limit_tokens)
     said = [*where.notes, *where.warnings, *chosen.warnings]
     for note in said:  # before the work, which can be long
         tell(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -16,7 +17,8 @@ from geomprobe.pretrain.corpus.hub import HINT, HUB_SOURCES, read_hub, resolve
 from geomprobe.pretrain.corpus.splits import list_files
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total); total 0 where it is not known
-DOCSTRINGS_VERSION = 2
+DOCSTRINGS_VERSION = 3
+LONGEST_TOKENS = 6  # characters in a token of English on average, and more than any tokenizer reaches
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def check_source(name: str, documents: str = "auto", text: str = "text") -> None
         )
 
 
-def open_source(name: str, documents: str = "auto", text: str = "text", progress: Progress | None = None) -> Source:
+def open_source(
+    name: str, documents: str = "auto", text: str = "text", progress: Progress | None = None, limit_tokens: int = 0
+) -> Source:
     """Source that a name or path means; an existing path wins over a hub id of the same name.
 
     Parameters
@@ -78,6 +82,10 @@ def open_source(name: str, documents: str = "auto", text: str = "text", progress
         What a document of a plain-text file is: lines, paragraphs or files; ``auto`` chooses by the content.
     text : str
         Column (parquet) or key (JSON lines) of the texts.
+    progress : callable, optional
+        ``progress(stage, done, total)``.
+    limit_tokens : int
+        How many tokens will be asked for; 0 for all. Docstrings are not looked for beyond that.
 
     Raises
     ------
@@ -90,7 +98,7 @@ def open_source(name: str, documents: str = "auto", text: str = "text", progress
     if os.path.exists(name):
         return _open_local(Path(name), documents, text)
     if name == "docstrings":
-        file = _collect_docstrings(progress)
+        file = _collect_docstrings(progress, limit_tokens * LONGEST_TOKENS)
         return Source(name, file.stem, lambda start: itertools.islice(read_documents([file], Reading()), start, None))
     if hub := HUB_SOURCES.get(name.partition("@")[0]):
         name = name.replace(name.partition("@")[0], hub)
@@ -128,16 +136,33 @@ def _open_local(path: Path, documents: str, text: str) -> Source:
     )
 
 
-def _collect_docstrings(progress: Progress | None) -> Path:
-    """A file with the docstrings of the installed packages, made once for each set of packages."""
+def _collect_docstrings(progress: Progress | None, most: int) -> Path:
+    """A file with the docstrings of the installed packages, made once for each set of packages.
+
+    `most` is how many characters are enough, 0 for all.
+    """
     from importlib.metadata import distributions
 
     import geomprobe.pretrain.corpus.docstrings as docstrings
 
     packages = sorted({f"{d.name} {d.version}" for d in distributions()})
-    file = cache_dir() / "docstrings" / f"docstrings-{hash_bytes(str(DOCSTRINGS_VERSION), *packages)[:16]}.jsonl"
-    if not file.is_file():
-        report = (lambda done, total: progress("reading docstrings", done, total)) if progress else None
-        with atomic_path(file) as temporary, open(temporary, "w", encoding="utf-8") as handle:
-            handle.writelines(json.dumps({"text": text}) + "\n" for text in docstrings.documents(report))
+    limited = f"-{most}" if most else ""
+    key = hash_bytes(str(DOCSTRINGS_VERSION), *packages)[:16]
+    file = cache_dir() / "docstrings" / f"docstrings-{key}{limited}.jsonl"
+    if file.is_file():
+        return file
+    report = progress and functools.partial(progress, "reading docstrings")
+    characters = 0
+    with (
+        atomic_path(file) as temporary,
+        open(temporary, "w", encoding="utf-8") as handle,
+        contextlib.closing(docstrings.documents(None if most else report)) as texts,
+    ):
+        for text in texts:
+            handle.write(json.dumps({"text": text}) + "\n")
+            characters += len(text)
+            if most and report:
+                report(min(characters, most), most)
+            if most and characters >= most:
+                break
     return file

@@ -86,7 +86,7 @@ TINY = (
     "--preset demo --tokenizer train:512 --set hidden=32 --set heads=2 --set intermediate=32 "
     "--set row_length=32 --set batch_rows=8 --set compile=no"
 )
-COMPARE = "compare mlm hybrid --task controlled --pool mean,attention --limit 60 --out results"
+COMPARE = "compare mlm hybrid --task controlled --pool mean,attention --limit 60 --baseline random-init --out results"
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_compare_writes_the_whole_results_folder(compared):
         "similarities.parquet", "definitions.json", "training", "run.json", "report.html", "report.pdf", "report.json",
     } <= names  # fmt: skip
     run_json = json.loads((compared / "run.json").read_text())
-    assert [model["objective"] for model in run_json["models"]] == ["mlm", "hybrid"]
+    assert [model["objective"] for model in run_json["models"]] == ["mlm", "hybrid", None]
     assert run_json["failed_cells"] == 0
     assert "/" not in run_json["models"][0]["source"]
     assert (compared / "report.pdf").read_bytes().startswith(b"%PDF")
@@ -162,6 +162,16 @@ def test_differences_are_b_minus_a_without_a_verdict_that_has_no_interval(compar
     assert set(frame.loc[frame["ci_low"].isna(), "verdict"]) <= {"no valid interval, no verdict"}
     without = frame["se"].isna() & frame["ci_low"].notna()
     assert frame.loc[without, "ci_method"].str.startswith("score interval").all()
+
+
+def test_what_training_gave_is_compared_too(compared):
+    import pandas as pd
+
+    frame = pd.read_parquet(compared / "comparisons.parquet")
+    sides = list(frame.groupby(["a", "b"], sort=False).groups)
+    assert sides == [("mlm", "hybrid"), ("random-init", "mlm"), ("random-init", "hybrid")]
+    assert frame["ci_low"].notna().groupby(frame["b"] + frame["a"]).mean().min() > 0.5
+    assert json.loads((compared / "run.json").read_text())["compared"] == ["mlm", "hybrid"]
 
 
 def test_same_command_again_reuses_every_cell(compared, checkpoints, cache):

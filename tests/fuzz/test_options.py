@@ -239,7 +239,7 @@ def stage(template, tmp_path, monkeypatch) -> Iterator[object]:
 
     monkeypatch.setattr(budget, "plan_steps", lambda *given: min(plan_steps(*given), 2))
     monkeypatch.setattr(docstrings, "documents", lambda report: (f"Return the cat {i} of a mat." for i in range(300)))
-    monkeypatch.setattr("geomprobe.cli.demo.pretrain.train_encoder", refuse)
+    monkeypatch.setattr("geomprobe.cli.demo.train", refuse)
     monkeypatch.setattr("geomprobe.cli.replicate.train_arms", refuse)
     monkeypatch.setattr(typer, "launch", lambda path: 0)
 

@@ -1,5 +1,6 @@
 """Text to shards: nothing lost, nothing twice, nothing held out in training, and an interrupted build goes on."""
 
+import contextlib
 import json
 import os
 import re
@@ -446,6 +447,44 @@ def test_docstrings_are_not_imported(tmp_path):
     broken = tmp_path / "broken.py"
     broken.write_text('"""A docstring.""" def (\x00')
     assert docstrings._prose_of_file(str(broken)) == []
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """300 installed files with a docstring of prose each; the cache is empty."""
+    for i in range(300):
+        text = f"Sentence number {'very ' * (i % 7)}{i:b} tells what the function in this file is made for.".translate(
+            str.maketrans("01", "ox")
+        )
+        (tmp_path / "lib" / f"m{i:03d}.py").parent.mkdir(exist_ok=True)
+        (tmp_path / "lib" / f"m{i:03d}.py").write_text(f'"""{text}"""\n')
+    monkeypatch.setattr(docstrings.sysconfig, "get_paths", lambda: {"purelib": str(tmp_path / "lib")})
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_docstrings_are_read_in_the_order_of_the_packages_until_the_caller_has_enough(packages):
+    large = packages / "lib" / "zz" / "part.py"
+    large.parent.mkdir()
+    large.write_text('"""This is the package that has by far the most lines of source in it."""\n' + "x = 1\n" * 999)
+    whole = list(docstrings.documents())
+    assert len(whole) == 301
+    assert whole[0].startswith("This is the package")
+    assert " oo " not in whole[0]
+    with contextlib.closing(docstrings.documents()) as texts:
+        assert [next(texts), next(texts)] == whole[:2]
+
+
+def test_a_limit_of_tokens_limits_how_many_docstrings_are_looked_for(packages):
+    told = []
+    few = build_corpus("docstrings", "train:100", limit_tokens=500, progress=lambda *stage: told.append(stage))
+    every = build_corpus("docstrings", "train:100")
+    assert few.info["tokens"]["train"] >= 500
+    assert sum(few.info["documents"].values()) < 100 < sum(every.info["documents"].values()) == 300
+    files = {file.name: len(file.read_text().splitlines()) for file in (packages / "cache/docstrings").iterdir()}
+    assert sorted(files.values())[0] < 100 < sorted(files.values())[1] == 300
+    reading = [(done, total) for stage, done, total in told if stage == "reading docstrings"]
+    assert reading[-1] == (3000, 3000)  # characters
 
 
 def test_wikipedia_rows(tmp_path):

@@ -406,7 +406,9 @@ def test_baselines_stand_beside_the_models(model_folder, task):
     ranks = results.results[results.results["metric"] == "effective_rank"].dropna(subset=["value"])
     assert set(ranks["model"]) == set(names)
     twins = gp.analyze([model_folder("bert"), model_folder("bert")], [task], baselines=["random-init"])
-    assert len(twins.run["baselines"]) == 1  # one architecture, one baseline
+    assert twins.run["baselines"] == {"random-init": "random-init"}  # one architecture, one baseline
+    *both, baseline = twins.run["models"]
+    assert baseline["baseline_of"] == [entry["name"] for entry in both]
     with pytest.raises(UsageError, match="random-inti"):
         gp.analyze([model_folder("bert")], [task], baselines=["random-inti"])
 
@@ -421,6 +423,26 @@ def test_seeds_in_folders_of_one_name_are_called_by_the_folder_above(model_folde
     encoders = [load_encoder(tmp_path / arm / "seed-0") for arm in ("mlm", "hybrid", "mlm")]
     assert unique_names(encoders) == ["mlm/seed-0", "hybrid/seed-0", "mlm/seed-0 (2)"]
     assert unique_names(encoders[:1]) == ["seed-0"]
+
+
+def test_no_model_is_called_model(model_folder, tmp_path, monkeypatch):
+    import shutil
+
+    from geomprobe.cli.options import folder_name
+    from geomprobe.encoders import load_encoder
+
+    for place in ("a/x", "b/x", "c"):
+        shutil.copytree(model_folder("bert"), tmp_path / place / "model")
+    paths = [str(tmp_path / place / "model") for place in ("a/x", "b/x", "c")]
+    encoders = [load_encoder(path) for path in paths]
+    assert [encoder.name for encoder in encoders] == ["x", "x", "c"]
+    assert unique_names(encoders) == ["a/x", "b/x", "c"]
+    assert folder_name(paths[2:]).startswith("c-")
+    monkeypatch.chdir(tmp_path / "c")
+    assert load_encoder("model").name == "c"
+    monkeypatch.chdir("model")
+    assert load_encoder(".").name == "c"
+    assert load_encoder(load_encoder(".").model, tokenizer=".").name == "BertModel"
 
 
 def test_another_positive_class_is_measured_anew_in_the_same_folder(model_folder, tmp_path):

@@ -12,7 +12,7 @@ from geomprobe.api import every_metric
 from geomprobe.common import UsageError
 from geomprobe.comparison.groups import compare_groups
 from geomprobe.comparison.pairs import copies
-from geomprobe.comparison.table import add_comparisons, compare
+from geomprobe.comparison.table import add_comparisons, add_untrained, compare
 from geomprobe.inference import Estimate, intervals
 from geomprobe.inference.estimate import ROUNDING
 from geomprobe.results import (
@@ -227,6 +227,21 @@ def test_clustered_examples_widen_the_interval():
     found = add_comparisons(results, "a", "b").comparisons.set_index("metric")
     assert found.loc["semantic_log_loss", "se"] > 1.3 * alone
     assert "200 clusters" in found.loc["semantic_accuracy", "ci_method"]
+
+
+def test_what_training_gave_is_a_comparison_of_its_own_for_each_model():
+    results = made({"a": embeddings(), "b": embeddings(1), "random-init": embeddings(2), "bow": embeddings(3)})
+    results.run["baselines"] = {"random-init": "random-init", "bow": "bow"}
+    for entry in results.run["models"][2:]:
+        entry["baseline_of"] = ["a", "b"]
+    own = add_comparisons(results, "a", "b").comparisons
+    found = add_untrained(results).comparisons
+    sides = found.groupby(["a", "b"], sort=False)
+    assert list(sides.groups) == [("a", "b"), ("random-init", "a"), ("random-init", "b")]
+    pd.testing.assert_frame_equal(sides.get_group(("a", "b")), own)  # also its adjusted p-values
+    for name in ("a", "b"):
+        alone = add_comparisons(results, "random-init", name).comparisons
+        pd.testing.assert_frame_equal(sides.get_group(("random-init", name)).reset_index(drop=True), alone)
 
 
 def test_holm_runs_over_the_whole_family():
