@@ -42,8 +42,9 @@ def _harmless(char: str) -> str:
 
 
 def markdown(value: Any, limit: int = TEXT_LIMIT) -> str:
-    """Clean text in which Markdown and HTML find nothing of theirs."""
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", clean(value, limit))
+    """Clean text in which Markdown and HTML find nothing of theirs, and GitHub no mention and no issue."""
+    escaped = re.sub(r"([\\`*_|<>\[\]])", r"\\\1", clean(value, limit))
+    return re.sub(r"[@#](?=\w)", lambda found: f"&#{ord(found[0])};", escaped)
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

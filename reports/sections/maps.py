@@ -252,18 +252,22 @@ def _caption(facts: Facts, found: RowMap, names: list[str], kinds: list[str]) ->
 
 
 def _changed(facts: Facts, found: RowMap, pair: tuple[str, str]) -> Table:
-    """Rows whose neighbours changed most, with their nearest neighbours on either side."""
+    """Rows whose neighbours changed most, with the nearest of those that are neighbours on one side alone."""
     sides = [found.models[name] for name in pair]
-    heads = [("text", False), ("in common", True), *((f"nearest in {_short(facts, name)}", False) for name in pair)]
+    heads = [("text", False), ("in common", True), *((f"near in {_short(facts, name)} alone", False) for name in pair)]
     k = found.entry.get("neighbours", 0)
     rows = []
     for i, share in found.overlap[pair][:CHANGED]:
-        near = [[clean(found.texts[j], BRIEF) for j, _ in side.near[i][:LISTED]] for side in sides]
-        lists = ["\n".join(f"{n}. {name}" for n, name in enumerate(some, 1)) for some in near]
+        near = [[j for j, _ in side.near[i]] for side in sides]
+        alone = [[(n, j) for n, j in enumerate(mine, 1) if j not in other] for mine, other in (near, near[::-1])]
+        lists = ["\n".join(f"{n}. {clean(found.texts[j], BRIEF)}" for n, j in some[:LISTED]) for some in alone]
         rows.append(line([cell(found.texts[i]), cell(_of(share, k), share), *map(cell, lists)], found.task))
     least = found.overlap[pair][0][1]
     ties = sum(share == least for _, share in found.overlap[pair])
-    caption = f"Texts of {found.task} whose neighbours changed most, with the {LISTED} nearest ones on either side."
+    caption = (
+        f"Texts of {found.task} whose neighbours changed most, with up to {LISTED} neighbours of one side alone and "
+        "their places in its order."
+    )
     if ties > len(rows):
         caption += (
             f" {count(ties)} of {count(len(found.overlap[pair]))} texts share {_of(least, k)}; the first are shown."

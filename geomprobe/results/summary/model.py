@@ -47,6 +47,8 @@ class Cell(NamedTuple):
         if self.low is None or self.high is None:
             return number(self.value, signed=signed)
         half = (self.high - self.low) / 2
+        if not half:
+            return f"{number(self.value, signed=signed)} ± 0"
         places = decimals([self.value], half)
         even = abs((self.high + self.low) / 2 - self.value) < 0.05 * half
         shown = f"± {number(half, places)}" if even else interval(self.low, self.high, places)
@@ -73,6 +75,8 @@ class Statement:
         The cell of the median value: of those with the judgement, where these have the word.
     only_mean : bool
         The difference disappears or reverses once the mean vector is removed.
+    beats_control : bool
+        False of a difference of two accuracies neither of which beats the most frequent class.
     """
 
     metric: str
@@ -84,6 +88,7 @@ class Statement:
     cells: tuple[Cell, ...]
     typical: Cell
     only_mean: bool = False
+    beats_control: bool = True
 
     @property
     def size(self) -> float:
@@ -104,9 +109,14 @@ class Statement:
 
     @property
     def where(self) -> str:
-        """In how many cells the judgement holds; each judgement, where there are several."""
+        """In how many cells the judgement holds, and the others; of a single model the typical cell and the range."""
         total = len(self.cells)
-        if total == 1 or not self.counts:
+        if not self.counts:
+            values = [cell.value for cell in self.cells]
+            places = decimals([max(values, key=abs)])
+            over = f"; {number(min(values), places)} to {number(max(values), places)} {in_all(total)}"
+            return f"{self.typical.task}, {self.typical.pooling}{over if total > 1 else ''}"
+        if total == 1:
             return ""
         if len(self.counts) == 1:
             return in_all(total)
@@ -124,7 +134,7 @@ class Statement:
             return f"within ±{number(cell.margin, decimals([cell.margin], cell.margin))}"
         if self.judgement == "unclear" and cell.detectable is not None:
             return f"detectable from {number(cell.detectable, decimals([cell.detectable], cell.detectable))}"
-        return "no interval, so no verdict" if self.judgement == "none" else ""
+        return "no interval, so no verdict" if self.judgement == "none" and self.counts else ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from html import escape
 
+from rich.cells import cell_len, set_cell_size
+
 from geomprobe.common.text import listed, markdown, markdown_table
 from geomprobe.results.summary.model import Statement, Summary
 from geomprobe.results.summary.ranking import Ranking
@@ -28,7 +30,7 @@ SHOWN = 2
 
 
 def terminal(summary: Summary, files: Sequence[str] = (), width: int = WIDTH, most: int = LINES) -> list[str]:
-    """Lines for a terminal: at most `most` of at most `width` characters, the lines of `files` among them.
+    """Lines for a terminal: at most `most`, each at most `width` columns wide but those of `files`, which come last.
 
     The lists share the lines fairly; what has no line is counted and named after the heading of its list.
     """
@@ -45,7 +47,8 @@ def terminal(summary: Summary, files: Sequence[str] = (), width: int = WIDTH, mo
         hidden = [name for name, _ in items[shown[heading] :]]
         found.append(f"{heading}{f' (and {len(hidden)} more: {listed(hidden, most=4)})' if hidden else ''}:")
         found += [f"  {line}" for _, line in items[: shown[heading]]]
-    return [line if len(line) <= width else f"{line[: width - 1]}…" for line in (*sentence, *found, *files)]
+    cut = [line if cell_len(line) <= width else f"{set_cell_size(line, width - 1)}…" for line in (*sentence, *found)]
+    return [*cut, *files]  # a path is there to be copied
 
 
 def _lists(summary: Summary) -> dict[str, list[tuple[str, str]]]:
@@ -109,7 +112,7 @@ def _rows(summary: Summary, name: str) -> list[tuple[str, ...]]:
 
 
 def as_latex(summary: Summary) -> str:
-    """A LaTeX table (booktabs) of the lists, the sentence as its caption."""
+    """A LaTeX table (booktabs) of the lists, its caption the sentence; for names beyond Latin take LuaLaTeX."""
     rows = [cells for name in HEADINGS for cells in _rows(summary, name)]
     body = "".join(" & ".join(map(_tex, row)) + r" \\" + "\n" for row in rows)
     return (
@@ -123,7 +126,8 @@ def as_latex(summary: Summary) -> str:
 TEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "−": "$-$", "±": r"$\pm$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\ldots{}", "<": r"$<$", ">": r"$>$",
+    "−": "$-$", "±": r"$\pm$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\ldots{}",
+    "≥": r"$\geq$", "≈": r"$\approx$", "λ": r"$\lambda$", "|": r"$|$", "<": r"$<$", ">": r"$>$",
 }  # fmt: skip
 
 

@@ -54,7 +54,8 @@ def summarise(facts: Facts) -> Summary:
 
 
 def _beware(facts: Facts) -> list[Finding]:
-    return [finding for finding in findings(facts) if finding["severity"] == "issue" or finding["code"] == "one-seed"]
+    known = findings(facts)
+    return [f for f in known if f["severity"] == "issue" or (f["code"] == "one-seed" and f["severity"] == "tip")]
 
 
 def _ranked(facts: Facts) -> Summary:
@@ -90,28 +91,46 @@ def statement(facts: Facts, metric: str, view: str) -> Statement | None:
     only_mean = False
     if overall in ("higher", "lower") and view != CENTRED and (metric, CENTRED) in facts.headline:
         centred = Counter(cell.judgement for cell in _differences(facts, metric, CENTRED))
-        only_mean = bool(centred) and _overall(centred) != overall
+        # where no interval is valid nothing is known, and of a difference that holds in some cells more is known
+        known = centred.total() > centred["none"]
+        only_mean = known and _overall(centred) != overall and centred[overall] < centred.total() / 2
     says = ""
     if overall in ("higher", "lower"):
         plain = [f"has {way} {words(metric)}" for way in ("lower", "higher")]
         phrases = facts.entry(metric).get("phrases", plain)
         says = (phrases if len(phrases) == len(plain) else plain)[overall == "higher"]
     found: dict[Judgement, int] = dict(counts) if facts.pair else {}
-    return Statement(metric, view, title(facts, metric, view), overall, says, found, cells, typical, only_mean)
+    read = overall not in ("higher", "lower") or _beats_majority(facts, metric, view, same)
+    return Statement(metric, view, title(facts, metric, view), overall, says, found, cells, typical, only_mean, read)
+
+
+def _beats_majority(facts: Facts, metric: str, view: str, cells: Sequence[Cell]) -> bool:
+    """Whether a side beats the most frequent class in each of the cells; True of what has no such control."""
+    floor = {
+        (row["model"], row["task"], row["pooling"]): row["value"]
+        for row in facts.rows
+        if row["control"] == "majority" and row["metric"] == metric and row["value"] is not None
+    }
+
+    def beats(side: str, cell: Cell) -> bool:
+        row, least = facts.cell(side, cell.task, cell.pooling, metric, view), floor.get((side, cell.task, cell.pooling))
+        return least is None or row is None or row["value"] is None or row["value"] > least
+
+    return all(any(beats(side, cell) for side in facts.pair or ()) for cell in cells) or not floor
 
 
 def robust(each: Statement, among: Sequence[Statement]) -> bool:
-    """Whether a difference has one direction in all cells, and in all views that were measured."""
+    """Whether a difference beats its control, and has one direction in all cells and all views that were measured."""
     same = [other for other in among if other.metric == each.metric]
-    return all(
+    return each.beats_control and all(
         other.judgement == each.judgement and other.counts.get(other.judgement) == len(other.cells) for other in same
     )
 
 
 def scope_of(facts: Facts) -> str:
-    """The tasks, poolings and layers that the summary is about, and the protocol."""
+    """The tasks, poolings and layers that were measured."""
     layers = {row["layer"] for row in facts.rows if row["model"] in facts.own}
-    depth = "one layer" if len(layers) == 1 else f"{len(layers)} layers"
+    depth = "one layer" if len(layers) == 1 else f"the deepest of {len(layers)} layers"
     named = listed(facts.tasks) if len(facts.tasks) <= 6 else ", ".join(facts.tasks[:5]) + " …"
     tasks, poolings = counted(len(facts.tasks), "task"), counted(len(facts.poolings), "pooling")
     return f"{tasks} ({named}), {poolings} ({listed(facts.poolings)}), {depth}"
@@ -170,11 +189,13 @@ def _overall(counts: Counter[Judgement]) -> Judgement:
     total = counts.total()
     if counts["higher"] and counts["lower"]:
         return "mixed"
+    if counts["none"] > total / 2:
+        return "none"
     if counts["higher"] >= total / 2 or counts["lower"] >= total / 2:
         return "higher" if counts["higher"] else "lower"
     if counts["equivalent"] > total / 2:
         return "equivalent"
-    return "none" if counts["none"] == total else "unclear"
+    return "unclear"
 
 
 def _part(each: Statement) -> str:
@@ -189,11 +210,13 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
     a, b = facts.pair
     if not statements and facts.failed:
         return "no verdict", f"{b} and {a} could not be compared: cells of one or both failed."
+    if not statements:
+        return "no verdict", f"{b} and {a} have no headline number in common, so there is no verdict."
     if all(each.judgement == "none" for each in statements):
         return "no verdict", _without_intervals(a, b, statements)
     told = [each for each in differs if each.judgement != "mixed"]
     strong = _one_a_metric([each for each in told if robust(each, statements)])[:MOST_LED]
-    strong = strong or [each for each in told if not each.only_mean][:1]
+    strong = strong or [each for each in told if not each.only_mean and each.beats_control][:1]
     vanished = [each for each in told if each.only_mean]
     equal = [each.title for each in statements if each.judgement == "equivalent"]
     unclear = [each.title for each in statements if each.judgement == "unclear"]
@@ -204,7 +227,10 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
         first = vanished[0]
         sentence = f"{b} {first.says} than {a} ({_figure(first)})"
     else:
-        known = [f"{listed(equal)} {'are' if len(equal) > 1 else 'is'} shown equal"] if equal else []
+        where = (
+            "" if all(each.share == 1 for each in statements if each.judgement == "equivalent") else " in most cells"
+        )
+        known = [f"{listed(equal)} {'are' if len(equal) > 1 else 'is'} shown equal{where}"] if equal else []
         known += [f"{listed(unclear)} cannot be told"] if unclear else []
         mixed = [each.title for each in differs if each.judgement == "mixed"]
         known += (
@@ -212,7 +238,9 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
             if mixed
             else []
         )
-        return "no difference", f"No difference between {b} and {a} is established: {'; '.join(known)}."
+        some = any(each.counts.keys() & {"higher", "lower"} for each in statements)
+        what = "has one direction in half of the cells" if some else "is established"
+        return "no difference", f"No difference between {b} and {a} {what}: {'; '.join(known)}."
     if vanished:
         first = vanished[0]
         centred = next(each for each in statements if (each.metric, each.view) == (first.metric, CENTRED))
@@ -226,21 +254,25 @@ def over_untrained(facts: Facts) -> list[str]:
     """What training gave the compared models over their architecture at random initialisation, as a sentence."""
     gave = []
     for model in facts.pair or ():
-        untrained = next(
-            (row["a"] for row in facts.comparisons if row["b"] == model and row["a"] in facts.baselines), ""
-        )
+        kinds = facts.run.get("baselines") or {}
+        started = (row["a"] for row in facts.comparisons if row["b"] == model and kinds.get(row["a"]) == "random-init")
+        untrained = next((name for name in started if name not in (facts.pair or ())), "")
         if not untrained:
             continue
         over: Any = facts.run | {"compared": [untrained, model], "groups": None}
         alone = replace(facts, run=over)
         found = [each for number in facts.headline if (each := statement(alone, *number)) and each.says]
+        found = [each for each in found if each.beats_control and not each.only_mean]
         found.sort(key=lambda each: (facts.part_of(each.metric) != "semantic", not robust(each, found), -each.size))
-        gave.append(f"{model} {f'{found[0].says} ({_figure(found[0])})' if found else 'shows no difference'}")
+        gave.append(f"{model} {f'{found[0].says} ({_figure(found[0])})' if found else 'has no established difference'}")
     return [f"Over random initialisation, {listed(gave)}."] if gave else []
 
 
 def _one_a_metric(found: Sequence[Statement]) -> list[Statement]:
-    return list({each.metric: each for each in reversed(found)}.values())[::-1]
+    first: dict[str, Statement] = {}
+    for each in found:
+        first.setdefault(each.metric, each)
+    return list(first.values())
 
 
 def _figure(each: Statement) -> str:
@@ -255,7 +287,13 @@ def _without_intervals(a: str, b: str, statements: Sequence[Statement]) -> str:
 
 
 def _described(facts: Facts, statements: Sequence[Statement]):
-    model = facts.own[0] if facts.own else "No model"
-    told = [f"{each.title} {each.typical.text(signed=False)}" for each in _one_a_metric(statements)[:3]]
-    place = f" ({statements[0].typical.task}, {statements[0].typical.pooling} pooling)" if statements else ""
-    return "description", f"{model}: {listed(told) or 'no number'}{place}. One model, so no difference."
+    if not facts.own:
+        return "description", "Only baselines were measured, so no model is described."
+    told, place = [], ""
+    for each in _one_a_metric(statements)[:3]:
+        first = statements[0].typical
+        cell = next((c for c in each.cells if (c.task, c.pooling) == (first.task, first.pooling)), None)
+        if cell:
+            place = f" ({first.task}, {first.pooling} pooling)"
+            told.append(f"{each.title} {cell.text(signed=False)}")
+    return "description", f"{facts.own[0]}: {listed(told) or 'no number'}{place}. One model, so no difference."

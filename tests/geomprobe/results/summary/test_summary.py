@@ -235,3 +235,52 @@ def test_what_training_gave_over_random_initialisation_is_said(verdicts):
     assert results.summary().sentence.endswith(
         "Over random initialisation, hybrid uses more directions (effective rank +0.500 ± 0.010 in all 4 cells)."
     )
+
+
+def test_a_view_without_an_interval_takes_nothing_back(verdicts):
+    results = verdicts({("uniformity", "raw"): "lower"})
+    mine = (results.comparisons["metric"] == "uniformity") & (results.comparisons["view"] == "centred")
+    results.comparisons.loc[mine, "verdict"] = "no valid interval, no verdict"
+    summary = results.summary()
+    assert "once the mean vector is removed" not in summary.sentence
+    assert [each.only_mean for each in summary.differs if each.metric == "uniformity"] == [False]
+
+
+def test_the_strongest_difference_leads(verdicts):
+    results = verdicts(
+        {("uniformity", "raw"): "lower", ("uniformity", "centred"): "lower", ("effective_rank", "raw"): "higher"}
+    )
+    frame = results.comparisons
+    frame.loc[(frame["metric"] == "uniformity") & (frame["view"] == "raw"), "margin"] = 0.01
+    frame.loc[(frame["metric"] == "uniformity") & (frame["view"] == "centred"), "margin"] = 0.4
+    assert results.summary().sentence.startswith("hybrid spreads its embeddings more evenly (raw uniformity")
+
+
+def test_a_difference_of_accuracies_below_the_majority_class_does_not_lead(verdicts):
+    results = verdicts({("semantic_accuracy", "raw"): "higher"})
+    summary = results.summary()
+    assert "labels" in summary.sentence
+    floor = results.results[results.results["metric"] == "semantic_accuracy"].assign(control="majority", value=1.0)
+    results.results = pd.concat([results.results, floor], ignore_index=True)
+    found = results.summary()
+    assert [each.beats_control for each in found.differs] == [False]
+    assert "labels" not in found.sentence
+
+
+def test_other_baselines_are_not_called_random_initialisation(verdicts):
+    results = verdicts({("effective_rank", "raw"): "higher"})
+    other = results.comparisons.assign(b="hybrid", a="tfidf", level="checkpoint")
+    results.comparisons = pd.concat([results.comparisons, other], ignore_index=True)
+    results.run |= {"baselines": {"tfidf": "tfidf"}, "compared": ["mlm", "hybrid"]}
+    assert "random initialisation" not in results.summary().sentence
+
+
+def test_a_path_is_printed_whole(make_results):
+    path = "results: " + "x" * 200
+    assert terminal(make_results(**SMALL).summary(), [path])[-1] == path
+
+
+def test_markdown_mentions_nobody(make_results):
+    text = make_results(models=("@octocat", "#12"), **SMALL).to_markdown()
+    assert "@octocat" not in text
+    assert "#12" not in text.replace("&#", "")
