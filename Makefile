@@ -5,13 +5,12 @@ EXTRAS ?= test,lint
 
 .PHONY: demo test test-all test-slow fuzz check-lowest check-newest lint notebooks margins bench-analyze bench-pretrain calibrate clean
 
-# Python compiles what is imported when it is: compiling all that is installed takes as long as installing it.
 .venv/installed: WANTED = .[$(EXTRAS)]
 .venv/package: WANTED = .
 .venv/installed .venv/package: pyproject.toml constraints.txt
 	@echo "installing into .venv: one or two minutes"
 	@begun=$$(date +%s) && $(PYTHON) -m venv .venv && \
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt -e "$(WANTED)" && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e "$(WANTED)" && \
 	echo "installed in $$(($$(date +%s) - begun)) s"
 	@touch $@
 

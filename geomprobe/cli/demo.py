@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +26,7 @@ OBJECTIVES = ("mlm", "hybrid")
 PRESET = "demo"
 SETTINGS = {"budget": "300-steps", "limit_tokens": "300000", "log_every": "5"}
 """Half of the preset's steps, on a corpus that is ready in seconds; the log is what the progress is read from."""
-USUAL = {"preparing a corpus": 12, "training": 90, "measuring": 40}
+USUAL = {"preparing a corpus": 12, "training": 75, "measuring": 35}
 """The steps, and the seconds each takes on two idle cores of an AMD EPYC."""
 
 
@@ -47,7 +47,10 @@ def demo(
     for folder in (out, out / "report"):
         check_folder(folder)
     waiting = [folder for folder in folders if not _finished(folder, seed)]
-    steps = Steps(output)
+    for folder in folders:
+        if folder not in waiting:
+            output.note(f"{folder} is finished and is reused")
+    steps = Steps(output, USUAL if waiting else USUAL | {"preparing a corpus": 0, "training": 0})
     with steps.next("from the docstrings of the installed packages"):
         if waiting:
             pretrain.prepare_corpus(output, PRESET, SETTINGS)
@@ -63,34 +66,37 @@ def demo(
         with steps.next("both, their architecture at random initialisation, and a bag of words; then the report"):
             compare.compare_models(output, [str(folder) for folder in folders], {}, options)
     finally:
-        output.note(steps.took())
+        steps.say_times()
 
 
 class Steps:
-    """Says which step of the demo begins and how long is left, and at the end how long each took."""
+    """Says which step of the demo begins and how long is left, and at the end how long each took.
 
-    def __init__(self, output: Output):
-        self.output = output
-        self.seconds: dict[str, float] = {}
+    `usual` names the steps, with the seconds that each takes on an idle machine.
+    """
+
+    def __init__(self, output: Output, usual: Mapping[str, float]):
+        self.output, self.usual = output, usual
+        self.took: dict[str, float] = {}
 
     @contextmanager
     def next(self, what: str) -> Iterator[None]:
         """Say what begins, and take its time."""
-        done, name = len(self.seconds), list(USUAL)[len(self.seconds)]
-        spent, usual = sum(self.seconds.values()), list(USUAL.values())
-        slower = max(1.0, spent / sum(usual[:done])) if done else 1.0
-        left = duration(slower * sum(usual[done:]))
-        self.output.note(f"step {done + 1} of {len(USUAL)}: {name} {what}; about {left} to the end")
+        number, name = len(self.took), list(self.usual)[len(self.took)]
+        before = sum(self.usual[step] for step in self.took)
+        slower = max(1.0, sum(self.took.values()) / before) if before else 1.0
+        left = duration(slower * (sum(self.usual.values()) - before))
+        self.output.note(f"step {number + 1} of {len(self.usual)}: {name} {what}; about {left} to the end")
         begun = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[name] = time.monotonic() - begun
+            self.took[name] = time.monotonic() - begun
 
-    def took(self) -> str:
-        """How long each step took."""
-        parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in self.seconds.items())
-        return f"took {duration(sum(self.seconds.values()))}: {parts}"
+    def say_times(self) -> None:
+        """Say how long each step took."""
+        parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in self.took.items())
+        self.output.note(f"took {duration(sum(self.took.values()))}: {parts}")
 
 
 def train(output: Output, folders: Sequence[Path], seed: int) -> None:

@@ -55,33 +55,38 @@ def test_the_demo_trains_both_and_compares_them_with_encoders_that_learned_nothi
         ("hybrid", 3, True),
     ]
     monkeypatch.setattr(demo, "train", None)  # nothing is left to train
-    assert CliRunner().invoke(app, ["demo", "--out", "d", "--seed", "3"]).exit_code == 0
+    again = CliRunner().invoke(app, ["demo", "--out", "d", "--seed", "3"])
+    assert again.exit_code == 0
+    assert "d/mlm is finished and is reused" in again.stderr
+    assert "training mlm and hybrid side by side; about 35 s to the end" in again.stderr
     again = CliRunner().invoke(app, ["demo", "--out", "d", "--seed", "4"])
     assert again.exit_code == 2
     assert "trained with seed 3" in again.stderr
     assert len(asked) == 2
 
 
-def test_a_training_that_fails_stops_the_demo_with_its_words(asked, tmp_path):
-    (tmp_path / "d/hybrid").mkdir(parents=True)
-    (tmp_path / "d/hybrid/notes.txt").write_text("of the user")
+def test_a_training_that_fails_stops_the_demo_with_its_words(asked, monkeypatch):
+    def run(command, threads, running):
+        return (1, "The disk is full.") if command[command.index("--objective") + 1] == "hybrid" else (0, "")
+
+    monkeypatch.setattr(demo, "run_command", run)
     done = CliRunner().invoke(app, ["demo", "--out", "d"])
     assert done.exit_code == 1
-    assert "error: training hybrid: d/hybrid is not empty" in done.stderr
+    assert done.stderr.endswith("error: training hybrid: The disk is full.\n  Repeat the command to go on.\n")
     assert not asked
 
 
 def test_each_step_says_how_long_is_left_and_the_end_what_each_took(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(demo.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(demo, "USUAL", {"reading": 10, "training": 60, "measuring": 20})
-    steps = demo.Steps(Output())
+    steps = demo.Steps(Output(), {"reading": 10, "training": 60, "measuring": 20})
     for seconds in (20, 120, 30):  # a machine at half the speed
         with steps.next("all of it"):
             now[0] += seconds
+    steps.say_times()
     assert capsys.readouterr().err.splitlines() == [
         "step 1 of 3: reading all of it; about 90 s to the end",
         "step 2 of 3: training all of it; about 3 min to the end",
         "step 3 of 3: measuring all of it; about 40 s to the end",
+        "took 3 min: reading 20 s, training 2 min, measuring 30 s",
     ]
-    assert steps.took() == "took 3 min: reading 20 s, training 2 min, measuring 30 s"
