@@ -80,7 +80,10 @@ def are_finished(models: Sequence[str], groups: Sequence[str]) -> bool:
     ------
     UsageError
         There are both, or a single folder.
+    InputError
+        One of them is neither.
     """
+    from geomprobe.encoders.opening import check_source
     from geomprobe.results import folder_and_name, means_results, models_of
 
     sides = [*models, *(each for members in parse_groups(groups).values() for each in members)]
@@ -89,6 +92,7 @@ def are_finished(models: Sequence[str], groups: Sequence[str]) -> bool:
         return False
     folder = folder_and_name(finished[0])[0]
     if unmeasured := next((each for each in sides if each not in finished), None):
+        check_source(unmeasured)
         command = read_json(folder / "run.json").get("command") if (folder / "run.json").is_file() else None
         as_it_was = f"as {finished[0]} was ({command})" if command else f"as {finished[0]} was"
         raise UsageError(
