@@ -64,8 +64,10 @@ def section(facts: Facts) -> Section | None:
     if more := len(facts.row_maps) - len(known):
         parts.append(text(f"The maps of {counted(more, 'more task')} are in the results folder.", "note"))
     several = any(len(shown(facts, found)) > 1 for found in known)
-    lead = f"Where {'each' if several else 'the'} model puts the same texts"
-    lead += ", whose neighbours changed, and which pairs moved." if several else "."
+    told = ["where each model puts the same texts" if several else "where the model puts the texts"]
+    told += ["whose neighbours changed"] * any(found.overlap for found in known)
+    told += ["which pairs moved"] * any(found.moved for found in known)
+    lead = f"{listed(told).capitalize()}."
     if facts.kind == "groups":
         lead += " Of each group the first seed is shown."
     title = "Which texts moved?" if several else "Where do the texts lie?"
