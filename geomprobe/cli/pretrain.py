@@ -91,7 +91,9 @@ def prepare_corpus(output: Output, preset: str, settings: Mapping[str, Any]) -> 
 
 
 def _geometry(record: dict[str, Any]) -> dict[str, float]:
-    """Geometry of the mean-pooled held-out rows, for the training log."""
+    """Geometry of the mean-pooled held-out rows, for the training log; nothing of a single row, which has none."""
+    if len(record["ids"]) < 2:
+        return {}
     import torch
 
     from geomprobe.api import measure

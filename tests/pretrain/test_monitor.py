@@ -104,3 +104,7 @@ def test_every_logged_quantity_has_a_label(tiny):
 def test_other_quantities_follow_by_name_in_words():
     assert in_order({"step", "lr", "train_loss", "loss", "accuracy"}) == ["loss", "lr", "accuracy", "train_loss"]
     assert [label(key) for key in ("lambda", "train_loss")] == ["λ (weight of JEPA)", "train loss"]
+
+
+def test_one_held_out_row_has_no_geometry():
+    assert _geometry({"model": None, "ids": torch.zeros(1, 8, dtype=torch.int64)}) == {}

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 
 from geomprobe.reports.render.figures.axes import NAME, ink, linear, literal, names_down, paper, scaled, short_label
 from geomprobe.reports.render.figures.panels import panels_of
-from geomprobe.reports.render.figures.style import MARKERS, MUTED, PAPER, WIDTH, colour
+from geomprobe.reports.render.figures.style import MARKERS, MUTED, WIDTH, colour
 
 Data = Mapping[str, Any]
 
 REFERENCE: dict[str, Any] = {"linestyle": (0, (2, 2)), "color": MUTED}
 DUMBBELL: dict[str, dict[str, Any]] = {
     "raw": {"marker": "o"},
-    "centred": {"marker": "o", "markerfacecolor": PAPER},
+    "centred": {"marker": "o", "markerfacecolor": "none"},
     "Jensen bound": {"marker": "|", "markersize": 7},
     "uniform on the sphere": REFERENCE,
 }
