@@ -12,7 +12,7 @@ import pandas as pd
 
 from geomprobe.comparison.pairs import NUMBER, ModelResults, Row, filled
 from geomprobe.comparison.records import known
-from geomprobe.comparison.table import adjusted, all_pairs, differences
+from geomprobe.comparison.table import adjusted, all_pairs, differences, variants_of
 from geomprobe.inference.letters import letters
 from geomprobe.results import COMPARISON_COLUMNS, RANKING_COLUMNS, Results, table
 from geomprobe.results.record import Margin, named_end
@@ -40,8 +40,9 @@ def add_rankings(results: Results, margins: Mapping[str, Margin] | None = None) 
     margins : mapping of metric to Margin, optional
         Equivalence margins in place of those of the records.
     """
-    baselines = results.run.get("baselines", ())
-    names = [entry["name"] for entry in results.run["models"] if not entry.get("of") and entry["name"] not in baselines]
+    left_out = {*results.run.get("baselines", ()), *variants_of(results)}
+    measured = set(results.results["model"])
+    names = [entry["name"] for entry in results.run["models"] if entry["name"] in measured - left_out]
     if len(names) < 2:
         return results
     definitions, sides = known(results.definitions), headline_sides(results, names)

@@ -117,6 +117,9 @@ def test_baselines_are_not_ranked_and_one_model_has_no_order():
     results = add_rankings(made(*VECTORS, baselines=("needle",)))
     assert set(results.rankings["model"]) == {"round", "nearly", "long"}
     assert len(add_rankings(made("round")).rankings) == 0
+    results = made("round", "long")
+    results.run["models"].append({"name": "not measured", "n_layers": 2})
+    assert set(add_rankings(results).rankings["model"]) == {"round", "long"}
 
 
 def test_of_too_many_pairs_none_is_tested(monkeypatch):
