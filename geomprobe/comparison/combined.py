@@ -164,6 +164,13 @@ def run_of(kept: Mapping[str, Side], chosen: Sequence[str], tasks: Sequence[str]
     for side, entry in zip(sides, models, strict=True):
         if of := entry.get("of"):
             entry["of"] = named[side.folder, of]
+        if "baseline_of" in entry:
+            entry["baseline_of"] = [
+                name
+                for name in chosen
+                for other in kept[name].run["models"]
+                if other.get("hash") == entry.get("hash") and kept[name].name in other.get("baseline_of", ())
+            ]
     same = [
         key for key in ("protocol", "seed", "limit", "layers") if all(run.get(key) == runs[0].get(key) for run in runs)
     ]

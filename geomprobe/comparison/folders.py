@@ -12,7 +12,7 @@ from geomprobe.comparison.groups import compare_groups
 from geomprobe.comparison.margin_overrides import Margin
 from geomprobe.comparison.pairs import ModelResults
 from geomprobe.comparison.sides import Side, task_hashes
-from geomprobe.comparison.table import add_comparisons, add_variants, variants_of
+from geomprobe.comparison.table import add_comparisons, add_untrained, add_variants, variants_of
 from geomprobe.results import Results, folder_and_name, read_results
 
 
@@ -62,7 +62,7 @@ def compare_results(
         named = iter(names)
         compare_groups(results, {group: [next(named) for _ in members] for group, members in groups.items()}, margins)
     else:
-        add_comparisons(results, names[0], names[1], margins)
+        add_untrained(add_comparisons(results, names[0], names[1], margins), margins)
     return add_variants(results, margins) if variants_of(results) else results
 
 

@@ -209,7 +209,6 @@ def test_variants_change_nothing_of_the_pair(compared):
     plain, stored, _ = compared
     n = len(plain.comparisons)
     pd.testing.assert_frame_equal(plain.comparisons, stored.comparisons.head(n))
-    assert plain.run["claims"] == stored.run["claims"]
     assert stored.run["compared"] == ["one", "two"]
     pairs = stored.comparisons[n:][["a", "b", "level"]].drop_duplicates().to_numpy().tolist()
     assert pairs == [["one", "one binary", "checkpoint"], ["two", "two binary", "checkpoint"]]
@@ -268,14 +267,15 @@ def test_the_report_is_about_the_pair_and_has_a_section_on_variants(compared, tm
     assert (view["kind"], view["title"], len(view["sides"])) == ("pair", "two against one", 2)
     section = next(s for s in view["sections"] if s["id"] == "variants")
     shown = section["blocks"][0]
-    assert [c["name"] for c in shown["columns"]][:4] == ["model", "vectors", "task", "metric"]
+    assert [c["name"] for c in shown["columns"]][:4] == ["model", "metric", "full", "stored"]
+    assert "binary" in shown["caption"]  # what is the same in all rows stands there
     cells = [[cell["text"] for cell in row["cells"]] for row in shown["rows"]]
-    assert {tuple(row[:3]) for row in cells} == {("one", "binary", "toy"), ("two", "binary", "toy")}
-    row = next(row for row in cells if row[0] == "two" and row[3] == "effective rank")
+    assert {row[0] for row in cells} == {"one", "two"}
+    row = next(row for row in cells if row[0] == "two" and row[1] == "effective rank")
     at = stored.comparisons
     at = at[(at["b"] == "two binary") & (at["metric"] == "effective_rank") & (at["pooling"] == "mean")].iloc[0]
-    assert row[4] == f"{at['value_a']:.2f}"
-    assert "Quantised and truncated vectors" in paths[0].read_text()
+    assert row[2] == f"{at['value_a']:.2f}"
+    assert section["title"] in paths[0].read_text()
     others = [s for s in view["sections"] if s["id"] not in ("variants", "downloads")]
     assert "one binary" not in json.dumps(others)
     assert any(item["name"] == "duplicate share" for item in view["sections"][-1]["blocks"][0]["items"])
