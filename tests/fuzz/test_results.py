@@ -40,6 +40,7 @@ PUBLISHED = {
 }
 FILES = ["run.json", "run.json", "definitions.json", "results.parquet", "comparisons.parquet", "curves.parquet",
          "examples.parquet", "influences.parquet", "similarities.parquet", "report.json",
+         "maps.parquet", "neighbours.parquet", "neighbour_overlap.parquet", "moved_pairs.parquet", "texts.parquet",
          "training/m.jsonl"]  # fmt: skip
 ANY = [
     None,

@@ -13,6 +13,8 @@ from geomprobe.common.text import NAME_LIMIT, clean
 
 TEXT = 100
 """Most characters of a text that are shown."""
+FAR = 1e100
+"""Coordinates beyond are damage."""
 PROJECTIONS = {"tsne": ("tsne_x", "tsne_y"), "pca": ("pca_x", "pca_y")}
 """Maps, with their columns; the one that is shown first comes first."""
 
@@ -111,8 +113,13 @@ def _row_map(
     at = {row_id: i for i, row_id in enumerate(rows["row_id"])}
 
     def numbered(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
-        """Rows of a table with the numbers of the rows that they name; those that name others are left out."""
-        return frame.assign(**{column: frame[column].map(at).astype("Int64") for column in columns}).dropna()
+        """Rows of a table with the numbers of the rows that they name; those that name others are left out.
+
+        So are those with a cosine or a share that is none.
+        """
+        frame = frame.assign(**{column: frame[column].map(at).astype("Int64") for column in columns}).dropna()
+        values = frame.select_dtypes("Float64").to_numpy(float, na_value=np.nan)
+        return frame[(np.abs(values) <= 1 + 1e-6).all(axis=1)]
 
     near = numbered(of_task("neighbours"), "row_id", "neighbour")
     models = {
@@ -160,7 +167,7 @@ def _model_map(frame: pd.DataFrame, near: pd.DataFrame, ids: list[str]) -> Model
     layer = frame["layer"].iloc[0]
     return ModelMap(
         layer=0 if pd.isna(layer) else int(layer),
-        points={name: at for name, at in points.items() if np.isfinite(at).all()},
+        points={name: at for name, at in points.items() if (np.abs(at) < FAR).all()},  # false for NaN
         groups=[None if pd.isna(group) else int(group) for group in placed["group"]],
         near=lists,
     )

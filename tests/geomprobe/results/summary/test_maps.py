@@ -48,13 +48,15 @@ def test_texts_are_inert_and_what_names_no_row_is_left_out(make_results):
     results = with_maps(make_results(tasks=("sst2",), poolings=("mean",)), n=12, texts=HOSTILE)
     results.neighbours.loc[0, "neighbour"] = "nowhere"
     results.moved_pairs.loc[0, "other"] = "nowhere"
+    results.neighbours.loc[1, "cosine"] = np.inf
+    results.neighbours.loc[2, "cosine"] = np.nan
     results.maps = results.maps.iloc[1:]
     results.texts = pd.concat([results.texts, results.texts])
     (found,) = results.facts().row_maps
     assert len(found.texts) == 12
     assert max(map(len, found.texts)) == TEXT
     assert not [text for text in found.texts if "\x00" in text or "\u202e" in text or "\n" in text]
-    assert len(found.models["mlm"].near[0]) == 9
+    assert len(found.models["mlm"].near[0]) == 7
     assert len(found.moved["mlm", "hybrid"]) == len(results.moved_pairs) - 1
     assert list(found.models["mlm"].points) == []  # a row has no place
     assert list(found.models["hybrid"].points) == ["tsne", "pca"]
