@@ -18,6 +18,8 @@ from geomprobe.reports.render.figures.style import MUTED, colour
 Data = Mapping[str, Any]
 LINEAR = 6
 """Margins up to which the axis is linear throughout; a larger reach is drawn logarithmic beyond one margin."""
+TICKS = 4
+"""Most ticks of a logarithmic axis on either side of zero."""
 LINE = 32
 """Characters of a metric's name."""
 HALF, TALL, HEAD, FOOT, KEY = 4.1, 0.22, 0.06, 0.36, 0.17
@@ -74,8 +76,9 @@ def _scale(axis: Axes, reach: float) -> None:
     else:
         axis.set_xscale("symlog", linthresh=1, linscale=0.8)
         reach *= 1.4  # on this scale the last mark would touch the end
-        steps = [step * 10**power for power in range(9) for step in (1, 2, 5)]
-        shown = [step for step in steps if step <= reach and (reach < 20 or str(step)[0] == "1")]
+        steps = [step * 10**power for power in range(9) for step in ((1, 3) if reach < 50 else (1,))]
+        steps = [step for step in steps if step <= reach]
+        shown = steps[:: math.ceil(len(steps) / TICKS)]
         axis.xaxis.set_major_locator(ticker.FixedLocator([*(-s for s in reversed(shown)), 0, *shown]))
         axis.xaxis.set_minor_locator(ticker.NullLocator())
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(Plain()))

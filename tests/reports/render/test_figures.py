@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from geomprobe.reports.render import figures
 from geomprobe.reports.render.figures.axes import plain
 from geomprobe.reports.render.figures.curves import profile, spectrum
+from geomprobe.reports.render.figures.overview import margins
 from geomprobe.reports.render.html import LIMIT
 from geomprobe.results import write_results
 
@@ -97,3 +98,15 @@ def test_figures_do_not_depend_on_the_settings_of_matplotlib():
     first = figures.render("training", data)
     with mpl.rc_context({"text.usetex": True, "axes.titlepad": 20, "axes.unicode_minus": False, "lines.marker": "x"}):
         assert figures.render("training", data) == first
+
+
+@pytest.mark.parametrize(
+    ("end", "ticks"),
+    [(2.0, [1, 2]), (9.0, [1, 3, 10]), (25.0, [1, 3, 10, 30]), (800.0, [1, 10, 100, 1000]), (5e5, [1, 100, 10_000])],
+)
+def test_the_axis_of_margins_has_few_ticks_and_the_end_of_the_band_is_one(end, ticks):
+    axis = Figure().add_subplot()
+    ends = {"low": None, "high": None, "marks": [end]}
+    row = {"name": "rank", "list": "differs", "judgement": "higher", "value": end, "note": "", **ends}
+    margins(axis, {"rows": [row], "x_label": ""})
+    assert [tick for tick in axis.get_xticks() if 0 < tick <= axis.get_xlim()[1]] == ticks
