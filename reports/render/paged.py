@@ -51,9 +51,12 @@ def arranged(view: Mapping[str, Any], figures: int, lines: int) -> dict[str, Any
         main.append({**section, "blocks": sorted(here, key=lambda block: ORDER.index(block["type"]))})
         if there:
             appendix.append({"id": "", "title": section["title"], "lead": "", "blocks": there})
+    answer = _laid_out(view["answer"])
+    answer |= {key: softened(answer[key]) for key in ("sentence", "limits", "scope")}
+    answer["beware"] = [{**finding, "sentence": softened(finding["sentence"])} for finding in answer["beware"]]
     kept = {key: value for key, value in view.items() if key not in ("sections", "findings")}
     return kept | {
-        "answer": _laid_out(view["answer"]),
+        "answer": answer,
         "main": [_with_tables(part) for part in main],
         "appendix": [_with_tables(part) for part in appendix],
         "poolings": [option["name"] for option in _poolings(view)],
@@ -118,11 +121,11 @@ def _with_tables(part: Block) -> Block:
     return {**part, "blocks": [_laid_out(block) for block in part["blocks"]]}
 
 
-def _laid_out(block: Block) -> Block:
+def _laid_out(block: Block) -> dict[str, Any]:
     """A block with its table fitted to the page."""
     if block.get("type") == "table":
         return fitted(block)
-    return {**block, "table": fitted(block["table"])} if block.get("table") else block
+    return {**block, "table": fitted(block["table"])} if block.get("table") else {**block}
 
 
 def fitted(table: Block) -> dict[str, Any]:

@@ -31,12 +31,13 @@ def section(facts: Facts) -> Section | None:
     found = rankings(facts) if facts.kind == "many" else []
     if not found:
         return None
-    options: list[Option] = [
-        {"name": each.title, "note": "", "blocks": [text(f"{each.phrase}."), forest(facts, each)]} for each in found
+    options: list[Option] = [{"name": found[0].title, "note": "", "blocks": [forest(facts, found[0])]}]
+    options += [
+        {"name": each.title, "note": "", "blocks": [text(f"{each.phrase}."), forest(facts, each)]} for each in found[1:]
     ]
     blocks: list[Block] = [choice("metric", options)] if len(options) > 1 else options[0]["blocks"]
     lead = "The models in the order of each headline number, and which of them cannot be told apart."
-    return section_of("ranking", "Which models come first?", lead, blocks, f"{capitalised(found[0].phrase)}.")
+    return section_of("ranking", "Which models come first?", lead, blocks, f"{found[0].phrase}.")
 
 
 def forest(facts: Facts, found: Ranking) -> Figure:
