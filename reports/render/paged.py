@@ -40,7 +40,8 @@ def arranged(view: Mapping[str, Any], figures: int, lines: int) -> dict[str, Any
     for section in view["sections"]:
         opened = list(_opened(section["blocks"], foreground=True))
         if not section["answer"]:
-            appendix.append({**section, "blocks": [block for block, _ in opened]})
+            blocks = [b if b["type"] != "findings" else {**b, "findings": view["findings"]} for b, _ in opened]
+            appendix.append({**section, "blocks": blocks})
             continue
         here, there = _split(opened, figures, lines)
         if any(block["type"] == "findings" for block in there):
