@@ -21,6 +21,7 @@ FLOORS = (
     ("analysis",),
     ("predict_reconstruct",),
     ("api",),
+    ("integrations",),
     ("cli",),
 )
 """Rooms of geomprobe from the ground up; a room imports rooms of lower floors only."""
