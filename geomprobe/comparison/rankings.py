@@ -122,8 +122,9 @@ def ranked(rows: Sequence[Row], pairs: Sequence[Row] | None, lower: bool) -> lis
         apart[i, j] = apart[j, i] = judgement({**pair}) in ("higher", "lower")
         tested[i, j] = tested[j, i] = not pd.isna(pair["p"])
     untested = len(rows) - 1 - tested.sum(1)
-    shared = {"tests": pairs[0]["tests"]}
+    some = np.flatnonzero(tested.any(1)).tolist()
+    own = dict(zip(some, letters(apart[np.ix_(some, some)]), strict=True))
     return [
-        row | shared | {"letters": own, "untested": n}
-        for row, own, n in zip(found, letters(apart), untested, strict=True)
+        row | {"tests": pairs[0]["tests"], "letters": own.get(i), "untested": untested[i]}
+        for i, row in enumerate(found)
     ]

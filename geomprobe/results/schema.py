@@ -159,7 +159,7 @@ TEXT_COLUMNS = _columns(
 
 # Many models in the order of a headline number, in each cell at the deepest layer of each. Rank 1 is at the end that
 # the direction of the metric names. Two models that share a letter are not told apart: all pairs were tested, `tests`
-# p-values adjusted together, and a model has no p-value with `untested` of the others. No letters: no pair was tested.
+# p-values adjusted together, and a model has no p-value with `untested` of the others. No letters: with none of them.
 RANKING_COLUMNS = _columns(
     "string: model task",
     "Int64: layer",

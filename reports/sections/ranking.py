@@ -63,4 +63,7 @@ def forest(facts: Facts, found: Ranking) -> Figure:
 
 def _in_order(rows: list[Row]) -> str:
     places = decimals([row["value"] for row in rows], next(filter(None, map(half_width, rows)), None))
-    return ", ".join(f"{row['model']} {number(row['value'], places)} {row['letters'] or ''}".rstrip() for row in rows)
+    tested = any(row["letters"] for row in rows)
+    return ", ".join(
+        f"{row['model']} {number(row['value'], places)} {row['letters'] or '–' * tested}".rstrip() for row in rows
+    )

@@ -71,6 +71,7 @@ def _line(each: Statement | Ranking, signed: bool) -> str:
     """One statement: name, typical figure, in how many cells, what could be seen; of a ranking the models."""
     if isinstance(each, Ranking):
         names = " | ".join(listed(part, most=SHOWN) for part in (each.first, each.behind) if part)
+        names += f" | not tested: {listed(each.untested, most=SHOWN)}" if each.untested else ""
         cells = f"{'≥' * (each.least < each.cells)}{each.least}/{each.cells}" if each.behind and each.cells > 1 else ""
         return f"{each.title:<{NAME}} {each.span:<{FIGURE}} {cells:<6} {names}"
     return f"{each.title:<{NAME}} {each.typical.text(signed):<{FIGURE}} {_about(each)}".rstrip()

@@ -28,9 +28,11 @@ class Ranking:
     models : list of str
         All models, by their mean rank over the cells.
     first : list of str
-        The first model, and those that are not told apart from it.
+        The first of the tested models, and those that are not told apart from it.
     behind : list of str
         The others: told apart from the first and behind it in half of the cells or more, and ahead of it in none.
+    untested : list of str
+        Those without a valid interval in any cell, where others were tested.
     together, separate : bool
         No two of the first are told apart; each of the first is told apart from each one behind.
     cells, least : int
@@ -50,6 +52,7 @@ class Ranking:
     models: list[str]
     first: list[str]
     behind: list[str]
+    untested: list[str]
     together: bool
     separate: bool
     cells: int
@@ -80,13 +83,19 @@ class Ranking:
 
     @property
     def order(self) -> str:
-        """The models with their values, those behind the first after a bar."""
+        """The models with their values, those behind the first after a bar, then those that were not tested."""
         told = {name: f"{name} {self.values.get(name, '')}".strip() for name in self.models}
-        return " | ".join(", ".join(told[name] for name in part) for part in (self.first, self.behind) if part)
+        parts = [", ".join(told[name] for name in part) for part in (self.first, self.behind) if part]
+        parts += [f"not tested: {', '.join(told[name] for name in self.untested)}"] if self.untested else []
+        return " | ".join(parts)
 
     @property
     def phrase(self) -> str:
         """What is shown of the models, as part of a sentence."""
+        return self._shown + (f"; {listed(self.untested)} could not be tested" if self.untested else "")
+
+    @property
+    def _shown(self) -> str:
         first, *others = self.first
         if not self.tested:
             return f"By {self.name}, {first} comes first; no pair of models was tested"
@@ -126,9 +135,11 @@ def ranking(facts: Facts, metric: str, view: str) -> Ranking | None:
     for row in (row for rows in cells.values() for row in rows):
         ranks.setdefault(row["model"], []).append(row["rank"])
     models = sorted(ranks, key=lambda name: mean(ranks[name]))
-    found = {(a, b): ahead(a, b, list(cells.values())) for a in models for b in models if a != b}
-    behind = [name for name in models[1:] if found[models[0], name]]
-    first = [name for name in models if name not in behind]
+    with_letters = {row["model"] for rows in cells.values() for row in rows if row["letters"]}
+    tried = [name for name in models if name in with_letters] or models
+    found = {(a, b): ahead(a, b, list(cells.values())) for a in tried for b in tried if a != b}
+    behind = [name for name in tried[1:] if found[tried[0], name]]
+    first = [name for name in tried if name not in behind]
     claimed = [(a, b) for a in first for b in behind if found[a, b]]
     (task, pooling), typical = next(iter(cells.items()))
     places = decimals([row["value"] for row in typical], next(filter(None, map(half_width, typical)), None))
@@ -143,11 +154,12 @@ def ranking(facts: Facts, metric: str, view: str) -> Ranking | None:
         models=models,
         first=first,
         behind=behind,
+        untested=[name for name in models if name not in tried],
         together=not any(found[a, b] for a in first for b in first if a != b),
         separate=len(claimed) == len(first) * len(behind),
         cells=len(cells),
         least=min((found[pair] for pair in claimed), default=0),
-        tested=any(row["letters"] for row in typical),
+        tested=bool(with_letters),
         task=task,
         pooling=pooling,
         values={row["model"]: number(row["value"], places) for row in typical},

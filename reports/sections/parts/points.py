@@ -113,9 +113,11 @@ def ranks(facts: Facts, task: str, pooling: str, metric: str, view: str) -> list
     found = facts.ranked(task, pooling, metric, view)
     others = [facts.cell(name, task, pooling, metric, view) for name in facts.baselines]
     rows = [*found, *(row for row in others if row and row["value"] is not None)]
+    tested = any(row.get("letters") for row in found)
     return [
         {"name": row["model"], "series": facts.series[row["model"]], "value": row["value"], "low": row["ci_low"],
-         "high": row["ci_high"], "letters": row.get("letters") or "", "baseline": row["model"] in facts.baselines}
+         "high": row["ci_high"], "letters": row.get("letters") or ("–" if tested and row in found else ""),
+         "baseline": row["model"] in facts.baselines}
         for row in rows
     ]  # fmt: skip
 
@@ -128,6 +130,11 @@ def letters_say(panels: list[dict[str, Any]], baselines: list[str]) -> str:
     return (
         f"{caption} Models with a letter in common are not told apart: their paired difference may be chance, or is "
         "shown to be within the margin. It is often known better than the intervals of single models suggest."
+        + (
+            " –: no valid interval, so not tested."
+            if any(row["letters"] == "–" for p in panels for row in p["rows"])
+            else ""
+        )
     )
 
 

@@ -129,14 +129,15 @@ def test_of_too_many_pairs_none_is_tested(monkeypatch):
     assert list(letters_of(frame, "effective_rank"))[2:] == ["long", "needle"]
 
 
-def test_a_pair_without_an_interval_is_not_told_apart_and_is_counted():
+def test_a_model_without_an_interval_has_no_letters_and_is_counted():
     results = made(*VECTORS)
     kept = results.influences
     gone = (kept["model"] == "needle") & (kept["metric"] == "effective_rank")
     results.influences = kept[~gone].reset_index(drop=True)
     frame = add_rankings(results).rankings
     found = letters_of(frame, "effective_rank")
-    assert all(set(found["needle"]) & set(found[other]) for other in ("round", "nearly", "long"))
+    assert pd.isna(found.pop("needle"))
+    assert found == {"round": "a", "nearly": "a", "long": "b"}
     rank = frame[frame["metric"] == "effective_rank"]
     assert dict(rank.groupby("model")["untested"].max()) == {"round": 1, "nearly": 1, "long": 1, "needle": 3}
     assert set(rank["tests"]) == {6}  # three pairs on two tasks

@@ -90,7 +90,9 @@ def text_of(case):
 def test_a_matrix_comes_back_equal_or_is_refused(case):
     different = [len(set(column)) == len(column) for column in case["matrix"].T.tolist()]
     if case["whole"] and case["names"] == "none" and (len(case["matrix"]) < 3 or any(different)):
-        case["side"] = "none"  # nothing tells ids from whole numbers in two rows, or where these differ in every row too
+        case["side"] = (
+            "none"  # nothing tells ids from whole numbers in two rows, or where these differ in every row too
+        )
     if case["names"] == "years" and case["matrix"].shape[1] < 5:
         case["names"] = "words"  # a few whole numbers above others: nothing tells the names from a row
     data = text_of(case).encode(case["encoding"])

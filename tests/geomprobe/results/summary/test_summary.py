@@ -174,6 +174,10 @@ def test_of_many_models_the_sentence_says_which_come_first_and_which_are_not_tol
             "from it.",
         ),
         ("a:a b:a c:a d:a", "a, b, c and d cannot be told apart by raw uniformity."),
+        (
+            "d: a:a b:b c:b",
+            "a spreads its embeddings more evenly (raw uniformity) than b and c in all 4 cells; d could not be tested.",
+        ),
         ("a:ab b:a c:b d:ab", "b, c and d cannot be told apart from a by raw uniformity."),
         (
             ["a:a b:b c:b d:c", "a:a b:a c:b d:b", "a:a b:b c:b d:c", "a:a b:b c:b d:b"],
