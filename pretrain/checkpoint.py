@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from geomprobe.common import InputError, atomic_path, hash_file, read_json, write_json, write_text
-from geomprobe.common.atomic import temporary_folder
+from geomprobe.common.atomic import final_path, temporary_folder
 from geomprobe.pretrain.corpus import Corpus
 from geomprobe.pretrain.objectives.base import Objective
 
@@ -94,6 +94,8 @@ def _put_in_place(new: Path, out: Path) -> None:
     (out / "1_Pooling").mkdir(exist_ok=True)
     files = {str(file.relative_to(new)) for file in new.rglob("*") if file.is_file()}
     in_parts = PARTS[0] in files
+    for name in files:
+        final_path(out / name)  # refuses what cannot be written before anything is moved
     for name in sorted(files - {"config.json", *(PARTS + NAMING_PARTS if in_parts else ())}):
         os.replace(new / name, out / name)
     if in_parts:

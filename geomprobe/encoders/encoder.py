@@ -20,7 +20,7 @@ from torch import nn
 from geomprobe.common import InputError, hash_bytes
 from geomprobe.encoders.forward import evaluating, forward
 from geomprobe.encoders.head import Head
-from geomprobe.encoders.tokenizers import first_part, stand_in, tokenizer_hash
+from geomprobe.encoders.tokenizers import first_part, reading_text, stand_in, tokenizer_hash
 from geomprobe.encoders.weights import UNUSED
 
 TEXTS_AT_ONCE = 20_000  # what the tokenizer returns besides ids is large
@@ -213,7 +213,9 @@ class Encoder:
         A text without any token (an empty string, for tokenizers that add none of their own) becomes one
         end-of-text token.
         """
-        parts = [self._tokenize(texts[i : i + TEXTS_AT_ONCE]) for i in range(0, len(texts), TEXTS_AT_ONCE)]
+        starts = range(0, len(texts), TEXTS_AT_ONCE)
+        with reading_text(self.name):
+            parts = [self._tokenize(texts[i : i + TEXTS_AT_ONCE]) for i in starts]
         ids = [row for part, _ in parts for row in part]
         highest, entries = max((int(row.max()) for row in ids), default=0), vocabulary(self.model)
         if highest >= entries:

@@ -19,7 +19,7 @@ from geomprobe.encoders.architecture import load_model, text_part
 from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
 from geomprobe.encoders.forward import forward
 from geomprobe.encoders.sentence_transformers import Declared, lowercased, read_folder, read_loaded
-from geomprobe.encoders.tokenizers import load_tokenizer
+from geomprobe.encoders.tokenizers import load_tokenizer, reading_text
 from geomprobe.encoders.weights import HINT, UNUSED, model_files
 
 _VECTORS = "Embed the texts yourself and use geomprobe.measure(vectors)."
@@ -185,7 +185,8 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
 
 def _max_length(model: nn.Module, tokenizer: Any, declared: int | None) -> int:
     """Smaller of the limits that sentence-transformers, else the tokenizer, and the position table state."""
-    limits = [int(limit) for limit in (declared or getattr(tokenizer, "model_max_length", None),) if limit]
+    stated = declared or getattr(tokenizer, "model_max_length", None)
+    limits = [stated] if isinstance(stated, (int, float)) else []
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             # RoBERTa-like tables begin behind the padding index
@@ -193,7 +194,7 @@ def _max_length(model: nn.Module, tokenizer: Any, declared: int | None) -> int:
     positions = getattr(model.config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:
         limits.append(positions)
-    known = [limit for limit in limits if 0 < limit < 10**6]
+    known = [int(limit) for limit in limits if 0 < limit < 10**6]  # infinite: none was set
     return min(known, default=DEFAULT_LENGTH)
 
 
@@ -204,7 +205,8 @@ def _examine(encoder: Encoder) -> None:
         hint = "The training diverged or the file is damaged; use an older checkpoint"
         hint += ", or dtype='float32'." if encoder.dtype == torch.float16 else "."
         raise InputError(f"{encoder.name}: {len(bad)} weights hold NaN or infinity, first {bad[0]}.", hint)
-    ids = [i % vocabulary(encoder.model) for i in encoder.tokenizer("a b c d")["input_ids"]] or [0]
+    with reading_text(encoder.name):
+        ids = [i % vocabulary(encoder.model) for i in encoder.tokenizer("a b c d")["input_ids"]] or [0]
     ids = (ids * 3)[: max(3, min(len(ids), 8))]
     other = [*ids[:-1], (ids[-1] + 1) % vocabulary(encoder.model)]
     what = f"{encoder.name} ({type(encoder.model).__name__}) does not run on text alone"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from geomprobe.common import InputError, first_line, hash_bytes
+from geomprobe.common import InputError, first_line, hash_bytes, refusing
 from geomprobe.encoders.forward import quiet
 
 _SAVE = "Save it next to the model with tokenizer.save_pretrained(FOLDER)."
@@ -92,6 +93,12 @@ def tokenizer_hash(tokenizer: Any) -> str:
         values.pop("padding", None)
         return hash_bytes(json.dumps(values, sort_keys=True))
     return hash_bytes(type(tokenizer).__name__, json.dumps(sorted(tokenizer.get_vocab().items())))
+
+
+def reading_text(name: str) -> AbstractContextManager[None]:
+    """Turn what a damaged tokenizer raises, such as for an unknown word, into an InputError that names the encoder."""
+    hint = "Its files may be damaged: save it anew with tokenizer.save_pretrained(FOLDER)."
+    return refusing(f"The tokenizer of {name} cannot read a text", hint)
 
 
 def stand_in(tokenizer: Any) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from geomprobe.common import InputError, first_line, hash_bytes, hash_file, read_json, write_json
+from geomprobe.common import InputError, first_line, hash_bytes, hash_file, read_json, refusing, write_json
 from geomprobe.pretrain.corpus.tokenizer import SPECIALS, vocabulary
 
 VERSION = 3
@@ -246,7 +246,8 @@ class Writer:
                 self.seen.add(digest)
                 self.fresh.append(digest)
                 new.append(("heldout" if held_out(digest) else "train", text.strip()))
-        encoded = self.backend.encode_batch_fast([text for _, text in new], add_special_tokens=False)
+        with refusing("The tokenizer cannot read a text", "Its files may be damaged: save the tokenizer anew."):
+            encoded = self.backend.encode_batch_fast([text for _, text in new], add_special_tokens=False)
         for (split, _), encoding in zip(new, encoded, strict=True):
             if encoding.ids:
                 ids = np.array([*encoding.ids, self.special["sep"]], dtype=self.dtype)

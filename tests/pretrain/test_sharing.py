@@ -163,6 +163,18 @@ def test_what_others_save_of_a_checkpoint_is_whole(tiny, tmp_path):
     assert "transformers_weights" in gp.load_encoder(out).refusal
 
 
+def test_a_file_that_cannot_be_replaced_is_refused_before_any_is(tiny):
+    config = tiny(objective="mlm", budget="4-steps")
+    out = train(config)
+    index = out / "model.safetensors.index.json"
+    index.unlink()
+    index.symlink_to(index)
+    held = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
+    with pytest.raises(gp.common.UsageError, match="a link to itself"):
+        train(config, resume=True)
+    assert {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()} == held
+
+
 def test_a_checkpoint_of_an_earlier_version_is_read_and_continued(tiny, said):
     """Its head was in one file with the encoder, which must not outlive an export."""
     config = tiny(objective="mlm", budget="4-steps")

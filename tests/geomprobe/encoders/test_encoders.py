@@ -49,6 +49,23 @@ def test_last_layer_of_modernbert_is_after_the_final_norm(model_folder):
     assert states[-2].mean(-1).abs().max() > 1e-3
 
 
+def test_a_tokenizer_that_states_no_limit_as_infinity_states_none(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "model")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": float("inf")}))
+    assert load_encoder(folder).max_length == 32
+
+
+def test_a_tokenizer_without_a_token_for_unknown_words_is_an_input_error(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "model")
+    settings = json.loads((folder / "tokenizer.json").read_text())
+    settings["model"]["unk_token"] = "[NONE]"
+    del settings["model"]["vocab"]["[UNK]"]
+    (folder / "tokenizer.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=r"tokenizer"):
+        load_encoder(folder).tokenize(["zebra unheard"])
+
+
 def test_length_limit(model_folder):
     assert load_encoder(model_folder("roberta")).max_length == 32  # 34 positions, two of them for padding
     encoder = load_encoder(model_folder("bert"))
