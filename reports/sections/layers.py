@@ -42,20 +42,13 @@ def section(facts: Facts) -> Section:
 
 def _depths(facts: Facts) -> int:
     """The most layers that were measured of one model."""
-    return max((len(layers) for layers in _layers(facts).values()), default=0)
-
-
-def _layers(facts: Facts) -> dict[str, set[int]]:
-    found: dict[str, set[int]] = {}
-    for row in facts.rows:
-        found.setdefault(row["model"], set()).add(row["layer"])
-    return found
+    return max(map(len, facts.layers.values()), default=0)
 
 
 def _answer(facts: Facts) -> str:
     """At which layers the first difference that was found holds; of models alone, where the first number is largest."""
     if _depths(facts) < 2:
-        own = {layer for model, layers in _layers(facts).items() if model in facts.own for layer in layers}
+        own = {layer for model, layers in facts.layers.items() if model in facts.own for layer in layers}
         which = f" ({own.pop()})" if len(own) == 1 else " of each model" if own else ""
         return f"Not measured: all numbers are of one layer{which}."
     if facts.pair:

@@ -71,10 +71,15 @@ class Facts:
     @cached_property
     def last_layer(self) -> dict[str, int]:
         """The deepest layer measured, for each model."""
-        last: dict[str, int] = {}
+        return {name: layers[-1] for name, layers in self.layers.items()}
+
+    @cached_property
+    def layers(self) -> dict[str, list[int]]:
+        """The layers measured, for each model."""
+        found: dict[str, set[int]] = {}
         for row in self.rows:
-            last[row["model"]] = max(row["layer"], last.get(row["model"], row["layer"]))
-        return last
+            found.setdefault(row["model"], set()).add(row["layer"])
+        return {name: sorted(layers) for name, layers in found.items()}
 
     @cached_property
     def depth(self) -> dict[str, int]:

@@ -129,8 +129,10 @@ def robust(each: Statement, among: Sequence[Statement]) -> bool:
 
 def scope_of(facts: Facts) -> str:
     """The tasks, poolings and layers that were measured."""
-    layers = {row["layer"] for row in facts.rows if row["model"] in facts.own}
-    depth = "one layer" if len(layers) == 1 else f"the deepest of {len(layers)} layers"
+    found = [facts.layers.get(name, []) for name in facts.own]
+    most = max(map(len, found), default=0)
+    same = len({tuple(layers) for layers in found}) == 1
+    depth = f"the deepest of {most} layers" if most > 1 else "one layer" if same else "one layer of each model"
     named = listed(facts.tasks) if len(facts.tasks) <= 6 else ", ".join(facts.tasks[:5]) + " …"
     tasks, poolings = counted(len(facts.tasks), "task"), counted(len(facts.poolings), "pooling")
     return f"{tasks} ({named}), {poolings} ({listed(facts.poolings)}), {depth}"

@@ -95,8 +95,8 @@ def clause(facts: Facts, each: Statement) -> str:
 
 
 def valued(facts: Facts, each: Statement) -> str:
-    """The number of a single model, where it was measured, and what it stands against."""
-    beside = against(facts, each.metric, each.view, each.typical)
+    """The number of a single model, where it was measured, and the first of what it stands against."""
+    beside = against(facts, each.metric, each.view, each.typical, most=1)
     compared = f"; {beside}" if beside else ""
     return f"{each.title} {each.typical.text(signed=False)} ({place(each.typical)}{compared})"
 
@@ -106,11 +106,12 @@ def place(at: Measured) -> str:
     return f"{at.task}, {at.pooling} pooling"
 
 
-def against(facts: Facts, metric: str, view: str, at: Measured) -> str:
-    """What a value stands against in its cell, in words."""
+def against(facts: Facts, metric: str, view: str, at: Measured, most: int = OTHERS) -> str:
+    """What a value stands against in its cell, in words: the first few."""
     half = (at.high - at.low) / 2 if at.low is not None and at.high is not None else None
     places = decimals([at.value], half)
-    return ", ".join(f"{name} {number(value, places)}" for name, value in standing(facts, metric, view, at).items())
+    others = list(standing(facts, metric, view, at).items())[:most]
+    return ", ".join(f"{name} {number(value, places)}" for name, value in others)
 
 
 def standing(facts: Facts, metric: str, view: str, at: Measured) -> dict[str, float]:
