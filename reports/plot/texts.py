@@ -8,7 +8,7 @@ from geomprobe.common import InputError
 from geomprobe.reports.plot.choices import Source, add_legend, axes_of, facts_of, named, say, write
 from geomprobe.reports.render.figures.axes import short_label
 from geomprobe.reports.render.figures.scatter import cloud, look
-from geomprobe.reports.sections.maps import map_figure, shown
+from geomprobe.reports.sections.maps import kinds_of, map_figure, shown
 
 MAPS = "geomprobe analyze MODEL makes them; results of earlier versions have none."
 
@@ -71,6 +71,8 @@ def map(
     if model is not None and (asked := named("model", [*found.models], model)) not in names:
         names.insert(0, asked)
     place = 0 if model is None else names.index(named("model", names, model))
+    if not kinds_of(found, names):
+        raise InputError(f"The maps of {found.task} have no place for some texts.", MAPS)
     pairs = [pair for pair in found.overlap if {*pair} <= {*names}]
     data = map_figure(facts, found, names, pairs)["data"]
     kinds = {kind["key"]: kind["name"] for kind in data["kinds"]}

@@ -117,14 +117,20 @@ def _of_task(facts: Facts, found: RowMap) -> list[Block]:
     if not names:
         return notes
     pairs = [pair for pair in found.overlap if pair[0] in names and pair[1] in names]
-    blocks: list[Block] = [*notes, map_figure(facts, found, names, pairs)]
+    undrawn = text("No map is drawn: some texts have no place in the kept tables.", "warning")
+    blocks: list[Block] = [*notes, map_figure(facts, found, names, pairs) if kinds_of(found, names) else undrawn]
     for pair in pairs:
         blocks += [_changed(facts, found, pair), *_moved(facts, found, pair)]
     return blocks
 
 
+def kinds_of(found: RowMap, names: list[str]) -> list[str]:
+    """The projections in which every text has a place in each of the models; damaged tables may have none."""
+    return [name for name in PROJECTIONS if all(name in found.models[model].points for model in names)]
+
+
 def map_figure(facts: Facts, found: RowMap, names: list[str], pairs: list[tuple[str, str]]) -> Figure:
-    kinds = [name for name in PROJECTIONS if all(name in found.models[model].points for model in names)]
+    kinds = kinds_of(found, names)
     colours = [made for made in _colours(facts, found, names, pairs) if made]
     data = {
         "texts": found.texts,

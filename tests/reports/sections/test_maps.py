@@ -57,6 +57,15 @@ def test_a_pair_has_two_maps_and_two_tables(make_results):
     assert "40 of 280 rows, drawn at random" in found["map-sst2"]["caption"]
 
 
+def test_a_text_without_a_place_leaves_the_tables_and_no_map(make_results):
+    results = with_maps(make_results(**SMALL))
+    results.texts.loc[results.texts.index[0], "row_id"] = "another"
+    _, found, blocks = made(results)
+    assert "map-sst2" not in found
+    assert "changed-sst2-mlm-hybrid" in found
+    assert any("some texts have no place" in block.get("text", "") for block in blocks)
+
+
 def test_each_task_has_its_own_and_the_first_is_open(make_results):
     section, found, _ = made(with_maps(make_results(tasks=("sst2", "mrpc"), poolings=("mean",))))
     (choice,) = section["blocks"]
