@@ -39,7 +39,7 @@ class Output:
     markdown: bool = False
 
     @classmethod
-    def of(cls, as_json: bool, full: bool, form: str) -> Output:
+    def of(cls, as_json: bool, full: bool, form: str, forms: Sequence[str] = FORMATS) -> Output:
         """The output that the options --json, --full and --format ask for.
 
         Raises
@@ -47,10 +47,11 @@ class Output:
         UsageError
             There is no such format, or two ways to print are asked for.
         """
-        if form not in FORMATS:
-            raise unknown_name("format", form, list(FORMATS))
-        if as_json + full + (form == "md") > 1:
-            raise UsageError("--json, --full and --format md each print something else.", "Give one of them.")
+        if form not in forms:
+            raise unknown_name("format", form, list(forms))
+        if as_json + full + (form != "text") > 1:
+            named = f"--json, --full and --format {form}" if full else f"--json and --format {form}"
+            raise UsageError(f"{named} each print something else.", "Give one of them.")
         return cls(as_json, full=full, markdown=form == "md")
 
     def result(self, document: Any, text: str = "", rows: Sequence[Mapping[str, Any]] | None = None) -> None:
