@@ -70,7 +70,9 @@ def gate(
     finished = [side for side in sides if means_results(side)]
     models = [side for side in sides if side not in finished]
     if not models:
-        refuse_given(context, "describes a measurement; finished results folders are taken as they are.", ())
+        refuse_given(
+            context, "describes a measurement; finished results folders are taken as they are.", {"baseline", "out"}
+        )
     if finished and models:
         options = as_measured(context, output, options, finished[0])
     folder = out or Path("runs", "gate") / folder_name([candidate, baseline], *options.asked)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geomprobe.cli.progress import Progress, bar, lines
+from geomprobe.cli.progress import Progress, bar, console, lines
 from geomprobe.common import UsageError, shortened, unknown_name
 
 if TYPE_CHECKING:
@@ -109,7 +109,6 @@ class Output:
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -121,7 +120,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         values = (row.get(column) for column in columns)
         grid.add_row(*(Text("" if value is None else str(value)) for value in values))
     # a pipe has no width: leave room for whole lines rather than fold at 80
-    Console(width=None if sys.stdout.isatty() else 160).print(grid)
+    console(width=None if sys.stdout.isatty() else 160).print(grid)
 
 
 def _styled(line: str) -> str:
