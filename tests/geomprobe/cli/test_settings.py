@@ -135,7 +135,7 @@ def test_completion_is_shown_and_installed(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are of POSIX")
-@pytest.mark.parametrize(("no_color", "styled"), [("1", False), ("", True)])
+@pytest.mark.parametrize(("no_color", "styled"), [("1", False), pytest.param("", True, marks=pytest.mark.thorough)])
 def test_no_color(tmp_path, no_color, styled):
     """On a terminal a table is styled, with NO_COLOR it is not."""
     import pty
