@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +99,8 @@ def as_measured(context: typer.Context, output: Output, options: GridOptions, fi
     Raises
     ------
     UsageError
-        No task is given and the side was measured on files; or the rows are not those of the side.
+        No task is given and the side was measured on files; the rows are not those of the side; or it was measured
+        by another protocol or with a prompt.
     """
     from geomprobe.comparison.folders import read_sides
     from geomprobe.tasks import TASKS
@@ -113,18 +114,44 @@ def as_measured(context: typer.Context, output: Output, options: GridOptions, fi
         "pool": [pooling["name"] for pooling in run.get("poolings", ())],
         "layer": [str(layer) for layer in ([layers] if isinstance(layers, str) else layers)],
     }
+    how = f"{finished} was made by: {run.get('command')}"
+    if run.get("protocol", options.protocol) != options.protocol:
+        raise UsageError(
+            f"{finished} was measured by the protocol {run['protocol']}, and gate measures by {options.protocol}.",
+            f"{how}. Measure the other side so, and give gate both folders.",
+        )
+    if "--prompt" in str(run.get("command")) and (options.prompt, options.prompt_query) == (None, None):
+        raise UsageError(f"{finished} was measured with a prompt.", f"{how}. Give gate the same --prompt; '' is none.")
     left_out = [name for name in was if was[name] and given_by(context, name) == "DEFAULT"]
     if "task" in left_out and (own := [name for name in was["task"] if name not in TASKS]):
         raise UsageError(
             f"{finished} was measured on {listed(own)}, which is not built in: the other side needs the file.",
-            f"Give --task, and what else it was measured with: {run.get('command')}",
+            f"{how}. Give gate its --task, and the columns if it names them.",
         )
     said = [f"--{name} {','.join(was[name]) if isinstance(was[name], list) else was[name]}" for name in left_out]
     if said:
         output.note(f"as {finished} was measured: {' '.join(said)}")
     options = replace(options, **{name: was[name] for name in left_out})
+    check_choices(options, finished, was, side)
     check_rows(options, finished, side)
     return options
+
+
+def check_choices(options: GridOptions, finished: str, was: Mapping[str, Any], side: Side) -> None:
+    """Refuse, before anything is measured, choices under which no number has a counterpart in a finished side."""
+    if was["seed"] is not None and options.seed != was["seed"]:
+        raise UsageError(f"{finished} was measured with seed {was['seed']}, not {options.seed}.", "Leave --seed out.")
+    if options.poolings and not {*options.poolings} & {*was["pool"]}:
+        raise UsageError(
+            f"{finished} has {listed(was['pool'])} pooling, not {listed(options.poolings)}.", "Leave --pool out."
+        )
+    last = max(side.entry.get("n_layers") or 1, 1)
+    depths = {float(layer) / last for layer in side.part("results")["layer"].dropna().unique()}
+    ends = {0: 0.0, -1: 1.0}  # other layers are at a depth that depends on the model
+    if options.layers != "all" and all(ends.get(int(layer), 2) not in (*depths, 2) for layer in options.layers):
+        raise UsageError(
+            f"{finished} has no numbers of the layers {listed(options.layer or ['last'])}.", "Leave --layer out."
+        )
 
 
 def check_rows(options: GridOptions, finished: str, side: Side) -> None:
