@@ -48,6 +48,7 @@ def run_grid(
     cells: Path | None = None,
     asked: Sequence[str] = (),
     margins: Mapping[str, Margin] | None = None,
+    maps: bool = True,
 ) -> Iterator[tuple[Results, Path]]:
     """Run the grid that the options describe; yield results and folder, which is locked during the block.
 
@@ -84,6 +85,7 @@ def run_grid(
                 precisions=options.precisions,
                 dims=options.dims,
                 margins=margins,
+                maps=maps,
                 complete=complete,
                 processes=processes,
                 progress=progress,

@@ -1,7 +1,7 @@
 """How an exception becomes a few lines and an exit code.
 
 0 ok, 1 internal error, 2 usage, 3 input not found or unreadable, 4 finished with failed cells, 130 interrupted,
-143 terminated.
+143 terminated. `geomprobe gate` alone has 5 failed and 6 cannot tell.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from geomprobe.cli.process import INTERRUPTED, TERMINATED, settle
 from geomprobe.common import GeomprobeError, Terminated, shortened
 
 FAILED_CELLS = 4
+GATE_FAILED = 5
+GATE_CANNOT_TELL = 6
 
 
 def explain(error: BaseException) -> tuple[int, str, str | None]:

@@ -10,8 +10,23 @@ import typer
 from typer.core import TyperGroup
 
 import geomprobe
-from geomprobe.cli import analyze, audit, cache, compare, corpus, demo, doctor, ls, measure, pretrain, replicate, report
+from geomprobe.cli import (
+    analyze,
+    audit,
+    cache,
+    compare,
+    corpus,
+    demo,
+    doctor,
+    gate,
+    ls,
+    measure,
+    pretrain,
+    replicate,
+    report,
+)
 from geomprobe.cli.errors import guard
+from geomprobe.cli.settings import COMMANDS, Configured
 from geomprobe.common import shortened
 
 
@@ -38,7 +53,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
@@ -52,13 +66,15 @@ def _version(asked: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Measure and compare the representation geometry of text encoders.
 
     Results go to stdout, progress to stderr. Exit codes: 0 ok, 1 internal error, 2 usage, 3 input not found or
-    unreadable, 4 finished with failed cells, 130 interrupted, 143 terminated.
+    unreadable, 4 finished with failed cells, 130 interrupted, 143 terminated; of gate alone: 5 failed, 6 cannot tell.
+
+    Options of analyze, compare and gate may stand in geomprobe.toml, or in [tool.geomprobe] of pyproject.toml.
     """
 
 
@@ -67,6 +83,7 @@ for command in (
     pretrain.pretrain,
     analyze.analyze,
     compare.compare,
+    gate.gate,
     audit.audit,
     measure.measure,
     replicate.replicate,
@@ -74,6 +91,6 @@ for command in (
     ls.ls,
     doctor.doctor,
 ):
-    app.command(command.__name__)(guard(command))
+    app.command(command.__name__, cls=Configured if command.__name__ in COMMANDS else None)(guard(command))
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(cache.app, name="cache")

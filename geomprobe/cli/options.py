@@ -289,12 +289,20 @@ def folder_name(models: Sequence[str], *asked: str) -> str:
     return f"{'-vs-'.join(names)[:100]}-{hash_bytes(*places, '|', *asked)[:6]}"
 
 
+def given_by(context: typer.Context, name: str) -> str:
+    """Where the value of an option comes from: COMMANDLINE, ENVIRONMENT, DEFAULT_MAP (a settings file) or DEFAULT."""
+    source = context.get_parameter_source(name)
+    return source.name if source else "DEFAULT"
+
+
 def refuse_given(context: typer.Context, why: str, allowed: Collection[str]) -> None:
     """Raise UsageError where an option of `GridOptions` other than these was given on the command line."""
     for parameter in context.command.params:
         name = str(parameter.name)
-        source = context.get_parameter_source(name)
-        if name in {each.name for each in fields(GridOptions)} - {*allowed} and source and source.name == "COMMANDLINE":
+        if (
+            name in {each.name for each in fields(GridOptions)} - {*allowed}
+            and given_by(context, name) == "COMMANDLINE"
+        ):
             raise UsageError(f"{parameter.opts[0]} {why}", f"Leave {parameter.opts[0]} out.")
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geomprobe.cli.progress import Progress, bar, lines
+from geomprobe.cli.progress import Progress, bar, console, lines
 from geomprobe.common import UsageError, shortened, unknown_name
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Output:
     markdown: bool = False
 
     @classmethod
-    def of(cls, as_json: bool, full: bool, form: str) -> Output:
+    def of(cls, as_json: bool, full: bool, form: str, forms: Sequence[str] = FORMATS) -> Output:
         """The output that the options --json, --full and --format ask for.
 
         Raises
@@ -47,10 +47,11 @@ class Output:
         UsageError
             There is no such format, or two ways to print are asked for.
         """
-        if form not in FORMATS:
-            raise unknown_name("format", form, list(FORMATS))
-        if as_json + full + (form == "md") > 1:
-            raise UsageError("--json, --full and --format md each print something else.", "Give one of them.")
+        if form not in forms:
+            raise unknown_name("format", form, list(forms))
+        if as_json + full + (form != "text") > 1:
+            named = f"--json, --full and --format {form}" if full else f"--json and --format {form}"
+            raise UsageError(f"{named} each print something else.", "Give one of them.")
         return cls(as_json, full=full, markdown=form == "md")
 
     def result(self, document: Any, text: str = "", rows: Sequence[Mapping[str, Any]] | None = None) -> None:
@@ -108,7 +109,6 @@ class Output:
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -120,7 +120,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         values = (row.get(column) for column in columns)
         grid.add_row(*(Text("" if value is None else str(value)) for value in values))
     # a pipe has no width: leave room for whole lines rather than fold at 80
-    Console(width=None if sys.stdout.isatty() else 160).print(grid)
+    console(width=None if sys.stdout.isatty() else 160).print(grid)
 
 
 def _styled(line: str) -> str:

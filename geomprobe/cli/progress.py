@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FIRST, MOST = 10.0, 60.0
 """Seconds from the beginning of a stage to its first line, and at most from one line to the next."""
@@ -75,7 +80,6 @@ def lines(stage: str) -> Iterator[Progress]:
 @contextmanager
 def bar(stage: str) -> Iterator[Progress]:
     """Yield a progress that is shown as a bar with the same words."""
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
@@ -85,13 +89,20 @@ def bar(stage: str) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[words]}", markup=False),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bars(*columns, console=console(stderr=True), transient=True) as bars:
         task = bars.add_task(stage, total=None, words="")
 
         def show(stage: str, share: float | None, words: str) -> None:
             bars.update(task, description=stage, completed=share or 0, total=None if share is None else 1, words=words)
 
         yield Progress(stage, show)
+
+
+def console(**how: Any) -> Console:
+    """A console of rich; without colours and without bold where NO_COLOR is set."""
+    from rich.console import Console
+
+    return Console(color_system=None if os.environ.get("NO_COLOR") else "auto", **how)
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +94,17 @@ def with_company(sides: Sequence[Side]) -> list[Side]:
 
 
 def distinct_names(sides: Sequence[Side]) -> dict[str, Side]:
-    """Sides by name; names that coincide get as much of the folder before them as distinguishes them."""
+    """Sides by name; names that coincide get as much of the folder before them as distinguishes them, else a number."""
     names = [side.name for side in sides]
     folders = [side.folder.resolve().parts[1:] for side in sides]
-    for depth in count(1):
+    for depth in range(1, max(map(len, folders)) + 1):
         longer = ["/".join((*folder[-depth:], name)) for folder, name in zip(folders, names, strict=True)]
         found = [more if names.count(name) > 1 else name for name, more in zip(names, longer, strict=True)]
         if len(set(found)) == len(found):
-            break
-    return dict(zip(found, sides, strict=True))
+            return dict(zip(found, sides, strict=True))
+    # one model of one folder, given twice
+    again = [names[:place].count(name) for place, name in enumerate(names)]
+    return {f"{name} ({k + 1})" if k else name: side for name, k, side in zip(names, again, sides, strict=True)}
 
 
 def common(what: str, have: Mapping[str, Sequence[str]], notes: list[str]) -> list[str]:

@@ -97,8 +97,16 @@ def chosen_entry(folder: Path, run: Mapping[str, Any], name: str) -> Mapping[str
     return entries[own[0]]
 
 
-def check_sides(sides: Sequence[Side], groups: bool) -> None:
+def check_sides(sides: Sequence[Side], groups: bool, *, again: bool = False) -> None:
     """Refuse a model that is given twice, and sides that were measured on other rows or by other choices.
+
+    Parameters
+    ----------
+    sides : sequence of Side
+    groups : bool
+        Whether they are the seeds of groups.
+    again : bool
+        Whether one model of one folder may be given twice.
 
     Raises
     ------
@@ -110,7 +118,7 @@ def check_sides(sides: Sequence[Side], groups: bool) -> None:
         for other in sides[:i]:
             same = side.folder.samefile(other.folder) and side.name == other.name
             # a checkpoint may be compared with itself, as a check of the method; no seed may count twice
-            if same or (groups and None is not side.entry.get("hash") == other.entry.get("hash")):
+            if (same and not again) or (groups and None is not side.entry.get("hash") == other.entry.get("hash")):
                 raise UsageError(f"A model is given twice: {other} and {side}.", "Name each model, or each seed, once.")
     first = sides[0]
     for side in sides[1:]:

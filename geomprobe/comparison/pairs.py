@@ -40,10 +40,12 @@ class ModelResults:
         rows = rows[[cell not in equal for cell in zip(rows["task"], rows["pooling"], strict=True)]]
         self.records = known(results.definitions)
         compared = rows["metric"].map(lambda metric: self.records.get(metric, {}).get("compared", True)).astype(bool)
-        self.rows = rows[(rows["status"] == "ok") & rows["control"].isna() & compared]
+        rows = rows[rows["control"].isna() & compared]
+        self.rows = rows[rows["status"] == "ok"]
         self.task_hash = self.rows.groupby("task")["task_hash"].first().to_dict()
         self._influences = by_key(mine(results.influences), PLACE)
         self.numbers = by_key(self.rows, PLACE)
+        self.without = by_key(rows[rows["status"] != "ok"], PLACE)
         self._examples: dict[tuple, pd.DataFrame] = {
             tuple(key): part.sort_values("row_id", kind="stable").reset_index(drop=True)
             for key, part in filled(mine(results.examples), CELL).groupby([*CELL, "probe"], sort=False)

@@ -78,7 +78,7 @@ def write_results(folder: str | Path, results: Results) -> Path:
     earlier_models = models_of(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # what was made from an earlier content of the folder would contradict the new one
-    for stale in ("run.json", "report.html", "report.pdf", "report.json"):
+    for stale in ("run.json", "report.html", "report.pdf", "report.json", "gate.json", "gate.md", "gate.xml"):
         (folder / stale).unlink(missing_ok=True)
     for name in [entry["name"] for entry in results.run["models"]] + earlier_models:
         (folder / "training" / training_log(name)).unlink(missing_ok=True)

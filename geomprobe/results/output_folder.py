@@ -14,6 +14,7 @@ from geomprobe.results.schema import TABLES
 WRITTEN = (
     *(f"{name}.parquet" for name in TABLES), "run.json", "results.csv", "definitions.json", "training",
     "report.html", "report.pdf", "report.json", "audit.json", "claims.md",
+    "gate.json", "gate.md", "gate.xml",
 )  # fmt: skip
 FOLDERS = ("training", "cells")
 MODEL_FILES = (

@@ -31,6 +31,7 @@ SMALL = [f"--set={each}" for each in (
 BASE = {
     "analyze": ["model", "--task=task.csv"],
     "compare": ["model", "other", "--task=task.csv"],
+    "gate": ["--baseline=results", "results"],
     "audit": ["model", "other", "--task=controlled", "--limit=6"],
     "measure": ["v.npy", "--metric=effective_rank"],
     "report": ["results"],
@@ -62,7 +63,7 @@ VALID = {
     "--view": ["raw", "centred", "whitened", "all-but-top-1", "raw,raw"],
     "--columns": ["*", "0-", "e*"], "--tensor": ["a"],
     "--save-moments": ["m.safetensors"], "--out": ["new", "new/below", "new.csv", "new.json", "results"],
-    "--published": ["published.json"],
+    "--published": ["published.json"], "--policy": ["policy.toml"], "--format": ["text", "md", "junit"],
     "--objective": ["mlm", "jepa", "hybrid"], "--preset": ["demo", "preset.toml"],
     "--corpus": ["corpus.txt", "corpus", "docstrings"], "--tokenizer": ["train:300", "model"],
     "--documents": ["auto", "lines", "paragraphs", "files"],
@@ -73,10 +74,13 @@ VALID = {
     "KIND": ["tasks", "metrics", "poolings", "objectives", "presets"],
     "SOURCE": ["corpus.txt", "folder", "texts.jsonl", "corpus", "docstrings"], "FOLDER": ["corpus"],
     "MODEL...": ["model", "other", "link"], "MODEL_A MODEL_B": ["model", "other"],
+    "CANDIDATE": ["model", "other", "results"],
     "FILE...": ["v.npy", "v.csv", "v.npz"], "RECIPE": ["recipe.toml"], "RESULTS_DIR": ["results"],
 }  # fmt: skip
 """Values that options take, by their names, and arguments by theirs."""
-MAY_CHANGE = {"report": ("results",), "analyze": ("results", "new"), "compare": ("results", "new")}
+MAY_CHANGE = {"report": ("results",), "analyze": ("results", "new"), "compare": ("results", "new"), "gate": ("new",)}
+CODES = {"doctor": (1,), "gate": (5, 6)}
+"""Exit codes that a command has of its own."""
 PATHS = [
     "model", "task.csv", "a,b.csv", "folder", "empty", "link", "dangling", "to-file", "pipe", "no/such", "file/below",
     "x" * 300, "y" * 5000, ".", "./", "~", "~/x", "-", "--", "@rev", "model@rev", "hub/ids", "hub/ids@rev", "hub/i/ds",
@@ -112,7 +116,7 @@ def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 COMMANDS = dict(commands(typer.main.get_command(app)))
-COST = {"audit": 25, "compare": 6, "analyze": 2, "pretrain": 2, "report": 3}
+COST = {"audit": 25, "compare": 6, "gate": 4, "analyze": 2, "pretrain": 2, "report": 3}
 """How many times fewer examples a command gets, by how long it takes."""
 
 
@@ -207,6 +211,7 @@ def template(tmp_path_factory) -> Path:
             'seeds = [0]\n[settings]\ncorpus = "corpus.txt"\n[arms.a]\nobjective = "mlm"\n[arms.b]\n[compare.c]\n'
             'groups = ["a", "b"]\n'
         )
+        Path("policy.toml").write_text("[uniformity]\nequivalent_within = 0.1\n")
         Path("preset.toml").write_text("layers = 1\nhidden = 8\nheads = 2\n")
         Path("file").write_text("my own\n")
         Path("empty").touch()
@@ -264,7 +269,7 @@ def name_of(line: list[str]) -> str:
 def try_line(obeys, folder: Path, line: list[str]) -> int:
     name = name_of(line)
     changes = (*MAY_CHANGE.get(name, ()), "runs", "checkpoint" if name == "pretrain" else "runs")
-    return obeys(*line, folder=folder, may_change=changes, codes=(1,) if name == "doctor" else ())
+    return obeys(*line, folder=folder, may_change=changes, codes=CODES.get(name, ()))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

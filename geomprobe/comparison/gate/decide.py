@@ -1,0 +1,215 @@
+"""The decisions of a gate: pure functions of differences, their intervals and rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special
+
+from geomprobe.common.text import clean
+from geomprobe.comparison.gate.policy import Rule
+from geomprobe.comparison.margin_overrides import margin as margin_of
+from geomprobe.comparison.pairs import NUMBER, ModelResults, Row, filled
+from geomprobe.inference import intervals
+from geomprobe.results import Results
+
+Outcome = Literal["passed", "failed", "cannot tell", "skipped"]
+PASSED: Outcome = "passed"
+FAILED: Outcome = "failed"
+CANNOT_TELL: Outcome = "cannot tell"
+SKIPPED: Outcome = "skipped"
+ALPHA = 1 - intervals.LEVEL
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule in one cell, and its outcome.
+
+    Attributes
+    ----------
+    rule : Rule
+    task, pooling, view : str
+        Empty where no cell has the metric.
+    layer : int or None
+    outcome : {"passed", "failed", "cannot tell", "skipped"}
+    why : str
+        Where there is no outcome by the interval.
+    baseline, candidate : float or None
+        Values.
+    estimate, low, high : float or None
+        What the rule speaks of, with its 95 % interval: candidate minus baseline, or the candidate's value.
+    least, most : float
+        Between which the estimate must lie; infinite where it need not.
+    p : float or None
+        p-value of "it lies there", adjusted by Holm over all checks.
+    n : int or None
+        Rows.
+    """
+
+    rule: Rule
+    task: str = ""
+    pooling: str = ""
+    view: str = ""
+    layer: int | None = None
+    outcome: Outcome = SKIPPED
+    why: str = ""
+    baseline: float | None = None
+    candidate: float | None = None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    least: float = -math.inf
+    most: float = math.inf
+    p: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """All checks of a gate.
+
+    Attributes
+    ----------
+    checks : list of Check
+    failed_cells : int
+        Cells that could not be measured.
+    """
+
+    checks: list[Check]
+    failed_cells: int = 0
+
+    def of(self, outcome: Outcome) -> list[Check]:
+        """Checks with an outcome."""
+        return [check for check in self.checks if check.outcome == outcome]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Failed where a check failed; else "cannot tell" where one cannot be told, or nothing was decided."""
+        if self.of(FAILED):
+            return FAILED
+        return CANNOT_TELL if self.failed_cells or self.of(CANNOT_TELL) or not self.of(PASSED) else PASSED
+
+
+def decide(results: Results, baseline: str, candidate: str, rules: Sequence[Rule]) -> Gate:
+    """Outcome of every rule in every cell of two compared models.
+
+    A check passes where the 95 % interval lies within what the rule tolerates. The gate passes only if all checks do,
+    so this needs no adjustment (an intersection-union test: Berger 1982, "Multiparameter hypothesis testing and
+    acceptance sampling", Technometrics 24). One failed check fails the gate, so the p-values of "it is tolerated" are
+    adjusted by Holm over all checks.
+
+    Parameters
+    ----------
+    results : Results
+        With the differences candidate minus baseline.
+    baseline, candidate : str
+        Names of the models.
+    rules : sequence of Rule
+    """
+    sides = ModelResults(results, baseline), ModelResults(results, candidate)
+    compared = results.comparisons
+    compared = compared[(compared["a"] == baseline) & (compared["b"] == candidate)]
+    differences = {cell_of(row): row for row in filled(compared, NUMBER).to_dict("records")}
+    checks = [check for rule in rules for check in checks_of(rule, *sides, differences)]
+    return Gate(settled(checks), results.run.get("failed_cells", 0))
+
+
+def checks_of(
+    rule: Rule, baseline: ModelResults, candidate: ModelResults, differences: Mapping[tuple, Row]
+) -> Iterator[Check]:
+    """Checks of a rule, with their p-values before adjustment and without an outcome where the interval decides."""
+    first, second = (
+        {key: row for key, row in side.numbers.items() if covers(rule, row)} for side in (baseline, candidate)
+    )
+    if not first and not second and not rule.if_measured:
+        yield Check(rule, outcome=CANNOT_TELL, view=rule.view or "", why="no cell has it")
+    for key in dict.fromkeys((*first, *second)):
+        a, b = first.get(key), second.get(key)
+        check = placed(rule, a or b or {}, a, b)
+        if b is None and key in candidate.without:
+            note = clean(candidate.without[key]["note"])
+            yield replace(check, outcome=CANNOT_TELL, why=f"the candidate has no value: {note}")
+        elif b is None:
+            yield replace(check, why="not measured of the candidate")
+        elif rule.kind == "not_below":
+            yield bounded(check, b, "value", rule.floor or 0.0, math.inf)
+        elif a is None:
+            yield replace(check, why="the baseline has no value")
+        else:
+            size = margin_of(baseline.records.get(rule.metric, {}), float(a["value"]), float(b["value"]), rule.margin)
+            least = -math.inf if rule.worse == "higher" else -(size or 0.0)
+            most = math.inf if rule.worse == "lower" else size or 0.0
+            yield bounded(check, differences.get(cell_of(a), {}), "diff", least, most)
+
+
+def cell_of(row: Row) -> tuple[str, ...]:
+    """Place of a number of the baseline, as the table of differences has it."""
+    return tuple(str(row[key]) for key in ("task", "layer", "pooling", *NUMBER))
+
+
+def covers(rule: Rule, row: Row) -> bool:
+    """Whether a rule is about a number: standard definitions only."""
+    return row["metric"] == rule.metric and row["definition"] in ("", "standard") and rule.view in (None, row["view"])
+
+
+def placed(rule: Rule, row: Row, a: Row | None, b: Row | None) -> Check:
+    """A check with its place and the values there."""
+    task, pooling, view = (str(row[key]) for key in ("task", "pooling", "view"))
+    baseline, candidate = (None if side is None else float(side["value"]) for side in (a, b))
+    return Check(
+        rule, task, pooling, view, int(row["layer"]), baseline=baseline, candidate=candidate, n=number(row, "n")
+    )
+
+
+def bounded(check: Check, row: Row, value: str, least: float, most: float) -> Check:
+    """A check with its estimate, interval and p-value; skipped where there is no interval."""
+    estimate, low, high, se, dof = (number(row, key) for key in (value, "ci_low", "ci_high", "se", "dof"))
+    if estimate is None or low is None or high is None:
+        return replace(check, least=least, most=most, estimate=estimate, why="no valid interval")
+    if se is not None and dof is None:
+        dof = degrees((high - low) / 2 / se) if se > 0 else 1.0
+    p = None if se is None or dof is None else p_tolerated(estimate, se, dof, least, most)
+    return replace(check, least=least, most=most, estimate=estimate, low=low, high=high, p=p)
+
+
+def p_tolerated(estimate: float, se: float, dof: float, least: float, most: float) -> float:
+    """Two-sided p-value of "it lies from least to most": 1 where the estimate does."""
+    beyond = max(least - estimate, estimate - most)
+    if beyond <= 0:
+        return 1.0
+    return float(2 * special.stdtr(dof, -beyond / se)) if se > 0 else 0.0
+
+
+def degrees(quantile: float) -> float:
+    """Degrees of freedom at which the 97.5 % quantile of Student's t is this: what an interval and its SE imply."""
+    if quantile <= intervals.t_quantile(0.975, 1e7):
+        return 1e7
+    if quantile >= intervals.t_quantile(0.975, 1.0):
+        return 1.0
+    return float(optimize.brentq(lambda dof: intervals.t_quantile(0.975, dof) - quantile, 1.0, 1e7))
+
+
+def settled(checks: Sequence[Check]) -> list[Check]:
+    """Checks with their outcomes, from their intervals and from the p-values adjusted over all of them."""
+    p = intervals.holm(np.array([np.nan if check.p is None else check.p for check in checks]))
+    return [settle(check, None if math.isnan(q) else float(q)) for check, q in zip(checks, p, strict=True)]
+
+
+def settle(check: Check, p: float | None) -> Check:
+    """A check with its outcome by its interval and its adjusted p-value."""
+    if check.low is None or check.high is None:
+        return check
+    if check.least <= check.low and check.high <= check.most:
+        return replace(check, p=p, outcome=PASSED)
+    return replace(check, p=p, outcome=FAILED if p is not None and p < ALPHA else CANNOT_TELL)
+
+
+def number(row: Mapping[Any, Any], key: str) -> Any:
+    """A number of a row of a table, None where it is missing."""
+    value = row.get(key)
+    return None if value is None or pd.isna(value) else value

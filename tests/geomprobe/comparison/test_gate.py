@@ -1,0 +1,140 @@
+"""Decisions of a gate: by intervals, error rates kept; what it prints is inert."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from geomprobe.comparison.gate import CANNOT_TELL, DEFAULT, FAILED, PASSED, About, Check, Gate, Rule, read_policy
+from geomprobe.comparison.gate.decide import bounded, degrees, settled
+from geomprobe.comparison.gate.printed import ROWS, as_document, as_junit, as_markdown, lines
+from geomprobe.inference.estimate import student
+from geomprobe.metrics import REGISTRY
+
+RULE = Rule("uniformity", "equivalent_within")
+PLAIN = Check(RULE, "task", "mean", "raw", 2, baseline=1.0, candidate=1.0)
+
+
+def check(diff, se, least=-0.1, most=0.1, dof=50.0):
+    found = student(diff, se, dof, "made up")
+    row = {"diff": diff, "ci_low": found.low, "ci_high": found.high, "se": se, "dof": dof}
+    return bounded(PLAIN, row, "diff", least, most)
+
+
+@pytest.mark.parametrize(
+    ("diff", "se", "least", "outcome"),
+    [
+        (0.0, 0.0, -0.1, PASSED),
+        (0.0, 0.0, 0.0, PASSED),  # equal, though the margin of a share of 0 is 0
+        (0.05, 0.02, -0.1, PASSED),
+        (0.05, 0.03, -0.1, CANNOT_TELL),
+        (0.15, 0.04, -0.1, CANNOT_TELL),
+        (0.2, 0.02, -0.1, FAILED),
+        (-0.2, 0.02, -0.1, FAILED),
+        (-0.2, 0.02, -math.inf, PASSED),  # better, where higher is worse
+        (0.2, 0.0, -0.1, FAILED),
+    ],
+)
+def test_three_outcomes(diff, se, least, outcome):
+    (found,) = settled([check(diff, se, least)])
+    assert found.outcome == outcome
+
+
+def test_without_a_standard_error_it_can_pass_and_not_fail():
+    row = {"diff": 0.0, "ci_low": -0.05, "ci_high": 0.05, "se": None, "dof": None}
+    assert settled([bounded(PLAIN, row, "diff", -0.1, 0.1)])[0].outcome == PASSED
+    row = {"diff": 0.5, "ci_low": 0.3, "ci_high": 0.7, "se": None, "dof": None}
+    assert settled([bounded(PLAIN, row, "diff", -0.1, 0.1)])[0].outcome == CANNOT_TELL
+
+
+def test_one_of_many_checks_is_not_failed_by_chance():
+    """Outside at 5 % alone; with nine others it may be chance."""
+    beyond = check(0.141, 0.02)
+    assert settled([beyond])[0].outcome == FAILED
+    assert settled([beyond, *[check(0.0, 0.01)] * 9])[0].outcome == CANNOT_TELL
+
+
+def test_error_rates():
+    """At the edge of a margin: one check passes in 2.5 %, and of ten one fails in 5 % at most."""
+    rng, draws = np.random.default_rng(0), 2000
+    edge = 0.1 + 0.02 * rng.standard_t(50, size=(draws, 10))
+    gates = [settled([check(diff, 0.02) for diff in row]) for row in edge]
+    passed = np.mean([found.outcome == PASSED for gate in gates for found in gate])
+    failed = np.mean([any(found.outcome == FAILED for found in gate) for gate in gates])
+    assert passed == pytest.approx(0.025, abs=0.004)
+    assert 0.0 < failed < 0.065
+
+
+def test_a_candidate_off_a_single_rule_hardly_passes():
+    """However many rules it keeps."""
+    rng = np.random.default_rng(1)
+    gates = [
+        Gate(settled([check(0.1 + 0.02 * rng.standard_t(50), 0.02), *[check(0.0, 0.001)] * 30])) for _ in range(800)
+    ]
+    assert np.mean([gate.outcome == PASSED for gate in gates]) < 0.025 + 3 * math.sqrt(0.025 / 800)
+
+
+@pytest.mark.parametrize("dof", [1.5, 8.0, 40.0, 1e9])
+def test_degrees_of_an_interval(dof):
+    found = degrees(float(stats.t.ppf(0.975, dof)))
+    assert found == pytest.approx(min(dof, 1e7), rel=1e-3)
+
+
+def test_overall():
+    passed, failed, untold = (replace(PLAIN, outcome=outcome) for outcome in (PASSED, FAILED, CANNOT_TELL))
+    assert Gate([passed]).outcome == PASSED
+    assert Gate([passed, PLAIN]).outcome == PASSED
+    assert Gate([passed, untold]).outcome == CANNOT_TELL
+    assert Gate([passed, untold, failed]).outcome == FAILED
+    assert Gate([PLAIN]).outcome == Gate([]).outcome == CANNOT_TELL
+    assert Gate([passed], failed_cells=1).outcome == CANNOT_TELL
+
+
+def test_the_default_policy():
+    rules = read_policy(DEFAULT)
+    assert {(rule.metric, rule.view) for rule in rules if not rule.if_measured} == {
+        ("uniformity", "raw"), ("uniformity", "centred"), ("mean_cosine", "raw"), ("effective_rank", "raw")
+    }  # fmt: skip
+    probes = [rule for rule in rules if rule.if_measured]
+    assert {rule.worse for rule in probes} == {"lower"}
+    assert all(rule.margin is None for rule in rules), "the margins of the records"
+    assert all(rule.metric not in REGISTRY for rule in probes)
+
+
+def test_lower_scores_are_better_where_the_record_says_so(tmp_path):
+    (tmp_path / "p.toml").write_text("[semantic_log_loss]\nno_worse_than = '5%'\nnot_below = 0\n")
+    first, second = read_policy(tmp_path / "p.toml")
+    assert (first.worse, first.margin.size, first.margin.scale) == ("higher", 0.05, "relative")
+    assert (second.kind, second.floor) == ("not_below", 0.0)
+
+
+HOSTILE = 'a|b`<img src=x>\x00\x1b[31m\n# @team #1 [x](y) ]]>\u202e\ud800 &amp; "'
+
+
+def test_what_is_printed_is_inert():
+    entry = {"name": HOSTILE, "source": HOSTILE, "hash": None}
+    rule = replace(RULE, metric="uniformity")
+    made = [replace(check(0.2, 0.02), rule=rule, task=HOSTILE, pooling=HOSTILE, why=HOSTILE) for _ in range(ROWS + 5)]
+    gate = Gate(settled([*made, replace(PLAIN, task=HOSTILE, why=HOSTILE)]), 2)
+    about = About(entry, entry, [{"name": HOSTILE, "rows": 3, "fingerprint": "f" * 64}], HOSTILE, "e" * 64, [HOSTILE])
+    page = as_markdown(gate, about)
+    assert "<img" not in page.replace("\\<img", "")
+    assert "@team" not in page
+    assert "\x1b" not in page
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    assert len(table) == ROWS + 2
+    assert {line.replace("\\|", "").count("|") for line in table} == {9}
+    assert "And 6 checks more." in page
+    root = ElementTree.fromstring(as_junit(gate, about).encode())
+    assert len(root.findall(".//testcase")) == ROWS + 6
+    assert len(root.findall(".//failure")) == ROWS + 5
+    json.dumps(as_document(gate, about), allow_nan=False)
+    shown = lines(gate, about, ["results: x"])
+    assert len(shown) <= 20
+    assert all(line.isprintable() for line in shown)
