@@ -96,8 +96,7 @@ def check(config: PretrainConfig, processes: Processes) -> PretrainConfig:
     budget.check_budget(config)
     if config.match:
         budget.read_run(config.match)
-    out = config.out or f"runs/pretrain/{config.objective}"
-    config = settle(replace(config, out=str(Path(out))), processes)
+    config = settle(replace(config, out=str(config.folder)), processes)
     budget.refuse_beyond_device(config, processes.world)
     return config
 

@@ -240,12 +240,14 @@ def measured(vectors: np.ndarray, metrics: Sequence[str]) -> Iterator[tuple[str,
     """Yield name, value and 95 % interval of each metric that has a value; NaN where it has no interval."""
     names = list(dict.fromkeys(metric.removesuffix(CENTRED) for metric in metrics))
     frame, _ = measure(vectors, metrics=names, views=["raw", "centred"])
-    frame = frame[frame["status"] == "ok"].drop_duplicates(["metric", "view"])
-    found = {(row.metric, row.view): row for row in frame.itertuples()}
+    numbers = frame.loc[frame["status"] == "ok", ["metric", "view", "value", "ci_low", "ci_high"]]
+    numbers = numbers.drop_duplicates(["metric", "view"]).set_index(["metric", "view"]).astype("float64")
+    found = dict(zip(numbers.index, numbers.to_numpy().tolist(), strict=True))
     for metric in metrics:
-        row = found.get((metric.removesuffix(CENTRED), "centred" if metric.endswith(CENTRED) else "raw"))
-        if row is not None:
-            yield metric, float(row.value), float(row.ci_low), float(row.ci_high)
+        key = metric.removesuffix(CENTRED), "centred" if metric.endswith(CENTRED) else "raw"
+        if key in found:
+            value, low, high = found[key]
+            yield metric, value, low, high
 
 
 def bare(model: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from geomprobe.common.text import number
+from geomprobe.common.text import finite, number
 from geomprobe.comparison.table import compare
 from geomprobe.integrations.collapse import KEY
 
@@ -61,7 +61,7 @@ class Trajectory:
             parts.append(f"From step {first:,} to step {last:,}, paired over the same texts:")
             parts.append(_table(["metric", f"step {first:,}", f"step {last:,}", "difference"], changes))
         parts += ["## Signs of collapse", "\n".join(f"- {text}" for text in self.alarms) or "None."]
-        picked = np.unique(np.linspace(0, len(self.log) - 1, ROWS).round().astype(int)) if self.log else []
+        picked = sorted({round(i * (len(self.log) - 1) / (ROWS - 1)) for i in range(ROWS)}) if self.log else []
         keys = [name for name in self.metrics if any(KEY + name in line for line in self.log)]
         rows = [[f"{self.log[i]['step']:,}", *(number(self.log[i].get(KEY + name)) for name in keys)] for i in picked]
         parts += ["## On the way", _table(["step", *keys], rows)]
@@ -79,10 +79,12 @@ class Trajectory:
         for name in self.metrics:
             view = "centred" if name.endswith(CENTRED) else "raw"
             here = frame[(frame["metric"] == name.removesuffix(CENTRED)) & (frame["view"] == view)]
-            for row in here.head(1).itertuples():
-                known = np.isfinite([row.ci_low, row.ci_high]).all()
-                interval = f", 95 % interval {number(row.ci_low)} to {number(row.ci_high)}" if known else ""
-                rows.append([name, number(row.value_a), number(row.value_b), f"{number(row.diff)}{interval}"])
+            for row in here.head(1).to_dict("records"):
+                before, after, moved, low, high = (
+                    number(row[column]) for column in ("value_a", "value_b", "diff", "ci_low", "ci_high")
+                )
+                interval = f", 95 % interval {low} to {high}" if finite(row["ci_low"]) is not None else ""
+                rows.append([name, before, after, moved + interval])
         return rows
 
 

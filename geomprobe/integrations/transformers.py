@@ -53,9 +53,7 @@ class GeometryCallback(TrainerCallback):
         on_collapse: str = "warn",
         out: str | Path | None = None,
     ):
-        choices = {"layers": layers, "poolings": poolings, "metrics": metrics}
-        rules = {"every": every, "max_share": max_share, "on_collapse": on_collapse}
-        self.monitor = GeometryMonitor(texts, tokenizer, **choices, **rules, out=out)
+        self.monitor = GeometryMonitor(texts, tokenizer, every, layers, poolings, metrics, max_share, on_collapse, out)
         self.summary = ""
         """What the training did to the geometry and what that cost, in a few lines; filled at its end."""
         self._handler: CallbackHandler | None = None
