@@ -13,7 +13,7 @@ task = geomprobe.tasks.controlled.load("controlled-sentiment")  # your own texts
 tokenizer = AutoTokenizer.from_pretrained(model_name)
 model = AutoModelForSequenceClassification.from_pretrained(model_name, num_labels=2)
 train = Dataset.from_dict({**tokenizer(list(task.train.first), truncation=True), "labels": task.train.labels})
-test = Dataset.from_dict({**tokenizer(list(task.validation.first), truncation=True), "labels": task.validation.labels})
+test = Dataset.from_dict({**tokenizer(list(task.validation.first[:80]), truncation=True), "labels": task.validation.labels[:80]})
 
 callback = GeometryCallback(task.validation.first, every=10)
 args = TrainingArguments(

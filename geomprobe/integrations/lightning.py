@@ -76,9 +76,9 @@ class GeometryCallback(Callback):
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure where it is due; hand the latest geometry to whoever reads the trainer's metrics."""
-        if trainer.sanity_checking or not trainer.training:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        if trainer.is_global_zero and self.monitor.due(trainer.global_step):
+        if trainer.is_global_zero and self.monitor.due(trainer.global_step, evaluating=True):
             self._observe(trainer, pl_module)
         lines = self.monitor.lines if trainer.is_global_zero else []
         latest = {key: value for key, value in (lines[-1] if lines else {}).items() if key.startswith(KEY)}

@@ -52,7 +52,7 @@ class GeometryMonitor:
     tokenizer : optional
         Of the model; not needed where the trainer or the model has it.
     every : int, optional
-        Steps between two measurements. Default: as often as `max_share` allows.
+        Steps between two measurements, to which each evaluation adds one. Default: as often as `max_share` allows.
     layers : sequence of int
         0 (embedding output) to n_layers; -1 is the last.
     poolings : sequence of str, optional
@@ -82,7 +82,10 @@ class GeometryMonitor:
     out: str | Path | None = None
 
     def __post_init__(self) -> None:
-        self.texts = fixed_texts(self.texts)
+        given = self.texts
+        self.texts = fixed_texts(given)
+        self.repeated = 0 if isinstance(given, str) else len(given) - len(self.texts)
+        self.cut = 0
         if self.on_collapse not in ("warn", "stop"):
             raise unknown_name("on_collapse", str(self.on_collapse), ["warn", "stop"])
         if self.every is not None and (type(self.every) is not int or self.every < 1):
@@ -127,12 +130,12 @@ class GeometryMonitor:
         """Whether the geometry at a step is in the log."""
         return bool(self.lines) and self.lines[-1]["step"] == step
 
-    def due(self, step: int) -> bool:
+    def due(self, step: int, *, evaluating: bool = False) -> bool:
         """Whether to measure at a step that is neither the first nor the last."""
         if self.measured(step):
             return False
         if self.every is not None:
-            return step % self.every == 0
+            return evaluating or step % self.every == 0
         return self.spent + self.latest_cost <= self.max_share * self.elapsed
 
     @property
@@ -150,6 +153,8 @@ class GeometryMonitor:
         GeomprobeError
             The first measurement fails: nothing of the training is lost yet.
         """
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # what training has queued is no cost of the measurement
         begun = time.perf_counter()
         try:
             values, intervals, vectors = self.geometry(model, tokenizer)
@@ -196,7 +201,8 @@ class GeometryMonitor:
                 for name in poolings
                 if has_cell(encoder, layer, name)
             ]
-            vectors = embed_grid(encoder, self.texts, poolings, self.layers).vectors
+            grid = embed_grid(encoder, self.texts, poolings, self.layers)
+            vectors, self.cut = grid.vectors, grid.n_truncated
             values: dict[str, float] = {}
             intervals: dict[str, list[float]] = {}
             for cell in cells:
@@ -213,6 +219,10 @@ class GeometryMonitor:
         """Encoder around the model, which is examined once."""
         if self._followed is None or self._followed[0] is not model:
             refuse_sharded(model)
+            origin = getattr(model, "name_or_path", "")
+            if tokenizer is None and not hasattr(model, "tokenizer") and not (origin and Path(origin).is_dir()):
+                hint = "GeometryCallback(texts, tokenizer=tokenizer), or Trainer(…, processing_class=tokenizer)"
+                raise UsageError("The geometry of texts needs the model's tokenizer, which was not given.", hint)
             inner = getattr(tokenizer, "tokenizer", tokenizer)  # of a processor
             self._followed = (model, follow_model(model, inner if callable(inner) else tokenizer))
         return self._followed[1]

@@ -30,6 +30,8 @@ class Trajectory:
     metrics : sequence of str
     n : int
         Texts.
+    notes : sequence of str
+        What to know of them.
     alarms : sequence of str
     spent, elapsed : float
         Seconds that measurements took, and that the training took with them.
@@ -39,6 +41,7 @@ class Trajectory:
     ends: Mapping[int, np.ndarray]
     metrics: Sequence[str]
     n: int
+    notes: Sequence[str]
     alarms: Sequence[str]
     spent: float
     elapsed: float
@@ -50,12 +53,17 @@ class Trajectory:
         head = f"Geometry of {self.n:,} texts, {len(steps):,} measurements"
         head += f" from step {steps[0]:,} to {steps[-1]:,}" if steps else ""
         changed = [f"{name}: {before} to {after} ({moved})" for name, before, after, moved in self._changes()]
-        return [f"{head}: {self.spent:.1f} s of {self.elapsed:.1f} s ({share:.1%} of the time)", *changed, *self.alarms]
+        return [
+            f"{head}: {self.spent:.1f} s of {self.elapsed:.1f} s ({share:.1%} of the time)",
+            *changed,
+            *self.notes,
+            *self.alarms,
+        ]
 
     def page(self) -> str:
         """A page in Markdown."""
         head, *_ = self.lines()
-        parts = ["# Geometry of a training", f"{head}."]
+        parts = ["# Geometry of a training", " ".join([f"{head}.", *self.notes])]
         if changes := self._changes():
             first, last = list(self.ends)
             parts.append(f"From step {first:,} to step {last:,}, paired over the same texts:")

@@ -128,7 +128,7 @@ class GeometryCallback(TrainerCallback):
         if self.monitor.measured(state.global_step):
             return self.monitor.lines[-1]
         needed = KEY in (args.metric_for_best_model or "") or not self.monitor.lines
-        if needed or self.monitor.due(state.global_step):
+        if needed or self.monitor.due(state.global_step, evaluating=True):
             return self._observe(args, state, control, given)
         return {}
 

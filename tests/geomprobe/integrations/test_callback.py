@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import runpy
 import subprocess
@@ -180,7 +181,7 @@ class Collapsing(Trainer):
     """Draws the vectors of all rows of a batch to their mean."""
 
     def compute_loss(self, model, inputs, return_outputs=False, **_):
-        states = model.bert(input_ids=inputs["input_ids"]).last_hidden_state.mean(1)
+        states = model(input_ids=inputs["input_ids"], output_hidden_states=True).hidden_states[-1].mean(1)
         states = torch.nn.functional.normalize(states, dim=-1)
         return ((states - states.mean(0)) ** 2).sum(1).mean()
 
@@ -331,6 +332,47 @@ def test_random_states_are_restored():
     assert inside == (random.random(), np.random.rand(), torch.rand(1).item())  # noqa: NPY002
 
 
+@pytest.mark.parametrize("kind", ["bert", "roberta", "modernbert", "gpt2", "llama", "t5", "fnet"])
+def test_a_model_in_training_gives_the_same_gradients_after_a_measurement(kind):
+    model, decoder = tiny_model(kind), kind in ("gpt2", "llama")
+    model = model.get_encoder() if kind == "t5" else model
+    tokenizer = word_tokenizer(template=not decoder, side="left" if decoder else "right")
+
+    def gradients():
+        model.train().zero_grad()
+        torch.manual_seed(1)
+        model(input_ids=torch.arange(5, 21).reshape(2, 8)).last_hidden_state.square().sum().backward()
+        return [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+
+    before = gradients()
+    GeometryMonitor(TEXTS, tokenizer).geometry(model)
+    assert all(module.training for module in model.modules())
+    after = gradients()
+    assert all(b is None if a is None else torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_what_is_left_out_is_counted(tmp_path):
+    long = "the cat " * 40
+    callback = GeometryCallback([*TEXTS, *TEXTS[:3], long], every=100)
+    trainer_of(tmp_path, [callback], max_steps=1).train()
+    assert "3 repeated texts are left out." in callback.summary
+    assert "1 texts are cut to the model's length." in callback.summary
+
+
+def test_a_tokenizer_is_asked_for_by_name(tmp_path):
+    trainer = trainer_of(tmp_path, [GeometryCallback(TEXTS)])
+    trainer.processing_class = trainer.callback_handler.processing_class = None
+    with pytest.raises(UsageError, match="needs the model's tokenizer"):
+        trainer.train()
+
+
+def test_weights_that_are_shared_out_are_refused():
+    model = tiny_model("bert")
+    next(model.parameters()).ds_id = 0  # as ZeRO-3 marks them
+    with pytest.raises(UsageError, match="shared out over processes"):
+        GeometryMonitor(TEXTS, word_tokenizer()).geometry(model)
+
+
 def test_adapters_are_measured_in_training_without_a_copy(tmp_path):
     peft = pytest.importorskip("peft")
     import geomprobe as gp
@@ -367,3 +409,37 @@ def test_nothing_here_is_imported_with_the_package():
     code = "import sys, geomprobe, geomprobe.integrations; print([m for m in sys.modules if m.startswith('torch')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+SHARED = """
+import sys
+from pathlib import Path
+from tests.geomprobe.integrations import test_callback as shared
+
+folder = Path(sys.argv[1])
+options = {"eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps", "save_steps": 4}
+options |= {"load_best_model_at_end": True, "metric_for_best_model": "geometry/effective_rank"}
+trainer = shared.trainer_of(folder / "best", [shared.GeometryCallback(shared.TEXTS, every=3)], **options)
+trainer.train()
+collapsed, callback = shared.collapsing(folder / "stop", on_collapse="stop")
+print("rank", trainer.args.process_index, trainer.state.best_metric, collapsed.state.global_step, callback.summary[:8])
+"""
+
+
+@pytest.mark.thorough
+def test_the_first_of_two_processes_measures_and_both_stop(tmp_path):
+    (tmp_path / "shared.py").write_text(SHARED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLE.parents[2])}
+    done = subprocess.run(
+        [*command, str(tmp_path / "shared.py"), str(tmp_path)],
+        env=environment, capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    ranks = sorted(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("rank"))
+    assert [line[0] for line in ranks] == ["0", "1"]
+    assert ranks[0][1:3] == ranks[1][1:3]  # the best metric, and where both stopped
+    assert int(ranks[0][2]) < 120
+    assert ranks[0][3:] == ["Geometry"]
+    assert ranks[1][3:] == []
+    assert [line["step"] for line in lines_of(tmp_path / "best")] == [0, 3, 4, 6, 8, 9, 12]
