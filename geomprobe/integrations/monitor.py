@@ -180,7 +180,10 @@ class GeometryMonitor:
 
     def finish(self) -> str:
         """Write the report, and return it in a few lines."""
-        found = Trajectory(self.lines, self.ends, self.metrics, len(self.texts), self.alarms, self.spent, self.elapsed)
+        notes = [f"Repeated texts that are left out: {self.repeated:,}."] if self.repeated else []
+        notes += [f"Texts that are cut to the model's length: {self.cut:,}."] if self.cut else []
+        n, costs = len(self.texts), (self.spent, self.elapsed)
+        found = Trajectory(self.lines, self.ends, self.metrics, n, notes, self.alarms, *costs)
         write_text(self.folder / REPORT, found.page())
         return "\n".join([*found.lines(), f"{self.folder / LOG}, {self.folder / REPORT}"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Trajectory:
         share = self.spent / max(self.elapsed, 1e-9)
         head = f"Geometry of {self.n:,} texts, {len(steps):,} measurements"
         head += f" from step {steps[0]:,} to {steps[-1]:,}" if steps else ""
-        changed = [f"{name}: {before} to {after} ({moved})" for name, before, after, moved in self._changes()]
+        changed = [f"{name}: {before} to {after} ({moved})" for name, before, after, moved in self.changes]
         return [
             f"{head}: {self.spent:.1f} s of {self.elapsed:.1f} s ({share:.1%} of the time)",
             *changed,
@@ -64,10 +65,10 @@ class Trajectory:
         """A page in Markdown."""
         head, *_ = self.lines()
         parts = ["# Geometry of a training", " ".join([f"{head}.", *self.notes])]
-        if changes := self._changes():
+        if self.changes:
             first, last = list(self.ends)
             parts.append(f"From step {first:,} to step {last:,}, paired over the same texts:")
-            parts.append(_table(["metric", f"step {first:,}", f"step {last:,}", "difference"], changes))
+            parts.append(_table(["metric", f"step {first:,}", f"step {last:,}", "difference"], self.changes))
         parts += ["## Signs of collapse", "\n".join(f"- {text}" for text in self.alarms) or "None."]
         picked = sorted({round(i * (len(self.log) - 1) / (ROWS - 1)) for i in range(ROWS)}) if self.log else []
         keys = [name for name in self.metrics if any(KEY + name in line for line in self.log)]
@@ -76,7 +77,8 @@ class Trajectory:
         parts.append(f"{len(picked)} of {len(self.log)} measurements; all, with 95 % intervals, in geometry.jsonl.")
         return "\n\n".join(parts) + "\n"
 
-    def _changes(self) -> list[list[str]]:
+    @cached_property
+    def changes(self) -> list[list[str]]:
         """Metric, first value, last value and difference of each metric that has one."""
         if len(self.ends) < 2:
             return []

@@ -188,14 +188,14 @@ class Collapsing(Trainer):
 
 def collapsing(folder, **options):
     callback = GeometryCallback(TEXTS, every=10, **options)
-    trainer = trainer_of(folder, [callback], kind=Collapsing, max_steps=120, learning_rate=2e-2)
+    trainer = trainer_of(folder, [callback], kind=Collapsing, max_steps=30, learning_rate=2e-2)
     trainer.train()
     return trainer, callback
 
 
 def test_a_training_that_collapses_is_warned_of(tmp_path, caplog):
     trainer, callback = collapsing(tmp_path)
-    assert trainer.state.global_step == 120
+    assert trainer.state.global_step == 30
     warned = [record.message for record in caplog.records if record.name == "geomprobe"]
     assert any("collapse: mean_cosine = " in text and "different texts get the same vector" in text for text in warned)
     assert sum("mean_cosine" in text for text in warned) == 1  # said once
@@ -205,7 +205,7 @@ def test_a_training_that_collapses_is_warned_of(tmp_path, caplog):
 
 def test_a_training_that_collapses_is_stopped_when_asked(tmp_path):
     trainer, callback = collapsing(tmp_path, on_collapse="stop")
-    assert 0 < trainer.state.global_step < 120
+    assert 0 < trainer.state.global_step < 30
     assert lines_of(tmp_path)[-1]["step"] == trainer.state.global_step
     assert callback.monitor.alarms[0].startswith(f"step {trainer.state.global_step}: collapse:")
 
@@ -355,8 +355,8 @@ def test_what_is_left_out_is_counted(tmp_path):
     long = "the cat " * 40
     callback = GeometryCallback([*TEXTS, *TEXTS[:3], long], every=100)
     trainer_of(tmp_path, [callback], max_steps=1).train()
-    assert "3 repeated texts are left out." in callback.summary
-    assert "1 texts are cut to the model's length." in callback.summary
+    assert "Repeated texts that are left out: 3." in callback.summary
+    assert "Texts that are cut to the model's length: 1." in callback.summary
 
 
 def test_a_tokenizer_is_asked_for_by_name(tmp_path):
@@ -439,7 +439,7 @@ def test_the_first_of_two_processes_measures_and_both_stop(tmp_path):
     ranks = sorted(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("rank"))
     assert [line[0] for line in ranks] == ["0", "1"]
     assert ranks[0][1:3] == ranks[1][1:3]  # the best metric, and where both stopped
-    assert int(ranks[0][2]) < 120
+    assert int(ranks[0][2]) < 30
     assert ranks[0][3:] == ["Geometry"]
     assert ranks[1][3:] == []
     assert [line["step"] for line in lines_of(tmp_path / "best")] == [0, 3, 4, 6, 8, 9, 12]

@@ -75,8 +75,8 @@ def test_a_collapse_stops_the_training(tmp_path):
     from geomprobe.integrations.lightning import GeometryCallback
 
     callback = GeometryCallback(TEXTS, tokenizer=word_tokenizer(), every=10, on_collapse="stop")
-    trainer = fit(tmp_path, Module(collapsing=True), [callback], max_steps=120)
-    assert 0 < trainer.global_step < 120
+    trainer = fit(tmp_path, Module(collapsing=True), [callback], max_steps=30)
+    assert 0 < trainer.global_step < 30
     assert callback.monitor.alarms
 
 
