@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
 import runpy
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -72,48 +74,103 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "geometry.jsonl").read_text().splitlines()]
 
 
-def test_a_training_has_the_same_bits_with_and_without_it(tmp_path):
-    plain = trainer_of(tmp_path / "a")
-    plain.train()
-    after = random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
-    watched = trainer_of(tmp_path / "b", [GeometryCallback(TEXTS, every=1)])
-    watched.train()
-    assert after == (random.random(), np.random.rand(), torch.rand(1))  # noqa: NPY002
-    ours, theirs = watched.model.state_dict(), plain.model.state_dict()
+class Heard(TrainerCallback):
+    """Keeps what it hears."""
+
+    def __init__(self):
+        self.logs: list = []
+
+    def on_log(self, args, state, control, logs=None, **_):
+        self.logs.append((state.global_step, dict(logs)))
+
+
+@dataclass
+class Trained:
+    """The same training without the callback and with it, and random numbers that each left."""
+
+    folder: Path
+    plain: Trainer
+    watched: Trainer
+    callback: GeometryCallback
+    heard: Heard
+    drawn: list
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder, heard = tmp_path_factory.mktemp("trained"), Heard()
+    callback = GeometryCallback(TEXTS, every=5, on_collapse="stop")
+    trackers = ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
+    done, drawn = [], []
+    for place, callbacks in ((folder / "plain", []), (folder, [heard, callback])):
+        trainer = trainer_of(place, callbacks, report_to=trackers)  # which sets the seeds
+        trainer.train()
+        done.append(trainer)
+        drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))  # noqa: NPY002
+    return Trained(folder, *done, callback, heard, drawn)
+
+
+def test_a_training_has_the_same_bits_with_and_without_it(trained):
+    ours, theirs = trained.watched.model.state_dict(), trained.plain.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    losses = [[line["loss"] for line in t.state.log_history if "loss" in line] for t in (plain, watched)]
-    assert losses[0] == losses[1]
-    assert len(losses[0]) == 3
-    assert [line["step"] for line in lines_of(tmp_path / "b")] == list(range(13))
+    plain, watched = (
+        [line["loss"] for line in t.state.log_history if "loss" in line] for t in (trained.plain, trained.watched)
+    )
+    assert plain == watched
+    assert len(plain) == 3
+    assert trained.drawn[0] == trained.drawn[1]
 
 
 def test_the_history_has_the_keys_without_any_tracker(tmp_path):
-    callback = GeometryCallback(TEXTS, every=5)
-    trainer = trainer_of(tmp_path, [callback])
+    trainer = trainer_of(tmp_path, [GeometryCallback(TEXTS)], max_steps=2, report_to=[])
     trainer.train()
-    measured = [line for line in trainer.state.log_history if KEYS[0] in line]
-    assert [line["step"] for line in measured] == [0, 5, 10, 12]  # first and last, too
-    assert all(set(KEYS) <= set(line) for line in measured)
-    assert [{key: line[key] for key in KEYS} for line in lines_of(tmp_path)] == [
+    assert [line["step"] for line in trainer.state.log_history if set(KEYS) <= set(line)] == [0, 2]  # first and last
+
+
+def test_history_log_and_report_have_every_value(trained):
+    measured = [line for line in trained.watched.state.log_history if KEYS[0] in line]
+    assert [line["step"] for line in measured] == [0, 5, 10, 12]
+    kept = lines_of(trained.folder)
+    assert [{key: line[key] for key in KEYS} for line in kept] == [
         {key: line[key] for key in KEYS} for line in measured
     ]
-    low, high = lines_of(tmp_path)[0]["intervals"]["geometry/effective_rank"]
+    low, high = kept[0]["intervals"]["geometry/effective_rank"]
     assert low < measured[0]["geometry/effective_rank"] < high
-    assert "4 measurements from step 0 to 12" in callback.summary
-    assert "of the time)" in callback.summary
-    assert "| 12 |" in (tmp_path / "geometry.md").read_text()
+    assert "4 measurements from step 0 to 12" in trained.callback.summary
+    assert "% of the time)" in trained.callback.summary
+    assert "| 12 |" in (trained.folder / "geometry.md").read_text()
 
 
-def test_values_are_those_of_the_public_functions(tmp_path):
+def test_values_are_those_of_the_public_functions(trained):
     import geomprobe as gp
 
-    trainer = trainer_of(tmp_path, [GeometryCallback(TEXTS, every=100)])
-    trainer.train()
-    Z = gp.embed(gp.load_encoder(trainer.model, tokenizer=word_tokenizer()), TEXTS)
+    Z = gp.embed(gp.load_encoder(trained.watched.model, tokenizer=word_tokenizer()), TEXTS)
     rows = gp.measure(Z, views=["raw", "centred"]).set_index(["metric", "view"])["value"]
-    last = lines_of(tmp_path)[-1]
+    last = lines_of(trained.folder)[-1]
     assert last["geometry/effective_rank"] == rows["effective_rank", "raw"]
     assert last["geometry/uniformity_centred"] == rows["uniformity", "centred"]
+
+
+def test_a_tracker_has_every_value_at_its_step(trained):
+    tensorboard = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
+    )
+    events = next(file for file in trained.folder.glob("runs/*/events.out.tfevents.*"))
+    read = tensorboard.EventAccumulator(str(events.parent)).Reload()
+    for key in KEYS:
+        points = {event.step: event.value for event in read.Scalars(f"train/{key}")}
+        assert points == {line["step"]: np.float32(line[key]) for line in lines_of(trained.folder)}
+    assert [event.step for event in read.Scalars("train/loss")] == [4, 8, 12]
+
+
+def test_callbacks_before_it_hear_it_and_the_trainers_own_log_still_comes(trained):
+    assert [step for step, logs in trained.heard.logs if KEYS[0] in logs] == [0, 5, 10, 12]
+    assert [step for step, logs in trained.heard.logs if "loss" in logs] == [4, 8, 12]
+
+
+def test_a_healthy_training_is_neither_warned_of_nor_stopped(trained):
+    assert trained.watched.state.global_step == 12
+    assert trained.callback.monitor.alarms == []
 
 
 def test_more_layers_and_poolings_have_keys_of_their_own(tmp_path):
@@ -122,29 +179,6 @@ def test_more_layers_and_poolings_have_keys_of_their_own(tmp_path):
     found = {key for key in lines_of(tmp_path)[0] if key.endswith("rankme")}
     places = ("", "layer2-max/", "layer0-mean/", "layer0-max/")
     assert found == {f"geometry/{place}rankme" for place in places}
-
-
-def test_a_tracker_hears_every_value_at_its_step(tmp_path):
-    tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    trainer_of(tmp_path, [GeometryCallback(TEXTS, every=5)], report_to=["tensorboard"]).train()
-    (events,) = (file.parent for file in tmp_path.rglob("events.out.tfevents.*"))
-    read = tensorboard.EventAccumulator(str(events)).Reload()
-    for key in KEYS:
-        points = {event.step: event.value for event in read.Scalars(f"train/{key}")}
-        assert points == {line["step"]: np.float32(line[key]) for line in lines_of(tmp_path)}
-    assert [event.step for event in read.Scalars("train/loss")] == [4, 8, 12]
-
-
-def test_callbacks_before_it_hear_it_and_the_trainers_own_log_still_comes(tmp_path):
-    class Heard(TrainerCallback):
-        logs: list = []  # noqa: RUF012
-
-        def on_log(self, args, state, control, logs=None, **_):
-            self.logs.append((state.global_step, sorted(logs)))
-
-    trainer_of(tmp_path, [Heard(), GeometryCallback(TEXTS, every=4)]).train()
-    assert [step for step, keys in Heard.logs if KEYS[0] in keys] == [0, 4, 8, 12]
-    assert [step for step, keys in Heard.logs if "loss" in keys] == [4, 8, 12]
 
 
 def test_the_best_model_can_be_chosen_by_it(tmp_path):
@@ -208,14 +242,6 @@ def test_a_training_that_collapses_is_stopped_when_asked(tmp_path):
     assert 0 < trainer.state.global_step < 30
     assert lines_of(tmp_path)[-1]["step"] == trainer.state.global_step
     assert callback.monitor.alarms[0].startswith(f"step {trainer.state.global_step}: collapse:")
-
-
-def test_a_healthy_training_is_neither_warned_of_nor_stopped(tmp_path, caplog):
-    callback = GeometryCallback(TEXTS, every=4, on_collapse="stop")
-    trainer = trainer_of(tmp_path, [callback])
-    trainer.train()
-    assert trainer.state.global_step == 12
-    assert callback.monitor.alarms == []
 
 
 def test_a_sign_is_raised_once_and_again_only_after_it_was_over():
