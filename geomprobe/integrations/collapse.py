@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -35,15 +35,16 @@ class Collapse:
 
     Parameters
     ----------
-    first : mapping of str to float
-        The first measurement by key, where a resumed training has it; else the first one seen.
+    log : sequence of mapping
+        Lines of the log that a resumed training goes on with.
     """
 
-    def __init__(self, first: Mapping[str, Any] | None = None):
+    def __init__(self, log: Sequence[Mapping[str, Any]] = ()):
         self.first: Mapping[str, Any] = {}
         self.raised: set[str] = set()
-        if first:
-            self.signs(first)
+        for line in log:
+            if any(key.startswith(KEY) for key in line):  # no failed measurement
+                self.signs(line)
 
     def signs(self, values: Mapping[str, Any]) -> list[str]:
         """A sentence for each sign of collapse that these values are the first to show."""

@@ -82,7 +82,7 @@ class GeometryMonitor:
     out: str | Path | None = None
 
     def __post_init__(self) -> None:
-        given = self.texts
+        given = self.texts if isinstance(self.texts, str) else list(self.texts)
         self.texts = fixed_texts(given)
         self.repeated = 0 if isinstance(given, str) else len(given) - len(self.texts)
         self.cut = 0
@@ -97,7 +97,7 @@ class GeometryMonitor:
                 raise UsageError(f"{name} is one string; give a list.")
         self.metrics = tuple(dict.fromkeys([*self.metrics, *COLLAPSE]))
         for metric in self.metrics:
-            REGISTRY.choose(metric.removesuffix(CENTRED))
+            check_metric(metric)
         for pooling in self.poolings or ():
             POOLINGS.choose(pooling)
         if not self.layers or (self.poolings is not None and not self.poolings):
@@ -120,7 +120,7 @@ class GeometryMonitor:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = TrainingLog(self.folder / LOG, step)
         self.lines = self.log.kept
-        self.collapse = Collapse(self.lines[0] if self.lines else None)
+        self.collapse = Collapse(self.lines)
         self.ends: dict[int, np.ndarray] = {}  # vectors of the first cell at the first and the latest step
         self.stop, self.alarms, self.measurements = False, [], 0
         self.spent = self.latest_cost = 0.0
@@ -171,8 +171,11 @@ class GeometryMonitor:
             first = next(iter(self.ends.items()), (step, vectors))
             self.ends = dict([first, (step, vectors)])
         line = {"step": step, "epoch": epoch, "seconds": round(self.latest_cost, 4), **values, "intervals": intervals}
-        self.log.write(line)
         self.lines.append(line)
+        try:
+            self.log.write(line)
+        except OSError as error:
+            self._warn(f"step {step}: {self.folder / LOG} could not be written: {first_line(error)}.")
         for text in self.collapse.signs(values) if vectors is not None else ():
             self._warn(f"step {step}: collapse: {text}.")
             self.stop = self.on_collapse == "stop"
@@ -184,7 +187,10 @@ class GeometryMonitor:
         notes += [f"Texts that are cut to the model's length: {self.cut:,}."] if self.cut else []
         n, costs = len(self.texts), (self.spent, self.elapsed)
         found = Trajectory(self.lines, self.ends, self.metrics, n, notes, self.alarms, *costs)
-        write_text(self.folder / REPORT, found.page())
+        try:
+            write_text(self.folder / REPORT, found.page())
+        except OSError as error:  # the model is still to be saved
+            self._warn(f"{self.folder / REPORT} could not be written: {first_line(error)}.")
         return "\n".join([*found.lines(), f"{self.folder / LOG}, {self.folder / REPORT}"])
 
     def geometry(
@@ -195,7 +201,7 @@ class GeometryMonitor:
         The model's modes and all random states are left as they were.
         """
         with unchanged_random_state():
-            encoder = self._follow(bare(model), self.tokenizer or tokenizer)
+            encoder = self._follow(bare(model), tokenizer if self.tokenizer is None else self.tokenizer)
             default = "model" if encoder.declares_more and not encoder.refusal else "mean"
             poolings = list(self.poolings or [default])
             cells = [
@@ -212,7 +218,7 @@ class GeometryMonitor:
                 if not np.isfinite(vectors[cell]).all():
                     raise NotFinite(f"layer {cell[0]}, pooling {cell[1]}: the vectors hold NaN or infinity")
                 start = KEY if cell == cells[0] else f"{KEY}layer{cell[0]}-{cell[1]}/"
-                for name, value, low, high in measured(vectors[cell], self.metrics):
+                for name, value, low, high in metric_values(vectors[cell], self.metrics):
                     values[start + name] = value
                     if np.isfinite([low, high]).all():
                         intervals[start + name] = [low, high]
@@ -249,11 +255,21 @@ def fixed_texts(texts: Sequence[str] | str) -> list[str]:
     return found
 
 
-def measured(vectors: np.ndarray, metrics: Sequence[str]) -> Iterator[tuple[str, float, float, float]]:
+def check_metric(name: str) -> None:
+    """Raise UsageError for a metric that texts alone do not have, or not in the view that its name says."""
+    metric, view = REGISTRY.choose(name.removesuffix(CENTRED)), "centred" if name.endswith(CENTRED) else "raw"
+    if metric.needs not in ("moments", "rows"):
+        raise UsageError(f"The metric {metric.name} needs {metric.needs}, which the texts of a training do not have.")
+    if view not in metric.views:
+        raise UsageError(f"The metric {metric.name} is not measured in the {view} view.")
+
+
+def metric_values(vectors: np.ndarray, metrics: Sequence[str]) -> Iterator[tuple[str, float, float, float]]:
     """Yield name, value and 95 % interval of each metric that has a value; NaN where it has no interval."""
     names = list(dict.fromkeys(metric.removesuffix(CENTRED) for metric in metrics))
     frame, _ = measure(vectors, metrics=names, views=["raw", "centred"])
-    numbers = frame.loc[frame["status"] == "ok", ["metric", "view", "value", "ci_low", "ci_high"]]
+    finite = (frame["status"] == "ok") & np.isfinite(frame["value"].astype("float64"))
+    numbers = frame.loc[finite, ["metric", "view", "value", "ci_low", "ci_high"]]
     numbers = numbers.drop_duplicates(["metric", "view"]).set_index(["metric", "view"]).astype("float64")
     found = dict(zip(numbers.index, numbers.to_numpy().tolist(), strict=True))
     for metric in metrics:

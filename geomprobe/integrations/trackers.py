@@ -79,7 +79,8 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if name not in NAMES:
             raise unknown_name("tracker", name, list(NAMES))
-        if importlib.util.find_spec(name) is None:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # a folder of this name, as W&B makes one, is no package
             raise UsageError(
                 f"--report-to {name} needs the package {name}, which is not installed.", f"pip install {name}"
             )
@@ -128,7 +129,8 @@ class Trackers:
 
     def _start(self, step: int) -> dict[str, Tracker]:
         """Start each tracker, before the first step; their runs are noted in the folder."""
-        known = read_json(self.folder / RUNS) if self.resume and (self.folder / RUNS).is_file() else {}
+        found = read_json(self.folder / RUNS) if self.resume and (self.folder / RUNS).is_file() else {}
+        known = found if isinstance(found, dict) else {}
         runs, started = {}, {}
         for name in self.names:
             hint = "See to it, then go on with --resume; or leave --report-to out."

@@ -259,13 +259,13 @@ def test_a_sign_is_raised_once_and_again_only_after_it_was_over():
 
 
 def test_what_the_first_measurement_shows_is_no_collapse():
-    watch = Collapse({"geometry/effective_rank": 9.0, "geometry/mean_cosine": 0.9995})
+    watch = Collapse([{"geometry/effective_rank": 9.0, "geometry/mean_cosine": 0.9995}])
     assert watch.signs({"geometry/effective_rank": 9.0, "geometry/mean_cosine": 0.9996}) == []
     assert watch.signs({"geometry/effective_rank": 0.8, "geometry/mean_cosine": 0.5}) != []
 
 
 def test_equal_vectors_are_a_collapse_although_they_have_no_rank():
-    watch = Collapse({"geometry/effective_rank": 9.0, "geometry/mean_cosine": 0.5})
+    watch = Collapse([{"geometry/effective_rank": 9.0, "geometry/mean_cosine": 0.5}])
     assert any("effective_rank has no value" in text for text in watch.signs({"geometry/mean_cosine": 1.0}))
 
 
@@ -308,6 +308,23 @@ def test_a_later_failure_is_warned_of_and_training_goes_on(tmp_path, monkeypatch
     assert callback.monitor.alarms == ["step 4: the geometry could not be measured: out of memory."]
 
 
+def test_a_full_disk_costs_no_training(tmp_path, monkeypatch):
+    import geomprobe.integrations.monitor as module
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.TrainingLog, "write", full)
+    monkeypatch.setattr(module, "write_text", full)
+    callback = GeometryCallback(TEXTS, every=100)
+    trainer = trainer_of(tmp_path, [callback], max_steps=2)
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert [("geometry.jsonl" in text, "No space left" in text) for text in callback.monitor.alarms] == [
+        (True, True), (True, True), (False, True),
+    ]  # fmt: skip
+
+
 def test_a_model_that_diverged_is_stopped_when_asked(tmp_path):
     class Diverging(Trainer):
         def compute_loss(self, model, *given, **named):
@@ -331,6 +348,8 @@ def test_a_model_that_diverged_is_stopped_when_asked(tmp_path):
         ({"max_share": 0}, "max_share"),
         ({"on_collapse": "die"}, "on_collapse"),
         ({"metrics": ["efective_rank"]}, "effective_rank"),
+        ({"metrics": ["class_separation"]}, "needs labels"),
+        ({"metrics": ["mean_cosine_standardised"]}, "metric"),
         ({"poolings": ["men"]}, "mean"),
         ({"poolings": "mean"}, "one string"),
         ({"layers": []}, "no layer"),
