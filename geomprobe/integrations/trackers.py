@@ -47,7 +47,9 @@ def _wandb(folder: Path, run: str, resumed: bool, config: Mapping[str, Any], ste
     import wandb
 
     project = os.environ.get("WANDB_PROJECT", PROJECT)
-    started = wandb.init(project=project, name=folder.name, id=run, resume="allow", dir=folder, config=dict(config))
+    place = folder / "trainer"  # which no upload takes along
+    place.mkdir(exist_ok=True)
+    started = wandb.init(project=project, name=folder.name, id=run, resume="allow", dir=place, config=dict(config))
     return run, Tracker(lambda values, step: started.log(values, step=step), lambda failed: started.finish(int(failed)))
 
 

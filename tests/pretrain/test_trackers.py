@@ -64,11 +64,12 @@ def test_tensorboard(tiny):
 
 
 def test_wandb(tiny, monkeypatch):
-    pytest.importorskip("wandb", reason="wandb is not installed")
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     out = interrupted_and_resumed(tiny, "wandb")
-    files = sorted(out.glob("wandb/offline-run-*/run-*.wandb"))
+    wandb.teardown()  # its service has then written all
+    files = sorted(out.glob("trainer/wandb/offline-run-*/run-*.wandb"))
     run_id = json.loads((out / RUNS).read_text())["wandb"]
     assert len(files) == 2
     assert {file.stem for file in files} == {f"run-{run_id}"}  # both parts belong to one run
