@@ -102,6 +102,11 @@ class PretrainConfig:
     monitor_every: int = number(100)
 
     @property
+    def folder(self) -> Path:
+        """Where the run is written."""
+        return Path(self.out or f"runs/pretrain/{self.objective}")
+
+    @property
     def step_tokens(self) -> int:
         """Tokens of one optimizer step."""
         return self.batch_rows * self.row_length

@@ -15,6 +15,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from geomprobe.common import hold_folder
+from geomprobe.common.training_log import TrainingLog
 from geomprobe.pretrain import budget, checkpoint
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus, build_corpus, refuse_damaged
@@ -25,7 +26,7 @@ from geomprobe.pretrain.objectives import build_objective
 from geomprobe.pretrain.objectives.base import Objective
 from geomprobe.pretrain.optimizer import make_optimizer
 from geomprobe.pretrain.progress import Record, SaveRule
-from geomprobe.pretrain.runlog import MetricsLog, refuse_other_run, refuse_other_texts, start_run
+from geomprobe.pretrain.runlog import refuse_other_run, refuse_other_texts, start_run
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Run:
     steps: int
     step_flops: float
     save: SaveRule
-    log: MetricsLog
+    log: TrainingLog
     tell: Callable[[Record], None]
 
     def held_out(self, rows: int) -> Any:
@@ -85,7 +86,7 @@ def prepare(
     forward: Any = compile_forward(config, objective, warn, data.batch(step, 0, device=device))
     if processes.world > 1:
         forward = DistributedDataParallel(forward, device_ids=[processes.local] if device.type == "cuda" else None)
-    log = MetricsLog(out / "metrics.jsonl", step, write=processes.first)
+    log = TrainingLog(out / "metrics.jsonl", step, write=processes.first)
     trained = (data, objective, forward, optimizer)
     return Run(config, out, processes, device, *trained, step, steps, flops["total"], save, log, tell)
 
@@ -95,8 +96,7 @@ def check(config: PretrainConfig, processes: Processes) -> PretrainConfig:
     budget.check_budget(config)
     if config.match:
         budget.read_run(config.match)
-    out = config.out or f"runs/pretrain/{config.objective}"
-    config = settle(replace(config, out=str(Path(out))), processes)
+    config = settle(replace(config, out=str(config.folder)), processes)
     budget.refuse_beyond_device(config, processes.world)
     return config
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 import platform
 import subprocess
@@ -23,7 +21,6 @@ from geomprobe.common import (
     processor_name,
     read_json,
     write_json,
-    write_text,
 )
 from geomprobe.pretrain.budget import read_run
 from geomprobe.pretrain.config import PretrainConfig
@@ -104,35 +101,6 @@ def shared(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
         "seed": a["seed"] == b["seed"],
         "encoder": all(a["config"][key] == b["config"][key] for key in model),
     }
-
-
-class MetricsLog:
-    """`metrics.jsonl`; on resume the lines past the state's step are dropped."""
-
-    def __init__(self, path: Path, step: int, write: bool = True):
-        self.path = path if write else None
-        self.last: dict[str, Any] = {"step": step}
-        lines = []
-        if step and path.is_file():
-            for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                # a killed process can leave half a line; whole ones are objects of finite numbers, null where unknown
-                with contextlib.suppress(
-                    ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError
-                ):
-                    record = json.loads(text)
-                    known = [value for value in record.values() if value is not None]
-                    if record["step"] <= step and all(map(math.isfinite, known)):
-                        lines.append(text)
-                        self.last = record
-        if write:
-            write_text(path, "".join(f"{text}\n" for text in lines))
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Append one record."""
-        self.last = line
-        if self.path:
-            with open(self.path, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def versions() -> dict[str, str]:

@@ -11,9 +11,9 @@ import typer
 
 from geomprobe.cli.corpus import DOCUMENTS_HELP, TEXT_HELP
 from geomprobe.cli.options import Json, expanded, option
-from geomprobe.cli.output import Output
+from geomprobe.cli.output import Output, split_list
 from geomprobe.cli.progress import Progress
-from geomprobe.cli.values import TEXT
+from geomprobe.cli.values import LIST, TEXT
 from geomprobe.common import UsageError, read_json
 from geomprobe.common.training_log import label
 
@@ -53,6 +53,10 @@ def pretrain(
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting of the preset; repeatable."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest good state in --out.")] = False,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option("--report-to", help="Log to tensorboard, wandb, trackio or mlflow as well.", **LIST),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a text encoder.
@@ -62,22 +66,38 @@ def pretrain(
     output = Output(as_json)
     if options.budget and options.match:
         raise UsageError("--budget and --match both say how long to train.", "Leave one out.")
-    folder, final = train_encoder(output, preset, asdict(options), set_ or [], resume=resume)
+    folder, final = train_encoder(
+        output, preset, asdict(options), set_ or [], resume=resume, report_to=split_list(report_to)
+    )
     output.result({"checkpoint": str(folder), **final}, summary(folder, final))
 
 
 def train_encoder(
-    output: Output, preset: str, settings: Mapping[str, Any], replaced: Sequence[str] = (), *, resume: bool
+    output: Output,
+    preset: str,
+    settings: Mapping[str, Any],
+    replaced: Sequence[str] = (),
+    *,
+    resume: bool,
+    report_to: Sequence[str] = (),
 ) -> tuple[Path, dict[str, Any]]:
     """Checkpoint folder of a trained encoder, and the last record of its log."""
+    from geomprobe.integrations.trackers import Trackers
     from geomprobe.pretrain.config import load_config
     from geomprobe.pretrain.loop import train
 
     config = load_config(preset, settings, replaced)
     if settings.get("match_by") and not config.match:
         raise UsageError("--by says what to match, but no run to match is given.", "Give --match RUN, or leave it out.")
-    with output.progress(f"preparing {config.objective}") as bar:
-        folder = train(config, resume=resume, progress=Reporter(output, bar), on_monitor=_geometry)
+    trackers = Trackers(report_to, config.folder, asdict(config), resume, output.warning)
+    with output.progress(f"preparing {config.objective}") as bar, trackers:
+        shown = Reporter(output, bar)
+
+        def progress(record: dict[str, Any]) -> None:
+            shown(record)
+            trackers(record)
+
+        folder = train(config, resume=resume, progress=progress, on_monitor=_geometry)
     return folder, read_json(folder / "run.json")["final"]
 
 

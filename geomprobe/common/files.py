@@ -44,7 +44,7 @@ def read_json(path: str | os.PathLike, *, finite: bool = False) -> Any:
 
     ``1e999`` is read as infinity, which no JSON that we write can hold.
     """
-    path, number = Path(path), _finite if finite else float
+    path, number = Path(path), finite_number if finite else float
     try:
         return json.loads(read_text(path), parse_float=number, parse_constant=number)
     except FileNotFoundError:
@@ -61,7 +61,8 @@ def json_fault(error: Exception) -> str:
     return "a whole number of over 4,300 digits" if "set_int_max_str_digits" in str(error) else str(error)
 
 
-def _finite(text: str) -> float:
+def finite_number(text: str) -> float:
+    """Number of a JSON text; raises ValueError for NaN and infinity."""
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text[:40]} is not a finite number")
     return number

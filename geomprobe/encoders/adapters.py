@@ -111,17 +111,32 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
         return merged(model, str(adapter.folder))
 
 
+def unwrapped(model: Any) -> Any:
+    """Model inside a peft model, its adapters in place; any other model as it is.
+
+    Raises
+    ------
+    InputError
+        The adapter puts vectors of its own before every text.
+    """
+    if "peft" not in sys.modules:
+        return model
+    from peft import PeftModel
+
+    configs: Mapping[str, Any] = getattr(model, "peft_config", None) or {}
+    if not isinstance(model, PeftModel):
+        return model
+    if any(config.is_prompt_learning for config in configs.values()):
+        raise InputError(f"The adapter of this {type(model).__name__} {_NOT_THE_TEXT}.", MEASURE)
+    return model.get_base_model()
+
+
 def merge_loaded(model: Any) -> tuple[Any, list[str]]:
     """A loaded model, or a copy of it with its active adapters merged, and notes."""
     if "peft" not in sys.modules:
         return model, []
-    from peft import PeftModel
-
-    wrapped = isinstance(model, PeftModel)
     configs: Mapping[str, Any] = getattr(model, "peft_config", None) or {}
-    if wrapped and any(config.is_prompt_learning for config in configs.values()):
-        raise InputError(f"The adapter of this {type(model).__name__} {_NOT_THE_TEXT}.", MEASURE)
-    inner = model.get_base_model() if wrapped else model
+    inner = unwrapped(model)
     layers: list[Any] = [module for module in inner.modules() if _is_adapted(module)]
     if not layers:
         return inner, []

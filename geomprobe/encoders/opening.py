@@ -14,7 +14,7 @@ from torch import nn
 
 from geomprobe.common import InputError, UsageError, first_line, hub, model_name, refusing, unknown_name
 from geomprobe.common.names import is_utf8
-from geomprobe.encoders.adapters import merge_loaded
+from geomprobe.encoders.adapters import merge_loaded, unwrapped
 from geomprobe.encoders.architecture import load_model, text_part
 from geomprobe.encoders.encoder import DEFAULT_LENGTH, Encoder, vocabulary
 from geomprobe.encoders.forward import forward
@@ -83,6 +83,26 @@ def load_encoder(source: Any, *, tokenizer: Any = None, device: str = "auto", dt
         encoder.model.eval()
     if encoder.head is not None:
         encoder.head.to(device=encoder.device, dtype=encoder.dtype)
+    _examine(encoder)
+    return encoder
+
+
+def follow_model(model: Any, tokenizer: Any = None) -> Encoder:
+    """Encoder around a model in training: it shares the model's weights and follows them, adapters unmerged.
+
+    Parameters
+    ----------
+    model : a loaded transformers, peft or sentence-transformers model
+        Stays where it is, in its number format.
+    tokenizer : optional
+        As for `load_encoder`.
+
+    Raises
+    ------
+    InputError
+        As `load_encoder`.
+    """
+    encoder = _wrap(model, tokenizer, merge=False)
     _examine(encoder)
     return encoder
 
@@ -159,8 +179,11 @@ def _not_an_encoder(source: Any) -> InputError:
     return InputError(f"{kind} is neither a folder, a hub id nor a loaded model.", _VECTORS)
 
 
-def _wrap(model: Any, tokenizer: Any) -> Encoder:
-    """An encoder around a loaded transformers or sentence-transformers model, which stays as it is."""
+def _wrap(model: Any, tokenizer: Any, *, merge: bool = True) -> Encoder:
+    """An encoder around a loaded transformers or sentence-transformers model, which stays as it is.
+
+    Adapters are merged in a copy, or run unmerged in the model itself.
+    """
     name, declared = type(model).__name__, Declared()
     if (parts := read_loaded(model)) is not None:
         model, inside, declared = parts
@@ -173,7 +196,7 @@ def _wrap(model: Any, tokenizer: Any) -> Encoder:
         if not origin or not Path(origin).is_dir():
             raise InputError("A loaded model needs its tokenizer.", "load_encoder(model, tokenizer=tokenizer)")
         tokenizer = origin
-    model, adapter_notes = merge_loaded(model)
+    model, adapter_notes = merge_loaded(model) if merge else (unwrapped(model), [])
     if adapter_notes:  # what follows a copy must not change with the original either
         declared = replace(declared, head=copy.deepcopy(declared.head))
     part, part_notes = text_part(model)

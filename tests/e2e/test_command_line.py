@@ -312,15 +312,15 @@ def test_full_disk(checkpoints, corpus, tmp_path, cache):
 # Ctrl-C while step 7 is written to the log, whatever else the machine does.
 INTERRUPTED = """
 import os, signal
-from geomprobe.pretrain import runlog
+from geomprobe.common import training_log
 from geomprobe.__main__ import main
 
-write = runlog.MetricsLog.write
+write = training_log.TrainingLog.write
 def write_and_interrupt(log, line):
     write(log, line)
     if line["step"] == 6:
         os.kill(os.getpid(), signal.SIGINT)
-runlog.MetricsLog.write = write_and_interrupt
+training_log.TrainingLog.write = write_and_interrupt
 main()
 """
 

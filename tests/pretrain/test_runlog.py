@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import geomprobe.pretrain
-from geomprobe.pretrain import runlog
+from geomprobe.common.training_log import TrainingLog
 
 
 def git(folder, *words):
@@ -45,5 +45,5 @@ def test_lines_without_a_peak_of_memory_are_kept_on_resume(tmp_path):
     whole = [{"step": 1, "loss": 2.0, "peak_memory_gb": None}, {"step": 2, "loss": 1.5, "peak_memory_gb": None}]
     others = ['{"step": 1, "loss": NaN}', '{"step": 3, "loss": 1.0}', '{"step": 2, "lo']
     path.write_text("\n".join([json.dumps(whole[0]), *others[:2], json.dumps(whole[1]), others[2]]))
-    assert runlog.MetricsLog(path, step=2).last == whole[1]
+    assert TrainingLog(path, step=2).last == whole[1]
     assert [json.loads(line) for line in path.read_text().splitlines()] == whole

@@ -108,6 +108,8 @@ REFUSED = {
     f"ls tasks {LONG}": 2,
     f"{LONG}": 2,
     "pretrain --corpus=file --tokenizer=train:300 --out=loop": 2,
+    "pretrain --corpus=file --report-to=": 2,
+    "pretrain --corpus=file --report-to=tensorbord": 2,
     "pretrain --corpus=file --tokenizer=train:300 --set=hidden=131072 --set=layers=4096": 3,
     "pretrain --corpus=file --tokenizer=train:300 --set=batch_rows=4194304 --set=layers=4096": 3,
     "replicate recipe.toml --out=new": 3,  # an arm that pretrain does not take
