@@ -10,7 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 import geomprobe
-from geomprobe.cli import analyze, audit, cache, compare, corpus, demo, doctor, ls, measure, pretrain, replicate, report
+from geomprobe.cli import (
+    analyze,
+    audit,
+    cache,
+    compare,
+    corpus,
+    demo,
+    doctor,
+    ls,
+    measure,
+    pretrain,
+    replicate,
+    report,
+    track,
+)
 from geomprobe.cli.errors import guard
 from geomprobe.common import shortened
 
@@ -67,6 +81,7 @@ for command in (
     pretrain.pretrain,
     analyze.analyze,
     compare.compare,
+    track.track,
     audit.audit,
     measure.measure,
     replicate.replicate,
