@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from geomprobe.common.text import count, counted, decimals, interval, listed, number, words
+from geomprobe.common.text import count, counted, decimals, interval, listed, number
 from geomprobe.results.schema import KeptEntry
 from geomprobe.results.summary.facts import Facts, Judgement, Row, half_width, judgement
 from geomprobe.results.summary.words import title, without_brackets
@@ -71,8 +71,7 @@ class Course:
     def moves(self) -> str:
         """Where it changes, in words."""
         if not self.stretches:
-            shown = "no change between successive checkpoints is shown"
-            shown += f", but the last is {self.overall} than the first" * (self.overall in VERBS)
+            shown = "no change shown" + f", but {self.overall} at the end" * (self.overall in VERBS)
         else:
             shown = ", ".join(each.text for each in self.stretches[:NAMED])
             more = len(self.stretches) - NAMED
@@ -179,17 +178,19 @@ def kept_phrase(facts: Facts, entry: KeptEntry) -> str:
         best = ", ".join(f"{cell['best']} on {cell['task']}" for cell in cells[:NAMED])
         return f"{name}: none is kept, for {entry['why']}{f' (best: {best})' if best else ''}."
     cell = cells[0]
-    view = f" ({cell['view']})" if cell["view"] else ""
-    what = f"{words(cell['metric'])}{view} on {cell['task']}"
+    what = f"{title(facts, cell['metric'], cell['view'])} on {cell['task']}"
     places = decimals([cell["best_value"]])
     if cell["best"] == entry["model"]:
         against = f"the best in {what}: {number(cell['best_value'], places)}"
     else:
         row = {"diff": cell.get("diff"), "ci_low": cell.get("ci_low"), "ci_high": cell.get("ci_high")}
         against = f"not told apart from the best, {cell['best']}, in {what}: {difference(row)} to it"
-    others = f"; {cell['indistinguishable']} of {_checkpoints(facts, name)} cannot be told apart from the best"
-    more = f", and in {counted(len(cells) - 1, 'more cell')}" if len(cells) > 1 else ""
-    return f"{name}: keep {entry['model']}, the earliest {against}{others}{more}."
+    more = f", nor in {counted(len(cells) - 1, 'more cell')}" if len(cells) > 1 else ""
+    every = _checkpoints(facts, name)
+    others = f"{cell['indistinguishable']} of {every} checkpoints cannot be told apart from the best"
+    if all(each["indistinguishable"] == every for each in cells):
+        others = f"none of the {every} checkpoints can be told apart from the best, so these rows decide little"
+    return f"{name}: keep {entry['model']}, the earliest {against}{more}; {others}."
 
 
 def _checkpoints(facts: Facts, series: str) -> int:
