@@ -65,9 +65,11 @@ class Request(BaseHTTPRequestHandler):
 
     server: Hub
     cut = False
+    query = ""
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0].strip("/")
+        path, _, self.query = self.path.partition("?")
+        path = path.strip("/")
         self.server.asked.append(path)
         fault = self.server.fault(path)
         self.cut = fault == CUT
@@ -99,9 +101,10 @@ class Request(BaseHTTPRequestHandler):
         if what == "tree" and folder and not any(name.startswith(f"{folder}/") for name in files):
             return self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
         if what == "tree":
-            inside = {name: data for name, data in files.items() if name.startswith(folder)}
-            entries = [{"type": "file", "path": name, "size": len(d), "oid": "0" * 40} for name, d in inside.items()]
-            return self.answer(200, entries)
+            inside = {
+                name: len(data) for name, data in files.items() if name.startswith(f"{folder}/" if folder else "")
+            }
+            return self.answer(200, _tree(inside, folder, recursive="recursive=true" in self.query.lower()))
         siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
         return self.answer(200, {"id": name.removeprefix("datasets/"), "sha": commit, "siblings": siblings})
 
@@ -171,6 +174,18 @@ class Request(BaseHTTPRequestHandler):
         pass
 
 
+def _tree(sizes: dict[str, int], folder: str, *, recursive: bool) -> list[dict[str, object]]:
+    """Return the entries of a folder; its subfolders alone stand for what is in them unless it is recursive."""
+    files, folders = [], {}
+    for name, size in sizes.items():
+        *parts, _ = name.removeprefix(f"{folder}/" if folder else "").split("/")
+        for end in range(1, len(parts) + 1 if recursive else min(len(parts), 1) + 1):
+            folders["/".join(filter(None, [folder, *parts[:end]]))] = None
+        if recursive or not parts:
+            files.append({"type": "file", "path": name, "size": size, "oid": "0" * 40})
+    return [*({"type": "directory", "path": name, "size": 0, "oid": "0" * 40} for name in folders), *files]
+
+
 def _references(repository: Repository) -> dict[str, list[dict[str, str]]]:
     """Return the branches and tags of a repository, as the hub answers."""
     found: dict[str, list[dict[str, str]]] = {"branches": [], "tags": [], "converts": []}
@@ -197,6 +212,6 @@ def _mode(path: str, ignored: list[str]) -> dict[str, object]:
 def serving() -> Iterator[Hub]:
     """Run a stand-in until the end of the block."""
     with Hub() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
