@@ -15,6 +15,7 @@ import pandas as pd
 from geomprobe.analysis.analyze import analyze
 from geomprobe.analysis.definitions import records
 from geomprobe.analysis.plan import GLUE, check_request
+from geomprobe.analysis.protocols import STRICT, Protocol
 from geomprobe.analysis.variants import numbered
 from geomprobe.common import UsageError, hold_folder, model_name
 from geomprobe.comparison.series import KeepRule, add_series
@@ -73,13 +74,20 @@ def track(
     poolings: Sequence[str] | None = None,
     layers: Sequence[int] | str = (-1,),
     out: str | Path | None = None,
+    prompt: str | None = None,
+    query_prompt: str | None = None,
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    protocol: Protocol = STRICT,
+    seed: int = 0,
     margins: Mapping[str, Margin] | None = None,
     progress: Progress | None = None,
-    **how: Any,
 ) -> Track:
     """Measure the checkpoints of one or more trainings on the same rows, and what changes along them.
 
-    Checkpoints are read one at a time, so memory holds one model.
+    Every choice is an argument here; all but the checkpoints have a default. They are read one at a time, so memory
+    holds one model.
 
     Parameters
     ----------
@@ -94,12 +102,10 @@ def track(
     keep : str, optional
         ``max METRIC`` or ``min METRIC``, perhaps with a view: which number says what checkpoint is best. Default: the
         headline score of each task's probe. The earliest checkpoint that cannot be told apart from the best is kept.
-    poolings, layers, margins, progress
+    poolings, layers, prompt, query_prompt, data_dir, limit, device, protocol, seed, margins, progress
         As in `analyze`.
     out : path, optional
         Results folder. Finished cells are kept there and found again.
-    **how
-        prompt, query_prompt, data_dir, limit, device, protocol and seed of `analyze`.
 
     Returns
     -------
@@ -126,6 +132,8 @@ def track(
     if out is not None:
         check_folder(Path(out), [*checkpoints, *(t for t in tasks if isinstance(t, str))])
     found, bands = found_series(checkpoints, revisions, groups or {})
+    how: dict[str, Any] = {"prompt": prompt, "query_prompt": query_prompt, "data_dir": data_dir, "limit": limit}
+    how |= {"device": device, "protocol": protocol, "seed": seed}
     return Track(measure_series(found, bands, tasks, rule, poolings, layers, out, margins, progress, **how))
 
 

@@ -184,13 +184,13 @@ def kept_phrase(facts: Facts, entry: KeptEntry) -> str:
         against = f"the best in {what}: {number(cell['best_value'], places)}"
     else:
         row = {"diff": cell.get("diff"), "ci_low": cell.get("ci_low"), "ci_high": cell.get("ci_high")}
-        against = f"not told apart from the best, {cell['best']}, in {what}: {difference(row)} to it"
+        against = f"the earliest not told apart from the best, {cell['best']}, in {what}: {difference(row)} to it"
     more = f", nor in {counted(len(cells) - 1, 'more cell')}" if len(cells) > 1 else ""
     every = _checkpoints(facts, name)
     others = f"{cell['indistinguishable']} of {every} checkpoints cannot be told apart from the best"
     if all(each["indistinguishable"] == every for each in cells):
         others = f"none of the {every} checkpoints can be told apart from the best, so these rows decide little"
-    return f"{name}: keep {entry['model']}, the earliest {against}{more}; {others}."
+    return f"{name}: keep {entry['model']}, {against}{more}; {others}."
 
 
 def _checkpoints(facts: Facts, series: str) -> int:
