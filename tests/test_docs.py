@@ -85,7 +85,7 @@ def modules_with_examples() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Iterator[Path]:
-    """The folder that the examples run in: my-encoder, my-training, reviews.csv, results of one model, a copy, of two."""
+    """The folder of the examples: my-encoder, my-training, reviews.csv, results of one model, a copy, and of two."""
     from geomprobe.tasks import load_file
 
     folder = tmp_path_factory.mktemp("examples")

@@ -199,10 +199,14 @@ def _checkpoints(facts: Facts, series: str) -> int:
 
 def sentence(facts: Facts, found: Sequence[Course]) -> str:
     """What is kept, and where the first number that moves changes."""
-    kept = [kept_phrase(facts, entry) for entry in facts.run.get("kept", [])]
+    entries = facts.run.get("kept", [])
+    kept = [kept_phrase(facts, entry) for entry in entries]
+    if len(entries) > 1:
+        named = listed([entry["model"] or "none of " + entry["series"] for entry in entries], most=NAMED + 1)
+        kept = [f"Keep {named}: each is {entries[0]['rule']}."]
     moving = next((each for each in found if each.stretches), None)
     moved = [f"{moving.phrase[:1].upper()}{moving.phrase[1:]} ({moving.task}, {moving.pooling})."] if moving else []
-    return " ".join([*kept[:NAMED], *moved]) or "No headline number was measured at two checkpoints."
+    return " ".join([*kept, *moved]) or "No headline number was measured at two checkpoints."
 
 
 def limits(facts: Facts) -> str:
