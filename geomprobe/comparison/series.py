@@ -203,8 +203,10 @@ def keep(
     cells = by_cell(pd.concat(side.rows for side in own.values())) if chosen else {}
     said: KeptEntry = {"series": entry["name"], "rule": str(rule), "model": None, "step": None, "why": "", "cells": []}
     if not cells:
-        what = f"{rule.metric} was not measured" if rule.metric else "no task has labels or scores"
-        return {**said, "why": f"{what}, so there is nothing to choose by"}, table([], CHANGE_COLUMNS)
+        if not any(len(side.rows) for side in sides.values()):
+            return {**said, "why": "no checkpoint was measured"}, table([], CHANGE_COLUMNS)
+        what = f"{rule.metric} was not measured" if rule.metric else "no task has labels or scores to choose by"
+        return {**said, "why": f"{what} (--keep takes any metric)"}, table([], CHANGE_COLUMNS)
     tested = _tested(results, entry, own, combinations(models, 2), "best", margins)
     pairs, candidates, found, shown = by_cell(tested), set(models), [], []
     for place, rows in cells.items():

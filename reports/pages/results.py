@@ -72,8 +72,8 @@ def _title(facts: Facts) -> str:
     if facts.pair:
         a, b = facts.pair
         return f"{b} against {a}"
-    if facts.kind == "series":
-        return " and ".join(entry["name"] for entry in facts.run.get("series", [])[:2]) + " along its steps"
+    if runs := facts.run.get("series"):
+        return f"{runs[0]['name']} along its steps" if len(runs) == 1 else f"{len(runs)} trainings along their steps"
     return facts.own[0] if len(facts.own) == 1 else f"{len(facts.own)} models"
 
 

@@ -157,11 +157,14 @@ class Facts:
 
     @cached_property
     def series(self) -> dict[str, int]:
-        """Colour and marker of each model; the models of one group share them. Of a series those of each training."""
+        """Colour and marker of each model; the models of one group, or of one training of a series, share them."""
         if self.kind == "series":
             runs = {entry["name"]: entry["models"] for entry in self.run.get("series", [])}
-            place = {name: i for i, name in enumerate(dict.fromkeys([*self.run.get("bands", {}), *runs]))}
-            return {model: place[run] for run, models in runs.items() for model in models} | place
+            group = {name: band for band, members in self.run.get("bands", {}).items() for name in members}
+            drawn = dict.fromkeys([*self.run.get("bands", {}), *(name for name in runs if name not in group)])
+            place = {name: i for i, name in enumerate(drawn)}
+            place |= {name: place[band] for name, band in group.items()}
+            return place | {model: place[run] for run, models in runs.items() for model in models}
         if self.groups:
             place = {m: i for i, members in enumerate(self.groups.values()) for m in members}
             return {m: place.get(m, len(self.groups)) for m in self.models} | {g: i for i, g in enumerate(self.groups)}

@@ -142,7 +142,7 @@ def as_latex(summary: Summary) -> str:
 TEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "−": "$-$", "±": r"$\pm$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\ldots{}",
+    "→": r"$\rightarrow$", "−": "$-$", "±": r"$\pm$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\ldots{}",
     "≥": r"$\geq$", "≈": r"$\approx$", "λ": r"$\lambda$", "|": r"$|$", "<": r"$<$", ">": r"$>$",
 }  # fmt: skip
 

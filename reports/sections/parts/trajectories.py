@@ -22,6 +22,8 @@ def trajectories(
     """The figure of these numbers in one cell, the first that has each where none is given; None where none has any."""
     panels: list[dict[str, Any]] = []
     rows: list[Line] = []
+    bands = facts.run.get("bands", {})
+    grouped = {name for members in bands.values() for name in members}
     places = dict.fromkeys([cell_of] if cell_of else [(t, p) for t in facts.tasks for p in facts.poolings])
     shown = []
     for metric, view in numbers:
@@ -30,15 +32,17 @@ def trajectories(
             continue
         lines, name = _lines(facts, place, metric, view), title(facts, metric, view)
         shown.append(f"{name} on {place[0]}")
-        panels.append({"title": name if cell_of else f"{name}, {place[0]}", "lines": list(map(_drawn, lines.values()))})
+        drawn = [_drawn(each, band=who not in grouped) for who, each in lines.items()]
+        panels.append({"title": name if cell_of else f"{name}, {place[0]}", "lines": drawn})
         for who, line_of, row in ((who, each, row) for who, each in lines.items() for row in each["rows"]):
             rows.append(_table_row(name, who, row, line_of["rows"], place))
     if not panels:
         return None
-    names = [name for name in facts.series if any(row["series"] == name for row in facts.trajectories)]
-    bands = facts.run.get("bands", {})
-    caption = "Values at the deepest layer of each checkpoint. Band: 95 % interval, over rows"
-    caption += f"; of {listed(list(bands))} over trainings." if bands else "."
+    measured = {row["series"] for row in facts.trajectories}
+    names = [name for name in facts.series if name in measured and name not in grouped]
+    caption = "Values at the deepest layer of each checkpoint. Band: 95 % interval"
+    caption += f" over the trainings of {listed(list(bands))}, which are lines without one" if bands else " over rows"
+    caption += "; of the others over rows." if bands and len(names) > len(bands) else "."
     unit = next((entry.get("unit") for entry in facts.run.get("series", [])), None) or "step"
     heads = [("number", False), ("series", False), (unit, True), ("value", True), ("95 % interval", False)]
     side = table(f"{id}-table", "Values along the series.", heads, rows, folded=True)
@@ -53,10 +57,10 @@ def _lines(facts: Facts, place: tuple[str, str], metric: str, view: str) -> dict
     return {name: {"series": facts.series[name], "rows": rows} for name, rows in found.items() if len(rows) > 1}
 
 
-def _drawn(of: dict[str, Any]) -> dict[str, Any]:
+def _drawn(of: dict[str, Any], *, band: bool) -> dict[str, Any]:
     rows: list[Row] = of["rows"]
     drawn = {"series": of["series"], "x": [row["step"] for row in rows], "y": [_short(row["value"]) for row in rows]}
-    if all(row["ci_low"] is not None and row["ci_high"] is not None for row in rows):
+    if band and all(row["ci_low"] is not None and row["ci_high"] is not None for row in rows):
         drawn |= {"low": [_short(row["ci_low"]) for row in rows], "high": [_short(row["ci_high"]) for row in rows]}
     return drawn
 

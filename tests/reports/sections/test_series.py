@@ -25,9 +25,11 @@ def test_every_cell_has_its_trajectories(series):
     assert [option["name"] for option in choice["options"]] == ["sst2, mean", "sst2, max", "stsb, mean", "stsb, max"]
     drawn = choice["options"][0]["blocks"][0]
     assert drawn["kind"] == "training"
-    assert [entry["name"] for entry in drawn["data"]["legend"]] == ["both", "a", "b"]
+    assert [entry["name"] for entry in drawn["data"]["legend"]] == ["both"]
     for panel in drawn["data"]["panels"]:
         assert [line["x"] for line in panel["lines"]] == [[1, 2, 30]] * 3
+        assert {line["series"] for line in panel["lines"]} == {0}
+        assert not any("low" in line for line in panel["lines"])  # two trainings give no interval
     cells = series.trajectories.query("series == 'a' and task == 'sst2' and pooling == 'mean'")
     values = cells[(cells["metric"] == "uniformity") & (cells["view"] == "raw")]["value"]
     panel = next(each for each in drawn["data"]["panels"] if each["title"] == "uniformity (raw)")
