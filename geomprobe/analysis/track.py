@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -216,15 +217,20 @@ def _entries(found: Sequence[TrainingSeries], parts: Sequence[Results]) -> list[
     ends = list(accumulate(len(each.checkpoints) for each in found))
     return [
         {
-            "name": each.name, "source": _public(each.source), "unit": each.unit, "notes": each.notes,
+            "name": each.name, "source": _place(each), "unit": each.unit, "notes": each.notes,
             "models": names[end - len(each.checkpoints) : end], "steps": [one.step for one in each.checkpoints],
         }
         for each, end in zip(found, ends, strict=True)
     ]  # fmt: skip
 
 
-def _public(source: str) -> str:
-    return provenance.public_path(source) if Path(source).expanduser().exists() else source
+def _place(series: TrainingSeries) -> str:
+    """Where a training lies, as it may be published; of models given by themselves where each lies."""
+    sources = [each.source for each in series.checkpoints]
+    if os.path.exists(os.path.expanduser(series.source)) or sources[0].startswith(f"{series.source}@"):
+        sources = [series.source]
+    known = (os.path.exists(os.path.expanduser(source)) for source in sources)
+    return ", ".join(provenance.public_path(s) if path else s for s, path in zip(sources, known, strict=True))
 
 
 def _joined(parts: Sequence[Results]) -> Results:

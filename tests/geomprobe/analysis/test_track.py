@@ -11,7 +11,7 @@ from scipy import stats
 
 import geomprobe as gp
 from geomprobe.analysis import analyze as analysis
-from geomprobe.analysis.track import found_series
+from geomprobe.analysis.track import _place, found_series
 from geomprobe.common import UsageError
 from geomprobe.comparison.series import KeepRule, add_series, best_of
 from geomprobe.comparison.table import add_comparisons
@@ -178,6 +178,15 @@ def test_trainings_have_names_of_their_own(tmp_path):
         found_series([], None, {"g": sources[:1]})
     with pytest.raises(UsageError, match="given twice"):
         found_series([sources[0], sources[0]], None, {})
+
+
+def test_places_of_checkpoints_are_made_public(training, tmp_path, monkeypatch):
+    monkeypatch.chdir(training.parent)
+    (alone,), _ = found_series([training], None, {})
+    assert _place(alone) == "mine"
+    long = [f"owner/{'long' * 20}{step}@step-{step}" for step in (1, 2, 3, 4)]
+    (several,), _ = found_series([training / "checkpoint-10", training / "checkpoint-20", *long], None, {})
+    assert _place(several) == ", ".join([*long, "mine/checkpoint-10", "mine/checkpoint-20"])
 
 
 @pytest.mark.parametrize("text", ["", "max", "best effective_rank", "max effective_rank raw too", "max nonsense"])
