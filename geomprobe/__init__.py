@@ -28,6 +28,7 @@ _HOME = {
     "compare": "geomprobe.comparison.table",
     "compare_results": "geomprobe.comparison.folders",
     "analyze": "geomprobe.analysis.analyze",
+    "track": "geomprobe.analysis.track",
     "read_results": "geomprobe.results",
     "write_results": "geomprobe.results",
     "write_report": "geomprobe.reports",

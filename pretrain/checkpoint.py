@@ -41,7 +41,7 @@ PARTS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 SECOND_NAMES = {part: part.replace("model-", "model-next-") for part in PARTS}
 SETTINGS = "sentence_bert_config.json"
 NAMING_PARTS = (INDEX, SETTINGS)
-IGNORED = "# not part of what is shared; `hf upload` and git leave these out\ntrainer/\n.*.tmp/\n"
+IGNORED = "# not part of what is shared; `hf upload` and git leave these out\ntrainer/\ncheckpoint-*/\n.*.tmp/\n"
 
 
 # --- export ----------------------------------------------------------------------------------------------------------
@@ -59,6 +59,11 @@ def export(out: Path, objective: Objective, corpus: Corpus) -> None:
     _export_model(out, objective.exported(), corpus)
     if objective.target is not None:
         _export_model(out / "ema", objective.target, corpus)
+
+
+def export_step(out: Path, step: int, objective: Objective, corpus: Corpus) -> None:
+    """Write the encoder as it is after a step to ``out/checkpoint-N``, a plain Hugging Face folder that stays."""
+    _export_model(out / f"checkpoint-{step}", objective.exported(), corpus)
 
 
 def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
@@ -224,7 +229,7 @@ def load_state(
 
 def remove_leftovers(out: Path) -> None:
     """Remove what a killed process was writing."""
-    for folder in (out, out / "ema", out / "trainer"):
+    for folder in (out, out / "ema", out / "trainer", *out.glob("checkpoint-*")):
         for left in folder.glob(".*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
 

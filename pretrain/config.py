@@ -96,6 +96,7 @@ class PretrainConfig:
     # habits
     save_every: str = "500"  # steps, or minutes as in 10m
     keep: int = number(2)
+    checkpoint_every: int = number(0, zero=True)  # steps; the encoder as checkpoint-N, for `geomprobe track`; 0: none
     log_every: int = number(20)
     eval_every: int = number(500)
     eval_rows: int = number(256, 1 << 22)

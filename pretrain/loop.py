@@ -88,6 +88,8 @@ def optimise(run: Run, on_monitor: OnMonitor | None) -> None:
             saved = run.save.due(step, processes) or last or stop
             if logged or saved or step % config.monitor_every == 0:
                 watch.log(step, mean)
+            if config.checkpoint_every and step % config.checkpoint_every == 0 and processes.first:
+                checkpoint.export_step(run.out, step, run.objective, run.data.corpus)
             if saved:
                 if processes.first:
                     checkpoint.save_state(run.out, step, run.objective, run.optimizer, config.keep)

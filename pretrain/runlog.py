@@ -27,7 +27,17 @@ from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus
 
 # These may differ between a run and its resumption: they change no weight.
-_FREE = {"out", "save_every", "keep", "log_every", "eval_every", "eval_rows", "monitor_every", "device"}
+_FREE = {
+    "out",
+    "save_every",
+    "keep",
+    "checkpoint_every",
+    "log_every",
+    "eval_every",
+    "eval_rows",
+    "monitor_every",
+    "device",
+}
 
 
 def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:

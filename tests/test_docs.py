@@ -85,7 +85,7 @@ def modules_with_examples() -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Iterator[Path]:
-    """The folder that the examples run in: my-encoder, reviews.csv, results of one model, a copy, and of two models."""
+    """The folder of the examples: my-encoder, my-training, reviews.csv, results of one model, a copy, and of two."""
     from geomprobe.tasks import load_file
 
     folder = tmp_path_factory.mktemp("examples")
@@ -93,6 +93,8 @@ def workplace(tmp_path_factory) -> Iterator[Path]:
         environment.setenv("GEOMPROBE_CACHE", str(folder / "cache"))
         tiny_model("bert").save_pretrained(folder / "my-encoder")
         word_tokenizer().save_pretrained(folder / "my-encoder")
+        for step in (10, 20):
+            shutil.copytree(folder / "my-encoder", folder / "my-training" / f"checkpoint-{step}")
         subjects, verbs = ("the cat", "a dog", "the red bird", "a small tree"), ("sat on", "saw", "who saw")
         objects = ("the mat", "a cat", "the big dog", "a bird", "the tree")
         rows = [f"{a} {b} {c},{'saw' in b:d}" for a in subjects for b in verbs for c in objects]

@@ -24,6 +24,7 @@ from geomprobe.cli import (
     pretrain,
     replicate,
     report,
+    track,
 )
 from geomprobe.cli.errors import guard
 from geomprobe.cli.settings import COMMANDS, Configured
@@ -84,6 +85,7 @@ for command in (
     analyze.analyze,
     compare.compare,
     gate.gate,
+    track.track,
     audit.audit,
     measure.measure,
     replicate.replicate,

@@ -85,10 +85,42 @@ def ask(repo_id: str, *, kind: str, revision: str | None, hint: str) -> tuple[An
         There is no such repository or revision, or it needs permission.
     """
     from huggingface_hub import HfApi
+
+    wanted: dict[str, Any] = {"repo_type": kind, "revision": revision, "timeout": TIMEOUT_S}
+    return _answer(lambda: HfApi().repo_info(repo_id, **wanted), repo_id, kind, revision, hint)
+
+
+def revisions(repo_id: str, *, kind: str, hint: str) -> tuple[dict[str, str], str]:
+    """Branches and tags of a repository with their commits, and why the hub did not answer ("" where it did).
+
+    Where it does not answer, they are those that its local cache holds.
+
+    Raises
+    ------
+    InputError
+        There is no such repository, it needs permission, or the hub cannot be reached and nothing is cached.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    info, reason = ask(repo_id, kind=kind, revision=None, hint=hint)  # which has a time limit
+    if info is not None:
+        found, reason = _answer(lambda: HfApi().list_repo_refs(repo_id, repo_type=kind), repo_id, kind, None, hint)
+    if info is not None and found is not None:
+        return {ref.name: ref.target_commit for ref in (*found.branches, *found.tags)}, ""
+    refs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type=kind), "refs")
+    files = [file for file in sorted(refs.rglob("*")) if file.is_file()]
+    if not files:
+        raise not_here(repo_id, kind, reason, hint)
+    return {file.relative_to(refs).as_posix(): file.read_text().strip() for file in files}, reason
+
+
+def _answer(question: Callable[[], Any], repo_id: str, kind: str, revision: str | None, hint: str) -> tuple[Any, str]:
+    """What the hub answers to a question about a repository, or None and why it does not; raises as `ask` does."""
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        return HfApi().repo_info(repo_id, repo_type=kind, revision=revision, timeout=TIMEOUT_S), ""
+        return question(), ""
     except GatedRepoError:
         raise _gated(repo_id, kind) from None
     except RevisionNotFoundError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -56,7 +57,22 @@ def add_rankings(results: Results, margins: Mapping[str, Margin] | None = None) 
 
 
 def headline_sides(results: Results, names: Sequence[str]) -> list[ModelResults]:
-    """What a comparison needs of each model; its rows are the headline numbers at its deepest layer.
+    """What a comparison needs of each model; its rows are the headline numbers at its deepest layer."""
+    sides = deepest_sides(results, names)
+    found = [(row["metric"], row["view"]) for side in sides for row in side.numbers.values()]
+    headline = headline_of(list(dict.fromkeys(found)), known(results.definitions))
+    return [with_numbers(side, headline) for side in sides]
+
+
+def with_numbers(side: ModelResults, chosen: Collection[tuple[str, str]]) -> ModelResults:
+    """A side whose rows are these (metric, view) alone; what else it has is still found by cell."""
+    part, rows = copy(side), filled(side.rows, NUMBER)
+    part.rows = rows[np.array([each in chosen for each in zip(rows["metric"], rows["view"], strict=True)], bool)]
+    return part
+
+
+def deepest_sides(results: Results, names: Sequence[str]) -> list[ModelResults]:
+    """What a comparison needs of each model, at its deepest layer.
 
     That layer counts as the last one, so models are matched by it, however deep they are.
     """
@@ -68,14 +84,7 @@ def headline_sides(results: Results, names: Sequence[str]) -> list[ModelResults]
     tables: dict[str, Any] = {name: deepest(getattr(results, name)) for name in ("results", "influences", "examples")}
     models = [{**entry, "n_layers": last[entry["name"]]} for entry in results.run["models"] if entry["name"] in names]
     ends = replace(results, **tables, run={**results.run, "models": models})
-    sides = [ModelResults(ends, name) for name in names]
-    found = [(row["metric"], row["view"]) for side in sides for row in side.numbers.values()]
-    headline = headline_of(list(dict.fromkeys(found)), known(results.definitions))
-    for side in sides:
-        rows = filled(side.rows, NUMBER)
-        numbers = zip(rows["metric"], rows["view"], strict=True)
-        side.rows = rows[np.array([number in headline for number in numbers], bool)]
-    return sides
+    return [ModelResults(ends, name) for name in names]
 
 
 def tested_pairs(

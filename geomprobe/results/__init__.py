@@ -14,6 +14,7 @@ from geomprobe.common.files import json_fault
 from geomprobe.results.earlier_versions import current
 from geomprobe.results.output_folder import check_content, check_folder, folder_and_name, means_results, models_of
 from geomprobe.results.schema import (
+    CHANGE_COLUMNS,
     COMPARISON_COLUMNS,
     CURVE_COLUMNS,
     CURVES,
@@ -22,6 +23,7 @@ from geomprobe.results.schema import (
     MAP_COLUMNS,
     MOVED_COLUMNS,
     NEIGHBOUR_COLUMNS,
+    OF_SERIES,
     OPTIONAL,
     OVERLAP_COLUMNS,
     RANKING_COLUMNS,
@@ -32,6 +34,7 @@ from geomprobe.results.schema import (
     STATUSES,
     TABLES,
     TEXT_COLUMNS,
+    TRAJECTORY_COLUMNS,
     Definition,
     Run,
     check_definitions,
@@ -83,6 +86,9 @@ def write_results(folder: str | Path, results: Results) -> Path:
     for name in [entry["name"] for entry in results.run["models"]] + earlier_models:
         (folder / "training" / training_log(name)).unlink(missing_ok=True)
     for name in TABLES:
+        if name in OF_SERIES and not results.run.get("series"):
+            (folder / f"{name}.parquet").unlink(missing_ok=True)
+            continue
         write_table(folder / f"{name}.parquet", getattr(results, name))
     with atomic_path(folder / "results.csv") as temporary:
         results.results.to_csv(temporary, index=False)

@@ -170,6 +170,23 @@ RANKING_COLUMNS = _columns(
     "Int64: untested tests",
 )
 
+# Headline numbers along a series of checkpoints, at the deepest layer: of each training with the interval over rows,
+# and of each group of trainings its mean with the interval over the trainings; `n` says of how many trainings.
+TRAJECTORY_COLUMNS = _columns(
+    "string: series",
+    "Float64: step",
+    "string: task",
+    "Int64: layer",
+    "string: pooling view metric definition",
+    "Float64: value se ci_low ci_high",
+    "string: ci_method",
+    "Int64: n",
+)
+
+# Paired differences of two checkpoints of a training, the later less the earlier. `against` says which: each and the
+# one before it (previous), the first, the last; or the best, of the number by which a checkpoint is kept.
+CHANGE_COLUMNS = {**_columns("string: series against", "Float64: step_a step_b"), **COMPARISON_COLUMNS}
+
 TABLES = {
     "results": RESULT_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
@@ -183,12 +200,17 @@ TABLES = {
     "moved_pairs": MOVED_COLUMNS,
     "texts": TEXT_COLUMNS,
     "rankings": RANKING_COLUMNS,
+    "trajectories": TRAJECTORY_COLUMNS,
+    "changes": CHANGE_COLUMNS,
 }
 """Tables of a results folder, a parquet file each."""
 
 OPTIONAL = frozenset(TABLES) - {"results", "comparisons", "curves", "examples"}
 """Tables that a folder may lack: influences are large, and published folders leave them out; the others are of compared
 models, or are not in folders of earlier versions."""
+
+OF_SERIES = ("trajectories", "changes")
+"""Tables that only the results of a series of checkpoints have (`geomprobe track`)."""
 
 STATUSES = ("ok", "failed", "not applicable", "needs rows", "too few rows")
 """ok; failed: a stage of a cell ended in an error; not applicable: undefined on these rows; needs rows: only moments
@@ -314,6 +336,49 @@ class MapEntry(TypedDict):
     left_out: NotRequired[dict[str, str]]
 
 
+class SeriesEntry(TypedDict):
+    """The checkpoints of a training in their order: models and steps, which count `unit`."""
+
+    name: str
+    source: NotRequired[str]
+    unit: NotRequired[str]
+    models: list[str]
+    steps: list[float]
+    notes: NotRequired[list[str]]
+
+
+class KeptCell(TypedDict):
+    """Evidence for a checkpoint in one cell: the best one, the kept one, and their difference, best less kept.
+
+    `indistinguishable` counts the checkpoints that cannot be told apart from the best, which is one of them.
+    """
+
+    task: str
+    pooling: str
+    metric: str
+    view: str
+    best: str
+    best_value: float
+    value: NotRequired[float | None]
+    diff: NotRequired[float | None]
+    ci_low: NotRequired[float | None]
+    ci_high: NotRequired[float | None]
+    p_holm: NotRequired[float | None]
+    indistinguishable: int
+    tests: int
+
+
+class KeptEntry(TypedDict):
+    """The checkpoint of a training that the rule keeps; None where there is no such one, and why."""
+
+    series: str
+    rule: str
+    model: str | None
+    step: float | None
+    why: str
+    cells: list[KeptCell]
+
+
 class Run(TypedDict, total=False):
     """run.json.
 
@@ -321,7 +386,8 @@ class Run(TypedDict, total=False):
     the two models of a comparison. `failed_cells` counts the failures: the cells (a model on a task at a layer under a
     pooling) with a row of status "failed", and the pairs of sound cells whose similarity failed. The rows say which and
     why. `verdict` replaces the sentence that a report makes of the verdicts' counts. Of a comparison of results folders
-    `sources` holds the folders, and `notes` what was left out.
+    `sources` holds the folders, and `notes` what was left out. Of a series of checkpoints `series` holds the trainings,
+    `bands` the groups of them whose mean is in the trajectories, and `kept` what the rule keeps.
     """
 
     schema_version: int
@@ -349,6 +415,9 @@ class Run(TypedDict, total=False):
     sources: list[dict[str, Any]]
     notes: list[str]
     verdict: str | None
+    series: list[SeriesEntry]
+    bands: dict[str, list[str]]
+    kept: list[KeptEntry]
 
 
 class MarginEntry(TypedDict):

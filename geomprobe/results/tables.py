@@ -61,6 +61,8 @@ class Results:
     moved_pairs: pd.DataFrame = field(default_factory=partial(table, [], TABLES["moved_pairs"]))
     texts: pd.DataFrame = field(default_factory=partial(table, [], TABLES["texts"]))
     rankings: pd.DataFrame = field(default_factory=partial(table, [], TABLES["rankings"]))
+    trajectories: pd.DataFrame = field(default_factory=partial(table, [], TABLES["trajectories"]))
+    changes: pd.DataFrame = field(default_factory=partial(table, [], TABLES["changes"]))
 
     def __repr__(self) -> str:
         models, tasks = (

@@ -45,9 +45,9 @@ class Stated(TypedDict):
 
 
 class Told(TypedDict):
-    """One list of the answer: what differs, is equal or cannot be told; values of one model; the order of many."""
+    """One list of the answer: what differs, is equal or cannot be told; values of a model; an order; a series."""
 
-    name: Literal["differs", "equal", "cannot_tell", "values", "rankings"]
+    name: Literal["differs", "equal", "cannot_tell", "values", "rankings", "courses"]
     heading: str
     items: list[Stated]
 
@@ -55,7 +55,7 @@ class Told(TypedDict):
 class Answer(TypedDict):
     """The first screen: one sentence, one picture, the lists, what to beware of, what it covers."""
 
-    code: Literal["difference", "no difference", "no verdict", "description", "ranking"]
+    code: Literal["difference", "no difference", "no verdict", "description", "ranking", "series"]
     sentence: str
     picture: Figure | None
     lists: list[Told]

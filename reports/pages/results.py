@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from geomprobe.common.text import amount, clean, listed, power
+from geomprobe.common.text import amount, clean, count, counted, listed, power
 from geomprobe.reports.document.model import VIEW_VERSION, Answer, Document, ModelHeading, Told
 from geomprobe.reports.sections import sections
 from geomprobe.reports.sections.parts.picture import picture
@@ -21,6 +21,7 @@ LISTS: tuple[tuple[Any, str], ...] = (
     ("cannot_tell", "Cannot tell"),
     ("values", "Measured"),
     ("rankings", "Which come first"),
+    ("courses", "Along the series"),
 )
 """The lists of a summary with their headings, in printing order."""
 
@@ -71,11 +72,17 @@ def _title(facts: Facts) -> str:
     if facts.pair:
         a, b = facts.pair
         return f"{b} against {a}"
+    if runs := facts.run.get("series"):
+        return f"{runs[0]['name']} along its steps" if len(runs) == 1 else f"{len(runs)} trainings along their steps"
     return facts.own[0] if len(facts.own) == 1 else f"{len(facts.own)} models"
 
 
 def _sides(facts: Facts) -> list[ModelHeading]:
     pair = facts.pair or ()
+    if facts.kind == "series":
+        runs = [*facts.run.get("bands", {}), *(entry["name"] for entry in facts.run.get("series", []))]
+        headings = {name: _series_lines(facts, name) for name in runs}
+        return [{"letter": "", "name": n, "series": facts.series[n], "lines": own} for n, own in headings.items()]
     if facts.kind == "groups":
         lines = {group: facts.groups.get(group, []) for group in pair}
         headings = {group: [f"{len(members)} seeds", listed(members)] for group, members in lines.items()}
@@ -87,6 +94,16 @@ def _sides(facts: Facts) -> list[ModelHeading]:
          "lines": lines}
         for name, lines in headings.items()
     ]  # fmt: skip
+
+
+def _series_lines(facts: Facts, name: str) -> list[str]:
+    """What the checkpoints of a training are, or the trainings of a group."""
+    if name in facts.run.get("bands", {}):
+        members = facts.run["bands"][name]
+        return [f"{counted(len(members), 'training')}: {listed(members)}"]
+    entry = next(each for each in facts.run["series"] if each["name"] == name)
+    steps = [count(step) for step in entry["steps"]]
+    return [clean(entry.get("source"), 120), f"{entry.get('unit') or 'step'}s {listed(steps, most=12)}"]
 
 
 def _model_lines(facts: Facts, entry: dict[str, Any]) -> list[str]:

@@ -12,9 +12,14 @@ from pkgutil import iter_modules
 from geomprobe.reports.document.blocks import Section
 from geomprobe.results.summary.facts import Facts
 
+OF_SERIES = ("series", "caveats", "provenance", "downloads", "glossary")
+"""Sections of a series of checkpoints: the others set models side by side, which here are many and of one training."""
+
 
 def sections(facts: Facts) -> list[Section]:
     """All sections in printing order."""
-    modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__) if not found.ispkg]
+    names = [found.name for found in iter_modules(__path__) if not found.ispkg]
+    chosen = [name for name in names if facts.kind != "series" or name in OF_SERIES]
+    modules = [import_module(f"{__name__}.{name}") for name in chosen]
     made = (module.section(facts) for module in sorted(modules, key=lambda module: module.PLACE))
     return [section for section in made if section]

@@ -24,7 +24,7 @@ def section(facts: Facts) -> Section:
         items.append(f"Not measured: {count(len(failed) - FAILED_ITEMS)} more cells, in the table of failed cells.")
     notes = dict.fromkeys((r["metric"], r["note"]) for r in facts.rows if r["note"] and r["status"] != "failed")
     items += [f"{words(metric)}: {note}" for metric, note in list(notes)[:NOTES]]
-    methods = sorted({r["ci_method"] for r in (*facts.rows, *facts.comparisons) if r["ci_method"]})
+    methods = sorted({r["ci_method"] for r in (*facts.rows, *facts.comparisons, *facts.changes) if r["ci_method"]})
     if methods:
         items.append(f"Intervals: {listed([clean(method, 80) for method in methods[:METHODS]])}.")
     if protocol := facts.run.get("protocol"):
@@ -44,6 +44,8 @@ def _answer(facts: Facts) -> str:
     found = Counter(finding["severity"] for finding in findings(facts))
     done = sum(found.values()) - found["not applicable"]
     checks = f"{found['issue']} of {done} checks found something that limits the claim"
+    if facts.kind == "series":
+        return f"The claim is about these trainings, not about their recipes; {checks}."
     if not facts.pair:
         return f"No difference is claimed; {checks}."
     rows = list(facts.by_difference.values())

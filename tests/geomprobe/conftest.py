@@ -152,3 +152,37 @@ def install(tmp_path, monkeypatch):
     forget()
     yield install
     forget()
+
+
+SUBJECTS, VERBS = ("the cat", "a dog", "the red bird", "a small tree"), ("sat on", "saw", "who saw")
+OBJECTS = ("the mat", "a cat", "the big dog", "a bird", "the tree")
+SENTENCES = [f"{a} {b} {c}" for a in SUBJECTS for b in VERBS for c in OBJECTS]
+
+
+def squeezed(amount: float) -> transformers.PreTrainedModel:
+    """Return the tiny BERT with most dimensions of its vectors shrunk by a share."""
+    model = tiny_model("bert")
+    with torch.no_grad():
+        norm = model.encoder.layer[-1].output.LayerNorm
+        norm.weight[:12] *= 1 - amount
+        norm.bias[:12] *= 1 - amount
+    return model
+
+
+@pytest.fixture(scope="session")
+def training(tmp_path_factory) -> Path:
+    """The folder of a training with three checkpoints: it moves from 10 to 20, and then stays as it is."""
+    folder = tmp_path_factory.mktemp("trainings") / "mine"
+    for step, amount in ((10, 0.0), (20, 0.9), (100, 0.9)):
+        squeezed(amount).save_pretrained(folder / f"checkpoint-{step}")
+        word_tokenizer().save_pretrained(folder / f"checkpoint-{step}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_task(tmp_path_factory) -> Path:
+    """A file with sixty short texts, each with a label that its words decide."""
+    file = tmp_path_factory.mktemp("task") / "small.csv"
+    lines = [f"{text},{'yes' if ' saw' in text else 'no'}\n" for text in SENTENCES]
+    file.write_text("text,label\n" + "".join(lines), encoding="utf-8")
+    return file

@@ -15,7 +15,7 @@ from geomprobe.results.schema import Definition, Run
 from geomprobe.results.summary.maps import RowMap
 
 Row = dict[str, Any]
-Kind = Literal["single", "pair", "groups", "many"]
+Kind = Literal["single", "pair", "groups", "many", "series"]
 Judgement = Literal["higher", "lower", "mixed", "equivalent", "unclear", "none"]
 """What a comparison says of one cell, or of several: mixed where some are higher and some lower."""
 PLACE = ("model", "task", "layer", "pooling")
@@ -39,7 +39,7 @@ class Facts:
     ----------
     rows : list of dict
         Rows of results, missing values as None.
-    comparisons, curves, similarities, rankings : list of dict
+    comparisons, curves, similarities, rankings, trajectories, changes : list of dict
         Rows of the tables of those names.
     models, tasks, poolings : list of str
         Display names.
@@ -60,6 +60,8 @@ class Facts:
     poolings: list[str]
     similarities: list[Row] = field(default_factory=list)
     rankings: list[Row] = field(default_factory=list)
+    trajectories: list[Row] = field(default_factory=list)
+    changes: list[Row] = field(default_factory=list)
     variants: Facts | None = None
     read_maps: Callable[[], list[RowMap]] = list
 
@@ -145,6 +147,8 @@ class Facts:
     @cached_property
     def kind(self) -> Kind:
         """Which report this is."""
+        if self.run.get("series"):
+            return "series"
         if self.pair and self.level == "objective":
             return "groups"
         if self.pair and len(self.own) <= 2:
@@ -153,7 +157,14 @@ class Facts:
 
     @cached_property
     def series(self) -> dict[str, int]:
-        """Colour and marker of each model; the models of one group share them."""
+        """Colour and marker of each model; the models of one group, or of one training of a series, share them."""
+        if self.kind == "series":
+            runs = {entry["name"]: entry["models"] for entry in self.run.get("series", [])}
+            group = {name: band for band, members in self.run.get("bands", {}).items() for name in members}
+            drawn = dict.fromkeys([*self.run.get("bands", {}), *(name for name in runs if name not in group)])
+            place = {name: i for i, name in enumerate(drawn)}
+            place |= {name: place[band] for name, band in group.items()}
+            return place | {model: place[run] for run, models in runs.items() for model in models}
         if self.groups:
             place = {m: i for i, members in enumerate(self.groups.values()) for m in members}
             return {m: place.get(m, len(self.groups)) for m in self.models} | {g: i for i, g in enumerate(self.groups)}
@@ -251,6 +262,16 @@ class Facts:
         return [{**row, "rank": place, "letters": None} for place, row in enumerate(known, 1)]
 
     @cached_property
+    def trajectory_of(self) -> dict[tuple[str, ...], list[Row]]:
+        """(series, task, pooling, metric, view) -> the values along it, in the order of the steps."""
+        return _along(self.trajectories, ("series", *PLACE[1::2], "metric", "view"), ("step",))
+
+    @cached_property
+    def changes_of(self) -> dict[tuple[str, ...], list[Row]]:
+        """(against, series, task, pooling, metric, view) -> paired differences, in the order of the steps."""
+        return _along(self.changes, ("against", "series", *PLACE[1::2], "metric", "view"), ("step_a", "step_b"))
+
+    @cached_property
     def curves_by_kind(self) -> dict[tuple[str, str], list[Row]]:
         """(curve, pooling) -> its points at the deepest layer of each model, under the first view of the curve."""
         deepest: dict[str, int] = {}
@@ -336,6 +357,15 @@ def headline_of(metrics: Sequence[tuple[str, str]], definitions: Mapping[str, An
         # a metric that argues by one view does so by any; where two are set against each other, both are needed
         found += [mv for mv in same if mv[1] in place["views"]] or same[: len(place["views"]) == 1]
     return found or [mv for mv in metrics if not definitions.get(mv[0], {}).get("reference")][:4]
+
+
+def _along(rows: Sequence[Row], keys: Sequence[str], steps: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:
+    """Rows by their keys, in the order of their steps; the first of several definitions."""
+    found: dict[tuple[str, ...], dict[tuple, Row]] = defaultdict(dict)
+    for row in sorted(rows, key=itemgetter(*steps)):
+        if row.get("value", row.get("diff")) is not None:
+            found[itemgetter(*keys)(row)].setdefault(tuple(row[step] for step in steps), row)
+    return {key: list(part.values()) for key, part in found.items()}
 
 
 def place_in(name: str, order: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from geomprobe.common.text import decimals, interval, number
 from geomprobe.results.summary.facts import Judgement, Kind
 from geomprobe.results.summary.findings.rules import Finding
 from geomprobe.results.summary.ranking import Ranking
+from geomprobe.results.summary.series import Course
 from geomprobe.results.summary.words import without_brackets
 
 SHORT: dict[Judgement, str] = {
@@ -143,8 +144,8 @@ class Summary:
 
     Attributes
     ----------
-    kind : {"pair", "groups", "single", "many"}
-    code : {"difference", "no difference", "no verdict", "description", "ranking"}
+    kind : {"pair", "groups", "single", "many", "series"}
+    code : {"difference", "no difference", "no verdict", "description", "ranking", "series"}
     sides : tuple of str
         A and B of a comparison, whose differences are B − A; else the models.
     sentence : str
@@ -155,6 +156,8 @@ class Summary:
         Headline numbers of a single model; empty for a comparison.
     rankings : list of Ranking
         The order of many models under each headline number; the one that the sentence is about first.
+    courses : list of Course
+        How each headline number moves along each training of a series.
     beware : list of Finding
         What changes what may be claimed.
     scope, limits : str
@@ -162,7 +165,7 @@ class Summary:
     """
 
     kind: Kind
-    code: Literal["difference", "no difference", "no verdict", "description", "ranking"]
+    code: Literal["difference", "no difference", "no verdict", "description", "ranking", "series"]
     sides: tuple[str, ...]
     sentence: str
     scope: str
@@ -172,6 +175,7 @@ class Summary:
     cannot_tell: list[Statement] = field(default_factory=list)
     values: list[Statement] = field(default_factory=list)
     rankings: list[Ranking] = field(default_factory=list)
+    courses: list[Course] = field(default_factory=list)
     beware: list[Finding] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:

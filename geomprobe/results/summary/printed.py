@@ -11,6 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from geomprobe.common.text import listed, markdown, markdown_table
 from geomprobe.results.summary.model import Statement, Summary
 from geomprobe.results.summary.ranking import Ranking
+from geomprobe.results.summary.series import Course
 
 HEADINGS = {
     "differs": "differs",
@@ -18,6 +19,7 @@ HEADINGS = {
     "cannot_tell": "cannot tell",
     "values": "measured",
     "rankings": "ranking",
+    "courses": "along the series",
 }
 LINES = 20
 WIDTH = 120
@@ -25,6 +27,7 @@ NAME, FIGURE = 30, 24
 """Columns of a statement on a terminal: its name, its typical figure."""
 AFTER_THE_BAR = "after the bar: told apart from the first"
 FIRST_AND_LAST = f"values of the first and the last; cells; {AFTER_THE_BAR}"
+SAID = {"rankings": FIRST_AND_LAST, "courses": "first → last value; where successive checkpoints differ"}
 SHOWN = 2
 """Models before and after the bar that a terminal names."""
 
@@ -58,7 +61,7 @@ def _lists(summary: Summary) -> dict[str, list[tuple[str, str]]]:
     for name, heading in HEADINGS.items():
         if statements := getattr(summary, name):
             lines = [(each.title, _line(each, signed=name != "values")) for each in statements]
-            figures = FIRST_AND_LAST if name == "rankings" else f"{about}95 % intervals"
+            figures = SAID.get(name, f"{about}95 % intervals")
             found[heading if found else f"{heading} ({figures})"] = lines
     found["beware"] = [
         (each["code"], each["sentence"].rstrip(".") + (f" ({each['number']})" if each["number"] else ""))
@@ -67,8 +70,10 @@ def _lists(summary: Summary) -> dict[str, list[tuple[str, str]]]:
     return found if summary.beware else {k: v for k, v in found.items() if k != "beware"}
 
 
-def _line(each: Statement | Ranking, signed: bool) -> str:
+def _line(each: Statement | Ranking | Course, signed: bool) -> str:
     """One statement: name, typical figure, in how many cells, what could be seen; of a ranking the models."""
+    if isinstance(each, Course):
+        return f"{each.title:<{NAME}} {each.span:<{FIGURE}} {each.moves}"
     if isinstance(each, Ranking):
         names = " | ".join(listed(part, most=SHOWN) for part in (each.first, each.behind) if part)
         names += f" | not tested: {listed(each.untested, most=SHOWN)}" if each.untested else ""
@@ -77,7 +82,10 @@ def _line(each: Statement | Ranking, signed: bool) -> str:
     return f"{each.title:<{NAME}} {each.typical.text(signed):<{FIGURE}} {_about(each)}".rstrip()
 
 
-def _about(each: Statement | Ranking) -> str:
+def _about(each: Statement | Ranking | Course) -> str:
+    if isinstance(each, Course):
+        parts = (f"{each.series} on {each.task}, {each.pooling} pooling", each.moves, each.where)
+        return "; ".join(filter(None, parts))
     if isinstance(each, Ranking):
         return "; ".join(part for part in (each.where, f"values on {each.task}, {each.pooling} pooling") if part)
     centred = "not once the mean vector is removed" if each.only_mean else ""
@@ -88,7 +96,8 @@ def as_markdown(summary: Summary) -> str:
     """Markdown for a pull request or a README: the sentence, the lists as one table, what to beware of."""
     rows = [cells for name in HEADINGS for cells in _rows(summary, name)]
     about = "value" if summary.values else f"{markdown(' − '.join(reversed(summary.sides[:2])))}"
-    heads = ("", "metric", f"models ({AFTER_THE_BAR})" if summary.rankings else about, "")
+    about = f"models ({AFTER_THE_BAR})" if summary.rankings else "first → last" if summary.courses else about
+    heads = ("", "metric", about, "")
     parts = [f"**{markdown(summary.sentence, 2000)}**", markdown(summary.scope, 1000)]
     parts += [markdown_table(heads, [[markdown(cell) for cell in row] for row in rows])] if rows else []
     parts += (
@@ -105,11 +114,17 @@ def _rows(summary: Summary, name: str) -> list[tuple[str, ...]]:
         (
             HEADINGS[name],
             each.title,
-            each.order if isinstance(each, Ranking) else each.typical.text(signed=name != "values"),
+            _figure(each, signed=name != "values"),
             _about(each),
         )
         for each in getattr(summary, name)
     ]
+
+
+def _figure(each: Statement | Ranking | Course, signed: bool) -> str:
+    if isinstance(each, Ranking):
+        return each.order
+    return each.span if isinstance(each, Course) else each.typical.text(signed)
 
 
 def as_latex(summary: Summary) -> str:
@@ -127,7 +142,7 @@ def as_latex(summary: Summary) -> str:
 TEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "−": "$-$", "±": r"$\pm$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\ldots{}",
+    "→": r"$\rightarrow$", "−": "$-$", "±": r"$\pm$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\ldots{}",
     "≥": r"$\geq$", "≈": r"$\approx$", "λ": r"$\lambda$", "|": r"$|$", "<": r"$<$", ">": r"$>$",
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from geomprobe.results.schema import Run
 from geomprobe.results.summary.facts import POOLING_ORDER, Facts, Row, place_in
 from geomprobe.results.summary.maps import row_maps
 
-NAMES = ("model", "task", "pooling", "view", "metric", "definition", "control", "a", "b", "curve", "probe")
+NAMES = ("model", "task", "pooling", "view", "metric", "definition", "control", "a", "b", "curve", "probe", "series")
 
 
 def facts_of(
@@ -48,6 +48,8 @@ def facts_of(
         sorted(poolings, key=lambda p: (place_in(p, POOLING_ORDER), p)),
         similarities=rows(tables["similarities"]),
         rankings=rows(tables["rankings"]),
+        trajectories=rows(tables["trajectories"]),
+        changes=rows(tables["changes"]),
         read_maps=partial(row_maps, tables, list(zip(mapped, shown.get("maps", ()), strict=True)), names),
     )
     return apart(facts)
@@ -97,6 +99,7 @@ def _display_names(results: pd.DataFrame, run: Mapping[str, Any], training: Iter
         every = [*filter(None, named), *map(str, seen)]
         if column == "model":
             every += [*(run.get("groups") or {}), *training]
+            every += [*(entry["name"] for entry in run.get("series", ())), *run.get("bands", ())]
         names.update(short_names(dict.fromkeys(every)))
     return names
 

@@ -13,6 +13,8 @@ from geomprobe.results.summary.findings import findings
 from geomprobe.results.summary.findings.rules import Finding
 from geomprobe.results.summary.model import Cell, Statement, Summary, in_all
 from geomprobe.results.summary.ranking import rankings
+from geomprobe.results.summary.series import courses, sentence
+from geomprobe.results.summary.series import limits as limits_of_series
 from geomprobe.results.summary.words import title
 
 CENTRED = "centred"
@@ -29,9 +31,13 @@ def summarise(facts: Facts) -> Summary:
     was shown equal and what cannot be told. Where models were compared with their architecture at random
     initialisation, a second sentence says what training gave each of them: scores of tasks before geometry.
 
+    Of a series of checkpoints the sentence says which one is kept and why, and where the first headline number changes.
+
     Of many models the sentence says which come first, and which of these are not told apart, under the first headline
     number whose first models are the same once the mean vector is removed; of the others the first one leads.
     """
+    if facts.kind == "series":
+        return _along(facts)
     if facts.kind == "many":
         return _ranked(facts)
     statements = [found for metric, view in facts.headline if (found := statement(facts, metric, view))]
@@ -75,6 +81,21 @@ def _ranked(facts: Facts) -> Summary:
         scope=scope_of(facts),
         limits=_limits(facts),
         rankings=found,
+        beware=_beware(facts),
+    )
+
+
+def _along(facts: Facts) -> Summary:
+    """The summary of a series of checkpoints."""
+    found = courses(facts)
+    return Summary(
+        kind=facts.kind,
+        code="series",
+        sides=tuple(entry["name"] for entry in facts.run.get("series", [])),
+        sentence=sentence(facts, found),
+        scope=scope_of(facts),
+        limits=_limits(facts),
+        courses=found,
         beware=_beware(facts),
     )
 
@@ -139,7 +160,9 @@ def scope_of(facts: Facts) -> str:
 
 
 def _limits(facts: Facts) -> str:
-    if facts.kind == "many":
+    if facts.kind == "series":
+        limits = limits_of_series(facts)
+    elif facts.kind == "many":
         limits = _tested(facts)
     elif not facts.pair:
         limits = "No comparison was made, so no difference is claimed."

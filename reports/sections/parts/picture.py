@@ -6,12 +6,15 @@ from geomprobe.common.text import decimals, number
 from geomprobe.reports.document.blocks import Figure, figure
 from geomprobe.reports.sections.parts.points import overview, ranking
 from geomprobe.reports.sections.parts.statements import standing
+from geomprobe.reports.sections.parts.trajectories import FRONT, trajectories
 from geomprobe.results.summary.facts import Facts
 from geomprobe.results.summary.model import Summary
 
 
 def picture(facts: Facts, found: Summary) -> Figure | None:
     """The one picture of the first screen; None where there is nothing to draw."""
+    if facts.kind == "series":
+        return trajectories(facts, "first", facts.headline[:FRONT])
     if facts.kind == "many":
         return ranking(facts, "first", facts.headline, facts.pooling)
     return overview(facts, found) if facts.pair else _alone(facts, found)

@@ -12,6 +12,7 @@ from geomprobe.results.summary.facts import PLACE, Facts, half_width
 from geomprobe.results.summary.model import Cell as Measured
 from geomprobe.results.summary.model import Statement
 from geomprobe.results.summary.ranking import Ranking, ranking
+from geomprobe.results.summary.series import Course
 from geomprobe.results.summary.summarise import statement
 from geomprobe.results.summary.words import WORDS, quality
 
@@ -132,8 +133,12 @@ def standing(facts: Facts, metric: str, view: str, at: Measured) -> dict[str, fl
 # ---- tables and lines ------------------------------------------------------------------------------------------------
 
 
-def stated(facts: Facts, each: Statement | Ranking) -> Stated:
-    """A statement, or the order of many models, as the first screen prints it."""
+def stated(facts: Facts, each: Statement | Ranking | Course) -> Stated:
+    """A statement, the order of many models, or a course along a series, as the first screen prints it."""
+    if isinstance(each, Course):
+        shown = {"title": each.title, "term": term(each.metric), "says": each.moves, "figure": each.span}
+        shown["place"] = f"{each.task}, {each.pooling} pooling"
+        return cast(Stated, dict.fromkeys(Stated.__annotations__, "") | shown)
     if isinstance(each, Ranking):
         shown = {"title": each.title, "term": term(each.metric), "says": each.phrase, "figure": each.span}
         shown["place"] = f"{each.task}, {each.pooling} pooling"

@@ -11,9 +11,12 @@ MODULES = (comparison, models, rows)
 
 ORDER = ("issue", "tip", "passed", "not applicable")
 SHOWN = 7
+KEPT_SECTIONS = ("provenance", "caveats")
 
 
 def findings(facts: Facts) -> list[Finding]:
     """The findings of all rules, issues first."""
     found = [result for check in RULES.values() if (result := check(facts)) is not None]
+    if facts.kind == "series":  # its report has no sections that set models side by side
+        found = [{**each, "link": each["link"] if each["link"] in KEPT_SECTIONS else "series"} for each in found]
     return sorted(found, key=lambda f: ORDER.index(f["severity"]))
