@@ -10,7 +10,21 @@ import typer
 from typer.core import TyperGroup
 
 import geomprobe
-from geomprobe.cli import analyze, audit, cache, compare, corpus, demo, doctor, ls, measure, pretrain, replicate, report
+from geomprobe.cli import (
+    analyze,
+    audit,
+    cache,
+    card,
+    compare,
+    corpus,
+    demo,
+    doctor,
+    ls,
+    measure,
+    pretrain,
+    replicate,
+    report,
+)
 from geomprobe.cli.errors import guard
 from geomprobe.common import shortened
 
@@ -71,6 +85,7 @@ for command in (
     measure.measure,
     replicate.replicate,
     report.report,
+    card.card,
     ls.ls,
     doctor.doctor,
 ):
