@@ -12,6 +12,7 @@ from typing import Any
 
 from geomprobe.common import GeomprobeError, InputError, UsageError, first_line
 from geomprobe.common.formats import encoding_of, errors_of, format_of_bytes
+from geomprobe.common.remote import fetch, is_remote
 from geomprobe.vectors.arrays import read_npy, read_npz, read_safetensors
 from geomprobe.vectors.binary import BINS, COUNT_LINE, VECS, read_bin, read_vecs, read_word2vec
 from geomprobe.vectors.delimited import read_delimited
@@ -85,6 +86,7 @@ def open_vectors(
     ----------
     paths : sequence of path
         Files of any format that docs/reference/vectors.md lists; several are shards of one matrix, in the order given.
+        Also URLs that fsspec opens (s3://, gs://, hf://), and folders of Parquet files, in the order of their names.
     tensor : str, optional
         Which array of a file that holds several matrices (.npz, .safetensors).
     columns : str, optional
@@ -112,7 +114,14 @@ def open_vectors(
 
 def read_files(paths: Sequence[str | os.PathLike], reading: ReadOptions) -> list[VectorFile]:
     """Files opened, each with what was read of it (errors: `open_vectors`)."""
-    return [_read(Path(path), reading) for path in paths]
+    return [_read(file, reading) for path in paths for file in _files(path)]
+
+
+def _files(path: str | os.PathLike) -> list[Path]:
+    """The files that a path means: a URL's copy; of a data set in parts (a folder of Parquet files) all, by name."""
+    local = fetch(str(path)) if is_remote(path) else Path(path)
+    parts = sorted(local.rglob("*.parquet")) if local.is_dir() else []
+    return [part for part in parts if part.is_file()] or [local]
 
 
 def joined(files: Sequence[VectorFile]) -> Any:
