@@ -69,6 +69,7 @@ def train(
             finish_run(run.out, run.log.last)
             if not ended or not (run.out / "README.md").exists():  # what was added to it since then stays
                 write_card(run.out, run.log.last)
+        processes.barrier()  # for all of them the folder is finished
     return run.out
 
 

@@ -14,7 +14,7 @@ from geomprobe.cli.options import Json, expanded, option
 from geomprobe.cli.output import Output
 from geomprobe.cli.progress import Progress
 from geomprobe.cli.values import TEXT
-from geomprobe.common import UsageError, read_json
+from geomprobe.common import UsageError, read_json, torchrun_place
 from geomprobe.common.training_log import label
 
 
@@ -63,7 +63,8 @@ def pretrain(
     if options.budget and options.match:
         raise UsageError("--budget and --match both say how long to train.", "Leave one out.")
     folder, final = train_encoder(output, preset, asdict(options), set_ or [], resume=resume)
-    output.result({"checkpoint": str(folder), **final}, summary(folder, final))
+    if torchrun_place()[0] == 0:  # the others did the same
+        output.result({"checkpoint": str(folder), **final}, summary(folder, final))
 
 
 def train_encoder(

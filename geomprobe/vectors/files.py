@@ -7,6 +7,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,14 +115,18 @@ def open_vectors(
 
 def read_files(paths: Sequence[str | os.PathLike], reading: ReadOptions) -> list[VectorFile]:
     """Files opened, each with what was read of it (errors: `open_vectors`)."""
-    return [_read(file, reading) for path in paths for file in _files(path)]
+    return [file for path in paths for file in _read_all(path, reading)]
 
 
-def _files(path: str | os.PathLike) -> list[Path]:
+def _read_all(path: str | os.PathLike, reading: ReadOptions) -> list[VectorFile]:
     """The files that a path means: a URL's copy; of a data set in parts (a folder of Parquet files) all, by name."""
-    local = fetch(str(path)) if is_remote(path) else Path(path)
-    parts = sorted(local.rglob("*.parquet")) if local.is_dir() else []
-    return [part for part in parts if part.is_file()] or [local]
+    local = fetch(str(path)) if (remote := is_remote(path)) else Path(path)
+    parts = [part for part in sorted(local.rglob("*.parquet")) if part.is_file()] if local.is_dir() else []
+    read = [_read(part, reading) for part in parts or [local]]
+    if not remote:
+        return read
+    shown = [f"{str(path).rstrip('/')}/{part.relative_to(local).as_posix()}" for part in parts] or [str(path)]
+    return [replace(file, path=name) for file, name in zip(read, shown, strict=True)]
 
 
 def joined(files: Sequence[VectorFile]) -> Any:
