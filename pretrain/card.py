@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from geomprobe.common import model_name, read_json, write_text
 from geomprobe.common.text import amount, count, markdown, markdown_table, number, power
 from geomprobe.common.training_log import in_order, label
+from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.objectives import objective_class
 
 HUB_SOURCE = re.compile(r"([\w.-]+/[\w.-]+)@[0-9a-f]{7,}")
@@ -41,7 +43,8 @@ def model_card(run: Mapping[str, Any], last: Mapping[str, Any], out: Path) -> st
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    config, corpus, objective = run["config"], run["corpus"], run["config"]["objective"]
+    config = asdict(PretrainConfig()) | run["config"]  # runs of earlier versions have fewer settings
+    corpus, objective = run["corpus"], config["objective"]
     hub_source = HUB_SOURCE.match(str(corpus.get("source")))
     data = ModelCardData(
         library_name="sentence-transformers",
@@ -62,7 +65,7 @@ def model_card(run: Mapping[str, Any], last: Mapping[str, Any], out: Path) -> st
         "## Data",
         _table(_data(corpus)),
         "## Training",
-        _table(_training(run, objective, step)),
+        _table(_training(run, config, step)),
         "## Losses",
         _table([(label(key), number(last[key])) for key in in_order({*LOSSES} & {*last})] or [("none yet", "")])
         + "\nHeld-out losses are measured on texts that were not trained on. A held-out MLM loss above the entropy of "
@@ -85,8 +88,8 @@ def _data(corpus: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _training(run: Mapping[str, Any], objective: str, step: int) -> list[tuple[str, str]]:
-    config, done = run["config"], step / run["steps"]
+def _training(run: Mapping[str, Any], config: Mapping[str, Any], step: int) -> list[tuple[str, str]]:
+    objective, done = config["objective"], step / run["steps"]
     return [
         ("objective", f"{objective}: {markdown(objective_class(objective).about)}"),
         ("budget", f"{count(step)} steps, {amount(done * run['tokens'])} tokens, {power(done * run['flops'])} FLOPs"),

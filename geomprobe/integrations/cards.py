@@ -54,7 +54,8 @@ class Measured:
     def of(cls, results: Results, name: str) -> Measured:
         """The numbers of the model of this name; raises UsageError where there is none with numbers."""
         facts = results.facts()
-        entries = {raw["name"]: shown for raw, shown in zip(results.run["models"], facts.model_entries, strict=False)}
+        own = [entry for entry in results.run["models"] if not entry.get("of")]  # the facts have no variants
+        entries = {raw["name"]: shown for raw, shown in zip(own, facts.model_entries, strict=False)}
         if name not in entries or entries[name]["name"] not in facts.last_layer:
             raise unknown_name("model", name, [raw for raw, e in entries.items() if e["name"] in facts.last_layer])
         entry = entries[name]
@@ -100,7 +101,7 @@ def section(of: Measured) -> str:
     parts = [
         "## Representation geometry",
         f"Measured with geomprobe {version} at layer {of.layer}{f' of {depth}' if depth else ''} under "
-        f"{markdown(of.pooling)} pooling, by the {markdown(run.get('protocol', 'strict'))} protocol; 95 % intervals. "
+        f"{markdown(of.pooling)} pooling, by the {markdown(run.get('protocol', 'strict'))} protocol; 95 % intervals, where a number has a valid one. "
         f"Model hash `{_code(of.entry.get('hash'))[:16]}`.",
         markdown_table(heads, rows),
     ]

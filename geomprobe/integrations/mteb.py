@@ -52,7 +52,7 @@ class ScoreFile(TypedDict):
 class ModelFile(TypedDict):
     """Whose results a folder holds."""
 
-    name: str
+    name: str | None
     revision: str | None
 
 
@@ -216,11 +216,11 @@ def _label(task: str, subset: str, split: str = "") -> str:
 
 def _model_of(path: Path) -> tuple[str, str]:
     """Name and revision of the model of a result: of its model_meta.json, else of the folders."""
-    meta = path.parent / "model_meta.json"
+    meta, name, revision = path.parent / "model_meta.json", path.parent.parent.name.replace("__", "/"), path.parent.name
     if not meta.is_file():
-        return path.parent.parent.name.replace("__", "/"), path.parent.name
+        return name, revision
     file: ModelFile = checked(read_json(meta), ModelFile, str(meta), ANEW)
-    return file["name"], file["revision"] or path.parent.name
+    return file["name"] or name, file["revision"] or revision
 
 
 def _model_names(found: Sequence[Scored]) -> dict[tuple[str, str], str]:
