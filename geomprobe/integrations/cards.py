@@ -101,7 +101,8 @@ def section(of: Measured) -> str:
     parts = [
         "## Representation geometry",
         f"Measured with geomprobe {version} at layer {of.layer}{f' of {depth}' if depth else ''} under "
-        f"{markdown(of.pooling)} pooling, by the {markdown(run.get('protocol', 'strict'))} protocol; 95 % intervals, where a number has a valid one. "
+        f"{markdown(of.pooling)} pooling, by the {markdown(run.get('protocol', 'strict'))} protocol; "
+        "95 % intervals, where a number has a valid one. "
         f"Model hash `{_code(of.entry.get('hash'))[:16]}`.",
         markdown_table(heads, rows),
     ]
