@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 
 from geomprobe.pretrain import checkpoint, monitor
+from geomprobe.pretrain.budget import read_run
+from geomprobe.pretrain.card import write_card
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.device import autocast, keep_memory
 from geomprobe.pretrain.distributed import join
@@ -63,7 +65,11 @@ def train(
         optimise(run, on_monitor)
         if processes.first:  # not in the loop, so that a run killed after its last state ends here too
             checkpoint.export(run.out, run.objective, run.data.corpus)
+            ended = read_run(run.out).get("finished")
             finish_run(run.out, run.log.last)
+            if not ended or not (run.out / "README.md").exists():  # what was added to it since then stays
+                write_card(run.out, run.log.last)
+        processes.barrier()  # for all of them the folder is finished
     return run.out
 
 
@@ -95,6 +101,7 @@ def optimise(run: Run, on_monitor: OnMonitor | None) -> None:
                     checkpoint.save_state(run.out, step, run.objective, run.optimizer, config.keep)
                     if not last:
                         checkpoint.export(run.out, run.objective, run.data.corpus)
+                        write_card(run.out, run.log.last)
                 processes.barrier()
                 if stop and not last:
                     text = f"Stopped at step {step} of {run.steps}; the state is saved. Go on with --resume."

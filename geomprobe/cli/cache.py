@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or del
 
 
 # Only these are ever listed or deleted: GEOMPROBE_CACHE may name a folder that holds other things, too.
-KINDS = ("corpora", "docstrings", "embeddings", "hub")
+KINDS = ("corpora", "docstrings", "embeddings", "hub", "remote")
 
 
 def _is_there(folder: Path) -> bool:
@@ -57,7 +57,9 @@ def ls(as_json: Json = False) -> None:
 @app.command("prune")
 @guard
 def prune(
-    kind: Annotated[str | None, typer.Option(help="Delete only corpora, docstrings, embeddings or hub (text).")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Delete only corpora, docstrings, embeddings, hub (text) or remote.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Delete what the cache holds; commands make it again when they need it."""

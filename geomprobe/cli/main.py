@@ -14,6 +14,7 @@ from geomprobe.cli import (
     analyze,
     audit,
     cache,
+    card,
     compare,
     corpus,
     demo,
@@ -90,6 +91,7 @@ for command in (
     measure.measure,
     replicate.replicate,
     report.report,
+    card.card,
     ls.ls,
     doctor.doctor,
 ):

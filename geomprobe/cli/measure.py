@@ -66,7 +66,7 @@ class MeasureOptions:
         """Names of views, each once; None where each metric has its own."""
         return list(dict.fromkeys(split_list(self.view))) or None
 
-    def check(self, files: Sequence[Path]) -> None:
+    def check(self, files: Sequence[str]) -> None:
         """Raise UsageError for a name that is not known, and for a file that must not or cannot be written."""
         from geomprobe.metrics import check_names
 
@@ -82,11 +82,11 @@ class MeasureOptions:
 @expanded()
 def measure(
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="FILE...",
             help="Vectors: .npy, .npz, .safetensors, .parquet, .arrow, .csv, .txt, .jsonl, word2vec, .fbin, …; "
-            "several are shards of one matrix.",
+            "several are shards of one matrix. Also URLs (s3://, gs://, hf://) and folders of .parquet files.",
         ),
     ],
     options: MeasureOptions,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from geomprobe.analysis.protocols import Protocol
     from geomprobe.tasks.base import Task
 
+MTEB = "mteb:"
 KINDS = ("auto", "classification", "regression")
 
 Models = Annotated[
@@ -85,7 +86,7 @@ class GridOptions:
     task: list[str] | None = option(
         "--task",
         "sst2, mrpc, mnli, cola, stsb, controlled, or another of `geomprobe ls tasks`; your own file or folder (.csv, "
-        ".jsonl, .parquet, …); or owner/name on the hub (@revision pins). [default: the five GLUE tasks]",
+        ".jsonl, .parquet, …); owner/name on the hub (@revision pins); or mteb:NAME. [default: the five GLUE tasks]",
         **TEXT,
     )
     text: list[str] | None = option(
@@ -174,20 +175,25 @@ class GridOptions:
         given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) not in (None, [])}
         if self.kind != "auto":
             given["kind"] = self.kind
-        files = [name for name in self.task_names if is_file_task(name)]
-        if repeated := [name for name in files if files.count(name) > 1]:
+        benchmarks = [name for name in self.task_names if is_benchmark(name)]
+        files = [name for name in self.task_names if name not in benchmarks and is_file_task(name)]
+        if repeated := [name for name in (*files, *benchmarks) if self.task_names.count(name) > 1]:
             raise UsageError(f"The task {repeated[0]} is given twice.")
         if given and not files:
             raise UsageError(
                 "--text, --label, --id, --split, --quotes, --kind and --positive describe tasks of your own.",
                 "Add --task FILE.",
             )
-        built_in = [name for name in self.task_names if name not in files]
+        built_in = [name for name in self.task_names if name not in (*files, *benchmarks)]
         loaded = {}
         for name in files:
             with suppress(NotDownloaded):  # in a dry run, whose tasks then keep their names
                 loaded[name] = load_file(name, **given)
         loaded = unique_names(loaded, built_in)
+        if benchmarks:
+            from geomprobe.integrations import mteb
+
+            loaded |= {name: mteb.as_task(name.removeprefix(MTEB)) for name in benchmarks}
         return [loaded.get(name, name) for name in self.task_names]
 
     @property
@@ -249,7 +255,9 @@ class GridOptions:
             raise unknown_name("kind", self.kind, list(KINDS))
         _ = self.choices, self.layers  # raise for what they do not know
         variants.plan(self.precisions, self.dims)
-        check_request(self.task_names, self.poolings, self.baselines, self.limit, self.device)
+        check_request(
+            [t for t in self.task_names if not is_benchmark(t)], self.poolings, self.baselines, self.limit, self.device
+        )
         check_folder(folder, [*models, *self.task_names, *([self.data] if self.data else [])])
         for model in models:
             check_source(model)
@@ -280,6 +288,11 @@ class GridOptions:
         if self.precision or self.dim:
             asked += [self.precisions, self.dims]
         return [repr(each) for each in asked]
+
+
+def is_benchmark(name: str) -> bool:
+    """Whether the name of a task means one of mteb; a path that exists wins."""
+    return name.startswith(MTEB) and not Path(name).exists()
 
 
 def folder_name(models: Sequence[str], *asked: str) -> str:

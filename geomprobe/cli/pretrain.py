@@ -14,7 +14,7 @@ from geomprobe.cli.options import Json, expanded, option
 from geomprobe.cli.output import Output, split_list
 from geomprobe.cli.progress import Progress
 from geomprobe.cli.values import LIST, TEXT
-from geomprobe.common import UsageError, read_json
+from geomprobe.common import UsageError, read_json, torchrun_place
 from geomprobe.common.training_log import label
 
 
@@ -69,7 +69,8 @@ def pretrain(
     folder, final = train_encoder(
         output, preset, asdict(options), set_ or [], resume=resume, report_to=split_list(report_to)
     )
-    output.result({"checkpoint": str(folder), **final}, summary(folder, final))
+    if torchrun_place()[0] == 0:  # the others did the same
+        output.result({"checkpoint": str(folder), **final}, summary(folder, final))
 
 
 def train_encoder(

@@ -7,11 +7,13 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError, InputError, UsageError, first_line
 from geomprobe.common.formats import encoding_of, errors_of, format_of_bytes
+from geomprobe.common.remote import fetch, is_remote
 from geomprobe.vectors.arrays import read_npy, read_npz, read_safetensors
 from geomprobe.vectors.binary import BINS, COUNT_LINE, VECS, read_bin, read_vecs, read_word2vec
 from geomprobe.vectors.delimited import read_delimited
@@ -85,6 +87,7 @@ def open_vectors(
     ----------
     paths : sequence of path
         Files of any format that docs/reference/vectors.md lists; several are shards of one matrix, in the order given.
+        Also URLs that fsspec opens (s3://, gs://, hf://), and folders of Parquet files, in the order of their names.
     tensor : str, optional
         Which array of a file that holds several matrices (.npz, .safetensors).
     columns : str, optional
@@ -112,7 +115,18 @@ def open_vectors(
 
 def read_files(paths: Sequence[str | os.PathLike], reading: ReadOptions) -> list[VectorFile]:
     """Files opened, each with what was read of it (errors: `open_vectors`)."""
-    return [_read(Path(path), reading) for path in paths]
+    return [file for path in paths for file in _read_all(path, reading)]
+
+
+def _read_all(path: str | os.PathLike, reading: ReadOptions) -> list[VectorFile]:
+    """The files that a path means: a URL's copy; of a data set in parts (a folder of Parquet files) all, by name."""
+    local = fetch(str(path)) if (remote := is_remote(path)) else Path(path)
+    parts = [part for part in sorted(local.rglob("*.parquet")) if part.is_file()] if local.is_dir() else []
+    read = [_read(part, reading) for part in parts or [local]]
+    if not remote:
+        return read
+    shown = [f"{str(path).rstrip('/')}/{part.relative_to(local).as_posix()}" for part in parts] or [str(path)]
+    return [replace(file, path=name) for file, name in zip(read, shown, strict=True)]
 
 
 def joined(files: Sequence[VectorFile]) -> Any:

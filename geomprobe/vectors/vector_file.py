@@ -40,7 +40,8 @@ class VectorFile:
 
     Attributes
     ----------
-    path : Path
+    path : Path or str
+        A URL is text.
     format : str
         What the file is by its contents, in words.
     matrix : array-like of shape (n, d)
@@ -54,7 +55,7 @@ class VectorFile:
         What the numbers may be instead.
     """
 
-    path: Path
+    path: Path | str
     format: str
     matrix: Any
     columns: tuple[str, ...] = ()

@@ -8,10 +8,11 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from geomprobe.common import InputError, UsageError, atomic_path, cache_dir, hash_bytes
+from geomprobe.common.remote import fetch, is_remote
 from geomprobe.pretrain.corpus.files import ENDINGS, UNITS, Reading, check_unit, choose_unit, is_plain, read_documents
 from geomprobe.pretrain.corpus.hub import HINT, HUB_SOURCES, read_hub, resolve
 from geomprobe.pretrain.corpus.splits import list_files
@@ -57,6 +58,8 @@ def check_source(name: str, documents: str = "auto", text: str = "text") -> None
     for what, value in (("source", name), ("column of texts", text)):
         if not value:
             raise UsageError(f"The name of the {what} is empty.")
+    if is_remote(name):  # nothing is known of it before it is asked for
+        return
     if os.path.exists(name):  # False for a name that is too long
         list_files(Path(name))
         return
@@ -95,6 +98,8 @@ def open_source(
         ``documents`` is unknown, the source has no plain-text file, or a name is empty.
     """
     check_source(name, documents, text)
+    if is_remote(name):
+        return replace(_open_local(fetch(name), documents, text), name=name)
     if os.path.exists(name):
         return _open_local(Path(name), documents, text)
     if name == "docstrings":

@@ -19,7 +19,7 @@ GRADNORM_EVERY, GRADNORM_ROWS = 10, 8
 class Hybrid(JEPA):
     """λ·JEPA + (1 − λ)·MLM, or the sum that `balance` names."""
 
-    about = "both, with a balance rule"
+    about = "predict masked tokens and hidden blocks, with a balance rule"
     reads_masked = True
     weights: torch.Tensor
     first_losses: torch.Tensor

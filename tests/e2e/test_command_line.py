@@ -107,7 +107,7 @@ def compared(checkpoints, cache):
 
 def test_help_lists_the_commands(tmp_path, cache):
     done = run("--help", tmp_path, cache)
-    for command in ("pretrain", "analyze", "compare", "report", "demo", "ls", "doctor", "corpus", "cache"):
+    for command in ("pretrain", "analyze", "compare", "report", "card", "demo", "ls", "doctor", "corpus", "cache"):
         assert re.search(rf"^\s+{command}\b", done.stdout, re.M)
 
 

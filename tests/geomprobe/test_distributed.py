@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -64,6 +65,54 @@ def test_the_command_gives_the_same_numbers_on_two_ranks_as_on_one(model_folder,
     for kind, columns in (("curves", ["x", "y"]), ("examples", ["prediction", "log_loss"])):
         a, b = (getattr(side, kind)[columns].to_numpy(float, na_value=np.nan) for side in (one, two))
         np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.thorough
+def test_two_torchruns_meet_as_two_hosts_do(model_folder, tmp_path):
+    """The lines of docs/how-to/several-devices.md for two hosts, on the loopback with a process each."""
+    import re
+    import shlex
+    import socket
+
+    page = (Path(__file__).parents[2] / "docs/how-to/several-devices.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^torchrun .*--nnodes 2.*\\\n.*", page, re.MULTILINE)
+    assert len(lines) == 2
+    words = ["the", "cat", "saw", "a", "bird", "and", "dog", "sat", "on", "big", "mat"]
+    drawn = np.random.default_rng(0).choice(words, size=(600, 20))
+    (tmp_path / "text.txt").write_text("".join(" ".join(line) + "\n" for line in drawn))
+    tiny = "--corpus text.txt --tokenizer train:80 --objective mlm --device cpu --budget 4-steps " + " ".join(
+        f"--set {change}"
+        for change in (
+            "layers=1", "hidden=16", "heads=2", "intermediate=16", "row_length=16", "batch_rows=4", "max_length=16",
+            "warmup_steps=1",
+        )
+    )  # fmt: skip
+    alone = {"GEOMPROBE_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    for line in lines:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        line = (
+            line.replace("\\\n", " ")
+            .replace("--nproc-per-node 8", "--nproc-per-node 1")
+            .replace("HOST:29400", f"127.0.0.1:{port}")
+        )
+        line = line.replace(
+            "MODEL --layer all --pool all", f"{model_folder('bert')} --task controlled:small --limit 30"
+        )
+        line = line.replace("--preset base --out /shared/run", f"--preset demo {tiny} --out run")
+        line = line.replace("geomprobe", str(BIN / "geomprobe")).replace("torchrun", str(BIN / "torchrun"), 1)
+        hosts = [
+            subprocess.Popen(
+                [*shlex.split(line), *(["--out", "analyzed", "--device", "cpu"] if "analyze" in line else [])],
+                cwd=tmp_path, env=os.environ | alone, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for _ in range(2)
+        ]  # fmt: skip
+        said = [host.communicate() for host in hosts]
+        assert [host.returncode for host in hosts] == [0, 0], said
+    assert read_results(tmp_path / "analyzed").run["processes"] == 2
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (run["ranks"], run["finished"]) == (2, True)
 
 
 BROKEN = """

@@ -4,7 +4,9 @@ import contextlib
 import json
 import logging
 import os
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,7 +74,7 @@ def test_a_checkpoint_travels_over_the_hub(tiny, hub, tmp_path, monkeypatch, sai
     first = upload(hub, out)
     files = hub.repositories["me/run"].files[first]
     ema = {f"ema/{name}" for name in (*MODEL, "model.safetensors")}
-    assert set(files) == {".gitignore", "metrics.jsonl", "run.json"} | MODEL | HEAD_APART | ema
+    assert set(files) == {".gitignore", "README.md", "metrics.jsonl", "run.json"} | MODEL | HEAD_APART | ema
 
     later = train(tiny(objective="hybrid", seed=1, out=str(tmp_path / "later")))
     upload(hub, later)
@@ -262,6 +264,48 @@ def test_what_a_user_wrote_into_the_gitignore_stays(tiny):
     (out / ".gitignore").write_text("trainer/\nrun.json\n")
     train(config, resume=True)
     assert (out / ".gitignore").read_text() == "trainer/\nrun.json\n"
+
+
+def test_the_card_of_a_checkpoint_is_what_the_hub_client_reads(tiny, corpus, tmp_path):
+    """Data, objective, budget, losses and how to load it; no folder of this machine; its code runs."""
+    from huggingface_hub import ModelCard
+
+    config = tiny(objective="hybrid", out=str(tmp_path / "a|b <i>"))
+    out = train(config)
+    text = (out / "README.md").read_text(encoding="utf-8")
+    card = ModelCard(text)
+    assert card.data.to_dict() == {
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "feature-extraction",
+        "tags": ["geomprobe", "modernbert", "hybrid", "sentence-similarity"],
+    }
+    final = json.loads((out / "run.json").read_text())["final"]
+    said = ["# a\\|b \\<i\\>", "12 steps, 3,072 tokens", "predict masked tokens and hidden blocks", "| text.jsonl |"]
+    said += [f"| held-out MLM loss | {final['held_out_mlm']:.2f} |", corpus.info["fingerprint"], "`ema/` holds"]
+    assert [each for each in said if each not in text] == []
+    assert str(tmp_path) not in text
+    assert str(corpus.path.parent) not in text
+    assert "not ended" not in text
+    for code in re.findall("```python\n(.*?)```", text, re.DOTALL):
+        exec(code.replace("PATH_OR_HUB_ID", str(out)), {})
+
+
+def test_the_card_follows_the_training_and_then_stays(tiny, monkeypatch):
+    config = tiny(objective="mlm")
+    with monkeypatch.context() as patched:
+        patched.setattr("geomprobe.pretrain.loop.finish_run", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(config)
+    readme = Path(config.out) / "README.md"
+    assert "this is step 8 of 12" in readme.read_text(encoding="utf-8")
+    train(config, resume=True)
+    assert "12 steps" in readme.read_text(encoding="utf-8")
+    readme.write_text("mine")
+    train(config, resume=True)
+    assert readme.read_text() == "mine"
+    readme.unlink()
+    train(config, resume=True)
+    assert "12 steps" in readme.read_text(encoding="utf-8")
 
 
 def test_sentence_transformers_reads_the_similarity_and_no_prompt(tiny, caplog):
