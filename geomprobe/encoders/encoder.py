@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, hash_bytes
+from geomprobe.common.text import clean
 from geomprobe.encoders.forward import evaluating, forward
 from geomprobe.encoders.head import Head
 from geomprobe.encoders.tokenizers import first_part, reading_text, stand_in, tokenizer_hash
@@ -31,7 +32,7 @@ _VOLATILE |= {"use_cache", "output_hidden_states", "output_attentions", "return_
 _VOLATILE |= {"transformers_weights"}  # names of files
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Encoder:
     """A text encoder that gives token states, and what is known about where it comes from.
 
@@ -109,6 +110,11 @@ class Encoder:
     query_prompt: str | None = None
     notes: list[str] = field(default_factory=list)
     _hashed: tuple[Any, str] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        facts = f"dim={self.dim}, n_layers={self.n_layers}, max_length={self.max_length}, {dtype} on {self.device}"
+        return f"Encoder({clean(self.name, 80)!r}, {type(self.model).__name__}, {facts})"
 
     @property
     def device(self) -> torch.device:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import geomprobe as gp
 from geomprobe.cli.main import app
-from geomprobe.common import write_json
+from geomprobe.common import UsageError, write_json
 from geomprobe.embedding.store import Store
 from geomprobe.inference import intervals
 from geomprobe.predict_reconstruct.claims import CLAIMS, overall, status
@@ -74,11 +75,19 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path_factory.getbasetemp() / "audit-cache"))
 
 
+@pytest.mark.parametrize("sides", ["ab", ["a"], {"x": ["a"]}, {"x": "ab", "y": ["c"]}, {"x": ["a", "./a"], "y": ["b"]}])
+def test_other_than_two_sides_are_refused(sides):
+    with pytest.raises(UsageError):
+        gp.audit(sides, ["mrpc"])
+
+
 def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     command = (checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
     document = json.loads(run(*command, "--json").stdout)
     assert [claim["name"] for claim in document["claims"]] == [claim.name for claim in CLAIMS]
     assert json.loads((out / "audit.json").read_text())["claims"] == document["claims"]
+    again = gp.audit(checkpoints[::3], ["mrpc"], data_dir=pairs, out=out)  # finished cells are found again
+    assert json.loads(json.dumps(again["claims"])) == document["claims"]
     uniformity, spectrum = document["claims"][0]["tasks"][0], document["claims"][1]["tasks"][0]
     assert uniformity["published"]["diff"] == pytest.approx(-0.1342 + 0.0531)
     assert {s["name"] for s in uniformity["switches"]} == {"pairs=separate", "padding=hidden", "centre=yes"}
