@@ -45,6 +45,7 @@ def analyze(
     baselines: Sequence[str] = (),
     data_dir: str | Path | None = None,
     limit: int | None = None,
+    long: str = "cut",
     device: str = "auto",
     out: str | Path | None = None,
     cells: str | Path | None = None,
@@ -83,6 +84,9 @@ def analyze(
         Folder of ``glue/<task>/<split>.parquet``; without it tasks come from the Hugging Face hub.
     limit : int, optional
         Most rows of each split, the first ones; for a quick look.
+    long : {"cut", "chunk"}
+        Whether texts longer than a model reads are cut, or divided into windows whose vectors are averaged (see
+        `embed`); both are counted. Poolings are trained on cut texts.
     protocol : Protocol
         Choices of the analysis: `protocols.STRICT`, `protocols.PAPER`, or one of `protocols.choose`.
     out : path, optional
@@ -139,9 +143,9 @@ def analyze(
     asked = Request(
         models=models, tasks=tasks, poolings=poolings, layers=layers, prompt=prompt, query_prompt=query_prompt,
         baselines=baselines, data_dir=data_dir, limit=limit, device=device, protocol=protocol, seed=seed,
-        variants=variants.plan(precisions, dims), maps=maps, texts=texts,
+        variants=variants.plan(precisions, dims), maps=maps, texts=texts, long=long,
     )  # fmt: skip
-    check_request(tasks, poolings, baselines, limit, device)
+    check_request(tasks, poolings, baselines, limit, device, long, protocol)
     if out is not None and processes.first:
         named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
         check_folder(Path(out), named)

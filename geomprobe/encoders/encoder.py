@@ -83,6 +83,9 @@ class Encoder:
         What is put before each text under every pooling, in place of the default; see `with_prompt`.
     query_prompt : str or None
         If set, what is put before the first text of a pair in place of the prompt.
+    long : {"cut", "chunk"}
+        What becomes of texts longer than `max_length`: they are cut, or divided into windows whose vectors are averaged
+        (see `geomprobe.embedding.windows`).
     notes : list of str
         What a reader of the results has to know.
     """
@@ -108,6 +111,7 @@ class Encoder:
     default_prompt: str = ""
     prompt: str | None = None
     query_prompt: str | None = None
+    long: str = "cut"
     notes: list[str] = field(default_factory=list)
     _hashed: tuple[Any, str] | None = field(default=None, repr=False)
 
@@ -231,14 +235,21 @@ class Encoder:
             )
         return ids, np.concatenate([cut for _, cut in parts] or [np.zeros(0, bool)])
 
-    def _tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        texts = [self.prompt + text for text in texts] if self.prompt else list(texts)
-        texts = [text.lower() for text in texts] if self.lower_case else texts
+    @property
+    def limit(self) -> int:
+        """Most tokens of a text, special ones included."""
+        return self.unmasked_length or self.max_length
+
+    def as_read(self, text: str) -> str:
+        """A text as the tokenizer gets it."""
         # Rust tokenizers refuse lone surrogates, which appear in badly decoded files.
-        texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        return (text.lower() if self.lower_case else text).encode("utf-8", "replace").decode("utf-8")
+
+    def _tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        texts = [self.as_read((self.prompt or "") + text) for text in texts]
         options = {"add_special_tokens": True, "verbose": False, "return_attention_mask": False}
         tokenizer = partial(self.tokenizer, padding=False, **options)
-        limit = self.unmasked_length or self.max_length
+        limit = self.limit
         texts = [first_part(self.tokenizer, text, limit) for text in texts]
         ids: list[list[int]] = tokenizer(texts, truncation=False)["input_ids"]
         cut = np.array([len(row) > limit for row in ids])
