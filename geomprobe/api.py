@@ -15,11 +15,14 @@ from geomprobe import inference
 from geomprobe.analysis import definitions
 from geomprobe.analysis.plan import GLUE
 from geomprobe.common import UsageError, hold_folder
+from geomprobe.common.progress import Progress, shown
 from geomprobe.metrics.records import STANDARD
 from geomprobe.metrics.registry import REGISTRY, register_metric
 from geomprobe.predict_reconstruct import formulas
 from geomprobe.results.record import FAMILIES
 from geomprobe.tasks.base import Task
+from geomprobe.vectors import VectorSource
+from geomprobe.vectors.moments import Moments
 
 __all__ = ["audit", "every_metric", "families", "measure", "register_metric", "summary"]
 
@@ -35,6 +38,7 @@ def measure(
     seed: int = 0,
     exact: bool = False,
     intervals: bool = True,
+    progress: Progress | str | None = "auto",
 ) -> pd.DataFrame:
     """Measure the geometry of vectors.
 
@@ -61,6 +65,8 @@ def measure(
         Read all pairs at any n.
     intervals : bool
         Whether to fill se, ci_low, ci_high and ci_method (see `geomprobe.inference`); they need the rows.
+    progress : "auto", None, or callable (done, total)
+        "auto" shows a bar in a notebook or on a terminal, after a second; elsewhere nothing is shown.
 
     Returns
     -------
@@ -88,9 +94,11 @@ def measure(
     '7.98, 95 % interval 7.97 to 7.99, 500 rows'
     """
     declared = {"labels": labels, "positives": positives, "clusters": clusters}
-    return inference.measure(
-        data, metrics=metrics, views=views, seed=seed, exact=exact, intervals=intervals, **declared
-    )[0]
+    with shown(progress, "measuring") as show:
+        rows = VectorSource(data, show) if show and not isinstance(data, Moments | VectorSource) else data
+        return inference.measure(
+            rows, metrics=metrics, views=views, seed=seed, exact=exact, intervals=intervals, **declared
+        )[0]
 
 
 def summary(data: Any, *, seed: int = 0) -> dict[str, float]:
@@ -140,6 +148,7 @@ def audit(
     device: str = "auto",
     seed: int = 0,
     out: str | Path | None = None,
+    progress: Progress | str | None = "auto",
 ) -> dict[str, Any]:
     """The claims of Predict and Reconstruct, audited on two encoders or two groups of seeds.
 
@@ -156,6 +165,8 @@ def audit(
         As `analyze` takes them.
     out : path, optional
         Folder of audit.json and of the results folders strict/ and paper/; finished cells are kept there.
+    progress : "auto", None, or callable (done, total)
+        As `measure` takes it; each protocol is a pass of its own.
 
     Returns
     -------
@@ -192,7 +203,7 @@ def audit(
         held.enter_context(hold_folder(folder))
         return audit_checkpoints(
             groups, tasks, grouped=grouped, data_dir=data_dir, limit=limit, device=device, seed=seed, out=folder,
-            bars=lambda stage: contextlib.nullcontext(lambda done, total: None),
+            bars=lambda stage: shown(progress, stage),
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from geomprobe.common import InputError, hash_bytes, refuse_beyond_memory, unknown_name
+from geomprobe.common.progress import Progress, shown
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.layers import Cell, layer_widths, make_cells
 from geomprobe.embedding.pooling import Pooler, pool
@@ -19,8 +20,6 @@ from geomprobe.embedding.tokens import TokenRows, limited, row_groups, tokenize
 from geomprobe.embedding.windows import LONG
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.prompts import with_prompts
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -266,7 +265,7 @@ def embed(
     max_length: int | None = None,
     prompt: str | None = None,
     long: str = "cut",
-    progress: Progress | None = None,
+    progress: Progress | str | None = "auto",
 ) -> np.ndarray:
     """One vector per text.
 
@@ -286,8 +285,9 @@ def embed(
     prompt : str, optional
         Name of one of the model's prompts, or what is put before each text. Default: the model's default prompt under
         "model", none under other poolings.
-    progress : callable, optional
-        ``progress(done, total)`` in unique texts.
+    progress : "auto", None, or callable (done, total)
+        In unique texts, or their windows. "auto" shows a bar in a notebook or on a terminal, after a second; elsewhere
+        nothing is shown.
 
     Returns
     -------
@@ -310,5 +310,6 @@ def embed(
     opened = replace(encoder if isinstance(encoder, Encoder) else load_encoder(encoder), long=long)
     if prompt is not None:
         (opened,) = with_prompts([opened], prompt)
-    grid = embed_grid(opened, texts, [pooling], [layer], max_length=max_length, progress=progress)
+    with shown(progress, "embedding") as show:
+        grid = embed_grid(opened, texts, [pooling], [layer], max_length=max_length, progress=show)
     return next(iter(grid.vectors.values()))
