@@ -22,7 +22,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Lead links to the added pages there, and links from them into docs/; others that leave docs/ lose their target."""
+    """Lead links to the added pages there, and theirs into docs/; others that leave docs/ become their text."""
     home = ROOT / ADDED[page.file.src_uri] if page.file.src_uri in ADDED else ROOT / "docs" / page.file.src_uri
     added = {(ROOT / source).resolve(): name for name, source in ADDED.items()}
 
