@@ -83,6 +83,7 @@ class Output:
         if not self.results:
             return
         if self.as_json:
+            _json(document)  # raises here, in the command, for what is no JSON
             _held.update(document if isinstance(document, Mapping) else {"results": document})
             return
         if rows is not None:

@@ -19,6 +19,7 @@ from geomprobe.pretrain.distributed import Processes
 from geomprobe.pretrain.loop import train
 from geomprobe.pretrain.objectives import build_objective
 from geomprobe.pretrain.prepare import check, prepare_corpus
+from tests.hub import Repository
 from tests.pretrain.conftest import TINY
 
 HABITS = {k: v for k, v in TINY.items() if k in (
@@ -163,3 +164,17 @@ def test_what_does_not_fit_is_refused(base, settings, tmp_path):
 def test_the_learning_rate_is_small_unless_given(settings):
     assert settings("x").lr == 5e-5
     assert load_config("demo", {"start_from": "x"}, ["lr=0.001"]).lr == 0.001
+
+
+def test_a_model_of_the_hub_is_pinned_and_resumed_at_its_commit(hub, base, settings, tmp_path):
+    old, new = "a" * 40, "b" * 40
+    files = {file.name: file.read_bytes() for file in base("bert").iterdir()}
+    hub.repositories["me/it"] = Repository({"main": old}, {old: files})
+    out = train(settings("me/it", budget="2-steps", save_every="1"))
+    run = json.loads((out / "run.json").read_text())
+    assert run["config"]["start_from"] == run["corpus"]["tokenizer"] == f"me/it@{old}"
+    shutil.rmtree(out / "trainer" / "step-2")
+    hub.repositories["me/it"].refs["main"] = new  # the hub moves on
+    assert train(settings("me/it", budget="2-steps", save_every="1"), resume=True) == out
+    with pytest.raises(InputError, match="neither an existing path nor a model on the hub"):
+        check(settings("me/none"), Processes())
