@@ -105,5 +105,5 @@ def test_what_cannot_be_is_refused(model_folder):
         gp.analyze([encoder], ["controlled"], long="chunk", protocol=PAPER)
     with pytest.raises(InputError, match="no room for text"):
         gp.embed(encoder, ["the cat sat"], long="chunk", max_length=2)
-    with pytest.raises(InputError, match="shorter prompt"):
+    with pytest.raises(InputError, match="special tokens and prompt fill"):
         gp.embed(encoder, [LONG], long="chunk", prompt="the " * 40)
