@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= test,lint
 
-.PHONY: demo test test-all test-slow fuzz check-lowest check-newest lint notebooks margins bench-analyze bench-pretrain calibrate clean
+.PHONY: docs demo test test-all test-slow fuzz check-lowest check-newest lint notebooks margins bench-analyze bench-pretrain calibrate clean
 
 .venv/installed: WANTED = .[$(EXTRAS)]
 .venv/package: WANTED = .
@@ -55,6 +55,17 @@ lint: .venv/installed
 # How far seeds move each number: docs/reference/margins.md and its table, from the kept replications.
 margins: .venv/installed
 	$(BIN)/python docs/write_margins.py
+
+# The pages of docs/ as a site: build/site/index.html. A dead link or anchor ends it.
+docs: build/docs/installed
+	NO_MKDOCS_2_WARNING=1 JUPYTER_PLATFORM_DIRS=1 build/docs/bin/mkdocs build --strict
+	@echo "build/site/index.html"
+
+build/docs/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv build/docs
+	build/docs/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $$(build/docs/bin/python \
+	  -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'])")
+	@touch $@
 
 # The notebooks of docs/notebooks with fresh outputs.
 notebooks: .venv/installed

@@ -56,17 +56,17 @@ def export(out: Path, objective: Objective, corpus: Corpus) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / ".gitignore").exists():
         write_text(out / ".gitignore", IGNORED)
-    _export_model(out, objective.exported(), corpus)
+    _export_model(out, objective.exported(), corpus, objective.max_length)
     if objective.target is not None:
-        _export_model(out / "ema", objective.target, corpus)
+        _export_model(out / "ema", objective.target, corpus, objective.max_length)
 
 
 def export_step(out: Path, step: int, objective: Objective, corpus: Corpus) -> None:
     """Write the encoder as it is after a step to ``out/checkpoint-N``, a plain Hugging Face folder that stays."""
-    _export_model(out / f"checkpoint-{step}", objective.exported(), corpus)
+    _export_model(out / f"checkpoint-{step}", objective.exported(), corpus, objective.max_length)
 
 
-def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
+def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus, max_length: int) -> None:
     """Write one model folder, so that whoever loads it gets the export before or this one whenever a process dies."""
     out.mkdir(parents=True, exist_ok=True)
     with temporary_folder(out) as holder:
@@ -78,7 +78,7 @@ def _export_model(out: Path, model: PreTrainedModel, corpus: Corpus) -> None:
                 shutil.copyfile(corpus.path / name, temporary / name)
         write_json(temporary / "modules.json", MODULES)
         write_json(temporary / "config_sentence_transformers.json", SENTENCE_TRANSFORMERS)
-        transformer = {"max_seq_length": model.config.max_position_embeddings, "do_lower_case": False}
+        transformer: dict[str, Any] = {"max_seq_length": max_length, "do_lower_case": False}
         if model.base_model is not model:
             _move_head(temporary, f"{model.base_model_prefix}.")
             transformer["config_args"] = {"transformers_weights": PARTS[0]}

@@ -17,6 +17,10 @@ from geomprobe.common import UsageError, first_line, unknown_name
 
 PRESETS = Path(__file__).parent / "presets"
 OBJECTIVES = Path(__file__).parent / "objectives"
+CONTINUED_LR = 5e-5
+"""Learning rate of a run that continues from a model, where none is given: a preset's would undo its training."""
+OF_THE_MODEL = ("layers", "hidden", "heads", "intermediate", "max_length", "tied_head", "init_std", "tokenizer")
+"""What such a model brings with it."""
 MATCHED = ("flops", "tokens", "steps")
 """What a run can be matched by."""
 
@@ -43,6 +47,7 @@ class PretrainConfig:
     preset: str = "small"
     objective: str = "hybrid"
     corpus: str = "wikimedia/wikipedia"
+    start_from: str = ""  # folder or hub id of a masked language model to continue from; "" draws new weights
     tokenizer: str = ""  # "" takes train:8192 for docstrings and bert-base-uncased for all else
     documents: str = among("auto", "lines", "paragraphs", "files")  # what a document of a .txt file is
     text: str = "text"  # column or key of the texts
@@ -149,12 +154,17 @@ def load_config(
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise UsageError(f"{path} is not valid TOML: {first_line(error)}") from None
-    values |= {"preset": path.stem} | {key: value for key, value in (flags or {}).items() if value is not None}
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    if given.get("start_from"):
+        values["lr"] = CONTINUED_LR
+    values |= {"preset": path.stem} | given
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals:
             raise UsageError(f"--set {item!r} has no value.", "Write --set key=value, for example --set lr=0.002")
-        values[key.strip()] = text.strip()
+        values[key.strip()] = given[key.strip()] = text.strip()
+    if values.get("start_from") and (own := [key for key in OF_THE_MODEL if given.get(key)]):
+        raise UsageError(f"--from brings its own {own[0]}.", f"Leave {own[0]} out.")
     return make_config(values)
 
 

@@ -165,7 +165,7 @@ class Watch:
             with autocast(config, run.device):
                 line |= monitor.measure(run.objective, self.rows)
             if self.on_monitor:
-                line |= self.on_monitor({"step": step, "model": run.objective.model.model, "ids": self.ids})
+                line |= self.on_monitor({"step": step, "model": run.objective.model.base_model, "ids": self.ids})
             for text in monitor.collapse_warnings(line):
                 run.tell({"warning": text})
         run.log.write(line)

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.device import autocast
-from geomprobe.pretrain.encoder import encode
 from geomprobe.pretrain.objectives.base import Batch, Objective
 from geomprobe.pretrain.objectives.jepa import JEPA, jepa_loss
 
@@ -41,7 +40,7 @@ def measure(objective: Objective, batch: Batch) -> dict[str, float]:
     gradient_mlm, gradient_jepa : norm of each loss's gradient at the encoder.
     """
     with torch.no_grad():
-        record = _spread(encode(objective.model.model, batch.ids).float())
+        record = _spread(objective.token_states(batch.ids).float())
         if isinstance(objective, JEPA):
             record |= _prediction(objective, batch)
             online, target = objective.model.model.parameters(), objective.target.parameters()

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geomprobe.common import hold_folder
 from geomprobe.common.training_log import TrainingLog
-from geomprobe.pretrain import budget, checkpoint
+from geomprobe.pretrain import budget, checkpoint, continued
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus, build_corpus, refuse_damaged
 from geomprobe.pretrain.data import BatchSource
@@ -97,6 +97,8 @@ def check(config: PretrainConfig, processes: Processes) -> PretrainConfig:
     if config.match:
         budget.read_run(config.match)
     config = settle(replace(config, out=str(config.folder)), processes)
+    if config.start_from:
+        config = continued.settle(config)
     budget.refuse_beyond_device(config, processes.world)
     return config
 
@@ -137,7 +139,7 @@ def prepare_corpus(config: PretrainConfig, tell: Callable[[Record], None]) -> Co
     """Corpus of a run, built where it is not yet available."""
     return build_corpus(
         config.corpus,
-        config.tokenizer,
+        config.start_from or config.tokenizer,
         documents=config.documents,
         text=config.text,
         limit_tokens=config.limit_tokens,

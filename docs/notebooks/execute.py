@@ -34,6 +34,7 @@ def executed(path: Path) -> nbformat.NotebookNode:
             "IPYTHONDIR": str(Path(folder) / "ipython"),
             "HF_HUB_OFFLINE": "1",
             "PYTHONWARNINGS": "ignore:IProgress",  # tqdm asks for widgets, and names a path
+            "TQDM_DISABLE": "1",
             "JUPYTER_PREFER_ENV_PATH": "1",
         }
         with patch.dict(os.environ, environment):

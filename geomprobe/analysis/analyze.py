@@ -24,10 +24,10 @@ from geomprobe.analysis.similarities import similarity_table
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL
 from geomprobe.common import hold_folder
+from geomprobe.common.progress import Progress, shown
 from geomprobe.comparison.rankings import add_rankings
 from geomprobe.comparison.table import add_variants
 from geomprobe.distributed import ALONE, Processes
-from geomprobe.embedding.embed import Progress
 from geomprobe.embedding.layers import Cell, has_cell
 from geomprobe.results import SIMILARITY_COLUMNS, Results, check_folder, table, write_results
 from geomprobe.results.record import Margin
@@ -45,6 +45,7 @@ def analyze(
     baselines: Sequence[str] = (),
     data_dir: str | Path | None = None,
     limit: int | None = None,
+    long: str = "cut",
     device: str = "auto",
     out: str | Path | None = None,
     cells: str | Path | None = None,
@@ -58,7 +59,7 @@ def analyze(
     margins: Mapping[str, Margin] | None = None,
     complete: Callable[[Results], Any] | None = None,
     processes: Processes = ALONE,
-    progress: Progress | None = None,
+    progress: Progress | str | None = "auto",
 ) -> Results:
     """Measure every model on every task at every layer under every pooling.
 
@@ -83,6 +84,9 @@ def analyze(
         Folder of ``glue/<task>/<split>.parquet``; without it tasks come from the Hugging Face hub.
     limit : int, optional
         Most rows of each split, the first ones; for a quick look.
+    long : {"cut", "chunk"}
+        Whether texts longer than a model reads are cut, or divided into windows whose vectors are averaged (see
+        `embed`); both are counted. Poolings are trained on cut texts.
     protocol : Protocol
         Choices of the analysis: `protocols.STRICT`, `protocols.PAPER`, or one of `protocols.choose`.
     out : path, optional
@@ -109,7 +113,8 @@ def analyze(
     processes : Processes
         Processes that share the work (see `geomprobe.distributed.join`); all call this with the same arguments and
         get the same results, and the first alone reads and writes folders.
-    progress : callable (done, total), optional
+    progress : "auto", None, or callable (done, total)
+        "auto" shows a bar in a notebook or on a terminal, after a second; elsewhere nothing is shown.
 
     Returns
     -------
@@ -139,16 +144,17 @@ def analyze(
     asked = Request(
         models=models, tasks=tasks, poolings=poolings, layers=layers, prompt=prompt, query_prompt=query_prompt,
         baselines=baselines, data_dir=data_dir, limit=limit, device=device, protocol=protocol, seed=seed,
-        variants=variants.plan(precisions, dims), maps=maps, texts=texts,
+        variants=variants.plan(precisions, dims), maps=maps, texts=texts, long=long,
     )  # fmt: skip
-    check_request(tasks, poolings, baselines, limit, device)
+    check_request(tasks, poolings, baselines, limit, device, long, protocol)
     if out is not None and processes.first:
         named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
         check_folder(Path(out), named)
     with hold_folder(out) if out is not None and processes.first else contextlib.nullcontext():
         kept = Path(cells) if cells is not None else Path(out) / "cells" if out is not None else None
         plan = make_plan(asked, kept, processes)
-        tables, truncated = measure_models(plan, progress)
+        with shown(progress if processes.first else None, "measuring") as show:
+            tables, truncated = measure_models(plan, show)
         alike = similarity_table(plan) if similarity else table([], SIMILARITY_COLUMNS)
         mapped, entries = make_maps(plan)
         results = record(plan, tables | mapped, alike, truncated, entries)

@@ -67,6 +67,7 @@ class CellContext:
         own = [repr(prompts)] if any(each is not None and each != "" for each in prompts) or pooling == "model" else []
         if pooling == "model" and encoder.head is not None:
             own.append(encoder.head.fingerprint)
+        own += ["chunk"] if encoder.long == "chunk" else []
         own += POOLINGS.versions([pooling]) + TASKS.versions([self.texts.task.name])
         own += choices(self.texts.task)
         own += REGISTRY.versions(name for name, metric in REGISTRY.items() if metric.default_views)

@@ -13,8 +13,9 @@ from geomprobe.analysis.plan import RunPlan
 from geomprobe.analysis.protocols import Protocol
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.common import InputError
+from geomprobe.common.progress import Progress
 from geomprobe.embedding import trained_pooling
-from geomprobe.embedding.embed import EmbeddingGrid, Progress, count_cut, embed_grid
+from geomprobe.embedding.embed import EmbeddingGrid, count_cut, embed_grid
 from geomprobe.embedding.layers import Cell
 from geomprobe.embedding.pooling import TRAINABLE, passes
 from geomprobe.embedding.store import Store

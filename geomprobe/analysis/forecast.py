@@ -161,7 +161,7 @@ def planned_models(asked: Request, tasks: Sequence[TaskTexts]) -> tuple[list[Pla
     own = []
     for encoder, each in zip(encoders, outlines, strict=True):
         layers = range(encoder.n_layers + 1) if isinstance(asked.layers, str) else asked.layers
-        at = replace(each, encoder=configured(encoder, asked.protocol))
+        at = replace(each, encoder=configured(encoder, asked.protocol, asked.long))
         own.append(Planned(at, resolve_layers(encoder, layers), 1 + len(asked.variants)))
     dims = [variant.dim for variant in asked.variants if variant.dim is not None]
     variants.check_widths(dims, {each.encoder.name: widest(each, poolings) for each in own})
@@ -198,7 +198,7 @@ def encoding(planned: Planned, tasks: Sequence[TaskTexts], poolings: Sequence[st
     for texts, together in product(tasks, passes(poolings)):
         for role, _, some in in_roles(planned.encoder, texts):
             for encoder, _ in by_prompt(role, together):
-                rows = tokenize(encoder, some)
+                rows = tokenize(encoder, some, divide=True)
                 lengths = (
                     np.full(len(rows.ids), encoder.unmasked_length or 0) if encoder.unmasked_length else rows.lengths
                 )

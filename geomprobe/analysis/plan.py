@@ -22,6 +22,7 @@ from geomprobe.embedding.embed import embed_grid
 from geomprobe.embedding.layers import resolve_layers
 from geomprobe.embedding.pooling import POOLINGS, passes
 from geomprobe.embedding.tokens import limited
+from geomprobe.embedding.windows import LONG
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.encoders.opening import find_device
@@ -53,6 +54,7 @@ class Request:
     variants: Sequence[Variant] = ()
     maps: bool = True
     texts: bool = True
+    long: str = "cut"
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def check_request(
     baselines: Sequence[str] = (),
     limit: int | None = None,
     device: str = "auto",
+    long: str = "cut",
+    protocol: Protocol = STRICT,
 ) -> None:
     """Raise UsageError for names and numbers that no analysis can be made of; nothing is read or computed."""
     for name in poolings or ():
@@ -150,6 +154,10 @@ def check_request(
         check_name(name)
     if limit is not None and limit < 2:
         raise UsageError("--limit must be at least 2.", "Geometry needs two rows.")
+    if long not in LONG:
+        raise unknown_name("way with long texts", long, list(LONG))
+    if long == "chunk" and protocol.published:
+        raise UsageError("The published analysis cuts long texts.", "Leave --long chunk out, or --protocol paper.")
     find_device(device)
 
 
@@ -210,8 +218,9 @@ def first_rows(split: Split, n: int) -> Split:
     return split.take(np.arange(min(n, len(split))))
 
 
-def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
-    """Encoder with the length and the padding of a protocol; no longer than the encoder can take."""
+def configured(encoder: Encoder, protocol: Protocol, long: str) -> Encoder:
+    """Encoder with the length and the padding of a protocol, no longer than it takes; and the way with long texts."""
+    encoder = replace(encoder, long=long)
     if protocol.max_length is not None:
         encoder = limited(encoder, min(protocol.max_length, encoder.max_length))
     if protocol.padding == "visible" and not isinstance(encoder.model, WordTable):  # which sees no neighbours
@@ -221,10 +230,10 @@ def configured(encoder: Encoder, protocol: Protocol) -> Encoder:
 
 def named_models(asked: Request, encoders: Sequence[Encoder], tasks: Sequence[Task]) -> list[Model]:
     """Encoders and their baselines, each with a name and its layers."""
-    own = [configured(encoder, asked.protocol) for encoder in encoders]
+    own = [configured(encoder, asked.protocol, asked.long) for encoder in encoders]
     every: list[tuple[str, Encoder, list[int]]] = [("", encoder, []) for encoder in own]
     for baseline, encoder, served in baseline_encoders(own, asked.baselines, tasks, asked.seed):
-        every.append((baseline, configured(encoder, asked.protocol), served))
+        every.append((baseline, configured(encoder, asked.protocol, asked.long), served))
     names = unique_names([encoder for _, encoder, _ in every])
     models = []
     for (baseline, encoder, served), name in zip(every, names, strict=True):

@@ -14,6 +14,7 @@ from geomprobe.analysis.plan import Model, RunPlan
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.embedding import trained_pooling
 from geomprobe.embedding.pooling import POOLINGS, TRAINABLE, Pooler, make_pooler
+from geomprobe.embedding.windows import LONG
 from geomprobe.metrics import REGISTRY
 from geomprobe.results import Results, count_failures, provenance
 from geomprobe.tasks import TASKS
@@ -36,7 +37,7 @@ def record(
     alike : DataFrame
         How alike the models are, with the columns of `results.SIMILARITY_COLUMNS`.
     truncated : mapping of task to dict of model to int
-        How many texts were cut.
+        How many texts were longer than the model reads.
     maps : sequence of dict
         What is said of the maps of each task.
     """
@@ -51,7 +52,7 @@ def record(
         "limit": asked.limit,
         "models": model_entries(plan),
         "baselines": {model.name: model.baseline for model in plan.encoders if model.baseline},
-        "tasks": [task_entry(texts, truncated[texts.task.name]) for texts in plan.tasks],
+        "tasks": [task_entry(texts, truncated[texts.task.name], asked.long) for texts in plan.tasks],
         "poolings": [pooling_entry(plan, name) for name in plan.poolings],
         "layers": asked.layers if isinstance(asked.layers, str) else list(asked.layers),
         "compared": None,
@@ -92,9 +93,11 @@ def model_entry(plan: RunPlan, model: Model) -> dict[str, Any]:
     return entry
 
 
-def task_entry(texts: TaskTexts, truncated: dict[str, int]) -> dict[str, Any]:
-    """What run.json says of a task."""
-    task = texts.task
+def task_entry(texts: TaskTexts, longer: dict[str, int], long: str) -> dict[str, Any]:
+    """What run.json says of a task; `longer` counts the texts that are longer than a model reads."""
+    task, chunked = texts.task, {}
+    if long == "chunk":
+        chunked, longer = {"chunked": longer}, dict.fromkeys(longer, 0)
     return {
         "name": task.name,
         "source": task.source,
@@ -104,8 +107,9 @@ def task_entry(texts: TaskTexts, truncated: dict[str, int]) -> dict[str, Any]:
         "train_rows": 0 if task.train is None else len(task.train),
         "geometry_rows": len(task.geometry_rows.texts),
         "row_ids_hash": task.geometry_rows.fingerprint,
-        "truncated": truncated,
-        "notes": [*task.notes, *texts.notes],
+        "truncated": longer,
+        **chunked,
+        "notes": [*task.notes, *texts.notes, *([LONG["chunk"]] if any(chunked.get("chunked", {}).values()) else [])],
     }
 
 

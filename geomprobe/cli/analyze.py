@@ -76,6 +76,7 @@ def run_grid(
                 protocol=options.choices,
                 data_dir=options.data,
                 limit=options.limit,
+                long=options.long,
                 device=options.device,
                 out=folder,
                 cells=cells,
@@ -139,6 +140,8 @@ def say_models(output: Output, results: Results) -> None:
         cut = {name: count for name, count in entry["truncated"].items() if count}
         if cut:
             output.warning(f"{entry['name']}: texts cut to the model's length: {cut}")
+        if divided := {name: count for name, count in entry.get("chunked", {}).items() if count}:
+            output.note(f"{entry['name']}: texts longer than the model, read in windows: {divided}")
 
 
 def say_tasks(output: Output, tasks: Sequence[str | Task]) -> None:

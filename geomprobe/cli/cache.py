@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,7 +44,7 @@ def _entries() -> list[dict[str, Any]]:
 
 
 @app.command("ls")
-@guard
+@functools.partial(guard, group="cache")
 def ls(as_json: Json = False) -> None:
     """List what the cache holds."""
     output = Output(as_json)
@@ -55,7 +56,7 @@ def ls(as_json: Json = False) -> None:
 
 
 @app.command("prune")
-@guard
+@functools.partial(guard, group="cache")
 def prune(
     kind: Annotated[
         str | None, typer.Option(help="Delete only corpora, docstrings, embeddings, hub (text) or remote.")

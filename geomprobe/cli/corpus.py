@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ TEXT_HELP = "Column (parquet) or key (jsonl) with the texts."
 
 
 @app.command()
-@guard
+@functools.partial(guard, group="corpus")
 def build(
     source: Annotated[
         str,
@@ -60,7 +61,7 @@ def build(
 
 
 @app.command()
-@guard
+@functools.partial(guard, group="corpus")
 def info(
     folder: Annotated[Path, typer.Argument(help="Corpus folder, as printed by `corpus build`.")],
     verify: Annotated[bool, typer.Option(help="Compare every file with its recorded hash.")] = False,

@@ -52,7 +52,7 @@ def _packages() -> list[dict[str, str]]:
     rows = []
     for wanted in map(Requirement, requires("geomprobe") or ()):
         extra = str(wanted.marker).partition("extra == ")[2].strip("\"'")
-        if extra in ("test", "lint", "bench"):
+        if extra in ("test", "lint", "bench", "docs"):
             continue
         try:
             found = version(wanted.name)

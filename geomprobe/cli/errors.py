@@ -16,6 +16,7 @@ from typing import Any
 import typer
 
 from geomprobe.cli import process
+from geomprobe.cli.output import begin_document, end_document
 from geomprobe.cli.process import INTERRUPTED, TERMINATED, settle
 from geomprobe.common import GeomprobeError, Terminated, shortened
 
@@ -45,11 +46,17 @@ def explain(error: BaseException) -> tuple[int, str, str | None]:
     return 1, f"Internal error: {type(error).__name__}: {error}", "Set GEOMPROBE_DEBUG=1 and repeat it to see where."
 
 
-def guard(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a command so that no exception leaves it as a traceback (unless GEOMPROBE_DEBUG=1)."""
+def guard(command: Callable[..., Any], group: str = "") -> Callable[..., Any]:
+    """Wrap a command so that no exception leaves it as a traceback (unless GEOMPROBE_DEBUG=1).
+
+    Under --json its document is printed at its end, with the exit code and what went wrong.
+    """
+    name = f"{group} {command.__name__}".strip()
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
+        as_json = kwargs.get("as_json", False)
+        begin_document()
         try:
             prepared = process.prepared  # not where a test or a program calls a command
             try:
@@ -59,7 +66,11 @@ def guard(command: Callable[..., Any]) -> Callable[..., Any]:
             finally:
                 if prepared:  # here, so that a signal that comes meanwhile is still explained below
                     process.leave_on_signals()
-        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+        except typer.Exit as end:
+            if as_json:
+                end_document(name, end.exit_code)
+            raise
+        except (typer.Abort, typer.BadParameter, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
             settle()
@@ -70,6 +81,10 @@ def guard(command: Callable[..., Any]) -> Callable[..., Any]:
             print(f"error: {message}" if code not in (INTERRUPTED, TERMINATED) else message, file=sys.stderr)
             if hint:
                 print(f"  {shortened(hint)}", file=sys.stderr)
+            if as_json:
+                end_document(name, code, (message, hint))
             raise typer.Exit(code) from None
+        if as_json:
+            end_document(name, 0)
 
     return guarded

@@ -18,17 +18,27 @@ EXTENSIBLE = {
     "poolings": ("geomprobe.embedding.pooling", "POOLINGS"),
 }
 """What other packages add to, and where it is."""
-KINDS = (*EXTENSIBLE, "objectives", "presets")
+KINDS = {
+    "tasks": "what models are measured on: --task",
+    "metrics": "every number of the results: measure --metric",
+    "poolings": "how token states become one vector: --pool",
+    "baselines": "encoders that learned nothing or next to nothing: --baseline",
+    "views": "what is done to vectors before they are measured: measure --view",
+    "protocols": "bundles of the choices of an analysis: --protocol",
+    "objectives": "what an encoder is trained on: pretrain --objective",
+    "presets": "models and their settings: pretrain --preset",
+}
+"""The lists, and what each holds."""
 
 
 def ls(
-    kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
+    kind: Annotated[str | None, typer.Argument(metavar="LIST", help=", ".join(KINDS), show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
-    """List the names that commands take."""
-    if kind not in KINDS:
+    """List the names that commands take; without LIST, the lists."""
+    if kind is not None and kind not in KINDS:
         raise unknown_name("list", kind, list(KINDS))
-    rows = _rows(kind)
+    rows = _rows(kind) if kind else [{"list": name, "about": about} for name, about in KINDS.items()]
     if kind in EXTENSIBLE:
         known = extensible(kind)
         rows = [row | {"package": str(known.owner(row[known.kind]))} for row in rows]
@@ -50,6 +60,23 @@ def _rows(kind: str) -> list[dict[str, str]]:
         return [_metric(name, entry) for name, entry in every_metric().items()]
     if kind == "poolings":
         return [{"pooling": name, "about": pooling.about} for name, pooling in extensible(kind).items()]
+    if kind == "baselines":
+        from geomprobe.encoders.baselines import BASELINES
+
+        return [{"baseline": name, "about": about} for name, about in BASELINES.items()]
+    if kind == "views":
+        from geomprobe.metrics import VIEWS
+
+        return [{"view": name, "about": about} for name, about in VIEWS.items()]
+    if kind == "protocols":
+        from geomprobe.analysis.protocols import choices_of, word_of
+        from geomprobe.predict_reconstruct.protocol import PROTOCOLS
+
+        chosen = {
+            name: [f"{choice}={word_of(getattr(protocol, choice))}" for choice in choices_of(type(protocol))]
+            for name, protocol in PROTOCOLS.items()
+        }
+        return [{"protocol": name, "choices": ", ".join(words)} for name, words in chosen.items()]
     from geomprobe.pretrain import config
 
     if kind == "objectives":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Annotated
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -28,30 +29,49 @@ from geomprobe.cli import (
     track,
 )
 from geomprobe.cli.errors import guard
+from geomprobe.cli.output import end_document
 from geomprobe.cli.settings import COMMANDS, Configured
 from geomprobe.common import shortened
 
 
-@contextlib.contextmanager
-def _shortened_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if isinstance(message := getattr(error, "message", None), str):
-            error.message = shortened(message)  # type: ignore[attr-defined]
-        raise
+class Commands(TyperGroup):
+    """The group of all commands. Usage errors shorten words of thousands of characters, and obey --json."""
 
+    words: Sequence[str] = ()
 
-class ShortMessages(TyperGroup):
-    """A group of commands whose usage errors shorten words of thousands of characters."""
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        self.words = list(args)
+        with self._explained():
+            return super().make_context(info_name, args, *more, **extra)
 
-    make_context = _shortened_errors()(TyperGroup.make_context)
-    invoke = _shortened_errors()(TyperGroup.invoke)
+    def invoke(self, ctx: Any) -> Any:
+        with self._explained():
+            return super().invoke(ctx)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = shortened(message)  # type: ignore[attr-defined]
+                if "--json" in self.words and hasattr(error, "format_message"):
+                    end_document(self._named(), error.exit_code, (error.format_message(), None))  # type: ignore[attr-defined]
+            raise
+
+    def _named(self) -> str:
+        """Name of the command that the words ask for; empty where they name none."""
+        found: Any = self
+        names = list(itertools.takewhile(lambda word: not word.startswith("-"), self.words))
+        for number, name in enumerate(names):
+            if (found := getattr(found, "commands", {}).get(name)) is None:
+                return " ".join(names[:number])
+        return " ".join(names)
 
 
 app = typer.Typer(
     name="geomprobe",
-    cls=ShortMessages,
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

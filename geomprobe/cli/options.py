@@ -130,6 +130,12 @@ class GridOptions:
     )
     data: DataDir = None
     limit: int | None = option("--limit", "Use only the first N rows of each split.", min=2)
+    long: str = option(
+        "--long",
+        "Texts longer than the model: cut, or chunk: the mean of windows of its length, weighted by their tokens.",
+        default="cut",
+        **TEXT,
+    )
     protocol: str = option(
         "--protocol", "strict, or paper: the published analysis (docs/reference/audit.md).", default="strict", **TEXT
     )
@@ -253,11 +259,10 @@ class GridOptions:
         folder = self.out or Path("runs", command) / folder_name(models, *asked, *self.asked)
         if self.kind not in KINDS:
             raise unknown_name("kind", self.kind, list(KINDS))
-        _ = self.choices, self.layers  # raise for what they do not know
+        _ = self.layers  # raises for what it does not know
         variants.plan(self.precisions, self.dims)
-        check_request(
-            [t for t in self.task_names if not is_benchmark(t)], self.poolings, self.baselines, self.limit, self.device
-        )
+        tasks = [task for task in self.task_names if not is_benchmark(task)]
+        check_request(tasks, self.poolings, self.baselines, self.limit, self.device, self.long, self.choices)
         check_folder(folder, [*models, *self.task_names, *([self.data] if self.data else [])])
         for model in models:
             check_source(model)
@@ -271,7 +276,7 @@ class GridOptions:
         return Request(
             models=models, tasks=tasks, poolings=self.poolings, layers=self.layers, prompt=self.prompt,
             query_prompt=self.prompt_query, baselines=self.baselines, data_dir=self.data, limit=self.limit,
-            device=self.device, protocol=self.choices, seed=self.seed,
+            long=self.long, device=self.device, protocol=self.choices, seed=self.seed,
             variants=variants.plan(self.precisions, self.dims),
         )  # fmt: skip
 
@@ -285,6 +290,8 @@ class GridOptions:
             asked.append(("prompts", self.prompt, self.prompt_query))
         if not self.texts:
             asked.append("no texts")
+        if self.long != "cut":
+            asked.append(self.long)
         if self.precision or self.dim:
             asked += [self.precisions, self.dims]
         return [repr(each) for each in asked]

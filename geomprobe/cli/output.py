@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from geomprobe import __version__
 from geomprobe.cli.progress import Progress, bar, console, lines
 from geomprobe.common import UsageError, shortened, unknown_name
 
@@ -18,11 +19,31 @@ if TYPE_CHECKING:
     from geomprobe.results.summary.model import Summary
 
 FORMATS = ("text", "md")
+_held: dict[str, Any] = {}
+"""What the command that runs gave under --json; it is printed when the command ends, with how it ended."""
 
 
 def split_list(values: Sequence[str] | None) -> list[str]:
     """Items of a repeatable option; `--pool mean --pool max` and `--pool mean,max` are the same."""
     return [item.strip() for value in values or () for item in value.split(",") if item.strip()]
+
+
+def begin_document() -> None:
+    """Forget what an earlier command of this process gave."""
+    _held.clear()
+
+
+def end_document(command: str, exit_code: int, error: tuple[str, str | None] | None = None) -> None:
+    """Print the one JSON document of a command under --json: the envelope, and next to it what the command gave.
+
+    Nothing is printed where there is neither a result nor an error: by a process that leaves both to the first of its
+    job. `error` is a message and a hint.
+    """
+    if _held or (error and (os.environ.get("RANK") or "0") == "0"):
+        said = None if error is None else {"message": error[0], "hint": error[1]}
+        ended = {"command": command, "geomprobe_version": __version__, "exit_code": exit_code, "error": said}
+        print(_json(ended | _held))
+    _held.clear()
 
 
 @dataclass(frozen=True)
@@ -55,11 +76,16 @@ class Output:
         return cls(as_json, full=full, markdown=form == "md")
 
     def result(self, document: Any, text: str = "", rows: Sequence[Mapping[str, Any]] | None = None) -> None:
-        """Print the command's result: ``document`` under --json, else ``rows`` as an aligned table and ``text``."""
+        """Print the command's result: ``rows`` as an aligned table and ``text``.
+
+        Under --json it is ``document`` that is printed, once the command ends (see `end_document`); a list is its
+        ``results``.
+        """
         if not self.results:
             return
         if self.as_json:
-            print(_json(document))
+            _json(document)  # raises here, in the command, for what is no JSON
+            _held.update(document if isinstance(document, Mapping) else {"results": document})
             return
         if rows is not None:
             _print_table(rows)

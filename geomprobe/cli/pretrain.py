@@ -23,6 +23,12 @@ class Settings:
     """Settings of a training that have an option of their own; None where the preset decides."""
 
     objective: str | None = option("--objective", "mlm, jepa or hybrid.", **TEXT)
+    start_from: str | None = option(
+        "--from",
+        "Continue from a masked language model: a folder or hub id (name@revision pins), with its own tokenizer, "
+        "--objective mlm, learning rate 5e-5 unless --set lr; jepa and hybrid from our own checkpoints only.",
+        **TEXT | {"metavar": "MODEL"},
+    )
     corpus: str | None = option(
         "--corpus", "docstrings, wikipedia, a file, a folder, a hub id, or a prepared corpus.", **TEXT
     )

@@ -194,10 +194,14 @@ def run_of(kept: Mapping[str, Side], chosen: Sequence[str], tasks: Sequence[str]
 
 
 def task_entry(kept: Mapping[str, Side], task: str) -> dict[str, Any]:
-    """What the first folder says of a task, and how many texts were cut for each model."""
-    counts = {name: (side.task_entry(task).get("truncated") or {}).get(side.name) for name, side in kept.items()}
-    entry = next(iter(kept.values())).task_entry(task)
-    return {**entry, "truncated": {name: cut for name, cut in counts.items() if cut is not None}}
+    """What the first folder says of a task, and how many texts were cut or divided for each model."""
+    entry = {**next(iter(kept.values())).task_entry(task)}
+    entry.pop("chunked", None)
+    for key in ("truncated", "chunked"):
+        counts = {name: (side.task_entry(task).get(key) or {}).get(side.name) for name, side in kept.items()}
+        known = {name: count for name, count in counts.items() if count is not None}
+        entry |= {key: known} if known or key == "truncated" else {}
+    return entry
 
 
 def pooling_entry(sides: Sequence[Side], pooling: str, tasks: Sequence[str]) -> dict[str, Any]:

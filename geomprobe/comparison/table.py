@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import InputError, UsageError
+from geomprobe.common.progress import Progress, shown
 from geomprobe.comparison.margin_overrides import margin
 from geomprobe.comparison.pairs import (
     NUMBER,
@@ -28,6 +29,7 @@ from geomprobe.inference import Interval, influence_table, intervals, measure
 from geomprobe.metrics import REGISTRY, registry
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 from geomprobe.results.record import Margin
+from geomprobe.vectors import VectorSource
 
 
 def compare(
@@ -40,6 +42,7 @@ def compare(
     clusters: np.ndarray | None = None,
     margins: Mapping[str, Margin] | None = None,
     seed: int = 0,
+    progress: Progress | str | None = "auto",
 ) -> pd.DataFrame:
     """Differences between two sets of embeddings of the same rows.
 
@@ -59,6 +62,8 @@ def compare(
         Rows with the same number share a source and are not independent.
     margins : mapping of metric to Margin, optional
         Equivalence margins in place of those of the records.
+    progress : "auto", None, or callable (done, total)
+        "auto" shows a bar in a notebook or on a terminal, after a second; elsewhere nothing is shown.
 
     Returns
     -------
@@ -81,12 +86,14 @@ def compare(
     '7.98 and 6.78: lower'
     """
     _check_vectors(vectors, rows)
-    (a, first), (b, second) = vectors.items()
+    a, b = vectors
     sides = []
-    for Z in (first, second):
-        frame, influences = measure(
-            Z, metrics=metrics, labels=labels, positives=positives, clusters=clusters, seed=seed
-        )
+    for name, Z in vectors.items():
+        with shown(progress, f"measuring {name}") as show:
+            frame, influences = measure(
+                VectorSource(Z, show) if show else Z,
+                metrics=metrics, labels=labels, positives=positives, clusters=clusters, seed=seed,
+            )  # fmt: skip
         compared = frame["metric"].map(lambda metric: REGISTRY[metric].compared).astype(bool)
         moved = by_key(influence_table(frame, influences), NUMBER)
         sides.append((frame[(frame["status"] == "ok") & compared], moved))

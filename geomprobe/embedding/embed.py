@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,16 +10,16 @@ from functools import partial
 import numpy as np
 import torch
 
-from geomprobe.common import InputError, hash_bytes, refuse_beyond_memory
+from geomprobe.common import InputError, hash_bytes, refuse_beyond_memory, unknown_name
+from geomprobe.common.progress import Progress, shown
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.layers import Cell, layer_widths, make_cells
 from geomprobe.embedding.pooling import Pooler, pool
 from geomprobe.embedding.store import Store
 from geomprobe.embedding.tokens import TokenRows, limited, row_groups, tokenize
+from geomprobe.embedding.windows import LONG
 from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.prompts import with_prompts
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -32,7 +32,8 @@ class EmbeddingGrid:
         Rows in the order of the texts. Read-only and memory-mapped where they come from a store. Of several processes
         the first alone has them.
     n_truncated : int
-        How many of the unique texts were cut to max_length.
+        How many of the unique texts are longer than max_length: they were cut, or, by an encoder that asks for it,
+        divided into windows.
     n_tokens : int
         Tokens encoded, special tokens included, padding not.
     reused : int
@@ -100,7 +101,7 @@ def embed_grid(
         if store is not None:
             _ = one.hash  # once, and not again for every shorter copy
         short = limited(one, max_length)
-        rows = tokenize(short, texts)
+        rows = tokenize(short, texts, divide=True)
         cells = processes.agreed(partial(make_cells, short, names, layers, poolers=poolers, seed=seed))
         grids.append(_embed_rows(rows, cells, store, processes, progress))
     return merged(grids)
@@ -114,6 +115,7 @@ def _embed_rows(
     keys: dict[Cell, str] = {}
     if store is not None:
         texts, limits = hash_bytes(*rows.texts), f"{encoder.max_length} {encoder.unmasked_length} {encoder.lower_case}"
+        limits += " chunk" if encoder.long == "chunk" else ""
         made_by = (encoder.hash, str(encoder.dtype), limits, texts)
         keys = {cell: store.key(*made_by, str(cell[0]), pooler.fingerprint) for cell, pooler in cells.items()}
     vectors: dict[Cell, np.ndarray] = {}
@@ -149,7 +151,7 @@ def by_prompt(encoder: Encoder, poolings: Sequence[str]) -> list[tuple[Encoder, 
 
 
 def count_cut(encoder: Encoder, texts: Sequence[str], poolings: Sequence[str]) -> int:
-    """How many of the unique texts are cut to the encoder's length; the most under any of the prompts."""
+    """How many of the unique texts are longer than the encoder reads; the most under any of the prompts."""
     return max(int(tokenize(one, texts).cut.sum()) for one, _ in by_prompt(encoder, poolings))
 
 
@@ -167,7 +169,7 @@ def merged(grids: Sequence[EmbeddingGrid]) -> EmbeddingGrid:
 def stream(
     rows: TokenRows, cells: Mapping[Cell, Pooler], groups: Sequence[np.ndarray], progress: Progress | None = None
 ) -> Iterator[tuple[np.ndarray, dict[Cell, np.ndarray]]]:
-    """Yield blocks of vectors of unique texts, a block for each group.
+    """Yield blocks of vectors of unique texts, or of their windows, a block for each group.
 
     Parameters
     ----------
@@ -212,7 +214,7 @@ def _compute(
     progress: Progress | None,
 ) -> dict[Cell, np.ndarray]:
     """Vectors of the unique texts, kept in the store where there is one, on rank 0; nothing elsewhere."""
-    encoder, n, groups = rows.encoder, len(rows.ids), row_groups(rows)
+    encoder, n, groups = rows.encoder, len(rows.texts), row_groups(rows)
     arrays: dict[Cell, np.ndarray] = {}
     with ExitStack() as stack:
 
@@ -230,11 +232,16 @@ def _compute(
                 else:
                     meta = {"model": encoder.name, "model_hash": encoder.hash, "layer": cell[0], "pooling": pooler.name}
                     arrays[cell] = stack.enter_context(store.writing(keys[cell], shape, meta))
+                if rows.text is not None:  # the windows of a text are added up
+                    arrays[cell][:] = 0
 
         def take(part: tuple[np.ndarray, dict[Cell, np.ndarray]]) -> None:
             group, block = part
             for cell, vectors in block.items():
-                arrays[cell][group] = vectors
+                if rows.text is None or rows.share is None:
+                    arrays[cell][group] = vectors
+                else:
+                    np.add.at(arrays[cell], rows.text[group], vectors * rows.share[group, None])
 
         processes.agreed(reserve)
         share = groups[processes.rank :: processes.world]
@@ -257,7 +264,8 @@ def embed(
     layer: int = -1,
     max_length: int | None = None,
     prompt: str | None = None,
-    progress: Progress | None = None,
+    long: str = "cut",
+    progress: Progress | str | None = "auto",
 ) -> np.ndarray:
     """One vector per text.
 
@@ -270,12 +278,16 @@ def embed(
     layer : int
         0 (embedding output) to n_layers; -1 is the last.
     max_length : int, optional
-        Tokens per text; longer texts are cut.
+        Tokens per text.
+    long : {"cut", "chunk"}
+        Whether longer texts are cut, or divided into windows of that length. The vector of a text is then the mean of
+        its windows' vectors, weighted by the tokens of text in each; each window has the special tokens and the prompt.
     prompt : str, optional
         Name of one of the model's prompts, or what is put before each text. Default: the model's default prompt under
         "model", none under other poolings.
-    progress : callable, optional
-        ``progress(done, total)`` in unique texts.
+    progress : "auto", None, or callable (done, total)
+        In unique texts, or their windows. "auto" shows a bar in a notebook or on a terminal, after a second; elsewhere
+        nothing is shown.
 
     Returns
     -------
@@ -293,8 +305,11 @@ def embed(
     >>> Z.shape, Z.dtype
     ((2, 16), dtype('float32'))
     """
-    opened = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+    if long not in LONG:
+        raise unknown_name("way with long texts", long, list(LONG))
+    opened = replace(encoder if isinstance(encoder, Encoder) else load_encoder(encoder), long=long)
     if prompt is not None:
         (opened,) = with_prompts([opened], prompt)
-    grid = embed_grid(opened, texts, [pooling], [layer], max_length=max_length, progress=progress)
+    with shown(progress, "embedding") as show:
+        grid = embed_grid(opened, texts, [pooling], [layer], max_length=max_length, progress=show)
     return next(iter(grid.vectors.values()))

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from geomprobe.common import InputError, UsageError
+from geomprobe.embedding.windows import divided
 from geomprobe.encoders import Encoder
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens per batch; others take OTHER_BATCH_TOKENS
@@ -17,22 +18,28 @@ OTHER_BATCH_TOKENS = 16384
 
 @dataclass(frozen=True)
 class TokenRows:
-    """Token ids of unique texts, cut to the encoder's length, and the way back to the texts as given."""
+    """Token ids of unique texts, cut to the encoder's length, and the way back to the texts as given.
+
+    Where long texts are divided, `ids` are their windows, and `text` and `share` say which text each is of, and how
+    much of it; else a text has one row, and they are None. `cut` says which texts are longer than the encoder reads.
+    """
 
     encoder: Encoder
     ids: list[np.ndarray]
     cut: np.ndarray
     inverse: np.ndarray
     texts: list[str]
+    text: np.ndarray | None = None
+    share: np.ndarray | None = None
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Tokens of each unique text."""
+        """Tokens of each unique text, or of each window."""
         return np.array([len(row) for row in self.ids])
 
 
-def tokenize(encoder: Encoder, texts: Sequence[str]) -> TokenRows:
-    """Token rows of the unique texts.
+def tokenize(encoder: Encoder, texts: Sequence[str], *, divide: bool = False) -> TokenRows:
+    """Token rows of the unique texts, long ones cut, or with `divide` in windows where the encoder asks for it.
 
     Raises
     ------
@@ -51,7 +58,11 @@ def tokenize(encoder: Encoder, texts: Sequence[str]) -> TokenRows:
     index: dict[str, int] = {}  # different texts in order of first appearance
     inverse = np.fromiter((index.setdefault(text, len(index)) for text in texts), np.int64, len(texts))
     ids, cut = encoder.tokenize(list(index))
-    return TokenRows(encoder, ids, cut, inverse, list(index))
+    unique = list(index)
+    if divide and encoder.long == "chunk" and cut.any():
+        windows = divided(encoder, unique, ids, cut)
+        return TokenRows(encoder, windows.ids, cut, inverse, unique, windows.text, windows.share)
+    return TokenRows(encoder, ids, cut, inverse, unique)
 
 
 def limited(encoder: Encoder, max_length: int | None) -> Encoder:

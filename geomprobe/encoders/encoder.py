@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, hash_bytes
+from geomprobe.common.text import clean
 from geomprobe.encoders.forward import evaluating, forward
 from geomprobe.encoders.head import Head
 from geomprobe.encoders.tokenizers import first_part, reading_text, stand_in, tokenizer_hash
@@ -31,7 +32,7 @@ _VOLATILE |= {"use_cache", "output_hidden_states", "output_attentions", "return_
 _VOLATILE |= {"transformers_weights"}  # names of files
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Encoder:
     """A text encoder that gives token states, and what is known about where it comes from.
 
@@ -82,6 +83,9 @@ class Encoder:
         What is put before each text under every pooling, in place of the default; see `with_prompt`.
     query_prompt : str or None
         If set, what is put before the first text of a pair in place of the prompt.
+    long : {"cut", "chunk"}
+        What becomes of texts longer than `max_length`: they are cut, or divided into windows whose vectors are averaged
+        (see `geomprobe.embedding.windows`).
     notes : list of str
         What a reader of the results has to know.
     """
@@ -107,8 +111,14 @@ class Encoder:
     default_prompt: str = ""
     prompt: str | None = None
     query_prompt: str | None = None
+    long: str = "cut"
     notes: list[str] = field(default_factory=list)
     _hashed: tuple[Any, str] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        facts = f"dim={self.dim}, n_layers={self.n_layers}, max_length={self.max_length}, {dtype} on {self.device}"
+        return f"Encoder({clean(self.name, 80)!r}, {type(self.model).__name__}, {facts})"
 
     @property
     def device(self) -> torch.device:
@@ -225,14 +235,21 @@ class Encoder:
             )
         return ids, np.concatenate([cut for _, cut in parts] or [np.zeros(0, bool)])
 
-    def _tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        texts = [self.prompt + text for text in texts] if self.prompt else list(texts)
-        texts = [text.lower() for text in texts] if self.lower_case else texts
+    @property
+    def limit(self) -> int:
+        """Most tokens of a text, special ones included."""
+        return self.unmasked_length or self.max_length
+
+    def as_read(self, text: str) -> str:
+        """A text as the tokenizer gets it."""
         # Rust tokenizers refuse lone surrogates, which appear in badly decoded files.
-        texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        return (text.lower() if self.lower_case else text).encode("utf-8", "replace").decode("utf-8")
+
+    def _tokenize(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        texts = [self.as_read((self.prompt or "") + text) for text in texts]
         options = {"add_special_tokens": True, "verbose": False, "return_attention_mask": False}
         tokenizer = partial(self.tokenizer, padding=False, **options)
-        limit = self.unmasked_length or self.max_length
+        limit = self.limit
         texts = [first_part(self.tokenizer, text, limit) for text in texts]
         ids: list[list[int]] = tokenizer(texts, truncation=False)["input_ids"]
         cut = np.array([len(row) > limit for row in ids])

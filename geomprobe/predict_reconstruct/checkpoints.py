@@ -35,7 +35,7 @@ from geomprobe.tasks.base import Task
 SCHEMA_VERSION = 2
 """Of audit.json; 2 has the interval of what a choice moves."""
 PROVENANCE = ("created", "geomprobe_version", "versions", "hardware", "command", "seed", "limit", "models", "tasks")
-Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+Bars = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 Run = tuple[Protocol, Sequence[Task], Sequence[str], str]
 """Protocol, tasks, poolings, and the folder of their results within the folder of the audit."""
 SKILLS = switched(PAPER, "score", "skill")  # adds numbers, and changes none but the balance's second form
@@ -69,7 +69,7 @@ def audit_checkpoints(
     cells : path, optional
         As `analyze` takes it.
     bars : callable
-        Gives a context manager of ``progress(done, total)`` for a description.
+        Gives a context manager of ``progress(done, total)``, or of None, for a description.
 
     Returns
     -------

@@ -267,7 +267,10 @@ class ModelEntry(_Class):
 
 
 class TaskEntry(TypedDict):
-    """A task; `truncated` counts, for each model, the texts that were cut to its longest input."""
+    """A task; `truncated` counts, for each model, the texts that were cut to its longest input.
+
+    `chunked`, under --long chunk, counts the texts that were divided into windows of that length.
+    """
 
     name: str
     source: NotRequired[str]
@@ -278,6 +281,7 @@ class TaskEntry(TypedDict):
     geometry_rows: NotRequired[int]
     row_ids_hash: NotRequired[str]
     truncated: NotRequired[dict[str, int] | None]
+    chunked: NotRequired[dict[str, int]]
     notes: NotRequired[list[str]]
 
 

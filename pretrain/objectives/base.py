@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from transformers import ModernBertModel, PreTrainedModel
 
+from geomprobe.pretrain import continued
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus
-from geomprobe.pretrain.encoder import Predictor, build_encoder
+from geomprobe.pretrain.encoder import Predictor, build_encoder, encode
 
 Losses = dict[str, torch.Tensor]
 
@@ -55,7 +56,12 @@ class Objective(nn.Module):
 
     def __init__(self, config: PretrainConfig, corpus: Corpus):
         super().__init__()
-        self.model = build_encoder(config, corpus.vocab_size, corpus.special)
+        self.model: Any
+        if config.start_from:
+            self.model = continued.load(config, corpus.vocab_size)
+        else:
+            self.model = build_encoder(config, corpus.vocab_size, corpus.special)
+        self.max_length = config.max_length
         self.predictor = None
         self.target = None
         if not self.reads_masked:
@@ -93,13 +99,19 @@ class Objective(nn.Module):
 
     def gradient_norms(self, batch: Batch) -> Losses:
         """Norm of each loss's gradient at the encoder, before balancing."""
-        parameters = list(self.model.model.parameters())
+        parameters = list(self.model.base_model.parameters())
         norms = {}
         for name, loss in self.parts(batch).items():
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
             norms[name] = torch.stack([g.norm() for g in gradients if g is not None]).norm()
         return norms
 
+    def token_states(self, ids: torch.Tensor) -> torch.Tensor:
+        """Last hidden states of the encoder, (rows, length, hidden)."""
+        if continued.is_ours(self.model.config):
+            return encode(self.model.model, ids)
+        return self.model.base_model(ids).last_hidden_state
+
     def exported(self) -> PreTrainedModel:
         """The encoder as it is written to a checkpoint: without the MLM head where that was not trained."""
-        return self.model if self.reads_masked else self.model.model
+        return self.model if self.reads_masked else self.model.base_model

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from transformers import ModernBertForMaskedLM
 
+from geomprobe.pretrain import continued
 from geomprobe.pretrain.config import PretrainConfig
-from geomprobe.pretrain.encoder import body_flops, encode
+from geomprobe.pretrain.encoder import body_flops, encode, take
 from geomprobe.pretrain.masking import masked_count
 from geomprobe.pretrain.objectives.base import Batch, Losses, Objective
 
@@ -24,17 +26,22 @@ class MLM(Objective):
 
     @classmethod
     def flops(cls, config: PretrainConfig, vocab_size: int, block: int | None) -> dict[str, float]:
-        """FLOPs of one optimizer step: mlm (the encoder) and head."""
+        """FLOPs of one optimizer step: mlm (the encoder) and head; together where a model is continued from."""
+        if config.start_from:
+            return {"mlm": 3 * config.batch_rows * continued.row_flops(config.start_from, config.row_length)}
         rows, masked = config.batch_rows, masked_count(config.row_length, config.mask_fraction)
         body = body_flops(config.row_length, config.layers, config.hidden, config.intermediate, wanted=masked)
         head = 3 * rows * masked * 2 * config.hidden * (config.hidden + vocab_size)
         return {"mlm": 3 * rows * body, "head": head}
 
 
-def mlm_loss(model: ModernBertForMaskedLM, batch: Batch) -> torch.Tensor:
-    """Mean cross-entropy in nats at the masked positions; the head runs at those only."""
-    hidden = encode(model.model, batch.masked, wanted=batch.positions).flatten(0, 1)
-    logits = model.decoder(model.head(hidden))
+def mlm_loss(model: Any, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy in nats at the masked positions; the head of our architecture runs at those only."""
+    if continued.is_ours(model.config):
+        hidden = encode(model.model, batch.masked, wanted=batch.positions).flatten(0, 1)
+        logits = model.decoder(model.head(hidden))
+    else:
+        logits = take(model(input_ids=batch.masked).logits, batch.positions).flatten(0, 1)
     return F.cross_entropy(logits.float(), batch.ids.gather(1, batch.positions).flatten())
 
 

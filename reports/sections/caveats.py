@@ -83,6 +83,10 @@ def _of_inputs(facts: Facts) -> Iterator[str]:
         if cut:
             shown = listed([f"{count(n)} texts were truncated for {model}" for model, n in cut.items()])
             yield f"{entry['name']}: {shown}."
+        divided = {model: n for model, n in (entry.get("chunked") or {}).items() if n}
+        if divided:
+            shown = listed([f"{count(n)} texts were read in windows by {model}" for model, n in divided.items()])
+            yield f"{entry['name']}: {shown}."
         yield from (f"{entry['name']}: {clean(note)}" for note in entry.get("notes") or [])
     for pooling in facts.run.get("poolings", []):
         if pooling["name"] == "model":

@@ -113,12 +113,12 @@ def test_help_lists_the_commands(tmp_path, cache):
 
 @pytest.mark.parametrize("kind", ["tasks", "metrics", "poolings", "objectives", "presets"])
 def test_ls_prints_json(tmp_path, kind, cache):
-    rows = json.loads(inside(f"ls {kind} --json", tmp_path, cache).stdout)
+    rows = json.loads(inside(f"ls {kind} --json", tmp_path, cache).stdout)["results"]
     assert len(rows) >= 3
 
 
 def test_doctor_finds_nothing_broken(tmp_path, cache):
-    rows = json.loads(run("doctor --json", tmp_path, cache).stdout)
+    rows = json.loads(run("doctor --json", tmp_path, cache).stdout)["results"]
     assert not [row for row in rows if row["state"] == "broken"]
 
 

@@ -34,7 +34,9 @@ def test_the_example_package_is_installed_listed_and_used(tmp_path):
     offline = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
     run("pip", "install", *offline, "--target", "site", "./source")
     for kind, name in (("metrics", "mean_length"), ("tasks", "plurals"), ("poolings", "median")):
-        listed = {row[kind[:-1]]: row["package"] for row in json.loads(run("geomprobe", "ls", kind, "--json"))}
+        listed = {
+            row[kind[:-1]]: row["package"] for row in json.loads(run("geomprobe", "ls", kind, "--json"))["results"]
+        }
         assert listed.pop(name) == "geomprobe-example 0.1"
         assert set(listed.values()) == {"geomprobe"}
 

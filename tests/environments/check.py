@@ -66,7 +66,7 @@ def imports() -> None:
 
 
 def doctor() -> None:
-    checks = json.loads(geomprobe("doctor", "--json"))
+    checks = json.loads(geomprobe("doctor", "--json"))["results"]
     assert {check["state"] for check in checks} <= {"ok", "low", "absent"}, checks
 
 

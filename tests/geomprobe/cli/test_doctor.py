@@ -29,7 +29,7 @@ def doctor(**env):
         [sys.executable, "-c", ASK], capture_output=True, text=True, env={**clean, **env}, check=False
     )
     assert done.stderr.strip() == "[]"
-    return {row["check"]: row for row in json.loads(done.stdout)}, done.returncode
+    return {row["check"]: row for row in json.loads(done.stdout)["results"]}, done.returncode
 
 
 @pytest.fixture

@@ -45,13 +45,15 @@ def listed(kind: str) -> tuple[dict[str, str], list[str]]:
         warnings.simplefilter("always")
         done = CliRunner().invoke(app, ["ls", kind, "--json"])
     assert done.exit_code == 0
-    return {row[kind[:-1]]: row["package"] for row in json.loads(done.stdout)}, [str(each.message) for each in said]
+    return {row[kind[:-1]]: row["package"] for row in json.loads(done.stdout)["results"]}, [
+        str(each.message) for each in said
+    ]
 
 
 def checks() -> dict[str, tuple[str, str]]:
     """What `doctor` says of each plug-in."""
     done = CliRunner().invoke(app, ["doctor", "--json"], env={"HF_HUB_OFFLINE": "1"})
-    rows = json.loads(done.stdout)
+    rows = json.loads(done.stdout)["results"]
     assert done.exit_code == int(any(row["state"] == "broken" for row in rows))
     kinds = ("metric ", "task ", "pooling ")
     return {row["check"]: (row["state"], row["detail"]) for row in rows if row["check"].startswith(kinds)}
@@ -259,7 +261,7 @@ def test_doctor_says_all_else_where_a_room_cannot_be_imported(install, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "geomprobe", "doctor", "--json"], capture_output=True, text=True, env=env, check=False
     )
-    rows = {row["check"]: row for row in json.loads(done.stdout)}
+    rows = {row["check"]: row for row in json.loads(done.stdout)["results"]}
     assert done.returncode == 1
     assert rows["metrics"] == {"check": "metrics", "state": "broken", "detail": "half installed"}
     assert {"numpy", "cache", "hub"} < set(rows)

@@ -75,6 +75,15 @@ def test_length_limit(model_folder):
     assert cut.tolist() == [True, False]
 
 
+def test_the_repr_is_one_short_line(model_folder):
+    encoder = load_encoder(model_folder("bert"))
+    named = "Encoder('tiny-bert', BertModel, dim=16, n_layers=2, max_length=32, float32 on cpu)"
+    assert repr(encoder) == named
+    encoder.name = "\n" + "n" * 5000
+    assert len(repr(encoder)) < 200
+    assert "\n" not in repr(encoder)
+
+
 def test_same_hash_for_folder_and_loaded_model_and_another_for_changed_weights(copied):
     folder = copied("modernbert")
     from_path = load_encoder(folder)

@@ -84,7 +84,7 @@ def occurring(results):
 
 def test_every_metric_of_an_analysis_is_listed_and_every_listed_one_occurs(analysed):
     found = set().union(*map(occurring, analysed.values()))
-    listed = json.loads(CliRunner().invoke(app, ["ls", "metrics", "--json"]).stdout)
+    listed = json.loads(CliRunner().invoke(app, ["ls", "metrics", "--json"]).stdout)["results"]
     assert {row["metric"] for row in listed} == found | BY_NAME_ONLY
     assert len({row["metric"] for row in listed}) == len(listed)
     assert [row["family"] for row in listed] == sorted((row["family"] for row in listed), key=list(FAMILIES).index)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import geomprobe as gp
 from geomprobe.cli.main import app
-from geomprobe.common import write_json
+from geomprobe.common import UsageError, write_json
 from geomprobe.embedding.store import Store
 from geomprobe.inference import intervals
 from geomprobe.predict_reconstruct.claims import CLAIMS, overall, status
@@ -74,6 +75,12 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path_factory.getbasetemp() / "audit-cache"))
 
 
+@pytest.mark.parametrize("sides", ["ab", ["a"], {"x": ["a"]}, {"x": "ab", "y": ["c"]}, {"x": ["a", "./a"], "y": ["b"]}])
+def test_other_than_two_sides_are_refused(sides):
+    with pytest.raises(UsageError):
+        gp.audit(sides, ["mrpc"])
+
+
 def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     command = (checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
     document = json.loads(run(*command, "--json").stdout)
@@ -128,6 +135,8 @@ def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     again = json.loads(run(*command, "--json").stdout)
     assert not list(Store().folder.rglob("vectors.npy"))  # nothing was embedded
     assert again["claims"] == document["claims"]
+    by_function = gp.audit(checkpoints[::3], ["mrpc"], data_dir=pairs, out=out)  # finished cells are found again
+    assert json.loads(json.dumps(by_function["claims"])) == document["claims"]
 
 
 def test_groups_have_both_levels(checkpoints, pairs, out):
