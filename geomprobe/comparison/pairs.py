@@ -64,7 +64,7 @@ class ModelResults:
         rows = None if examples is None else probe_influence(self.score(row), examples, self.value(row))
         if examples is None or rows is None:
             return Estimate.refused(value, "no contributions are kept")
-        return Estimate(value, np.bincount(_clusters(examples), rows) / len(rows))
+        return Estimate(value, np.bincount(clusters_of(examples), rows) / len(rows))
 
     def score(self, row: Row) -> str | None:
         """Which of its probe's scores a number is, None where it is none that the kept ones tell."""
@@ -148,7 +148,8 @@ def geometry(row: Row, first: Row | None, second: Row | None) -> Interval:
     return b.minus(a).interval()
 
 
-def _clusters(examples: pd.DataFrame) -> np.ndarray:
+def clusters_of(examples: pd.DataFrame) -> np.ndarray:
+    """Number of each example's cluster; one without a cluster is its own."""
     own = pd.Series(np.arange(len(examples)), index=examples.index)
     return number_clusters(examples["cluster"].astype("Int64").fillna(-1 - own).to_numpy(np.int64), len(own))
 
@@ -212,7 +213,7 @@ def _probe(row: Row, first: ModelResults, second: ModelResults) -> Interval:
     moved = [probe_influence(score, side, who.value(row), unit) for side, who in ((left, first), (right, second))]
     if moved[0] is None or moved[1] is None:
         return Estimate.refused(diff, "not a function of the kept scores").interval()
-    clusters = _clusters(left)
+    clusters = clusters_of(left)
     contributions = np.bincount(clusters, moved[1] - moved[0]) / len(clusters)
     found = Estimate.paired(diff, contributions, 0.0, FUNCTION).interval()
     clustered = len(contributions) < len(clusters)

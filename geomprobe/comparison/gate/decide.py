@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 from geomprobe.common.text import clean
 from geomprobe.comparison.gate.policy import Rule
 from geomprobe.comparison.margin_overrides import margin as margin_of
-from geomprobe.comparison.pairs import NUMBER, ModelResults, Row, filled
+from geomprobe.comparison.pairs import NUMBER, PLACE, ModelResults, Row, clusters_of, filled, joined, paired
 from geomprobe.inference import intervals
 from geomprobe.results import Results
 
@@ -98,7 +98,9 @@ class Gate:
 def decide(results: Results, baseline: str, candidate: str, rules: Sequence[Rule]) -> Gate:
     """Outcome of every rule in every cell of two compared models.
 
-    A check passes where the 95 % interval lies within what the rule tolerates. The gate passes only if all checks do,
+    A check passes where the 95 % interval lies within what the rule tolerates. Of accuracies of independent rows it is
+    the score interval of the difference and the exact one of a value, for Student's t lets too much pass where few rows
+    differ or few are wrong. The gate passes only if all checks do,
     so this needs no adjustment (an intersection-union test: Berger 1982, "Multiparameter hypothesis testing and
     acceptance sampling", Technometrics 24). One failed check fails the gate, so the p-values of "it is tolerated" are
     adjusted by Holm over all checks.
@@ -115,6 +117,7 @@ def decide(results: Results, baseline: str, candidate: str, rules: Sequence[Rule
     compared = results.comparisons
     compared = compared[(compared["a"] == baseline) & (compared["b"] == candidate)]
     differences = {cell_of(row): row for row in filled(compared, NUMBER).to_dict("records")}
+    differences |= {cell: differences[cell] | ends for cell, ends in by_scores(*sides, rules) if cell in differences}
     checks = [check for rule in rules for check in checks_of(rule, *sides, differences)]
     return Gate(settled(checks), results.run.get("failed_cells", 0))
 
@@ -137,7 +140,7 @@ def checks_of(
         elif b is None:
             yield replace(check, why="not measured of the candidate")
         elif rule.kind == "not_below":
-            yield bounded(check, b, "value", rule.floor or 0.0, math.inf)
+            yield floored(check, b, candidate)
         elif a is None:
             yield replace(check, why="the baseline has no value")
         else:
@@ -145,6 +148,38 @@ def checks_of(
             least = -math.inf if rule.worse == "higher" else -(size or 0.0)
             most = math.inf if rule.worse == "lower" else size or 0.0
             yield bounded(check, differences.get(cell_of(a), {}), "diff", least, most)
+
+
+def by_scores(baseline: ModelResults, candidate: ModelResults, rules: Sequence[Rule]) -> Iterator[tuple[tuple, Row]]:
+    """Cells in which rows are right or wrong, with the score intervals of their differences (Tango 1998)."""
+    asked = {rule.metric for rule in rules if rule.kind != "not_below"}
+    for row in joined(baseline.rows, candidate.rows, PLACE):
+        counted = row["metric"] in asked and baseline.score(row) in ("accuracy", "skill")
+        if counted and (rows := paired(baseline, candidate, row).discordant) is not None:
+            low, high = rows.interval(intervals.LEVEL)
+            yield cell_of({**row, "layer": row["layer_a"]}), {"ci_low": low, "ci_high": high}
+
+
+def floored(check: Check, row: Row, candidate: ModelResults) -> Check:
+    """A check of the candidate's own value; of an accuracy by the binomial distribution of its right rows.
+
+    Clusters divide the counts by the largest of them; only where all rows are right, or all wrong, for elsewhere they
+    show their own spread.
+    """
+    floor, se = check.rule.floor or 0.0, number(row, "se")
+    examples = candidate.examples(row) if candidate.score(row) == "accuracy" else None
+    largest = 1 if examples is None else int(np.bincount(clusters_of(examples)).max())
+    if se == 0 and examples is None:
+        return replace(check, least=floor, estimate=number(row, "value"), why="no valid interval: no row moves it")
+    if examples is None or (largest > 1 and se):
+        return bounded(check, row, "value", floor, math.inf)
+    right = float((examples["label"] == examples["prediction"]).sum()) / largest
+    wrong = len(examples) / largest - right
+    tail = (1 - intervals.LEVEL) / 2
+    low = float(stats.beta.ppf(tail, right, wrong + 1)) if right else 0.0
+    high = float(stats.beta.isf(tail, right + 1, wrong)) if wrong else 1.0
+    p = min(1.0, 2 * float(stats.beta.sf(floor, right + 1, wrong))) if wrong else 1.0
+    return replace(check, least=floor, estimate=number(row, "value"), low=low, high=high, p=p)
 
 
 def cell_of(row: Row) -> tuple[str, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from geomprobe.common.text import count, counted, decimals, interval, listed, number
-from geomprobe.results.schema import KeptEntry
+from geomprobe.results.schema import KeptEntry, SeriesEntry
 from geomprobe.results.summary.facts import Facts, Judgement, Row, half_width, judgement
 from geomprobe.results.summary.words import title, without_brackets
 
@@ -133,7 +133,7 @@ def course(facts: Facts, series: str, metric: str, view: str, typical: tuple[str
         overall=overall[0] if overall else "none",
         diff=difference(ends[0]) if ends else "",
         stretches=tuple(stretches(changed(facts, "previous", *place))),
-        settled=settled(changed(facts, "last", *place)),
+        settled=settled(changed(facts, "last", *place), _entry(facts, series)["steps"]),
         cells=len(cells),
         same=sum(each == overall[0] for each in overall) if overall else 0,
     )
@@ -152,23 +152,24 @@ def difference(row: Row) -> str:
 
 
 def stretches(successive: Sequence[Row]) -> list[Stretch]:
-    """Runs of successive differences with one direction; each begins and ends at a change point."""
-    found = []
-    for code, rows in groupby(successive, judgement):
-        part = list(rows)
-        if code in VERBS:
-            found.append(Stretch(part[0]["step_a"], part[-1]["step_b"], code))
+    """Runs of successive differences with one direction; each begins and ends at a change point.
+
+    None runs over a checkpoint without the number: there is no difference across it.
+    """
+    found: list[Stretch] = []
+    for row in successive:
+        start, end, code = row["step_a"], row["step_b"], judgement(row)
+        if found and (found[-1].end, found[-1].judgement) == (start, code):
+            found[-1] = replace(found[-1], end=end)
+        elif code in VERBS:
+            found.append(Stretch(start, end, code))
     return found
 
 
-def settled(to_last: Sequence[Row]) -> float | None:
+def settled(to_last: Sequence[Row], steps: Sequence[float]) -> float | None:
     """First step from which on every checkpoint is shown equal to the last; None where only the last itself is."""
-    found = None
-    for row in reversed(to_last):
-        if judgement(row) != "equivalent":
-            break
-        found = row["step_a"]
-    return found
+    shown = {row["step_a"] for row in to_last if judgement(row) == "equivalent"}
+    return min(takewhile(shown.__contains__, reversed(steps[:-1])), default=None)
 
 
 def kept_phrase(facts: Facts, entry: KeptEntry) -> str:
@@ -186,15 +187,15 @@ def kept_phrase(facts: Facts, entry: KeptEntry) -> str:
         row = {"diff": cell.get("diff"), "ci_low": cell.get("ci_low"), "ci_high": cell.get("ci_high")}
         against = f"the earliest not told apart from the best, {cell['best']}, in {what}: {difference(row)} to it"
     more = f", nor in {counted(len(cells) - 1, 'more cell')}" if len(cells) > 1 else ""
-    every = _checkpoints(facts, name)
+    every = len(_entry(facts, name)["models"])
     others = f"{cell['indistinguishable']} of {every} checkpoints cannot be told apart from the best"
     if all(each["indistinguishable"] == every for each in cells):
         others = f"none of the {every} checkpoints can be told apart from the best, so these rows decide little"
     return f"{name}: keep {entry['model']}, {against}{more}; {others}."
 
 
-def _checkpoints(facts: Facts, series: str) -> int:
-    return next((len(entry["models"]) for entry in facts.run.get("series", []) if entry["name"] == series), 0)
+def _entry(facts: Facts, series: str) -> SeriesEntry:
+    return next(entry for entry in facts.run["series"] if entry["name"] == series)
 
 
 def sentence(facts: Facts, found: Sequence[Course]) -> str:

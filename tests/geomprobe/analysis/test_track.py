@@ -19,7 +19,7 @@ from geomprobe.inference.intervals import holm
 from geomprobe.results import read_results, write_results
 from geomprobe.results.summary.facts import judgement
 from geomprobe.results.summary.printed import terminal
-from geomprobe.results.summary.series import stretches
+from geomprobe.results.summary.series import settled, stretches
 from geomprobe.tasks import load_file
 
 RANK = "metric == 'effective_rank' and view == 'raw'"
@@ -77,6 +77,17 @@ def test_a_change_point_lies_where_the_weights_moved(followed):
     course = next(each for each in followed[0].summary().courses if each.metric == "effective_rank")
     assert course.settled == 20
     assert course.moves.endswith("10 → 20; equal to the last from 20 on")
+
+
+def test_nothing_is_claimed_across_a_checkpoint_without_the_number():
+    def row(start, end, verdict="higher"):
+        return {"step_a": float(start), "step_b": float(end), "diff": 1.0, "verdict": verdict}
+
+    found = stretches([row(0, 1), row(1, 2), row(3, 4), row(4, 5, "no clear difference"), row(5, 6)])
+    assert [(each.start, each.end) for each in found] == [(0, 2), (3, 4), (5, 6)]
+    to_last = [row(step, 6, "no difference") for step in (1, 2, 4, 5)]
+    assert settled(to_last, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == 4
+    assert settled(to_last[:2], [1.0, 2.0, 3.0, 6.0]) is None
 
 
 def test_the_summary_fits_a_terminal(followed):
