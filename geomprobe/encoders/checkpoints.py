@@ -111,13 +111,27 @@ def find_series(sources: Sequence[str | os.PathLike], pattern: str | None = None
 
 def _numbered(folder: Path) -> list[Path]:
     """The models with a step in their names inside a folder."""
-    inside = [path for path in folder.iterdir() if path.is_dir() and step_in(path.name)]
-    return sorted(path for path in inside if (path / "config.json").is_file() or (path / "modules.json").is_file())
+    return sorted(path for path in folder.iterdir() if step_in(path.name) and _is_model(path))
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+
+
+def _left_out(folder: Path) -> list[str]:
+    """What is said of folders in a training that are a model or have a step in their names, and not both."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    empty = [path.name for path in inside if step_in(path.name) and not _is_model(path)]
+    unnamed = [path.name for path in inside if not step_in(path.name) and _is_model(path)]
+    return [
+        *([f"left out, for there is no model in it (no config.json): {listed(empty)}"] if empty else []),
+        *([f"left out, for the step is not in its name: {listed(unnamed)}"] if unnamed else []),
+    ]
 
 
 def _of_folder(source: str, folder: Path) -> TrainingSeries:
     checkpoints = [Checkpoint(str(path), path.name, 0.0) for path in _numbered(folder)]
-    found = in_order(model_name(folder) or folder.name, source, checkpoints)
+    found = in_order(model_name(folder) or folder.name, source, checkpoints, _left_out(folder))
     if not (folder / "config.json").is_file():
         return found
     last, notes = found.checkpoints[-1], found.notes

@@ -51,12 +51,15 @@ def test_the_step_in_a_name(name, found):
 
 
 def test_checkpoints_of_a_trainer_come_in_the_order_of_their_steps(run):
-    folder = run("checkpoint-100", "checkpoint-20", "checkpoint-3")
+    folder = run("checkpoint-100", "checkpoint-20", "checkpoint-3", "best")
     (folder / "logs").mkdir()
     (folder / "checkpoint-400").mkdir()  # being written: no model yet
     (found,) = find_series([folder])
     assert [each.label for each in found.checkpoints] == ["checkpoint-3", "checkpoint-20", "checkpoint-100"]
-    assert (found.name, found.unit, found.notes) == ("run", "step", [])
+    assert (found.name, found.unit) == ("run", "step")
+    empty, unnamed = found.notes
+    assert empty.endswith("no model in it (no config.json): checkpoint-400")
+    assert unnamed.endswith("the step is not in its name: best")
 
 
 @pytest.mark.parametrize(
