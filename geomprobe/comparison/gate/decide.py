@@ -117,7 +117,9 @@ def decide(results: Results, baseline: str, candidate: str, rules: Sequence[Rule
     compared = results.comparisons
     compared = compared[(compared["a"] == baseline) & (compared["b"] == candidate)]
     differences = {cell_of(row): row for row in filled(compared, NUMBER).to_dict("records")}
-    differences |= {cell: {**differences[cell], **ends} for cell, ends in by_scores(*sides, rules) if cell in differences}
+    differences |= {
+        cell: {**differences[cell], **ends} for cell, ends in by_scores(*sides, rules) if cell in differences
+    }
     checks = [check for rule in rules for check in checks_of(rule, *sides, differences)]
     return Gate(settled(checks), results.run.get("failed_cells", 0))
 
