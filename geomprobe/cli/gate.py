@@ -82,11 +82,13 @@ def gate(
             if models:
                 with run_grid(output, models, replace(options, out=folder / "measured"), maps=False):
                     sides = [side if side in finished else str(folder / "measured") for side in sides]
-            results, names = compared(sides)
+            results, names, unmeasured = compared(sides)
             write_results(folder, results)
         else:
             results, names = compared_models(output, sides, replace(options, out=folder))
-        found = decide(results, *names, rules)
+            unmeasured = []
+        # --task says which tasks of a finished baseline are meant
+        found = decide(results, *names, rules, unmeasured if not models else [])
         about = about_gate(results, names, policy)
         report(output, found, about, folder, form)
     if code := exit_code(found):
@@ -180,10 +182,14 @@ def check_rows(options: GridOptions, finished: str, side: Side) -> None:
         raise UsageError(f"{finished} has none of the tasks {listed([task.name for task in tasks])}.", f"{how}.")
 
 
-def compared(sides: Sequence[str]) -> tuple[Results, tuple[str, str]]:
-    """Results of two finished sides with their differences, and their names; both may be the same."""
+def compared(sides: Sequence[str]) -> tuple[Results, tuple[str, str], list[str]]:
+    """Results of two finished sides with their differences, their names, and tasks that only the baseline has.
+
+    Both sides may be the same.
+    """
     from geomprobe.comparison.combined import combined
     from geomprobe.comparison.folders import check_sides, keep_comparable, read_sides
+    from geomprobe.comparison.sides import task_hashes
     from geomprobe.comparison.table import add_comparisons
 
     chosen = read_sides(sides)
@@ -191,7 +197,9 @@ def compared(sides: Sequence[str]) -> tuple[Results, tuple[str, str]]:
     results, names = combined(chosen)
     keep_comparable(results, names)
     baseline, candidate = names
-    return add_comparisons(results, baseline, candidate), (baseline, candidate)
+    held, asked = (task_hashes(side) for side in chosen)
+    alone = [task for task in held if task not in asked]
+    return add_comparisons(results, baseline, candidate), (baseline, candidate), alone
 
 
 def compared_models(output: Output, models: list[str], options: GridOptions) -> tuple[Results, tuple[str, str]]:

@@ -95,7 +95,9 @@ class Gate:
         return CANNOT_TELL if self.failed_cells or self.of(CANNOT_TELL) or not self.of(PASSED) else PASSED
 
 
-def decide(results: Results, baseline: str, candidate: str, rules: Sequence[Rule]) -> Gate:
+def decide(
+    results: Results, baseline: str, candidate: str, rules: Sequence[Rule], unmeasured: Sequence[str] = ()
+) -> Gate:
     """Outcome of every rule in every cell of two compared models.
 
     A check passes where the 95 % interval lies within what the rule tolerates. Of accuracies of independent rows it is
@@ -112,6 +114,8 @@ def decide(results: Results, baseline: str, candidate: str, rules: Sequence[Rule
     baseline, candidate : str
         Names of the models.
     rules : sequence of Rule
+    unmeasured : sequence of str
+        Tasks of the baseline that the candidate was not measured on: a gate does not pass by leaving a task out.
     """
     sides = ModelResults(results, baseline), ModelResults(results, candidate)
     compared = results.comparisons
@@ -121,6 +125,11 @@ def decide(results: Results, baseline: str, candidate: str, rules: Sequence[Rule
         cell: {**differences[cell], **ends} for cell, ends in by_scores(*sides, rules) if cell in differences
     }
     checks = [check for rule in rules for check in checks_of(rule, *sides, differences)]
+    why = "the candidate was not measured on this task"
+    needed = [rule for rule in rules if not rule.if_measured]
+    checks += [
+        Check(rule, task, view=rule.view or "", outcome=CANNOT_TELL, why=why) for task in unmeasured for rule in needed
+    ]
     return Gate(settled(checks), results.run.get("failed_cells", 0))
 
 

@@ -218,3 +218,12 @@ def test_what_is_printed_is_inert():
     shown = lines(gate, about, ["results: x"])
     assert len(shown) <= 20
     assert all(line.isprintable() for line in shown)
+
+
+def test_a_task_that_the_candidate_was_not_measured_on_cannot_be_told():
+    results = accuracies(first_of(500, 0), first_of(500, 1))
+    rule = Rule("semantic_accuracy", "no_worse_than", margin=Margin(0.1), worse="lower")
+    assert decide(results, "a", "b", [rule]).outcome == PASSED
+    found = decide(results, "a", "b", [rule, replace(rule, metric="isoscore", if_measured=True)], ["cola"])
+    assert found.outcome == CANNOT_TELL
+    assert [(check.rule.metric, check.task) for check in found.of(CANNOT_TELL)] == [("semantic_accuracy", "cola")]
