@@ -45,21 +45,24 @@ def model_card(run: Mapping[str, Any], last: Mapping[str, Any], out: Path) -> st
 
     config = asdict(PretrainConfig()) | run["config"]  # runs of earlier versions have fewer settings
     corpus, objective = run["corpus"], config["objective"]
-    hub_source = HUB_SOURCE.match(str(corpus.get("source")))
+    hub_source, origin = HUB_SOURCE.match(str(corpus.get("source"))), config["start_from"]
+    hub_origin, kind = HUB_SOURCE.match(origin), read_json(out / "config.json")["model_type"]
     data = ModelCardData(
         library_name="sentence-transformers",
         pipeline_tag="feature-extraction",
-        tags=["geomprobe", "modernbert", objective, "sentence-similarity"],
+        tags=["geomprobe", kind, objective, "sentence-similarity"],
+        base_model=hub_origin[1] if hub_origin else None,
         datasets=[hub_source[1]] if hub_source else None,
     )
     step, steps = last.get("step", 0), run["steps"]
     state = "" if step >= steps else f" Training has not ended: this is step {count(step)} of {count(steps)}."
+    begun = f"Continued from {markdown(_without_path(origin))}" if origin else "Pretrained from random weights"
     target = (out / "ema").is_dir()
     body = [
         f"# {markdown(model_name(out)) or 'Text encoder'}",
-        f"A text encoder of the ModernBERT architecture: {config['layers']} layers, {config['hidden']} dimensions, "
-        f"{amount(run.get('parameters'))} parameters, texts of up to {config['max_length']} tokens. Pretrained from "
-        f"random weights with geomprobe {markdown(run['versions'].get('geomprobe'))}.{state}",
+        f"A text encoder of the architecture `{kind}`: {config['layers']} layers, {config['hidden']} dimensions, "
+        f"{amount(run.get('parameters'))} parameters, texts of up to {config['max_length']} tokens. {begun} "
+        f"with geomprobe {markdown(run['versions'].get('geomprobe'))}.{state}",
         "## How to load it",
         LOAD + ("\n`ema/` holds the target encoder, a moving average of this one.\n" if target else ""),
         "## Data",
@@ -71,7 +74,8 @@ def model_card(run: Mapping[str, Any], last: Mapping[str, Any], out: Path) -> st
         + "\nHeld-out losses are measured on texts that were not trained on. A held-out MLM loss above the entropy of "
         "the corpus's tokens means that nothing was learned yet.\n",
         "## Limits",
-        "The encoder knows the languages and domains of its corpus only, and was not tuned for a task. No quality is "
+        f"The encoder knows the languages and domains of its corpus {'and its origin ' if origin else ''}only, and was "
+        "not tuned for a task here. No quality is "
         "claimed here; `geomprobe analyze` measures it, and `geomprobe card` adds the numbers to this page.",
     ]
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(part.rstrip() for part in body) + "\n"))

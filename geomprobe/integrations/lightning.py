@@ -15,7 +15,6 @@ except ImportError:  # the same under its other name
     from pytorch_lightning import Callback
 
 from geomprobe.common import UsageError
-from geomprobe.integrations.collapse import KEY
 from geomprobe.integrations.monitor import METRICS, GeometryMonitor, bare
 
 
@@ -80,8 +79,7 @@ class GeometryCallback(Callback):
             return
         if trainer.is_global_zero and self.monitor.due(trainer.global_step, evaluating=True):
             self._observe(trainer, pl_module)
-        lines = self.monitor.lines if trainer.is_global_zero else []
-        latest = {key: value for key, value in (lines[-1] if lines else {}).items() if key.startswith(KEY)}
+        latest = self.monitor.latest if trainer.is_global_zero else {}
         pl_module.log_dict(trainer.strategy.broadcast(latest), logger=False)
         self._stop(trainer)
 

@@ -122,13 +122,20 @@ class GeometryMonitor:
         self.lines = self.log.kept
         self.collapse = Collapse(self.lines)
         self.ends: dict[int, np.ndarray] = {}  # vectors of the first cell at the first and the latest step
-        self.stop, self.alarms, self.measurements = False, [], 0
+        self.start, self.stop, self.alarms, self.measurements = step, False, [], 0
+        self.failing = ""  # why the latest measurement failed
         self.spent = self.latest_cost = 0.0
         self.begun = time.perf_counter()
 
     def measured(self, step: int) -> bool:
         """Whether the geometry at a step is in the log."""
         return bool(self.lines) and self.lines[-1]["step"] == step
+
+    @property
+    def latest(self) -> dict[str, float]:
+        """Values by key of the latest measurement; where it failed NaN, by which no checkpoint is the best."""
+        keys = dict.fromkeys(key for line in self.lines for key in line if key.startswith(KEY))
+        return {key: self.lines[-1].get(key, np.nan) for key in keys}
 
     def due(self, step: int, *, evaluating: bool = False) -> bool:
         """Whether to measure at a step that is neither the first nor the last."""
@@ -151,17 +158,20 @@ class GeometryMonitor:
         Raises
         ------
         GeomprobeError
-            The first measurement fails: nothing of the training is lost yet.
+            The measurement before the first step fails: nothing of the training is lost yet.
         """
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()  # what training has queued is no cost of the measurement
         begun = time.perf_counter()
         try:
             values, intervals, vectors = self.geometry(model, tokenizer)
+            self.failing = ""
         except Exception as error:
-            if not self.measurements:
+            if step == self.start:
                 raise
-            self._warn(f"step {step}: the geometry could not be measured: {first_line(error)}.")
+            before, self.failing = self.failing, first_line(error)
+            if self.failing != before:
+                self._warn(f"step {step}: the geometry could not be measured: {self.failing}.")
             self.stop = self.stop or (self.on_collapse == "stop" and isinstance(error, NotFinite))
             values, intervals, vectors = {}, {}, None
         self.latest_cost = time.perf_counter() - begun

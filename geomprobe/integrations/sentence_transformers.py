@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers.base.evaluation import BaseEvaluator
 
+from geomprobe.common import InputError, first_line
 from geomprobe.common.training_log import TrainingLog
 from geomprobe.integrations.collapse import KEY
-from geomprobe.integrations.monitor import LOG, METRICS, GeometryMonitor
+from geomprobe.integrations.monitor import LOG, METRICS, GeometryMonitor, logger
 from geomprobe.integrations.transformers import GeometryCallback
 
 __all__ = ["GeometryCallback", "GeometryEvaluator"]
@@ -62,11 +64,18 @@ class GeometryEvaluator(BaseEvaluator):
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: int | float = -1, steps: int = -1
     ) -> dict[str, float]:
-        """Values by key; in a training with a folder, also a line of its `geometry.jsonl`."""
-        values, intervals, _ = self.monitor.geometry(model)
+        """Values by key, NaN where there is none; in a training with a folder, also a line of its `geometry.jsonl`."""
+        try:
+            values, intervals, _ = self.monitor.geometry(model)
+        except InputError as error:  # a training that diverged: its trainer still saves and reports
+            logger.warning("geomprobe: step %d: the geometry could not be measured: %s.", steps, first_line(error))
+            values, intervals = {}, {}
+        missing = {KEY + metric: math.nan for metric in self.monitor.metrics if KEY + metric not in values}
+        values, missing = (self.prefix_name_to_metrics(each, self.name) for each in (values, missing))
+        intervals = {f"{self.name}_{key}" if self.name else key: interval for key, interval in intervals.items()}
         if output_path is not None and steps >= 0:
             log = TrainingLog(Path(output_path) / LOG, steps)
             log.write({"step": steps, "epoch": epoch, **values, "intervals": intervals})
-        values = self.prefix_name_to_metrics(values, self.name)
+        values |= missing
         self.store_metrics_in_model_card_data(model, values, epoch, steps)
         return values

@@ -49,13 +49,15 @@ class Trajectory:
 
     def lines(self) -> list[str]:
         """A few lines for a terminal."""
-        steps = [line["step"] for line in self.log]
+        steps = [line["step"] for line in self.log if any(key.startswith(KEY) for key in line)]
         share = self.spent / max(self.elapsed, 1e-9)
         head = f"Geometry of {self.n:,} texts, {len(steps):,} measurements"
         head += f" from step {steps[0]:,} to {steps[-1]:,}" if steps else ""
+        head += f", {failed:,} failed" if (failed := len(self.log) - len(steps)) else ""
         changed = [f"{name}: {before} to {after} ({moved})" for name, before, after, moved in self.changes]
         return [
             f"{head}: {self.spent:.1f} s of {self.elapsed:.1f} s ({share:.1%} of the time)",
+            *([self.span] if changed else []),
             *changed,
             *self.notes,
             *self.alarms,
@@ -67,7 +69,7 @@ class Trajectory:
         parts = ["# Geometry of a training", " ".join([f"{head}.", *self.notes])]
         if self.changes:
             first, last = list(self.ends)
-            parts.append(f"From step {first:,} to step {last:,}, paired over the same texts:")
+            parts.append(self.span)
             parts.append(_table(["metric", f"step {first:,}", f"step {last:,}", "difference"], self.changes))
         parts += ["## Signs of collapse", "\n".join(f"- {text}" for text in self.alarms) or "None."]
         picked = sorted({round(i * (len(self.log) - 1) / (ROWS - 1)) for i in range(ROWS)}) if self.log else []
@@ -76,6 +78,12 @@ class Trajectory:
         parts += ["## On the way", _table(["step", *keys], rows)]
         parts.append(f"{len(picked)} of {len(self.log)} measurements; all, with 95 % intervals, in geometry.jsonl.")
         return "\n\n".join(parts) + "\n"
+
+    @property
+    def span(self) -> str:
+        """Between which steps the changes are."""
+        first, last = self.ends
+        return f"From step {first:,} to step {last:,}, paired over the same texts:"
 
     @cached_property
     def changes(self) -> list[list[str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler
 
+from geomprobe.common import InputError, first_line
 from geomprobe.integrations.collapse import KEY
-from geomprobe.integrations.monitor import METRICS, GeometryMonitor
+from geomprobe.integrations.monitor import METRICS, GeometryMonitor, logger
 
 
 class GeometryCallback(TrainerCallback):
@@ -97,17 +99,17 @@ class GeometryCallback(TrainerCallback):
         **given: Any,
     ):
         """Add the geometry to the metrics of an evaluation."""
-        values: Mapping[str, Any] = {}
+        values: dict[str, float] = {}
         if state.is_world_process_zero:
             values = self._evaluated(args, state, control, given)
-        found = {f"eval_{key}": value for key, value in _shared(values).items() if key.startswith(KEY)}
+        found = {f"eval_{key}": value for key, value in _shared(values).items()}
         if metrics is not None:
             metrics.update(found)
         for line in reversed(state.log_history):  # the evaluation's own line
             if line.get("step") != state.global_step:
                 break
             if any(name.startswith("eval_") for name in line):
-                line.update(found)
+                line.update({key: value for key, value in found.items() if math.isfinite(value)})
                 break
         if self._training and self.monitor.on_collapse == "stop":
             self._stop(control)
@@ -121,18 +123,23 @@ class GeometryCallback(TrainerCallback):
     def _missing(self, state: TrainerState, last: bool) -> bool:
         return last and not self.monitor.measured(state.global_step)
 
-    def _evaluated(self, args: Any, state: Any, control: Any, given: dict[str, Any]) -> Mapping[str, Any]:
+    def _evaluated(self, args: Any, state: Any, control: Any, given: dict[str, Any]) -> dict[str, float]:
         """Geometry at an evaluation: measured before at this step, or now where it is needed or due."""
         if not self._training:
-            return self.monitor.geometry(given["model"], given.get("processing_class"))[0]
+            try:
+                return self.monitor.geometry(given["model"], given.get("processing_class"))[0]
+            except InputError as error:  # the evaluation's own numbers are still to be returned
+                logger.warning("geomprobe: the geometry could not be measured: %s.", first_line(error))
+                return {}
         if self.monitor.measured(state.global_step):
-            return self.monitor.lines[-1]
+            return self.monitor.latest
         needed = KEY in (args.metric_for_best_model or "") or not self.monitor.lines
         if needed or self.monitor.due(state.global_step, evaluating=True):
-            return self._observe(args, state, control, given)
+            self._observe(args, state, control, given)
+            return self.monitor.latest
         return {}
 
-    def _observe(self, args: Any, state: Any, control: Any, given: dict[str, Any]) -> dict[str, float]:
+    def _observe(self, args: Any, state: Any, control: Any, given: dict[str, Any]) -> None:
         """Measure, and log as the trainer does: into its history, and to whoever hears its logs."""
         values = self.monitor.observe(given["model"], state.global_step, state.epoch, given.get("processing_class"))
         logs = values | ({} if state.epoch is None else {"epoch": state.epoch})
@@ -142,7 +149,6 @@ class GeometryCallback(TrainerCallback):
             asked = control.should_log  # which a log resets, although the trainer's own is still to come
             self._handler.on_log(args, state, control, logs)
             control.should_log = asked
-        return values
 
     def _stop(self, control: TrainerControl) -> None:
         if _shared(self.monitor.stop):

@@ -93,6 +93,11 @@ def test_training_goes_on_from_the_weights_and_the_result_opens_everywhere(base,
     moved = max(float((before[name] - after[name]).abs().max()) for name in before)
     assert 0 < moved < 0.1  # far less than a new draw: the weights are the model's own
     assert transformers.AutoTokenizer.from_pretrained(out).get_vocab() == load_tokenizer(str(base("bert"))).get_vocab()
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "of the architecture `bert`: 2 layers, 16 dimensions" in card
+    assert "Continued from bert with geomprobe" in card
+    assert "random weights" not in card
+    assert str(base("bert").parent) not in card
     run = json.loads((out / "run.json").read_text())
     assert run["config"]["hidden"] == 16
     assert run["config"]["start_from"] == str(base("bert"))

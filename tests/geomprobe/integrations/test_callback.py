@@ -308,6 +308,15 @@ def test_a_later_failure_is_warned_of_and_training_goes_on(tmp_path, monkeypatch
     assert callback.monitor.alarms == ["step 4: the geometry could not be measured: out of memory."]
 
 
+def test_a_failure_after_a_resumption_costs_no_training(tmp_path):
+    monitor = GeometryMonitor(TEXTS, word_tokenizer())
+    (tmp_path / "geometry.jsonl").write_text('{"step": 6, "geometry/effective_rank": 5.0}\n')
+    monitor.begin(tmp_path, 6)
+    assert monitor.measured(6)
+    assert monitor.observe(None, 8) == {}
+    assert "step 8: the geometry could not be measured" in monitor.finish()
+
+
 def test_a_full_disk_costs_no_training(tmp_path, monkeypatch):
     import geomprobe.integrations.monitor as module
 
@@ -325,17 +334,45 @@ def test_a_full_disk_costs_no_training(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def test_a_model_that_diverged_is_stopped_when_asked(tmp_path):
-    class Diverging(Trainer):
-        def compute_loss(self, model, *given, **named):
-            loss = super().compute_loss(model, *given, **named)
-            return loss * float("nan") if self.state.global_step == 3 else loss
+class Diverging(Trainer):
+    """Has a loss of NaN at step 4, and weights of NaN after it."""
 
+    def compute_loss(self, model, *given, **named):
+        loss = super().compute_loss(model, *given, **named)
+        return loss * float("nan") if self.state.global_step == 3 else loss
+
+
+def test_a_model_that_diverged_is_stopped_when_asked(tmp_path):
     callback = GeometryCallback(TEXTS, every=2, on_collapse="stop")
     trainer = trainer_of(tmp_path, [callback], kind=Diverging, max_grad_norm=0.0)
     trainer.train()
     assert trainer.state.global_step == 4
     assert "NaN" in callback.monitor.alarms[0]
+
+
+def test_a_model_that_diverged_is_warned_of_once_and_is_never_the_best(tmp_path, caplog):
+    options = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
+    options |= {"load_best_model_at_end": True, "metric_for_best_model": "geometry/effective_rank"}
+    callback = GeometryCallback(TEXTS, every=2)
+    trainer = trainer_of(tmp_path, [callback], kind=Diverging, max_grad_norm=0.0, **options)
+    trainer.train()
+    assert trainer.state.global_step == 12
+    assert len(callback.monitor.alarms) == 1
+    assert "2 measurements from step 0 to 2, 5 failed" in callback.summary
+    assert "From step 0 to step 2, paired" in callback.summary
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-2")
+    assert all("eval_geometry/effective_rank" not in line for line in trainer.state.log_history if line["step"] > 2)
+    torch.nn.init.constant_(next(trainer.model.parameters()), float("nan"))
+    caplog.clear()
+    assert "eval_loss" in trainer.evaluate()  # after the training, too
+    assert "NaN" in caplog.text
+
+
+def test_a_name_that_is_not_measured_is_no_metric_of_the_best_model(tmp_path):
+    options = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2}
+    options |= {"load_best_model_at_end": True, "metric_for_best_model": "geometry/efective_rank"}
+    with pytest.raises(KeyError, match="efective_rank"):
+        trainer_of(tmp_path, [GeometryCallback(TEXTS)], **options).train()
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,25 @@ def test_a_collapse_stops_the_training(tmp_path):
     assert callback.monitor.alarms
 
 
+def test_a_failed_measurement_leaves_nan_for_who_chooses_checkpoints(tmp_path, monkeypatch):
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from geomprobe.integrations.lightning import GeometryCallback
+
+    callback = GeometryCallback(TEXTS, tokenizer=word_tokenizer(), every=100)
+    whole, calls = callback.monitor.geometry, []
+
+    def broken(*given):
+        calls.append(given)
+        return whole(*given) if len(calls) == 1 else 1 / 0
+
+    monkeypatch.setattr(callback.monitor, "geometry", broken)
+    best = ModelCheckpoint(tmp_path / "best", monitor="geometry/effective_rank")
+    trainer = fit(tmp_path, Module(), [callback, best], max_epochs=1, max_steps=-1, enable_checkpointing=True)
+    assert trainer.global_step == 8
+    assert trainer.callback_metrics["geometry/effective_rank"].isnan()
+
+
 def test_two_encoders_need_a_choice():
     from geomprobe.integrations.lightning import only_encoder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -75,3 +76,26 @@ def test_two_evaluators_keep_their_names(built):
     both = SequentialEvaluator([GeometryEvaluator(TEXTS, name="mine"), GeometryEvaluator("controlled", name="suite")])
     found = both(dense(built))
     assert {"mine_geometry/effective_rank", "suite_geometry/effective_rank"} <= set(found)
+
+
+def test_two_evaluators_are_apart_in_one_log(built, tmp_path):
+    from geomprobe.integrations.sentence_transformers import GeometryEvaluator
+
+    model = dense(built)
+    for name in ("mine", "suite"):
+        GeometryEvaluator(TEXTS, name=name)(model, str(tmp_path), steps=2)
+    mine, suite = (json.loads(line) for line in (tmp_path / "geometry.jsonl").read_text().splitlines())
+    assert "mine_geometry/effective_rank" in mine
+    assert "mine_geometry/effective_rank" in mine["intervals"]
+    assert "suite_geometry/effective_rank" in suite
+
+
+def test_a_model_that_diverged_has_a_primary_metric_of_nan(built, caplog):
+    from geomprobe.integrations.sentence_transformers import GeometryEvaluator
+
+    model, evaluator = dense(built), GeometryEvaluator(TEXTS)
+    for weights in model.parameters():
+        torch.nn.init.constant_(weights, float("nan"))
+    found = evaluator(model)
+    assert math.isnan(found[evaluator.primary_metric])
+    assert "NaN" in caplog.text
