@@ -192,7 +192,8 @@ def audit(
 
     grouped = isinstance(sides, Mapping)
     groups = dict(sides) if isinstance(sides, Mapping) else {f"side {i}": [side] for i, side in enumerate(sides, 1)}
-    if isinstance(sides, str) or len(groups) != 2 or any(isinstance(members, str) for members in groups.values()):
+    wrong = any(isinstance(members, str) or not members for members in groups.values())
+    if isinstance(sides, str) or len(groups) != 2 or wrong:
         hint = 'gp.audit([MODEL_A, MODEL_B]), or gp.audit({"mlm": [a, b, c], "hybrid": [d, e, f]})'
         raise UsageError("audit takes two models, or two groups of seeds.", hint)
     named = [os.path.realpath(each) for g in groups.values() for each in g if isinstance(each, str | Path)]

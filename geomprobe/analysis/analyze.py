@@ -146,7 +146,7 @@ def analyze(
         baselines=baselines, data_dir=data_dir, limit=limit, device=device, protocol=protocol, seed=seed,
         variants=variants.plan(precisions, dims), maps=maps, texts=texts, long=long,
     )  # fmt: skip
-    check_request(tasks, poolings, baselines, limit, device, long, protocol)
+    check_request(tasks, poolings, baselines, limit, device, long, protocol, layers)
     if out is not None and processes.first:
         named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
         check_folder(Path(out), named)

@@ -160,9 +160,8 @@ def planned_models(asked: Request, tasks: Sequence[TaskTexts]) -> tuple[list[Pla
     own_pooling.check_prompts(given, asked.protocol, poolings, asked.prompt, asked.query_prompt)
     own = []
     for encoder, each in zip(encoders, outlines, strict=True):
-        layers = range(encoder.n_layers + 1) if isinstance(asked.layers, str) else asked.layers
         at = replace(each, encoder=configured(encoder, asked.protocol, asked.long))
-        own.append(Planned(at, resolve_layers(encoder, layers), 1 + len(asked.variants)))
+        own.append(Planned(at, resolve_layers(encoder, asked.layers), 1 + len(asked.variants)))
     dims = [variant.dim for variant in asked.variants if variant.dim is not None]
     variants.check_widths(dims, {each.encoder.name: widest(each, poolings) for each in own})
     shared: dict[tuple, Planned] = {}  # encoders of one architecture or width share their baselines

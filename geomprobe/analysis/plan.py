@@ -19,7 +19,7 @@ from geomprobe.analysis.variants import FULL, Variant
 from geomprobe.common import UsageError, model_name, unknown_name
 from geomprobe.distributed import ALONE, Processes
 from geomprobe.embedding.embed import embed_grid
-from geomprobe.embedding.layers import resolve_layers
+from geomprobe.embedding.layers import check_layers, resolve_layers
 from geomprobe.embedding.pooling import POOLINGS, passes
 from geomprobe.embedding.tokens import limited
 from geomprobe.embedding.windows import LONG
@@ -140,8 +140,10 @@ def check_request(
     device: str = "auto",
     long: str = "cut",
     protocol: Protocol = STRICT,
+    layers: Sequence[int] | str = "all",
 ) -> None:
     """Raise UsageError for names and numbers that no analysis can be made of; nothing is read or computed."""
+    check_layers(layers)
     for name in poolings or ():
         POOLINGS.choose(name)
     for name in baselines:
@@ -237,9 +239,7 @@ def named_models(asked: Request, encoders: Sequence[Encoder], tasks: Sequence[Ta
     names = unique_names([encoder for _, encoder, _ in every])
     models = []
     for (baseline, encoder, served), name in zip(every, names, strict=True):
-        layers = range(encoder.n_layers + 1) if isinstance(asked.layers, str) else asked.layers
-        if baseline not in ("", "random-init"):  # which have one layer
-            layers = [-1]
+        layers = asked.layers if baseline in ("", "random-init") else [-1]  # the others have one layer
         training = training_run(None if baseline else encoder.source)
         serves = tuple(names[i] for i in served)
         models.append(Model(name, encoder, resolve_layers(encoder, layers), baseline, serves=serves, training=training))

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from geomprobe.analysis.plan import GLUE, check_request
 from geomprobe.analysis.protocols import STRICT, Protocol
 from geomprobe.analysis.variants import numbered
 from geomprobe.common import UsageError, hold_folder, model_name
+from geomprobe.common.progress import Progress, shown
 from geomprobe.comparison.series import KeepRule, add_series
-from geomprobe.embedding.embed import Progress
 from geomprobe.encoders import load_encoder
 from geomprobe.encoders.checkpoints import TrainingSeries, find_series
 from geomprobe.results import TABLES, Results, check_folder, provenance, table, write_results
@@ -79,11 +79,12 @@ def track(
     query_prompt: str | None = None,
     data_dir: str | Path | None = None,
     limit: int | None = None,
+    long: str = "cut",
     device: str = "auto",
     protocol: Protocol = STRICT,
     seed: int = 0,
     margins: Mapping[str, Margin] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | str | None = "auto",
 ) -> Track:
     """Measure the checkpoints of one or more trainings on the same rows, and what changes along them.
 
@@ -103,7 +104,7 @@ def track(
     keep : str, optional
         ``max METRIC`` or ``min METRIC``, perhaps with a view: which number says what checkpoint is best. Default: the
         headline score of each task's probe. The earliest checkpoint that cannot be told apart from the best is kept.
-    poolings, layers, prompt, query_prompt, data_dir, limit, device, protocol, seed, margins, progress
+    poolings, layers, prompt, query_prompt, data_dir, limit, long, device, protocol, seed, margins, progress
         As in `analyze`.
     out : path, optional
         Results folder. Finished cells are kept there and found again.
@@ -134,8 +135,9 @@ def track(
         check_folder(Path(out), [*checkpoints, *(t for t in tasks if isinstance(t, str))])
     found, bands = found_series(checkpoints, revisions, groups or {})
     how: dict[str, Any] = {"prompt": prompt, "query_prompt": query_prompt, "data_dir": data_dir, "limit": limit}
-    how |= {"device": device, "protocol": protocol, "seed": seed}
-    return Track(measure_series(found, bands, tasks, rule, poolings, layers, out, margins, progress, **how))
+    how |= {"long": long, "device": device, "protocol": protocol, "seed": seed}
+    with shown(progress, "measuring") as show:
+        return Track(measure_series(found, bands, tasks, rule, poolings, layers, out, margins, show, **how))
 
 
 def measure_series(
@@ -152,15 +154,16 @@ def measure_series(
     device: str = "auto",
     data_dir: str | Path | None = None,
     limit: int | None = None,
+    long: str = "cut",
     **how: Any,
 ) -> Results:
     """Results of every checkpoint, with what changes along each training (see `track`)."""
     started = time.perf_counter()
-    check_request(tasks, poolings, (), limit, device)
+    check_request(tasks, poolings, (), limit, device, long, layers=layers)
     read = [task if isinstance(task, Task) else load_task(task, data_dir=data_dir) for task in tasks]
     cells = None if out is None else Path(out) / "cells"
     named = [each for series in found for each in _named(series, alone=len(found) == 1)]
-    how |= {"cells": cells, "device": device, "data_dir": data_dir, "limit": limit, "maps": False}
+    how |= {"cells": cells, "device": device, "data_dir": data_dir, "limit": limit, "long": long, "maps": False}
     with hold_folder(out) if out is not None else contextlib.nullcontext():
         parts: list[Results] = []
         for i, (source, name) in enumerate(named):
@@ -237,10 +240,10 @@ def _joined(parts: Sequence[Results]) -> Results:
     """The results of single models on the same tasks as one."""
     first = parts[0]
     tables = {name: pd.concat([getattr(part, name) for part in parts], ignore_index=True) for name in MEASURED}
-    tasks = [
-        {**entry, "truncated": {k: n for part in parts for k, n in part.run["tasks"][i]["truncated"].items()}}
-        for i, entry in enumerate(first.run["tasks"])
-    ]
+    tasks = [dict(entry) for entry in first.run["tasks"]]
+    for (i, entry), counted in product(enumerate(tasks), ("truncated", "chunked")):
+        if counted in entry:
+            entry[counted] = {name: n for part in parts for name, n in part.run["tasks"][i][counted].items()}
     run = first.run | {
         "models": [entry for part in parts for entry in part.run["models"]],
         "tasks": tasks,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @expanded(
     "task", "text", "label", "row_id", "split", "quotes", "kind", "positive", "data", "limit", "pool", "layer",
-    "prompt", "prompt_query", "device", "seed",
+    "prompt", "prompt_query", "long", "device", "seed",
 )  # fmt: skip
 def gate(
     context: typer.Context,
@@ -59,7 +59,7 @@ def gate(
     without an interval are skipped and counted. Writes a results folder with gate.json, gate.md and gate.xml.
 
     A finished results folder is taken as it is. The other side is then measured as it was (--task, --limit, --seed,
-    --pool and --layer, unless given), and must have the same rows.
+    --pool, --layer and --long, unless given), and must have the same rows.
     """
     from geomprobe.comparison.gate import DEFAULT, decide, read_policy
     from geomprobe.results import check_folder, folder_and_name, means_results, write_results
@@ -115,6 +115,7 @@ def as_measured(context: typer.Context, output: Output, options: GridOptions, fi
         "seed": run.get("seed"),
         "pool": [pooling["name"] for pooling in run.get("poolings", ())],
         "layer": [str(layer) for layer in ([layers] if isinstance(layers, str) else layers)],
+        "long": "chunk" if any("chunked" in task for task in run.get("tasks", ())) else None,
     }
     how = f"{finished} was made by: {run.get('command')}"
     if run.get("protocol", options.protocol) != options.protocol:
@@ -143,6 +144,8 @@ def check_choices(options: GridOptions, finished: str, was: Mapping[str, Any], s
     """Refuse, before anything is measured, choices under which no number has a counterpart in a finished side."""
     if was["seed"] is not None and options.seed != was["seed"]:
         raise UsageError(f"{finished} was measured with seed {was['seed']}, not {options.seed}.", "Leave --seed out.")
+    if options.long != (long := was["long"] or "cut"):
+        raise UsageError(f"{finished} was measured with --long {long}, not {options.long}.", "Leave --long out.")
     if options.poolings and not {*options.poolings} & {*was["pool"]}:
         raise UsageError(
             f"{finished} has {listed(was['pool'])} pooling, not {listed(options.poolings)}.", "Leave --pool out."
@@ -164,7 +167,7 @@ def check_rows(options: GridOptions, finished: str, side: Side) -> None:
     from geomprobe.tasks import load_task
     from geomprobe.tasks.base import Task
 
-    check_request(options.task_names, options.poolings, limit=options.limit, device=options.device)
+    check_request(options.task_names, options.poolings, limit=options.limit, device=options.device, long=options.long)
     asked = options.request([], options.tasks)
     read = [each if isinstance(each, Task) else load_task(each, data_dir=asked.data_dir) for each in asked.tasks]
     theirs = task_hashes(side)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MEASURED = (
     "pool", "prompt", "prompt_query", "untrained", "task", "text", "label", "row_id", "split", "quotes", "kind",
-    "positive", "layer", "data", "limit", "device", "seed", "out",
+    "positive", "layer", "long", "data", "limit", "device", "seed", "out",
 )  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def track(
     say_tasks(output, tasks)
     how: dict[str, Any] = {"prompt": options.prompt, "query_prompt": options.prompt_query, "protocol": options.choices}
     how |= {"data_dir": options.data, "limit": options.limit, "device": options.device, "seed": options.seed}
+    how["long"] = options.long
     with hold_folder(folder):
         with output.progress("measuring") as progress:
             results = measure_series(
@@ -107,3 +108,5 @@ def say_checkpoints(output: Output, results: Results) -> None:
     for entry in results.run["tasks"]:
         if cut := max(entry["truncated"].values(), default=0):
             output.warning(f"{entry['name']}: up to {cut:,} texts were cut to the model's length")
+        if divided := max(entry.get("chunked", {}).values(), default=0):
+            output.note(f"{entry['name']}: up to {divided:,} texts longer than the model, read in windows")

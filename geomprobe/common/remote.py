@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,20 +32,22 @@ def is_remote(name: str | os.PathLike) -> bool:
     return isinstance(name, str) and URL.match(name) is not None and not os.path.exists(name)
 
 
-def fetch(url: str) -> Path:
+def fetch(url: str, endings: Sequence[str]) -> Path:
     """Copy of a file or folder elsewhere, in the cache; what is already there and has not changed is not copied again.
 
-    Of a folder, hidden files and those whose names begin with "_" are left out: data sets in parts keep notes in them.
+    Of a folder, only the files with one of `endings` are copied, without the hidden ones and those whose names begin
+    with "_": data sets in parts keep notes in them. What a URL says is on this machine (file://) is not copied.
 
     Raises
     ------
     InputError
-        It does not exist, cannot be read, or holds no file; the package of its protocol is not installed.
+        It does not exist, cannot be read, or holds no such file; the package of its protocol is not installed; the
+        disk has no room for it.
     """
     shown = brief(_without_login(url), 200)
     try:
         with refusing(f"{shown} cannot be read", HINT):
-            return _fetch(url, shown)
+            return _fetch(url, shown, tuple(endings))
     except InputError as error:
         protocol = url.partition("://")[0].lower()
         package = PACKAGES.get(protocol, "aiohttp" if protocol in ("http", "https") else None)
@@ -52,24 +56,30 @@ def fetch(url: str) -> Path:
         raise
 
 
-def _fetch(url: str, shown: str) -> Path:
+def _fetch(url: str, shown: str, endings: tuple[str, ...]) -> Path:
     import fsspec
+    from fsspec.implementations.local import LocalFileSystem
 
     system, root = fsspec.core.url_to_fs(url)
     if not system.exists(root):
         raise InputError(f"{shown} does not exist.", HINT)
+    if isinstance(system, LocalFileSystem):
+        return Path(root)
     folder = system.isdir(root)
     parts = {_relative(file, root): file for file in sorted(system.find(root))} if folder else {_name(root): root}
     parts = {name: file for name, file in parts.items() if not name.startswith((".", "_")) and "/." not in name}
     parts = {name: file for name, file in parts.items() if "/_" not in name}
+    if folder:
+        parts = {name: file for name, file in parts.items() if name.lower().endswith(endings)}
     if not parts:
-        raise InputError(f"{shown} holds no files.", HINT)
+        raise InputError(f"{shown} holds no file that ends in {' or '.join(endings)}.", HINT)
     state = [f"{name} {_state(system, file)}" for name, file in parts.items()]
     place = cache_dir() / "remote" / hash_bytes(url, *state)[:24]
-    for name, file in parts.items():
-        if not (place / name).is_file():
-            with atomic_path(place / name) as temporary:
-                system.get_file(file, str(temporary))
+    missing = {name: file for name, file in parts.items() if not (place / name).is_file()}
+    _refuse_beyond_disk(sum(system.info(file).get("size") or 0 for file in missing.values()), shown)
+    for name, file in missing.items():
+        with atomic_path(place / name) as temporary:
+            system.get_file(file, str(temporary))
     return place if folder else place / _name(root)
 
 
@@ -78,6 +88,16 @@ def _state(system: Any, file: str) -> str:
     info = system.info(file)
     known = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created", "md5Hash", "oid")
     return repr([(key, str(info[key])) for key in known if info.get(key) is not None])
+
+
+def _refuse_beyond_disk(size: int, shown: str) -> None:
+    """Raise InputError where so many bytes have no room in the cache."""
+    place = next(part for part in (cache_dir(), *cache_dir().absolute().parents) if part.exists())
+    if size > (free := shutil.disk_usage(place).free):
+        raise InputError(
+            f"{shown} has {size / 1e9:,.1f} GB, and {place} has room for {free / 1e9:,.1f} GB.",
+            "Give a smaller part of it, or set GEOMPROBE_CACHE to a larger disk.",
+        )
 
 
 def _name(path: str) -> str:

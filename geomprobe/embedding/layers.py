@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from numbers import Integral
+from typing import Any
 
 from geomprobe.common import InputError, UsageError
 from geomprobe.embedding.pooling import Pooler, make_pooler
@@ -14,14 +16,26 @@ Cell = tuple[int, str]  # layer, pooling
 OTHERS = "Other poolings (--pool mean) measure the token states of its transformer."
 
 
-def resolve_layers(encoder: Encoder, layers: Sequence[int]) -> list[int]:
-    """Layer numbers between 0 and n_layers, without repeats; negative ones count from the last.
+def check_layers(layers: Any) -> None:
+    """Raise UsageError for what is neither "all" nor numbers of layers."""
+    if isinstance(layers, str) and layers == "all":
+        return
+    numbers = list(layers) if isinstance(layers, Iterable) else []
+    if not numbers or not all(isinstance(layer, Integral) for layer in numbers):
+        raise UsageError(f'layers takes "all" or a list of numbers, not {layers!r}.', "[-1] is the last layer.")
+
+
+def resolve_layers(encoder: Encoder, layers: Sequence[int] | str) -> list[int]:
+    """Layer numbers between 0 and n_layers, without repeats; negative ones count from the last, "all" are all.
 
     Raises
     ------
     UsageError
-        For a layer that the encoder does not have.
+        For a layer that the encoder does not have, and for what is no layer.
     """
+    check_layers(layers)
+    if isinstance(layers, str):
+        return list(range(encoder.n_layers + 1))
     found = []
     for layer in layers:
         number = layer + encoder.n_layers + 1 if layer < 0 else layer

@@ -189,8 +189,8 @@ def _scored(folder: Path) -> tuple[list[Scored], list[str]]:
         for i, (split, entry) in enumerate(parts):
             where = f"{path}, scores.{split}"
             checked(entry.get("hf_subset"), str, where, ANEW, "hf_subset")
-            if MAIN not in entry:
-                raise InputError(f"{where}: {MAIN} is missing in entry {i}.", ANEW)
+            if not _is_number(entry.get(MAIN)):
+                raise InputError(f"{where}: {MAIN} is missing in entry {i}, or is no number.", ANEW)
             scores = {key: finite(value) for key, value in entry.items() if _is_number(value)}
             label = _label(file["task_name"], entry["hf_subset"], split if splits > 1 else "")
             found.append(
@@ -199,6 +199,8 @@ def _scored(folder: Path) -> tuple[list[Scored], list[str]]:
                     scores,
                 )
             )  # fmt: skip
+    if not found:
+        raise InputError(f"The results of mteb in {folder} hold no scores.", ANEW)
     keys = [(each.model, each.revision, each.label) for each in found]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise InputError(f"{folder} holds two results of {twice[0]} ({twice[1]}) on {twice[2]}.", "Remove one of them.")

@@ -120,7 +120,7 @@ def read_files(paths: Sequence[str | os.PathLike], reading: ReadOptions) -> list
 
 def _read_all(path: str | os.PathLike, reading: ReadOptions) -> list[VectorFile]:
     """The files that a path means: a URL's copy; of a data set in parts (a folder of Parquet files) all, by name."""
-    local = fetch(str(path)) if (remote := is_remote(path)) else Path(path)
+    local = fetch(str(path), [".parquet"]) if (remote := is_remote(path)) else Path(path)
     parts = [part for part in sorted(local.rglob("*.parquet")) if part.is_file()] if local.is_dir() else []
     read = [_read(part, reading) for part in parts or [local]]
     if not remote:

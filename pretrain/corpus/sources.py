@@ -99,7 +99,7 @@ def open_source(
     """
     check_source(name, documents, text)
     if is_remote(name):
-        return replace(_open_local(fetch(name), documents, text), name=name)
+        return replace(_open_local(fetch(name, ENDINGS), documents, text), name=name)
     if os.path.exists(name):
         return _open_local(Path(name), documents, text)
     if name == "docstrings":

@@ -317,6 +317,9 @@ def test_limit_and_wrong_requests(model_folder, task):
         gp.analyze([folder], [task], limit=1)
     with pytest.raises(UsageError, match="no layer 9"):
         gp.analyze([folder], [task], layers=[9])
+    for layers in ("last", "", -1, [], ["last"], [0.0]):
+        with pytest.raises(UsageError, match="a list of numbers"):
+            gp.analyze([folder], [task], layers=layers)
     with pytest.raises(UsageError, match="twice"):
         gp.analyze([folder], [task, task])
     with pytest.raises(UsageError, match="pooling"):

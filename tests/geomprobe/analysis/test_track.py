@@ -177,6 +177,13 @@ def test_a_band_is_the_mean_over_trainings(followed):
     assert few["ci_method"] == "no valid interval: a group has fewer than 3 seeds"
 
 
+def test_long_texts_are_divided_and_counted_at_every_checkpoint(training, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path))
+    (tmp_path / "t.csv").write_text("text\n" + "".join(f"{'the cat ' * (2 if i % 3 else 40)}{i}\n" for i in range(12)))
+    run = gp.track([training], [load_file(tmp_path / "t.csv")], long="chunk").results.run
+    assert run["tasks"][0]["chunked"] == {f"checkpoint-{step}": 4 for step in (10, 20, 100)}
+
+
 def test_trainings_have_names_of_their_own(tmp_path):
     for place in ("a/run", "b/run"):
         for step in (1, 2):

@@ -136,6 +136,21 @@ def test_a_model_is_measured_as_the_finished_side_was(gate, tmp_path):
     assert json.loads((tmp_path / "out" / "gate.json").read_text())["counts"]["passed"] == 5
 
 
+def test_long_texts_are_read_as_those_of_the_finished_side(gate, place, tmp_path):
+    """Windows on one side and cut texts on the other would be a difference of the reading, not of the models."""
+    text = (place / "reviews.csv").read_text().replace(",", f"{' the cat' * 40},").splitlines()[:60]
+    (tmp_path / "long.csv").write_text("\n".join(["text,label", *text[1:]]) + "\n")
+    task = load_file(str(tmp_path / "long.csv"))
+    analyze([place / "base"], [task], ["mean"], long="chunk", maps=False, out=tmp_path / "base-long")
+    words = ["--baseline", str(tmp_path / "base-long"), "base", "--task", str(tmp_path / "long.csv")]
+    done = gate(*words)
+    assert done.exit_code == 0, done.output
+    assert "--long chunk" in done.stderr
+    refused = gate(*words, "--long", "cut")
+    assert refused.exit_code == 2
+    assert "was measured with --long chunk, not cut" in refused.stderr
+
+
 def test_two_models_are_measured_and_may_be_the_same(gate):
     done = gate("--baseline", "base", "base", "--task", "reviews.csv", "--limit", "60")
     assert done.exit_code == 0, done.output

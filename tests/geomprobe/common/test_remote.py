@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -55,11 +56,12 @@ def test_a_data_set_in_parts_is_one_matrix(bucket, tmp_path):
     for i in range(3):
         put(f"{bucket}/set/year={2020 + i}/part-0.parquet", parquet(ROWS[20 * i : 20 * i + 20], tmp_path))
     put(f"{bucket}/set/_SUCCESS", b"")
+    put(f"{bucket}/set/video.mp4", b"x")
     put(f"{bucket}/set/year=2020/.part-0.parquet.crc", b"x")
     matrix = open_vectors([f"{bucket}/set"])
     assert matrix.shape == (60, 5)
     assert np.array_equal(matrix[0:60], ROWS)
-    local = remote.fetch(f"{bucket}/set")
+    local = remote.fetch(f"{bucket}/set", [".parquet"])
     assert np.array_equal(open_vectors([local])[0:60], ROWS)  # a folder here, too
     assert sorted(path.name for path in local.rglob("*") if path.is_file()) == ["part-0.parquet"] * 3
 
@@ -67,13 +69,13 @@ def test_a_data_set_in_parts_is_one_matrix(bucket, tmp_path):
 def test_a_copy_is_kept_until_the_file_changes(bucket, tmp_path, monkeypatch):
     for text in (b"1,2\n3,4\n", b"1,2\n3,5\n5,6\n"):
         put(f"{bucket}/x.csv", text)
-        first = remote.fetch(f"{bucket}/x.csv")
+        first = remote.fetch(f"{bucket}/x.csv", [".parquet"])
         assert first.read_bytes() == text
         with monkeypatch.context() as patched:
             patched.setattr("fsspec.implementations.memory.MemoryFileSystem.get_file", None)
-            assert remote.fetch(f"{bucket}/x.csv") == first
+            assert remote.fetch(f"{bucket}/x.csv", [".parquet"]) == first
     listed = CliRunner().invoke(app, ["cache", "ls", "--json"])
-    assert [entry["kind"] for entry in json.loads(listed.stdout)] == ["remote", "remote"]
+    assert [entry["kind"] for entry in json.loads(listed.stdout)["results"]] == ["remote", "remote"]
 
 
 @pytest.mark.parametrize(
@@ -94,13 +96,29 @@ def test_what_cannot_be_read_is_said_in_a_line(bucket, name, code, said):
     assert len(done.stderr.splitlines()) <= 2
 
 
+def test_what_is_on_this_machine_is_read_where_it_is(bucket, tmp_path):
+    np.save(tmp_path / "x.npy", ROWS)
+    assert np.array_equal(open_vectors([f"file://{tmp_path}/x.npy"])[0:60], ROWS)
+    with pytest.raises(gp.InputError, match="is a folder"):
+        open_vectors([f"file://{tmp_path}"])
+    assert not (cache_dir() / "remote").exists()
+
+
+def test_what_has_no_room_is_refused_before_it_is_copied(bucket, monkeypatch):
+    put(f"{bucket}/x.csv", b"1,2\n3,4\n")
+    monkeypatch.setattr(remote.shutil, "disk_usage", lambda path: SimpleNamespace(free=7))
+    with pytest.raises(gp.InputError, match="has room for"):
+        open_vectors([f"{bucket}/x.csv"])
+    assert not (cache_dir() / "remote").exists()
+
+
 def test_a_name_that_leads_out_of_the_folder_is_refused(bucket, monkeypatch):
     put(f"{bucket}/set/a.parquet", b"x")
     monkeypatch.setattr(
         "fsspec.implementations.memory.MemoryFileSystem.find", lambda self, path, **_: [f"{path}/../../a.parquet"]
     )
     with pytest.raises(gp.InputError, match="cannot be one"):
-        remote.fetch(f"{bucket}/set")
+        remote.fetch(f"{bucket}/set", [".parquet"])
 
 
 def test_a_corpus_behind_a_url(bucket, tmp_path):

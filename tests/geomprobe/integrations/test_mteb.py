@@ -77,6 +77,7 @@ def test_predictions_that_do_not_give_the_scores_are_no_evidence(files):
         (lambda file: file.clear(), "missing"),
         (lambda file: file.update(scores=[]), "scores must be an object"),
         (lambda file: file.update(scores={"test": [{"hf_subset": "default"}]}), "main_score is missing"),
+        (lambda file: file["scores"]["test"][0].update(main_score="0.5"), "or is no number"),
         (lambda file: file["scores"]["test"][0].update(hf_subset=3), "hf_subset must be text"),
         (lambda file: file.update(task_name=None), "task_name must be text"),
     ],

@@ -75,7 +75,10 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path_factory.getbasetemp() / "audit-cache"))
 
 
-@pytest.mark.parametrize("sides", ["ab", ["a"], {"x": ["a"]}, {"x": "ab", "y": ["c"]}, {"x": ["a", "./a"], "y": ["b"]}])
+@pytest.mark.parametrize(
+    "sides",
+    ["ab", ["a"], {"x": ["a"]}, {"x": "ab", "y": ["c"]}, {"x": ["a", "./a"], "y": ["b"]}, {"x": [], "y": ["a"]}],
+)
 def test_other_than_two_sides_are_refused(sides):
     with pytest.raises(UsageError):
         gp.audit(sides, ["mrpc"])
@@ -84,6 +87,7 @@ def test_other_than_two_sides_are_refused(sides):
 def test_two_checkpoints(checkpoints, pairs, out, monkeypatch):
     command = (checkpoints[0], checkpoints[3], "--task", "mrpc", "--data", str(pairs), "--out", str(out))
     document = json.loads(run(*command, "--json").stdout)
+    assert (document["command"], document["exit_code"]) == ("audit", 0)
     assert [claim["name"] for claim in document["claims"]] == [claim.name for claim in CLAIMS]
     assert json.loads((out / "audit.json").read_text())["claims"] == document["claims"]
     uniformity, spectrum = document["claims"][0]["tasks"][0], document["claims"][1]["tasks"][0]
