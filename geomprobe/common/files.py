@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from geomprobe.common.atomic import atomic_path
-from geomprobe.common.errors import InputError
+from geomprobe.common.errors import InputError, UsageError
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
@@ -94,6 +94,11 @@ def bounded_lines(handle: IO[str], path: str | os.PathLike) -> Iterator[str]:
 
 def cache_dir() -> Path:
     """Folder for caches: GEOMPROBE_CACHE, else XDG_CACHE_HOME/geomprobe, else ~/.cache/geomprobe."""
-    if chosen := os.environ.get("GEOMPROBE_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geomprobe"
+    chosen = os.environ.get("GEOMPROBE_CACHE")
+    found = Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geomprobe")
+    try:
+        str(found).encode("utf-8")
+    except UnicodeEncodeError:
+        what = f"The name of the cache folder, {str(found)!r}, is not UTF-8, and libraries need that."
+        raise UsageError(what, "Set GEOMPROBE_CACHE to another folder.") from None
+    return found

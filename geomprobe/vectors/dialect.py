@@ -80,6 +80,8 @@ def sniff(path: Path) -> Dialect:
     counted = _counted(plain)
     best: tuple[float, str, int] | None = None
     for delimiter in NAMES:
+        if delimiter == " " and _tabs_delimit(plain):
+            continue
         rows = _sample_rows(plain[1:] if counted and delimiter == " " else plain, delimiter)
         width, seen = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
         if seen < 0.6 * len(rows) or not seen:
@@ -178,6 +180,17 @@ def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
     with suppress(csv.Error):
         rows.extend(CsvReader(lines, delimiter, strict=False))
     return [row for row in rows if row]
+
+
+def _tabs_delimit(lines: list[str]) -> bool:
+    """Whether tabs alone delimit: each line below the first has as many, and no cell is a run of numbers.
+
+    To split at any whitespace would then lose cells that are empty, and with them the columns behind.
+    """
+    rows = _sample_rows(lines, "\t")[1:]
+    runs = (cell.split() for row in rows for cell in row)
+    same = len({len(row) for row in rows}) == 1 and len(rows[0]) > 1
+    return same and not any(len(parts) > 1 and all(map(_is_numeric, parts)) for parts in runs)
 
 
 def _counted(lines: list[str]) -> tuple[int, int] | None:

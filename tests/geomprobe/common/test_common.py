@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from geomprobe import common
 from geomprobe.common import (
     GeomprobeError,
     InputError,
@@ -29,6 +30,12 @@ from geomprobe.common import (
 
 def leftovers(folder):
     return [p.name for p in folder.iterdir() if p.name.endswith(".tmp")]
+
+
+def test_a_cache_whose_name_is_not_utf8_is_refused(monkeypatch):
+    monkeypatch.setenv("GEOMPROBE_CACHE", "\udcff")
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        common.cache_dir()
 
 
 def test_atomic_file_replaces_only_at_the_end(tmp_path):

@@ -50,6 +50,10 @@ def lines(x, delimiter=",", first=None):
     return "\n".join([*([first] if first is not None else []), *rows]) + "\n"
 
 
+def named(x):
+    return pd.DataFrame(x).add_prefix("e")
+
+
 WELL = {
     "names that are numbers": lambda x: table(x),
     "names from 1": lambda x: table(x, header=[str(i + 1) for i in range(6)]),
@@ -73,6 +77,12 @@ WELL = {
     "blank lines": lambda x: "\n" + table(x, header=False).replace("\n", "\n\n") + "\n\n",
     "carriage returns": lambda x: table(x).replace("\n", "\r\n"),
     "comments": lambda x: "# made by me\n# in 2020\n" + table(x, header=False) + "# end\n",
+    "empty last column between tabs": lambda x: (
+        pd.DataFrame(x).add_prefix("e").assign(text="").to_csv(sep="\t", index=False)
+    ),
+    "empty column between tabs": lambda x: (
+        pd.DataFrame(x).add_prefix("e").assign(text="", id=7).to_csv(sep="\t", index=False)
+    ),
     "trailing delimiter": lambda x: table(x).replace("\n", ",\n"),
     "scores and ids beside": lambda x: pd.DataFrame(x).add_prefix("e").assign(id=7, score=0.5, text="a, b\nc").to_csv(),
 }
