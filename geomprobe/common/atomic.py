@@ -151,10 +151,11 @@ def sweep(folder: Path) -> None:
                 free = locked(lock)
                 if free is False or (free is None and recent):
                     continue
-                if (holder / "old").exists():  # it died between the two renames
-                    for new in (holder / "new").iterdir():
-                        if not (folder / new.name).exists():
-                            os.rename(new, folder / new.name)
+                if (holder / "old").exists():  # it died between the two renames, or is about to end
+                    with contextlib.suppress(FileNotFoundError):
+                        for new in (holder / "new").iterdir():
+                            if not (folder / new.name).exists():
+                                os.rename(new, folder / new.name)
                 shutil.rmtree(holder, ignore_errors=True)
 
 
