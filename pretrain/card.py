@@ -31,14 +31,16 @@ tokenizer, model = AutoTokenizer.from_pretrained("PATH_OR_HUB_ID"), AutoModel.fr
 """
 
 
-def write_card(out: Path, last: Mapping[str, Any]) -> None:
-    """Write README.md into a checkpoint folder; `last` is the last line of its log."""
-    write_text(out / "README.md", model_card(read_json(out / "run.json"), last, out))
+def write_card(out: Path, last: Mapping[str, Any], step: int | None = None) -> None:
+    """Write README.md into a run's folder, or into its checkpoint-STEP; `last` is the last line of the log so far."""
+    folder = out if step is None else out / f"checkpoint-{step}"
+    write_text(folder / "README.md", model_card(read_json(out / "run.json"), last, folder, step))
 
 
-def model_card(run: Mapping[str, Any], last: Mapping[str, Any], out: Path) -> str:
+def model_card(run: Mapping[str, Any], last: Mapping[str, Any], out: Path, step: int | None = None) -> str:
     """Model card of a checkpoint: data, objective, budget, losses, how to load it.
 
+    `step` is given for a checkpoint that stays while the training goes on; by default it is the step of `last`.
     No path of this machine is in it: of a local corpus, and of a local tokenizer, only the last part of the name.
     """
     from huggingface_hub import ModelCard, ModelCardData
@@ -54,12 +56,16 @@ def model_card(run: Mapping[str, Any], last: Mapping[str, Any], out: Path) -> st
         base_model=hub_origin[1] if hub_origin else None,
         datasets=[hub_source[1]] if hub_source else None,
     )
-    step, steps = last.get("step", 0), run["steps"]
-    state = "" if step >= steps else f" Training has not ended: this is step {count(step)} of {count(steps)}."
+    logged, steps = last.get("step", 0), run["steps"]
+    name, this = (model_name(out, 2), "This") if step else (model_name(out), "Training has not ended: this")
+    step = step or logged
+    state = "" if step >= steps else f" {this} is step {count(step)} of {count(steps)}."
+    losses = [(label(key), number(last[key])) for key in in_order({*LOSSES} & {*last})]
+    earlier = f"These losses are of step {count(logged)}, the last one logged until then. "
     begun = f"Continued from {markdown(_without_path(origin))}" if origin else "Pretrained from random weights"
     target = (out / "ema").is_dir()
     body = [
-        f"# {markdown(model_name(out)) or 'Text encoder'}",
+        f"# {markdown(name) or 'Text encoder'}",
         f"A text encoder of the architecture `{kind}`: {config['layers']} layers, {config['hidden']} dimensions, "
         f"{amount(run.get('parameters'))} parameters, texts of up to {config['max_length']} tokens. {begun} "
         f"with geomprobe {markdown(run['versions'].get('geomprobe'))}.{state}",
@@ -70,9 +76,10 @@ def model_card(run: Mapping[str, Any], last: Mapping[str, Any], out: Path) -> st
         "## Training",
         _table(_training(run, config, step)),
         "## Losses",
-        _table([(label(key), number(last[key])) for key in in_order({*LOSSES} & {*last})] or [("none yet", "")])
-        + "\nHeld-out losses are measured on texts that were not trained on. A held-out MLM loss above the entropy of "
-        "the corpus's tokens means that nothing was learned yet.\n",
+        _table(losses or [("none yet", "")])
+        + f"\n{earlier if losses and logged != step else ''}Held-out losses are measured on texts that were not "
+        "trained on. A held-out MLM loss above the entropy of the corpus's tokens means that nothing was learned "
+        "yet.\n",
         "## Limits",
         f"The encoder knows the languages and domains of its corpus {'and its origin ' if origin else ''}only, and was "
         "not tuned for a task here. No quality is "

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
 from geomprobe.common import InputError, UsageError, first_line, hub, read_json
+from geomprobe.common.silence import quiet
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus.hub import resolve
 from geomprobe.pretrain.corpus.tokenizer import HUB_FILES, load_tokenizer
@@ -65,8 +66,8 @@ def is_ours(config: Any) -> bool:
     )
 
 
-def load(config: PretrainConfig, vocab_size: int) -> PreTrainedModel:
-    """The model with its MLM head, in float32, dropout off; a head that a jepa checkpoint lacks is drawn anew.
+def load(config: PretrainConfig, vocab_size: int) -> tuple[PreTrainedModel, bool]:
+    """The model in float32, dropout off, and whether its MLM head, which a jepa checkpoint lacks, was drawn anew.
 
     Raises
     ------
@@ -77,10 +78,11 @@ def load(config: PretrainConfig, vocab_size: int) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         try:
-            model, info = AutoModelForMaskedLM.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True,
-                output_loading_info=True,
-            )  # fmt: skip
+            with quiet():  # what is missing is said below
+                model, info = AutoModelForMaskedLM.from_pretrained(
+                    folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True,
+                    output_loading_info=True,
+                )  # fmt: skip
         except Exception as error:  # the library raises many kinds here
             raise InputError(f"Cannot load {config.start_from}: {first_line(error)}", HINT) from None
     head = ("head.", "decoder.") if is_ours(model.config) else ()
@@ -93,7 +95,7 @@ def load(config: PretrainConfig, vocab_size: int) -> PreTrainedModel:
             f"The corpus has {vocab_size:,} kinds of tokens, and {config.start_from} knows {entries:,}.",
             "Its tokenizer does not belong to it, or the corpus was built with another tokenizer.",
         )
-    return model
+    return model, bool(info["missing_keys"])
 
 
 @functools.lru_cache

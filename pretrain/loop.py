@@ -96,6 +96,7 @@ def optimise(run: Run, on_monitor: OnMonitor | None) -> None:
                 watch.log(step, mean)
             if config.checkpoint_every and step % config.checkpoint_every == 0 and processes.first:
                 checkpoint.export_step(run.out, step, run.objective, run.data.corpus)
+                write_card(run.out, run.log.last, step)
             if saved:
                 if processes.first:
                     checkpoint.save_state(run.out, step, run.objective, run.optimizer, config.keep)

@@ -74,6 +74,8 @@ def prepare(
         tell({"warning": text})
 
     objective = build_objective(config, corpus).to(device)
+    if objective.new_head and objective.reads_masked and not resume:
+        tell({"note": f"{config.start_from} has no MLM head: it is drawn from the seed."})
     optimizer = make_optimizer(config, objective, device)
     state = checkpoint.load_state(out, objective, optimizer, warn) if resume else None
     step = int(state["step"]) if state else 0

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, hub, read_json, refusing
-from geomprobe.encoders.forward import evaluating, quiet
+from geomprobe.common.silence import quiet
+from geomprobe.encoders.forward import evaluating
 from geomprobe.encoders.settings import is_path, read_object
 from geomprobe.encoders.weights import MEASURE, UNUSED, Tensors, model_files, read_tensors
 

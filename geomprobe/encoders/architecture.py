@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError, first_line, refuse_beyond_memory
+from geomprobe.common.silence import quiet
 from geomprobe.encoders.adapters import apply_adapter, find_adapter
-from geomprobe.encoders.forward import quiet
 from geomprobe.encoders.settings import read_object
 from geomprobe.encoders.weights import (
     HINT,

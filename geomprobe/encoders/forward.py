@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from geomprobe.common import InputError
+from geomprobe.common.silence import quiet
 
 _TABLES = ("_modules", "_parameters", "_buffers")
 
@@ -43,22 +44,6 @@ def forward(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, bool]:
     finally:
         changed = [_restore(module, snapshot) for module, snapshot in before]
     return output, random or any(changed)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the reports and warnings of transformers inside the block; the callers check what matters."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from geomprobe.common.hub import WEIGHTS
+from geomprobe.common.silence import quiet
 from geomprobe.encoders.architecture import bare_model
 from geomprobe.encoders.encoder import Encoder
-from geomprobe.encoders.forward import quiet
 from geomprobe.encoders.head import Head, Normalize
 from geomprobe.encoders.opening import open_source
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import InputError, first_line, hash_bytes, refusing
-from geomprobe.encoders.forward import quiet
+from geomprobe.common.silence import quiet
 
 _SAVE = "Save it next to the model with tokenizer.save_pretrained(FOLDER)."
 _CONVERT = (

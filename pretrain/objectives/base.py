@@ -57,8 +57,9 @@ class Objective(nn.Module):
     def __init__(self, config: PretrainConfig, corpus: Corpus):
         super().__init__()
         self.model: Any
+        self.new_head = False  # of a model that is continued
         if config.start_from:
-            self.model = continued.load(config, corpus.vocab_size)
+            self.model, self.new_head = continued.load(config, corpus.vocab_size)
         else:
             self.model = build_encoder(config, corpus.vocab_size, corpus.special)
         self.max_length = config.max_length

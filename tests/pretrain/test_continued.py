@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 
 import pytest
@@ -136,8 +137,24 @@ def test_jepa_continues_from_our_own_architecture_only(base, settings, tiny, obj
     assert (second / "ema" / "config.json").is_file()
     corpus = build_corpus(str(config.corpus), str(first))
     started = build_objective(check(config, Processes()), corpus)
+    assert not started.new_head
     weights = transformers.AutoModel.from_pretrained(first).state_dict()
     assert all(torch.equal(weights[name], value) for name, value in started.model.model.state_dict().items())
+
+
+def test_a_head_that_is_drawn_is_said_by_us_and_not_by_transformers(settings, tiny, tmp_path):
+    first = train(tiny(objective="jepa", budget="2-steps", out=str(tmp_path / "jepa")))
+    theirs, ours = [], []
+    handler = logging.Handler()
+    handler.emit = theirs.append
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    try:
+        train(settings(first, budget="2-steps"), progress=ours.append)
+    finally:
+        logger.removeHandler(handler)
+    assert theirs == []
+    assert f"{first} has no MLM head: it is drawn from the seed." in [line.get("note") for line in ours]
 
 
 def test_what_does_not_fit_is_refused(base, settings, tmp_path):

@@ -131,13 +131,13 @@ def test_a_folder_whose_export_was_cut_off_anywhere_holds_the_export_before_or_t
         with torch.no_grad():
             for value in model.parameters():
                 value.add_(0.02 * torch.randn_like(value))
-        checkpoint._export_model(tmp_path / "new", model, corpus)
+        checkpoint._export_model(tmp_path / "new", model, corpus, 64)
         whole.append(sums(model))
         encoded.append(vectors(tmp_path / "new"))
         left = last
         with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
             patched.setattr(os, "replace", cut_off)
-            checkpoint._export_model(out, model, corpus)
+            checkpoint._export_model(out, model, corpus, 64)
         seen.append(whole.index(sums(AutoModelForMaskedLM.from_pretrained(out))))
         assert sums(gp.load_encoder(out).model) == sums(AutoModel.from_pretrained(out))
         assert any(np.array_equal(vectors(out), known) for known in encoded)
