@@ -33,6 +33,8 @@ def resolve_layers(encoder: Encoder, layers: Sequence[int] | str) -> list[int]:
     UsageError
         For a layer that the encoder does not have, and for what is no layer.
     """
+    if isinstance(layers, list | tuple) and not layers:
+        return []  # of a process that has none of the layers
     check_layers(layers)
     if isinstance(layers, str):
         return list(range(encoder.n_layers + 1))
