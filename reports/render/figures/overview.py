@@ -78,7 +78,7 @@ def _scale(axis: Axes, reach: float) -> None:
         reach *= 1.4  # on this scale the last mark would touch the end
         steps = [step * 10**power for power in range(9) for step in ((1, 3) if reach < 50 else (1,))]
         steps = [step for step in steps if step <= reach]
-        shown = steps[:: math.ceil(len(steps) / TICKS)]
+        shown = steps[:: math.ceil(len(steps) / (TICKS if reach < 1000 else TICKS - 1))]  # longer numbers would meet
         axis.xaxis.set_major_locator(ticker.FixedLocator([*(-s for s in reversed(shown)), 0, *shown]))
         axis.xaxis.set_minor_locator(ticker.NullLocator())
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(Plain()))
