@@ -102,7 +102,7 @@ def test_figures_do_not_depend_on_the_settings_of_matplotlib():
 
 @pytest.mark.parametrize(
     ("end", "ticks"),
-    [(2.0, [1, 2]), (9.0, [1, 3, 10]), (25.0, [1, 3, 10, 30]), (800.0, [1, 10, 100, 1000]), (5e5, [1, 100, 10_000])],
+    [(2.0, [1, 2]), (9.0, [1, 3, 10]), (25.0, [1, 3, 10, 30]), (800.0, [1, 100]), (5e5, [1, 100, 10_000])],
 )
 def test_the_axis_of_margins_has_few_ticks_and_the_end_of_the_band_is_one(end, ticks):
     axis = Figure().add_subplot()
