@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 from typer.core import TyperCommand, TyperOption
 
 from geomprobe.cli.errors import guard
-from geomprobe.common import GeomprobeError, InputError, UsageError, brief, first_line, unknown_name
-from geomprobe.common.files import read_text
+from geomprobe.common import GeomprobeError, UsageError, brief, unknown_name
+from geomprobe.common.files import read_toml
 
 COMMANDS = ("analyze", "compare", "gate")
 """Commands that take options from a file, each from the table of its name."""
@@ -63,12 +62,7 @@ def read_settings() -> tuple[str, dict[str, Any]]:
     for name in (OWN, SHARED):
         if not Path(name).is_file():
             continue
-        try:
-            document: Any = tomllib.loads(read_text(Path(name)))
-        except OSError as error:
-            raise InputError(f"{name} cannot be read: {error.strerror}.", PAGE) from None
-        except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
-            raise InputError(f"{name} is not TOML: {first_line(error)}.", PAGE) from None
+        document = read_toml(name, PAGE)
         if name == OWN:
             return name, document
         tools = document.get("tool", {})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from geomprobe.common.atomic import atomic_path
-from geomprobe.common.errors import InputError, UsageError
+from geomprobe.common.errors import InputError, UsageError, first_line
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
@@ -51,6 +52,16 @@ def read_json(path: str | os.PathLike, *, finite: bool = False) -> Any:
         raise InputError(f"{path} does not exist.") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number too long
         raise InputError(f"{path} cannot be read as JSON: {json_fault(error)}") from None
+
+
+def read_toml(path: str | os.PathLike, hint: str) -> dict[str, Any]:
+    """Read TOML from ``path``; raises InputError with the hint where it cannot be read or is not TOML."""
+    try:
+        return tomllib.loads(read_text(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.", hint) from None
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
+        raise InputError(f"{path} is not TOML: {first_line(error)}.", hint) from None
 
 
 def json_fault(error: Exception) -> str:

@@ -12,7 +12,6 @@ import re
 import subprocess
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from geomprobe.common import GeomprobeError, InputError, UsageError, read_json, run_command
-from geomprobe.common.files import read_text
+from geomprobe.common.files import read_toml
 from geomprobe.common.seeds import LARGEST_SEED
 
 STEPS = ("step", "tokens", "flops")
@@ -80,14 +79,7 @@ def read_recipe(path: Path) -> Recipe:
     InputError
         The file cannot be read, is not TOML, lacks what a recipe needs, or holds what is not known.
     """
-    try:
-        document = tomllib.loads(read_text(path))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}.", "docs/how-to/replicate.md shows a recipe."
-        ) from None
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
-        raise InputError(f"{path} is not TOML: {str(error)[:200]}") from None
+    document = read_toml(path, "docs/how-to/replicate.md shows a recipe.")
     try:
         return _recipe(document)
     except InputError as error:

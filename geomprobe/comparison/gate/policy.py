@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from geomprobe.common import GeomprobeError, InputError, UsageError, brief, first_line, unknown_name
-from geomprobe.common.files import read_text
+from geomprobe.common import GeomprobeError, UsageError, brief, unknown_name
+from geomprobe.common.files import read_toml
 from geomprobe.comparison import records
 from geomprobe.metrics.transforms import VIEWS
 from geomprobe.results.record import Margin, Record, named_end
@@ -63,12 +62,7 @@ def read_policy(path: Path) -> list[Rule]:
     UsageError
         A table, a key or a value is not what a policy can hold; the message names it.
     """
-    try:
-        document = tomllib.loads(read_text(path))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", PAGE) from None
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
-        raise InputError(f"{path} is not TOML: {first_line(error)}.", PAGE) from None
+    document = read_toml(path, PAGE)
     try:
         found = [rule for metric, table in document.items() for rule in rules_of(metric, table)]
         if not found:
