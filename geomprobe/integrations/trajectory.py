@@ -27,7 +27,7 @@ class Trajectory:
     log : sequence of dict
         Lines of `geometry.jsonl`.
     ends : mapping of step to ndarray of shape (n, d)
-        Vectors of the first layer and pooling at the first and the latest step of this session.
+        Vectors of the first layer and pooling at the first and the latest step since the trainer was started.
     metrics : sequence of str
     n : int
         Texts.
