@@ -89,7 +89,9 @@ def write(folder, name, content) -> Path:
 
 
 def cut_short(name, content) -> bool:
-    return name in WHOLE and content == FILES[name][: len(content)] != FILES[name]
+    """Whether a file shows that it was cut: one of rows that say only how long each is does not where a row ends."""
+    whole_rows = name == "v.fvecs" and len(content) % (len(FILES[name]) // 12) == 0
+    return name in WHOLE and content == FILES[name][: len(content)] != FILES[name] and not whole_rows
 
 
 @examples(3)
