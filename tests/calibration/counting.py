@@ -39,7 +39,7 @@ JUDGED = 20
 VIEWS = ("raw", "centred")
 
 Draws = Callable[[Sequence[int]], list[dict]]
-"""From seeds to rows: seed, metric, view, label and NUMBERS."""
+"""From seeds to rows: seed, metric, view, label, NUMBERS, and `reason` where the counts shall say why it is refused."""
 
 
 def of_cell(cell: Any, counts: pd.DataFrame) -> pd.Series:
@@ -49,7 +49,7 @@ def of_cell(cell: Any, counts: pd.DataFrame) -> pd.Series:
 
 def place_of(counts: pd.DataFrame) -> list[str]:
     """Return the columns that say where counts come from: cell, metric and view."""
-    return [column for column in counts.columns if column not in COUNTED]
+    return list(counts.columns[: counts.columns.get_loc("seeds")])
 
 
 def label(row: pd.Series | dict) -> str:
@@ -98,12 +98,15 @@ def judged(cell: Any, rows: pd.DataFrame, known: pd.DataFrame, seeds: int) -> pd
         found = {"seeds": drawn, "mean": truth, "squares": squares, "se": se} | counts
         place = asdict(cell) | {"metric": metric, "view": view}
         out.append(place | {key: found[key] for key in COUNTED})
+        if "reason" in rows:
+            refused = part.loc[part["label"] == "refused", "reason"]
+            out[-1]["reason"] = refused.iloc[-1] if len(refused) else old.get("reason", "")
     return pd.DataFrame(out)
 
 
 def summarise(counts: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per cell, metric and view: coverage, SE ratio, labels, false positives, and the verdict of `fault`."""
-    table = counts[[*place_of(counts), "seeds", "draws", "given", "se"]].copy()
+    """Return a row per cell, metric and view: coverage, SE ratio, labels, false positives, verdict of `fault`."""
+    table = counts[[*place_of(counts), "seeds", "draws", "mean", "given", "se"]].copy()
     table["sd"] = np.sqrt(counts["squares"] / (counts["draws"] - 1).clip(lower=1))
     table["se_ratio"] = table["se"] / table["sd"].where((table["sd"] > 0) & (table["given"] > 0))
     table["refused"] = 1 - counts["given"] / counts["draws"]

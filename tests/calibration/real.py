@@ -15,214 +15,242 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from geomprobe.common import write_text
+from geomprobe.common.files import cache_dir
 from tests.calibration import counting
-from tests.calibration.counting import label, read_counts, simulate, summarise, with_view, write_counts
-from tests.calibration.populations import POPULATIONS, articles, texts, vectors
-
-ROWS = (200, 500, 1000, 2000)
-COUNTS = Path(__file__).with_name("real_counts.csv")
-SPECTRAL = (
-    *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "stable_rank", "rank_90", "rank_99"),
-    *("isoscore", "vendi_score"),
+from tests.calibration.counting import label, read_counts, simulate, write_counts
+from tests.calibration.designs import (
+    ALL,
+    CELLS,
+    DESIGNS,
+    GROUPS,
+    ROWS,
+    Cell,
+    Design,
+    draw,
+    eligible,
+    groups_of,
 )
-METRICS = (*SPECTRAL, "mean_cosine", "uniformity", "partition_isotropy", "intrinsic_dimension")
-SHRUNK = (0.95, 0.9, 0.8, 0.7, 0.5)
+from tests.calibration.populations import OTHER, POPULATIONS, prepare, sentiments, texts, vectors
+from tests.calibration.real_page import compact, page, summary
+from tests.calibration.simulate import ALIKE
+
+COUNTS = Path(__file__).with_name("real_counts.csv")
+PAGE_FILE = Path("docs/explanation/calibration-real.md")
+TRAINED = 4_000
+"""Sentences of SST-2 that the probe is fitted to, always the same; the others are drawn from."""
 
 
 @dataclass(frozen=True)
-class Design:
-    """How rows are drawn, and what is measured.
+class Source:
+    """The folder of the populations, and that of the texts (see `populations`)."""
 
-    Attributes
-    ----------
-    documents : int or None
-        Articles of Wikipedia, each with the same number of its sentences; None draws sentences from all texts.
-    declared : bool
-        Whether the articles are declared as clusters.
-    shrunk : float or None
-        None measures one cloud. Otherwise two are drawn, each row of either from the same article, in random order, and
-        their difference is measured; the leading direction of the second is multiplied by this.
+    folder: Path
+    data: Path
+
+
+def fraction(source: Source, n: int, design: Design, group: str) -> float:
+    """Return the share of the population's units (sentences, articles) that a draw has.
+
+    It is 0 for two clouds of other sentences: the variance of their difference is not reduced by the finite population.
     """
-
-    documents: int | None = None
-    declared: bool = True
-    shrunk: float | None = None
-
-
-DESIGNS = {
-    "sentences": Design(),
-    "50 documents": Design(50),
-    "100 documents": Design(100),
-    "50 documents, undeclared": Design(50, declared=False),
-    "100 documents, undeclared": Design(100, declared=False),
-    "null, sentences": Design(shrunk=1.0),
-    "null, 100 documents": Design(100, shrunk=1.0),
-    **{f"power, shrunk to {share}": Design(shrunk=share) for share in SHRUNK},
-}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A population, a number of rows and a design of DESIGNS."""
-
-    population: str
-    n: int
-    design: str
-
-
-CELLS = [Cell(*place) for place in product(POPULATIONS, ROWS, DESIGNS)]
-
-
-def draw(folder: Path, n: int, design: Design, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Return indices of texts, (n,) or of two clouds (2, n), and their clusters (n,); None where articles are too few.
-
-    Without replacement. Sentences are a simple random sample of all texts: independent, but for the finite population,
-    whatever article they come from. Of two clouds the rows of an article are shared out at random, so that "no
-    difference" is exactly true.
-    """
-    sides = 1 if design.shrunk is None else 2
+    if design.second == "sentences":
+        return 0.0
+    if group == "probe":
+        return n / (len(sentiments(source.folder, source.data)) - TRAINED)
     if design.documents is None:
-        rows = rng.choice(len(texts(folder)), sides * n, replace=False).reshape(sides, n)
-        clusters = None
-    else:
-        each = n // design.documents
-        known = eligible(folder, sides * each)
-        if len(known) < 2 * design.documents:
-            return None
-        chosen = rng.choice(len(known), design.documents, replace=False)
-        parts = [rng.choice(known[i], sides * each, replace=False).reshape(sides, each) for i in chosen]
-        rows, clusters = np.concatenate(parts, axis=1), np.repeat(np.arange(design.documents), each)
-    return (rows[0] if sides == 1 else rows), clusters if design.declared else None
+        return n / len(texts(source.folder))
+    return design.documents / len(eligible(source.folder, n // design.documents))
 
 
-def eligible(folder: Path, size: int) -> list[np.ndarray]:
-    """Return the rows of the articles with at least so many sentences."""
-    return [rows for rows in articles(folder) if len(rows) >= size]
+@cache
+def alike(folder: Path, population: str) -> tuple[Callable[[np.ndarray], np.ndarray], ...]:
+    """Return the vectors of a population and of its OTHER, with the same mean and mean square, by their rows."""
+    X, Y = vectors(folder, population), vectors(folder, OTHER[population])
+    (mean, size), (other_mean, other_size) = (moments(Z) for Z in (X, Y))
+
+    def first(rows: np.ndarray) -> np.ndarray:
+        return X[rows].astype(np.float64)
+
+    def second(rows: np.ndarray) -> np.ndarray:
+        return (Y[rows] - other_mean) * (size / other_size) + mean
+
+    return first, second
 
 
-def leading(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the leading direction of a population, from every tenth row."""
-    part = np.asarray(X[::10], np.float64)
+def moments(Z: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the mean and the root mean squared distance from it, of every tenth row."""
+    part = np.asarray(Z[::10], np.float64)
+    return part.mean(0), float(np.sqrt(part.var(0).sum()))
+
+
+@cache
+def leading(folder: Path, population: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the leading direction of both clouds of `alike` together, from every tenth row."""
+    rows = np.arange(0, len(texts(folder)), 10)
+    part = np.concatenate([of(rows) for of in alike(folder, population)])
     mean = part.mean(0)
     return mean, np.linalg.eigh((part - mean).T @ (part - mean))[1][:, -1]
 
 
-def one_draw(folder: Path, cell: Cell, seed: int, metrics: Sequence[str]) -> list[dict]:
+def clouds_of(folder: Path, cell: Cell, rows: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return the clouds that a design measures, from the indices of their rows."""
+    design = DESIGNS[cell.design]
+    if design.second != "pooling":
+        return [np.asarray(vectors(folder, cell.population)[side]) for side in rows]
+    first, second = (of(rows[0]) for of in alike(folder, cell.population))
+    coin = rng.random((cell.n, 1)) < 0.5
+    sides = [np.where(coin, first, second), np.where(coin, second, first)]
+    mean, direction = leading(folder, cell.population)
+    sides[1] += (design.scaled - 1) * np.outer((sides[1] - mean) @ direction, direction)
+    return sides
+
+
+def one_draw(source: Source, cell: Cell, seed: int, metrics: Sequence[str]) -> list[dict]:
     """Return a row per metric and view: value, interval, its label and, of a difference, the p-value."""
     from geomprobe import inference
+    from geomprobe.inference.similarity import similarity
 
     design = DESIGNS[cell.design]
-    found = draw(folder, cell.n, design, np.random.default_rng([seed, cell.n, design.documents or 0]))
-    if found is None:
-        return []
-    (rows, clusters), X = found, vectors(folder, cell.population)
-    if design.shrunk is None:
-        measured = inference.measure(np.asarray(X[rows]), metrics=metrics, clusters=clusters)[0]
-        return [of_row(seed, row) for row in measured.to_dict("records") if row["status"] == "ok"]
-    clouds = [np.asarray(X[one], np.float64) for one in rows]
-    if design.shrunk != 1:
-        mean, direction = leading(X)
-        clouds[1] -= (1 - design.shrunk) * np.outer((clouds[1] - mean) @ direction, direction)
-    (frame, first), (_, second) = (inference.measure(Z, metrics=metrics, clusters=clusters) for Z in clouds)
+    rng = np.random.default_rng([seed, cell.n, design.documents or 0])
+    if set(metrics) & set(GROUPS["probe"]):
+        return probe_rows(source, cell, seed, metrics, rng)
+    found = draw(source.folder, cell.n, design, rng)
+    assert found is not None, cell
+    rows, clusters = found
+    clouds = clouds_of(source.folder, cell, rows, rng)
+    if set(metrics) & set(ALIKE):
+        clouds.append(np.asarray(vectors(source.folder, OTHER[cell.population])[rows[0]]))
+        alike = similarity(*clouds, metrics=list(metrics), clusters=clusters, permutations=0)
+        return [of_row(seed, row | {"view": "raw"}) for row in alike.to_dict("records") if row["status"] == "ok"]
+    measured = [inference.measure(Z, metrics=list(metrics), clusters=clusters) for Z in clouds]
+    frame = measured[0][0].to_dict("records")
+    if not design.second:
+        return [of_row(seed, row) for row in frame if row["status"] == "ok"]
     out = []
-    for row, a, b in zip(frame.to_dict("records"), first, second, strict=True):
-        if a is None or b is None:
-            continue
-        interval = b.minus(a).interval()
-        known = {"value": interval.value} | interval.to_row()
-        out.append(of_row(seed, row | known) | {"p": interval.p})
+    for row, a, b in zip(frame, *(estimates for _, estimates in measured), strict=True):
+        if a is not None and b is not None:
+            interval = b.minus(a).interval()
+            out.append(of_row(seed, row | {"value": interval.value} | interval.to_row()) | {"p": interval.p})
     return out
+
+
+@cache
+def probe(source: Source, population: str) -> tuple[Any, np.ndarray]:
+    """Return what a probe of SST-2 predicts for the sentences it is not fitted to, and its training labels."""
+    from geomprobe.probes.estimators import classify
+
+    labels = sentiments(source.folder, source.data)
+    order = np.random.default_rng(0).permutation(len(labels))
+    fitted, held = labels.iloc[order[:TRAINED]], labels.iloc[order[TRAINED:]]
+    X = vectors(source.folder, population)
+    x, y = (np.asarray(X[part.index]) for part in (fitted, held))
+    return classify(x, fitted.to_numpy(), y, held.to_numpy(), None), fitted.to_numpy()
+
+
+def probe_rows(source: Source, cell: Cell, seed: int, metrics: Sequence[str], rng: np.random.Generator) -> list[dict]:
+    """Return the rows of `one_draw` for a fitted probe on validation rows that are drawn anew."""
+    from geomprobe.probes.scores import classification_rows
+
+    whole, trained = probe(source, cell.population)
+    rows = rng.choice(len(whole.labels), cell.n, replace=False)
+    part = replace(whole, **{key: getattr(whole, key)[rows] for key in ("labels", "predictions", "log_loss")})
+    scores = classification_rows("semantic", {None: part}, trained, part.labels, np.arange(cell.n))
+    return [
+        of_row(seed, row | {"view": "raw"})
+        for row in scores
+        if row["metric"] in metrics and row["control"] is None and row.get("se") is not None
+    ]
 
 
 def of_row(seed: int, row: dict) -> dict:
     """Return a row of results as the counts take it."""
     numbers = {"value": row["value"], "se": row["se"], "low": row["ci_low"], "high": row["ci_high"], "p": None}
     place = {"seed": seed, "metric": row["metric"], "view": row["view"], "label": label(row)}
-    return place | numbers | {"boot_low": None, "boot_high": None}
+    return place | numbers | {"boot_low": None, "boot_high": None, "reason": row["ci_method"]}
 
 
-def several_draws(folder: Path, cell: Cell, metrics: Sequence[str], seeds: Sequence[int]) -> list[dict]:
+def several_draws(source: Source, cell: Cell, metrics: Sequence[str], seeds: Sequence[int]) -> list[dict]:
     """Return the rows of several seeds."""
     import torch
 
     torch.set_num_threads(1)
-    return [row for seed in seeds for row in one_draw(folder, cell, seed, metrics)]
+    return [row for seed in seeds for row in one_draw(source, cell, seed, metrics)]
 
 
-def compact(table: pd.DataFrame) -> str:
-    """Return the summary in a few columns: a line per metric, view, N, population and design."""
-    table = table.sort_values(["metric", "view", "n", "design", "population"], key=ranked)
-    lines = [f"{'metric':32}{'N':>5}  {'population':12}{'design':27}{'draws':>6}{'cover':>7}{'SE/sd':>7}{'refused':>9}"]
-    lines[0] += f"{'p<.05':>7}  label"
-    for row in table.itertuples():
-        cover, ratio, wrong = shown(100 * row.coverage, ".1f"), shown(row.se_ratio, ".2f"), row.false_positives
-        kind = "conservative" if row.conservative >= 0.5 else ""
-        lines.append(
-            f"{with_view(row.metric, row.view):32}{row.n:>5}  {row.population:12}{row.design:27}{row.draws:>6}"
-            f"{cover:>7}{ratio:>7}{100 * row.refused:>8.0f}%{shown(100 * wrong, '.1f'):>7}  {kind}"
-        )
-    return "\n".join(lines)
+def drawn_together(cell: Cell, metrics: Sequence[str], known: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """Return the metrics that a cell is for, apart by group and by the seeds that are counted of them already."""
+    seeds = known[counting.of_cell(cell, known)].groupby("metric")["seeds"].max().to_dict() if len(known) else {}
+    parts: dict[tuple[str, int], list[str]] = {}
+    for group in groups_of(DESIGNS[cell.design]):
+        for metric in GROUPS[group]:
+            if metric in metrics:
+                parts.setdefault((group, seeds.get(metric, 0)), []).append(metric)
+    return [(group, names) for (group, _), names in parts.items()]
 
 
-def shown(value: float, form: str) -> str:
-    """Return a number as text, "–" for none."""
-    return "–" if np.isnan(value) else f"{value:{form}}"
+def add_draws(source: Source, cell: Cell, draws: int, metrics: Sequence[str], counts: Path, pool: Executor) -> None:
+    """Draw the seeds that are missing of a cell and add them to a file of counts."""
+    design = DESIGNS[cell.design]
+    if draw(source.folder, cell.n, design, np.random.default_rng(0)) is None:
+        return
+    for group, names in drawn_together(cell, metrics, read_counts(counts)):
+        share = fraction(source, cell.n, design, group)
 
+        def keep(found: pd.DataFrame, share: float = share) -> None:
+            write_counts(counts, cell, CELLS, ALL, found.assign(fraction=share))
 
-def ranked(column: pd.Series) -> pd.Series:
-    """Return the place of names among those of this file, by which tables are sorted."""
-    orders = {"metric": METRICS, "view": counting.VIEWS, "population": list(POPULATIONS), "design": list(DESIGNS)}
-    order = orders.get(str(column.name))
-    return column if order is None else column.map({name: i for i, name in enumerate(order)})
+        of_seeds = partial(several_draws, source, cell, names)
+        simulate(cell, draws, of_seeds, names, pool=pool, known=read_counts(counts), keep=keep)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True, help="folder with texts.parquet and POPULATION.npy")
+    cache = cache_dir() / "calibration"
+    parser.add_argument("--cache", type=Path, default=cache, help="folder with texts.parquet and POPULATION.npy")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with wikipedia/ and glue/")
+    parser.add_argument("--small", type=Path, help="checkpoint of the small encoder, where its vectors are not cached")
     parser.add_argument("--draws", type=int, default=300)
     parser.add_argument("--step", type=int, default=50, help="draws of a cell before the next cell has its turn")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no cell after so long")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rows", type=int, nargs="*", choices=ROWS, default=ROWS)
     parser.add_argument("--populations", nargs="*", choices=list(POPULATIONS), default=list(POPULATIONS))
     parser.add_argument("--designs", nargs="*", choices=list(DESIGNS), default=list(DESIGNS))
-    parser.add_argument("--metrics", nargs="*", choices=METRICS, default=METRICS)
+    parser.add_argument("--metrics", nargs="*", choices=ALL, default=ALL)
     parser.add_argument("--counts", type=Path, default=COUNTS, help="what was found so far; added to")
+    parser.add_argument("--page", type=Path, help=f"write a page of all counts; with the default counts: {PAGE_FILE}")
     parser.add_argument("--table", action="store_true", help="print a compact table of what was chosen")
     chosen = parser.parse_args()
     begun, counting.BATCH = time.perf_counter(), chosen.step
-    wanted = list(product(range(chosen.step, chosen.draws + chosen.step, chosen.step), chosen.rows))
-    wanted = list(product(wanted, chosen.populations, chosen.designs))
+    source = Source(chosen.cache, chosen.data)
+    there = prepare(chosen.cache, chosen.data, chosen.small, chosen.populations)
+    turns = product(range(chosen.step, chosen.draws + chosen.step, chosen.step), chosen.rows, there, chosen.designs)
     with ProcessPoolExecutor(chosen.workers) as pool:
-        for (draws, n), population, design in wanted:
+        for draws, n, population, design in turns:
             if time.perf_counter() - begun > 60 * chosen.minutes:
                 print(f"stopped after {chosen.minutes:g} minutes, at up to {draws} draws a cell; run again to go on")
                 break
             cell = Cell(population, n, design)
-            if draw(chosen.cache, n, DESIGNS[design], np.random.default_rng(0)) is not None:
-                simulate(
-                    cell,
-                    min(draws, chosen.draws),
-                    partial(several_draws, chosen.cache, cell, chosen.metrics),
-                    chosen.metrics,
-                    pool=pool,
-                    known=read_counts(chosen.counts),
-                    keep=partial(write_counts, chosen.counts, cell, CELLS, METRICS),
-                )
-    table = summarise(read_counts(chosen.counts))
+            add_draws(source, cell, min(draws, chosen.draws), chosen.metrics, chosen.counts, pool)
+    table = summary(read_counts(chosen.counts))
     if chosen.table:
         of = {"n": chosen.rows, "population": chosen.populations, "design": chosen.designs, "metric": chosen.metrics}
         print(compact(table[np.logical_and.reduce([table[column].isin(known) for column, known in of.items()])]))
+    path = chosen.page or (PAGE_FILE if chosen.counts == COUNTS else None)
+    if path:
+        write_text(path, page(table))
 
 
 if __name__ == "__main__":
