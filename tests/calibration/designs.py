@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,6 +22,9 @@ PROBE = ("semantic_accuracy", "semantic_macro_f1", "semantic_log_loss")
 GROUPS = {"cloud": METRICS, "similarities": ALIKE, "probe": PROBE}
 """Metrics that are drawn together: of one cloud, of a population and another on the same rows, of a probe."""
 ALL = [metric for metrics in GROUPS.values() for metric in metrics]
+POWERED = {"effective_rank", "rankme", "participation_ratio", "stable_rank"}
+POWERED_ROWS = (200, 1000)
+"""Metrics and numbers of rows whose power is measured."""
 SCALES = (0.8, 1.05, 1.1, 1.25, 1.5, 2.0)
 
 
@@ -71,14 +75,21 @@ class Cell:
     design: str
 
 
-CELLS = [Cell(*place) for place in product(POPULATIONS, ROWS, DESIGNS)]
+CELLS = [
+    Cell(population, n, name)
+    for population, n, (name, design) in product(POPULATIONS, ROWS, DESIGNS.items())
+    if design.scaled == 1 or n in POWERED_ROWS
+]
 
 
-def groups_of(design: Design) -> list[str]:
-    """Return the groups of metrics that a design is for."""
-    if design.second:
-        return ["cloud"]
-    return ["cloud"] if not design.declared else ["cloud", "similarities"] if design.documents else list(GROUPS)
+def metrics_of(design: Design, metrics: Sequence[str]) -> dict[str, list[str]]:
+    """Return those of some metrics that a design is for, by group."""
+    groups = {name: [one for one in members if one in metrics] for name, members in GROUPS.items()}
+    if design.scaled != 1:
+        return {"cloud": [one for one in groups["cloud"] if one in POWERED]}
+    if design.second or not design.declared:
+        return {"cloud": groups["cloud"]}
+    return groups if design.documents is None else {name: groups[name] for name in ("cloud", "similarities")}
 
 
 def draw(folder: Path, n: int, design: Design, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None] | None:

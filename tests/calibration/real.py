@@ -1,14 +1,16 @@
-"""Coverage, SE ratio, refusals and power of the intervals over draws from populations of real embeddings.
+"""Coverage, SE ratio, refusals, false positives and power over draws from populations of real embeddings.
 
-    python -m tests.calibration.real --cache FOLDER --draws 300
+    python -m tests.calibration.real --draws 300
 
-A part of it, in a few minutes, as a table (metric, view, N, population, design):
+Vectors are made once and kept in the folder of --cache; the texts come from the folder of --data. Populations whose
+texts, vectors or encoder are missing are left out, and why is said. A part, in minutes, as a table:
 
-    python -m tests.calibration.real --cache FOLDER --metrics effective_rank uniformity --populations mini6_mean \\
-        --rows 200 1000 --designs sentences "50 documents" --draws 100 --counts some.csv --table
+    python -m tests.calibration.real --table --populations mini6_mean --rows 200 --metrics effective_rank uniformity \\
+        --designs sentences "50 documents" "null, same rows" "power, same rows, 1.5" --draws 100 --counts some.csv
 
 What was found is kept as counts in real_counts.csv beside this file, or in the file of --counts; a later run draws the
-seeds that are missing and adds to it. Delete that file after a change of the method: old counts do not know of it.
+seeds that are missing and adds to it. Take another file after a change of the method: old counts do not know of it.
+designs.py says how rows are drawn, real_page.py what the targets are.
 """
 
 from __future__ import annotations
@@ -35,12 +37,13 @@ from tests.calibration.designs import (
     CELLS,
     DESIGNS,
     GROUPS,
+    PROBE,
     ROWS,
     Cell,
     Design,
     draw,
     eligible,
-    groups_of,
+    metrics_of,
 )
 from tests.calibration.populations import OTHER, POPULATIONS, prepare, sentiments, texts, vectors
 from tests.calibration.real_page import compact, page, summary
@@ -166,7 +169,7 @@ def probe_rows(source: Source, cell: Cell, seed: int, metrics: Sequence[str], rn
     whole, trained = probe(source, cell.population)
     rows = rng.choice(len(whole.labels), cell.n, replace=False)
     part = replace(whole, **{key: getattr(whole, key)[rows] for key in ("labels", "predictions", "log_loss")})
-    scores = classification_rows("semantic", {None: part}, trained, part.labels, np.arange(cell.n))
+    scores = classification_rows("semantic", {None: part}, trained, part.labels, np.arange(cell.n), n=cell.n)
     return [
         of_row(seed, row | {"view": "raw"})
         for row in scores
@@ -193,14 +196,15 @@ def drawn_together(cell: Cell, metrics: Sequence[str], known: pd.DataFrame) -> l
     """Return the metrics that a cell is for, apart by group and by the seeds that are counted of them already."""
     seeds = known[counting.of_cell(cell, known)].groupby("metric")["seeds"].max().to_dict() if len(known) else {}
     parts: dict[tuple[str, int], list[str]] = {}
-    for group in groups_of(DESIGNS[cell.design]):
-        for metric in GROUPS[group]:
-            if metric in metrics:
-                parts.setdefault((group, seeds.get(metric, 0)), []).append(metric)
+    for group, names in metrics_of(DESIGNS[cell.design], metrics).items():
+        for metric in names:
+            parts.setdefault((group, seeds.get(metric, 0)), []).append(metric)
     return [(group, names) for (group, _), names in parts.items()]
 
 
-def add_draws(source: Source, cell: Cell, draws: int, metrics: Sequence[str], counts: Path, pool: Executor) -> None:
+def add_draws(
+    source: Source, cell: Cell, draws: int, metrics: Sequence[str], counts: Path, pool: Executor | None
+) -> None:
     """Draw the seeds that are missing of a cell and add them to a file of counts."""
     design = DESIGNS[cell.design]
     if draw(source.folder, cell.n, design, np.random.default_rng(0)) is None:
@@ -213,6 +217,20 @@ def add_draws(source: Source, cell: Cell, draws: int, metrics: Sequence[str], co
 
         of_seeds = partial(several_draws, source, cell, names)
         simulate(cell, draws, of_seeds, names, pool=pool, known=read_counts(counts), keep=keep)
+
+
+def add_rounds(chosen: argparse.Namespace, cells: Sequence[Cell]) -> None:
+    """Draw a few seeds of every cell in turn, until each has all or the time is up."""
+    begun, source = time.perf_counter(), Source(chosen.cache, chosen.data)
+    with ProcessPoolExecutor(chosen.workers) as pool:
+        for start in range(0, chosen.draws, chosen.step):
+            draws = min(start + chosen.step, chosen.draws)
+            for cell in cells:
+                if time.perf_counter() - begun > 60 * chosen.minutes:
+                    print(f"stopped after {chosen.minutes:g} minutes, before all cells had {draws} draws")
+                    return
+                add_draws(source, cell, draws, chosen.metrics, chosen.counts, pool)
+            print(f"{len(cells)} cells have {draws} draws, {time.perf_counter() - begun:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -233,18 +251,17 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help=f"write a page of all counts; with the default counts: {PAGE_FILE}")
     parser.add_argument("--table", action="store_true", help="print a compact table of what was chosen")
     chosen = parser.parse_args()
-    begun, counting.BATCH = time.perf_counter(), chosen.step
-    source = Source(chosen.cache, chosen.data)
+    counting.BATCH = chosen.step
     there = prepare(chosen.cache, chosen.data, chosen.small, chosen.populations)
-    turns = product(range(chosen.step, chosen.draws + chosen.step, chosen.step), chosen.rows, there, chosen.designs)
-    with ProcessPoolExecutor(chosen.workers) as pool:
-        for draws, n, population, design in turns:
-            if time.perf_counter() - begun > 60 * chosen.minutes:
-                print(f"stopped after {chosen.minutes:g} minutes, at up to {draws} draws a cell; run again to go on")
-                break
-            cell = Cell(population, n, design)
-            add_draws(source, cell, min(draws, chosen.draws), chosen.metrics, chosen.counts, pool)
-    table = summary(read_counts(chosen.counts))
+    if not (chosen.data / "glue").exists():
+        print(f"Without a probe: {chosen.data / 'glue'} with the labels of SST-2 is missing (--data).")
+        chosen.metrics = [metric for metric in chosen.metrics if metric not in PROBE]
+    wanted = set(product(there, chosen.rows, chosen.designs))
+    add_rounds(chosen, [cell for cell in CELLS if (cell.population, cell.n, cell.design) in wanted])
+    counts = read_counts(chosen.counts)
+    if counts.empty:
+        return
+    table = summary(counts)
     if chosen.table:
         of = {"n": chosen.rows, "population": chosen.populations, "design": chosen.designs, "metric": chosen.metrics}
         print(compact(table[np.logical_and.reduce([table[column].isin(known) for column, known in of.items()])]))
