@@ -45,7 +45,7 @@ def between(table: pd.DataFrame) -> np.ndarray:
     """Return the share of each variance that lies between the units drawn, which a finite population reduces.
 
     All of it for sentences. For m sentences of each article, where the design effect e is the squared ratio of the
-    standard errors with clusters declared and undeclared, m (e − 1) / ((m − 1) e); all where that is not known.
+    standard errors with clusters declared and undeclared, m (e − 1) / ((m − 1) e); none where that is not known.
     """
     keys = ["population", "n", "design", "metric", "view"]
     errors = table.set_index(keys)["se"].to_dict()
@@ -55,7 +55,7 @@ def between(table: pd.DataFrame) -> np.ndarray:
         name = f"{documents} documents"
         declared, plain = (errors.get((population, n, one, metric, view)) for one in (name, f"{name}, undeclared"))
         if documents is None or not declared or not plain:
-            shares.append(1.0)
+            shares.append(float(documents is None))
             continue
         m, effect = n // documents, (declared / plain) ** 2
         shares.append(float(np.clip(m * (effect - 1) / ((m - 1) * effect), 0, 1)))
@@ -158,7 +158,7 @@ above.
 The **SE ratio** is the mean standard error of the intervals that are given, divided by the standard deviation over all
 draws. The standard error knows of no finite population: the ratio is multiplied by √(1 − f b), f the share of the
 population's units (sentences, articles) in a draw and b the share of the variance between them: 1 for sentences, for
-articles from the design effect (1 where it is not known). For 2,000 of 46,775 sentences that is 0.98. Differences of
+articles from the design effect (0 where that is not known). For 2,000 of 46,775 sentences that is 0.98. Differences of
 other sentences need no correction. Coverage is not corrected. The **oracle** is a z test with the standard deviation
 over draws.
 

@@ -40,6 +40,7 @@ ROWS = (200, 1000, 5000)
 DIMENSIONS = (32, 128, 512)
 RESAMPLES = 100
 COUNTS = Path(__file__).with_name("counts.csv")
+PAGE_FILE = Path("docs/explanation/calibration.md")
 CLUSTER_SIZE = 4
 CLOUD = (
     *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "stable_rank", "rank_90", "rank_99"),
@@ -352,8 +353,7 @@ def main() -> None:
     parser.add_argument("--clouds", nargs="*", choices=CLOUDS, default=CLOUDS)
     parser.add_argument("--groups", nargs="*", choices=list(GROUPS), default=list(GROUPS), help="metrics to draw")
     parser.add_argument("--counts", type=Path, default=COUNTS, help="what was found so far; added to")
-    page = Path("docs/explanation/calibration.md")
-    parser.add_argument("--page", type=Path, default=page, help="Markdown page of all counts")
+    parser.add_argument("--page", type=Path, default=PAGE_FILE, help="Markdown page of all counts")
     chosen = parser.parse_args()
     with ProcessPoolExecutor(chosen.workers) as pool:
         for n, d, cloud, group in product(chosen.rows, chosen.dimensions, chosen.clouds, chosen.groups):
