@@ -193,7 +193,11 @@ def _tested(facts: Facts) -> str:
 def _differences(facts: Facts, metric: str, view: str) -> tuple[Cell, ...]:
     rows = ((t, p, facts.difference(t, p, metric, view)) for t in facts.tasks for p in facts.poolings)
     return tuple(
-        Cell(t, p, row["diff"], row["ci_low"], row["ci_high"], row["margin"], row["mdd"], judgement(row))
+        Cell(
+            t, p, row["diff"], row["ci_low"], row["ci_high"], row["margin"], row["mdd"], judgement(row),
+            row["rows_for_margin"] if row["n"] and (row["rows_for_margin"] or 0) > row["n"] else None,
+            row["seeds_for_margin"],
+        )  # fmt: skip
         for t, p, row in rows
         if row and row["diff"] is not None
     )
