@@ -10,7 +10,7 @@ import typer
 from geomprobe.cli.options import Full, Json
 from geomprobe.cli.output import Output
 from geomprobe.cli.values import PATH, TEXT
-from geomprobe.common.text import count, counted, decimals, number, roughly, words
+from geomprobe.common.text import NAME_LIMIT, clean, count, counted, decimals, number, roughly, words
 
 MOST, NOTES = 8, 3
 """Lines of the table, and notes below it, without --full."""
@@ -45,15 +45,22 @@ def plan(
     found: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")  # type: ignore[assignment]
     numbers = by_number(found)
     cells = [cell for number in numbers for cell in (number if full else [max(number, key=most_needed)])]
+    cells = [[row] for cell in cells for row in cell] if full else cells
     shown = cells if full else cells[:MOST]
-    output.result({"pilot": str(pilot), "results": found}, "\n".join(said(cells, shown)), [line(cell) for cell in shown])
+    several = full or len({(row["a"], row["b"]) for row in found}) > 1
+    output.result(
+        {"pilot": str(pilot), "results": found},
+        "\n".join(said(cells, shown, several)),
+        [line(cell, several) for cell in shown],
+    )
 
 
-Cell = list[dict[str, Any]]
+Row = dict[str, Any]
+Cell = list[Row]
 """Rows of the plan of one number in one cell: one, or one for each correlation of a single model's influences."""
 
 
-def by_number(rows: list[dict[str, Any]]) -> list[list[Cell]]:
+def by_number(rows: list[Row]) -> list[list[Cell]]:
     """The cells of each number."""
     found: dict[Any, dict[Any, Cell]] = {}
     for row in rows:
@@ -63,36 +70,60 @@ def by_number(rows: list[dict[str, Any]]) -> list[list[Cell]]:
     return [list(cells.values()) for cells in found.values()]
 
 
-def most_needed(cell: Cell) -> tuple[bool, float]:
-    """What the cells of a number are ordered by: those with an interval come last, by what they need."""
+def most_needed(cell: Cell) -> tuple[bool, float, float]:
+    """What the cells of a number are ordered by, the decisive one last: with an interval, needing most."""
     row = cell[0]
-    needed = row["seeds"] if row["seeds_pilot"] else row["rows"]
-    return row["mdd"] is not None, float("inf") if needed is None else needed
+    none = float("inf")
+    seeds, rows = (none if row[what] is None else row[what] for what in ("seeds", "rows"))
+    return row["mdd"] is not None, seeds if row["seeds_pilot"] else rows, rows
 
 
-def line(cell: Cell) -> dict[str, str]:
-    """A line of the table."""
+def line(cell: Cell, several: bool) -> dict[str, str]:
+    """A line of the table; of `several` pairs of models it names its own."""
     row = cell[0]
     view = f" ({row['view']})" if row["view"] and row["view"] != "raw" else ""
-    shown = {"metric": f"{words(row['metric'])}{view}", "of": f"{row['b']} − {row['a']}"}
-    shown |= {"cell": f"{row['task']}, {row['pooling']}", "difference": size(row["difference"])}
+    shown = {"metric": f"{words(row['metric'])}{view}"}
+    shown |= {"of": contrast(row)} if several else {}
+    shown |= {"cell": f"{clean(row['task'])}, {clean(row['pooling'])}", "difference": size(row["difference"])}
     units = [counted(row["n"], "row"), row["clusters"] and counted(row["clusters"], "cluster")]
-    units += [row["seeds_pilot"] and counted(row["seeds_pilot"], "seed")]
-    shown["pilot"] = ", ".join(filter(None, units))
-    if row["correlation"] is not None:
+    shown["pilot"] = ", ".join(filter(None, [*units, row["seeds_pilot"] and counted(row["seeds_pilot"], "seed")]))
+    if len(cell) > 1:
         return shown | {f"rows, ρ = {each['correlation']:g}": needed(each, "rows") for each in cell}
-    shown |= {"it detects": size(row["mdd"]), "rows": needed(row, "rows")}
-    return shown | ({"seeds a group": needed(row, "seeds")} if row["seeds_pilot"] else {})
+    shown |= {"ρ": f"{row['correlation']:g}"} if row["correlation"] is not None else {}
+    shown |= {"pilot detects": size(row["mdd"]), "rows": needed(row, "rows")}
+    shown |= {"seeds a group": needed(row, "seeds")} if row["seeds_pilot"] else {}
+    return shown | {"adjusted": adjusted(row), "tests": str(row["tests"])}
 
 
-def needed(row: dict[str, Any], what: str) -> str:
-    """Number that one test needs, its upper limit, and the number that the smallest of the adjusted p-values needs."""
+def contrast(row: Row) -> str:
+    """The two sides of a row, as a difference."""
+    return f"{clean(row['b'], NAME_LIMIT)} − {clean(row['a'], NAME_LIMIT)}"
+
+
+def needed(row: Row, what: str) -> str:
+    """Rows or seeds that one test needs, with the upper limit."""
+    from geomprobe.comparison.power import FEWEST
+
     if row["mdd"] is None or not row["difference"]:
         return "–"
-    values = [row[f"{what}{part}"] for part in ("", "_upper", "_adjusted")]
-    rounded = count if what == "seeds" else roughly
-    one, upper, adjusted = ("none" if value is None else rounded(value) for value in values)
-    return one if one == "none" else f"{one} (≤ {upper}); {adjusted} of {row['tests']}"
+    one, upper = (written(row[f"{what}{part}"], what) for part in ("", "_upper"))
+    if what == "rows" and row["rows_upper"] == min(FEWEST, row["n"]):
+        return f"{upper} or fewer"
+    return one if one == "none" else f"{one} (≤ {upper})" if upper != "none" else f"{one} (no limit)"
+
+
+def adjusted(row: Row) -> str:
+    """What the smallest of the adjusted p-values needs: of groups seeds, or rows where these alone suffice."""
+    if row["mdd"] is None or not row["difference"]:
+        return "–"
+    what = "seeds" if row["seeds_adjusted"] is not None else "rows"
+    value = written(row[f"{what}_adjusted"], what)
+    return value if value == "none" else f"{value} {what}"
+
+
+def written(value: int | None, what: str) -> str:
+    """A number of rows, to two significant digits, or of seeds."""
+    return "none" if value is None else count(value) if what == "seeds" else roughly(value)
 
 
 def size(value: float | None) -> str:
@@ -100,18 +131,21 @@ def size(value: float | None) -> str:
     return "–" if value is None else number(value, decimals([value], abs(value)))
 
 
-def said(cells: list[Cell], shown: list[Cell]) -> list[str]:
+def said(cells: list[Cell], shown: list[Cell], several: bool) -> list[str]:
     """What is printed below the table."""
+    first = shown[0][0]
     lines = [f"and {len(cells) - len(shown)} more: --full prints all"] if len(shown) < len(cells) else []
-    lines.append(
-        "N (≤ U); M of K: one test needs about N, U is an upper limit (80 % confidence); M as the smallest of K p-values "
-        "under Holm's adjustment"
-    )
-    if shown[0][0]["correlation"] is not None:
-        lines.append("ρ: how far the influences of the two models correlate; the pilot has one model. ρ = 0 is the most")
+    lines += [] if several else [f"{contrast(first)}, deepest layer; of each number the cell that needs most"]
+    lines.append("rows, seeds: for one test; ≤ upper limit, 80 % confidence, since the pilot's error is an estimate")
+    if len(shown[0]) > 1:
+        lines.append(
+            "ρ: correlation of the influences of the two models, unknown from one; 0 needs most. Adjusted tests: --full"
+        )
+    else:
+        lines.append("adjusted: as the smallest of so many p-values of its family (tests), under Holm's adjustment")
     notes: dict[str, list[str]] = {}
     for row in (row for cell in shown for row in cell):
         for note in filter(None, str(row["note"]).split("; ")):
-            notes.setdefault(note, []).append(words(row["metric"]))
+            notes.setdefault(clean(note), []).append(words(row["metric"]))
     lines += [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in list(notes.items())[:NOTES]]
     return lines

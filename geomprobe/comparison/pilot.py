@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -38,6 +38,7 @@ COLUMNS = (
     "clusters", "seeds_pilot", "se", "mdd", "tests", *_COUNTS, *_SEEDS, "note",
 )  # fmt: skip
 _WHOLE = ("layer", "n", "clusters", "seeds_pilot", "tests", *_COUNTS, *_SEEDS)
+_REAL = ("correlation", "difference", "se", "mdd")
 
 Detect = Mapping[str, Margin | float | None]
 """Metric to the difference that is to be found; None is the metric's own margin."""
@@ -62,19 +63,28 @@ def parse_detect(texts: Sequence[str], names: Sequence[str]) -> dict[str, Margin
     return found
 
 
+class Number(NamedTuple):
+    """A number that both sides of a pilot have: its row and values, their difference, how its standard error falls."""
+
+    row: Row
+    a: float
+    b: float
+    difference: Estimate
+    falls: Paired | Grouped
+
+
 @dataclass(frozen=True)
 class Contrast:
     """Two sides of a pilot, or one model and an unknown other.
 
-    `estimates` has, for each number that both sides have, its row, the values of A and B, the estimate of the
-    difference, and how its standard error falls; the last is None where the pilot has no interval.
+    `tests` has the size of each family of claims, `seeds` those of the smaller group.
     """
 
     a: str
     b: str
     level: str
     tests: Mapping[str, int]
-    estimates: list[tuple[Row, float, float, Estimate, Paired | Grouped | None]]
+    numbers: list[Number]
     correlation: float | None = None
     seeds: int | None = None
 
@@ -125,9 +135,9 @@ def plan(results: Results | str | Path, detect: Detect | None = None) -> pd.Data
     records = known(found.definitions)
     contrasts = list(_contrasts(found, _asked(found, records, detect)))
     rows = [
-        _row(each, cell, records, (detect or {}).get(str(cell[0]["metric"])))
+        _row(each, number, records, (detect or {}).get(str(number.row["metric"])))
         for each in contrasts
-        for cell in each.estimates
+        for number in each.numbers
     ]
     if not rows:
         raise InputError("The models of the pilot share no number that is asked for.", "Name metrics: --detect METRIC.")
@@ -137,9 +147,8 @@ def plan(results: Results | str | Path, detect: Detect | None = None) -> pd.Data
         hint = LACK if found.influences.empty else "More rows, another pooling or another metric may have one."
         raise InputError(f"No number asked for has an interval in the pilot. {where}: {first['note']}.", hint)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    whole = {name: pd.array([pd.NA if v is None else v for v in frame[name].astype(object)], "Int64") for name in _WHOLE}
-    real = {name: frame[name].astype(object).where(frame[name].notna(), None) for name in ("se", "mdd", "correlation")}
-    return frame.assign(**whole, **{name: pd.array(values.tolist(), "Float64") for name, values in real.items()})
+    kinds: dict[str, Any] = dict.fromkeys(_WHOLE, "Int64") | dict.fromkeys(_REAL, "Float64")
+    return frame.assign(**{name: pd.array([row[name] for row in rows], kind) for name, kind in kinds.items()})
 
 
 def _asked(results: Results, records: Mapping[str, Any], detect: Detect | None) -> set[tuple[str, str]]:
@@ -197,40 +206,32 @@ def _contrasts(results: Results, asked: set[tuple[str, str]]) -> Iterator[Contra
             split = [[sides[name].estimate(sides[name].numbers[key]) for name in part] for part in (first, second)]
             found, falls = grouped(*split)
             means = [sum(one.value for one in part) / len(part) for part in split]
-            made.append((sides[names[0]].numbers[key], means[0], means[1], found, _known(found) and falls))
+            made.append(Number(sides[names[0]].numbers[key], means[0], means[1], found, falls))
         yield Contrast(a, b, "objective", tests(*names), made, seeds=min(len(first), len(second)))
     elif len(names) == 1:
         (name, side), *_ = sides.items()
         ones = [(row := side.numbers[key], float(row["value"]), side.estimate(row)) for key in keys(name)]
         for correlation in CORRELATIONS:
-            made = []
-            for row, value, one in ones:
-                found = unpaired(one, correlation)
-                made.append((row, value, value, found, Paired(found) if _known(found) else None))
+            others = [(row, value, unpaired(one, correlation)) for row, value, one in ones]
+            made = [Number(row, value, value, found, Paired(found)) for row, value, found in others]
             yield Contrast(name, "another model", "checkpoint", tests(name), made, correlation)
     for a, b in [] if groups else combinations(names, 2):
         made = []
         for key in keys(a, b):
             rows = sides[a].numbers[key], sides[b].numbers[key]
             found = paired_estimate(sides[a], sides[b], rows[0])
-            values = float(rows[0]["value"]), float(rows[1]["value"])
-            made.append((rows[0], *values, found, Paired(found) if _known(found) else None))
+            made.append(Number(rows[0], float(rows[0]["value"]), float(rows[1]["value"]), found, Paired(found)))
         yield Contrast(a, b, "checkpoint", tests(a, b), made)
-
-
-def _known(found: Estimate) -> bool:
-    """Whether an estimate has an interval with a width."""
-    return bool(found.interval().se)
 
 
 def _row(
     of: Contrast,
-    cell: tuple[Row, float, float, Estimate, Paired | Grouped | None],
+    number: Number,
     records: Mapping[str, Any],
     asked: Margin | float | None,
 ) -> dict[str, Any]:
     """A row of the plan."""
-    row, a, b, found, pilot = cell
+    row, a, b, found, pilot = number
     metric, entry = str(row["metric"]), records.get(str(row["metric"]), {})
     size = margin(entry, a, b, asked if asked is None or isinstance(asked, Margin) else Margin(asked))
     tests = of.tests.get(families_of([metric], records)[0], 1)
@@ -243,10 +244,9 @@ def _row(
         "difference": size, "clusters": len(contributions) if contributions is not None and fewer else None,
         "tests": tests, **dict.fromkeys(("se", "mdd", *_COUNTS, *_SEEDS)),
     }  # fmt: skip
-    if pilot is None:
-        equal = NOTHING if interval.se == 0 else interval.method
-        return made | {"se": interval.se, "note": equal}
-    made |= {"se": interval.se, "mdd": detectable(float(interval.se or 0), interval.dof)}
+    if not interval.se:
+        return made | {"se": interval.se, "note": NOTHING if interval.se == 0 else interval.method}
+    made |= {"se": interval.se, "mdd": detectable(interval.se, interval.dof)}
     if not size:
         return made | {"note": f"a difference of 0, which the share asked for is at {a:.3g} and {b:.3g}"}
     notes = [GROWS] if metric in MATCHED or entry.get("rank") else []

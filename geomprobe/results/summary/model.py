@@ -31,8 +31,8 @@ class Cell(NamedTuple):
     """A number, or a difference, of one task under one pooling at the deepest layer.
 
     `margin` is the largest negligible difference, `detectable` the smallest that would have been found in 80 of 100
-    samples of so many rows; None where there is none. `rows_needed` and `seeds_needed` (a group) would show a difference
-    as large as the margin where the data cannot tell.
+    samples of so many rows; None where there is none. Where the data cannot tell, `rows_needed` and `seeds_needed` (a
+    group) would show a difference as large as the margin.
     """
 
     task: str
