@@ -26,7 +26,7 @@ from geomprobe.inference import Estimate, probe_tests
 PILOT, DIM = 200, 24
 SPECTRUM = np.arange(1, DIM + 1) ** -0.5
 CLUSTER = 5
-METRICS = {"effective_rank": 0.12, "mean_cosine": 1.0, "uniformity": 0.8}
+METRICS = {"effective_rank": 0.12, "mean_cosine": 1.0}
 """How far apart the encoders are, so that each metric needs several hundred rows."""
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """From a generator and a number of rows to the vectors of both encoders and the cluster of each row."""
