@@ -173,7 +173,7 @@ def main() -> None:
     for name, cloud, at in (("independent", independent, 600), ("clusters of 5", clustered, 1000)):
         for metric, apart in METRICS.items():
             draw = partial(cloud, apart=apart)
-            size, sd = truth(draw, metric, at, draws)
+            size, sd = truth(draw, metric, at, 4 * draws)
             sized = abs(size)
             for plan in ("rows", "undeclared" if cloud is clustered else "upper"):
                 found = power(draw, metric, sized, draws, 2, plan)
