@@ -126,7 +126,7 @@ def plan(results: Results | str | Path, detect: Detect | None = None) -> pd.Data
     --------
     >>> import geomprobe as gp
     >>> found = gp.plan("runs/analyze/mine", {"effective_rank": 0.5})
-    >>> found.loc[0, "rows"] <= found.loc[0, "rows_upper"]
+    >>> bool(found.loc[0, "rows"] <= found.loc[0, "rows_upper"])
     True
     """
     found = results if isinstance(results, Results) else read_results(results)
@@ -263,8 +263,9 @@ def _row(
 def _why_none(made: Mapping[str, Any], pilot: Paired | Grouped) -> list[str]:
     """Why no number of rows, or of seeds, suffices."""
     if isinstance(pilot, Paired):
-        stays = "variance that does not fall with the rows (rounding to whole ranks, sampled pairs)"
-        return [f"no number of rows suffices: {stays} is too large"] if made["rows"] is None else []
+        why = "variance that does not fall with the rows (rounding to whole ranks, sampled pairs) is too large"
+        why = why if pilot.found.unattributed_variance else "a billion times the pilot's rows would be too few"
+        return [f"no number of rows suffices: {why}"] if made["rows"] is None else []
     rows, seeds, k = made["rows"], made["seeds"], made["seeds_pilot"]
     if rows is None and seeds is None:
         least = seeds_needed(pilot, made["difference"], growth=1e9)
