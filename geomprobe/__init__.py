@@ -28,6 +28,7 @@ _HOME = {
     "InputError": "geomprobe.common",
     "compare": "geomprobe.comparison.table",
     "compare_results": "geomprobe.comparison.folders",
+    "plan": "geomprobe.comparison.pilot",
     "analyze": "geomprobe.analysis.analyze",
     "track": "geomprobe.analysis.track",
     "audit": "geomprobe.api",

@@ -110,6 +110,12 @@ def count(value: Any) -> str:
     return NONE if x is None else f"{round(x):,}"
 
 
+def roughly(value: int) -> str:
+    """A whole number rounded up to two significant digits: 2,346 -> 2,400."""
+    unit = 10 ** max(len(str(value)) - 2, 0)
+    return count(-(-value // unit) * unit)
+
+
 def counted(n: int, noun: str) -> str:
     """How many there are of a thing."""
     return f"{count(n)} {noun}{'s' * (n != 1)}"

@@ -9,8 +9,8 @@ import pandas as pd
 
 from geomprobe.common import UsageError
 from geomprobe.comparison.pairs import ModelResults, check_rows
+from geomprobe.comparison.power import grouped, with_numbers_for_margin
 from geomprobe.comparison.table import adjusted, differences
-from geomprobe.inference import Estimate
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 from geomprobe.results.record import Margin
 
@@ -42,7 +42,7 @@ def compare_groups(
     sides = [ModelResults(results, name) for name in members]
     check_rows(sides)
     (a, first), (b, second) = groups.items()
-    pairs = []
+    pairs, falls = [], []
     for key, row in sides[0].numbers.items():
         if not all(key in side.numbers for side in sides):
             continue
@@ -50,9 +50,12 @@ def compare_groups(
         split = seeds[: len(first)], seeds[len(first) :]
         means = (np.mean([one.value for one in group]) for group in split)
         values = dict(zip(("value_a", "value_b"), means, strict=True))
-        pairs.append(({**row, **values}, Estimate.grouped(*split).interval()))
+        found, fall = grouped(*split)
+        pairs.append(({**row, **values}, found.interval()))
+        falls.append(fall)
     compared = differences(pairs, results.definitions, (a, b), margins, "objective")
     added = adjusted(compared, results.definitions, seeds=min(len(first), len(second)))
+    added = with_numbers_for_margin(added, falls.__getitem__)
     results.comparisons = table(pd.concat([results.comparisons, added]), COMPARISON_COLUMNS)
     results.run["groups"] = {name: list(group) for name, group in groups.items()}
     return results

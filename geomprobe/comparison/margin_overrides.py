@@ -25,8 +25,10 @@ def margin(entry: Mapping[str, Any], a: float, b: float, chosen: Margin | None =
     return found.of(a, b) if found else None
 
 
-def parse_margins(texts: Sequence[str], known: Collection[str]) -> dict[str, Margin]:
+def parse_margins(texts: Sequence[str], known: Collection[str], what: str = "margin") -> dict[str, Margin]:
     """Margins from "METRIC=0.05" or "METRIC=5%" (of the mean of both values), of metrics that are known.
+
+    `what` is what they are to the user, for messages.
 
     Raises
     ------
@@ -43,12 +45,12 @@ def parse_margins(texts: Sequence[str], known: Collection[str]) -> dict[str, Mar
             size = 0.0
         if not metric or not 0 < size < float("inf"):
             raise UsageError(
-                f"{text[:80]!r} is not a margin: a positive number is needed.",
+                f"{text[:80]!r} is not a {what}: a positive number is needed.",
                 "Write METRIC=0.05, or METRIC=5% for a share of the mean of both values.",
             )
         if metric not in known:
             raise unknown_name("metric", metric, list(known))
         if metric in found:
-            raise UsageError(f"The margin of {metric} is given twice.")
+            raise UsageError(f"The {what} of {metric} is given twice.")
         found[metric] = Margin(size, "relative" if relative else "absolute")
     return found

@@ -59,11 +59,11 @@ class ModelResults:
         """One of `numbers` with the contribution of each cluster, from influences, else per-example scores."""
         value = float(row["value"])
         if (found := self.influence(row)) is not None:
-            return estimate_of(value, found)
+            return estimate_of(value, found, str(row["ci_method"]))
         examples = self.examples(row)
         rows = None if examples is None else probe_influence(self.score(row), examples, self.value(row))
         if examples is None or rows is None:
-            return Estimate.refused(value, "no contributions are kept")
+            return estimate_of(value, None, str(row["ci_method"]))
         return Estimate(value, np.bincount(clusters_of(examples), rows) / len(rows))
 
     def score(self, row: Row) -> str | None:
@@ -124,7 +124,13 @@ def paired(first: ModelResults, second: ModelResults, row: Row) -> Interval:
         found = _probe(row, first, second)
         if found.p is not None or left is None or right is None:
             return found
-    return geometry(row, left, right)
+    return geometry(row, left, right).interval()
+
+
+def paired_estimate(first: ModelResults, second: ModelResults, row: Row) -> Estimate:
+    """Paired difference of a number that two models have, with the contribution of each cluster."""
+    place = key_of(row, PLACE)
+    return second.estimate(second.numbers[place]).minus(first.estimate(first.numbers[place]))
 
 
 def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> Estimate:
@@ -137,7 +143,7 @@ def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> 
     return Estimate(value, contributions, float(influence["extra"]), method=method)
 
 
-def geometry(row: Row, first: Row | None, second: Row | None) -> Interval:
+def geometry(row: Row, first: Row | None, second: Row | None) -> Estimate:
     """Paired difference of a number from the rows of the two tables of influences."""
     a, b = (
         estimate_of(float(row[f"value_{side}"]), influence, str(row[f"ci_method_{side}"]))
@@ -145,7 +151,7 @@ def geometry(row: Row, first: Row | None, second: Row | None) -> Interval:
     )
     if a.contributions is not None and b.contributions is not None and len(a.contributions) != len(b.contributions):
         raise UsageError(f"{row['metric']}: the two models do not have the same clusters of rows.")
-    return b.minus(a).interval()
+    return b.minus(a)
 
 
 def clusters_of(examples: pd.DataFrame) -> np.ndarray:

@@ -22,7 +22,9 @@ from geomprobe.comparison.pairs import (
     joined,
     key_of,
     paired,
+    paired_estimate,
 )
+from geomprobe.comparison.power import Paired, with_numbers_for_margin
 from geomprobe.comparison.records import known
 from geomprobe.comparison.seed_spread import with_seed_spread
 from geomprobe.inference import Interval, influence_table, intervals, measure
@@ -98,9 +100,11 @@ def compare(
         moved = by_key(influence_table(frame, influences), NUMBER)
         sides.append((frame[(frame["status"] == "ok") & compared], moved))
     rows_of_both = joined(sides[0][0], sides[1][0], NUMBER)
-    pairs = [(row, geometry(row, *(side[1].get(key_of(row, NUMBER)) for side in sides))) for row in rows_of_both]
+    found = [geometry(row, *(side[1].get(key_of(row, NUMBER)) for side in sides)) for row in rows_of_both]
     definitions = registry.definitions()
-    return adjusted(differences(pairs, definitions, (a, b), margins), definitions)
+    pairs = [(row, one.interval()) for row, one in zip(rows_of_both, found, strict=True)]
+    verdicts = adjusted(differences(pairs, definitions, (a, b), margins), definitions)
+    return table(with_numbers_for_margin(verdicts, lambda i: Paired(found[i])), COMPARISON_COLUMNS)
 
 
 def _check_vectors(vectors: Mapping[str, Any], rows: Sequence[Any] | Mapping[str, Sequence[Any]] | None) -> None:
@@ -134,9 +138,7 @@ def add_comparisons(results: Results, a: str, b: str, margins: Mapping[str, Marg
     UsageError
         A name is unknown, or the two models did not see the same rows of a task.
     """
-    pairs = all_pairs(*(ModelResults(results, name) for name in (a, b)))
-    own = adjusted(differences(pairs, results.definitions, (a, b), margins), results.definitions)
-    own = with_seed_spread(own, results.run, (a, b))
+    own = with_seed_spread(_compared(results, a, b, margins), results.run, (a, b))
     of_variants = results.comparisons[results.comparisons["b"].isin(variants_of(results))]
     results.comparisons = table(pd.concat([own, of_variants]), COMPARISON_COLUMNS)
     results.run["compared"] = [a, b]
@@ -158,11 +160,17 @@ def add_untrained(results: Results, margins: Mapping[str, Margin] | None = None)
     for entry in results.run["models"]:
         if kinds.get(entry["name"]) == "random-init":
             for name in (name for name in entry.get("baseline_of", ()) if name in compared):
-                pairs = all_pairs(*(ModelResults(results, side) for side in (entry["name"], name)))
-                found = differences(pairs, results.definitions, (entry["name"], name), margins)
-                frames = [results.comparisons, adjusted(found, results.definitions)]
+                frames = [results.comparisons, _compared(results, entry["name"], name, margins)]
                 results.comparisons = table(pd.concat(frames, ignore_index=True), COMPARISON_COLUMNS)
     return results
+
+
+def _compared(results: Results, a: str, b: str, margins: Mapping[str, Margin] | None) -> pd.DataFrame:
+    """The differences b − a of two models, adjusted by themselves."""
+    first, second = (ModelResults(results, name) for name in (a, b))
+    pairs = all_pairs(first, second)
+    found = adjusted(differences(pairs, results.definitions, (a, b), margins), results.definitions)
+    return with_numbers_for_margin(found, lambda i: Paired(paired_estimate(first, second, pairs[i][0])))
 
 
 def all_pairs(first: ModelResults, second: ModelResults) -> list[tuple[Row, Interval]]:

@@ -43,7 +43,7 @@ COMPARISON_COLUMNS = _columns(
     "string: family",
     "Float64: margin p_tost mdd seed_spread",
     "string: seed_size",
-    "Int64: n",
+    "Int64: rows_for_margin seeds_for_margin n",
     "string: verdict",
 )
 

@@ -40,6 +40,7 @@ class Stated(TypedDict):
     values: str
     margin: str
     detectable: str
+    needed: str
     seeds: str
     note: str
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from geomprobe.common.text import decimals, interval, number
+from geomprobe.common.text import decimals, interval, number, roughly
 from geomprobe.results.summary.facts import Judgement, Kind
 from geomprobe.results.summary.findings.rules import Finding
 from geomprobe.results.summary.ranking import Ranking
@@ -31,7 +31,8 @@ class Cell(NamedTuple):
     """A number, or a difference, of one task under one pooling at the deepest layer.
 
     `margin` is the largest negligible difference, `detectable` the smallest that would have been found in 80 of 100
-    samples of so many rows; None where there is none.
+    samples of so many rows; None where there is none. Where the data cannot tell, `rows_needed` and `seeds_needed` (a
+    group) would show a difference as large as the margin.
     """
 
     task: str
@@ -42,6 +43,8 @@ class Cell(NamedTuple):
     margin: float | None = None
     detectable: float | None = None
     judgement: Judgement = "none"
+    rows_needed: int | None = None
+    seeds_needed: int | None = None
 
     def text(self, signed: bool) -> str:
         """Value with its interval: "−0.395 ± 0.012" where it is symmetric, else "0.91 [0.80, 0.95]"."""
@@ -128,13 +131,23 @@ class Statement:
         return f"in {self.counts[self.judgement]} of {total} cells; {rest}"
 
     @property
+    def needed(self) -> str:
+        """Rows, or seeds, that would show a difference as large as the margin in the cell that needs most of them."""
+        rows = max((cell.rows_needed for cell in self.cells if cell.rows_needed), default=None)
+        seeds = max((cell.seeds_needed for cell in self.cells if cell.seeds_needed), default=None)
+        parts = [f"{roughly(rows)} rows" if rows else "", f"{seeds:,} seeds a group" if seeds else ""]
+        found = " or ".join(filter(None, parts))
+        return f"the margin from about {found}" if found and self.judgement == "unclear" else ""
+
+    @property
     def seen(self) -> str:
         """What the typical cell could show: the margin of an equivalence, else the smallest difference found."""
         cell = self.typical
         if self.judgement == "equivalent" and cell.margin is not None:
             return f"within ±{number(cell.margin, decimals([cell.margin], cell.margin))}"
         if self.judgement == "unclear" and cell.detectable is not None:
-            return f"detectable from {number(cell.detectable, decimals([cell.detectable], cell.detectable))}"
+            found = f"detectable from {number(cell.detectable, decimals([cell.detectable], cell.detectable))}"
+            return "; ".join(filter(None, (found, self.needed)))
         return "no interval, so no verdict" if self.judgement == "none" and self.counts else ""
 
 

@@ -192,11 +192,17 @@ def _tested(facts: Facts) -> str:
 
 def _differences(facts: Facts, metric: str, view: str) -> tuple[Cell, ...]:
     rows = ((t, p, facts.difference(t, p, metric, view)) for t in facts.tasks for p in facts.poolings)
-    return tuple(
-        Cell(t, p, row["diff"], row["ci_low"], row["ci_high"], row["margin"], row["mdd"], judgement(row))
-        for t, p, row in rows
-        if row and row["diff"] is not None
-    )
+    found = []
+    for t, p, row in rows:
+        if row and row["diff"] is not None:
+            cell = Cell(t, p, row["diff"], row["ci_low"], row["ci_high"], row["margin"], row["mdd"], judgement(row))
+            more = (row["rows_for_margin"] or 0) > (row["n"] or 0)  # else the rows suffice, and it is no news
+            found.append(
+                cell._replace(
+                    rows_needed=row["rows_for_margin"] if more else None, seeds_needed=row["seeds_for_margin"]
+                )
+            )
+    return tuple(found)
 
 
 def _values(facts: Facts, metric: str, view: str) -> tuple[Cell, ...]:

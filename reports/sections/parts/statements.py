@@ -167,6 +167,7 @@ def stated(facts: Facts, each: Statement | Ranking | Course) -> Stated:
         "values": values_of,
         "margin": _size(at.margin, "±") if facts.pair else "",
         "detectable": _size(at.detectable) if facts.pair else "",
+        "needed": each.needed,
         "seeds": _size((row or {}).get("seed_spread")),
         "note": note if facts.pair else against(facts, each.metric, each.view, at),
     }

@@ -49,6 +49,7 @@ FAILS = {
     "gate": ["gate", "nosuch/folder/model", "--baseline=nosuch", "--task=controlled"],
     "track": ["track", "nosuch/folder/model"],
     "card": ["card", "nosuch"],
+    "plan": ["plan", "--pilot=nosuch"],
     "report": ["report", "nosuch"],
     "replicate": ["replicate", "nosuch.toml"],
     "corpus build": ["corpus", "build", "nosuch.txt"],
