@@ -46,6 +46,15 @@ def gate(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(**PATH, help="Folder to write. [default: runs/gate/NAME]")] = None,
+    look: Annotated[
+        int | None,
+        typer.Option(
+            "--look",
+            min=1,
+            help="The how-manieth candidate this is on these rows: its share of the 5 % is 1/(K(K+1)), so that all "
+            "candidates together keep the 5 %. [default: 5 % for each]",
+        ),
+    ] = None,
     *,
     options: GridOptions,
     as_json: Json = False,
@@ -71,7 +80,9 @@ def gate(
     models = [side for side in sides if side not in finished]
     if not models:
         refuse_given(
-            context, "describes a measurement; finished results folders are taken as they are.", {"baseline", "out"}
+            context,
+            "describes a measurement; finished results folders are taken as they are.",
+            {"baseline", "out", "look"},
         )
     if finished and models:
         options = as_measured(context, output, options, finished[0])
@@ -88,7 +99,7 @@ def gate(
             results, names = compared_models(output, sides, replace(options, out=folder))
             unmeasured = []
         # --task says which tasks of a finished baseline are meant
-        found = decide(results, *names, rules, unmeasured if not models else [])
+        found = decide(results, *names, rules, unmeasured if not models else [], look)
         about = about_gate(results, names, policy)
         report(output, found, about, folder, form)
     if code := exit_code(found):
