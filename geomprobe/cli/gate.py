@@ -82,7 +82,7 @@ def gate(
         refuse_given(
             context,
             "describes a measurement; finished results folders are taken as they are.",
-            {"baseline", "out", "look"},
+            {"baseline", "out"},
         )
     if finished and models:
         options = as_measured(context, output, options, finished[0])

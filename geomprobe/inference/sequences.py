@@ -64,30 +64,28 @@ def look_levels(errors: Sequence[float] | np.ndarray, correlation: np.ndarray) -
     for k, error in enumerate(levels):
         cut[k] = -special.ndtri(error / 2)
         together = np.minimum(np.abs(correlation[k, :k]), NO_CORRELATION_ABOVE)
-        if together.any():
-            spent = _alone(cut[k], cut[:k], together)
-            best = int(np.argmin(spent))
-            earlier = cut[best], together[best], error
-            if spent[best] < error:
-                # the two may miss together at most as often as the earlier one does
-                least = -special.ndtri((error + 2 * special.ndtr(-cut[best])) / 2) - 1e-3
-                cut[k] = optimize.brentq(_too_much, max(least, 1e-3), cut[k], args=earlier, xtol=1e-6)
+        earlier = cut[:k][together > 0], together[together > 0], error
+        if len(earlier[0]) and _too_much(cut[k], *earlier) < 0:
+            # a look and an earlier one miss together at most as often as the earlier one does
+            least = -special.ndtri((error + 2 * special.ndtr(-earlier[0].min())) / 2) - 1e-3
+            cut[k] = optimize.brentq(_too_much, max(least, 1e-3), cut[k], args=earlier, xtol=1e-5)
         levels[k] = 2 * special.ndtr(-cut[k])
     return levels
 
 
-def _too_much(cut: float, earlier: float, correlation: float, error: float) -> float:
-    return float(_alone(cut, earlier, correlation)) - error
+def _too_much(cut: float, earlier: np.ndarray, correlation: np.ndarray, error: float) -> float:
+    """Error that a look spends beyond its own, by the earlier look under which it spends the least."""
+    return float(_alone(cut, earlier, correlation).min()) - error
 
 
-def _alone(cut: float, earlier: np.ndarray | float, correlation: np.ndarray | float) -> np.ndarray:
+def _alone(cut: float, earlier: np.ndarray, correlation: np.ndarray) -> np.ndarray:
     """P(|X| > cut, |Y| ≤ earlier) for standard normal X and Y with correlations from 0 to below 1."""
     outside = 2 * special.ndtr(-cut)
     both = 2 * (_quadrant(cut, earlier, correlation) + _quadrant(cut, earlier, -correlation))
     return np.clip(outside - both, 0.0, outside)
 
 
-def _quadrant(h: float, k: np.ndarray | float, r: np.ndarray | float) -> np.ndarray:
+def _quadrant(h: float, k: np.ndarray, r: np.ndarray) -> np.ndarray:
     """P(X > h, Y > k) for standard normal X and Y with correlation r, by Owen's T; h and k are positive."""
     root = np.sqrt((1 - r) * (1 + r))
     wedges = special.owens_t(h, (k - r * h) / (h * root)) + special.owens_t(k, (h - r * k) / (k * root))
