@@ -50,9 +50,11 @@ def gate(
         int | None,
         typer.Option(
             "--look",
+            metavar="K",
             min=1,
-            help="The how-manieth candidate this is on these rows: its share of the 5 % is 1/(K(K+1)), so that all "
-            "candidates together keep the 5 %. [default: 5 % for each]",
+            max=100_000,
+            help="This is the K-th candidate on these rows. It is judged at 5 % · 1/(K(K+1)), so that all of them "
+            "together keep the 5 %. [default: each at 5 %]",
         ),
     ] = None,
     *,

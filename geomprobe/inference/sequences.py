@@ -166,7 +166,10 @@ def confidence_sequence(
     >>> gp.confidence_sequence(np.ones(200), bounds=(0, 1))[-1].round(2)  # 200 right answers in a row
     array([0.96, 1.  ])
     """
-    x = np.asarray(values, float)
+    try:
+        x = np.asarray(values, float)
+    except (TypeError, ValueError):
+        x = np.array(np.nan)
     if x.ndim != 1 or not np.isfinite(x).all():
         raise UsageError("confidence_sequence takes one finite number a row.", "Leave out rows without a score.")
     if not 0 < level < 1 or sharpest_at < 1:

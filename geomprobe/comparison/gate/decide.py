@@ -81,7 +81,7 @@ class Gate:
     failed_cells : int
         Cells that could not be measured.
     look : int or None
-        The how-manieth candidate this is; None where each is held against the baseline by itself.
+        Which candidate this is on these rows, counted from 1; None where each is judged by itself.
     """
 
     checks: list[Check]
@@ -138,7 +138,7 @@ def decide(
     unmeasured : sequence of str
         Tasks of the baseline that the candidate was not measured on: a gate does not pass by leaving a task out.
     look : int, optional
-        The how-manieth candidate this is that is held against this baseline on these rows, from 1.
+        Which candidate this is on these rows, counted from 1; None judges it by itself.
     """
     level = level_of(look)
     sides = ModelResults(results, baseline), ModelResults(results, candidate)

@@ -147,6 +147,7 @@ def test_large_means_do_not_hide_the_spread():
     [
         ([0.0, np.nan], {}),
         ([[0.0]], {}),
+        (["a"], {}),
         ([0.5, 2.0], {"bounds": (0, 1)}),
         ([0.5], {"bounds": (1, 0)}),
         ([0.5], {"level": 1}),
