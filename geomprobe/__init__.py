@@ -14,6 +14,7 @@ _HOME = {
     "measure": "geomprobe.api",
     "summary": "geomprobe.api",
     "similarity": "geomprobe.inference.similarity",
+    "confidence_sequence": "geomprobe.inference.sequences",
     "quantise": "geomprobe.vectors.storage",
     "truncate": "geomprobe.vectors.storage",
     "Moments": "geomprobe.vectors.moments",

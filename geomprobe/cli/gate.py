@@ -46,6 +46,17 @@ def gate(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(**PATH, help="Folder to write. [default: runs/gate/NAME]")] = None,
+    look: Annotated[
+        int | None,
+        typer.Option(
+            "--look",
+            metavar="K",
+            min=1,
+            max=100_000,
+            help="This is the K-th candidate on these rows. It is judged at 5 % · 1/(K(K+1)), so that all of them "
+            "together keep the 5 %. [default: each at 5 %]",
+        ),
+    ] = None,
     *,
     options: GridOptions,
     as_json: Json = False,
@@ -71,7 +82,9 @@ def gate(
     models = [side for side in sides if side not in finished]
     if not models:
         refuse_given(
-            context, "describes a measurement; finished results folders are taken as they are.", {"baseline", "out"}
+            context,
+            "describes a measurement; finished results folders are taken as they are.",
+            {"baseline", "out"},
         )
     if finished and models:
         options = as_measured(context, output, options, finished[0])
@@ -88,7 +101,7 @@ def gate(
             results, names = compared_models(output, sides, replace(options, out=folder))
             unmeasured = []
         # --task says which tasks of a finished baseline are meant
-        found = decide(results, *names, rules, unmeasured if not models else [])
+        found = decide(results, *names, rules, unmeasured if not models else [], look)
         about = about_gate(results, names, policy)
         report(output, found, about, folder, form)
     if code := exit_code(found):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import UsageError
+from geomprobe.comparison.looks import anytime_ends
 from geomprobe.comparison.pairs import PLACE, ModelResults, Row, filled, key_of
 from geomprobe.comparison.rankings import by_cell, deepest_sides, headline_sides, with_numbers
 from geomprobe.comparison.records import known
@@ -29,6 +30,8 @@ AGAINST: dict[str, Pairs] = {
     "last": lambda models: ((each, models[-1]) for each in models[:-1]),
 }
 """Which checkpoints are compared, (earlier, later); each of the three is adjusted by itself."""
+LOOKED_AT = ("previous", "first")
+"""Those to which a new checkpoint adds one difference and leaves the others as they were: a sequence of looks."""
 ENDS = {"max": "higher", "min": "lower"}
 
 
@@ -176,10 +179,16 @@ def _tested(
     margins: Mapping[str, Margin] | None,
 ) -> pd.DataFrame:
     definitions, step = known(results.definitions), dict(zip(entry["models"], entry["steps"], strict=True))
-    frames = [differences(all_pairs(sides[a], sides[b]), definitions, (a, b), margins) for a, b in pairs]
+    looks = [(sides[a], sides[b], all_pairs(sides[a], sides[b])) for a, b in pairs]
+    frames = [differences(found, definitions, (a.name, b.name), margins) for a, b, found in looks]
     frame = adjusted(table(pd.concat(frames, ignore_index=True), COMPARISON_COLUMNS), definitions)
-    steps = {"step_a": frame["a"].map(step), "step_b": frame["b"].map(step)}
-    return table(frame.assign(series=entry["name"], against=against, **steps), CHANGE_COLUMNS)
+    frame = frame.assign(
+        series=entry["name"], against=against, step_a=frame["a"].map(step), step_b=frame["b"].map(step)
+    )
+    if against in LOOKED_AT:
+        ends = anytime_ends(looks, dict(zip(frame["metric"], frame["family"], strict=True)))
+        frame = frame.assign(anytime_low=ends[:, 0], anytime_high=ends[:, 1])
+    return table(frame, CHANGE_COLUMNS)
 
 
 def keep(

@@ -184,8 +184,12 @@ TRAJECTORY_COLUMNS = _columns(
 )
 
 # Paired differences of two checkpoints of a training, the later less the earlier. `against` says which: each and the
-# one before it (previous), the first, the last; or the best, of the number by which a checkpoint is kept.
-CHANGE_COLUMNS = {**_columns("string: series against", "Float64: step_a step_b"), **COMPARISON_COLUMNS}
+# one before it (previous), the first, the last; or the best, of the number by which a checkpoint is kept. The anytime
+# ends, of previous and first, are of an interval that holds at all steps together, however many more there will be.
+CHANGE_COLUMNS = {
+    **_columns("string: series against", "Float64: step_a step_b anytime_low anytime_high"),
+    **COMPARISON_COLUMNS,
+}
 
 TABLES = {
     "results": RESULT_COLUMNS,

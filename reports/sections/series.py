@@ -20,13 +20,17 @@ from geomprobe.reports.document.blocks import (
 from geomprobe.reports.sections.parts.trajectories import FRONT, trajectories
 from geomprobe.results.schema import KeptEntry
 from geomprobe.results.summary.facts import Facts, half_width, judgement
-from geomprobe.results.summary.series import cells_of, changed, course, courses, difference, kept_phrase
+from geomprobe.results.summary.series import anytime, cells_of, changed, course, courses, difference, kept_phrase
 from geomprobe.results.summary.words import quality, title
 
 PLACE = 9
 RULE = (
     "A change point lies between two successive checkpoints whose paired difference is shown to be other than 0, and "
     "not shown to be within its margin, after Holm's adjustment over all steps, cells and views of a family of metrics."
+)
+STEPS = (
+    "Later minus earlier, with its own 95 % interval. At all looks: an interval that holds for all numbers of the "
+    "family at all steps together, however many are still to come; read it while the training runs."
 )
 
 
@@ -45,7 +49,12 @@ def section(facts: Facts) -> Section | None:
             if drawn:
                 drawn.append(change_table(facts, task, pooling))
                 drawn += fold(
-                    f"{key}-every", "Every difference of successive checkpoints", [steps(facts, task, pooling)]
+                    f"{key}-every",
+                    "Every difference of successive checkpoints",
+                    [steps(facts, task, pooling, "previous")],
+                )
+                drawn += fold(
+                    f"{key}-first", "Every difference from the first checkpoint", [steps(facts, task, pooling, "first")]
                 )
                 options.append({"name": f"{task}, {pooling}", "note": "", "blocks": drawn})
     blocks += [choice("metric", options)] if len(options) > 1 else options[0]["blocks"] if options else []
@@ -66,26 +75,28 @@ def change_table(facts: Facts, task: str, pooling: str) -> Table:
         if mine is not None:
             name = cell(title(facts, each.metric, each.view), link=slug("term", each.metric))
             verdict = cell(quality(facts, each.metric, code), code, code)
-            rows.append(
-                line([name, cell(each.series), cell(difference(ends[0])), verdict, cell(mine.moves)], task, pooling)
-            )
-    heads = [("metric", False), ("series", False), ("last − first", True), ("verdict", False), ("changes", False)]
+            apart = cell("none" if mine.apart is None else count(mine.apart), mine.apart)
+            cells = [name, cell(each.series), cell(difference(ends[0])), verdict, apart, cell(mine.moves)]
+            rows.append(line(cells, task, pooling))
+    heads = [("metric", False), ("series", False), ("last − first", True), ("verdict", False)]
+    heads += [("apart from the first at", True), ("changes", False)]
     return table(slug("changes", task, pooling), f"Changes on {task}, {pooling} pooling.", heads, rows)
 
 
-def steps(facts: Facts, task: str, pooling: str) -> Table:
-    """Every difference of two successive checkpoints in a cell."""
+def steps(facts: Facts, task: str, pooling: str, against: str) -> Table:
+    """Every difference in a cell of a checkpoint from the previous or the first one."""
     rows: list[Line] = []
     for each in courses(facts):
-        for row in changed(facts, "previous", each.series, task, pooling, each.metric, each.view):
+        for row in changed(facts, against, each.series, task, pooling, each.metric, each.view):
             code = judgement(row)
             cells = [cell(title(facts, each.metric, each.view)), cell(each.series)]
             cells += [cell(f"{count(row['step_a'])} → {count(row['step_b'])}", row["step_a"])]
-            cells += [cell(difference(row), row["diff"]), cell(p_value(row["p_holm"]), row["p_holm"])]
+            cells += [cell(difference(row), row["diff"]), cell(anytime(row))]
+            cells += [cell(p_value(row["p_holm"]), row["p_holm"])]
             rows.append(line([*cells, cell(quality(facts, each.metric, code), code, code)], task, pooling))
     heads = [("metric", False), ("series", False), ("steps", False), ("difference", True)]
-    heads += [("p, adjusted", True), ("verdict", False)]
-    return table(slug("steps", task, pooling), "Later minus earlier, with its 95 % interval.", heads, rows)
+    heads += [("at all looks", False), ("p, adjusted", True), ("verdict", False)]
+    return table(slug("steps", against, task, pooling), STEPS, heads, rows)
 
 
 def kept_table(facts: Facts) -> Table:

@@ -16,6 +16,7 @@ from geomprobe.comparison.gate.policy import Rule
 from geomprobe.comparison.margin_overrides import margin as margin_of
 from geomprobe.comparison.pairs import NUMBER, PLACE, ModelResults, Row, clusters_of, filled, joined, paired
 from geomprobe.inference import intervals
+from geomprobe.inference.sequences import share_of_look
 from geomprobe.results import Results
 
 Outcome = Literal["passed", "failed", "cannot tell", "skipped"]
@@ -42,7 +43,8 @@ class Check:
     baseline, candidate : float or None
         Values.
     estimate, low, high : float or None
-        What the rule speaks of, with its 95 % interval: candidate minus baseline, or the candidate's value.
+        What the rule speaks of, with its interval at the level of the gate: candidate minus baseline, or the
+        candidate's value.
     least, most : float
         Between which the estimate must lie; infinite where it need not.
     p : float or None
@@ -78,10 +80,18 @@ class Gate:
     checks : list of Check
     failed_cells : int
         Cells that could not be measured.
+    look : int or None
+        Which candidate this is on these rows, counted from 1; None where each is judged by itself.
     """
 
     checks: list[Check]
     failed_cells: int = 0
+    look: int | None = None
+
+    @property
+    def level(self) -> float:
+        """Level of the intervals."""
+        return level_of(self.look)
 
     def of(self, outcome: Outcome) -> list[Check]:
         """Checks with an outcome."""
@@ -95,8 +105,18 @@ class Gate:
         return CANNOT_TELL if self.failed_cells or self.of(CANNOT_TELL) or not self.of(PASSED) else PASSED
 
 
+def level_of(look: int | None) -> float:
+    """Level of the intervals at a look; 95 % where looks are not counted."""
+    return intervals.LEVEL if look is None else 1 - ALPHA * share_of_look(look)
+
+
 def decide(
-    results: Results, baseline: str, candidate: str, rules: Sequence[Rule], unmeasured: Sequence[str] = ()
+    results: Results,
+    baseline: str,
+    candidate: str,
+    rules: Sequence[Rule],
+    unmeasured: Sequence[str] = (),
+    look: int | None = None,
 ) -> Gate:
     """Outcome of every rule in every cell of two compared models.
 
@@ -105,7 +125,8 @@ def decide(
     differ or few are wrong. The gate passes only if all checks do,
     so this needs no adjustment (an intersection-union test: Berger 1982, "Multiparameter hypothesis testing and
     acceptance sampling", Technometrics 24). One failed check fails the gate, so the p-values of "it is tolerated" are
-    adjusted by Holm over all checks.
+    adjusted by Holm over all checks. At the k-th look on the same rows the error is not 5 % but 5 % · 1/(k(k + 1)), so
+    that all looks together keep the 5 %, however many there will be.
 
     Parameters
     ----------
@@ -116,25 +137,28 @@ def decide(
     rules : sequence of Rule
     unmeasured : sequence of str
         Tasks of the baseline that the candidate was not measured on: a gate does not pass by leaving a task out.
+    look : int, optional
+        Which candidate this is on these rows, counted from 1; None judges it by itself.
     """
+    level = level_of(look)
     sides = ModelResults(results, baseline), ModelResults(results, candidate)
     compared = results.comparisons
     compared = compared[(compared["a"] == baseline) & (compared["b"] == candidate)]
-    differences = {cell_of(row): row for row in filled(compared, NUMBER).to_dict("records")}
+    differences = {cell_of(row): at_level(row, "diff", level) for row in filled(compared, NUMBER).to_dict("records")}
     differences |= {
-        cell: {**differences[cell], **ends} for cell, ends in by_scores(*sides, rules) if cell in differences
+        cell: {**differences[cell], **ends} for cell, ends in by_scores(*sides, rules, level) if cell in differences
     }
-    checks = [check for rule in rules for check in checks_of(rule, *sides, differences)]
+    checks = [check for rule in rules for check in checks_of(rule, *sides, differences, level)]
     why = "the candidate was not measured on this task"
     needed = [rule for rule in rules if not rule.if_measured]
     checks += [
         Check(rule, task, view=rule.view or "", outcome=CANNOT_TELL, why=why) for task in unmeasured for rule in needed
     ]
-    return Gate(settled(checks), results.run.get("failed_cells", 0))
+    return Gate(settled(checks, 1 - level), results.run.get("failed_cells", 0), look)
 
 
 def checks_of(
-    rule: Rule, baseline: ModelResults, candidate: ModelResults, differences: Mapping[tuple, Row]
+    rule: Rule, baseline: ModelResults, candidate: ModelResults, differences: Mapping[tuple, Row], level: float
 ) -> Iterator[Check]:
     """Checks of a rule, with their p-values before adjustment and without an outcome where the interval decides."""
     first, second = (
@@ -151,7 +175,7 @@ def checks_of(
         elif b is None:
             yield replace(check, why="not measured of the candidate")
         elif rule.kind == "not_below":
-            yield floored(check, b, candidate)
+            yield floored(check, b, candidate, level)
         elif a is None:
             yield replace(check, why="the baseline has no value")
         else:
@@ -161,17 +185,28 @@ def checks_of(
             yield bounded(check, differences.get(cell_of(a), {}), "diff", least, most)
 
 
-def by_scores(baseline: ModelResults, candidate: ModelResults, rules: Sequence[Rule]) -> Iterator[tuple[tuple, Row]]:
+def at_level(row: Row, value: str, level: float) -> Row:
+    """A row of a table with its t interval at another level than 95 %."""
+    estimate, low, high, se, dof = (number(row, key) for key in (value, "ci_low", "ci_high", "se", "dof"))
+    if level == intervals.LEVEL or estimate is None or low is None or high is None or not se:
+        return row
+    half = intervals.t_quantile((1 + level) / 2, degrees((high - low) / 2 / se) if dof is None else dof) * se
+    return {**row, "ci_low": estimate - half, "ci_high": estimate + half}
+
+
+def by_scores(
+    baseline: ModelResults, candidate: ModelResults, rules: Sequence[Rule], level: float
+) -> Iterator[tuple[tuple, Row]]:
     """Cells in which rows are right or wrong, with the score intervals of their differences (Tango 1998)."""
     asked = {rule.metric for rule in rules if rule.kind != "not_below"}
     for row in joined(baseline.rows, candidate.rows, PLACE):
         counted = row["metric"] in asked and baseline.score(row) in ("accuracy", "skill")
         if counted and (rows := paired(baseline, candidate, row).discordant) is not None:
-            low, high = rows.interval(intervals.LEVEL)
+            low, high = rows.interval(level)
             yield cell_of({**row, "layer": row["layer_a"]}), {"ci_low": low, "ci_high": high}
 
 
-def floored(check: Check, row: Row, candidate: ModelResults) -> Check:
+def floored(check: Check, row: Row, candidate: ModelResults, level: float) -> Check:
     """A check of the candidate's own value; of an accuracy by the binomial distribution of its right rows.
 
     Clusters divide the counts by the largest of them; only where all rows are right, or all wrong, for elsewhere they
@@ -183,10 +218,10 @@ def floored(check: Check, row: Row, candidate: ModelResults) -> Check:
     if se == 0 and examples is None:
         return replace(check, least=floor, estimate=number(row, "value"), why="no valid interval: no row moves it")
     if examples is None or (largest > 1 and se):
-        return bounded(check, row, "value", floor, math.inf)
+        return bounded(check, at_level(row, "value", level), "value", floor, math.inf)
     right = float((examples["label"] == examples["prediction"]).sum()) / largest
     wrong = len(examples) / largest - right
-    tail = (1 - intervals.LEVEL) / 2
+    tail = (1 - level) / 2
     low = float(stats.beta.ppf(tail, right, wrong + 1)) if right else 0.0
     high = float(stats.beta.isf(tail, right + 1, wrong)) if wrong else 1.0
     p = min(1.0, 2 * float(stats.beta.sf(floor, right + 1, wrong))) if wrong else 1.0
@@ -240,19 +275,19 @@ def degrees(quantile: float) -> float:
     return float(optimize.brentq(lambda dof: intervals.t_quantile(0.975, dof) - quantile, 1.0, 1e7))
 
 
-def settled(checks: Sequence[Check]) -> list[Check]:
+def settled(checks: Sequence[Check], alpha: float = ALPHA) -> list[Check]:
     """Checks with their outcomes, from their intervals and from the p-values adjusted over all of them."""
     p = intervals.holm(np.array([np.nan if check.p is None else check.p for check in checks]))
-    return [settle(check, None if math.isnan(q) else float(q)) for check, q in zip(checks, p, strict=True)]
+    return [settle(check, None if math.isnan(q) else float(q), alpha) for check, q in zip(checks, p, strict=True)]
 
 
-def settle(check: Check, p: float | None) -> Check:
+def settle(check: Check, p: float | None, alpha: float) -> Check:
     """A check with its outcome by its interval and its adjusted p-value."""
     if check.low is None or check.high is None:
         return check
     if check.least <= check.low and check.high <= check.most:
         return replace(check, p=p, outcome=PASSED)
-    return replace(check, p=p, outcome=FAILED if p is not None and p < ALPHA else CANNOT_TELL)
+    return replace(check, p=p, outcome=FAILED if p is not None and p < alpha else CANNOT_TELL)
 
 
 def number(row: Mapping[Any, Any], key: str) -> Any:

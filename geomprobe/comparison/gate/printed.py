@@ -55,7 +55,8 @@ def sentence(gate: Gate, about: About) -> str:
     cells = f"; {counted(gate.failed_cells, 'cell')} could not be measured" if gate.failed_cells else ""
     none = "; nothing could be decided" if not counts[PASSED] + counts[FAILED] + counts[CANNOT_TELL] else ""
     who = f"{clean(about.candidate['name'], 48)} against {clean(about.baseline['name'], 48)}"
-    return f"{gate.outcome}: {who}, {counted(len(gate.checks), 'check')}: {', '.join(parts)}{cells}{none}"
+    look = "" if gate.look is None else f", look {count(gate.look)}"
+    return f"{gate.outcome}: {who}{look}, {counted(len(gate.checks), 'check')}: {', '.join(parts)}{cells}{none}"
 
 
 def title(check: Check, checks: Sequence[Check]) -> str:
@@ -112,7 +113,9 @@ def reason(check: Check) -> str:
 def lines(gate: Gate, about: About, files: Sequence[str], width: int = WIDTH) -> list[str]:
     """At most 20 lines for a terminal: the sentence, checks by outcome, and the files, which are not cut."""
     found = [sentence(gate, about)]
-    difference = f"{clean(about.candidate['name'], 30)} − {clean(about.baseline['name'], 30)}, 95 % intervals"
+    difference = (
+        f"{clean(about.candidate['name'], 30)} − {clean(about.baseline['name'], 30)}, {percent(gate)} intervals"
+    )
     for outcome in ORDER:
         checks = gate.of(outcome)
         if not checks:
@@ -123,6 +126,14 @@ def lines(gate: Gate, about: About, files: Sequence[str], width: int = WIDTH) ->
         found += [line_of(check, gate.checks) for check in shown]
     cut = [line if cell_len(line) <= width else f"{set_cell_size(line, width - 1)}…" for line in found]
     return [*cut, *files]
+
+
+def percent(gate: Gate) -> str:
+    """The level of the intervals, with as many digits as its distance from 100 % needs."""
+    if gate.look is None:
+        return "95 %"
+    left = 100 * (1 - gate.level)
+    return f"{100 - left:.{max(1 - math.floor(math.log10(left)), 0)}f} %"
 
 
 def line_of(check: Check, checks: Sequence[Check]) -> str:
@@ -153,7 +164,7 @@ def as_markdown(gate: Gate, about: About) -> str:
         ]
         for check in checks[:ROWS]
     ]
-    heads = ("", "metric", "cell", "baseline", "candidate", "estimate, 95 %", "tolerated", "")
+    heads = ("", "metric", "cell", "baseline", "candidate", f"estimate, {percent(gate)}", "tolerated", "")
     parts = [f"**Gate {markdown(sentence(gate, about), 1000)}**"]
     parts += [markdown_table(heads, table).strip()] if table else []
     parts += [f"And {counted(len(checks) - ROWS, 'check')} more."] if len(checks) > ROWS else []
@@ -205,6 +216,8 @@ def as_document(gate: Gate, about: About) -> dict[str, Any]:
         "tasks": [{key: task.get(key) for key in ("name", "rows", "fingerprint")} for task in about.tasks],
         "counts": {outcome: counts[outcome] for outcome in ORDER},
         "failed_cells": gate.failed_cells,
+        "look": gate.look,
+        "level": gate.level,
         "notes": list(about.notes),
         "checks": [check_document(check) for check in gate.checks],
     }

@@ -49,6 +49,8 @@ class Course:
         Where successive checkpoints differ.
     settled : float or None
         Step from which on each checkpoint is shown equal to the last one.
+    apart : float or None
+        First step told apart from the first checkpoint, allowing for repeated looks.
     cells, same : int
         How many cells there are, and in how many of them the judgement on the last checkpoint holds.
     """
@@ -64,6 +66,7 @@ class Course:
     diff: str
     stretches: tuple[Stretch, ...]
     settled: float | None
+    apart: float | None
     cells: int
     same: int
 
@@ -134,6 +137,7 @@ def course(facts: Facts, series: str, metric: str, view: str, typical: tuple[str
         diff=difference(ends[0]) if ends else "",
         stretches=tuple(stretches(changed(facts, "previous", *place))),
         settled=settled(changed(facts, "last", *place), _entry(facts, series)["steps"]),
+        apart=next((row["step_b"] for row in changed(facts, "first", *place) if excludes_zero(row)), None),
         cells=len(cells),
         same=sum(each == overall[0] for each in overall) if overall else 0,
     )
@@ -149,6 +153,20 @@ def difference(row: Row) -> str:
     """A paired difference with its interval."""
     places = decimals([row["diff"]], half_width(row))
     return f"{number(row['diff'], places, signed=True)} {interval(row['ci_low'], row['ci_high'], places)}".rstrip()
+
+
+def anytime(row: Row) -> str:
+    """The interval of a paired difference that holds at all steps together."""
+    low, high = row["anytime_low"], row["anytime_high"]
+    if low is None or high is None:
+        return ""
+    return interval(low, high, decimals([row["diff"]], (high - low) / 2))
+
+
+def excludes_zero(row: Row) -> bool:
+    """Whether a difference is other than 0 by the interval that holds at all steps together."""
+    low, high = row["anytime_low"], row["anytime_high"]
+    return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def stretches(successive: Sequence[Row]) -> list[Stretch]:
@@ -207,7 +225,18 @@ def sentence(facts: Facts, found: Sequence[Course]) -> str:
         kept = [f"Keep {named}: each is {entries[0]['rule']}."]
     moving = next((each for each in found if each.stretches), None)
     moved = [f"{moving.phrase[:1].upper()}{moving.phrase[1:]} ({moving.task}, {moving.pooling})."] if moving else []
-    return " ".join([*kept, *moved]) or "No headline number was measured at two checkpoints."
+    return " ".join([*kept, *moved, *told_apart(found)]) or "No headline number was measured at two checkpoints."
+
+
+def told_apart(found: Sequence[Course]) -> list[str]:
+    """Which number is the first to be told apart from the first checkpoint, as a sentence; one at most."""
+    known = [each for each in found if each.apart is not None]
+    if not known:
+        return []
+    first = min(known, key=lambda each: each.apart or 0.0)
+    what = f"{without_brackets(first.title.removesuffix(f', {first.series}'))} of {first.series}"
+    where = f"step {count(first.apart)}, allowing for repeated looks"
+    return [f"{what[:1].upper()}{what[1:]} is told apart from the first checkpoint at {where}."]
 
 
 def limits(facts: Facts) -> str:
@@ -216,6 +245,7 @@ def limits(facts: Facts) -> str:
     steps = listed([f"{entry['name']}: {counted(len(entry['models']), 'checkpoint')}" for entry in runs])
     return (
         f"{steps}. Differences are paired over the same rows; successive ones, those from the first and those to the "
-        "last are each adjusted by Holm within a family of metrics over all steps, cells and views of a training. No "
+        "last are each adjusted by Holm within a family of metrics over all steps, cells and views of a training. That "
+        "is for one look at a finished training; “allowing for repeated looks” holds after every new checkpoint. No "
         "change shown is not no change. The results are about these trainings, not about their recipes."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import combinations
 
 import numpy as np
@@ -16,6 +17,7 @@ from geomprobe.common import UsageError
 from geomprobe.comparison.series import KeepRule, add_series, best_of
 from geomprobe.comparison.table import add_comparisons
 from geomprobe.inference.intervals import holm
+from geomprobe.inference.sequences import look_levels
 from geomprobe.results import read_results, write_results
 from geomprobe.results.summary.facts import judgement
 from geomprobe.results.summary.printed import terminal
@@ -88,6 +90,62 @@ def test_nothing_is_claimed_across_a_checkpoint_without_the_number():
     to_last = [row(step, 6, "no difference") for step in (1, 2, 4, 5)]
     assert settled(to_last, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == 4
     assert settled(to_last[:2], [1.0, 2.0, 3.0, 6.0]) is None
+
+
+def ends(frame):
+    keys = ["against", "step_a", "step_b", "metric", "view"]
+    found = frame.set_index(keys)[["anytime_low", "anytime_high"]]
+    return found.astype(float).sort_index()
+
+
+def test_intervals_for_repeated_looks_depend_on_no_later_checkpoint(followed):
+    """What was read after the second checkpoint stays when the third one is saved."""
+    results, entry = copy.deepcopy(followed[0].results), followed[0].results.run["series"][0]
+    whole = ends(results.changes).drop("best")
+    add_series(results, [{**entry, "models": entry["models"][:2], "steps": entry["steps"][:2]}], KeepRule())
+    early = ends(results.changes).drop("last")
+    assert len(early) == 10
+    pd.testing.assert_frame_equal(early, whole.loc[early.index])
+    assert whole.loc[["previous", "first"]].notna().all(axis=None)
+    assert whole.loc["last"].isna().all(axis=None), "to the last: each new checkpoint changes all of them"
+
+
+def test_an_interval_for_repeated_looks_is_recomputed_from_contributions(followed):
+    """The second look from the first checkpoint: what it may spend, given its correlation with the first look."""
+    results = followed[0].results
+    (first, second) = results.changes.query(f"against == 'first' and {RANK}").to_dict("records")
+    moved = results.influences.query(RANK).set_index("model")["contributions"]
+    base = np.asarray(moved["checkpoint-10"])
+    rows = np.array([np.asarray(moved[f"checkpoint-{step}"]) - base for step in (20, 100)])
+    family = results.changes.query("against == 'first' and step_b == 20")["family"]
+    errors = 0.05 / (family == first["family"]).sum() * np.array([1 / 2, 1 / 6])
+    levels = look_levels(errors, np.corrcoef(rows))
+    for row, level in zip((first, second), levels, strict=True):
+        half = stats.t.ppf(1 - level / 2, row["dof"]) * row["se"]
+        assert [row["anytime_low"], row["anytime_high"]] == pytest.approx([row["diff"] - half, row["diff"] + half])
+        assert row["anytime_low"] < row["ci_low"] < row["ci_high"] < row["anytime_high"]
+
+
+def test_the_summary_says_where_it_is_told_apart_from_the_first(followed):
+    courses = {(each.metric, each.view): each for each in followed[0].summary().courses}
+    first = followed[0].changes.query("against == 'first' and step_b == 20")
+    rows = {(row["metric"], row["view"]): row for row in first.to_dict("records")}
+    for key, each in courses.items():
+        outside = rows[key]["anytime_low"] > 0 or rows[key]["anytime_high"] < 0
+        assert each.apart == (20 if outside else None)
+    assert (
+        "told apart from the first checkpoint at step 20, allowing for repeated looks" in followed[0].summary().sentence
+    )
+
+
+def test_a_folder_of_before_has_no_intervals_for_repeated_looks(followed, tmp_path):
+    write_results(tmp_path / "r", followed[0].results)
+    file = tmp_path / "r" / "changes.parquet"
+    pd.read_parquet(file).drop(columns=["anytime_low", "anytime_high"]).to_parquet(file)
+    again = read_results(tmp_path / "r")
+    assert again.changes["anytime_low"].isna().all()
+    assert "repeated looks" not in again.summary().sentence
+    assert not any(each.apart for each in again.summary().courses)
 
 
 def test_the_summary_fits_a_terminal(followed):

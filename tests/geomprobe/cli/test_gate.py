@@ -128,6 +128,19 @@ def test_the_terminal_gets_twenty_lines_at_most(gate):
     assert "failed (collapsed − base, 95 % intervals):" in lines
 
 
+def test_a_counted_look_is_said_everywhere(gate):
+    done = gate("--baseline", "base-results", "rounded-results", "--look", 7)
+    assert done.exit_code == 0, done.output
+    assert "rounded against base, look 7, 5 checks" in done.stdout
+    assert "99.911 % intervals" in done.stdout
+    document = json.loads(gate("--baseline", "base-results", "rounded-results", "--look", 7, "--json").stdout)
+    assert (document["look"], document["level"]) == (7, pytest.approx(1 - 0.05 / 56))
+    page = gate("--baseline", "base-results", "rounded-results", "--look", 1000, "--format", "md").stdout
+    assert "look 1,000" in page
+    assert "estimate, 99.9999950 %" in page
+    assert gate("--baseline", "base-results", "rounded-results", "--look", 0).exit_code == 2
+
+
 def test_a_model_is_measured_as_the_finished_side_was(gate, tmp_path):
     done = gate("--baseline", "base-60", "base", "--task", "reviews.csv")
     assert done.exit_code == 0, done.output

@@ -25,7 +25,7 @@ from geomprobe.comparison.gate import (
     decide,
     read_policy,
 )
-from geomprobe.comparison.gate.decide import bounded, degrees, settled
+from geomprobe.comparison.gate.decide import at_level, bounded, degrees, level_of, settled
 from geomprobe.comparison.gate.printed import ROWS, as_document, as_junit, as_markdown, lines
 from geomprobe.comparison.records import record
 from geomprobe.comparison.table import add_comparisons
@@ -39,10 +39,13 @@ RULE = Rule("uniformity", "equivalent_within")
 PLAIN = Check(RULE, "task", "mean", "raw", 2, baseline=1.0, candidate=1.0)
 
 
-def check(diff, se, least=-0.1, most=0.1, dof=50.0):
+def row_of(diff, se, dof=50.0):
     found = student(diff, se, dof, "made up")
-    row = {"diff": diff, "ci_low": found.low, "ci_high": found.high, "se": se, "dof": dof}
-    return bounded(PLAIN, row, "diff", least, most)
+    return {"diff": diff, "ci_low": found.low, "ci_high": found.high, "se": se, "dof": dof}
+
+
+def check(diff, se, least=-0.1, most=0.1, dof=50.0):
+    return bounded(PLAIN, row_of(diff, se, dof), "diff", least, most)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,49 @@ def test_a_candidate_off_a_single_rule_hardly_passes():
         Gate(settled([check(0.1 + 0.02 * rng.standard_t(50), 0.02), *[check(0.0, 0.001)] * 30])) for _ in range(800)
     ]
     assert np.mean([gate.outcome == PASSED for gate in gates]) < 0.025 + 3 * math.sqrt(0.025 / 800)
+
+
+def test_nightly_candidates_off_the_margin_pass_sooner_or_later_unless_looks_are_counted():
+    """50 candidates at the edge of a margin: some night one passes in most series at 5 % each, hardly ever by looks."""
+    rng, series, looks = np.random.default_rng(2), 300, 50
+    edge = 0.1 + 0.02 * rng.standard_t(50, size=(series, looks))
+    rows = [[row_of(diff, 0.02) for diff in each] for each in edge]
+
+    def passes(row, look):
+        level = level_of(look)
+        (found,) = settled([bounded(PLAIN, at_level(row, "diff", level), "diff", -0.1, 0.1)], 1 - level)
+        return found.outcome == PASSED
+
+    alone = np.mean([any(passes(row, None) for row in each) for each in rows])
+    counted = np.mean([any(passes(row, k) for k, row in enumerate(each, 1)) for each in rows])
+    assert alone > 0.6
+    assert counted < 0.025 + 3 * math.sqrt(0.025 / series)
+
+
+def test_the_shares_of_all_looks_are_five_percent():
+    assert sum(1 - level_of(k) for k in range(1, 2000)) == pytest.approx(0.05, rel=1e-3)
+    assert level_of(None) == 0.95
+
+
+def test_the_t_interval_of_a_counted_look():
+    half = stats.t.ppf(1 - 0.05 / 56 / 2, 50) * 0.02
+    wide = at_level(row_of(0.1, 0.02), "diff", level_of(7))
+    assert (wide["ci_low"], wide["ci_high"]) == pytest.approx((0.1 - half, 0.1 + half))
+    value = {"value": 0.1, "se": 0.02, "ci_low": row_of(0.1, 0.02)["ci_low"], "ci_high": row_of(0.1, 0.02)["ci_high"]}
+    assert at_level(value, "value", level_of(7))["ci_high"] == pytest.approx(0.1 + half), "dof is in the interval"
+    assert at_level(row_of(0.1, 0.02), "diff", 0.95) == row_of(0.1, 0.02)
+    none = {"diff": 0.1, "ci_low": None, "ci_high": None, "se": None, "dof": None}
+    assert at_level(none, "diff", level_of(7)) == none
+
+
+def test_an_accuracy_at_a_counted_look_has_a_wider_score_interval():
+    made = accuracies(first_of(400, 0), first_of(400, 4))
+    rule = Rule("semantic_accuracy", "no_worse_than", margin=Margin(0.03), worse="lower")
+    floor = Rule("semantic_accuracy", "not_below", floor=0.96)
+    for each in (rule, floor):
+        (alone,), (tenth,) = (decide(made, "a", "b", [each], look=look).checks for look in (None, 10))
+        assert (alone.outcome, tenth.outcome) == (PASSED, CANNOT_TELL)
+        assert tenth.low < alone.low
 
 
 def accuracies(first, second, clusters=None):

@@ -44,6 +44,19 @@ def test_the_kept_checkpoint_has_its_evidence(series):
     assert "a: keep" in found["answer"] or "a: none is kept" in found["answer"]
 
 
+def test_differences_from_the_first_have_intervals_for_repeated_looks(series):
+    found = section(series.facts())
+    (choice,) = [block for block in found["blocks"] if block["type"] == "choice"]
+    blocks = choice["options"][0]["blocks"]
+    changes = next(block for block in blocks if block["type"] == "table")
+    assert "apart from the first at" in changes["caption"] + str([head["name"] for head in changes["columns"]])
+    folds = {block["title"]: block["blocks"][0] for block in blocks if block["type"] == "fold"}
+    first = folds["Every difference from the first checkpoint"]
+    names = [head["name"] for head in first["columns"]]
+    assert {row["cells"][names.index("steps")]["text"] for row in first["rows"]} == {"1 → 2", "1 → 30"}
+    assert any(row["cells"][names.index("at all looks")]["text"].startswith("[") for row in first["rows"])
+
+
 def test_the_page_of_a_series(series):
     view = build_view(series)
     ids = {part["id"] for part in view["sections"]}
