@@ -83,7 +83,7 @@ def test_intervals_of_differences_hold_in_many_draws(n, noises):
 
 
 def check(names: tuple[str, ...], noises: tuple[float, float], draws: int, n: int) -> pd.DataFrame:
-    """Rows of differences, and the error of two separate intervals; coverage, size and false positives are looked at."""
+    """Rows of differences and of two separate errors, after a look at coverage, size and false positives."""
     found = []
     for seed in range(draws):
         a, b, c = sides(seed, 0.5, *noises, n=n)
