@@ -21,7 +21,7 @@ from geomprobe.reports.sections.parts.trajectories import FRONT, trajectories
 from geomprobe.results.schema import KeptEntry
 from geomprobe.results.summary.facts import Facts, half_width, judgement
 from geomprobe.results.summary.series import cells_of, changed, course, courses, difference, kept_phrase
-from geomprobe.results.summary.words import quality, title
+from geomprobe.results.summary.words import ALONE, quality, title
 
 PLACE = 9
 RULE = (
@@ -70,7 +70,7 @@ def change_table(facts: Facts, task: str, pooling: str) -> Table:
                 line([name, cell(each.series), cell(difference(ends[0])), verdict, cell(mine.moves)], task, pooling)
             )
     heads = [("metric", False), ("series", False), ("last − first", True), ("verdict", False), ("changes", False)]
-    return table(slug("changes", task, pooling), f"Changes on {task}, {pooling} pooling.", heads, rows)
+    return table(slug("changes", task, pooling), f"Changes on {task}, {pooling} pooling. {ALONE}", heads, rows)
 
 
 def steps(facts: Facts, task: str, pooling: str) -> Table:
@@ -85,7 +85,7 @@ def steps(facts: Facts, task: str, pooling: str) -> Table:
             rows.append(line([*cells, cell(quality(facts, each.metric, code), code, code)], task, pooling))
     heads = [("metric", False), ("series", False), ("steps", False), ("difference", True)]
     heads += [("p, adjusted", True), ("verdict", False)]
-    return table(slug("steps", task, pooling), "Later minus earlier, with its 95 % interval.", heads, rows)
+    return table(slug("steps", task, pooling), f"Later minus earlier, with its 95 % interval. {ALONE}", heads, rows)
 
 
 def kept_table(facts: Facts) -> Table:
