@@ -31,7 +31,7 @@ from geomprobe.metrics.undefined import NotApplicable, TooFewRows
 from geomprobe.vectors import VectorSource
 
 DIFFERENCE_COLUMNS = (
-    *("metric", "first", "second", "diff", "se", "ci_low", "ci_high", "ci_method", "p", "p_holm"),
+    *("metric", "value_a", "value_b", "diff", "se", "ci_low", "ci_high", "ci_method", "p", "p_holm"),
     *("n", "status", "note"),
 )
 EQUAL = 1e-6
@@ -281,7 +281,7 @@ def similarity_difference(
     Returns
     -------
     DataFrame
-        A row a similarity: metric, first and second (the similarity of either pair), diff (second − first), its se,
+        A row a similarity: metric, value_a and value_b (of the first and of the second pair), diff (b − a), its se,
         ci_low, ci_high and ci_method, p of "no difference", p_holm (adjusted over the rows of this table; the interval
         is not), n, status, note. Of procrustes, a distance, a positive diff says that the second pair is less alike.
 
@@ -304,8 +304,8 @@ def similarity_difference(
     >>> Z = rng.normal(size=(200, 8))
     >>> near, far = (Z + noise * rng.normal(size=(200, 8)) for noise in (0.5, 0.8))
     >>> cka = gp.similarity_difference((Z, near), (Z, far), metrics=["linear_cka"]).loc[0]
-    >>> f"{cka.diff:.2f}, 95 % interval {cka.ci_low:.2f} to {cka.ci_high:.2f}"
-    '-0.18, 95 % interval -0.22 to -0.15'
+    >>> f"{cka['diff']:.2f}, 95 % interval {cka.ci_low:.2f} to {cka.ci_high:.2f}"
+    '-0.19, 95 % interval -0.22 to -0.16'
     """
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in (first, second)):
         raise ValueError("first and second are pairs of vectors: (A, B) and (A, C)")
@@ -321,7 +321,7 @@ def similarity_difference(
 
 def _difference(a: dict[str, Any], of_a: Estimate | None, b: dict[str, Any], of_b: Estimate | None) -> dict[str, Any]:
     """Row of `similarity_difference`, of what is known of both pairs."""
-    row = {"metric": a["metric"], "first": a.get("value"), "second": b.get("value"), "n": a["n"]}
+    row = {"metric": a["metric"], "value_a": a.get("value"), "value_b": b.get("value"), "n": a["n"]}
     if of_a is None or of_b is None:
         failed = a if of_a is None else b
         return row | {"status": failed["status"], "note": failed["note"]}

@@ -28,8 +28,8 @@ def test_the_rows_are_those_of_two_similarities():
     found = gp.similarity_difference((a, b), (a, c))
     first, second = (gp.similarity(a, other, permutations=0) for other in (b, c))
     assert list(found["metric"]) == list(SIMILARITIES)
-    assert np.array_equal(found["first"], first["value"])
-    assert np.array_equal(found["second"], second["value"])
+    assert np.array_equal(found["value_a"], first["value"])
+    assert np.array_equal(found["value_b"], second["value"])
     assert found["diff"].to_numpy() == pytest.approx(second["value"] - first["value"])
     assert (found["diff"] < 0).tolist() == [name != "procrustes" for name in SIMILARITIES]  # which is a distance
     assert (found["p_holm"] >= found["p"]).all()
@@ -52,7 +52,7 @@ def test_equal_pairs_differ_by_nothing_and_undefined_ones_say_why():
     assert flat.note
     few = gp.similarity_difference((a[:20], b[:20]), (a[:20], c[:20]), metrics=["mutual_knn"]).loc[0]
     assert few.ci_method == "no valid interval: fewer than 30 independent rows"
-    assert few["diff"] == pytest.approx(few.second - few["first"])
+    assert few["diff"] == pytest.approx(few.value_b - few.value_a)
 
 
 def test_clusters_and_the_sample_of_rsa_are_the_same_for_both_pairs(monkeypatch):
@@ -66,7 +66,7 @@ def test_clusters_and_the_sample_of_rsa_are_the_same_for_both_pairs(monkeypatch)
     assert found["se"][0] == pytest.approx(once.se, rel=0.02)
     monkeypatch.setitem(SIMILARITIES, "rsa_spearman", replace(SIMILARITIES["rsa_spearman"], most_rows=90))
     rsa = gp.similarity_difference((a, b), (a, c), metrics=["rsa_spearman"], seed=3).loc[0]
-    assert rsa["first"] == gp.similarity(a, b, metrics=["rsa_spearman"], permutations=0, seed=3)["value"][0]
+    assert rsa.value_a == gp.similarity(a, b, metrics=["rsa_spearman"], permutations=0, seed=3)["value"][0]
     assert rsa.note == "seeded sample of 90 rows"
 
 
