@@ -321,7 +321,8 @@ def _of_coverage(found: dict[str, Any], factor: float) -> str:
     if given < JUDGED:
         return "too few draws to tell"
     if found["coverage_high"] < LOWEST:
-        return f"too narrow: multiply the standard error by {factor:.2g}"
+        wrong = f"multiply the standard error by {factor:.2g}" if np.isfinite(factor) else "the standard error is 0"
+        return f"too narrow: {wrong}"
     if found["coverage_low"] > HIGHEST:
         wide = f"too wide by a factor {1 / factor:.2g}" if factor else "too wide: all draws have one value"
         return f"{wide}, as its label says" if found["conservative"] >= 0.5 else wide

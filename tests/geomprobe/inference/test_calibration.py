@@ -62,6 +62,13 @@ def test_the_factor_makes_a_wrong_interval_right():
         assert float(factor) == pytest.approx(2, rel=0.06)
 
 
+def test_an_error_of_zero_and_a_value_that_never_moves_are_said():
+    none = drawn_means(0.0, 50, 200, Z[:, 0])
+    assert _judged(none, 0.0)["verdict"] == "too narrow: the standard error is 0"
+    still = drawn_means(1.0, 50, 200, Z[:, 0]).assign(value=1.0, ci_low=0.9, ci_high=1.1)
+    assert _judged(still, 0.0)["verdict"] == "too wide: all draws have one value"
+
+
 def test_few_draws_tell_little_and_a_label_is_said():
     of = {number: _judged(drawn_means(1.0, 50, number, Z[:, 0]), 50 / len(Z)) for number in (10, 100)}
     assert {found["verdict"] for found in of.values()} == {"too few draws to tell"}
