@@ -53,7 +53,8 @@ No value is ever a silent NaN: where there is none, `status` says so and `note` 
 SIMILARITY = (
     "`geomprobe.similarity(x, y)`, with 95 % intervals for the expected value at this number of "
     "rows ([inference](inference.md)), and a null distribution from random orders of y's rows. "
-    f"RSA reads a seeded sample of at most {RSA_ROWS:,} rows."
+    f"RSA reads a seeded sample of at most {RSA_ROWS:,} rows. `geomprobe.similarity_difference((x, y), (x, z))` says "
+    "whether z is more like x than y is."
 )
 
 

@@ -18,6 +18,7 @@ from tests.geomprobe.conftest import WORDS, tiny_model, word_tokenizer
 
 HOW_TO = Path(__file__).parents[1] / "docs" / "how-to"
 SAID = {
+    "add-your-own": ["above: too narrow", "above_by_density: holds"],
     "choose-for-retrieval": ["alignment", "model-a", "model-b"],
     "did-my-fine-tune-help": ["uniformity", "verdict"],
     "watch-a-pretraining": ["step 10: rank", "step 40: rank"],
@@ -50,7 +51,7 @@ def workplace(tmp_path, monkeypatch):
     Path("texts.txt").write_text("".join(f"{sentence(20)}\n" for _ in range(1500)), encoding="utf-8")
 
 
-THOROUGH = ("choose-for-retrieval", "did-my-fine-tune-help")
+THOROUGH = ("add-your-own", "choose-for-retrieval", "did-my-fine-tune-help")
 GUIDES = [pytest.param(name, marks=pytest.mark.thorough) if name in THOROUGH else name for name in SAID]
 
 

@@ -201,7 +201,8 @@ def every_row(results: Results) -> list[dict[str, str]]:
         line = {"of": f"{row['b']} − {row['a']}"} if sides else {}
         line |= {key: row[key] for key in PLACE if key in row}
         line |= {name: number(each, places) for name, each in numbers.items()}
-        shown.append(line | {"95 %": interval(low, high, places)} | {k: row[k] for k in ("verdict",) if k in row})
+        alone = "95 %, unadjusted" if sides else "95 %"  # verdicts are adjusted
+        shown.append(line | {alone: interval(low, high, places)} | {k: row[k] for k in ("verdict",) if k in row})
     return shown
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from geomprobe.inference.intervals import LEVEL, MIN_DEGREES, degrees, p_two_sided, standard_error, t_quantile
 from geomprobe.inference.probe_tests import Discordant
@@ -49,8 +50,11 @@ def by_pairs(contributions: np.ndarray, unattributed: float) -> tuple[float, flo
         return None
     se = standard_error(contributions)
     if unattributed == 2 * ROUNDING:
-        # nearly equal clouds are rounded to the same rank, but where a step falls between their crossings
-        unattributed = min(unattributed, 10 * se)
+        # nearly equal clouds are rounded to the same rank unless a step falls between their crossings. The chance is
+        # the distance of these in ranks, about as far as one row moves it, √g·se, or less. The variance is that of a
+        # normal variable which is a rank or more from 0 as rarely.
+        chance = min(np.sqrt(len(contributions)) * se, 0.5)
+        unattributed = min(unattributed, float(special.ndtri(chance / 2)) ** -2)
     return float(np.sqrt(se**2 + unattributed)), dof
 
 

@@ -28,6 +28,7 @@ from geomprobe.reports.sections.parts.points import bar
 from geomprobe.reports.sections.parts.tables import plain_table
 from geomprobe.results.summary.facts import half_width, judgement
 from geomprobe.results.summary.findings.rules import Finding
+from geomprobe.results.summary.words import ALONE
 
 SCHEMA_VERSION = 2
 SEVERITY = {"holds": "passed", "holds in part": "tip", "mixed": "issue", "contradicted": "issue"}
@@ -147,7 +148,7 @@ def _claims(claims: list[Audited]) -> Table:
     heads += [("objectives, corrected", True), ("objectives", False)] if grouped else []
     caption = (
         "B − A for each claim: as published, by the published protocol on these checkpoints, corrected, with 95 % "
-        "intervals of the paired difference and the verdict."
+        "intervals of the paired difference and the verdict. " + ALONE
     )
     return table("claims", caption, heads, _rows(claims, cells))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from geomprobe.common.text import markdown, markdown_table
+from geomprobe.results.summary.words import ALONE
 
 
 def claim_rows(claim: dict[str, Any]) -> list[dict[str, str]]:
@@ -41,7 +42,7 @@ def claims_page(document: dict[str, Any]) -> str:
     rows = [row for claim in document["claims"] for row in claim_rows(claim)]
     table = markdown_table(list(rows[0]), [list((row | {"task": markdown(row["task"])}).values()) for row in rows])
     a, b = map(markdown, document["sides"])
-    head = f"B − A with 95 % intervals; A is {a}, B is {b}."
+    head = f"B − A with 95 % intervals; A is {a}, B is {b}. {ALONE}"
     where = "objectives" if document["level"] == "objective" else "the first pair of checkpoints"
     head += f" Its protocol and what moves it: {where}. Corrected: the first pair of checkpoints."
     if document["grouped"]:

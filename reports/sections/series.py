@@ -21,7 +21,7 @@ from geomprobe.reports.sections.parts.trajectories import FRONT, trajectories
 from geomprobe.results.schema import KeptEntry
 from geomprobe.results.summary.facts import Facts, half_width, judgement
 from geomprobe.results.summary.series import anytime, cells_of, changed, course, courses, difference, kept_phrase
-from geomprobe.results.summary.words import quality, title
+from geomprobe.results.summary.words import ALONE, quality, title
 
 PLACE = 9
 RULE = (
@@ -30,7 +30,7 @@ RULE = (
 )
 STEPS = (
     "Later minus earlier, with its own 95 % interval. At all looks: an interval that holds for all numbers of the "
-    "family at all steps together, however many are still to come; read it while the training runs."
+    f"family at all steps together, however many are still to come; read it while the training runs. {ALONE}"
 )
 
 
@@ -80,7 +80,7 @@ def change_table(facts: Facts, task: str, pooling: str) -> Table:
             rows.append(line(cells, task, pooling))
     heads = [("metric", False), ("series", False), ("last − first", True), ("verdict", False)]
     heads += [("apart from the first at", True), ("changes", False)]
-    return table(slug("changes", task, pooling), f"Changes on {task}, {pooling} pooling.", heads, rows)
+    return table(slug("changes", task, pooling), f"Changes on {task}, {pooling} pooling. {ALONE}", heads, rows)
 
 
 def steps(facts: Facts, task: str, pooling: str, against: str) -> Table:

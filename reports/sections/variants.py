@@ -37,7 +37,7 @@ def section(facts: Facts) -> Section | None:
     shown = lines[:MOST_LINES]
     caption = (
         f"Headline metrics of the full and of the stored vectors at the deepest layer, {facts.pooling} pooling; p is "
-        "adjusted over all variants of a model."
+        "adjusted over all variants of a model, intervals are of single differences."
     )
     heads = [*([("model", False)] if several else []), *HEADS]
     blocks: list[Block] = [table("variants-table", caption, heads, shown, len(shown) > LONG)]

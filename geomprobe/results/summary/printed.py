@@ -12,6 +12,7 @@ from geomprobe.common.text import listed, markdown, markdown_table
 from geomprobe.results.summary.model import Statement, Summary
 from geomprobe.results.summary.ranking import Ranking
 from geomprobe.results.summary.series import Course
+from geomprobe.results.summary.words import ALONE
 
 HEADINGS = {
     "differs": "differs",
@@ -57,11 +58,13 @@ def terminal(summary: Summary, files: Sequence[str] = (), width: int = WIDTH, mo
 def _lists(summary: Summary) -> dict[str, list[tuple[str, str]]]:
     """Heading -> (name, line) of its items; empty lists are left out."""
     found: dict[str, list[tuple[str, str]]] = {}
-    about = f"{summary.sides[1]} − {summary.sides[0]}, " if summary.kind in ("pair", "groups") else ""
+    intervals = "95 % intervals"
+    if _compares(summary):
+        intervals = f"{summary.sides[1]} − {summary.sides[0]}, {intervals} of single differences; verdicts are adjusted"
     for name, heading in HEADINGS.items():
         if statements := getattr(summary, name):
             lines = [(each.title, _line(each, signed=name != "values")) for each in statements]
-            figures = SAID.get(name, f"{about}95 % intervals")
+            figures = SAID.get(name, intervals)
             found[heading if found else f"{heading} ({figures})"] = lines
     found["beware"] = [
         (each["code"], each["sentence"].rstrip(".") + (f" ({each['number']})" if each["number"] else ""))
@@ -105,7 +108,16 @@ def as_markdown(summary: Summary) -> str:
         if summary.beware
         else []
     )
-    return "\n\n".join([*parts, markdown(summary.limits, 1000)]) + "\n"
+    return "\n\n".join([*parts, markdown(_limits(summary), 1000)]) + "\n"
+
+
+def _compares(summary: Summary) -> bool:
+    """Whether the intervals are of differences, which have verdicts."""
+    return summary.kind in ("pair", "groups")
+
+
+def _limits(summary: Summary) -> str:
+    return f"{summary.limits} {ALONE}" if _compares(summary) else summary.limits
 
 
 def _rows(summary: Summary, name: str) -> list[tuple[str, ...]]:
@@ -130,10 +142,11 @@ def _figure(each: Statement | Ranking | Course, signed: bool) -> str:
 def as_latex(summary: Summary) -> str:
     """A LaTeX table (booktabs) of the lists, its caption the sentence; for names beyond Latin take LuaLaTeX."""
     rows = [cells for name in HEADINGS for cells in _rows(summary, name)]
+    alone = f" {_tex(ALONE)}" if _compares(summary) else ""
     body = "".join(" & ".join(map(_tex, row)) + r" \\" + "\n" for row in rows)
     return (
         "\\begin{table}\n\\centering\n"
-        f"\\caption{{{_tex(summary.sentence)} {_tex(summary.scope)}.}}\n"
+        f"\\caption{{{_tex(summary.sentence)} {_tex(summary.scope)}.{alone}}}\n"
         "\\begin{tabular}{llll}\n\\toprule\n & metric & value & cells \\\\\n\\midrule\n"
         f"{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
     )
@@ -161,4 +174,4 @@ def as_html(summary: Summary) -> str:
     if summary.beware:
         items = "".join(f"<li>{escape(finding['sentence'])}</li>" for finding in summary.beware)
         parts.append(f"<p>Beware:</p><ul>{items}</ul>")
-    return "\n".join([*parts, f"<p>{escape(summary.limits)}</p>"])
+    return "\n".join([*parts, f"<p>{escape(_limits(summary))}</p>"])

@@ -97,6 +97,7 @@ def budget(training: Row, written: dict[str, Callable[[Any], str]]) -> str:
 
 
 HATCHED = " Hatched: the cell failed."
+ALONE = "Intervals are of single differences; verdicts are adjusted for their number (Holm)."
 NAMED = 3
 
 

@@ -10,7 +10,7 @@ from geomprobe.reports.document.blocks import Cell, Figure, Line, cell, figure, 
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered, measured, sides
 from geomprobe.results.summary.facts import Facts, Row, judgement
 from geomprobe.results.summary.model import Statement, Summary
-from geomprobe.results.summary.words import absent, title
+from geomprobe.results.summary.words import ALONE, absent, title
 
 PANELS = 6
 DECOMPOSITION = {
@@ -45,7 +45,8 @@ def overview(facts: Facts, summary: Summary) -> Figure | None:
     a, b = facts.pair
     caption = (
         "The difference of each headline metric, in units of the largest that counts as none (grey band). Point: the "
-        "typical cell, with its 95 % interval; hollow where no difference is shown. Faint: each task and pooling."
+        "typical cell, with its 95 % interval; hollow where no difference is shown. Faint: each task and pooling. "
+        + ALONE
     )
     caption += f" Not drawn, for want of a margin: {listed(without)}." if without else ""
     said = listed([f"{row['name']} {number(row['value'], 1, signed=True)}" for row in rows])
@@ -78,7 +79,7 @@ def forest(facts: Facts, id: str, metrics: list[tuple[str, str]], pooling: str) 
         return None
     caption = "B − A for each task"
     if any(entry["low"] is not None for panel in panels for entry in panel["rows"]):
-        caption += " with its 95 % interval; the grey band is the equivalence margin."
+        caption += f" with its 95 % interval; the grey band is the equivalence margin. {ALONE}"
     else:
         caption += "; hollow points have no interval, so any of these differences may be chance."
     a, b = facts.pair

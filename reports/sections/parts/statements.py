@@ -14,7 +14,7 @@ from geomprobe.results.summary.model import Statement
 from geomprobe.results.summary.ranking import Ranking, ranking
 from geomprobe.results.summary.series import Course
 from geomprobe.results.summary.summarise import statement
-from geomprobe.results.summary.words import WORDS, quality
+from geomprobe.results.summary.words import ALONE, WORDS, quality
 
 MOST, NAMED = 8, 2
 """Lines of a short table; metrics of many models that an answer names."""
@@ -189,7 +189,7 @@ def statement_table(facts: Facts, id: str, metrics: Metrics) -> list[Table]:
         heads += [("verdict", False), ("where", False), ("typical cell", False), ("A → B", True)]
         caption = (
             "B − A in the typical cell, the median of those with the verdict, with its 95 % interval. Margin: the "
-            "largest difference that counts as none. Detectable: the smallest that would have been found."
+            "largest difference that counts as none. Detectable: the smallest that would have been found. " + ALONE
         )
         if any(each["seeds"] for each in lines):
             caption += " Another seed: by how much it alone moves the difference, at most."

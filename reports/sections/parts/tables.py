@@ -6,7 +6,7 @@ from geomprobe.common.text import NONE, count, decimals, interval, number, p_val
 from geomprobe.reports.document.blocks import Block, Cell, Line, Table, cell, line, table, text
 from geomprobe.reports.sections.parts.sides import lettered, measured, sides
 from geomprobe.results.summary.facts import Facts, Row, half_width, judgement
-from geomprobe.results.summary.words import HATCHED, WORDS, how_many, title, whose, why
+from geomprobe.results.summary.words import ALONE, HATCHED, WORDS, how_many, title, whose, why
 
 INTERVALS = [("95 % interval", True), ("p (Holm)", True), ("margin", True), ("detectable", True)]
 """Columns of a table with intervals: the margin, and the smallest difference that this n would find."""
@@ -28,6 +28,8 @@ def value_table(facts: Facts, id: str, caption: str, metrics: list[tuple[str, st
     if not rows:
         return unmeasured(facts, "None of these metrics was measured.")
     caption += f", {pooling} pooling."
+    if facts.pair and intervals:
+        caption += f" {ALONE}"
     if any(c["tone"] == "failed" for made in rows for c in made["cells"]):
         caption += HATCHED
     return table(slug(id, pooling), caption, heads, rows, len(rows) > LONG)

@@ -6,6 +6,7 @@ import json
 
 from geomprobe.reports import build_view
 from geomprobe.reports.document.walk import walk
+from geomprobe.results.summary.words import ALONE
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
 
@@ -40,6 +41,7 @@ def test_wording_meaning_and_the_crossed_design_stand_side_by_side(make_results)
         assert [name for name in said if name in wanted] == wanted
         heads = [column["name"] for column in table["columns"]]
         assert "95 % interval" in heads
+        assert table["caption"].count(ALONE) == 1
         assert "verdict" in heads or "verdict" in table["caption"]  # where all rows have one, it is in the caption
         interval = table["rows"][0]["cells"][heads.index("95 % interval")]["text"]
         assert interval not in ("", "none")

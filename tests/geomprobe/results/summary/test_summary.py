@@ -7,7 +7,8 @@ import json
 import pandas as pd
 import pytest
 
-from geomprobe.results.summary.printed import LINES, WIDTH, terminal
+from geomprobe.results.summary.printed import LINES, WIDTH, as_html, as_latex, as_markdown, terminal
+from geomprobe.results.summary.words import ALONE
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max"), "intervals": True}
 VERDICTS = {"higher": 0.5, "lower": -0.5, "no difference": 0.001, "no clear difference": 0.2}
@@ -105,6 +106,18 @@ def test_the_terminal_takes_twenty_lines(verdicts, width):
     assert lines[-2:] == ["results: x", "report: y"]
     for heading in ("differs", "cannot tell", "beware"):
         assert any(line.startswith(heading) for line in lines), heading
+
+
+def test_an_interval_beside_an_adjusted_verdict_is_said_to_be_of_one_difference(verdicts, make_results):
+    """It may exclude 0 where the verdict is "no clear difference"."""
+    pair, alone = verdicts({("uniformity", "raw"): "lower"}).summary(), make_results(models=("m",), **SMALL).summary()
+    headings = {name: [line for line in terminal(of) if "95 %" in line] for name, of in (("b", pair), ("a", alone))}
+    assert len(headings["b"]) == 1
+    assert headings["b"][0].endswith("95 % intervals of single differences; verdicts are adjusted):")
+    assert headings["a"][0] == "measured (95 % intervals):"
+    for form in (as_markdown, as_html, as_latex):
+        assert form(pair).count(ALONE) == 1
+        assert ALONE not in form(alone)
 
 
 def test_every_form_says_the_sentence_and_the_lists(verdicts):
