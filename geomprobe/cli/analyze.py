@@ -83,6 +83,7 @@ def run_grid(
                 seed=options.seed,
                 similarity=similarity,
                 texts=options.texts,
+                refits=options.refits,
                 precisions=options.precisions,
                 dims=options.dims,
                 margins=margins,

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import UsageError
-from geomprobe.comparison.pairs import ModelResults, check_rows
+from geomprobe.comparison.pairs import ModelResults, check_rows, refits_of_difference
 from geomprobe.comparison.table import adjusted, differences
 from geomprobe.inference import Estimate
+from geomprobe.inference.refits import with_refits
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 from geomprobe.results.record import Margin
 
@@ -50,7 +51,9 @@ def compare_groups(
         split = seeds[: len(first)], seeds[len(first) :]
         means = (np.mean([one.value for one in group]) for group in split)
         values = dict(zip(("value_a", "value_b"), means, strict=True))
-        pairs.append(({**row, **values}, Estimate.grouped(*split).interval()))
+        found, halves = Estimate.grouped(*split), (sides[: len(first)], sides[len(first) :])
+        refits = refits_of_difference(*halves, row)
+        pairs.append(({**row, **values}, (found if refits is None else with_refits(found, refits)).interval()))
     compared = differences(pairs, results.definitions, (a, b), margins, "objective")
     added = adjusted(compared, results.definitions, seeds=min(len(first), len(second)))
     results.comparisons = table(pd.concat([results.comparisons, added]), COMPARISON_COLUMNS)

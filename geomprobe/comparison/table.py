@@ -98,7 +98,10 @@ def compare(
         moved = by_key(influence_table(frame, influences), NUMBER)
         sides.append((frame[(frame["status"] == "ok") & compared], moved))
     rows_of_both = joined(sides[0][0], sides[1][0], NUMBER)
-    pairs = [(row, geometry(row, *(side[1].get(key_of(row, NUMBER)) for side in sides))) for row in rows_of_both]
+    pairs = []
+    for row in rows_of_both:
+        left, right = (side[1].get(key_of(row, NUMBER)) for side in sides)
+        pairs.append((row, geometry(row, left, right)))
     definitions = registry.definitions()
     return adjusted(differences(pairs, definitions, (a, b), margins), definitions)
 
