@@ -13,7 +13,7 @@ from geomprobe.common import UsageError, unknown_name
 from geomprobe.comparison.records import known, sibling
 from geomprobe.inference import Estimate, Interval, intervals, number_clusters, probe_tests
 from geomprobe.inference.estimate import FUNCTION
-from geomprobe.inference.refits import with_refits
+from geomprobe.inference.refits import SAID, with_refits
 from geomprobe.metrics import REGISTRY
 from geomprobe.probes.refits import WITHOUT
 from geomprobe.results import Results
@@ -158,7 +158,7 @@ def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> 
 def geometry(row: Row, first: Row | None, second: Row | None, refits: np.ndarray | None = None) -> Interval:
     """Paired difference of a number from the rows of the two tables of influences, and what refits say of it."""
     a, b = (
-        estimate_of(float(row[f"value_{side}"]), influence, str(row[f"ci_method_{side}"]))
+        estimate_of(float(row[f"value_{side}"]), influence, SAID.sub("", str(row[f"ci_method_{side}"])))
         for side, influence in (("a", first), ("b", second))
     )
     if a.contributions is not None and b.contributions is not None and len(a.contributions) != len(b.contributions):

@@ -10,12 +10,16 @@ the same rows; what these rows alone make of the difference is in the variance o
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 
 from geomprobe.inference.estimate import Estimate, Rule
 from geomprobe.inference.intervals import degrees, standard_error
+
+SAID = re.compile(r", \d+ refits$")
+"""What `with_refits` adds to the words of an interval."""
 
 
 def refit_variance(differences: np.ndarray) -> tuple[float, float]:

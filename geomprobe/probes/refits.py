@@ -5,21 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+import geomprobe.probes.controls as controls
 import geomprobe.probes.lexical as lexical
 import geomprobe.probes.semantic as semantic
+from geomprobe.inference import probe_tests
 from geomprobe.inference.estimate import Estimate, by_count
 from geomprobe.inference.jackknife import shards
 from geomprobe.inference.refits import with_refits
 from geomprobe.probes.definitions import RECORDS
 from geomprobe.probes.estimators import Folds, classify, make_folds, regress
 from geomprobe.probes.records import PairVectors, once_per_task, stack, train_split
-from geomprobe.probes.scores import classification_rows, correlation_rows
+from geomprobe.probes.scores import mean_row, scores_of
 from geomprobe.tasks.base import Split, Task, sentence_groups
 
 FITTED = ("semantic", "lexical_word_content", "lexical_top_word")
@@ -32,6 +34,12 @@ REFITTED = frozenset(
 split in halves already."""
 WITHOUT = "no valid interval: a half of the training rows gives no probe"
 
+MOVES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "macro_f1": probe_tests.macro_f1_influence,
+    "mcc": probe_tests.mcc_influence,
+    **probe_tests.CORRELATIONS,
+}
+"""Score -> influence of each row, from labels and predictions."""
 Key = tuple[str, str]
 Numbers = dict[Key, np.ndarray]
 """(metric, definition) -> the number by cluster of scored rows: what sums to it, float64 (g,)."""
@@ -140,12 +148,21 @@ def _of_half(task: Task, x: np.ndarray, x_held_out: np.ndarray, half: Half, seed
     if task.kind == "regression":
         if len(np.unique(own)) > 1:
             predicted = regress(at, own, x_held_out, half.folds)
-            yield from correlation_rows("semantic", y_held_out, {None: predicted}, clusters, **size)
+            for record in scores_of("semantic"):
+                if record.correlation is not None and np.ptp(predicted) and np.ptp(y_held_out):
+                    moved = MOVES[str(record.score)](y_held_out, predicted)
+                    yield mean_row(record.name, record.correlation(y_held_out, predicted), moved, clusters, **size)
         return
     if len(np.unique(own)) < len(np.unique(y)):
         return
     probe = classify(at, own, x_held_out, y_held_out, half.folds)
-    yield from classification_rows("semantic", {None: probe}, own, y_held_out, clusters, **size)
+    guess = controls.majority(own, y_held_out)
+    for record in scores_of("semantic"):
+        if record.mean is not None:
+            yield mean_row(record.name, *record.mean(probe, guess), clusters, **size)
+        elif record.statistic is not None:
+            both = probe.labels, probe.predictions
+            yield mean_row(record.name, record.statistic(*both), MOVES[str(record.score)](*both), clusters, **size)
     yield from semantic.selectivity(task, at, x_held_out, probe, seed, size, half.rows)
 
 

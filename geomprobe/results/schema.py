@@ -101,8 +101,7 @@ INFLUENCE_COLUMNS = _columns(
 )
 
 # What refits of a probe on halves of the training rows change (--refits): `differences` is a list with, for each of
-# refits / 2 divisions, half the difference of the number between the halves, by cluster of scored rows (by group, where
-# the interval over rows is a jackknife).
+# refits / 2 divisions, half the difference of the number between the halves, by cluster of scored rows.
 REFIT_COLUMNS = _columns(
     "string: model task",
     "Int64: layer",
