@@ -32,7 +32,7 @@ OF_FITTED = ("semantic_", "sts_probe_", "lexical_")
 
 def about_probe_intervals(facts: Facts) -> str:
     """What the intervals of fitted probes are for, in a sentence; empty where there is none."""
-    rows = (row for row in facts.rows if row["control"] is None and row["ci_low"] is not None)
+    rows = (row for row in facts.rows if not row["control"] and row["ci_low"] is not None)
     if not any(row["metric"].startswith(OF_FITTED) for row in rows):
         return ""
     if refits := facts.run.get("refits"):
