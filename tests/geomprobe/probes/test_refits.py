@@ -74,7 +74,7 @@ def compared():
 
 
 def test_half_the_difference_of_halves_has_the_variance_of_new_training_rows():
-    """Of a number to which each training row adds its share; the variance between halves would be twice as much."""
+    """Of a number to which each training row adds its share."""
     draws, n = np.random.default_rng(0), 60
     found = []
     for _ in range(400):
