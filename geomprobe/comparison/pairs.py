@@ -66,6 +66,8 @@ class ModelResults:
     def estimate(self, row: Row) -> Estimate:
         """One of `numbers` with the contribution of each cluster, from influences, else per-example scores."""
         value = float(row["value"])
+        if str(row["ci_method"]) == WITHOUT:
+            return Estimate(value, None, method=WITHOUT)
         if (found := self.influence(row)) is not None:
             return estimate_of(value, found)
         examples = self.examples(row)

@@ -72,12 +72,13 @@ def _halves(task: Task, seed: int, count: int) -> list[tuple[Half, Half]]:
     return [(half(first), half(second)) for first, second in divided(train, seed, count)]
 
 
-@once_per_task
-def _lexical_halves(task: Task, seed: int, count: int) -> list[tuple[Any, Any]]:
-    """Lexical targets on either half; a sentence is in the half of the row it comes from."""
+def _lexical_halves(task: Task, seed: int, count: int) -> Iterator[tuple[lexical.Targets, lexical.Targets]]:
+    """Lexical targets on either half, one division at a time: they are large. A sentence is in the half of its row."""
     target, split = lexical.targets(task, seed), train_split(task)
     home = target.train_index % len(split)
-    return [tuple(target.fitted_on(np.isin(home, rows), seed) for rows in both) for both in divided(split, seed, count)]
+    for both in divided(split, seed, count):
+        first, second = (target.fitted_on(np.isin(home, rows), seed) for rows in both)
+        yield first, second
 
 
 @once_per_task
@@ -193,7 +194,7 @@ def add_refits(rows: Iterable[dict[str, Any]], found: dict[Key, np.ndarray | Non
             continue
         differences = found.get((row["metric"], row["definition"]))
         if differences is None:
-            row |= Estimate(row["value"], None, method=WITHOUT).interval().to_row()
+            row |= Estimate(row["value"], None, method=WITHOUT).to_row()
             continue
         estimate = Estimate(row["value"], contributions, rule=by_count, method=row["ci_method"])
         row |= with_refits(estimate, differences).interval().to_row()

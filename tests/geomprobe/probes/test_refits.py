@@ -51,13 +51,13 @@ def vectors(seed, task=TASK):
     return [PairVectors(side) for side in sides]
 
 
-def results_of(sides, refits=4):
+def results_of(sides, refits=4, task=TASK):
     """Results as the grid makes them, of the probes of these models."""
     kinds = {"rows": RESULT_COLUMNS, "examples": EXAMPLE_COLUMNS, "influences": INFLUENCE_COLUMNS}
     kinds["refits"] = REFIT_COLUMNS
     frames = {kind: [] for kind in kinds}
     for name, both in sides.items():
-        found = run_probes(TASK, *both, refits=refits)
+        found = run_probes(task, *both, refits=refits)
         for kind in kinds:
             frame = pd.DataFrame(getattr(found, kind)).assign(model=name, task="toy", layer=1, pooling="mean")
             frames[kind].append(frame.drop(columns="contributions", errors="ignore") if kind == "rows" else frame)
@@ -209,7 +209,12 @@ def test_a_class_that_a_half_lacks_is_refused_and_said():
     labels = np.zeros(120, np.int64)
     labels[0] = 1
     task = replace(TASK, train=replace(TASK.train, labels=labels))
+    results = results_of({"a": vectors(2), "b": vectors(3)}, task=task)
+    compared = add_comparisons(results, "a", "b").comparisons.set_index("metric")
+    assert set(compared.loc[["semantic_accuracy", "semantic_macro_f1"], "ci_method"]) == {WITHOUT}
+    assert compared.loc["lexical_bow_r2", "ci_method"].endswith(", 4 refits")
     found = run_probes(task, *vectors(2), refits=4)
+    assert "semantic_accuracy" not in {row["metric"] for row in found.influences}
     rows = {row["metric"]: row for row in found.rows if row["control"] is None}
     assert rows["semantic_accuracy"]["value"] is not None
     assert rows["semantic_accuracy"]["ci_method"] == WITHOUT
