@@ -54,6 +54,7 @@ def analyze(
     similarity: bool = False,
     maps: bool = True,
     texts: bool = True,
+    refits: int = 0,
     precisions: Sequence[str] = (),
     dims: Sequence[int] = (),
     margins: Mapping[str, Margin] | None = None,
@@ -100,6 +101,9 @@ def analyze(
         the first model to each other one; on at most 500 rows of each task.
     texts : bool
         Whether these rows' texts are kept, too.
+    refits : int
+        How often each probe is fitted again, on halves of the training rows, so that its intervals and differences also
+        cover the choice of these rows (see `geomprobe.inference.refits`): an even number, 20 for instance; 0 for none.
     precisions : sequence of {"float32", "int8", "binary"}
     dims : sequence of int
         Also measure the vectors of the models (not of baselines) quantised and truncated: each precision at the full
@@ -144,9 +148,9 @@ def analyze(
     asked = Request(
         models=models, tasks=tasks, poolings=poolings, layers=layers, prompt=prompt, query_prompt=query_prompt,
         baselines=baselines, data_dir=data_dir, limit=limit, device=device, protocol=protocol, seed=seed,
-        variants=variants.plan(precisions, dims), maps=maps, texts=texts, long=long,
+        variants=variants.plan(precisions, dims), maps=maps, texts=texts, long=long, refits=refits,
     )  # fmt: skip
-    check_request(tasks, poolings, baselines, limit, device, long, protocol, layers)
+    check_request(tasks, poolings, baselines, limit, device, long, protocol, layers, refits)
     if out is not None and processes.first:
         named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
         check_folder(Path(out), named)
@@ -199,7 +203,9 @@ def measure_task(plan: RunPlan, model: Model, texts: TaskTexts, progress: Progre
     """
     asked, processes = plan.asked, plan.processes
     cells = {
-        (layer, pooling): CellContext(model.encoder, texts, layer, pooling, asked.protocol, asked.seed, model.variant)
+        (layer, pooling): CellContext(
+            model.encoder, texts, layer, pooling, asked.protocol, asked.seed, model.variant, asked.refits
+        )
         for layer, pooling in product(model.layers, plan.poolings)
         if has_cell(model.encoder, layer, pooling)
     }

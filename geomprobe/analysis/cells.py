@@ -27,6 +27,7 @@ from geomprobe.results import (
     CURVE_COLUMNS,
     EXAMPLE_COLUMNS,
     INFLUENCE_COLUMNS,
+    REFIT_COLUMNS,
     RESULT_COLUMNS,
     read_table,
     table,
@@ -41,6 +42,7 @@ CELL_COLUMNS = {
     "curves": CURVE_COLUMNS,
     "examples": EXAMPLE_COLUMNS,
     "influences": INFLUENCE_COLUMNS,
+    "refits": REFIT_COLUMNS,
 }
 CELLS = "7"
 """Raised where a change of the code changes numbers within a version, so that cells of before are not found."""
@@ -58,6 +60,7 @@ class CellContext:
     protocol: Protocol
     seed: int = 0
     variant: Variant = FULL
+    refits: int = 0
 
     @property
     def key(self) -> str:
@@ -68,6 +71,7 @@ class CellContext:
         if pooling == "model" and encoder.head is not None:
             own.append(encoder.head.fingerprint)
         own += ["chunk"] if encoder.long == "chunk" else []
+        own += [f"{self.refits} refits"] if self.refits else []
         own += POOLINGS.versions([pooling]) + TASKS.versions([self.texts.task.name])
         own += choices(self.texts.task)
         own += REGISTRY.versions(name for name, metric in REGISTRY.items() if metric.default_views)

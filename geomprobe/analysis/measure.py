@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def measure_vectors(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, boo
     except CELL_ERRORS as error:
         return failed_cell("embedding", reason(error))
     parts, whole = [], True
-    for stage, tables_of in STAGES.items():
+    for stage, tables_of in (STAGES | {"probes": partial(probe_tables, refits=cell.refits)}).items():
         try:
             part = tables_of(texts, vectors, cell.seed)
         except CELL_ERRORS as error:
@@ -84,12 +85,12 @@ def geometry_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
     }
 
 
-def probe_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
+def probe_tables(texts: TaskTexts, vectors: np.ndarray, seed: int, refits: int = 0) -> Tables:
     """What probes read from the vectors, fitted on the train split where the task has one."""
     check_finite(vectors, texts.fitted)
     task = texts.task
     train = None if texts.train is None else pair_vectors(vectors, texts.train)
-    found = probes.run_probes(task, train, pair_vectors(vectors, texts.validation), seed=seed)
+    found = probes.run_probes(task, train, pair_vectors(vectors, texts.validation), seed=seed, refits=refits)
     examples = pd.DataFrame(found.examples)
     if len(examples):  # paired tests need to know which rows share a sentence
         clusters = dict(zip(task.validation.row_ids, sentence_groups(task.validation), strict=True))
@@ -98,6 +99,7 @@ def probe_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
         "results": pd.DataFrame(found.rows),
         "examples": examples,
         "influences": pd.DataFrame(found.influences),
+        "refits": pd.DataFrame(found.refits),
     }
 
 

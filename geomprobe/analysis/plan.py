@@ -32,6 +32,8 @@ from geomprobe.results.provenance import TrainingRun, training_run
 from geomprobe.tasks import check_name, load_task
 from geomprobe.tasks.base import Split, Task, joined_pairs
 
+MIN_REFITS = 4
+"""Two divisions: fewer say nothing of how far they vary."""
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
 
 
@@ -55,6 +57,7 @@ class Request:
     maps: bool = True
     texts: bool = True
     long: str = "cut"
+    refits: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def check_request(
     long: str = "cut",
     protocol: Protocol = STRICT,
     layers: Sequence[int] | str = "all",
+    refits: int = 0,
 ) -> None:
     """Raise UsageError for names and numbers that no analysis can be made of; nothing is read or computed."""
     check_layers(layers)
@@ -160,6 +164,13 @@ def check_request(
         raise unknown_name("way with long texts", long, list(LONG))
     if long == "chunk" and protocol.published:
         raise UsageError("The published analysis cuts long texts.", "Leave --long chunk out, or --protocol paper.")
+    if refits and (refits < MIN_REFITS or refits % 2):
+        raise UsageError(
+            f"--refits must be an even number from {MIN_REFITS}, not {refits}.",
+            "Two refits are the two halves of the training rows. --refits 20 is a good choice.",
+        )
+    if refits and protocol.published:
+        raise UsageError("The published analysis has probes of its own, without refits.", "Leave --refits out.")
     find_device(device)
 
 

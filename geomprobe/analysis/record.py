@@ -50,6 +50,7 @@ def record(
         "protocol": asked.protocol.name,
         "seed": asked.seed,
         "limit": asked.limit,
+        **({"refits": asked.refits} if asked.refits else {}),
         "models": model_entries(plan),
         "baselines": {model.name: model.baseline for model in plan.encoders if model.baseline},
         "tasks": [task_entry(texts, truncated[texts.task.name], asked.long) for texts in plan.tasks],

@@ -83,6 +83,7 @@ def run_grid(
                 seed=options.seed,
                 similarity=similarity,
                 texts=options.texts,
+                refits=options.refits,
                 precisions=options.precisions,
                 dims=options.dims,
                 margins=margins,
@@ -156,9 +157,13 @@ def say_tasks(output: Output, tasks: Sequence[str | Task]) -> None:
 
 def finish(output: Output, results: Results, folder: Path, **more: str) -> None:
     """Print the summary and where the rest is; exit with 4 if cells failed."""
+    from geomprobe.results.summary.words import about_probe_intervals
+
     frame, files = results.results, {"results": str(folder), **more}
     document = {**files, "rows": len(frame), "failed_cells": results.run["failed_cells"]}
     output.summary(document, results.summary(), files, lambda: every_row(results))
+    if said := about_probe_intervals(results.facts()):
+        output.note(said)
     few = [part[part["status"] == "too few rows"] for part in (frame, results.similarities)]
     if n := sum(map(len, few)):
         first = next(row for part in few for row in part.itertuples())

@@ -145,6 +145,14 @@ class GridOptions:
     texts: bool = option(
         "--texts/--no-texts", "Whether the results keep the texts (cut) of the rows that their maps show.", default=True
     )
+    refits: int = option(
+        "--refits",
+        "Fit each probe K more times, on halves of its training rows, so that intervals and differences also cover the "
+        "choice of these rows: even, such as 20. [default: none]",
+        default=0,
+        min=0,
+        show_default=False,
+    )
     device: str = option("--device", "auto, cpu, cuda, cuda:N or mps.", default="auto", **TEXT)
     seed: Seed = 0
     out: Path | None = option("--out", "Folder to write. [default: runs/analyze/NAME]", **PATH)
@@ -262,7 +270,9 @@ class GridOptions:
         _ = self.layers  # raises for what it does not know
         variants.plan(self.precisions, self.dims)
         tasks = [task for task in self.task_names if not is_benchmark(task)]
-        check_request(tasks, self.poolings, self.baselines, self.limit, self.device, self.long, self.choices)
+        check_request(
+            tasks, self.poolings, self.baselines, self.limit, self.device, self.long, self.choices, refits=self.refits
+        )
         check_folder(folder, [*models, *self.task_names, *([self.data] if self.data else [])])
         for model in models:
             check_source(model)
@@ -276,7 +286,7 @@ class GridOptions:
         return Request(
             models=models, tasks=tasks, poolings=self.poolings, layers=self.layers, prompt=self.prompt,
             query_prompt=self.prompt_query, baselines=self.baselines, data_dir=self.data, limit=self.limit,
-            long=self.long, device=self.device, protocol=self.choices, seed=self.seed,
+            long=self.long, device=self.device, protocol=self.choices, seed=self.seed, refits=self.refits,
             variants=variants.plan(self.precisions, self.dims),
         )  # fmt: skip
 
@@ -292,6 +302,8 @@ class GridOptions:
             asked.append("no texts")
         if self.long != "cut":
             asked.append(self.long)
+        if self.refits:
+            asked.append(("refits", self.refits))
         if self.precision or self.dim:
             asked += [self.precisions, self.dims]
         return [repr(each) for each in asked]

@@ -39,6 +39,7 @@ def combined(sides: Sequence[Side]) -> tuple[Results, list[str]]:
         )
     names = list(kept)[: len(sides)]
     first, notes = sides[0], [*differing_versions(sides), *without_influences(dict(zip(names, sides, strict=True)))]
+    notes += differing_refits(sides)
     tasks = common("task", {name: list(task_hashes(kept[name])) for name in names}, notes)
     measured = {name: kept[name].part("results")["pooling"].dropna().unique().tolist() for name in names}
     poolings = common("pooling", measured, notes)
@@ -150,6 +151,14 @@ def differing_versions(sides: Sequence[Side]) -> list[str]:
     return [f"measured by different versions: {listed(list(dict.fromkeys(made)))}"] if len(set(made)) > 1 else []
 
 
+def differing_refits(sides: Sequence[Side]) -> list[str]:
+    """Note that probes were refitted in some folders only, or not as often in all, if so."""
+    counts = list(dict.fromkeys(side.run.get("refits", 0) for side in sides))
+    shown = listed([str(count) if count else "none" for count in counts])
+    what = "differences of probes are of these fitted probes, over scored rows"
+    return [f"--refits differs between the folders ({shown}): {what}"] if len(counts) > 1 else []
+
+
 def without_influences(sides: Mapping[str, Side]) -> list[str]:
     """Notes on the sides whose folders lack influences.parquet."""
     what = "its folder has no influences.parquet, so most differences have no interval"
@@ -173,7 +182,9 @@ def run_of(kept: Mapping[str, Side], chosen: Sequence[str], tasks: Sequence[str]
                 if other.get("hash") == entry.get("hash") and kept[name].name in other.get("baseline_of", ())
             ]
     same = [
-        key for key in ("protocol", "seed", "limit", "layers") if all(run.get(key) == runs[0].get(key) for run in runs)
+        key
+        for key in ("protocol", "seed", "limit", "refits", "layers")
+        if all(run.get(key) == runs[0].get(key) for run in runs)
     ]
     kinds = {name: side.run.get("baselines", {}).get(side.name) for name, side in kept.items() if name not in chosen}
     plugins = {repr(sorted(each.items())): each for run in runs for each in run.get("plugins", ())}

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from geomprobe.common import UsageError
-from geomprobe.comparison.pairs import ModelResults, check_rows
+from geomprobe.comparison.pairs import ModelResults, check_rows, refits_of_difference
 from geomprobe.comparison.power import grouped, with_numbers_for_margin
 from geomprobe.comparison.table import adjusted, differences
+from geomprobe.inference.refits import with_refits
 from geomprobe.results import COMPARISON_COLUMNS, Results, table
 from geomprobe.results.record import Margin
 
@@ -51,7 +52,8 @@ def compare_groups(
         means = (np.mean([one.value for one in group]) for group in split)
         values = dict(zip(("value_a", "value_b"), means, strict=True))
         found, fall = grouped(*split)
-        pairs.append(({**row, **values}, found.interval()))
+        refits = refits_of_difference(sides[: len(first)], sides[len(first) :], row)
+        pairs.append(({**row, **values}, (found if refits is None else with_refits(found, refits)).interval()))
         falls.append(fall)
     compared = differences(pairs, results.definitions, (a, b), margins, "objective")
     added = adjusted(compared, results.definitions, seeds=min(len(first), len(second)))

@@ -13,7 +13,9 @@ from geomprobe.common import UsageError, unknown_name
 from geomprobe.comparison.records import known, sibling
 from geomprobe.inference import Estimate, Interval, intervals, number_clusters, probe_tests
 from geomprobe.inference.estimate import FUNCTION
+from geomprobe.inference.refits import SAID, with_refits
 from geomprobe.metrics import REGISTRY
+from geomprobe.probes.refits import WITHOUT
 from geomprobe.results import Results
 
 CELL = ("task", "depth", "pooling")
@@ -46,6 +48,7 @@ class ModelResults:
         self._influences = by_key(mine(results.influences), PLACE)
         self.numbers = by_key(self.rows, PLACE)
         self.without = by_key(rows[rows["status"] != "ok"], PLACE)
+        self._refits = by_key(mine(results.refits), PLACE)
         self._examples: dict[tuple, pd.DataFrame] = {
             tuple(key): part.sort_values("row_id", kind="stable").reset_index(drop=True)
             for key, part in filled(mine(results.examples), CELL).groupby([*CELL, "probe"], sort=False)
@@ -55,9 +58,16 @@ class ModelResults:
         """Row of the influence table that belongs to a number, or None."""
         return self._influences.get(key_of(row, PLACE))
 
+    def refits(self, row: Row) -> np.ndarray | None:
+        """What refits say of a number of a probe, as `inference.refits` takes it; None where there are none."""
+        found = self._refits.get(key_of(row, PLACE))
+        return None if found is None else np.asarray(found["differences"], float).reshape(int(found["refits"]) // 2, -1)
+
     def estimate(self, row: Row) -> Estimate:
         """One of `numbers` with the contribution of each cluster, from influences, else per-example scores."""
         value = float(row["value"])
+        if str(row["ci_method"]) == WITHOUT:
+            return Estimate(value, None, method=WITHOUT)
         if (found := self.influence(row)) is not None:
             return estimate_of(value, found, str(row["ci_method"]))
         examples = self.examples(row)
@@ -124,13 +134,25 @@ def paired(first: ModelResults, second: ModelResults, row: Row) -> Interval:
         found = _probe(row, first, second)
         if found.p is not None or left is None or right is None:
             return found
-    return geometry(row, left, right).interval()
+    return geometry(row, left, right, refits_of_difference([first], [second], row)).interval()
 
 
 def paired_estimate(first: ModelResults, second: ModelResults, row: Row) -> Estimate:
     """Paired difference of a number that two models have, with the contribution of each cluster."""
     place = key_of(row, PLACE)
-    return second.estimate(second.numbers[place]).minus(first.estimate(first.numbers[place]))
+    found = second.estimate(second.numbers[place]).minus(first.estimate(first.numbers[place]))
+    refits = refits_of_difference([first], [second], row)
+    return found if refits is None else with_refits(found, refits)
+
+
+def refits_of_difference(first: Sequence[ModelResults], second: Sequence[ModelResults], row: Row) -> np.ndarray | None:
+    """What refits say of a difference, of means over models of either side; None where a model has none, or others."""
+    sides = [[model.refits(row) for model in side] for side in (first, second)]
+    known = [found for side in sides for found in side if found is not None]
+    if len(known) < len(first) + len(second) or len({found.shape for found in known}) > 1:
+        return None
+    of_first, of_second = (np.mean(np.stack([each for each in side if each is not None]), axis=0) for side in sides)
+    return of_second - of_first
 
 
 def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> Estimate:
@@ -143,15 +165,16 @@ def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> 
     return Estimate(value, contributions, float(influence["extra"]), method=method)
 
 
-def geometry(row: Row, first: Row | None, second: Row | None) -> Estimate:
-    """Paired difference of a number from the rows of the two tables of influences."""
+def geometry(row: Row, first: Row | None, second: Row | None, refits: np.ndarray | None = None) -> Estimate:
+    """Paired difference of a number from the rows of the two tables of influences, and what refits say of it."""
     a, b = (
-        estimate_of(float(row[f"value_{side}"]), influence, str(row[f"ci_method_{side}"]))
+        estimate_of(float(row[f"value_{side}"]), influence, SAID.sub("", str(row[f"ci_method_{side}"])))
         for side, influence in (("a", first), ("b", second))
     )
     if a.contributions is not None and b.contributions is not None and len(a.contributions) != len(b.contributions):
         raise UsageError(f"{row['metric']}: the two models do not have the same clusters of rows.")
-    return b.minus(a)
+    found = b.minus(a)
+    return found if refits is None else with_refits(found, refits)
 
 
 def clusters_of(examples: pd.DataFrame) -> np.ndarray:
@@ -209,6 +232,8 @@ def skill_unit(value: Callable[[str], float | None]) -> float | None:
 def _probe(row: Row, first: ModelResults, second: ModelResults) -> Interval:
     score = first.score(row)
     diff = float(row["value_b"]) - float(row["value_a"])
+    if unfitted := next((m for m in (row["ci_method_a"], row["ci_method_b"]) if str(m) == WITHOUT), None):
+        return Interval(diff, None, None, None, 0.0, None, str(unfitted))
     left, right = first.examples(row), second.examples(row)
     if left is None or right is None:
         return Estimate.refused(diff, "no per-example scores are kept").interval()
@@ -221,8 +246,11 @@ def _probe(row: Row, first: ModelResults, second: ModelResults) -> Interval:
         return Estimate.refused(diff, "not a function of the kept scores").interval()
     clusters = clusters_of(left)
     contributions = np.bincount(clusters, moved[1] - moved[0]) / len(clusters)
-    found = Estimate.paired(diff, contributions, 0.0, FUNCTION).interval()
     clustered = len(contributions) < len(clusters)
+    if (refits := refits_of_difference([first], [second], row)) is not None:
+        found = with_refits(Estimate.paired(diff, contributions, 0.0, FUNCTION), refits).interval()
+        return replace(found, method=f"{found.method}, {len(contributions)} clusters") if clustered else found
+    found = Estimate.paired(diff, contributions, 0.0, FUNCTION).interval()
     units = {"accuracy": 1.0, "skill": 1.0 if unit is None else unit}  # which differ by a factor that both models share
     if score in units:
         hits = [(side["label"] == side["prediction"]).to_numpy(bool) for side in (left, right)]

@@ -21,6 +21,8 @@ from geomprobe.results.summary.facts import headline_of, judgement
 
 MOST_PAIRS = 500
 """Pairs of models that are tested, those of 32 models: time and the adjustment grow with their number."""
+PAIRED = ("results", "influences", "examples", "refits")
+"""Tables that paired differences are made of."""
 CELL = ["task", "pooling", *NUMBER]
 
 
@@ -81,7 +83,7 @@ def deepest_sides(results: Results, names: Sequence[str]) -> list[ModelResults]:
     def deepest(frame: pd.DataFrame) -> pd.DataFrame:
         return frame[frame["model"].isin(names) & (frame["layer"] == frame["model"].map(last))]
 
-    tables: dict[str, Any] = {name: deepest(getattr(results, name)) for name in ("results", "influences", "examples")}
+    tables: dict[str, Any] = {name: deepest(getattr(results, name)) for name in PAIRED}
     models = [{**entry, "n_layers": last[entry["name"]]} for entry in results.run["models"] if entry["name"] in names]
     ends = replace(results, **tables, run={**results.run, "models": models})
     return [ModelResults(ends, name) for name in names]

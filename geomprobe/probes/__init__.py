@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from geomprobe.probes.crossed import crossed_rows
 from geomprobe.probes.definitions import RECORDS
 from geomprobe.probes.lexical import lexical_probe
 from geomprobe.probes.records import PairVectors
+from geomprobe.probes.refits import add_refits, refitted
 from geomprobe.probes.semantic import semantic_probe
 from geomprobe.tasks.base import Split, Task
 
@@ -32,11 +33,14 @@ class ProbeResults:
         Keys of `geomprobe.results.EXAMPLE_COLUMNS`, likewise; ``log_loss`` is in bits.
     influences : list of dict
         Keys of `geomprobe.results.INFLUENCE_COLUMNS`, likewise, of every number of a probe, not of its controls.
+    refits : list of dict
+        Keys of `geomprobe.results.REFIT_COLUMNS`, likewise, of the numbers that were refitted.
     """
 
     rows: list[dict[str, Any]]
     examples: list[dict[str, Any]]
     influences: list[dict[str, Any]]
+    refits: list[dict[str, Any]] = field(default_factory=list)
 
 
 def cap_train(split: Split, max_rows: int = MAX_TRAIN_ROWS, seed: int = 0) -> Split:
@@ -47,7 +51,9 @@ def cap_train(split: Split, max_rows: int = MAX_TRAIN_ROWS, seed: int = 0) -> Sp
     return split.take(np.sort(rows))
 
 
-def run_probes(task: Task, train: PairVectors | None, validation: PairVectors, *, seed: int = 0) -> ProbeResults:
+def run_probes(
+    task: Task, train: PairVectors | None, validation: PairVectors, *, seed: int = 0, refits: int = 0
+) -> ProbeResults:
     """Run the semantic and lexical probes of a task on the vectors of one encoder, layer and pooling.
 
     Parameters
@@ -58,7 +64,9 @@ def run_probes(task: Task, train: PairVectors | None, validation: PairVectors, *
     validation : PairVectors
         Vectors of the rows of ``task.validation``.
     seed : int
-        Seed of folds, random projections and random labels.
+        Seed of folds, random projections, random labels and halves of the train split.
+    refits : int
+        How often each probe is fitted again, on halves of the train split: even (see `geomprobe.inference.refits`).
 
     Raises
     ------
@@ -73,6 +81,7 @@ def run_probes(task: Task, train: PairVectors | None, validation: PairVectors, *
     rows, examples = semantic_probe(task, train, validation, seed)
     rows += lexical_probe(task, train, validation, seed)
     rows += crossed_rows(task, validation, seed)
+    again = add_refits(rows, refitted(task, train, validation, seed, refits)) if refits else []
     influences = []
     for row in rows:
         examples += row.pop("examples", ())
@@ -80,7 +89,7 @@ def run_probes(task: Task, train: PairVectors | None, validation: PairVectors, *
         if contributions is not None and row["control"] is None:
             place = {column: row.get(column) for column in ("view", "metric", "definition")}
             influences.append(place | {"contributions": contributions.astype(np.float32), "extra": 0.0})
-    return ProbeResults(rows, examples, influences)
+    return ProbeResults(rows, examples, influences, again)
 
 
 def _check(vectors: PairVectors, split: Split) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -68,6 +68,31 @@ class Targets:
     folds: Folds | None
     clusters: np.ndarray
     held_out_ids: tuple[str, ...]
+
+    def fitted_on(self, train_rows: np.ndarray, seed: int) -> Targets:
+        """The same targets, with these of the train sentences alone to fit on; bool (n_train_sentences,)."""
+        at = np.cumsum(train_rows) - 1
+
+        def some(labelled: Labelled) -> Labelled:
+            kept = train_rows[labelled.train_rows]
+            rows, classes = at[labelled.train_rows[kept]], labelled.train[kept]
+            return replace(
+                labelled, train_rows=rows, train=classes, folds=make_folds(classes, None, stratify=True, seed=seed)
+            )
+
+        def both(sides: Sides) -> Sides:
+            return sides[0][train_rows], sides[1]
+
+        return replace(
+            self,
+            train_index=self.train_index[train_rows],
+            word_content=some(self.word_content),
+            top_word=some(self.top_word),
+            counts=both(self.counts),
+            lengths=both(self.lengths),
+            length_features=both(self.length_features),
+            folds=make_folds(np.zeros(int(train_rows.sum())), None, stratify=False, seed=seed),
+        )
 
 
 def top(items: Iterable[T]) -> T | None:
@@ -151,15 +176,15 @@ def _control_rows(task: Task, seed: int, d: int) -> list[dict[str, Any]]:
     train, held_out = (stack(side) for side in controls.projection(task, seed, d))
     projected = train[target.train_index], held_out[target.held_out_index]
     rows = [
-        *_rows(target, projected, "bow_projection", seed, d),
-        *_rows(target, target.length_features, "length", seed, d),
+        *lexical_rows(target, projected, "bow_projection", seed, d),
+        *lexical_rows(target, target.length_features, "length", seed, d),
     ]
     itself = ("lexical_length_spearman", "length")
     # where nothing could be fitted, the row of the probe says so
     return [row for row in rows if row["control"] is not None and (row["metric"], row["control"]) != itself]
 
 
-def _rows(target: Targets, vectors: Sides, control: str | None, seed: int, d: int) -> Iterator[dict[str, Any]]:
+def lexical_rows(target: Targets, vectors: Sides, control: str | None, seed: int, d: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of all lexical probes on the vectors of the train and held-out sentences."""
     train, held_out = vectors
     size: dict[str, Any] = {"d": d, "seed": seed}
@@ -222,15 +247,15 @@ def lexical_probe(task: Task, train: PairVectors | None, validation: PairVectors
         return [missing_row(first, *without_train(task), n=len(task.validation), d=d, seed=seed)]
     target = targets(task, seed)
     vectors = stack(train)[target.train_index], stack(validation)[target.held_out_index]
-    rows = [*_rows(target, vectors, None, seed, d), *_control_rows(task, seed, d)]
+    rows = [*lexical_rows(target, vectors, None, seed, d), *_control_rows(task, seed, d)]
     if train.second is not None:
         features = pair_features(train), pair_features(validation)
-        rows += [_overlap_row(task, features, None, seed, d), *_overlap_controls(task, seed, d)]
+        rows += [overlap_row(task, features, None, seed, d), *_overlap_controls(task, seed, d)]
     return rows
 
 
 @once_per_task
-def _overlaps(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray, Folds | None]:
+def overlaps(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray, Folds | None]:
     """Word overlap (Jaccard) of the pairs of each split, and folds that keep pairs with a common sentence together."""
     train = train_split(task)
     overlap = word_overlap(train)
@@ -238,8 +263,19 @@ def _overlaps(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray, Folds | No
     return overlap, word_overlap(task.validation), folds
 
 
-def _overlap_row(task: Task, features: Sides, control: str | None, seed: int, d: int) -> dict[str, Any]:
-    y, y_held_out, folds = _overlaps(task, seed)
+def overlap_row(
+    task: Task,
+    features: Sides,
+    control: str | None,
+    seed: int,
+    d: int,
+    half: tuple[np.ndarray, Folds | None] | None = None,
+) -> dict[str, Any]:
+    """The row of the overlap probe; of a refit on a half of the train split with its rows and folds."""
+    y, y_held_out, folds = overlaps(task, seed)
+    if half is not None:
+        rows, folds = half
+        y, features = y[rows], (features[0][rows], features[1])
     predictions, clusters = regress(features[0], y, features[1], folds), sentence_groups(task.validation)
     size: dict[str, Any] = {"n": len(y_held_out), "d": d, "seed": seed}
     return _spearman_row("lexical_overlap_spearman", y_held_out, predictions, clusters, control=control, **size)
@@ -252,6 +288,6 @@ def _overlap_controls(task: Task, seed: int, d: int) -> list[dict[str, Any]]:
     projected = pair_features(train), pair_features(held_out)
     lengths = controls.length_features(train_split(task)), controls.length_features(task.validation)
     return [
-        _overlap_row(task, projected, "bow_projection", seed, d),
-        _overlap_row(task, lengths, "length", seed, d),
+        overlap_row(task, projected, "bow_projection", seed, d),
+        overlap_row(task, lengths, "length", seed, d),
     ]

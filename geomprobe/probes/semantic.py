@@ -66,7 +66,7 @@ def semantic_probe(
     `geomprobe.probes.RECORDS` for the metrics.
     """
     main = "semantic_accuracy" if task.kind == "classification" else "sts_probe_spearman"
-    task, train, validation, dropped = _with_labels(task, train, validation)
+    task, train, validation, dropped = with_labels(task, train, validation)
     note = f"{dropped} rows without a label left out" if dropped else ""
     size: dict[str, Any] = {"n": len(task.validation), "d": validation.d, "seed": seed}
     if not len(task.validation):
@@ -92,7 +92,7 @@ def _labels_note(train: Split) -> str:
     return f"{n:,} labelled train row{'' if n == 1 else 's'} with {kinds}; at least 2 labels are needed"
 
 
-def _with_labels(
+def with_labels(
     task: Task, train: PairVectors | None, validation: PairVectors
 ) -> tuple[Task, PairVectors | None, PairVectors, int]:
     """Task and its vectors without unlabelled rows, and how many these were."""
@@ -119,7 +119,7 @@ def _folds(task: Task, seed: int) -> Folds | None:
 
 
 @once_per_task
-def _clusters(task: Task) -> np.ndarray:
+def scored_clusters(task: Task) -> np.ndarray:
     return sentence_groups(task.validation)
 
 
@@ -181,7 +181,7 @@ def _fitted(
     task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
 ) -> tuple[Records, Records]:
     """Rows and examples of the probe that is fitted on train."""
-    clusters, x, x_held_out = _clusters(task), features_of(task, train), features_of(task, validation)
+    clusters, x, x_held_out = scored_clusters(task), features_of(task, train), features_of(task, validation)
     probe = _predictions(task, seed, x, x_held_out)
     predictions = {
         None: probe,
@@ -194,23 +194,33 @@ def _fitted(
         return list(correlations), _examples("semantic", task, probe)
     rows = [
         *classification_rows("semantic", predictions, y, y_held_out, clusters, **size),
-        *_selectivity(task, x, x_held_out, probe, seed, size),
+        *selectivity(task, x, x_held_out, probe, seed, size),
         *_beyond_words(task, x, x_held_out, seed, size),
         *_code(task, x, probe, seed, size | {"n": len(y)}),
     ]
     return rows, _examples("semantic", task, probe.predictions, probe.log_loss)
 
 
-def _selectivity(
-    task: Task, x: np.ndarray, x_held_out: np.ndarray, probe: Classified, seed: int, size: dict[str, Any]
+def selectivity(
+    task: Task,
+    x: np.ndarray,
+    x_held_out: np.ndarray,
+    probe: Classified,
+    seed: int,
+    size: dict[str, Any],
+    rows: np.ndarray | slice = slice(None),
 ) -> Records:
-    """The accuracy on the control task, by a probe with the same C, and by how much the real one exceeds it."""
+    """The accuracy on the control task, by a probe with the same C, and by how much the real one exceeds it.
+
+    ``x`` holds the features of these ``rows`` of the train split.
+    """
     y, y_held_out = controls.control_labels(task, seed)
+    y = y[rows]
     if len(np.unique(y)) < 2:
         one = f"{len(x):,} train rows, all of one class of the control task; at least 2 are needed"
         return [missing_row("semantic_selectivity", one, **size)]
     model = classifier(x).set_params(fit__C=probe.model.named_steps["fit"].C).fit(x, y)
-    found, clusters = predict(model, x_held_out, y_held_out), _clusters(task)
+    found, clusters = predict(model, x_held_out, y_held_out), scored_clusters(task)
     control = size | {"control": "control_task", "note": found.note}
     gain = probe.accuracy - found.accuracy
     return [
@@ -228,7 +238,7 @@ def _beyond_words(task: Task, x: np.ndarray, x_held_out: np.ndarray, seed: int, 
     y, y_held_out = train_split(task).labels[half.rows], task.validation.labels
     joint = information.given_bow(half.odds, (x[half.rows], x_held_out), y, y_held_out, half.folds)
     gain = half.alone.log_loss - joint.log_loss
-    return [mean_row("semantic_conditional_bits", gain.mean(), gain, _clusters(task), note=joint.note, **size)]
+    return [mean_row("semantic_conditional_bits", gain.mean(), gain, scored_clusters(task), note=joint.note, **size)]
 
 
 def _code(task: Task, x: np.ndarray, probe: Classified, seed: int, size: dict[str, Any]) -> Records:
@@ -254,7 +264,7 @@ def _similarity(task: Task, validation: PairVectors, size: dict[str, Any]) -> tu
     if split.second is None or not (task.kind == "regression" or binary):
         return [], []
     gold = split.labels.astype(np.float64) if task.kind == "regression" else (split.labels == task.positive_label) * 1.0
-    clusters = _clusters(task)
+    clusters = scored_clusters(task)
     similarities: dict[str | None, np.ndarray] = {None: cosines(validation)}
     if task.train is not None:
         u, v = controls.tfidf(task)[1]
@@ -275,4 +285,4 @@ def _examples(
     probe: str, task: Task, predictions: np.ndarray, log_loss: np.ndarray | None = None
 ) -> list[dict[str, Any]]:
     split = task.validation
-    return example_rows(probe, split.row_ids, _clusters(task), split.labels, predictions, log_loss)
+    return example_rows(probe, split.row_ids, scored_clusters(task), split.labels, predictions, log_loss)

@@ -27,6 +27,7 @@ from geomprobe.results.schema import (
     OPTIONAL,
     OVERLAP_COLUMNS,
     RANKING_COLUMNS,
+    REFIT_COLUMNS,
     RESULT_COLUMNS,
     SCHEMA_VERSION,
     SIMILARITY_COLUMNS,
@@ -86,7 +87,7 @@ def write_results(folder: str | Path, results: Results) -> Path:
     for name in [entry["name"] for entry in results.run["models"]] + earlier_models:
         (folder / "training" / training_log(name)).unlink(missing_ok=True)
     for name in TABLES:
-        if name in OF_SERIES and not results.run.get("series"):
+        if (name in OF_SERIES and not results.run.get("series")) or (name == "refits" and results.refits.empty):
             (folder / f"{name}.parquet").unlink(missing_ok=True)
             continue
         write_table(folder / f"{name}.parquet", getattr(results, name))

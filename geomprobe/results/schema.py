@@ -100,6 +100,16 @@ INFLUENCE_COLUMNS = _columns(
     "Float64: extra",
 )
 
+# What refits of a probe on halves of the training rows change (--refits): `differences` is a list with, for each of
+# refits / 2 divisions, half the difference of the number between the halves, by cluster of scored rows.
+REFIT_COLUMNS = _columns(
+    "string: model task",
+    "Int64: layer",
+    "string: pooling view metric definition",
+    "Int64: refits",
+    "object: differences",
+)
+
 # How alike two encoders or layers are on the same rows, with the interval as in RESULT_COLUMNS; `null_mean`, `null_sd`
 # and `p` are those of the permutation null, where one was drawn. At level "objective" a and b are groups: a mean over
 # pairs of seeds, and where a is b the most that a similarity of two groups can reach.
@@ -197,6 +207,7 @@ TABLES = {
     "curves": CURVE_COLUMNS,
     "examples": EXAMPLE_COLUMNS,
     "influences": INFLUENCE_COLUMNS,
+    "refits": REFIT_COLUMNS,
     "similarities": SIMILARITY_COLUMNS,
     "maps": MAP_COLUMNS,
     "neighbours": NEIGHBOUR_COLUMNS,
@@ -407,6 +418,7 @@ class Run(TypedDict, total=False):
     protocol: str
     seed: int
     limit: int | None
+    refits: int
     models: list[ModelEntry]
     baselines: dict[str, str]
     tasks: list[TaskEntry]

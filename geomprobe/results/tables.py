@@ -54,6 +54,7 @@ class Results:
     run: dict[str, Any] = field(default_factory=dict)
     training: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     influences: pd.DataFrame = field(default_factory=partial(table, [], TABLES["influences"]))
+    refits: pd.DataFrame = field(default_factory=partial(table, [], TABLES["refits"]))
     similarities: pd.DataFrame = field(default_factory=partial(table, [], TABLES["similarities"]))
     maps: pd.DataFrame = field(default_factory=partial(table, [], TABLES["maps"]))
     neighbours: pd.DataFrame = field(default_factory=partial(table, [], TABLES["neighbours"]))

@@ -9,7 +9,7 @@ from geomprobe.common.text import clean, count, listed, words
 from geomprobe.reports.document.blocks import Block, Section
 from geomprobe.results.summary.facts import Facts, judgement, rows_of
 from geomprobe.results.summary.findings import findings
-from geomprobe.results.summary.words import place, why
+from geomprobe.results.summary.words import about_probe_intervals, place, why
 
 PLACE = 80
 FAILED_ITEMS, NOTES, METHODS = 12, 12, 6
@@ -27,6 +27,8 @@ def section(facts: Facts) -> Section:
     methods = sorted({r["ci_method"] for r in (*facts.rows, *facts.comparisons, *facts.changes) if r["ci_method"]})
     if methods:
         items.append(f"Intervals: {listed([clean(method, 80) for method in methods[:METHODS]])}.")
+    if said := about_probe_intervals(facts):
+        items.append(said)
     if protocol := facts.run.get("protocol"):
         items.append(f"Protocol {protocol}. Every number estimates its expected value at this number of rows.")
     blocks: list[Block] = [{"type": "findings"}, {"type": "items", "items": items}]

@@ -26,6 +26,24 @@ def title(facts: Facts, metric: str, view: str) -> str:
     return words(metric) + (f" ({view})" if view and (len(views) > 1 or view != "raw") else "")
 
 
+OF_FITTED = ("semantic_", "sts_probe_", "lexical_")
+"""How the names of numbers begin whose probe is fitted on training rows."""
+
+
+def about_probe_intervals(facts: Facts) -> str:
+    """What the intervals of fitted probes are for, in a sentence; empty where there is none."""
+    rows = (row for row in facts.rows if not row["control"] and row["ci_low"] is not None)
+    if not any(row["metric"].startswith(OF_FITTED) for row in rows):
+        return ""
+    if refits := facts.run.get("refits"):
+        return f"Probe intervals also cover the choice of the training rows ({refits} refits on halves of them)."
+    seen = " (see --refits)" if str(facts.run.get("protocol", "")).startswith("strict") else ""
+    return (
+        "Probe intervals are for these fitted probes, over the scored rows; "
+        f"fitting them on other training rows would add spread{seen}."
+    )
+
+
 def without_brackets(title: str) -> str:
     """A title for the inside of brackets or of a sentence: "raw uniformity" from "uniformity (raw)"."""
     name, _, view = title.removesuffix(")").partition(" (")

@@ -25,6 +25,7 @@ from geomprobe.embedding.store import Store
 from geomprobe.metrics import sample_size
 from geomprobe.predict_reconstruct.protocol import PAPER
 from geomprobe.results import provenance, read_results
+from geomprobe.results.summary.words import about_probe_intervals
 from geomprobe.tasks.base import Split, Task
 
 NOUNS = ["cat", "dog", "mat", "tree", "house", "bird", "river", "stone"]
@@ -460,3 +461,22 @@ def test_another_positive_class_is_measured_anew_in_the_same_folder(model_folder
     first, again = alignment(0, "out"), alignment(1, "out")
     assert first != again
     assert again == alignment(1, "anew")
+
+
+def test_refits_have_cells_of_their_own_and_are_found_again(model_folder, task, tmp_path):
+    how = {"poolings": ["mean"], "out": tmp_path / "r"}
+    plain = gp.analyze([model_folder("bert")], [task], **how)
+    first, second = (gp.analyze([model_folder("bert")], [task], refits=4, **how) for _ in range(2))
+    assert "refits" not in plain.run
+    assert plain.refits.empty
+    assert first.run["refits"] == 4
+    assert len(first.refits) > 5
+    pd.testing.assert_frame_equal(first.refits, second.refits)
+    pd.testing.assert_frame_equal(first.results, second.results)
+    pd.testing.assert_series_equal(plain.results["value"], first.results["value"])
+    accuracy = first.results.query("metric == 'semantic_accuracy' and control.isna()")["ci_method"].item()
+    assert accuracy == "cluster-robust, t, 4 refits"
+    assert "these fitted probes, over the scored rows" in about_probe_intervals(plain.facts())
+    assert "4 refits on halves" in about_probe_intervals(first.facts())
+    pd.testing.assert_frame_equal(gp.analyze([model_folder("bert")], [task], **how).results, plain.results)
+    assert not (tmp_path / "r" / "refits.parquet").exists()
