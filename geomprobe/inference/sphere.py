@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from scipy.spatial.distance import squareform
 
-from geomprobe.inference.spectral import wider
 from geomprobe.metrics import alignment_uniformity, isotropy
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.vectors import unit_rows
@@ -317,7 +316,8 @@ def alignment(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
 def norm_cv(embeddings: Embeddings) -> np.ndarray:
     """Influence of each row on the coefficient of variation of the norms, in the raw view.
 
-    To first order, or (N − 1)·(cv − cv without row i), whichever has the larger variance (see `spectral.wider`).
+    To first order, or (N − 1)·(cv − cv without row i), whichever has the larger variance: left out, a row that lies far
+    off counts too little.
     """
     norms = embeddings.lengths()
     n, mean = len(norms), norms.mean()
@@ -329,4 +329,5 @@ def norm_cv(embeddings: Embeddings) -> np.ndarray:
     slope = cv * ((off**2 / variance - 1) / 2 - off / mean)
     without = np.sqrt(np.maximum(variance - off**2 / (n - 1), 0) * n / (n - 1)) / (mean - off / (n - 1))
     left = (n - 1) * (cv - without)
-    return wider(slope, left - left.mean())[0]
+    left = left - left.mean()
+    return left if left.var() > slope.var() else slope
