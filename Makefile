@@ -80,9 +80,11 @@ bench-pretrain: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python tests/benchmarks/bench_pretrain.py
 
-# Hours: every cloud, N and D of docs/explanation/calibration.md, 1,000 draws each. Counts are kept: an interrupted run goes on.
+# Hours: every cloud, N and D of docs/explanation/calibration.md, 1,000 draws each, and real embeddings where their texts
+# and encoders are present. Counts are kept: an interrupted run goes on.
 calibrate: .venv/installed
-	$(BIN)/python tests/calibration/simulate.py --draws 1000
+	$(BIN)/python -m tests.calibration.simulate --draws 1000
+	$(BIN)/python -m tests.calibration.real --draws 300
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache

@@ -1,22 +1,20 @@
 """Coverage of intervals and false positives of paired tests, over clouds whose truth is known by repeated drawing.
 
-    python tests/calibration/simulate.py --draws 1000
+    python -m tests.calibration.simulate --draws 1000
 
 What was found is kept as counts in counts.csv beside this file; a later run draws the seeds that are missing and adds
 to it. Delete that file after a change of the method: old counts do not know of it.
 
-The truth of a cell is the mean of the statistic over the draws: the expected value at this N, which is what the
-intervals are for. Draws are judged in batches, each by the mean over all draws up to its own. A draw is part of that
-mean, which flatters: a coverage of 95 % by 0.2 points with 50 draws, by 0.1 with 100. Beside it stands the naive
-bootstrap (rows with replacement, percentiles).
+How draws are judged is said in counting.py. Next to the intervals stands the naive bootstrap (rows with replacement,
+percentiles).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -24,32 +22,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from geomprobe.common import write_text
+from tests.calibration.counting import (
+    FIRST_SEED,
+    JUDGED,
+    label,
+    read_counts,
+    simulate,
+    summarise,
+    with_view,
+    write_counts,
+)
 
 CLOUDS = ("gaussian", "power-law", "clustered", "heavy-tailed", "anisotropic", "near-collapsed")
 ROWS = (200, 1000, 5000)
 DIMENSIONS = (32, 128, 512)
-FIRST_SEED = 20_000
-"""Rules of the method were fixed on draws of the seeds below, which the page does not show."""
 RESAMPLES = 100
-CHUNK = 10
-"""Draws of one job."""
-BATCH = 100
-"""Draws that are judged and kept together; an interrupted run loses no more than these."""
-NUMBERS = ("value", "se", "low", "high", "p", "boot_low", "boot_high")
 COUNTS = Path(__file__).with_name("counts.csv")
-PLACE = ("cloud", "n", "d", "metric", "view")
-COUNTED = (
-    *("seeds", "draws", "mean", "squares", "given", "se", "conservative", "covered", "tested", "rejected"),
-    *("booted", "boot_covered"),
-)
-"""Of a metric in a cell: seeds drawn, values and their mean and summed squared deviations, intervals given, the mean of
-their standard errors, how many are labelled conservative and how many cover, paired tests and how many have p < 0.05,
-naive bootstraps and how many cover."""
-JUDGED = 20
-"""Fewest intervals or tests by which a cell is judged."""
+PAGE_FILE = Path("docs/explanation/calibration.md")
 CLUSTER_SIZE = 4
 CLOUD = (
     *("effective_rank", "rankme", "spectral_entropy", "participation_ratio", "stable_rank", "rank_90", "rank_99"),
@@ -61,6 +52,7 @@ ALIKE = ("linear_cka", "linear_cka_unbiased", "procrustes", "mutual_knn", "cknna
 GROUPS = {"cloud": CLOUD, "neighbours": ("intrinsic_dimension",), "declared": DECLARED, "similarities": ALIKE}
 """Metrics that are drawn together: of the cloud alone, those that search for neighbours, of pairs and classes, of two
 encoders."""
+METRICS = [metric for metrics in GROUPS.values() for metric in metrics]
 
 
 @dataclass(frozen=True)
@@ -70,10 +62,6 @@ class Cell:
     cloud: str
     n: int
     d: int
-
-    def of(self, counts: pd.DataFrame) -> pd.DataFrame:
-        """Return the counts of this cell."""
-        return counts[(counts["cloud"] == self.cloud) & (counts["n"] == self.n) & (counts["d"] == self.d)]
 
 
 CELLS = [Cell(cloud, n, d) for cloud, n, d in product(CLOUDS, ROWS, DIMENSIONS)]
@@ -160,11 +148,6 @@ def one_draw(cell: Cell, seed: int, metrics: Sequence[str], bootstrap: int) -> l
     return rows
 
 
-def label(row: pd.Series | dict) -> str:
-    """Return how the product labels an interval: "" for a plain one, "conservative" or "refused"."""
-    return "refused" if pd.isna(row["se"]) else "conservative" if "conservative" in row["ci_method"] else ""
-
-
 def similarities(
     seed: int, first: np.ndarray, second: np.ndarray, clusters: np.ndarray | None, names: Sequence[str]
 ) -> list[dict]:
@@ -208,101 +191,7 @@ def naive_bootstrap(
     return {name: tuple(np.quantile(found, [0.025, 0.975])) for name, found in values.items()}
 
 
-def judged(cell: Cell, rows: pd.DataFrame, known: pd.DataFrame, seeds: int) -> pd.DataFrame:
-    """Return the counts of a cell after a batch of draws.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `one_draw`.
-    known : DataFrame
-        The cell's counts before it.
-    seeds : int
-        How many seeds the batch drew.
-    """
-    before = known.set_index(["metric", "view"])
-    drawn = (int(known["seeds"].max()) if len(known) else 0) + seeds
-    parts = dict(list(rows.groupby(["metric", "view"], sort=False)))
-    out = []
-    for metric, view in dict.fromkeys([*before.index, *parts]):  # a metric may have no value in any draw of a batch
-        part = parts.get((metric, view), rows.iloc[:0])
-        old = before.loc[(metric, view)] if (metric, view) in before.index else pd.Series(0.0, index=COUNTED)
-        values, n = part["value"].to_numpy(float), old["draws"]
-        draws = n + len(values)
-        truth = (n * old["mean"] + values.sum()) / draws
-        # of all values about their mean, from those of either part
-        squares = old["squares"] + n * (old["mean"] - truth) ** 2 + ((values - truth) ** 2).sum()
-        given, tested = part[part["label"] != "refused"], part["p"].dropna()
-        booted = part[part["boot_low"].notna()]
-        counts = {
-            "draws": len(part),
-            "given": len(given),
-            "conservative": (given["label"] == "conservative").sum(),
-            "covered": ((given["low"] <= truth) & (truth <= given["high"])).sum(),
-            "tested": len(tested),
-            "rejected": (tested < 0.05).sum(),
-            "booted": len(booted),
-            "boot_covered": ((booted["boot_low"] <= truth) & (truth <= booted["boot_high"])).sum(),
-        }
-        counts = {key: int(old[key] + count) for key, count in counts.items()}
-        se = (old["given"] * old["se"] + given["se"].sum()) / max(counts["given"], 1)
-        found = {"seeds": drawn, "mean": truth, "squares": squares, "se": se} | counts
-        place = dict(zip(PLACE, (cell.cloud, cell.n, cell.d, metric, view), strict=True))
-        out.append(place | {key: found[key] for key in COUNTED})
-    return pd.DataFrame(out)
-
-
-def summarise(counts: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per cell, metric and view: coverage, labels, false positives, and the verdict of the rule below."""
-    table = counts[[*PLACE, "seeds", "draws", "given", "se"]].copy()
-    table["sd"] = np.sqrt(counts["squares"] / (counts["draws"] - 1).clip(lower=1))
-    table["refused"] = 1 - counts["given"] / counts["draws"]
-    table["missed"] = (counts["given"] - counts["covered"]) / counts["draws"]
-    shares = {
-        "conservative": ("conservative", "given"),
-        "coverage": ("covered", "given"),
-        "false_positives": ("rejected", "tested"),
-        "bootstrap": ("boot_covered", "booted"),
-    }
-    for share, (part, whole) in shares.items():
-        table[share] = counts[part] / counts[whole].where(counts[whole] > 0)
-    tests = counts["tested"]
-    rows = zip(table.to_dict("records"), tests, strict=True)
-    table["fault"] = [fault(row, row["given"], tested) for row, tested in rows]
-    return table
-
-
-def outside(share: float, count: int, *, at_least: float | None = None, at_most: float | None = None) -> bool:
-    """Whether the 99 % binomial (Clopper-Pearson) interval of a share lies beyond a bound."""
-    hits = round(share * count)
-    if at_least is not None:
-        return (stats.beta.ppf(0.995, hits + 1, count - hits) if hits < count else 1.0) < at_least
-    assert at_most is not None
-    return (stats.beta.ppf(0.005, hits, count - hits + 1) if hits else 0.0) > at_most
-
-
-def fault(row: dict, given: int, tested: int) -> str:
-    """Return what is wrong with a cell: "" if nothing is.
-
-    A refusal selects draws, and those that remain are not like the others, so that no rule of refusal can keep the
-    coverage of the few that it lets pass. Where over 80 % of draws are refused, what is judged is therefore how often
-    an interval is given and misses: the false coverage rate of a selected parameter (Benjamini & Yekutieli 2005, "False
-    discovery rate-adjusted multiple confidence intervals for selected parameters", JASA 100).
-    """
-    if row["refused"] > 0.8:
-        if outside(row["missed"], row["draws"], at_most=0.07):
-            return "misses too often"
-    elif given >= JUDGED:
-        if outside(row["coverage"], given, at_least=0.93):
-            return "covers too little"
-        if row["conservative"] < 0.5 and outside(row["coverage"], given, at_most=0.97):
-            return "covers too much, not labelled"
-    if tested >= JUDGED and outside(row["false_positives"], tested, at_most=0.06):
-        return "false positives"
-    return ""
-
-
-def several_draws(cell: Cell, seeds: Sequence[int], metrics: Sequence[str], bootstrapped: int) -> list[dict]:
+def several_draws(cell: Cell, metrics: Sequence[str], bootstrapped: int, seeds: Sequence[int]) -> list[dict]:
     """Return the rows of several seeds; the first `bootstrapped` of all have a naive bootstrap beside them."""
     import torch
 
@@ -311,75 +200,11 @@ def several_draws(cell: Cell, seeds: Sequence[int], metrics: Sequence[str], boot
     return [row for seed in seeds for row in one_draw(cell, seed, metrics, RESAMPLES if seed < end else 0)]
 
 
-def simulate(
-    cell: Cell,
-    draws: int,
-    *,
-    metrics: Sequence[str] = CLOUD,
-    bootstrapped: int = 0,
-    pool: Executor | None = None,
-    known: pd.DataFrame | None = None,
-    keep: Callable[[pd.DataFrame], None] = lambda counts: None,
-) -> pd.DataFrame:
-    """Return the counts of some metrics in a cell after so many seeds from FIRST_SEED on.
-
-    Parameters
-    ----------
-    metrics : sequence of str
-        Of one of GROUPS.
-    bootstrapped : int
-        How many of the seeds have a naive bootstrap beside them.
-    pool : Executor, optional
-        Draws in parallel.
-    known : DataFrame, optional
-        Counts of earlier runs; seeds that they have already are not drawn again.
-    keep : callable
-        Given the cell's counts after every batch.
-    """
-    counts = pd.DataFrame(columns=[*PLACE, *COUNTED]) if known is None else cell.of(known)
-    counts = counts[counts["metric"].isin(metrics)]
-    done = int(counts["seeds"].max()) if len(counts) else 0
-    for start in range(FIRST_SEED + done, FIRST_SEED + draws, BATCH):
-        seeds = range(start, min(start + BATCH, FIRST_SEED + draws))
-        parts = [seeds[i : i + CHUNK] for i in range(0, len(seeds), CHUNK)]
-        if pool is None:
-            made = [several_draws(cell, part, metrics, bootstrapped) for part in parts]
-        else:
-            jobs = [pool.submit(several_draws, cell, part, metrics, bootstrapped) for part in parts]
-            made = [job.result() for job in jobs]
-        rows = pd.DataFrame([row for part in made for row in part]).astype(dict.fromkeys(NUMBERS, float))
-        counts = judged(cell, rows, counts, len(seeds))
-        keep(counts)
-    return counts
-
-
-def read_counts(path: Path) -> pd.DataFrame:
-    """Return all counts that are kept."""
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=[*PLACE, *COUNTED])
-
-
-def write_counts(path: Path, cell: Cell, counts: pd.DataFrame) -> None:
-    """Put the counts of some metrics in one cell in place of those that are kept, in the order of cells and metrics."""
-    kept = read_counts(path)
-    old = (kept[list(PLACE[:3])] == [cell.cloud, cell.n, cell.d]).all(axis=1) & kept["metric"].isin(counts["metric"])
-    table = pd.concat([part for part in (kept[~old], counts) if len(part)], ignore_index=True)
-    order = {metric: i for i, metric in enumerate(metric for group in GROUPS.values() for metric in group)}
-    ranks = pd.DataFrame(
-        {
-            "cell": [CELLS.index(Cell(*place)) for place in table[list(PLACE[:3])].itertuples(index=False)],
-            "metric": table["metric"].map(order),
-            "view": table["view"].map({"raw": 0, "centred": 1}),
-        }
-    )
-    table = table.loc[ranks.sort_values(["cell", "metric", "view"], kind="stable").index]
-    write_text(path, table.to_csv(index=False))
-
-
 PAGE = f"""# Calibration
 
 How often nominal 95 % intervals cover, and how often nominal 5 % paired tests reject wrongly, in per cent of draws from
 clouds with a known truth. The truth is the mean of the statistic over all draws so far; each hundred draws is judged by
-it. `python tests/calibration/simulate.py` writes this page from the counts next to it, and holds the rules that judge a
+it. `python -m tests.calibration.simulate` writes this page from the counts next to it, and holds the rules that judge a
 cell. The rules of the intervals are in the [reference](../reference/inference.md), their reasons in the
 [study](inference-study.md).
 
@@ -460,11 +285,6 @@ def amounts(drawn: pd.Series) -> str:
     return text + "\n"
 
 
-def with_view(metric: str, view: str) -> str:
-    """Return a metric's name, with its view where this is not the raw one."""
-    return metric if view == "raw" else f"{metric} ({view})"
-
-
 def named(row: tuple) -> str:
     """Return the place of a row of the summary as text."""
     return f"{row.cloud}, {row.n} × {row.d}, {with_view(row.metric, row.view)}"
@@ -533,8 +353,7 @@ def main() -> None:
     parser.add_argument("--clouds", nargs="*", choices=CLOUDS, default=CLOUDS)
     parser.add_argument("--groups", nargs="*", choices=list(GROUPS), default=list(GROUPS), help="metrics to draw")
     parser.add_argument("--counts", type=Path, default=COUNTS, help="what was found so far; added to")
-    page = Path("docs/explanation/calibration.md")
-    parser.add_argument("--page", type=Path, default=page, help="Markdown page of all counts")
+    parser.add_argument("--page", type=Path, default=PAGE_FILE, help="Markdown page of all counts")
     chosen = parser.parse_args()
     with ProcessPoolExecutor(chosen.workers) as pool:
         for n, d, cloud, group in product(chosen.rows, chosen.dimensions, chosen.clouds, chosen.groups):
@@ -542,11 +361,11 @@ def main() -> None:
             counts = simulate(
                 cell,
                 chosen.draws,
-                metrics=GROUPS[group],
-                bootstrapped=chosen.bootstrapped if group == "cloud" else 0,
+                partial(several_draws, cell, GROUPS[group], chosen.bootstrapped if group == "cloud" else 0),
+                GROUPS[group],
                 pool=pool,
                 known=read_counts(chosen.counts),
-                keep=partial(write_counts, chosen.counts, cell),
+                keep=partial(write_counts, chosen.counts, cell, CELLS, METRICS),
             )
             faults = (summarise(counts)["fault"] != "").sum()
             seconds = time.perf_counter() - started
