@@ -253,11 +253,13 @@ def main() -> None:
     chosen = parser.parse_args()
     counting.BATCH = chosen.step
     there = prepare(chosen.cache, chosen.data, chosen.small, chosen.populations)
-    if not (chosen.data / "glue").exists():
+    if there and not (chosen.data / "glue").exists():
         print(f"Without a probe: {chosen.data / 'glue'} with the labels of SST-2 is missing (--data).")
         chosen.metrics = [metric for metric in chosen.metrics if metric not in PROBE]
     wanted = set(product(there, chosen.rows, chosen.designs))
-    add_rounds(chosen, [cell for cell in CELLS if (cell.population, cell.n, cell.design) in wanted])
+    cells = [cell for cell in CELLS if (cell.population, cell.n, cell.design) in wanted]
+    if cells:
+        add_rounds(chosen, cells)
     counts = read_counts(chosen.counts)
     if counts.empty:
         return

@@ -205,8 +205,8 @@ def amounts(table: pd.DataFrame) -> str:
     kinds = table["metric"].map(group).where(table["design"].map(lambda one: not DESIGNS[one].second), "differences")
     drawn = table.groupby([table["population"], kinds, table["n"]])["seeds"].min()
     known = 100 * stats.norm.ppf(0.995) * np.sqrt(0.05 * 0.95 / table["seeds"].min())
-    text = f"## Draws of a cell, the fewest\n\nShares of about 5 % are known to ± {known:.0f} points in the smallest cell, "
-    text += "so a cell that misses no target is not proven right.\n\n| population | metrics | " + " | ".join(
+    text = f"## Draws of a cell, the fewest\n\nShares of about 5 % are known to ± {known:.0f} points in the smallest "
+    text += "cell, so a cell that misses no target is not proven right.\n\n| population | metrics | " + " | ".join(
         f"N = {n}" for n in ROWS
     )
     text += f" |\n|---|---{'|---' * len(ROWS)}|\n"
