@@ -77,7 +77,7 @@ class Workspace:
         return found.tail == "steady" and self.heavy_tailed
 
     def slopes(self, found: Metric, contributions: np.ndarray) -> np.ndarray:
-        """Contributions to first order where they are known: left out, a row that lies far off shows too little of it."""
+        """Contributions to first order, where known: left out, a row that lies far off shows too little of it."""
         function = found.of_spectrum
         if function is None or not _reads_spectrum(function, self.embeddings):
             return contributions

@@ -77,7 +77,7 @@ class EigenvalueSums:
         return max(1, NUMBERS // max(wide, self.positive * s))
 
     def _changes(self, sets: torch.Tensor) -> torch.Tensor:
-        g, s = sets.shape[:2]
+        s = sets.shape[1]
         device = sets.device
         values, resolvent, rule = (each.to(device) for each in (self.values, self.resolvent, self.rule))
         y = sets[..., : self.positive] / np.sqrt(self.n * self.first)

@@ -64,8 +64,8 @@ def moved(
 ) -> dict[str, Moved]:
     """Functions of a spectrum and how rows move them: by their slope, and by leaving clusters out where that is exact.
 
-    The slope gives row i the influence Σ_k g_k·((v_k·(x_i − centre))² − λ_k). Rows are multiplied in their own precision
-    where it resolves all eigenvalues, else in float64.
+    The slope gives row i the influence Σ_k g_k·((v_k·(x_i − centre))² − λ_k). All is float64: where the rows are fewer
+    than the dimensions, a row is all that holds one of them, and what pairs add is a small difference.
 
     Parameters
     ----------
@@ -81,13 +81,12 @@ def moved(
     values, kept, d, n = spectrum.values, len(spectrum.values), embeddings.d, embeddings.n
     slopes = {name: slope for name, function in functions.items() if (slope := function.slope(values, d)) is not None}
     weights = torch.from_numpy(np.column_stack(list(slopes.values())))
-    work = embeddings.source.work if values[-1] > 1e-6 * values[0] else torch.float64
-    vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept]).to(work), torch.from_numpy(centre)
+    vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept].copy()), torch.from_numpy(centre)
     sums, single = EigenvalueSums(values, n, moving), int(clusters.max()) + 1 == n
 
     def along(x: torch.Tensor) -> torch.Tensor:
         x = unit_rows(x) if which == "directions" else x
-        return ((x - mean.to(x.device)).to(work) @ vectors.to(x.device)).double()
+        return (x - mean.to(x.device)) @ vectors.to(x.device)
 
     parts, changes = [], []
     with full_precision():

@@ -90,9 +90,9 @@ EXAMPLE_COLUMNS = _columns(
 )
 
 # How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list
-# with a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for; `together`
-# is a list of what seeded pairs of clusters add, with a mean square that the contributions count twice. What has no row
-# here has no interval.
+# with a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for;
+# `together` is a list of what seeded pairs of clusters add, with a mean square that the contributions count twice. What
+# has no row here has no interval.
 INFLUENCE_COLUMNS = _columns(
     "string: model task",
     "Int64: layer",
