@@ -17,7 +17,7 @@ import torch
 import geomprobe.inference.jackknife as jackknife
 from geomprobe.inference.left_out import EigenvalueSums, drawn_pairs, unit_changes
 from geomprobe.metrics import dimension
-from geomprobe.metrics.eigenvalues import Spectrum
+from geomprobe.metrics.eigenvalues import Spectrum, spectrum_of
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.spectrum_derivatives import OfSpectrum, perplexity
 from geomprobe.vectors import full_precision, unit_rows
@@ -64,8 +64,9 @@ def moved(
 ) -> dict[str, Moved]:
     """Functions of a spectrum and how rows move them: by their slope, and by leaving clusters out where that is exact.
 
-    The slope gives row i the influence Σ_k g_k·((v_k·(x_i − centre))² − λ_k). All is float64: where the rows are fewer
-    than the dimensions, a row is all that holds one of them, and what pairs add is a small difference.
+    The slope gives row i the influence Σ_k g_k·((v_k·(x_i − centre))² − λ_k). All is float64, the
+    decomposition too: where the rows are fewer than the dimensions, a row is all that holds one of them, and what pairs
+    add is a small difference.
 
     Parameters
     ----------
@@ -81,17 +82,25 @@ def moved(
     values, kept, d, n = spectrum.values, len(spectrum.values), embeddings.d, embeddings.n
     slopes = {name: slope for name, function in functions.items() if (slope := function.slope(values, d)) is not None}
     weights = torch.from_numpy(np.column_stack(list(slopes.values())))
-    vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept].copy()), torch.from_numpy(centre)
-    sums, single = EigenvalueSums(values, n, moving), int(clusters.max()) + 1 == n
+    mean, single = torch.from_numpy(centre), int(clusters.max()) + 1 == n
+
+    def from_centre(x: torch.Tensor) -> torch.Tensor:
+        return (unit_rows(x) if which == "directions" else x) - mean.to(x.device)
+
+    if embeddings.source.work != torch.float64:
+        with full_precision():
+            products = sum(y.T @ y for _, block, _ in embeddings.blocks() for y in [from_centre(block)])
+        spectrum = spectrum_of((products / n).cpu().numpy(), kept, vectors=True)
+    vectors = torch.from_numpy(spectrum.vectors[:, :kept].copy())
+    sums = EigenvalueSums(spectrum.values, n, moving)
 
     def along(x: torch.Tensor) -> torch.Tensor:
-        x = unit_rows(x) if which == "directions" else x
-        return (x - mean.to(x.device)) @ vectors.to(x.device)
+        return from_centre(x) @ vectors.to(x.device)
 
     parts, changes = [], []
     with full_precision():
-        for _, block, has in embeddings.blocks():
-            coordinates = along(block[has] if which == "directions" else block)
+        for _, block, _ in embeddings.blocks():
+            coordinates = along(block)
             parts.append((coordinates.square() @ weights.to(coordinates.device)).cpu().numpy())
             if single:
                 changes.append(sums.changes(coordinates[:, None]))
