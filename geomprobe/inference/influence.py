@@ -99,9 +99,13 @@ class Workspace:
         return sphere.checked_distances(self.embeddings, self.clusters)
 
     @cached_property
-    def mean_distance(self) -> tuple[np.ndarray, float]:
-        """Influences on the mean squared distance over pairs, and the variance of its second-order term."""
+    def mean_distance(self) -> tuple[np.ndarray, np.ndarray]:
+        """Influences on the mean squared distance over pairs, and what pairs of clusters add."""
         return sphere.mean_distance(self.embeddings, *self.distances)
+
+    def whole(self, pairs: np.ndarray) -> np.ndarray | None:
+        """What pairs add, where all rows have a direction: else another encoder's pairs would be others."""
+        return pairs if self.embeddings.direction_sums[0] == self.embeddings.n else None
 
     @cached_property
     def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -222,17 +226,17 @@ def _of_spectrum(found: Metric, function: OfSpectrum, work: Workspace, value: fl
 
 
 def _mean_distance(work: Workspace, value: float, factor: float) -> Estimate:
-    rows, second = work.mean_distance
-    return work.estimate(value, factor * rows, second_order=factor**2 * second)
+    rows, pairs = work.mean_distance
+    return work.estimate(value, factor * rows, together=work.whole(factor * pairs))
 
 
 def _log_mean_kernel(work: Workspace, value: float, t: float) -> Estimate:
     rows, scaled = sphere.log_mean_kernel(work.embeddings, t)
     checked, distances = work.distances
-    second = sphere.second_order(np.exp(-t * distances - value), checked, scaled[checked.rows], 1.0)
+    pairs = sphere.together(np.exp(-t * distances - value), checked, scaled[checked.rows], 1.0)
     sampled = work.embeddings.kernel_log_mean(t)[1]
     sampling = 0.0 if sampled is None else (sampled.se / sampled.mean) ** 2
-    return work.estimate(value, rows, unattributed_variance=sampling, second_order=second)
+    return work.estimate(value, rows, unattributed_variance=sampling, together=work.whole(pairs))
 
 
 def _partition(work: Workspace, value: float, _: float) -> Estimate:
@@ -277,10 +281,10 @@ def _declared_pairs(work: Workspace, value: float, _: float) -> Estimate:
 
 
 def _classes(within: bool, work: Workspace, value: float, _: float) -> Estimate:
-    rows, second, fewest = sphere.classes(within, work.embeddings, work.clusters)
+    rows, pairs, fewest = sphere.classes(within, work.embeddings, work.clusters)
     if fewest < MIN_DEGREES:
         raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
-    return work.estimate(value, rows, second_order=second)
+    return work.estimate(value, rows, together=work.whole(pairs))
 
 
 def _lengths(work: Workspace, value: float, _: float) -> Estimate:

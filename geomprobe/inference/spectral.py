@@ -89,8 +89,11 @@ def moved(
 
     if embeddings.source.work != torch.float64:
         with full_precision():
-            products = sum(y.T @ y for _, block, _ in embeddings.blocks() for y in [from_centre(block)])
-        spectrum = spectrum_of((products / n).cpu().numpy(), kept, vectors=True)
+            products = np.zeros((d, d))
+            for _, block, _ in embeddings.blocks():
+                y = from_centre(block)
+                products += (y.T @ y).cpu().numpy()
+        spectrum = spectrum_of(products / n, kept, vectors=True)
     vectors = torch.from_numpy(spectrum.vectors[:, :kept].copy())
     sums = EigenvalueSums(spectrum.values, n, moving)
 
