@@ -162,7 +162,9 @@ def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> 
     if influence is None:
         return Estimate.refused(value, "no contributions are kept")
     contributions = np.asarray(influence["contributions"], np.float64)
-    return Estimate(value, contributions, float(influence["extra"]), method=method)
+    pairs = influence.get("together")
+    together = np.asarray(pairs, np.float64) if isinstance(pairs, (list, np.ndarray)) else None
+    return Estimate(value, contributions, float(influence["extra"]), method=method, together=together)
 
 
 def geometry(row: Row, first: Row | None, second: Row | None, refits: np.ndarray | None = None) -> Estimate:

@@ -22,6 +22,9 @@ ROUNDING = 0.25
 CONSERVATIVE = 0.2
 """Share of a squared standard error that is second-order, and so counted twice, from which the interval covers too
 much: 2Φ(1.96/√(1 − share)) − 1, 97.2 % at a fifth."""
+LEAST_SHARE = 0.4
+"""Least share of Σ c² that is taken for variance: terms of the third order and above let the second-order term found
+from pairs run away where the rows are fewer than the dimensions, and leave no less than this."""
 RESOLUTION = 1e-9
 """Share of a value below which a difference is rounding: of one cloud in other units, say."""
 MIN_SEEDS = 3
@@ -31,6 +34,20 @@ Rule = Callable[[np.ndarray, float], tuple[float, float] | None]
 
 None where a few contributions decide the standard error.
 """
+
+
+def variance_share(contributions: np.ndarray, together: np.ndarray | None) -> float:
+    """Share of Σ c² that is variance, the rest being terms of several units that it counts once for each of them.
+
+    Σ c² is Σ_k k·σ_k², σ_k² the variance of the terms of k units each, and the mean square of what pairs of units do
+    together is Σ_k k(k − 1)/2·σ_k² (Efron & Stein 1981, "The jackknife estimate of variance", Annals of Statistics 9).
+    Where the σ_k² fall off geometrically the variance is 1/(1 + ρ) of the first, ρ the ratio of the two. It is more
+    than 1/(1 + 2ρ) whatever they are, and 1 − ρ where there are no terms above pairs.
+    """
+    size = float((contributions**2).sum())
+    if together is None or not len(together) or not size:
+        return 1.0
+    return max(1 / (1 + float((together**2).mean()) / size), LEAST_SHARE)
 
 
 class NoInterval(Exception):
@@ -143,6 +160,9 @@ class Estimate:
         Degrees of freedom and standard error from both.
     method : str
         How the contributions were found; why there are none, starting with "no valid interval".
+    together : float64 ndarray of shape (m,) or None
+        What seeded pairs of clusters add to their contributions, with a mean square that is the variance of all pairs'
+        terms, which the contributions count twice; None where it is not known, and not made good.
     """
 
     value: float
@@ -150,6 +170,7 @@ class Estimate:
     unattributed_variance: float = 0.0
     rule: Rule = by_rows
     method: str = FUNCTION
+    together: np.ndarray | None = None
 
     @classmethod
     def refused(cls, value: float, reason: object) -> Estimate:
@@ -166,6 +187,7 @@ class Estimate:
         unattributed_variance: float = 0.0,
         second_order: float = 0.0,
         method: str = FUNCTION,
+        together: np.ndarray | None = None,
     ) -> Estimate:
         """A number from the influences of rows, summed into clusters.
 
@@ -176,23 +198,47 @@ class Estimate:
         clusters : int64 ndarray of shape (n,)
             Cluster numbers from 0.
         second_order : float
-            Estimated variance of the second-order term, which the influences alone overstate.
+            Estimated variance of the second-order term, which the influences alone overstate, and which is not made
+            good: the interval is labelled.
+        together : float64 ndarray of shape (m,), optional
+            Makes it good.
         """
         contributions = np.bincount(clusters, rows, minlength=int(clusters.max()) + 1) / len(rows)
-        if len(contributions) < len(rows):
+        return cls.of_clusters(value, contributions, len(rows), unattributed_variance, second_order, method, together)
+
+    @classmethod
+    def of_clusters(
+        cls,
+        value: float,
+        contributions: np.ndarray,
+        n: int,
+        unattributed_variance: float = 0.0,
+        second_order: float = 0.0,
+        method: str = FUNCTION,
+        together: np.ndarray | None = None,
+    ) -> Estimate:
+        """A number from the contributions of clusters of n rows."""
+        if len(contributions) < n:
             method += f", {len(contributions)} clusters"
         if len(contributions) > 1:
             first_order = standard_error(contributions, unattributed_variance) ** 2 - unattributed_variance
             rounded = unattributed_variance == ROUNDING and first_order < 2 * unattributed_variance
             if rounded or 0 < first_order < second_order / CONSERVATIVE:
                 method += ", conservative"
-        return cls(value, contributions, unattributed_variance, method=method)
+        return cls(value, contributions, unattributed_variance, method=method, together=together)
 
     @classmethod
-    def paired(cls, value: float, contributions: np.ndarray, unattributed_variance: float, method: str) -> Estimate:
+    def paired(
+        cls,
+        value: float,
+        contributions: np.ndarray,
+        unattributed_variance: float,
+        method: str,
+        together: np.ndarray | None = None,
+    ) -> Estimate:
         """A paired difference from the differences of contributions."""
         if contributions.any():
-            return cls(value, contributions, unattributed_variance, by_pairs, f"paired {method}")
+            return cls(value, contributions, unattributed_variance, by_pairs, f"paired {method}", together)
         return cls(value, contributions, 0.0, certain if value == 0 else by_pairs, f"paired {method}")
 
     @classmethod
@@ -214,7 +260,8 @@ class Estimate:
         spread = rule(rows, 0.0)
         if spread is not None and spread[0] == 0 and (value == 0 or not unattributed):
             return cls(value, rows, 0.0, rule, "seeds and rows")
-        return cls(value, rows, unattributed, rule, "seeds and rows, Satterthwaite t")
+        pairs = [_mean([one.together for one in group]) for group in (first, second)]
+        return cls(value, rows, unattributed, rule, "seeds and rows, Satterthwaite t", _minus(pairs[1], pairs[0]))
 
     def minus(self, other: Estimate, resolution: float = RESOLUTION) -> Estimate:
         """Self − other on the same clusters, row by row, so that what both share cancels.
@@ -234,7 +281,7 @@ class Estimate:
         # so is the difference where one side is
         method = max(other.method, self.method, key=lambda text: "conservative" in text)
         unattributed = other.unattributed_variance + self.unattributed_variance
-        return Estimate.paired(value, contributions, unattributed, method)
+        return Estimate.paired(value, contributions, unattributed, method, _minus(self.together, other.together))
 
     def summed(self, home: np.ndarray, size: int) -> Estimate:
         """Same number with its contributions summed into `size` coarser clusters; home: int64 (g,)."""
@@ -246,7 +293,8 @@ class Estimate:
         """Interval of the value's expectation at this number of rows."""
         if self.contributions is None:
             return Interval(self.value, None, None, None, 0.0, None, self.method)
-        spread = self.rule(self.contributions, self.unattributed_variance)
+        share = variance_share(self.contributions, self.together)
+        spread = self.rule(self.contributions * np.sqrt(share), self.unattributed_variance)
         if spread is None:
             units = "shards" if self.method.startswith(JACKKNIFE) else "rows"
             return Estimate.refused(self.value, f"a few {units} decide the standard error").interval()
@@ -255,3 +303,14 @@ class Estimate:
     def to_row(self) -> dict[str, Any]:
         """Columns of results that the interval fills, and `contributions`, of the table of influences."""
         return self.interval().to_row() | {"contributions": self.contributions}
+
+
+def _minus(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    """Difference of what the same pairs add; None where one side does not know."""
+    return one - other if one is not None and other is not None and len(one) == len(other) else None
+
+
+def _mean(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [part for part in parts if part is not None]
+    same = len(known) == len(parts) and len({len(part) for part in known}) == 1
+    return np.mean(known, axis=0) if same else None

@@ -31,6 +31,8 @@ NEIGHBOUR_ROWS = 30
 84 %; of shared neighbours of 12, where nearly all rows are neighbours, none."""
 HUB_SHARE = 1 / 8
 """Largest share of the rows that have the same one among their two nearest; beyond it their ratios are correlated."""
+TAIL_CLUSTERS = 0.25
+"""Where the tail is heavy, degrees of freedom for each of a few clusters: those asked for are no more than this."""
 LIDAR_OBJECTS = 10
 """Fewest objects a dimension for an interval of LiDAR: with fewer, its eigenvalues move far from linearly."""
 JACKKNIFE_ROWS = 2_000
@@ -55,7 +57,7 @@ class Workspace:
 
     embeddings: Embeddings
     clusters: np.ndarray
-    _linearised: dict[str, dict[str, spectral.Linearised]] = field(default_factory=dict, init=False, repr=False)
+    _moved: dict[str, dict[str, spectral.Moved]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n_clusters(self) -> int:
@@ -74,6 +76,13 @@ class Workspace:
         """Whether a metric varies less than its influences say: counts and slopes where tails are heavy."""
         return found.tail == "steady" and self.heavy_tailed
 
+    def slopes(self, found: Metric, contributions: np.ndarray) -> np.ndarray:
+        """Contributions to first order, where known: left out, a row that lies far off shows too little of it."""
+        function = found.of_spectrum
+        if function is None or not _reads_spectrum(function, self.embeddings):
+            return contributions
+        return np.bincount(self.clusters, self.moved(function.spectrum)[found.name].rows)
+
     @cached_property
     def heavy_tailed(self) -> bool:
         """Whether the distances of the rows from their mean, in the raw view, have a heavy tail."""
@@ -90,25 +99,29 @@ class Workspace:
         return sphere.checked_distances(self.embeddings, self.clusters)
 
     @cached_property
-    def mean_distance(self) -> tuple[np.ndarray, float]:
-        """Influences on the mean squared distance over pairs, and the variance of its second-order term."""
+    def mean_distance(self) -> tuple[np.ndarray, np.ndarray]:
+        """Influences on the mean squared distance over pairs, and what pairs of clusters add."""
         return sphere.mean_distance(self.embeddings, *self.distances)
+
+    def whole(self, pairs: np.ndarray) -> np.ndarray | None:
+        """What pairs add, where all rows have a direction: else another encoder's pairs would be others."""
+        return pairs if self.embeddings.direction_sums[0] == self.embeddings.n else None
 
     @cached_property
     def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The objects of LiDAR (see `geomprobe.metrics.dimension.lidar_objects`)."""
         return lidar_objects(self.embeddings)
 
-    def linearised(self, which: str) -> dict[str, spectral.Linearised]:
-        """Influences on the metrics that are functions of one of the spectra, by name."""
-        if which not in self._linearised:
+    def moved(self, which: str) -> dict[str, spectral.Moved]:
+        """How rows move the metrics that are functions of one of the spectra, by name."""
+        if which not in self._moved:
             records = [
                 one for one in REGISTRY.built_in.values() if one.of_spectrum and one.of_spectrum.spectrum == which
             ]
             functions = {one.name: one.of_spectrum for one in records if one.of_spectrum}
             in_order = dict(sorted(functions.items(), key=lambda item: item[1].column))
-            self._linearised[which] = spectral.linearise(self.embeddings, which, in_order)
-        return self._linearised[which]
+            self._moved[which] = spectral.moved(self.embeddings, which, in_order, self.clusters)
+        return self._moved[which]
 
 
 def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -> Estimate:
@@ -133,8 +146,8 @@ def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -
     """
     try:
         estimate = _estimate_of(found, definition, work, value)
-        if found.tail == "lengths" and work.heavy_tailed:
-            check_tail(estimate)
+        if found.tail == "lengths" and work.heavy_tailed and estimate.contributions is not None:
+            check_tail(work.slopes(found, estimate.contributions))
     except NoInterval as reason:
         return Estimate.refused(value, reason)
     except (Exception, SystemExit) as error:
@@ -144,11 +157,12 @@ def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -
     return estimate
 
 
-def check_tail(estimate: Estimate, share: float = TAIL_DEGREES[1]) -> None:
-    """Refuse an estimate with too few degrees of freedom for rows whose lengths have a heavy tail.
+def check_tail(contributions: np.ndarray, share: float = TAIL_DEGREES[1]) -> None:
+    """Refuse contributions with too few degrees of freedom for rows whose lengths have a heavy tail.
 
     Parameters
     ----------
+    contributions : float64 ndarray of shape (G,)
     share : float
         Fewest degrees of freedom for each cluster.
 
@@ -156,8 +170,8 @@ def check_tail(estimate: Estimate, share: float = TAIL_DEGREES[1]) -> None:
     ------
     NoInterval
     """
-    assert estimate.contributions is not None
-    if degrees(estimate.contributions) < max(TAIL_DEGREES[0], share * len(estimate.contributions)):
+    count = len(contributions)
+    if degrees(contributions) < max(min(TAIL_DEGREES[0], TAIL_CLUSTERS * count), share * count):
         raise NoInterval("the lengths of the rows have a heavy tail")
 
 
@@ -201,24 +215,28 @@ def _reads_spectrum(function: OfSpectrum, embeddings: Embeddings) -> bool:
 
 
 def _of_spectrum(found: Metric, function: OfSpectrum, work: Workspace, value: float) -> Estimate:
-    of = work.linearised(function.spectrum)[found.name]
-    second = work.spread(of.rows) if work.steep(found) else of.curvature_variance(work.embeddings.n)
+    of, n = work.moved(function.spectrum)[found.name], work.embeddings.n
+    if of.units is not None:
+        if not np.isfinite(of.units).all():
+            raise NoInterval("not defined once a row is left out")
+        return Estimate.of_clusters(value, of.units, n, together=of.together)
+    second = work.spread(of.rows) if work.steep(found) else of.curvature_variance(n)
     rounding = ROUNDING if found.integer else 0.0
     return work.estimate(value, of.rows, unattributed_variance=rounding, second_order=second)
 
 
 def _mean_distance(work: Workspace, value: float, factor: float) -> Estimate:
-    rows, second = work.mean_distance
-    return work.estimate(value, factor * rows, second_order=factor**2 * second)
+    rows, pairs = work.mean_distance
+    return work.estimate(value, factor * rows, together=work.whole(factor * pairs))
 
 
 def _log_mean_kernel(work: Workspace, value: float, t: float) -> Estimate:
     rows, scaled = sphere.log_mean_kernel(work.embeddings, t)
     checked, distances = work.distances
-    second = sphere.second_order(np.exp(-t * distances - value), checked, scaled[checked.rows], 1.0)
+    pairs = sphere.together(np.exp(-t * distances - value), checked, scaled[checked.rows], 1.0)
     sampled = work.embeddings.kernel_log_mean(t)[1]
     sampling = 0.0 if sampled is None else (sampled.se / sampled.mean) ** 2
-    return work.estimate(value, rows, unattributed_variance=sampling, second_order=second)
+    return work.estimate(value, rows, unattributed_variance=sampling, together=work.whole(pairs))
 
 
 def _partition(work: Workspace, value: float, _: float) -> Estimate:
@@ -263,10 +281,10 @@ def _declared_pairs(work: Workspace, value: float, _: float) -> Estimate:
 
 
 def _classes(within: bool, work: Workspace, value: float, _: float) -> Estimate:
-    rows, second, fewest = sphere.classes(within, work.embeddings, work.clusters)
+    rows, pairs, fewest = sphere.classes(within, work.embeddings, work.clusters)
     if fewest < MIN_DEGREES:
         raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
-    return work.estimate(value, rows, second_order=second)
+    return work.estimate(value, rows, together=work.whole(pairs))
 
 
 def _lengths(work: Workspace, value: float, _: float) -> Estimate:

@@ -196,7 +196,8 @@ def _products(record: Similarity, rows: np.ndarray, pair: Compared, value: float
         second = second * float((contributions**2).sum()) / first if first > 0 else 0.0
     found = Estimate.of_rows(value, rows, pair.clusters, second_order=second)
     if pair.heavy_tailed:
-        check_tail(found, record.tail_degrees or TAIL_DEGREES[1])
+        assert found.contributions is not None
+        check_tail(found.contributions, record.tail_degrees or TAIL_DEGREES[1])
     return found
 
 

@@ -15,31 +15,35 @@ import scipy.special
 import torch
 
 import geomprobe.inference.jackknife as jackknife
+from geomprobe.inference.left_out import EigenvalueSums, drawn_pairs, unit_changes
 from geomprobe.metrics import dimension
-from geomprobe.metrics.eigenvalues import Spectrum
+from geomprobe.metrics.eigenvalues import Spectrum, spectrum_of
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.spectrum_derivatives import OfSpectrum, perplexity
 from geomprobe.vectors import full_precision, unit_rows
 
 
 @dataclass(frozen=True)
-class Linearised:
+class Moved:
     """A function of eigenvalues and how rows move it.
 
     Attributes
     ----------
     rows : float64 ndarray of shape (n,)
-        Influence of each row.
+        Influence of each row to first order.
     values, slope : float64 ndarray of shape (r,)
         Eigenvalues λ and ∂f/∂λ.
-    gain : float
-        Variance of `rows` over that of the influences to first order.
+    units : float64 ndarray of shape (G,) or None
+        Contribution of each cluster, from leaving it out; None where only the slope is known.
+    together : float64 ndarray of shape (m,) or None
+        What seeded pairs of clusters add to these, with a mean square that is the variance of the second-order term.
     """
 
     rows: np.ndarray
     values: np.ndarray
     slope: np.ndarray
-    gain: float = 1.0
+    units: np.ndarray | None = None
+    together: np.ndarray | None = None
 
     def curvature_variance(self, n: int) -> float:
         """Variance of the second-order term that comes from the rotation of eigenvectors, for n rows.
@@ -52,14 +56,17 @@ class Linearised:
         gap = values[:, None] - values[None, :]
         apart = np.abs(gap) > 1e-9 * values[0]
         ratio = np.where(apart, (slope[:, None] - slope[None, :]) / np.where(apart, gap, 1.0), 0.0)
-        return self.gain * float(((ratio * values[:, None] * values[None, :]) ** 2).sum()) / n**2
+        return float(((ratio * values[:, None] * values[None, :]) ** 2).sum()) / n**2
 
 
-def linearise(embeddings: Embeddings, which: str, functions: Mapping[str, OfSpectrum]) -> dict[str, Linearised]:
-    """Functions of a spectrum with the influence of each row: Σ_k g_k·((v_k·(x_i − centre))² − λ_k).
+def moved(
+    embeddings: Embeddings, which: str, functions: Mapping[str, OfSpectrum], clusters: np.ndarray
+) -> dict[str, Moved]:
+    """Functions of a spectrum and how rows move them: by their slope, and by leaving clusters out where that is exact.
 
-    For entropies it is (N − 1)·(f − f without row i), exactly, where that has the larger variance. Rows are multiplied
-    in their own precision where it resolves all eigenvalues, else in float64.
+    The slope gives row i the influence Σ_k g_k·((v_k·(x_i − centre))² − λ_k). All is float64, the
+    decomposition too: where the rows are fewer than the dimensions, a row is all that holds one of them, and what pairs
+    add is a small difference.
 
     Parameters
     ----------
@@ -68,87 +75,82 @@ def linearise(embeddings: Embeddings, which: str, functions: Mapping[str, OfSpec
     which : {"centred", "uncentred", "directions"}
         The spectrum, of the covariance around its centre.
     functions : mapping of name to function of the eigenvalues
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
     """
-    spectrum, centre, share = _spectrum(embeddings, which)
-    values, kept, d = spectrum.values, len(spectrum.values), embeddings.d
+    spectrum, centre, moving = _spectrum(embeddings, which)
+    values, kept, d, n = spectrum.values, len(spectrum.values), embeddings.d, embeddings.n
     slopes = {name: slope for name, function in functions.items() if (slope := function.slope(values, d)) is not None}
     weights = torch.from_numpy(np.column_stack(list(slopes.values())))
-    work = embeddings.source.work if values[-1] > 1e-6 * values[0] else torch.float64
-    vectors, mean = torch.from_numpy(spectrum.vectors[:, :kept]).to(work), torch.from_numpy(centre)
-    changes = _TraceChanges(values, share)
-    parts, moved = [], []
+    mean, single = torch.from_numpy(centre), int(clusters.max()) + 1 == n
+
+    def from_centre(x: torch.Tensor) -> torch.Tensor:
+        return (unit_rows(x) if which == "directions" else x) - mean.to(x.device)
+
+    if embeddings.source.work != torch.float64:
+        with full_precision():
+            products = np.zeros((d, d))
+            for _, block, _ in embeddings.blocks():
+                y = from_centre(block)
+                products += (y.T @ y).cpu().numpy()
+        spectrum = spectrum_of(products / n, kept, vectors=True)
+    vectors = torch.from_numpy(spectrum.vectors[:, :kept].copy())
+    sums = EigenvalueSums(spectrum.values, n, moving)
+
+    def along(x: torch.Tensor) -> torch.Tensor:
+        return from_centre(x) @ vectors.to(x.device)
+
+    parts, changes = [], []
     with full_precision():
-        for _, block, has in embeddings.blocks():
-            x = unit_rows(block[has]) if which == "directions" else block
-            coordinates = (x - mean.to(x.device)).to(work) @ vectors.to(x.device)
-            square = coordinates.double().square()
-            parts.append((square @ weights.to(x.device)).cpu().numpy())
-            moved.append(changes(square).cpu().numpy())
-    rows = np.concatenate(parts) - values @ weights.numpy()
-    change, found = np.concatenate(moved).T, {}
+        for _, block, _ in embeddings.blocks():
+            coordinates = along(block)
+            parts.append((coordinates.square() @ weights.to(coordinates.device)).cpu().numpy())
+            if single:
+                changes.append(sums.changes(coordinates[:, None]))
+        rows = np.concatenate(parts) - values @ weights.numpy()
+        units = np.split(np.argsort(clusters, kind="stable"), np.cumsum(np.bincount(clusters))[:-1])
+        if single:
+            change = np.empty((n, len(sums.sums)))
+            change[clusters] = np.concatenate(changes)
+        else:
+            change = unit_changes(sums, lambda kept: along(embeddings.take(kept)), units)
+        sizes = np.array([len(unit) for unit in units])
+        pairs = drawn_pairs(sizes, embeddings.seed) if len(units) > 2 else np.zeros((0, 2), np.int64)
+        both = [np.concatenate([units[a], units[b]]) for a, b in pairs]
+        change_of_both = unit_changes(sums, lambda kept: along(embeddings.take(kept)), both)
+    found = {}
     for i, (name, slope) in enumerate(slopes.items()):
-        influence, gain = rows[:, i], 1.0
-        if (entropy := functions[name].left_out) is not None:
-            whole = changes.sums[:, None]
+        contributions, together = None, None
+        if (function := functions[name].left_out) is not None:
             with np.errstate(divide="ignore", invalid="ignore"):  # of two rows, nothing is left without one: NaN
-                left = (len(rows) - 1) * (entropy(whole, kept) - entropy(whole + change, kept))
-            influence, gain = wider(influence, left - left.mean())
-        found[name] = Linearised(influence, values, slope, gain)
+                whole, one, two = (
+                    function((sums.sums + each).T, kept, d) for each in (np.zeros((1, 6)), change, change_of_both)
+                )
+            contributions, together = contributions_of(float(whole[0]), one, two, sizes, pairs)
+        found[name] = Moved(rows[:, i], values, slope, contributions, together)
     return found
 
 
-def _spectrum(embeddings: Embeddings, which: str) -> tuple[Spectrum, np.ndarray, float]:
-    """A spectrum, its centre (in this view), and b in M − b·xxᵀ.
+def contributions_of(
+    whole: float, one: np.ndarray, two: np.ndarray, sizes: np.ndarray, pairs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Contributions of units, Σ 0, and what pairs of them add, from the values without one of them and without two."""
+    n, g = sizes.sum(), len(sizes)
+    contributions = (n - sizes) / n * (whole - one)
+    contributions = contributions - sizes / n * contributions.sum()  # a smaller sample's bias is no unit's
+    a, b = pairs.T
+    together = n * whole - (n - sizes[a]) * one[a] - (n - sizes[b]) * one[b] + (n - sizes[a] - sizes[b]) * two
+    return contributions, (together - together.mean() if len(pairs) else together) * np.sqrt(g * (g - 1) / 2) / n
 
-    To this the matrix M of the spectrum is proportional once row x is left out.
-    """
-    n, raw, origin = embeddings.n, embeddings.name == "raw", np.zeros(embeddings.d)
+
+def _spectrum(embeddings: Embeddings, which: str) -> tuple[Spectrum, np.ndarray, bool]:
+    """A spectrum, its centre (in this view), and whether this is the mean of the rows, which moves with them."""
+    raw, origin = embeddings.name == "raw", np.zeros(embeddings.d)
     if which == "centred":
-        return embeddings.spectrum, embeddings.state.mean if raw else origin, 1 / (n - 1)
+        return embeddings.spectrum, embeddings.state.mean if raw else origin, True
     if which == "uncentred":
-        return embeddings.uncentred_spectrum, origin, 1 / (n if raw else n - 1)
-    return embeddings.direction_spectrum, origin, 1 / embeddings.direction_sums[0]
-
-
-def wider(slope: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, float]:
-    """Influences with the larger variance, and its ratio to that of `slope`.
-
-    To first order a row that makes most of a small eigenvalue counts too little; left out, a row that lies far off
-    counts too little. The larger error of the two is near the truth in both cases.
-    """
-    first, second = float(np.var(slope)), float(np.var(left_out))
-    return (left_out, second / first) if second > first > 0 else (slope, 1.0)
-
-
-class _TraceChanges:
-    """How Σσ, Σσ log σ, Σλ and Σλ log λ change from M to M − b·xxᵀ, σ = √λ, in units that make λ_1 = 1.
-
-    With D(t) = log det(M − b·xxᵀ + t) − log det(M + t) = log(1 − b·Σ_k (v_k·x)²/(λ_k + t)), the sums change by
-
-    Σσ: ∫ D t^(−1/2) dt/2π; Σσ log σ: the same + ∫ D t^(−1/2) log t dt/4π; Σλ log λ: ∫ (b‖x‖²·(−1/(1 + t)) − D) dt
-    plus the change of Σλ, −b‖x‖², for λ^a = a·sin(πa)/π·∫ t^(a−1) log(1 + λ/t) dt. In s = log t the integrands are
-    analytic within ±π of the line, so that the trapezoidal rule with step 1 has an error of about exp(−2π²).
-    """
-
-    def __init__(self, values: np.ndarray, share: float):
-        self.positive = int((values > 0).sum())  # they come first
-        self.scale = share / float(values[0])
-        scaled = values[: self.positive] / float(values[0])
-        s = np.arange(np.log(scaled[-1]) - 20, 21)
-        t = np.exp(s)
-        self.resolvent = torch.from_numpy(1 / (scaled[:, None] + t))
-        self.rule = torch.from_numpy(np.column_stack([np.sqrt(t) / (2 * np.pi), s * np.sqrt(t) / (4 * np.pi), t]))
-        self.trace = 1 + float((t / (1 + t)).sum())
-        sigma, logs = np.sqrt(scaled), np.log(scaled)
-        self.sums = np.array([sigma.sum(), (sigma * logs).sum() / 2, scaled.sum(), (scaled * logs).sum()])
-
-    def __call__(self, square: torch.Tensor) -> torch.Tensor:
-        """Changes of the four sums, float64 (rows, 4), from the squared coordinates (rows, r)."""
-        part = square[:, : self.positive]
-        lost = (part @ self.resolvent.to(part.device)).mul_(self.scale).clamp_(max=1 - 1e-15)
-        root, logs, plain = (torch.log1p(lost.neg_()) @ self.rule.to(part.device)).T
-        trace = part.sum(1) * -self.scale
-        return torch.stack([root, root + logs, trace, trace * self.trace - plain], 1)
+        return embeddings.uncentred_spectrum, origin, not raw
+    return embeddings.direction_spectrum, origin, False
 
 
 def lidar(embeddings: Embeddings, objects: tuple[np.ndarray, ...], clusters: np.ndarray) -> np.ndarray:

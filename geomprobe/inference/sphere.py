@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import squareform
 
-from geomprobe.inference.spectral import wider
+from geomprobe.inference.left_out import PAIRS
 from geomprobe.metrics import alignment_uniformity, isotropy
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.vectors import unit_rows
@@ -25,8 +25,8 @@ CLASS_ROWS = 4096
 SAMPLED_COLUMNS = 2048
 
 
-def mean_distance(embeddings: Embeddings, checked: Checked, distances: np.ndarray) -> tuple[np.ndarray, float]:
-    """Influence of each row on the mean squared distance over pairs, and the variance of its second-order term.
+def mean_distance(embeddings: Embeddings, checked: Checked, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Influence of each row on the mean squared distance over pairs, and what pairs of clusters add (see `together`).
 
     From the mean squared distance of each direction to the others; the distances are those of the checked rows.
     """
@@ -38,7 +38,7 @@ def mean_distance(embeddings: Embeddings, checked: Checked, distances: np.ndarra
     out = np.where(means > 0, 2 * (means - embeddings.distance_mean), 0.0) * (embeddings.n / m)
     if embeddings.name == "centred":
         out = out + _distance_centring(embeddings)
-    return out, second_order(distances, checked, means[checked.rows], embeddings.distance_mean)
+    return out, together(distances, checked, means[checked.rows], embeddings.distance_mean)
 
 
 def _distance_centring(embeddings: Embeddings) -> np.ndarray:
@@ -209,6 +209,33 @@ def second_order(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mea
     return found / max(1 - 2 / groups, 0.1)
 
 
+def together(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mean: float) -> np.ndarray:
+    """What seeded pairs of clusters add to the contributions to a mean over pairs of n rows, float64 (m,).
+
+    The sum of k_ij − h_i − h_j + h̄ over the rows of two clusters, times √(2·G(G − 1))/n², so that the mean square is
+    the variance of the second-order term. Where clusters are too large to be looked at whole, single rows of two
+    clusters.
+
+    Parameters
+    ----------
+    As for `second_order`.
+    """
+    homes, n, groups = checked.homes, checked.n, checked.groups
+    beyond = terms - (row_means - mean / 2)[:, None] - (row_means - mean / 2)
+    scale = np.sqrt(2) / n
+    if checked.whole:
+        home = np.eye(int(homes.max()) + 1)[homes]
+        beyond, homes, scale = (
+            home.T @ beyond @ home,
+            np.arange(home.shape[1]),
+            np.sqrt(2 * groups * (groups - 1)) / n**2,
+        )
+    a, b = np.triu_indices(len(homes), 1)
+    apart = np.flatnonzero(homes[a] != homes[b])
+    chosen = np.random.default_rng(len(apart)).permutation(apart)[:PAIRS]
+    return beyond[a[chosen], b[chosen]] * scale / np.sqrt(max(1 - 2 / groups, 0.1))
+
+
 def _class_distances(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Class of each row (−1: no direction), counts, and mean squared distances to each class's rows."""
     assert embeddings.labels is not None
@@ -231,14 +258,15 @@ def _class_distances(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray, np
     return mine, counts, distances
 
 
-def _class_interaction(embeddings: Embeddings, mine: np.ndarray, clusters: np.ndarray) -> float:
-    """Variance of what a distance between two rows holds beyond the row means: 4·tr Σ², Σ within classes.
+def _class_interaction(embeddings: Embeddings, mine: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """What distances between rows of seeded pairs of clusters hold beyond the row means, with mean square 4·tr Σ².
 
-    From the squared products of the sums over CHECKED_CLUSTERS seeded clusters, each row less the mean of its class.
+    Σ is the covariance within classes. From the products of the sums over CHECKED_CLUSTERS seeded clusters, each row
+    less the mean of its class.
     """
     rows = checked_rows(clusters, mine >= 0, embeddings.seed, CLASS_ROWS).rows
     if not len(rows):
-        return 0.0
+        return np.zeros(0)
     z = unit_rows(embeddings.take(rows)).cpu().numpy()
     codes = np.unique(mine[rows], return_inverse=True)[1]
     # the rows of a cluster in a class
@@ -249,17 +277,18 @@ def _class_interaction(embeddings: Embeddings, mine: np.ndarray, clusters: np.nd
     np.add.at(sums, homes, z - (means / np.bincount(codes)[:, None])[codes])
     m, lost = len(sums), len(means)
     if m <= lost:  # no two clusters of a class are among them
-        return 0.0
-    square = (sums @ sums.T) ** 2
-    mean = float(square.sum() - np.trace(square)) / (m * (m - 1)) * (m / (m - lost)) ** 2
-    return 4 * mean * (m / len(rows)) ** 2
+        return np.zeros(0)
+    a, b = np.triu_indices(m, 1)
+    chosen = np.random.default_rng(len(a)).permutation(len(a))[:PAIRS]
+    products = (sums[a[chosen]] * sums[b[chosen]]).sum(1)
+    return 2 * products * (m / (m - lost)) * (m / len(rows))
 
 
-def classes(within: bool, embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
+def classes(within: bool, embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Influence of each row on the mean squared distance within or between classes, class sizes held fixed.
 
-    The second value is the variance of the second-order term, that of a mean over pairs in each class or of each two;
-    the third the clusters of the class that lies in fewest. The mean of each class is taken from its G_c clusters, so
+    The second value is what seeded pairs of clusters add, for a mean over pairs in each class or of each two; the third
+    the clusters of the class that lies in fewest. The mean of each class is taken from its G_c clusters, so
     that their influences are too small by √(1 − 1/G_c); this is made good.
     """
     mine, counts, distances = _class_distances(embeddings)
@@ -279,7 +308,7 @@ def classes(within: bool, embeddings: Embeddings, clusters: np.ndarray) -> tuple
         crossed = 2 * float((1 / (size * (size - 1))).sum())
     else:
         crossed = float((1 / size).sum() ** 2 - ((1 / size) ** 2).sum()) / 2  # Σ over pairs of classes of 1/(n_a·n_b)
-    return out, _class_interaction(embeddings, mine, clusters) * crossed / means**2, min(units)
+    return out, _class_interaction(embeddings, mine, clusters) * np.sqrt(crossed) / means, min(units)
 
 
 def leading_share(embeddings: Embeddings, k: int) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -317,7 +346,8 @@ def alignment(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
 def norm_cv(embeddings: Embeddings) -> np.ndarray:
     """Influence of each row on the coefficient of variation of the norms, in the raw view.
 
-    To first order, or (N − 1)·(cv − cv without row i), whichever has the larger variance (see `spectral.wider`).
+    To first order, or (N − 1)·(cv − cv without row i), whichever has the larger variance: left out, a row that lies far
+    off counts too little.
     """
     norms = embeddings.lengths()
     n, mean = len(norms), norms.mean()
@@ -329,4 +359,5 @@ def norm_cv(embeddings: Embeddings) -> np.ndarray:
     slope = cv * ((off**2 / variance - 1) / 2 - off / mean)
     without = np.sqrt(np.maximum(variance - off**2 / (n - 1), 0) * n / (n - 1)) / (mean - off / (n - 1))
     left = (n - 1) * (cv - without)
-    return wider(slope, left - left.mean())[0]
+    left = left - left.mean()
+    return left if left.var() > slope.var() else slope

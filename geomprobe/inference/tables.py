@@ -85,7 +85,8 @@ def influence_table(frame: pd.DataFrame, estimates: Sequence[Estimate | None]) -
     rows = [
         {column: frame[column].iat[i] for column in ("view", "metric", "definition")}
         | {"contributions": one.contributions.astype(np.float32), "extra": one.unattributed_variance}
+        | {"together": None if one.together is None else one.together.astype(np.float32)}
         for i, one in enumerate(estimates)
         if one is not None and one.contributions is not None
     ]
-    return pd.DataFrame(rows, columns=["view", "metric", "definition", "contributions", "extra"])
+    return pd.DataFrame(rows, columns=["view", "metric", "definition", "contributions", "extra", "together"])

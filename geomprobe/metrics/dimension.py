@@ -179,7 +179,7 @@ METRICS = (
         rank=True,
         order=150,
         of_spectrum=OfSpectrum(
-            derivatives.vendi_score, "directions", lambda sums, r: np.exp(derivatives.left_out_of_shares(sums, r))
+            derivatives.vendi_score, "directions", lambda sums, r, d: np.exp(derivatives.left_out_of_shares(sums, r, d))
         ),
     ),
     _metric(

@@ -142,7 +142,11 @@ METRICS = (
         margin=ODDS,
         order=170,
         tail="lengths",
-        of_spectrum=OfSpectrum(derivatives.isoscore, column=3),
+        of_spectrum=OfSpectrum(
+            derivatives.isoscore,
+            left_out=lambda sums, r, d: (derivatives.left_out_of_squares(sums, r, d) - 1) / (d - 1),
+            column=3,
+        ),
         others={
             "unbiased": (lambda c: _isoscore(c, unbiased_participation_ratio), "with the unbiased participation ratio")
         },

@@ -265,7 +265,7 @@ METRICS = (
         tail="lengths",
         of_spectrum=OfSpectrum(
             derivatives.spectral_entropy,
-            left_out=lambda sums, r: derivatives.left_out_of_shares(sums, r) / np.log(r),
+            left_out=lambda sums, r, d: derivatives.left_out_of_shares(sums, r, d) / np.log(r),
             column=1,
         ),
         others={
@@ -286,7 +286,7 @@ METRICS = (
         rank=True,
         order=100,
         tail="lengths",
-        of_spectrum=OfSpectrum(derivatives.participation_ratio, column=2),
+        of_spectrum=OfSpectrum(derivatives.participation_ratio, left_out=derivatives.left_out_of_squares, column=2),
         others={
             "unbiased": (unbiased_participation_ratio, "unbiased estimates of (tr Σ)² and tr Σ² (Himeno & Yamada 2014)")
         },
@@ -302,7 +302,7 @@ METRICS = (
         rank=True,
         order=110,
         tail="lengths",
-        of_spectrum=OfSpectrum(derivatives.stable_rank, column=4),
+        of_spectrum=OfSpectrum(derivatives.stable_rank, left_out=derivatives.left_out_of_first, column=4),
         others={
             "embedding-quality": (
                 lambda c: stable_rank(c.uncentred_spectrum.values),

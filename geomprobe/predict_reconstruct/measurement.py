@@ -198,7 +198,15 @@ class Sheet:
         self.moved: dict[str, tuple[float, np.ndarray]] = {}
 
     def add(
-        self, metric: str, value: float, n: int, moved: np.ndarray | None = None, *, extra: float = 0.0, note: str = ""
+        self,
+        metric: str,
+        value: float,
+        n: int,
+        moved: np.ndarray | None = None,
+        *,
+        extra: float = 0.0,
+        together: np.ndarray | None = None,
+        note: str = "",
     ) -> None:
         """Add a number; `moved` is how much each cluster of rows moves it, float64 (g,)."""
         if not np.isfinite(value):
@@ -209,9 +217,11 @@ class Sheet:
         row["ci_method"] = "no valid interval: none is derived for this formula"
         if moved is not None:
             moved = np.pad(moved, (0, self.n_clusters - len(moved)))
-            row |= Estimate(value, moved, extra).interval().to_row()
+            row |= Estimate(value, moved, extra, together=together).interval().to_row()
             key = {"view": self.view, "metric": metric, "definition": formulas.DEFINITION}
-            self.influences.append(key | {"contributions": moved.astype(np.float32), "extra": extra})
+            kept = {"contributions": moved.astype(np.float32), "extra": extra}
+            kept["together"] = None if together is None else together.astype(np.float32)
+            self.influences.append(key | kept)
             self.moved[metric] = value, moved
         self.rows.append(row)
 
@@ -288,6 +298,7 @@ def _influences(Z: np.ndarray, names: Sequence[str], view: str, clusters: np.nda
             contributions = np.zeros(int(clusters.max()) + 1)
             contributions[np.unique(clusters)] = estimate.contributions
             moved[str(name)] = {"moved": contributions, "extra": estimate.unattributed_variance}
+            moved[str(name)]["together"] = estimate.together
     return moved
 
 

@@ -90,14 +90,16 @@ EXAMPLE_COLUMNS = _columns(
 )
 
 # How much each cluster of rows moves a metric, so that paired differences can be redone: `contributions` is a list
-# with a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for. What has
-# no row here has no interval.
+# with a number per cluster, in the order of the cluster numbers; `extra` is variance that no row answers for;
+# `together` is a list of what seeded pairs of clusters add, with a mean square that the contributions count twice. What
+# has no row here has no interval.
 INFLUENCE_COLUMNS = _columns(
     "string: model task",
     "Int64: layer",
     "string: pooling view metric definition",
     "object: contributions",
     "Float64: extra",
+    "object: together",
 )
 
 # What refits of a probe on halves of the training rows change (--refits): `differences` is a list with, for each of
