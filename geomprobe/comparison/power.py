@@ -48,7 +48,7 @@ class Paired:
         There are `growth` times as many contributions, each 1/growth as large, so their squares sum to 1/growth of
         what they do in the pilot. Variance not attributable to rows stays.
         """
-        contributions = self.found.contributions
+        contributions = self.found.scaled
         assert contributions is not None
         spread = self.found.rule(contributions * np.sqrt(self.inflated / growth), self.found.unattributed_variance)
         assert spread is not None, "the degrees of freedom are those of the pilot, which has an interval"
@@ -91,7 +91,7 @@ class Grouped:
 
     def at(self, growth: float, seeds: float | None = None) -> tuple[float, float]:
         """Standard error and degrees of freedom at `growth` times the rows, with so many seeds a group."""
-        rows = self.found.contributions
+        rows = self.found.scaled
         assert rows is not None
         parts = self._seeds(seeds)
         if rows.any() and len(rows) > 1:
@@ -166,9 +166,9 @@ def unpaired(one: Estimate, correlation: float) -> Estimate:
 
     Var(B − A) = 2·(1 − ρ)·Var(A), if B moves as much with the rows as A does.
     """
-    if one.contributions is None:
+    if (scaled := one.scaled) is None:
         return one
-    contributions = one.contributions * np.sqrt(2 * (1 - correlation))
+    contributions = scaled * np.sqrt(2 * (1 - correlation))
     return Estimate.paired(0.0, contributions, 2 * one.unattributed_variance, one.method)
 
 

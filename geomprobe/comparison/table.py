@@ -100,7 +100,10 @@ def compare(
         moved = by_key(influence_table(frame, influences), NUMBER)
         sides.append((frame[(frame["status"] == "ok") & compared], moved))
     rows_of_both = joined(sides[0][0], sides[1][0], NUMBER)
-    found = [geometry(row, *(side[1].get(key_of(row, NUMBER)) for side in sides)) for row in rows_of_both]
+    keys = [key_of(row, NUMBER) for row in rows_of_both]
+    found = [
+        geometry(row, sides[0][1].get(key), sides[1][1].get(key)) for row, key in zip(rows_of_both, keys, strict=True)
+    ]
     definitions = registry.definitions()
     pairs = [(row, one.interval()) for row, one in zip(rows_of_both, found, strict=True)]
     verdicts = adjusted(differences(pairs, definitions, (a, b), margins), definitions)

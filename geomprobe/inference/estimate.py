@@ -289,12 +289,18 @@ class Estimate:
             return self
         return replace(self, contributions=np.bincount(home, self.contributions, minlength=size))
 
+    @property
+    def scaled(self) -> np.ndarray | None:
+        """The contributions in the size in which their squares sum to the variance (see `variance_share`)."""
+        if self.contributions is None:
+            return None
+        return self.contributions * np.sqrt(variance_share(self.contributions, self.together))
+
     def interval(self, level: float = LEVEL) -> Interval:
         """Interval of the value's expectation at this number of rows."""
-        if self.contributions is None:
+        if (scaled := self.scaled) is None:
             return Interval(self.value, None, None, None, 0.0, None, self.method)
-        share = variance_share(self.contributions, self.together)
-        spread = self.rule(self.contributions * np.sqrt(share), self.unattributed_variance)
+        spread = self.rule(scaled, self.unattributed_variance)
         if spread is None:
             units = "shards" if self.method.startswith(JACKKNIFE) else "rows"
             return Estimate.refused(self.value, f"a few {units} decide the standard error").interval()
