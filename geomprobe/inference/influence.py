@@ -103,9 +103,15 @@ class Workspace:
         """Influences on the mean squared distance over pairs, and what pairs of clusters add."""
         return sphere.mean_distance(self.embeddings, *self.distances)
 
-    def whole(self, pairs: np.ndarray) -> np.ndarray | None:
-        """What pairs add, where all rows have a direction: else another encoder's pairs would be others."""
-        return pairs if self.embeddings.direction_sums[0] == self.embeddings.n else None
+    def of_pairs(self, value: float, rows: np.ndarray, pairs: np.ndarray, sampling: float = 0.0) -> Estimate:
+        """A mean over pairs, from the influences of the rows and what seeded pairs add (see `sphere.together`).
+
+        Where a row has no direction, another encoder's pairs would be others: what they add is not made good.
+        """
+        if self.embeddings.direction_sums[0] == self.embeddings.n:
+            return self.estimate(value, rows, unattributed_variance=sampling, together=pairs)
+        second = float((pairs**2).mean()) if len(pairs) else 0.0
+        return self.estimate(value, rows, unattributed_variance=sampling, second_order=second)
 
     @cached_property
     def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -227,7 +233,7 @@ def _of_spectrum(found: Metric, function: OfSpectrum, work: Workspace, value: fl
 
 def _mean_distance(work: Workspace, value: float, factor: float) -> Estimate:
     rows, pairs = work.mean_distance
-    return work.estimate(value, factor * rows, together=work.whole(factor * pairs))
+    return work.of_pairs(value, factor * rows, factor * pairs)
 
 
 def _log_mean_kernel(work: Workspace, value: float, t: float) -> Estimate:
@@ -236,7 +242,7 @@ def _log_mean_kernel(work: Workspace, value: float, t: float) -> Estimate:
     pairs = sphere.together(np.exp(-t * distances - value), checked, scaled[checked.rows], 1.0)
     sampled = work.embeddings.kernel_log_mean(t)[1]
     sampling = 0.0 if sampled is None else (sampled.se / sampled.mean) ** 2
-    return work.estimate(value, rows, unattributed_variance=sampling, together=work.whole(pairs))
+    return work.of_pairs(value, rows, pairs, sampling)
 
 
 def _partition(work: Workspace, value: float, _: float) -> Estimate:
@@ -284,7 +290,7 @@ def _classes(within: bool, work: Workspace, value: float, _: float) -> Estimate:
     rows, pairs, fewest = sphere.classes(within, work.embeddings, work.clusters)
     if fewest < MIN_DEGREES:
         raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
-    return work.estimate(value, rows, together=work.whole(pairs))
+    return work.of_pairs(value, rows, pairs)
 
 
 def _lengths(work: Workspace, value: float, _: float) -> Estimate:

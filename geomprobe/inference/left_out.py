@@ -73,8 +73,8 @@ class EigenvalueSums:
         return np.concatenate([self._changes(part).cpu().numpy() for part in sets.split(size)])
 
     def _batch(self, s: int) -> int:
-        wide = len(self.rule) * s * (1 if s == 1 else self.positive + s)
-        return max(1, NUMBERS // max(wide, self.positive * s))
+        s = min(s, self.positive)
+        return max(1, NUMBERS // (s * (s + 1) // 2 * self.positive + len(self.rule) * s**2))
 
     def _changes(self, sets: torch.Tensor) -> torch.Tensor:
         s = sets.shape[1]
@@ -86,19 +86,27 @@ class EigenvalueSums:
         if s > self.positive:  # the same YᵀY from fewer rows
             y = torch.linalg.qr(y, mode="r").R
         square = y.square()
-        if s == 1:
-            lost = (square[:, 0] @ resolvent).clamp_(max=1 - 1e-15)
-            logs = torch.log1p(lost.neg_())
-        else:
-            half = y[:, None] * resolvent.sqrt().T[:, None]
-            eye = torch.eye(y.shape[1], dtype=y.dtype, device=device)
-            logs = torch.linalg.slogdet(eye - half @ half.mT).logabsdet
-        root, log, plain = (logs @ rule).T
+        root, log, plain = (self._log_determinants(y, resolvent) @ rule).T
         trace = -square.sum((1, 2))
         own = (y @ y.mT).square().sum((1, 2)) if s > 1 else trace.square()
         squares = own - 2 * (square @ values).sum(1)
         sums = [root, root + log, trace, trace * self.trace - plain, squares, self._first(y, values)]
         return torch.stack(sums, 1)
+
+    def _log_determinants(self, y: torch.Tensor, resolvent: torch.Tensor) -> torch.Tensor:
+        """D at each t, (g, T)."""
+        s = y.shape[1]
+        i, j = torch.triu_indices(s, s)
+        products = (y[:, i] * y[:, j]) @ resolvent
+        if s == 1:
+            return torch.log1p(products[:, 0].clamp_(max=1 - 1e-15).neg_())
+        left = torch.empty(len(y), products.shape[2], s, s, dtype=y.dtype, device=y.device)
+        left[:, :, i, j] = left[:, :, j, i] = -products.mT
+        left.diagonal(dim1=2, dim2=3).add_(1)
+        if s == 2:
+            determinant = left[..., 0, 0] * left[..., 1, 1] - left[..., 0, 1].square()
+            return determinant.clamp_(min=1e-30).log_()
+        return torch.linalg.slogdet(left).logabsdet
 
     def _first(self, y: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Change of λ_1: of the leading block, to which the others are eliminated at λ_1."""
