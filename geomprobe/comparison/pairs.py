@@ -164,7 +164,11 @@ def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> 
     contributions = np.asarray(influence["contributions"], np.float64)
     pairs = influence.get("together")
     together = np.asarray(pairs, np.float64) if isinstance(pairs, (list, np.ndarray)) else None
-    return Estimate(value, contributions, float(influence["extra"]), method=method, together=together)
+    record = REGISTRY.built_in.get(str(influence["metric"]))
+    pairs_only = record is not None and record.of_spectrum is None
+    return Estimate(
+        value, contributions, float(influence["extra"]), method=method, together=together, pairs_only=pairs_only
+    )
 
 
 def geometry(row: Row, first: Row | None, second: Row | None, refits: np.ndarray | None = None) -> Estimate:

@@ -23,7 +23,7 @@ from geomprobe.inference.estimate import JACKKNIFE
 from geomprobe.inference.intervals import detectable
 from geomprobe.metrics.sample_size import MATCHED
 from geomprobe.results import Results, read_results
-from geomprobe.results.record import Margin
+from geomprobe.results.record import WIDE, Margin
 from geomprobe.results.summary.facts import headline_of
 
 CORRELATIONS = (0.0, 0.5, 0.9)
@@ -250,7 +250,7 @@ def _row(
     if not size:
         return made | {"note": f"a difference of 0, which the share asked for is at {a:.3g} and {b:.3g}"}
     notes = [GROWS] if metric in MATCHED or entry.get("rank") else []
-    notes += ["conservative: fewer rows may do"] if "conservative" in found.method else []
+    notes += [f"{WIDE}: fewer rows may do"] if WIDE in found.method else []
     for name, falls, family in zip(
         _COUNTS, (pilot, pilot.upper(), pilot, pilot.upper()), (1, 1, tests, tests), strict=True
     ):

@@ -199,8 +199,9 @@ def with_numbers_for_margin(frame: pd.DataFrame, pilot: Callable[[int], Paired |
         rows = seeds = None
         if row["verdict"] == UNCLEAR and not pd.isna(row["se"]) and not pd.isna(row["margin"]) and row["margin"] > 0:
             falls, asked = pilot(i), (float(row["margin"]), int(row["tests"]))
-            rows = rows_needed(falls, int(row["n"]), *asked)
-            seeds = seeds_needed(falls, *asked) if isinstance(falls, Grouped) else None
+            if falls.found.interval().se is not None:  # a probe's interval may come from its predictions alone
+                rows = rows_needed(falls, int(row["n"]), *asked)
+                seeds = seeds_needed(falls, *asked) if isinstance(falls, Grouped) else None
         found["rows_for_margin"].append(rows)
         found["seeds_for_margin"].append(seeds)
     return frame.assign(**{name: pd.array(values, "Int64") for name, values in found.items()})

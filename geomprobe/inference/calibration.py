@@ -21,6 +21,7 @@ from geomprobe.metrics.records import STANDARD, Metric
 from geomprobe.metrics.registry import REGISTRY
 from geomprobe.metrics.transforms import transform
 from geomprobe.results import table
+from geomprobe.results.record import WIDE
 from geomprobe.vectors import VectorSource
 from geomprobe.vectors.groups import connected
 
@@ -43,7 +44,7 @@ COLUMNS = {
     **dict.fromkeys(("metric", "definition", "view"), "string"),
     **dict.fromkeys(("n", "rows", "draws", "intervals"), "Int64"),
     **dict.fromkeys(("truth", "sd", "se_ratio", "coverage", "coverage_low", "coverage_high"), "Float64"),
-    **dict.fromkeys(("refused", "conservative"), "Float64"),
+    **dict.fromkeys(("refused", "labelled"), "Float64"),
     "reason": "string",
     "tests": "Int64",
     "false_positives": "Float64",
@@ -172,7 +173,7 @@ def calibrate(
         A row a view: metric, definition, view, n, rows (M), draws, and
 
         - intervals: how many draws have one. refused: the share of draws that have none, and reason, the most frequent.
-          conservative: the share of intervals with this label.
+          labelled: the share of intervals that say that their standard error is probably too large.
         - truth: the mean of the value over draws, which is what an interval at n rows is for. sd: the spread of the
           value over draws of an infinite population like this one. se_ratio: the mean standard error over sd.
         - coverage: the share of 95 % intervals that hold truth, with its 99 % binomial interval (coverage_low,
@@ -298,7 +299,7 @@ def _judged(drawn: pd.DataFrame, share: float) -> dict[str, Any]:
             found["se_ratio"] = se.mean() / sd
         found["coverage"] = covered / len(given)
         found["coverage_low"], found["coverage_high"] = binomial_interval(covered, len(given))
-        found["conservative"] = given["ci_method"].str.contains("conservative").mean()
+        found["labelled"] = given["ci_method"].str.contains(WIDE, regex=False).mean()
     return found | {"verdict": _verdict(found, factor)}
 
 
@@ -325,7 +326,7 @@ def _of_coverage(found: dict[str, Any], factor: float) -> str:
         return f"too narrow: {wrong}"
     if found["coverage_low"] > HIGHEST:
         wide = f"too wide by a factor {1 / factor:.2g}" if factor else "too wide: all draws have one value"
-        return f"{wide}, as its label says" if found["conservative"] >= 0.5 else wide
+        return f"{wide}, as its label says" if found["labelled"] >= 0.5 else wide
     return "holds" if found["coverage_low"] >= SHOWN else "too few draws to tell"
 
 

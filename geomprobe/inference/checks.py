@@ -24,6 +24,7 @@ from geomprobe.metrics import embeddings_of, value_row
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.metrics.records import BOTH, ROTATION, ROW_SCALE, SCALE, SHIFT, STANDARD, Metric, Value
 from geomprobe.metrics.transforms import transform
+from geomprobe.results.record import WIDE
 from geomprobe.vectors import VectorSource
 from geomprobe.vectors.moments import Moments
 
@@ -263,7 +264,7 @@ def influence(subject: Subject) -> bool:
             with np.errstate(divide="ignore", invalid="ignore"):  # where one side does not move at all
                 agree = (given * expected).sum() / np.sqrt((given**2).sum() * (expected**2).sum())
                 ratio = given.std() / expected.std()
-            least, most = (0.8, 2.0) if estimate.method.endswith("conservative") else (0.97, 1.25)
+            least, most = (0.8, 2.0) if estimate.method.endswith(WIDE) else (0.97, 1.25)
             said = f"{view}: influences and leaving rows out"
             assert agree > least, f"{said} correlate by {agree:.3f}, not at least {least}"
             assert 0.8 < ratio < most, f"{said} have sizes in the ratio {ratio:.2f}, not 0.8 to {most}"

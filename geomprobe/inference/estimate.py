@@ -14,6 +14,7 @@ from scipy import special
 
 from geomprobe.inference.intervals import LEVEL, MIN_DEGREES, degrees, p_two_sided, standard_error, t_quantile
 from geomprobe.inference.probe_tests import Discordant
+from geomprobe.results.record import WIDE
 
 FUNCTION = "influence function"
 JACKKNIFE = "delete-a-shard jackknife"
@@ -22,9 +23,9 @@ ROUNDING = 0.25
 CONSERVATIVE = 0.2
 """Share of a squared standard error that is second-order, and so counted twice, from which the interval covers too
 much: 2Φ(1.96/√(1 − share)) − 1, 97.2 % at a fifth."""
-LEAST_SHARE = 0.4
-"""Least share of Σ c² that is taken for variance: terms of the third order and above let the second-order term found
-from pairs run away where the rows are fewer than the dimensions, and leave no less than this."""
+PAIRED = 1 / 3
+"""Ratio of what pairs of units do to Σ c² from which an interval covers 97 % and more though that is made good: in the
+samples in which pairs do most, Σ c² is a poor guide to what single units do."""
 RESOLUTION = 1e-9
 """Share of a value below which a difference is rounding: of one cloud in other units, say."""
 MIN_SEEDS = 3
@@ -36,18 +37,25 @@ None where a few contributions decide the standard error.
 """
 
 
-def variance_share(contributions: np.ndarray, together: np.ndarray | None) -> float:
-    """Share of Σ c² that is variance, the rest being terms of several units that it counts once for each of them.
+def pair_ratio(contributions: np.ndarray, together: np.ndarray | None) -> float:
+    """Mean square of what pairs of units do together, over Σ c²; 0 where it is not known."""
+    size = float((contributions**2).sum())
+    return float((together**2).mean()) / size if together is not None and len(together) and size else 0.0
+
+
+def variance_share(contributions: np.ndarray, together: np.ndarray | None, pairs_only: bool = False) -> float:
+    """Variance over Σ c², which counts the terms of several units once for each of them.
 
     Σ c² is Σ_k k·σ_k², σ_k² the variance of the terms of k units each, and the mean square of what pairs of units do
     together is Σ_k k(k − 1)/2·σ_k² (Efron & Stein 1981, "The jackknife estimate of variance", Annals of Statistics 9).
-    Where the σ_k² fall off geometrically the variance is 1/(1 + ρ) of the first, ρ the ratio of the two. It is more
-    than 1/(1 + 2ρ) whatever they are, and 1 − ρ where there are no terms above pairs.
+    With ρ the ratio of the two, the variance is
+
+    - for means over pairs, which have no terms above these, 1 − ρ of Σ c², and no less than ρ, the second-order term;
+    - else 1/(1 + ρ), which is right where the σ_k² fall off geometrically; no less than ρ again, and 1 where ρ is
+      above it: there terms of high order, which count most in ρ, hide the second.
     """
-    size = float((contributions**2).sum())
-    if together is None or not len(together) or not size:
-        return 1.0
-    return max(1 / (1 + float((together**2).mean()) / size), LEAST_SHARE)
+    ratio = pair_ratio(contributions, together)
+    return max(1 - ratio, ratio) if pairs_only else max(1 / (1 + ratio), min(ratio, 1.0))
 
 
 class NoInterval(Exception):
@@ -163,6 +171,8 @@ class Estimate:
     together : float64 ndarray of shape (m,) or None
         What seeded pairs of clusters add to their contributions, with a mean square that is the variance of all pairs'
         terms, which the contributions count twice; None where it is not known, and not made good.
+    pairs_only : bool
+        Whether there are no terms above those of pairs: a mean over pairs.
     """
 
     value: float
@@ -171,6 +181,7 @@ class Estimate:
     rule: Rule = by_rows
     method: str = FUNCTION
     together: np.ndarray | None = None
+    pairs_only: bool = False
 
     @classmethod
     def refused(cls, value: float, reason: object) -> Estimate:
@@ -188,6 +199,7 @@ class Estimate:
         second_order: float = 0.0,
         method: str = FUNCTION,
         together: np.ndarray | None = None,
+        pairs_only: bool = False,
     ) -> Estimate:
         """A number from the influences of rows, summed into clusters.
 
@@ -200,11 +212,12 @@ class Estimate:
         second_order : float
             Estimated variance of the second-order term, which the influences alone overstate, and which is not made
             good: the interval is labelled.
-        together : float64 ndarray of shape (m,), optional
-            Makes it good.
+        together, pairs_only
+            As of the attributes: what makes it good.
         """
         contributions = np.bincount(clusters, rows, minlength=int(clusters.max()) + 1) / len(rows)
-        return cls.of_clusters(value, contributions, len(rows), unattributed_variance, second_order, method, together)
+        found = cls.of_clusters(value, contributions, len(rows), unattributed_variance, second_order, method, together)
+        return replace(found, pairs_only=pairs_only)
 
     @classmethod
     def of_clusters(
@@ -223,8 +236,9 @@ class Estimate:
         if len(contributions) > 1:
             first_order = standard_error(contributions, unattributed_variance) ** 2 - unattributed_variance
             rounded = unattributed_variance == ROUNDING and first_order < 2 * unattributed_variance
-            if rounded or 0 < first_order < second_order / CONSERVATIVE:
-                method += ", conservative"
+            paired = pair_ratio(contributions, together) > PAIRED
+            if paired or rounded or 0 < first_order < second_order / CONSERVATIVE:
+                method += f", {WIDE}"
         return cls(value, contributions, unattributed_variance, method=method, together=together)
 
     @classmethod
@@ -235,10 +249,11 @@ class Estimate:
         unattributed_variance: float,
         method: str,
         together: np.ndarray | None = None,
+        pairs_only: bool = False,
     ) -> Estimate:
         """A paired difference from the differences of contributions."""
         if contributions.any():
-            return cls(value, contributions, unattributed_variance, by_pairs, f"paired {method}", together)
+            return cls(value, contributions, unattributed_variance, by_pairs, f"paired {method}", together, pairs_only)
         return cls(value, contributions, 0.0, certain if value == 0 else by_pairs, f"paired {method}")
 
     @classmethod
@@ -261,7 +276,8 @@ class Estimate:
         if spread is not None and spread[0] == 0 and (value == 0 or not unattributed):
             return cls(value, rows, 0.0, rule, "seeds and rows")
         pairs = [_mean([one.together for one in group]) for group in (first, second)]
-        return cls(value, rows, unattributed, rule, "seeds and rows, Satterthwaite t", _minus(pairs[1], pairs[0]))
+        method, together = "seeds and rows, Satterthwaite t", _minus(pairs[1], pairs[0])
+        return cls(value, rows, unattributed, rule, method, together, first[0].pairs_only)
 
     def minus(self, other: Estimate, resolution: float = RESOLUTION) -> Estimate:
         """Self − other on the same clusters, row by row, so that what both share cancels.
@@ -279,9 +295,10 @@ class Estimate:
             value = 0.0
         contributions = self.contributions - other.contributions
         # so is the difference where one side is
-        method = max(other.method, self.method, key=lambda text: "conservative" in text)
+        method = max(other.method, self.method, key=lambda text: WIDE in text)
         unattributed = other.unattributed_variance + self.unattributed_variance
-        return Estimate.paired(value, contributions, unattributed, method, _minus(self.together, other.together))
+        together = _minus(self.together, other.together)
+        return Estimate.paired(value, contributions, unattributed, method, together, self.pairs_only)
 
     def summed(self, home: np.ndarray, size: int) -> Estimate:
         """Same number with its contributions summed into `size` coarser clusters; home: int64 (g,)."""
@@ -294,7 +311,7 @@ class Estimate:
         """The contributions in the size in which their squares sum to the variance (see `variance_share`)."""
         if self.contributions is None:
             return None
-        return self.contributions * np.sqrt(variance_share(self.contributions, self.together))
+        return self.contributions * np.sqrt(variance_share(self.contributions, self.together, self.pairs_only))
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Interval of the value's expectation at this number of rows."""
@@ -303,7 +320,8 @@ class Estimate:
         spread = self.rule(scaled, self.unattributed_variance)
         if spread is None:
             units = "shards" if self.method.startswith(JACKKNIFE) else "rows"
-            return Estimate.refused(self.value, f"a few {units} decide the standard error").interval()
+            reason = f"a few {units} decide the standard error: more rows, or other ones, are needed"
+            return Estimate.refused(self.value, reason).interval()
         return student(self.value, *spread, self.method, level)
 
     def to_row(self) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class Workspace:
         Where a row has no direction, another encoder's pairs would be others: what they add is not made good.
         """
         if self.embeddings.direction_sums[0] == self.embeddings.n:
-            return self.estimate(value, rows, unattributed_variance=sampling, together=pairs)
+            return self.estimate(value, rows, unattributed_variance=sampling, together=pairs, pairs_only=True)
         second = float((pairs**2).mean()) if len(pairs) else 0.0
         return self.estimate(value, rows, unattributed_variance=sampling, second_order=second)
 
@@ -137,7 +137,7 @@ def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -
     are both off, and the interval, narrow as it is, misses. So more degrees of freedom are asked for where the tail of
     the lengths is heavy (a mixture of short and long rows has them, a tail that goes on has not), and norm_cv, which is
     all lengths, has no interval where there are too few rows to tell. Counts and slopes of eigenvalues are steadier
-    there than their influences, and labelled conservative.
+    there than their influences, and labelled.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def check_tail(contributions: np.ndarray, share: float = TAIL_DEGREES[1]) -> Non
     """
     count = len(contributions)
     if degrees(contributions) < max(min(TAIL_DEGREES[0], TAIL_CLUSTERS * count), share * count):
-        raise NoInterval("the lengths of the rows have a heavy tail")
+        raise NoInterval("the lengths of the rows have a heavy tail: more rows are needed, or metrics of directions")
 
 
 def _check_rows(found: Metric, work: Workspace) -> None:
@@ -226,7 +226,9 @@ def _of_spectrum(found: Metric, function: OfSpectrum, work: Workspace, value: fl
         if not np.isfinite(of.units).all():
             raise NoInterval("not defined once a row is left out")
         return Estimate.of_clusters(value, of.units, n, together=of.together)
-    second = work.spread(of.rows) if work.steep(found) else of.curvature_variance(n)
+    # where the rows are fewer than the dimensions, each holds one of these, and the slope makes too much of it
+    wide = work.steep(found) or n <= work.embeddings.d
+    second = work.spread(of.rows) if wide else of.curvature_variance(n)
     rounding = ROUNDING if found.integer else 0.0
     return work.estimate(value, of.rows, unattributed_variance=rounding, second_order=second)
 
@@ -239,7 +241,11 @@ def _mean_distance(work: Workspace, value: float, factor: float) -> Estimate:
 def _log_mean_kernel(work: Workspace, value: float, t: float) -> Estimate:
     rows, scaled = sphere.log_mean_kernel(work.embeddings, t)
     checked, distances = work.distances
-    pairs = sphere.together(np.exp(-t * distances - value), checked, scaled[checked.rows], 1.0)
+    terms = np.exp(-t * distances - value)
+    if work.embeddings.name == "centred":  # the kernel moves by 2t of itself with a cosine
+        alone, centred = sphere.direction_moves(work.embeddings, checked.rows)
+        terms = terms + 2 * t * (centred @ centred.T - alone @ alone.T)
+    pairs = sphere.together(terms, checked, scaled[checked.rows], 1.0)
     sampled = work.embeddings.kernel_log_mean(t)[1]
     sampling = 0.0 if sampled is None else (sampled.se / sampled.mean) ** 2
     return work.of_pairs(value, rows, pairs, sampling)
@@ -250,8 +256,10 @@ def _partition(work: Workspace, value: float, _: float) -> Estimate:
         raise NoInterval(f"the value is below {UNDERFLOW:g}")
     rows, tied = spectral.partition_isotropy(work.embeddings)
     if not float(np.std(rows)) < 0.5 * value * np.sqrt(work.embeddings.n):
-        raise NoInterval("the standard error is over half of the value")
-    return work.estimate(value, rows, second_order=work.spread(rows) if tied else 0.0)
+        raise NoInterval("the standard error is over half of the value: more rows are needed")
+    # around the mean no direction leads, so that which ones are extreme changes with the rows
+    wide = tied or work.embeddings.name == "centred"
+    return work.estimate(value, rows, second_order=work.spread(rows) if wide else 0.0)
 
 
 def _neighbour_ratios(work: Workspace, value: float, _: float) -> Estimate:
@@ -260,7 +268,8 @@ def _neighbour_ratios(work: Workspace, value: float, _: float) -> Estimate:
         raise NoInterval(f"fewer than {NEIGHBOUR_ROWS} independent rows")
     rows, most = neighbours.intrinsic_dimension(work.embeddings)
     if most > HUB_SHARE:
-        raise NoInterval(f"one row is among the two nearest of {most:.0%} of all rows")
+        reason = f"one row is among the two nearest of {most:.0%} of all rows"
+        raise NoInterval(f"{reason}: more rows, or another layer, have fewer hubs")
     # neighbours in a cluster are counted as such, and as neighbours
     second = float(np.var(rows)) / units if units < work.embeddings.n else 0.0
     return work.estimate(value, rows, second_order=second)

@@ -295,7 +295,7 @@ def similarity_difference(
     -----
     The standard error is that of the difference of the contributions of each row (or cluster), so that what both pairs
     share cancels. mutual_knn and cknna come from a jackknife that is too wide: they find a difference only where it is
-    large, and are labelled conservative.
+    large, and are labelled.
 
     Examples
     --------

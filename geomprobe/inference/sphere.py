@@ -36,9 +36,29 @@ def mean_distance(embeddings: Embeddings, checked: Checked, distances: np.ndarra
         centre = torch.from_numpy(mean).to(w.device) - embeddings.pilot
         means[rows] = (((w - centre) ** 2).sum(1).cpu().numpy() + spread / m) * (m / (m - 1))
     out = np.where(means > 0, 2 * (means - embeddings.distance_mean), 0.0) * (embeddings.n / m)
-    if embeddings.name == "centred":
-        out = out + _distance_centring(embeddings)
-    return out, together(distances, checked, means[checked.rows], embeddings.distance_mean)
+    if embeddings.name != "centred":
+        return out, together(distances, checked, means[checked.rows], embeddings.distance_mean)
+    moves = direction_moves(embeddings, checked.rows)[1]
+    pairs = together(-2 * (moves @ moves.T), checked, np.zeros(len(moves)), 0.0)
+    return out + _distance_centring(embeddings), pairs
+
+
+def direction_moves(embeddings: Embeddings, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far rows move the mean direction, without and with the centre that they move, float64 (m, d) each.
+
+    z − z̄, and z − z̄ − J·y in the centred view, J the mean of (I − zzᵀ)/‖y‖: the centre moves by y/n where a row gains
+    weight. In terms of the second order the products of these stand in place of those; for rows of one length the
+    centre undoes all that the rows do.
+    """
+    m, mean, _ = embeddings.direction_sums
+    y = embeddings.take(rows)
+    back, inverses = torch.zeros_like(y), 0.0
+    for _, x, z in embeddings.directed():
+        inverse = 1 / torch.linalg.vector_norm(x, dim=1)
+        back += (inverse[:, None] * (z @ y.T.to(z.device))).T.to(y.device) @ z.to(y.device)
+        inverses += float(inverse.sum())
+    off = unit_rows(y) - torch.from_numpy(mean).to(y.device)
+    return off.cpu().numpy(), (off - (inverses * y - back) / m).cpu().numpy()
 
 
 def _distance_centring(embeddings: Embeddings) -> np.ndarray:

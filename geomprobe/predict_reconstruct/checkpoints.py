@@ -29,6 +29,7 @@ from geomprobe.predict_reconstruct.formulas import RECORDS
 from geomprobe.predict_reconstruct.measurement import Published, published_clusters
 from geomprobe.predict_reconstruct.protocol import PAPER, PROBES, SWITCHES, Switch, paper_word
 from geomprobe.results import COMPARISON_COLUMNS, Results, table, write_results
+from geomprobe.results.record import WIDE
 from geomprobe.tasks import load_task
 from geomprobe.tasks.base import Task
 
@@ -243,5 +244,5 @@ def _gap(task_probe: dict[str, Any], lexical: dict[str, Any]) -> dict[str, Any]:
         return line | {"p": np.nan, "ci_method": whose["ci_method"]}
     se = task_probe["se"] + lexical["se"]
     dof = min((part["dof"] for part in (task_probe, lexical) if part["se"] > 0), default=1.0)
-    found = student(line["diff"], se, dof, "sum of the standard errors of both probes, conservative")
+    found = student(line["diff"], se, dof, f"sum of the standard errors of both probes, {WIDE}")
     return line | found.to_row() | {"p": found.p, "dof": found.dof}

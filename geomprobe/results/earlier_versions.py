@@ -24,9 +24,17 @@ def current(results: Results) -> Results:
     - The probe of the most frequent word was called `lexical_top_token`, as that of the most frequent token still is.
       Which of the two it is, the protocol says: words unless it is the published analysis with tokens.
     - Definitions of probes had no family, and none said where a number stands in a report.
+    - Intervals whose standard error is probably too large were called conservative.
     - A margin was `relative` or not, to the value of A, and at least `least`; now it has a scale.
     """
     results = replace(results, definitions=_with_fields(results.definitions))
+    results = replace(
+        results,
+        results=_labelled(results.results),
+        comparisons=_labelled(results.comparisons),
+        changes=_labelled(results.changes),
+        similarities=_labelled(results.similarities),
+    )
     protocol = str(results.run.get("protocol", "strict"))
     if protocol.startswith("paper") and "token_target=word" not in protocol:
         return results
@@ -50,6 +58,11 @@ def current(results: Results) -> Results:
         examples=renamed(results.examples, "probe"),
         definitions=definitions,
     )
+
+
+def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
+    method = frame["ci_method"].str.replace(r", conservative\b", ", standard error probably too large", regex=True)
+    return frame.assign(ci_method=method)
 
 
 def _with_fields(entries: dict[str, Any]) -> dict[str, Any]:

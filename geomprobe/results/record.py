@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from geomprobe.common import UsageError
 
+WIDE = "standard error probably too large"
+"""Label of an interval that covers more than it says, in the words of how it was made."""
 FAMILIES = {
     "spectrum": "eigenvalues of the cloud: ranks, entropies, slopes",
     "hypersphere": "directions on the sphere: uniformity, alignment, distances of classes",

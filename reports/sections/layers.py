@@ -11,6 +11,7 @@ from geomprobe.reports.sections.parts.poolings import by_pooling
 from geomprobe.reports.sections.parts.questions import asked
 from geomprobe.reports.sections.parts.sides import by_task, legend, lettered
 from geomprobe.reports.sections.parts.statements import statements
+from geomprobe.results.record import WIDE
 from geomprobe.results.summary.facts import Facts, Row, judgement
 from geomprobe.results.summary.words import HATCHED, absent, title
 
@@ -179,8 +180,8 @@ def _similarity_cells(row: Row, intervals: bool, ceilings: list[float | None]) -
     """A similarity's cells from its name on: value, interval, similarity of the seeds, chance, p, n."""
     cells = [cell(words(row["metric"])), cell(number(row["value"], 3), row["value"])]
     if intervals:
-        conservative = " conservative" if "conservative" in (row["ci_method"] or "") else ""
-        shown = interval(row["ci_low"], row["ci_high"], 3) + conservative
+        wide = f" {WIDE}" if WIDE in (row["ci_method"] or "") else ""
+        shown = interval(row["ci_low"], row["ci_high"], 3) + wide
         cells.append(cell(shown or "none", row["ci_low"]))
     cells += [cell(number(value, 3), value) for value in ceilings]
     chance = number(row["null_mean"], 3) + (f" ± {number(row['null_sd'], 3)}" if row["null_sd"] is not None else "")

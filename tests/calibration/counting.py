@@ -32,7 +32,7 @@ COUNTED = (
     *("booted", "boot_covered"),
 )
 """Of a metric in a cell: seeds drawn, values and their mean and summed squared deviations, intervals given, the mean of
-their standard errors, how many are labelled conservative and how many cover, paired tests and how many have p < 0.05,
+their standard errors, how many are labelled and how many cover, paired tests and how many have p < 0.05,
 naive bootstraps and how many cover."""
 JUDGED = 20
 """Fewest intervals or tests by which a cell is judged."""
@@ -54,7 +54,7 @@ def place_of(counts: pd.DataFrame) -> list[str]:
 
 def label(row: pd.Series | dict) -> str:
     """Return how the product labels an interval: "" for a plain one, "conservative" or "refused"."""
-    return "refused" if pd.isna(row["se"]) else "conservative" if "conservative" in row["ci_method"] else ""
+    return "refused" if pd.isna(row["se"]) else "conservative" if "too large" in row["ci_method"] else ""
 
 
 def judged(cell: Any, rows: pd.DataFrame, known: pd.DataFrame, seeds: int) -> pd.DataFrame:

@@ -55,7 +55,8 @@ def test_weights_rounded_to_bfloat16_are_equivalent(model_folder, tmp_path):
     names = [entry["name"] for entry in results.run["models"]]
     found = add_comparisons(results, *names).comparisons
     geometry = found[found["family"].isin(["spectrum", "hypersphere", "isotropy", "dimension"])]
-    geometry = geometry[geometry["metric"] != "alpha_req"]  # a slope through six eigenvalues of 200 rows
+    # a slope through six eigenvalues of 200 rows; ranks of 4 and 7, where a step would be more than the margin
+    geometry = geometry[~geometry["metric"].isin(["alpha_req", "rank_90", "rank_99"])]
     judged = geometry[geometry["se"].notna() & geometry["margin"].notna()]
     assert len(judged) > 10
     same = judged["verdict"].str.contains("no difference|equivalent")

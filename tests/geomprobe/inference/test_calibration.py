@@ -72,7 +72,7 @@ def test_an_error_of_zero_and_a_value_that_never_moves_are_said():
 def test_few_draws_tell_little_and_a_label_is_said():
     of = {number: _judged(drawn_means(1.0, 50, number, Z[:, 0]), 50 / len(Z)) for number in (10, 100)}
     assert {found["verdict"] for found in of.values()} == {"too few draws to tell"}
-    wide = drawn_means(2.0, 50, 500, Z[:, 0]).assign(ci_method="influence function, conservative")
+    wide = drawn_means(2.0, 50, 500, Z[:, 0]).assign(ci_method="influence function, standard error probably too large")
     assert _judged(wide, 0.0)["verdict"].endswith("as its label says")
     refused = drawn_means(0.05, 50, 500, Z[:, 0])
     refused.loc[101:, ["se", "ci_low", "ci_high"]] = np.nan

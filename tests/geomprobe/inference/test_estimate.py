@@ -34,14 +34,14 @@ def test_one_row_that_decides_refuses_and_the_words_name_rows_or_shards():
     for method, units in (("influence function", "rows"), (JACKKNIFE, "shards")):
         found = Estimate(1.0, few, method=method).interval()
         assert (found.se, found.p) == (None, None)
-        assert found.method == f"no valid interval: a few {units} decide the standard error"
+        assert found.method.startswith(f"no valid interval: a few {units} decide the standard error")
 
 
 def test_words_say_clusters_and_where_the_second_order_counts():
     rows, pairs = np.random.default_rng(2).normal(size=200), np.arange(200) // 2
     assert Estimate.of_rows(1.0, rows, np.arange(200)).method == "influence function"
     clustered = Estimate.of_rows(1.0, rows, pairs, second_order=rows.var() / 200)
-    assert clustered.method == "influence function, 100 clusters, conservative"
+    assert clustered.method == "influence function, 100 clusters, standard error probably too large"
     assert clustered.contributions == pytest.approx(rows.reshape(-1, 2).sum(1) / 200)
     assert Estimate.of_rows(1.0, rows, np.zeros(200, int)).interval().se is None
 

@@ -247,7 +247,7 @@ class TestIntervals:
         expected = np.bincount(clusters, jackknife.spread(values, home))
         assert 200 * found.contributions == pytest.approx(expected, abs=1e-9)
         assert similarity(x, y, metrics=[name], clusters=clusters)["ci_method"].item() == (
-            "delete-a-shard jackknife, 100 clusters, conservative"
+            "delete-a-shard jackknife, 100 clusters, standard error probably too large"
         )
 
     @pytest.mark.thorough
@@ -280,7 +280,7 @@ class TestIntervals:
     def test_sides_without_anything_in_common_are_conservative(self):
         rng = np.random.default_rng(0)
         found = similarity(rng.normal(size=(200, 16)), rng.normal(size=(200, 12)), permutations=0)
-        assert found["ci_method"].str.contains("conservative").all()
+        assert found["ci_method"].str.contains("too large").all()
         # as well where rows come in clusters, alike or not
         clusters = np.arange(200) // 4
         for share in (0, 0.8):
@@ -288,7 +288,9 @@ class TestIntervals:
                 share * rng.normal(size=(50, d))[clusters] + (1 - share) * rng.normal(size=(200, d)) for d in (16, 12)
             )
             found = similarity(*sides, clusters=clusters, permutations=0)
-            assert found["ci_method"].str.contains("50 clusters, conservative").sum() >= 5, found["ci_method"].tolist()
+            assert found["ci_method"].str.contains("50 clusters, standard error").sum() >= 5, found[
+                "ci_method"
+            ].tolist()
 
     @pytest.mark.parametrize("name", ["mutual_knn", "cknna"])
     def test_few_rows_or_clusters_do_not_show_how_shared_neighbours_vary(self, name):
@@ -345,7 +347,7 @@ class TestIntervals:
         assert twice["se"].tolist() == pytest.approx(alone["se"].tolist(), rel=0.05)
         y[0] *= 1e4
         heavy = similarity(x, y, metrics=names)
-        assert heavy["ci_method"].eq("no valid interval: the lengths of the rows have a heavy tail").all()
+        assert heavy["ci_method"].str.contains("the lengths of the rows have a heavy tail").all()
         assert heavy["se"].isna().all()
         with pytest.raises(ValueError, match="150 rows"):
             similarity(x, y, clusters=np.arange(20))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from geomprobe.reports import build_view
 from geomprobe.reports.document.walk import walk
+from geomprobe.results.record import WIDE
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max")}
 SEEDS = {"mlm": ["m1", "m2", "m3"], "hybrid": ["h1", "h2", "h3"]}
@@ -67,7 +68,12 @@ def test_similarities_show_their_intervals(make_results):
     results = make_results(models=("m", "h"), **SMALL)
     place = {"task": "sst2", "pooling": "mean", "layer_a": 4, "layer_b": 4, "n": 872, "a": "m", "b": "h"}
     place |= {"level": "checkpoint", "value": 0.5, "null_mean": 0.1, "null_sd": 0.01, "p": 0.02}
-    known = {"se": 0.05, "ci_low": 0.4, "ci_high": 0.6, "ci_method": "influence function, conservative"}
+    known = {
+        "se": 0.05,
+        "ci_low": 0.4,
+        "ci_high": 0.6,
+        "ci_method": f"influence function, {WIDE}",
+    }
     results.similarities = table(
         [
             place | known | {"metric": "linear_cka"},
@@ -79,6 +85,6 @@ def test_similarities_show_their_intervals(make_results):
     names = [column["name"] for column in found["columns"]]
     assert "value 0.500, by chance 0.100 ± 0.010" in found["caption"]  # what is the same in all rows
     assert [row["cells"][names.index("95 % interval")]["text"] for row in found["rows"]] == [
-        "[0.400, 0.600] conservative",
+        "[0.400, 0.600] standard error probably too large",
         "none",
     ]
