@@ -465,9 +465,8 @@ def test_what_has_no_valid_interval_says_so():
     Z[0] *= 1e3  # one row decides everything
     found = measure(Z, metrics=["participation_ratio", "rank_90"], views=["raw"]).set_index("metric")
     assert found["ci_method"].to_dict() == {
-        "participation_ratio": (
-            "no valid interval: the lengths of the rows have a heavy tail: more rows are needed, or metrics of directions"
-        ),
+        "participation_ratio": "no valid interval: the lengths of the rows have a heavy tail: more rows are needed, "
+        "or metrics of directions",
         "rank_90": "no valid interval: a few rows decide the standard error: more rows, or other ones, are needed",
     }
     assert found[["se", "ci_low", "ci_high"]].isna().all(axis=None)
