@@ -101,7 +101,14 @@ class Workspace:
     @cached_property
     def mean_distance(self) -> tuple[np.ndarray, np.ndarray]:
         """Influences on the mean squared distance over pairs, and what pairs of clusters add."""
-        return sphere.mean_distance(self.embeddings, *self.distances)
+        rows, pairs = sphere.mean_distance(self.embeddings, *self.distances)
+        return self.without_own_pairs(rows, self.embeddings.distance_mean, lambda cosines: 2 - 2 * cosines, -2.0), pairs
+
+    def without_own_pairs(self, rows: np.ndarray, mean: float, kernel: sphere.Kernel, slope: float) -> np.ndarray:
+        """Influences whose sums over clusters count pairs within one once, where all rows have a direction."""
+        if self.embeddings.direction_sums[0] < self.embeddings.n:
+            return rows
+        return sphere.without_own_pairs(self.embeddings, rows, self.clusters, mean, kernel, slope)
 
     def of_pairs(self, value: float, rows: np.ndarray, pairs: np.ndarray, sampling: float = 0.0) -> Estimate:
         """A mean over pairs, from the influences of the rows and what seeded pairs add (see `sphere.together`).
@@ -240,11 +247,13 @@ def _mean_distance(work: Workspace, value: float, factor: float) -> Estimate:
 
 def _log_mean_kernel(work: Workspace, value: float, t: float) -> Estimate:
     rows, scaled = sphere.log_mean_kernel(work.embeddings, t)
+    rows = work.without_own_pairs(rows, 1.0, lambda cosines: torch.exp(2 * t * (cosines - 1) - value), 2 * t)
     checked, distances = work.distances
     terms = np.exp(-t * distances - value)
     if work.embeddings.name == "centred":  # the kernel moves by 2t of itself with a cosine
-        alone, centred = sphere.direction_moves(work.embeddings, checked.rows)
-        terms = terms + 2 * t * (centred @ centred.T - alone @ alone.T)
+        turn = sphere.centre_turn(work.embeddings)
+        alone, centred = sphere.direction_moves(work.embeddings, turn, checked.rows)
+        terms = terms + 2 * t * (centred @ centred.T - alone @ alone.T).cpu().numpy()
     pairs = sphere.together(terms, checked, scaled[checked.rows], 1.0)
     sampled = work.embeddings.kernel_log_mean(t)[1]
     sampling = 0.0 if sampled is None else (sampled.se / sampled.mean) ** 2

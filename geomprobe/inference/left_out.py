@@ -125,14 +125,14 @@ Coordinates = Callable[[np.ndarray], torch.Tensor]
 def unit_changes(sums: EigenvalueSums, coordinates: Coordinates, units: list[np.ndarray]) -> np.ndarray:
     """Changes of the sums without each unit, float64 (G, 6); each is the numbers of its rows."""
     out = np.empty((len(units), len(sums.sums)))
-    for places, rows in _of_like_size(units):
+    for places, rows in of_like_size(units):
         for part in np.array_split(np.arange(len(places)), -(-rows.size // (NUMBERS // max(sums.positive, 1)))):
             found = coordinates(rows[part].ravel())
             out[places[part]] = sums.changes(found.reshape(len(part), rows.shape[1], -1))
     return out
 
 
-def _of_like_size(units: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def of_like_size(units: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (numbers of the units, their rows) of all units of each size."""
     sizes = np.array([len(unit) for unit in units])
     for size in np.unique(sizes):

@@ -6,13 +6,14 @@ directions are taken from the mean vector (the centred view), a row also moves t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.spatial.distance import squareform
 
-from geomprobe.inference.left_out import PAIRS
+from geomprobe.inference.left_out import NUMBERS, PAIRS, of_like_size
 from geomprobe.metrics import alignment_uniformity, isotropy
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.vectors import unit_rows
@@ -23,6 +24,10 @@ CHECKED_ROWS = 512
 CLASS_ROWS = 4096
 """The same for classes, of which squares of sums are enough."""
 SAMPLED_COLUMNS = 2048
+OWN_ROWS = 1024
+"""Most rows of a cluster whose own pairs are looked at; of a larger one these seeded rows stand for all."""
+
+Kernel = Callable[[torch.Tensor], torch.Tensor]
 
 
 def mean_distance(embeddings: Embeddings, checked: Checked, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,27 +43,78 @@ def mean_distance(embeddings: Embeddings, checked: Checked, distances: np.ndarra
     out = np.where(means > 0, 2 * (means - embeddings.distance_mean), 0.0) * (embeddings.n / m)
     if embeddings.name != "centred":
         return out, together(distances, checked, means[checked.rows], embeddings.distance_mean)
-    moves = direction_moves(embeddings, checked.rows)[1]
-    pairs = together(-2 * (moves @ moves.T), checked, np.zeros(len(moves)), 0.0)
+    moves = direction_moves(embeddings, centre_turn(embeddings), checked.rows)[1]
+    pairs = together(-2 * (moves @ moves.T).cpu().numpy(), checked, np.zeros(len(moves)), 0.0)
     return out + _distance_centring(embeddings), pairs
 
 
-def direction_moves(embeddings: Embeddings, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def without_own_pairs(
+    embeddings: Embeddings, rows: np.ndarray, clusters: np.ndarray, mean: float, kernel: Kernel, slope: float
+) -> np.ndarray:
+    """Influences on a mean over pairs whose sums over clusters count the pairs within a cluster once, float64 (n,).
+
+    Row means count a pair for each of its rows. That is right for a pair of two clusters, each of which moves it; a
+    cluster moves its own pairs alone.
+
+    Parameters
+    ----------
+    rows : float64 ndarray of shape (n,)
+        Influences from row means, in units of k.
+    clusters : int64 ndarray of shape (n,)
+        Cluster numbers from 0.
+    mean : float
+        k̄ over all pairs.
+    kernel : callable
+        k of the cosines of two directions.
+    slope : float
+        Of k by the cosine, by which it moves as the rows of a cluster move the centre together.
+    """
+    n, sizes = len(rows), np.bincount(clusters)
+    if len(sizes) == n:
+        return rows
+    own = np.zeros(len(sizes))
+    units = np.split(np.argsort(clusters, kind="stable"), np.cumsum(sizes)[:-1])
+    turn = centre_turn(embeddings) if embeddings.name == "centred" else None
+    for places, members in of_like_size(units):
+        size = members.shape[1]
+        if size > OWN_ROWS:
+            members = np.random.default_rng(embeddings.seed).permuted(members, axis=1)[:, :OWN_ROWS]
+        s = members.shape[1]
+        batch = max(1, NUMBERS // (s * (s + embeddings.d)))
+        for part in range(0, len(places) if s > 1 else 0, batch):
+            near = members[part : part + batch]
+            z = unit_rows(embeddings.take(near.ravel())).reshape(len(near), s, -1)
+            k = kernel(z @ z.mT)
+            if turn is not None:
+                off, moves = (each.reshape(z.shape) for each in direction_moves(embeddings, turn, near.ravel()))
+                k = k + slope * (moves @ moves.mT - off @ off.mT)
+            k.diagonal(dim1=1, dim2=2).fill_(mean)
+            found = (k - mean).sum((1, 2)).cpu().numpy() * (size * (size - 1) / (s * (s - 1)))
+            own[places[part : part + batch]] = found / (n - 1)
+    own -= sizes * (own.sum() / n)
+    return rows - (own / sizes)[clusters]
+
+
+def centre_turn(embeddings: Embeddings) -> torch.Tensor:
+    """J of the centred view, mean of (I − zzᵀ)/‖y‖, (d, d): how far the mean direction turns as the centre moves."""
+    turn, inverses, m = torch.zeros(embeddings.d, embeddings.d, dtype=torch.float64), 0.0, embeddings.direction_sums[0]
+    for _, y, z in embeddings.directed():
+        inverse = 1 / torch.linalg.vector_norm(y, dim=1)
+        turn -= (z.T @ (inverse[:, None] * z)).cpu()
+        inverses += float(inverse.sum())
+    return (turn + inverses * torch.eye(embeddings.d, dtype=torch.float64)) / m
+
+
+def direction_moves(embeddings: Embeddings, turn: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """How far rows move the mean direction, without and with the centre that they move, float64 (m, d) each.
 
-    z − z̄, and z − z̄ − J·y in the centred view, J the mean of (I − zzᵀ)/‖y‖: the centre moves by y/n where a row gains
+    z − z̄, and z − z̄ − J·y in the centred view, J that of `centre_turn`: the centre moves by y/n where a row gains
     weight. In terms of the second order the products of these stand in place of those; for rows of one length the
     centre undoes all that the rows do.
     """
-    m, mean, _ = embeddings.direction_sums
     y = embeddings.take(rows)
-    back, inverses = torch.zeros_like(y), 0.0
-    for _, x, z in embeddings.directed():
-        inverse = 1 / torch.linalg.vector_norm(x, dim=1)
-        back += (inverse[:, None] * (z @ y.T.to(z.device))).T.to(y.device) @ z.to(y.device)
-        inverses += float(inverse.sum())
-    off = unit_rows(y) - torch.from_numpy(mean).to(y.device)
-    return off.cpu().numpy(), (off - (inverses * y - back) / m).cpu().numpy()
+    off = unit_rows(y) - torch.from_numpy(embeddings.direction_sums[1]).to(y.device)
+    return off, off - y @ turn.to(y.device)
 
 
 def _distance_centring(embeddings: Embeddings) -> np.ndarray:
