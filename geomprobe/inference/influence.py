@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import geomprobe.inference.classes as classes
 import geomprobe.inference.jackknife as jackknife
 import geomprobe.inference.neighbours as neighbours
 import geomprobe.inference.spectral as spectral
@@ -305,7 +306,7 @@ def _declared_pairs(work: Workspace, value: float, _: float) -> Estimate:
 
 
 def _classes(within: bool, work: Workspace, value: float, _: float) -> Estimate:
-    rows, pairs, fewest = sphere.classes(within, work.embeddings, work.clusters)
+    rows, pairs, fewest = classes.classes(within, work.embeddings, work.clusters)
     if fewest < MIN_DEGREES:
         raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
     return work.of_pairs(value, rows, pairs)

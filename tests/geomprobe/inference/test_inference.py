@@ -448,6 +448,20 @@ def test_rows_without_a_direction_keep_the_label():
     assert found["ci_method"].str.endswith("too large").all(), found["ci_method"].tolist()
 
 
+@pytest.mark.parametrize("view", ["raw", "centred"])
+@pytest.mark.parametrize("metric", ["mean_cosine", "uniformity"])
+def test_pairs_within_a_cluster_count_once(metric, view):
+    """The contribution of a cluster is what leaving it out says; row means count its own pairs twice."""
+    rng, clusters = np.random.default_rng(0), np.arange(90) // 6
+    Z = rng.normal(size=(15, 10))[clusters] + rng.normal(size=(90, 10)) + 0.5
+    known = {"metrics": [metric], "views": [view]}
+    frame, (found,) = inference.measure(Z, clusters=clusters, **known)
+    left = [measure(Z[clusters != a], intervals=False, **known)["value"].item() for a in range(15)]
+    expected = 84 / 90 * (frame["value"].item() - np.array(left))
+    assert np.corrcoef(found.contributions, expected)[0, 1] > 0.97
+    assert 0.85 < expected.std() / found.contributions.std() < 1.1
+
+
 @pytest.mark.parametrize("share", [0.0, 0.8])
 def test_clusters_around_no_mean_have_the_right_interval(share):
     clusters = np.arange(200) // 4
