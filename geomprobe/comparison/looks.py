@@ -69,8 +69,8 @@ def _in_common(looks: Sequence[Look], rows: Sequence[Row], diffs: Sequence[Inter
             key = side.name, id(side)
             if key not in own:
                 own[key] = side.estimate(side.numbers[key_of(row, PLACE)])
-            pair.append(own[key].contributions)
-        moved.append(None if pair[0] is None or pair[1] is None else pair[1] - pair[0])
+            pair.append(own[key])
+        moved.append(pair[1].minus(pair[0]).scaled)
     size = max((len(each) for each in moved if each is not None), default=0)
     if not size:
         return np.zeros((len(moved), len(moved)))

@@ -162,6 +162,7 @@ def estimate_of(value: float, influence: Row | None, method: str = FUNCTION) -> 
     if influence is None:
         return Estimate.refused(value, "no contributions are kept")
     contributions = np.asarray(influence["contributions"], np.float64)
+    method = FUNCTION if method.startswith("no valid interval") else method  # a difference may have one
     pairs = influence.get("together")
     together = np.asarray(pairs, np.float64) if isinstance(pairs, (list, np.ndarray)) else None
     record = REGISTRY.built_in.get(str(influence["metric"]))

@@ -291,6 +291,8 @@ class Estimate:
         value = self.value - other.value
         if self.contributions is None or other.contributions is None:
             return replace(other if other.contributions is None else self, value=value)
+        if (self.together is None) != (other.together is None) and not self.pairs_only | other.pairs_only:
+            return Estimate.refused(value, "one side was measured by an earlier version: measure both by this one")
         if abs(value) <= resolution * max(abs(self.value), abs(other.value)):
             value = 0.0
         contributions = self.contributions - other.contributions

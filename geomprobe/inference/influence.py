@@ -116,9 +116,11 @@ class Workspace:
 
         Where a row has no direction, another encoder's pairs would be others: what they add is not made good.
         """
+        second = float((pairs**2).mean()) if len(pairs) else 0.0
+        if not rows.any():  # no row moves it by itself
+            return self.estimate(value, rows, unattributed_variance=sampling + second)
         if self.embeddings.direction_sums[0] == self.embeddings.n:
             return self.estimate(value, rows, unattributed_variance=sampling, together=pairs, pairs_only=True)
-        second = float((pairs**2).mean()) if len(pairs) else 0.0
         return self.estimate(value, rows, unattributed_variance=sampling, second_order=second)
 
     @cached_property

@@ -22,6 +22,8 @@ LEADING = 12
 """Leading eigenvalues that are followed one by one to find how the first moves; the others enter to second order."""
 NUMBERS = 2**23
 """Numbers of one batch."""
+WHOLE = 8
+"""Dimensions for each row of a set beyond which it is left out by a decomposition of its own."""
 WORK = 2**17
 """Most squared rows of all pairs together: large clusters have fewer pairs, at least LEAST_PAIRS of them."""
 LEAST_PAIRS = 64
@@ -35,7 +37,8 @@ class EigenvalueSums:
 
     Σσ: ∫ D t^(−1/2) dt/2π; Σσ log σ: the same + ∫ D t^(−1/2) log t dt/4π; Σλ log λ: ∫ (tr(YᵀKY)·(−1/(1 + t)) − D) dt
     plus the change of Σλ, −tr(YᵀKY), for λ^a = a·sin(πa)/π·∫ t^(a−1) log(1 + λ/t) dt. In s = log t the integrands are
-    analytic within ±π of the line, so that the trapezoidal rule with step 1 has an error of about exp(−2π²).
+    analytic within ±π of the line, so that the trapezoidal rule with step 1 has an error of about exp(−2π²). Sets of
+    many rows are left out by a decomposition of what remains.
 
     Parameters
     ----------
@@ -51,15 +54,13 @@ class EigenvalueSums:
         self.positive = int((values > 0).sum())  # they come first
         self.n, self.moving, self.first = n, moving, float(values[0])
         scaled = values[: self.positive] / self.first
-        s = np.arange(np.log(scaled[-1]) - 20, 21)
+        s = np.arange(np.log(scaled[-1]) - 40, 41)
         t = np.exp(s)
         self.values = torch.from_numpy(scaled)
         self.resolvent = torch.from_numpy(1 / (scaled[:, None] + t))
         self.rule = torch.from_numpy(np.column_stack([np.sqrt(t) / (2 * np.pi), s * np.sqrt(t) / (4 * np.pi), t]))
         self.trace = 1 + float((t / (1 + t)).sum())
-        sigma, logs = np.sqrt(scaled), np.log(scaled)
-        squares = float((scaled**2).sum())
-        self.sums = np.array([sigma.sum(), (sigma * logs).sum() / 2, scaled.sum(), (scaled * logs).sum(), squares, 1.0])
+        self.sums = _sums(self.values).numpy()
 
     def changes(self, sets: torch.Tensor) -> np.ndarray:
         """Changes of the six sums without each of g sets of s rows, float64 (g, 6).
@@ -73,18 +74,25 @@ class EigenvalueSums:
         return np.concatenate([self._changes(part).cpu().numpy() for part in sets.split(size)])
 
     def _batch(self, s: int) -> int:
-        s = min(s, self.positive)
-        return max(1, NUMBERS // (s * (s + 1) // 2 * self.positive + len(self.rule) * s**2))
+        wide = self.positive**2 if self._whole(s) else s * (s + 1) // 2 * self.positive + len(self.rule) * s**2
+        return max(1, NUMBERS // wide)
+
+    def _whole(self, s: int) -> bool:
+        """Whether a decomposition of what is left costs less than the rule."""
+        return s > max(self.positive / WHOLE, 2)
 
     def _changes(self, sets: torch.Tensor) -> torch.Tensor:
         s = sets.shape[1]
         device = sets.device
+        if s >= self.n:  # nothing is left
+            return torch.full((len(sets), len(self.sums)), torch.nan, dtype=torch.float64)
         values, resolvent, rule = (each.to(device) for each in (self.values, self.resolvent, self.rule))
         y = sets[..., : self.positive] / np.sqrt(self.n * self.first)
         if self.moving:  # times K^½, whose own direction is that of the sum
             y = y + y.sum(1, keepdim=True) * ((np.sqrt(self.n / (self.n - s)) - 1) / s)
-        if s > self.positive:  # the same YᵀY from fewer rows
-            y = torch.linalg.qr(y, mode="r").R
+        if self._whole(s):
+            left = torch.linalg.eigvalsh(torch.diag(values) - y.mT @ y).flip(1).clamp_min(0)
+            return _sums(left) - torch.from_numpy(self.sums).to(device)
         square = y.square()
         root, log, plain = (self._log_determinants(y, resolvent) @ rule).T
         trace = -square.sum((1, 2))
@@ -100,22 +108,33 @@ class EigenvalueSums:
         products = (y[:, i] * y[:, j]) @ resolvent
         if s == 1:
             return torch.log1p(products[:, 0].clamp_(max=1 - 1e-15).neg_())
+        if s == 2:
+            a, b, c = products.unbind(1)
+            near, determinant = a * c - b * b - a - c, (1 - a) * (1 - c) - b * b
+            return torch.where(near > -0.5, torch.log1p(near), determinant.clamp_(min=1e-30).log())
         left = torch.empty(len(y), products.shape[2], s, s, dtype=y.dtype, device=y.device)
         left[:, :, i, j] = left[:, :, j, i] = -products.mT
+        trace, square = -left.diagonal(dim1=2, dim2=3).sum(-1), left.square().sum((2, 3))
         left.diagonal(dim1=2, dim2=3).add_(1)
-        if s == 2:
-            determinant = left[..., 0, 0] * left[..., 1, 1] - left[..., 0, 1].square()
-            return determinant.clamp_(min=1e-30).log_()
-        return torch.linalg.slogdet(left).logabsdet
+        # where it is near 0 a determinant near 1 has too few digits
+        return torch.where(trace < 1e-5, -trace - square / 2, torch.linalg.slogdet(left).logabsdet)
 
     def _first(self, y: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Change of λ_1: of the leading block, to which the others are eliminated at λ_1."""
         m = min(LEADING, self.positive)
         lead, rest = y[..., :m], y[..., m:]
         weight = 1 / (1 - values[m:]).clamp_min(1e-6)
-        middle = (rest * weight) @ rest.mT - torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
-        block = torch.diag(values[:m]) + lead.mT @ middle @ lead
+        middle = torch.linalg.inv((rest * weight) @ rest.mT + torch.eye(y.shape[1], dtype=y.dtype, device=y.device))
+        block = torch.diag(values[:m]) - lead.mT @ middle @ lead
         return torch.linalg.eigvalsh(block)[:, -1] - 1
+
+
+def _sums(values: torch.Tensor) -> torch.Tensor:
+    """The six sums of eigenvalues (…, r), the first the largest."""
+    sigma = values.sqrt()
+    log = torch.where(values > 0, values, 1.0).log()
+    found = [sigma.sum(-1), (sigma * log).sum(-1) / 2, values.sum(-1), (values * log).sum(-1)]
+    return torch.stack([*found, values.square().sum(-1), values[..., 0]], -1)
 
 
 Coordinates = Callable[[np.ndarray], torch.Tensor]

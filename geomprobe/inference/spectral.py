@@ -126,7 +126,9 @@ def moved(
                 whole, one, two = (
                     function((sums.sums + each).T, kept, d) for each in (np.zeros((1, 6)), change, change_of_both)
                 )
-            contributions, together = contributions_of(float(whole[0]), one, two, sizes, pairs)
+                contributions, together = contributions_of(float(whole[0]), one, two, sizes, pairs)
+            if sums.positive == 1:  # no function of one eigenvalue's share moves
+                contributions, together = np.zeros(len(sizes)), together[:0]
         found[name] = Moved(rows[:, i], values, slope, contributions, together)
     return found
 
@@ -140,7 +142,8 @@ def contributions_of(
     contributions = contributions - sizes / n * contributions.sum()  # a smaller sample's bias is no unit's
     a, b = pairs.T
     together = n * whole - (n - sizes[a]) * one[a] - (n - sizes[b]) * one[b] + (n - sizes[a] - sizes[b]) * two
-    return contributions, (together - together.mean() if len(pairs) else together) * np.sqrt(g * (g - 1) / 2) / n
+    together = together[np.isfinite(together)]  # without two of them nothing may be left
+    return contributions, (together - together.mean() if len(together) else together) * np.sqrt(g * (g - 1) / 2) / n
 
 
 def _spectrum(embeddings: Embeddings, which: str) -> tuple[Spectrum, np.ndarray, bool]:

@@ -295,6 +295,8 @@ def together(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mean: f
     As for `second_order`.
     """
     homes, n, groups = checked.homes, checked.n, checked.groups
+    if not len(homes):
+        return np.zeros(0)
     beyond = terms - (row_means - mean / 2)[:, None] - (row_means - mean / 2)
     scale = np.sqrt(2) / n
     if checked.whole:

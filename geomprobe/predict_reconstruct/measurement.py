@@ -16,6 +16,7 @@ from geomprobe.analysis.similarities import sample
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.encoders import Encoder
 from geomprobe.inference import Estimate
+from geomprobe.inference.estimate import FUNCTION
 from geomprobe.metrics.undefined import NotApplicable, TooFewRows, too_few, undefined
 from geomprobe.predict_reconstruct import formulas, probes
 from geomprobe.probes.controls import class_shares
@@ -206,6 +207,8 @@ class Sheet:
         *,
         extra: float = 0.0,
         together: np.ndarray | None = None,
+        pairs_only: bool = False,
+        method: str = FUNCTION,
         note: str = "",
     ) -> None:
         """Add a number; `moved` is how much each cluster of rows moves it, float64 (g,)."""
@@ -217,7 +220,8 @@ class Sheet:
         row["ci_method"] = "no valid interval: none is derived for this formula"
         if moved is not None:
             moved = np.pad(moved, (0, self.n_clusters - len(moved)))
-            row |= Estimate(value, moved, extra, together=together).interval().to_row()
+            found = Estimate(value, moved, extra, method=method, together=together, pairs_only=pairs_only)
+            row |= found.interval().to_row()
             key = {"view": self.view, "metric": metric, "definition": formulas.DEFINITION}
             kept = {"contributions": moved.astype(np.float32), "extra": extra}
             kept["together"] = None if together is None else together.astype(np.float32)
@@ -298,7 +302,8 @@ def _influences(Z: np.ndarray, names: Sequence[str], view: str, clusters: np.nda
             contributions = np.zeros(int(clusters.max()) + 1)
             contributions[np.unique(clusters)] = estimate.contributions
             moved[str(name)] = {"moved": contributions, "extra": estimate.unattributed_variance}
-            moved[str(name)]["together"] = estimate.together
+            moved[str(name)] |= {"together": estimate.together, "pairs_only": estimate.pairs_only}
+            moved[str(name)]["method"] = estimate.method
     return moved
 
 

@@ -27,7 +27,9 @@ def table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame, columns: Mapping[str
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     if unknown := set(frame.columns) - set(columns):
         raise ValueError(f"columns outside the schema: {sorted(unknown)}")
-    return frame.reindex(columns=list(columns)).astype(dict(columns))
+    frame = frame.reindex(columns=list(columns)).astype(dict(columns))
+    lists = [name for name, dtype in columns.items() if dtype == "object"]
+    return frame.assign(**{name: frame[name].where(frame[name].notna(), None) for name in lists})  # as a folder has it
 
 
 @dataclass(repr=False)
