@@ -13,7 +13,7 @@ import pandas as pd
 
 from geomprobe.common import InputError, UsageError, unknown_name
 from geomprobe.comparison.margin_overrides import margin, parse_margins
-from geomprobe.comparison.pairs import PLACE, ModelResults, Row, check_rows, paired_estimate
+from geomprobe.comparison.pairs import PLACE, ModelResults, Row, check_rows, paired_estimate, refits_of_difference
 from geomprobe.comparison.power import Grouped, Paired, grouped, rows_needed, seeds_needed, unpaired
 from geomprobe.comparison.rankings import MOST_PAIRS, deepest_sides
 from geomprobe.comparison.records import known, record
@@ -21,6 +21,7 @@ from geomprobe.comparison.table import families_of, variants_of
 from geomprobe.inference import Estimate
 from geomprobe.inference.estimate import JACKKNIFE
 from geomprobe.inference.intervals import detectable
+from geomprobe.inference.refits import SAID
 from geomprobe.metrics.sample_size import MATCHED
 from geomprobe.results import Results, read_results
 from geomprobe.results.record import WIDE, Margin
@@ -29,6 +30,7 @@ from geomprobe.results.summary.facts import headline_of
 CORRELATIONS = (0.0, 0.5, 0.9)
 """Of the influences of two models, where the pilot has one: none, which needs most rows, and two that are met."""
 GROWS = "at this number of rows: the values grow with it, so the difference may, too"
+SCORED = "over scored rows only: the refits of the pilot are not in it"
 NOTHING = "the models are equal here: no row distinguishes them"
 LACK = "Repeat the command that wrote the folder: this version keeps influences.parquet."
 _COUNTS = ("rows", "rows_upper", "rows_adjusted", "rows_adjusted_upper")
@@ -64,13 +66,17 @@ def parse_detect(texts: Sequence[str], names: Sequence[str]) -> dict[str, Margin
 
 
 class Number(NamedTuple):
-    """A number that both sides of a pilot have: its row and values, their difference, how its standard error falls."""
+    """A number that both sides of a pilot have: its row and values, their difference, how its standard error falls.
+
+    `refits` is how many of them the standard error covers.
+    """
 
     row: Row
     a: float
     b: float
     difference: Estimate
     falls: Paired | Grouped
+    refits: int = 0
 
 
 @dataclass(frozen=True)
@@ -220,7 +226,9 @@ def _contrasts(results: Results, asked: set[tuple[str, str]]) -> Iterator[Contra
         for key in keys(a, b):
             rows = sides[a].numbers[key], sides[b].numbers[key]
             found = paired_estimate(sides[a], sides[b], rows[0])
-            made.append(Number(rows[0], float(rows[0]["value"]), float(rows[1]["value"]), found, Paired(found)))
+            again = refits_of_difference([sides[a]], [sides[b]], rows[0])
+            values = (float(row["value"]) for row in rows)
+            made.append(Number(rows[0], *values, found, Paired(found), 0 if again is None else 2 * len(again)))
         yield Contrast(a, b, "checkpoint", tests(a, b), made)
 
 
@@ -231,7 +239,7 @@ def _row(
     asked: Margin | float | None,
 ) -> dict[str, Any]:
     """A row of the plan."""
-    row, a, b, found, pilot = number
+    row, a, b, found, pilot, refits = number
     metric, entry = str(row["metric"]), records.get(str(row["metric"]), {})
     size = margin(entry, a, b, asked if asked is None or isinstance(asked, Margin) else Margin(asked))
     tests = of.tests.get(families_of([metric], records)[0], 1)
@@ -250,21 +258,24 @@ def _row(
     if not size:
         return made | {"note": f"a difference of 0, which the share asked for is at {a:.3g} and {b:.3g}"}
     notes = [GROWS] if metric in MATCHED or entry.get("rank") else []
-    notes += [f"{WIDE}: fewer rows may do"] if WIDE in found.method else []
+    notes += [SCORED] if SAID.search(str(row["ci_method"])) and not refits else []
     for name, falls, family in zip(
         _COUNTS, (pilot, pilot.upper(), pilot, pilot.upper()), (1, 1, tests, tests), strict=True
     ):
         made[name] = rows_needed(falls, int(row["n"]), size, family)
         if isinstance(falls, Grouped):
             made[name.replace("rows", "seeds")] = seeds_needed(falls, size, family)
-    return made | {"note": "; ".join([*_why_none(made, pilot), *notes])}
+    notes += [f"{WIDE}: fewer rows may do"] if WIDE in found.method and made["rows"] is not None else []
+    return made | {"note": "; ".join([*_why_none(made, pilot, refits), *notes])}
 
 
-def _why_none(made: Mapping[str, Any], pilot: Paired | Grouped) -> list[str]:
+def _why_none(made: Mapping[str, Any], pilot: Paired | Grouped, refits: int) -> list[str]:
     """Why no number of rows, or of seeds, suffices."""
     if isinstance(pilot, Paired):
         why = "variance that does not fall with the rows (rounding to whole ranks, sampled pairs) is too large"
         why = why if pilot.found.unattributed_variance else "a billion times the pilot's rows would be too few"
+        decide = f"the training rows decide ({refits} refits)"
+        why = f"{decide}: more of them, or a pilot without --refits for these fitted probes" if refits else why
         return [f"no number of rows suffices: {why}"] if made["rows"] is None else []
     rows, seeds, k = made["rows"], made["seeds"], made["seeds_pilot"]
     if rows is None and seeds is None:

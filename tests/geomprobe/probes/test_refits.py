@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import geomprobe as gp
 from geomprobe.api import every_metric
 from geomprobe.common import UsageError
 from geomprobe.comparison.groups import compare_groups
+from geomprobe.comparison.pilot import SCORED
 from geomprobe.comparison.table import add_comparisons
 from geomprobe.inference import Estimate
 from geomprobe.inference.estimate import by_count
@@ -142,6 +144,14 @@ def test_values_stay_and_intervals_say_how_often_probes_were_refitted():
             assert before["se"] == after["se"]
             assert before["ci_method"] == after["ci_method"]
     assert wider >= 3
+
+
+def test_a_plan_says_where_the_training_rows_decide_and_where_refits_are_not_in_it(compared):
+    said = gp.plan(compared, {"semantic_accuracy": 0.005}).loc[0]
+    assert pd.isna(said["rows"])
+    assert said["note"].startswith("no number of rows suffices: the training rows decide (4 refits)")
+    one = results_of({"a": vectors(2)})
+    assert set(gp.plan(one, {"semantic_accuracy": 0.005})["note"]) == {SCORED}
 
 
 def test_differences_have_the_refits_of_both_sides_paired(compared):
