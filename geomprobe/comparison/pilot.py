@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,6 +166,11 @@ def _asked(results: Results, records: Mapping[str, Any], detect: Detect | None) 
     compared = [(m, v) for m, v in measured if records.get(m, {}).get("compared", True)]
     if detect is None:
         return {(m, v) for m, v in headline_of(compared, records) if records.get(m, {}).get("margin")}
+    if not isinstance(detect, Mapping) or not detect:
+        raise UsageError(
+            "detect is a mapping of metrics to differences, and not empty.",
+            "Give {'effective_rank': 0.5}, or leave it out for the headline metrics by their margins.",
+        )
     names = list(dict.fromkeys(metric for metric, _ in compared))
     for metric, size in detect.items():
         if metric not in names and record(metric) is None:
@@ -173,11 +179,33 @@ def _asked(results: Results, records: Mapping[str, Any], detect: Detect | None) 
             raise UsageError(f"{metric} is not compared in the pilot.", f"It has: {', '.join(sorted(names))}")
         if size is None and not records.get(metric, {}).get("margin"):
             raise UsageError(f"{metric} has no margin of its own.", f"Say how large a difference: {metric}=0.05")
-        if size is not None and not isinstance(size, Margin):
-            Margin(size)  # raises where it is not positive
+        _check_size(metric, size, str(records.get(metric, {}).get("range", "")))
     places = headline_of([each for each in compared if each[0] in detect], records)
     argued = {metric for metric, _ in places if "headline" in records.get(metric, {})}
     return {each for each in compared if each[0] in detect and (each in places or each[0] not in argued)}
+
+
+BOUNDED = re.compile(r"[(\[](-?[\d.]+), (-?[\d.]+)[)\]]")
+"""A range with two ends that are numbers."""
+
+
+def _check_size(metric: str, size: Margin | float | None, values: str) -> None:
+    """Raise UsageError for a difference that is not positive, or larger than the range of its metric."""
+    if size is None or (isinstance(size, Margin) and size.scale != "absolute"):
+        return
+    width = size.size if isinstance(size, Margin) else size
+    if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < float("inf"):
+        raise UsageError(
+            f"{width!r} is not a difference of {metric}: a positive number is needed.",
+            "Give it in the metric's own units, such as 0.05, or as a share: gp.Margin(0.05, 'relative').",
+        )
+    if bounds := BOUNDED.match(values.replace("−", "-")):
+        low, high = map(float, bounds.groups())
+        if width > high - low:
+            points = " Two points are 0.02." if (low, high) == (0, 1) else ""
+            raise UsageError(
+                f"{metric} lies in {low:g} to {high:g}: it cannot differ by {width:g}.", f"Give less.{points}"
+            )
 
 
 def _contrasts(results: Results, asked: set[tuple[str, str]]) -> Iterator[Contrast]:
