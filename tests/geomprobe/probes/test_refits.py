@@ -247,7 +247,7 @@ def test_pairs_with_scores_are_refitted():
     assert {"sts_probe_spearman", "sts_probe_pearson", "lexical_overlap_spearman", "lexical_bow_r2"} <= found
 
 
-@pytest.mark.parametrize("refits", [1, 2, 5])
+@pytest.mark.parametrize("refits", [1, 2, 5, 1002])
 def test_an_odd_number_or_too_few_are_refused(refits):
     from geomprobe.analysis.plan import check_request
 
