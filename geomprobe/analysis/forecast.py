@@ -39,8 +39,8 @@ START, REPORT = 6.0, 10.0
 """Seconds there until the models are loaded, and of a report."""
 REPORT_BYTES = 300_000_000
 """Memory of the libraries that write a report."""
-REFIT = 0.5
-"""Time of a refit as a share of all that probes of a cell take."""
+REFIT, REFIT_START = 0.5, 0.1
+"""Time of a refit as a share of all that probes of a cell take, and the seconds that it takes on few rows."""
 FITTED_ROWS = 1500
 """Rows on which a pooling is trained in a second, by one seed."""
 
@@ -230,8 +230,8 @@ def measuring(planned: Planned, texts: TaskTexts, poolings: Sequence[str], refit
         d = planned.width(cell)
         features = probe_width(texts, d)
         of_probes = 1.9e-7 * rows * features + 3.3e-10 * rows * features**2 + 4.5e-10 * features**3
-        of_probes *= 1 + REFIT * refits * (texts.task.train is not None)
-        seconds += planned.copies * (0.8 + of_probes + 5.1e-10 * n**2 * d + 7.6e-9 * d**3)
+        of_refits = refits * (REFIT * of_probes + REFIT_START) if texts.task.train is not None else 0.0
+        seconds += planned.copies * (0.8 + of_probes + of_refits + 5.1e-10 * n**2 * d + 7.6e-9 * d**3)
     return seconds
 
 

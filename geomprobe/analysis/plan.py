@@ -32,7 +32,7 @@ from geomprobe.results.provenance import TrainingRun, training_run
 from geomprobe.tasks import check_name, load_task
 from geomprobe.tasks.base import Split, Task, joined_pairs
 
-MIN_REFITS = 4
+MIN_REFITS, MAX_REFITS = 4, 1000
 """Two divisions: fewer say nothing of how far they vary."""
 GLUE = ("sst2", "mrpc", "mnli", "cola", "stsb")
 
@@ -164,9 +164,9 @@ def check_request(
         raise unknown_name("way with long texts", long, list(LONG))
     if long == "chunk" and protocol.published:
         raise UsageError("The published analysis cuts long texts.", "Leave --long chunk out, or --protocol paper.")
-    if refits and (refits < MIN_REFITS or refits % 2):
+    if refits and (not MIN_REFITS <= refits <= MAX_REFITS or refits % 2):
         raise UsageError(
-            f"--refits must be an even number from {MIN_REFITS}, not {refits}.",
+            f"--refits must be an even number from {MIN_REFITS} to {MAX_REFITS:,}, not {refits}.",
             "Two refits are the two halves of the training rows. --refits 20 is a good choice.",
         )
     if refits and protocol.published:

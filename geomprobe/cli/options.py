@@ -148,8 +148,9 @@ class GridOptions:
     refits: int = option(
         "--refits",
         "Fit each probe K more times, on halves of its training rows, so that intervals and differences also cover the "
-        "choice of these rows: even, such as 20. [default: none]",
+        "choice of these rows: an even number from 4, such as 20. [default: none]",
         default=0,
+        metavar="K",
         min=0,
         show_default=False,
     )

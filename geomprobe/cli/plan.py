@@ -50,7 +50,7 @@ def plan(
     several = full or len({(row["a"], row["b"]) for row in found}) > 1
     output.result(
         {"pilot": str(pilot), "results": found},
-        "\n".join(said(cells, shown, several)),
+        "\n".join(said(cells, shown, several, None if full else NOTES)),
         [line(cell, several) for cell in shown],
     )
 
@@ -81,8 +81,7 @@ def most_needed(cell: Cell) -> tuple[bool, float, float]:
 def line(cell: Cell, several: bool) -> dict[str, str]:
     """A line of the table; of `several` pairs of models it names its own."""
     row = cell[0]
-    view = f" ({row['view']})" if row["view"] and row["view"] != "raw" else ""
-    shown = {"metric": f"{words(row['metric'])}{view}"}
+    shown = {"metric": named(row)}
     shown |= {"of": contrast(row)} if several else {}
     shown |= {"cell": f"{clean(row['task'])}, {clean(row['pooling'])}", "difference": size(row["difference"])}
     units = [counted(row["n"], "row"), row["clusters"] and counted(row["clusters"], "cluster")]
@@ -93,6 +92,11 @@ def line(cell: Cell, several: bool) -> dict[str, str]:
     shown |= {"pilot detects": size(row["mdd"]), "rows": needed(row, "rows")}
     shown |= {"seeds a group": needed(row, "seeds")} if row["seeds_pilot"] else {}
     return shown | {"adjusted": adjusted(row), "tests": str(row["tests"])}
+
+
+def named(row: Row) -> str:
+    """The metric of a row, with its view where this is not the raw one."""
+    return words(row["metric"]) + (f" ({row['view']})" if row["view"] and row["view"] != "raw" else "")
 
 
 def contrast(row: Row) -> str:
@@ -109,7 +113,7 @@ def needed(row: Row, what: str) -> str:
     one, upper = (written(row[f"{what}{part}"], what) for part in ("", "_upper"))
     if what == "rows" and row["rows_upper"] == min(FEWEST, row["n"]):
         return f"{upper} or fewer"
-    return one if one == "none" else f"{one} (≤ {upper})" if upper != "none" else f"{one} (no limit)"
+    return one if one == "none" else f"{one} (≤ {upper})"
 
 
 def adjusted(row: Row) -> str:
@@ -131,8 +135,8 @@ def size(value: float | None) -> str:
     return "–" if value is None else number(value, decimals([value], abs(value)))
 
 
-def said(cells: list[Cell], shown: list[Cell], several: bool) -> list[str]:
-    """What is printed below the table."""
+def said(cells: list[Cell], shown: list[Cell], several: bool, most: int | None) -> list[str]:
+    """What is printed below the table: of the notes so many, the reasons for "none" first."""
     first = shown[0][0]
     lines = [f"and {len(cells) - len(shown)} more: --full prints all"] if len(shown) < len(cells) else []
     lines += [] if several else [f"{contrast(first)}, deepest layer; of each number the cell that needs most"]
@@ -146,6 +150,10 @@ def said(cells: list[Cell], shown: list[Cell], several: bool) -> list[str]:
     notes: dict[str, list[str]] = {}
     for row in (row for cell in shown for row in cell):
         for note in filter(None, str(row["note"]).split("; ")):
-            notes.setdefault(clean(note), []).append(words(row["metric"]))
-    lines += [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in list(notes.items())[:NOTES]]
-    return lines
+            notes.setdefault(clean(note), []).append(named(row))
+    told = [
+        f"{', '.join(dict.fromkeys(notes[note]))}: {note}"
+        for note in sorted(notes, key=lambda note: not note.startswith(("no number of", "neither")))
+    ]
+    lines += told[:most]
+    return lines + ([f"and {counted(len(told[most:]), 'more note')}: --full"] if most and told[most:] else [])

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from geomprobe.common import UsageError, unknown_name
-from geomprobe.results.record import Margin
+from geomprobe.results.record import DOUBLING, Margin
 
 
 def margin(entry: Mapping[str, Any], a: float, b: float, chosen: Margin | None = None) -> float | None:
@@ -47,6 +47,12 @@ def parse_margins(texts: Sequence[str], known: Collection[str], what: str = "mar
             raise UsageError(
                 f"{text[:80]!r} is not a {what}: a positive number is needed.",
                 "Write METRIC=0.05, or METRIC=5% for a share of the mean of both values.",
+            )
+        if relative and size >= DOUBLING:
+            raise UsageError(
+                f"{text[:80]!r} is too large a {what}: from {100 * DOUBLING:.0f} % of the mean on, one value is twice "
+                "the other.",
+                f"Write a smaller share, such as {metric}=5%, or a number in its own units.",
             )
         if metric not in known:
             raise unknown_name("metric", metric, list(known))

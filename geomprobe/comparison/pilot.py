@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pandas as pd
 
 from geomprobe.common import InputError, UsageError, unknown_name
 from geomprobe.comparison.margin_overrides import margin, parse_margins
-from geomprobe.comparison.pairs import PLACE, ModelResults, Row, check_rows, paired_estimate
+from geomprobe.comparison.pairs import PLACE, ModelResults, Row, check_rows, paired_estimate, refits_of_difference
 from geomprobe.comparison.power import Grouped, Paired, grouped, rows_needed, seeds_needed, unpaired
 from geomprobe.comparison.rankings import MOST_PAIRS, deepest_sides
 from geomprobe.comparison.records import known, record
@@ -21,6 +22,7 @@ from geomprobe.comparison.table import families_of, variants_of
 from geomprobe.inference import Estimate
 from geomprobe.inference.estimate import JACKKNIFE
 from geomprobe.inference.intervals import detectable
+from geomprobe.inference.refits import SAID
 from geomprobe.metrics.sample_size import MATCHED
 from geomprobe.results import Results, read_results
 from geomprobe.results.record import WIDE, Margin
@@ -29,6 +31,7 @@ from geomprobe.results.summary.facts import headline_of
 CORRELATIONS = (0.0, 0.5, 0.9)
 """Of the influences of two models, where the pilot has one: none, which needs most rows, and two that are met."""
 GROWS = "at this number of rows: the values grow with it, so the difference may, too"
+SCORED = "over scored rows only: the refits of the pilot are not in it"
 NOTHING = "the models are equal here: no row distinguishes them"
 LACK = "Repeat the command that wrote the folder: this version keeps influences.parquet."
 _COUNTS = ("rows", "rows_upper", "rows_adjusted", "rows_adjusted_upper")
@@ -64,13 +67,17 @@ def parse_detect(texts: Sequence[str], names: Sequence[str]) -> dict[str, Margin
 
 
 class Number(NamedTuple):
-    """A number that both sides of a pilot have: its row and values, their difference, how its standard error falls."""
+    """A number that both sides of a pilot have: its row and values, their difference, how its standard error falls.
+
+    `refits` is how many of them the standard error covers.
+    """
 
     row: Row
     a: float
     b: float
     difference: Estimate
     falls: Paired | Grouped
+    refits: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,11 @@ def _asked(results: Results, records: Mapping[str, Any], detect: Detect | None) 
     compared = [(m, v) for m, v in measured if records.get(m, {}).get("compared", True)]
     if detect is None:
         return {(m, v) for m, v in headline_of(compared, records) if records.get(m, {}).get("margin")}
+    if not isinstance(detect, Mapping) or not detect:
+        raise UsageError(
+            "detect is a mapping of metrics to differences, and not empty.",
+            "Give {'effective_rank': 0.5}, or leave it out for the headline metrics by their margins.",
+        )
     names = list(dict.fromkeys(metric for metric, _ in compared))
     for metric, size in detect.items():
         if metric not in names and record(metric) is None:
@@ -167,11 +179,33 @@ def _asked(results: Results, records: Mapping[str, Any], detect: Detect | None) 
             raise UsageError(f"{metric} is not compared in the pilot.", f"It has: {', '.join(sorted(names))}")
         if size is None and not records.get(metric, {}).get("margin"):
             raise UsageError(f"{metric} has no margin of its own.", f"Say how large a difference: {metric}=0.05")
-        if size is not None and not isinstance(size, Margin):
-            Margin(size)  # raises where it is not positive
+        _check_size(metric, size, str(records.get(metric, {}).get("range", "")))
     places = headline_of([each for each in compared if each[0] in detect], records)
     argued = {metric for metric, _ in places if "headline" in records.get(metric, {})}
     return {each for each in compared if each[0] in detect and (each in places or each[0] not in argued)}
+
+
+BOUNDED = re.compile(r"[(\[](-?[\d.]+), (-?[\d.]+)[)\]]")
+"""A range with two ends that are numbers."""
+
+
+def _check_size(metric: str, size: Margin | float | None, values: str) -> None:
+    """Raise UsageError for a difference that is not positive, or larger than the range of its metric."""
+    if size is None or (isinstance(size, Margin) and size.scale != "absolute"):
+        return
+    width = size.size if isinstance(size, Margin) else size
+    if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < float("inf"):
+        raise UsageError(
+            f"{width!r} is not a difference of {metric}: a positive number is needed.",
+            "Give it in the metric's own units, such as 0.05, or as a share: gp.Margin(0.05, 'relative').",
+        )
+    if bounds := BOUNDED.match(values.replace("−", "-")):
+        low, high = map(float, bounds.groups())
+        if width > high - low:
+            points = " Two points are 0.02." if (low, high) == (0, 1) else ""
+            raise UsageError(
+                f"{metric} lies in {low:g} to {high:g}: it cannot differ by {width:g}.", f"Give less.{points}"
+            )
 
 
 def _contrasts(results: Results, asked: set[tuple[str, str]]) -> Iterator[Contrast]:
@@ -220,7 +254,9 @@ def _contrasts(results: Results, asked: set[tuple[str, str]]) -> Iterator[Contra
         for key in keys(a, b):
             rows = sides[a].numbers[key], sides[b].numbers[key]
             found = paired_estimate(sides[a], sides[b], rows[0])
-            made.append(Number(rows[0], float(rows[0]["value"]), float(rows[1]["value"]), found, Paired(found)))
+            again = refits_of_difference([sides[a]], [sides[b]], rows[0])
+            values = (float(row["value"]) for row in rows)
+            made.append(Number(rows[0], *values, found, Paired(found), 0 if again is None else 2 * len(again)))
         yield Contrast(a, b, "checkpoint", tests(a, b), made)
 
 
@@ -231,7 +267,7 @@ def _row(
     asked: Margin | float | None,
 ) -> dict[str, Any]:
     """A row of the plan."""
-    row, a, b, found, pilot = number
+    row, a, b, found, pilot, refits = number
     metric, entry = str(row["metric"]), records.get(str(row["metric"]), {})
     size = margin(entry, a, b, asked if asked is None or isinstance(asked, Margin) else Margin(asked))
     tests = of.tests.get(families_of([metric], records)[0], 1)
@@ -250,21 +286,24 @@ def _row(
     if not size:
         return made | {"note": f"a difference of 0, which the share asked for is at {a:.3g} and {b:.3g}"}
     notes = [GROWS] if metric in MATCHED or entry.get("rank") else []
-    notes += [f"{WIDE}: fewer rows may do"] if WIDE in found.method else []
+    notes += [SCORED] if SAID.search(str(row["ci_method"])) and not refits else []
     for name, falls, family in zip(
         _COUNTS, (pilot, pilot.upper(), pilot, pilot.upper()), (1, 1, tests, tests), strict=True
     ):
         made[name] = rows_needed(falls, int(row["n"]), size, family)
         if isinstance(falls, Grouped):
             made[name.replace("rows", "seeds")] = seeds_needed(falls, size, family)
-    return made | {"note": "; ".join([*_why_none(made, pilot), *notes])}
+    notes += [f"{WIDE}: fewer rows may do"] if WIDE in found.method and made["rows"] is not None else []
+    return made | {"note": "; ".join([*_why_none(made, pilot, refits), *notes])}
 
 
-def _why_none(made: Mapping[str, Any], pilot: Paired | Grouped) -> list[str]:
+def _why_none(made: Mapping[str, Any], pilot: Paired | Grouped, refits: int) -> list[str]:
     """Why no number of rows, or of seeds, suffices."""
     if isinstance(pilot, Paired):
         why = "variance that does not fall with the rows (rounding to whole ranks, sampled pairs) is too large"
         why = why if pilot.found.unattributed_variance else "a billion times the pilot's rows would be too few"
+        decide = f"the training rows decide ({refits} refits)"
+        why = f"{decide}: more of them, or a pilot without --refits for these fitted probes" if refits else why
         return [f"no number of rows suffices: {why}"] if made["rows"] is None else []
     rows, seeds, k = made["rows"], made["seeds"], made["seeds_pilot"]
     if rows is None and seeds is None:

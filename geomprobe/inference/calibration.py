@@ -186,7 +186,8 @@ def calibrate(
     Raises
     ------
     UsageError
-        n is not 2 to M/4, or draws not at least 2; an unknown metric, definition or view.
+        n is not 2 to M/4, or draws not at least 2; an unknown metric, definition or view; labels or pairs that the
+        metric needs are not given.
     ValueError
         As `measure` does, for data or what is declared of it.
 
@@ -216,7 +217,7 @@ def calibrate(
     ...     influence=lambda e: (e.vectors[:, 0] - e.state.mean[0]) / 2,  # half of what it has to be
     ... )
     >>> gp.calibrate(half, Z, n=100, draws=100)["verdict"][0]
-    'too narrow: multiply the standard error by 1.8; 29% of paired tests are false positives'
+    'too narrow: multiply the standard error by 1.8; 29 % of paired tests are false positives'
     """
     found, definition = _chosen(metric)
     chosen = [views] if isinstance(views, str) else list(views or found.default_views or found.views[:1])
@@ -224,12 +225,18 @@ def calibrate(
     whole = embeddings_of(data, labels, positives, clusters, seed, directions=False)
     if whole.rows is None:
         raise UsageError("Draws need the rows, and these are moments.", "Give the vectors.")
-    n, draws = operator.index(n), operator.index(draws)
-    if not 2 <= n <= MOST * whole.n:
-        raise UsageError(
-            f"n is {n:,} of {whole.n:,} rows. Beyond a quarter, draws are too much alike to stand for new rows.",
-            f"Give an n of 2 to {int(MOST * whole.n):,}, or more rows.",
-        )
+    if found.needs in ("labels", "positives") and getattr(whole, found.needs) is None:
+        raise UsageError(f"{found.name} needs {found.needs}, and none were given.", f"Give {found.needs}=….")
+    try:
+        n, draws = operator.index(n), operator.index(draws)
+    except TypeError:
+        raise UsageError(f"n and draws are whole numbers, not {n!r} and {draws!r}.") from None
+    most = int(MOST * whole.n)
+    if most < 2:
+        raise UsageError(f"There are {whole.n:,} rows, and a draw of 2 is at most a quarter: 8 are the fewest.")
+    if not 2 <= n <= most:
+        why = "Beyond a quarter, draws are too much alike to stand for new rows." if n > most else "A draw needs two."
+        raise UsageError(f"n is {n:,} of {whole.n:,} rows. {why}", f"Give an n of 2 to {most:,}, or more rows.")
     if draws < 2:
         raise UsageError(f"draws is {draws}: the spread over draws needs two.", "400 are the default.")
     population = Population(whole, None if clusters is None else np.asarray(clusters))
@@ -284,7 +291,7 @@ def _judged(drawn: pd.DataFrame, share: float) -> dict[str, Any]:
     if len(tests):
         found["false_positives"] = float((tests < 0.05).mean())
     if len(valued) < 2:
-        return found | {"verdict": f"no value in {1 - len(valued) / draws:.0%} of draws"}
+        return found | {"verdict": f"no value in {100 - 100 * len(valued) / draws:.0f} % of draws"}
     values = valued["value"].to_numpy(float)
     found["truth"] = truth = values.mean()
     found["sd"] = sd = values.std(ddof=1) / np.sqrt(1 - share)
@@ -308,7 +315,7 @@ def _verdict(found: dict[str, Any], factor: float) -> str:
     said = _of_coverage(found, factor)
     false, tests = found.get("false_positives"), found["tests"]
     if tests >= JUDGED and binomial_interval(round(false * tests), tests)[0] > FALSE_POSITIVES:
-        said += f"; {false:.0%} of paired tests are false positives"
+        said += f"; {100 * false:.0f} % of paired tests are false positives"
     return said
 
 
@@ -318,7 +325,7 @@ def _of_coverage(found: dict[str, Any], factor: float) -> str:
         # the draws that have one are not like the others: judged is how often an interval is given and misses
         missed = round((1 - found.get("coverage", 1.0)) * given)
         worse = "; those given miss too often" if binomial_interval(missed, draws)[0] > 1 - LOWEST else ""
-        return f"no valid interval in {found['refused']:.0%} of draws{worse}"
+        return f"no valid interval in {100 * found['refused']:.0f} % of draws{worse}"
     if given < JUDGED:
         return "too few draws to tell"
     if found["coverage_high"] < LOWEST:
@@ -333,4 +340,4 @@ def _of_coverage(found: dict[str, Any], factor: float) -> str:
 def _note(share: float) -> str | None:
     if share <= MANY:
         return None
-    return f"a draw is {share:.0%} of the rows: the correction for this is exact for means only"
+    return f"a draw is {100 * share:.0f} % of the rows: the correction for this is exact for means only"

@@ -141,7 +141,8 @@ def confidence_sequence(
     Raises
     ------
     UsageError
-        Values are not finite numbers, or outside the bounds.
+        Values are not finite numbers, or outside the bounds; bounds are not two finite numbers, low < high; no such
+        level or number of rows.
 
     Notes
     -----
@@ -172,7 +173,7 @@ def confidence_sequence(
         x = np.array(np.nan)
     if x.ndim != 1 or not np.isfinite(x).all():
         raise UsageError("confidence_sequence takes one finite number a row.", "Leave out rows without a score.")
-    if not 0 < level < 1 or sharpest_at < 1:
+    if not 0 < _finite(level) < 1 or not _finite(sharpest_at) >= 1:
         raise UsageError("level lies between 0 and 1, and sharpest_at is a number of rows.")
     alpha, t = 1 - level, np.arange(1, len(x) + 1)
     if bounds is None:
@@ -182,8 +183,10 @@ def confidence_sequence(
         half = sd * np.sqrt(2 * (tilt + 1) / (t * tilt) * np.log(np.sqrt(tilt + 1) / alpha))
         half[: FIRST_ROWS - 1] = np.inf
         return np.stack([mean - half, mean + half], axis=1)
-    low, high = bounds
-    if not low < high or ((x < low) | (x > high)).any():
+    low, high = map(_finite, bounds) if np.shape(bounds) == (2,) else (np.nan, np.nan)
+    if not low < high:
+        raise UsageError("bounds are two finite numbers, low < high.", "(0, 1) for right or wrong, say.")
+    if ((x < low) | (x > high)).any():
         raise UsageError(f"There are values outside the bounds {low:g} to {high:g}.")
     x = (x - low) / (high - low)
     means = (0.5 + np.cumsum(x)) / (t + 1)
@@ -195,3 +198,8 @@ def confidence_sequence(
     centre = np.cumsum(rate * x)
     ends = np.stack([centre - half, centre + half], axis=1) / np.cumsum(rate)[:, None]
     return low + (high - low) * np.clip(ends, 0.0, 1.0)
+
+
+def _finite(value: object) -> float:
+    """A number as it is; NaN, which no comparison lets through, for anything that is none or not finite."""
+    return float(value) if isinstance(value, int | float | np.number) and np.isfinite(value) else np.nan

@@ -37,7 +37,7 @@ def about_probe_intervals(facts: Facts) -> str:
         return ""
     if refits := facts.run.get("refits"):
         return f"Probe intervals also cover the choice of the training rows ({refits} refits on halves of them)."
-    seen = " (see --refits)" if str(facts.run.get("protocol", "")).startswith("strict") else ""
+    seen = " (see geomprobe analyze --refits)" if str(facts.run.get("protocol", "")).startswith("strict") else ""
     return (
         "Probe intervals are for these fitted probes, over the scored rows; "
         f"fitting them on other training rows would add spread{seen}."

@@ -253,7 +253,11 @@ def test_equal_models_leave_nothing_to_plan():
         ({"lidar": 1}, UsageError, "lidar is not compared in the pilot"),
         ({"effective_rank": 0}, UsageError, "a positive number is needed"),
         ({"effective_rank": float("nan")}, UsageError, "a positive number is needed"),
-        ({"effective_rank": "5 %"}, UsageError, "a positive number is needed"),
+        ({"effective_rank": "5 %"}, UsageError, "is not a difference of effective_rank: a positive number is needed"),
+        ({"effective_rank": True}, UsageError, "a positive number is needed"),
+        ({"semantic_accuracy": 2}, UsageError, "semantic_accuracy lies in 0 to 1"),
+        (["effective_rank"], UsageError, "detect is a mapping"),
+        ({}, UsageError, "detect is a mapping"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(pair, detect, error, said):
@@ -319,6 +323,7 @@ def test_the_command_prints_a_table_and_one_document(folder):
     [
         ("effective_rank=0", "is not a difference: a positive number is needed"),
         ("effective_rank=five", "is not a difference"),
+        ("effective_rank=100%", "is too large a difference"),
         ("efective_rank", "Did you mean 'effective_rank'"),
         ("uniformity_reference", "is not compared in the pilot"),
     ],

@@ -150,7 +150,12 @@ def test_large_means_do_not_hide_the_spread():
         (["a"], {}),
         ([0.5, 2.0], {"bounds": (0, 1)}),
         ([0.5], {"bounds": (1, 0)}),
+        ([0.5], {"bounds": (0, np.inf)}),
+        ([0.5], {"bounds": ("0", "1")}),
+        ([0.5], {"bounds": 1}),
         ([0.5], {"level": 1}),
+        ([0.5], {"level": "95 %"}),
+        ([0.5], {"sharpest_at": np.inf}),
     ],
 )
 def test_what_is_no_score_is_refused(values, more):

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import geomprobe as gp
 from geomprobe.api import every_metric
 from geomprobe.common import UsageError
 from geomprobe.comparison.groups import compare_groups
+from geomprobe.comparison.pilot import SCORED
 from geomprobe.comparison.table import add_comparisons
 from geomprobe.inference import Estimate
 from geomprobe.inference.estimate import by_count
@@ -144,6 +146,14 @@ def test_values_stay_and_intervals_say_how_often_probes_were_refitted():
     assert wider >= 3
 
 
+def test_a_plan_says_where_the_training_rows_decide_and_where_refits_are_not_in_it(compared):
+    said = gp.plan(compared, {"semantic_accuracy": 0.005}).loc[0]
+    assert pd.isna(said["rows"])
+    assert said["note"].startswith("no number of rows suffices: the training rows decide (4 refits)")
+    one = results_of({"a": vectors(2)})
+    assert set(gp.plan(one, {"semantic_accuracy": 0.005})["note"]) == {SCORED}
+
+
 def test_differences_have_the_refits_of_both_sides_paired(compared):
     found = compared.comparisons.set_index("metric")
     for metric in ("semantic_accuracy", "semantic_macro_f1", "semantic_log_loss", "semantic_selectivity"):
@@ -237,7 +247,7 @@ def test_pairs_with_scores_are_refitted():
     assert {"sts_probe_spearman", "sts_probe_pearson", "lexical_overlap_spearman", "lexical_bow_r2"} <= found
 
 
-@pytest.mark.parametrize("refits", [1, 2, 5])
+@pytest.mark.parametrize("refits", [1, 2, 5, 1002])
 def test_an_odd_number_or_too_few_are_refused(refits):
     from geomprobe.analysis.plan import check_request
 
