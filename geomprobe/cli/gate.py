@@ -88,7 +88,9 @@ def gate(
         )
     if finished and models:
         options = as_measured(context, output, options, finished[0])
-    folder = out or Path("runs", "gate") / folder_name([candidate, baseline], *options.asked, *([f"look {look}"] if look else []))
+    folder = out or Path("runs", "gate") / folder_name(
+        [candidate, baseline], *options.asked, *([f"look {look}"] if look else [])
+    )
     check_folder(folder, [*([policy] if policy else []), *models, *(folder_and_name(side)[0] for side in finished)])
     with hold_folder(folder) if torchrun_place()[0] == 0 else nullcontext():
         if finished:

@@ -163,6 +163,8 @@ def estimate_of(found: Metric, definition: str, work: Workspace, value: float) -
     try:
         estimate = _estimate_of(found, definition, work, value)
         if found.tail == "lengths" and work.heavy_tailed and estimate.contributions is not None:
+            if found.of_spectrum is not None and work.embeddings.n <= work.embeddings.d:
+                raise NoInterval("the lengths of fewer rows than dimensions have a heavy tail: more rows are needed")
             check_tail(work.slopes(found, estimate.contributions))
     except NoInterval as reason:
         return Estimate.refused(value, reason)
@@ -311,7 +313,8 @@ def _classes(within: bool, work: Workspace, value: float, _: float) -> Estimate:
     rows, pairs, fewest = classes.classes(within, work.embeddings, work.clusters)
     if fewest < MIN_DEGREES:
         raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
-    return work.of_pairs(value, rows, pairs)
+    # classes are held fixed, so that pairs do less than their products say: labelled, and not made good
+    return work.estimate(value, rows, second_order=float((pairs**2).mean()) if len(pairs) else 0.0)
 
 
 def _lengths(work: Workspace, value: float, _: float) -> Estimate:
