@@ -240,7 +240,7 @@ def _of_spectrum(found: Metric, function: OfSpectrum, work: Workspace, value: fl
         return Estimate.of_clusters(value, of.units, n, together=of.together)
     # where the rows are fewer than the dimensions, each holds one of these, and the slope makes too much of it
     wide = work.steep(found) or n <= work.embeddings.d
-    second = work.spread(of.rows) if wide else of.curvature_variance(n)
+    second = np.inf if wide else of.curvature_variance(n)
     rounding = ROUNDING if found.integer else 0.0
     return work.estimate(value, of.rows, unattributed_variance=rounding, second_order=second)
 
@@ -273,7 +273,7 @@ def _partition(work: Workspace, value: float, _: float) -> Estimate:
         raise NoInterval("the standard error is over half of the value: more rows are needed")
     # around the mean no direction leads, so that which ones are extreme changes with the rows
     wide = tied or work.embeddings.name == "centred"
-    return work.estimate(value, rows, second_order=work.spread(rows) if wide else 0.0)
+    return work.estimate(value, rows, second_order=np.inf if wide else 0.0)
 
 
 def _neighbour_ratios(work: Workspace, value: float, _: float) -> Estimate:
