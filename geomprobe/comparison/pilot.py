@@ -255,8 +255,8 @@ def _contrasts(results: Results, asked: set[tuple[str, str]]) -> Iterator[Contra
             rows = sides[a].numbers[key], sides[b].numbers[key]
             found = paired_estimate(sides[a], sides[b], rows[0])
             again = refits_of_difference([sides[a]], [sides[b]], rows[0])
-            values = (float(row["value"]) for row in rows)
-            made.append(Number(rows[0], *values, found, Paired(found), 0 if again is None else 2 * len(again)))
+            one, other = (float(row["value"]) for row in rows)
+            made.append(Number(rows[0], one, other, found, Paired(found), 0 if again is None else 2 * len(again)))
         yield Contrast(a, b, "checkpoint", tests(a, b), made)
 
 

@@ -313,7 +313,7 @@ def _judged(drawn: pd.DataFrame, share: float) -> dict[str, Any]:
 def _verdict(found: dict[str, Any], factor: float) -> str:
     """What the draws say, by the 99 % binomial interval; `factor` makes 95 % of the intervals hold."""
     said = _of_coverage(found, factor)
-    false, tests = found.get("false_positives"), found["tests"]
+    false, tests = found.get("false_positives", 0.0), found["tests"]
     if tests >= JUDGED and binomial_interval(round(false * tests), tests)[0] > FALSE_POSITIVES:
         said += f"; {100 * false:.0f} % of paired tests are false positives"
     return said

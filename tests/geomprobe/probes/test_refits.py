@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 import geomprobe as gp
 from geomprobe.api import every_metric
 from geomprobe.common import UsageError
+from geomprobe.comparison.combined import differing_refits
 from geomprobe.comparison.groups import compare_groups
 from geomprobe.comparison.pilot import SCORED
 from geomprobe.comparison.table import add_comparisons
@@ -152,6 +154,12 @@ def test_a_plan_says_where_the_training_rows_decide_and_where_refits_are_not_in_
     assert said["note"].startswith("no number of rows suffices: the training rows decide (4 refits)")
     one = results_of({"a": vectors(2)})
     assert set(gp.plan(one, {"semantic_accuracy": 0.005})["note"]) == {SCORED}
+
+
+def test_folders_with_other_refits_are_said():
+    sides = [SimpleNamespace(run=run) for run in ({"refits": 20}, {})]
+    assert "(20, none): differences of probes are of these fitted probes" in differing_refits(sides)[0]
+    assert not differing_refits(sides[:1] * 2)
 
 
 def test_differences_have_the_refits_of_both_sides_paired(compared):
