@@ -151,7 +151,6 @@ class GridOptions:
         "choice of these rows: an even number from 4, such as 20. [default: none]",
         default=0,
         metavar="K",
-        min=0,
         show_default=False,
     )
     device: str = option("--device", "auto, cpu, cuda, cuda:N or mps.", default="auto", **TEXT)
