@@ -108,7 +108,7 @@ def compact(table: pd.DataFrame) -> str:
     for row in table.itertuples():
         cover, ratio = shown(100 * row.coverage, ".1f"), shown(row.se_ratio, ".2f")
         rejected = row.power if np.isnan(row.false_positives) else row.false_positives
-        kind, name = "conservative" if row.conservative >= 0.5 else "", with_view(row.metric, row.view)
+        kind, name = "labelled" if row.conservative >= 0.5 else "", with_view(row.metric, row.view)
         place = f"{name:30}{row.n:>5}  {row.population:12}{row.design:26}{row.draws:>6}"
         shares = f"{shown(100 * rejected, '.1f'):>7}{shown(100 * row.oracle, '.1f'):>8}"
         lines.append(f"{place}{cover:>7}{ratio:>7}{100 * row.refused:>8.0f}%{shares}  {kind}")
@@ -168,7 +168,7 @@ its validation rows are drawn from the other 7,601.
 **Targets**, each missed only beyond its 99 % interval:
 
 - coverage of {100 * COVERAGE[0]:g} to {100 * COVERAGE[1]:g} % and an SE ratio of {SE_RATIO[0]} to {SE_RATIO[1]}
-  without the label conservative, coverage of at least {100 * COVERAGE[0]:g} % with it (judged where at most 80 % are
+  without a label, coverage of at least {100 * COVERAGE[0]:g} % with it (judged where at most 80 % are
   refused);
 - at most {100 * REFUSED:g} % of draws refused;
 - at most 6 % false positives;
@@ -280,7 +280,7 @@ def coverages(table: pd.DataFrame) -> str:
     """Return coverage and SE ratio by metric, N and design."""
     one = table.assign(entry=[covered(row) for row in table.to_dict("records")])
     designs = [name for name, design in DESIGNS.items() if not design.second]
-    text = "Coverage in %, and SE ratio; c: labelled conservative; –: refused in most draws; !: misses a target.\n\n"
+    text = 'Coverage in %, and SE ratio; c: labelled "standard error probably too large"; –: refused in most draws; !: misses a target.\n\n'
     return text + by_columns(one, designs, "entry")
 
 
