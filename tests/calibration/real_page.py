@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from geomprobe.results.record import WIDE
 from tests.calibration.counting import FIRST_SEED, JUDGED, VIEWS, outside, summarise, with_view
 from tests.calibration.designs import ALL, DESIGNS, GROUPS, ROWS
 from tests.calibration.populations import MINI, OTHER, POPULATIONS, SMALL
@@ -280,7 +281,7 @@ def coverages(table: pd.DataFrame) -> str:
     """Return coverage and SE ratio by metric, N and design."""
     one = table.assign(entry=[covered(row) for row in table.to_dict("records")])
     designs = [name for name, design in DESIGNS.items() if not design.second]
-    text = 'Coverage in %, and SE ratio; c: labelled "standard error probably too large"; –: refused in most draws; !: misses a target.\n\n'
+    text = f'Coverage in %, and SE ratio; c: labelled "{WIDE}"; –: refused in most draws; !: misses a target.\n\n'
     return text + by_columns(one, designs, "entry")
 
 

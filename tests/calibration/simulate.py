@@ -221,8 +221,9 @@ seeds and were not changed afterwards, with these exceptions:
   the Gaussian, anisotropic and heavy-tailed clouds, which know of it.
 - Labels, which move no interval. Counts and slopes of eigenvalues are labelled where tails are heavy or rows no more
   than dimensions, centred partition_isotropy always, counts where rounding makes a third of the variance, and any
-  interval with a fifth of its squared standard error from the second order (before: a third, then a quarter), clusters counted as units. Cells of up to 1,000 rows that
-  cover 97 % or more were drawn again for this; others may lack the label here.
+  interval with a fifth of its squared standard error from the second order (before: a third, then a quarter), clusters
+  counted as units. Cells of up to 1,000 rows that cover 97 % or more were drawn again for this; others may lack the
+  label here.
 - Five refusals: norm_cv of fewer than 100 clusters; intrinsic_dimension of fewer than 30 rows, or where one row is
   among the two nearest of an eighth of all; shared neighbours of fewer than 30 rows; classes in fewer than 8
   clusters; and linear_cka where tails are heavy and there is less than one degree of freedom for every four rows.
