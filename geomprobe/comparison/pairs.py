@@ -142,7 +142,7 @@ def paired_estimate(first: ModelResults, second: ModelResults, row: Row) -> Esti
     place = key_of(row, PLACE)
     found = second.estimate(second.numbers[place]).minus(first.estimate(first.numbers[place]))
     refits = refits_of_difference([first], [second], row)
-    return found if refits is None else with_refits(found, refits)
+    return found if refits is None else with_refits(replace(found, method=SAID.sub("", found.method)), refits)
 
 
 def refits_of_difference(first: Sequence[ModelResults], second: Sequence[ModelResults], row: Row) -> np.ndarray | None:
