@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from geomprobe.probes import PairVectors, run_probes
 from geomprobe.probes.information import code_lengths
-from geomprobe.probes.lexical import _rows as lexical_rows
+from geomprobe.probes.lexical import lexical_rows
 from geomprobe.probes.lexical import targets as lexical_targets
 from geomprobe.probes.scores import jackknife_interval, mean_interval, partial_spearman
 from geomprobe.tasks.base import Split, Task
