@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from geomprobe.inference.left_out import PAIRS
 from geomprobe.inference.sphere import checked_rows
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.vectors import unit_rows
@@ -35,15 +34,14 @@ def _class_distances(embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray, np
     return mine, counts, distances
 
 
-def _class_interaction(embeddings: Embeddings, mine: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """What distances between rows of seeded pairs of clusters hold beyond the row means, with mean square 4·tr Σ².
+def _class_interaction(embeddings: Embeddings, mine: np.ndarray, clusters: np.ndarray) -> float:
+    """Variance of what a distance between two rows holds beyond the row means: 4·tr Σ², Σ within classes.
 
-    Σ is the covariance within classes. From the products of the sums over CHECKED_CLUSTERS seeded clusters, each row
-    less the mean of its class.
+    From the squared products of the sums over CHECKED_CLUSTERS seeded clusters, each row less the mean of its class.
     """
     rows = checked_rows(clusters, mine >= 0, embeddings.seed, CLASS_ROWS).rows
     if not len(rows):
-        return np.zeros(0)
+        return 0.0
     z = unit_rows(embeddings.take(rows)).cpu().numpy()
     codes = np.unique(mine[rows], return_inverse=True)[1]
     # the rows of a cluster in a class
@@ -54,18 +52,17 @@ def _class_interaction(embeddings: Embeddings, mine: np.ndarray, clusters: np.nd
     np.add.at(sums, homes, z - (means / np.bincount(codes)[:, None])[codes])
     m, lost = len(sums), len(means)
     if m <= lost:  # no two clusters of a class are among them
-        return np.zeros(0)
-    a, b = np.triu_indices(m, 1)
-    chosen = np.random.default_rng(len(a)).permutation(len(a))[:PAIRS]
-    products = (sums[a[chosen]] * sums[b[chosen]]).sum(1)
-    return 2 * products * (m / (m - lost)) * (m / len(rows))
+        return 0.0
+    square = (sums @ sums.T) ** 2
+    mean = float(square.sum() - np.trace(square)) / (m * (m - 1)) * (m / (m - lost)) ** 2
+    return 4 * mean * (m / len(rows)) ** 2
 
 
-def classes(within: bool, embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def classes(within: bool, embeddings: Embeddings, clusters: np.ndarray) -> tuple[np.ndarray, float, int]:
     """Influence of each row on the mean squared distance within or between classes, class sizes held fixed.
 
-    The second value is what seeded pairs of clusters add, for a mean over pairs in each class or of each two; the third
-    the clusters of the class that lies in fewest. The mean of each class is taken from its G_c clusters, so
+    The second value is the variance of the second-order term, that of a mean over pairs in each class or of each two;
+    the third the clusters of the class that lies in fewest. The mean of each class is taken from its G_c clusters, so
     that their influences are too small by √(1 − 1/G_c); this is made good.
     """
     mine, counts, distances = _class_distances(embeddings)
@@ -85,4 +82,4 @@ def classes(within: bool, embeddings: Embeddings, clusters: np.ndarray) -> tuple
         crossed = 2 * float((1 / (size * (size - 1))).sum())
     else:
         crossed = float((1 / size).sum() ** 2 - ((1 / size) ** 2).sum()) / 2  # Σ over pairs of classes of 1/(n_a·n_b)
-    return out, _class_interaction(embeddings, mine, clusters) * np.sqrt(crossed) / means, min(units)
+    return out, _class_interaction(embeddings, mine, clusters) * crossed / means**2, min(units)

@@ -216,8 +216,9 @@ class Estimate:
             As of the attributes: what makes it good.
         """
         contributions = np.bincount(clusters, rows, minlength=int(clusters.max()) + 1) / len(rows)
-        found = cls.of_clusters(value, contributions, len(rows), unattributed_variance, second_order, method, together)
-        return replace(found, pairs_only=pairs_only)
+        return cls.of_clusters(
+            value, contributions, len(rows), unattributed_variance, second_order, method, together, pairs_only
+        )
 
     @classmethod
     def of_clusters(
@@ -229,6 +230,7 @@ class Estimate:
         second_order: float = 0.0,
         method: str = FUNCTION,
         together: np.ndarray | None = None,
+        pairs_only: bool = False,
     ) -> Estimate:
         """A number from the contributions of clusters of n rows."""
         if len(contributions) < n:
@@ -239,7 +241,7 @@ class Estimate:
             paired = pair_ratio(contributions, together) > PAIRED
             if paired or rounded or 0 < first_order < second_order / CONSERVATIVE:
                 method += f", {WIDE}"
-        return cls(value, contributions, unattributed_variance, method=method, together=together)
+        return cls(value, contributions, unattributed_variance, method=method, together=together, pairs_only=pairs_only)
 
     @classmethod
     def paired(

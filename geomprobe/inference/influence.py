@@ -100,16 +100,21 @@ class Workspace:
         return sphere.checked_distances(self.embeddings, self.clusters)
 
     @cached_property
+    def turn(self) -> torch.Tensor | None:
+        """How far the mean direction turns as the centre of the centred view moves (see `sphere.centre_turn`)."""
+        return sphere.centre_turn(self.embeddings) if self.embeddings.name == "centred" else None
+
+    @cached_property
     def mean_distance(self) -> tuple[np.ndarray, np.ndarray]:
         """Influences on the mean squared distance over pairs, and what pairs of clusters add."""
-        rows, pairs = sphere.mean_distance(self.embeddings, *self.distances)
+        rows, pairs = sphere.mean_distance(self.embeddings, *self.distances, self.turn)
         return self.without_own_pairs(rows, self.embeddings.distance_mean, lambda cosines: 2 - 2 * cosines, -2.0), pairs
 
     def without_own_pairs(self, rows: np.ndarray, mean: float, kernel: sphere.Kernel, slope: float) -> np.ndarray:
         """Influences whose sums over clusters count pairs within one once, where all rows have a direction."""
         if self.embeddings.direction_sums[0] < self.embeddings.n:
             return rows
-        return sphere.without_own_pairs(self.embeddings, rows, self.clusters, mean, kernel, slope)
+        return sphere.without_own_pairs(self.embeddings, rows, self.clusters, mean, kernel, slope, self.turn)
 
     def of_pairs(self, value: float, rows: np.ndarray, pairs: np.ndarray, sampling: float = 0.0) -> Estimate:
         """A mean over pairs, from the influences of the rows and what seeded pairs add (see `sphere.together`).
@@ -255,9 +260,8 @@ def _log_mean_kernel(work: Workspace, value: float, t: float) -> Estimate:
     rows = work.without_own_pairs(rows, 1.0, lambda cosines: torch.exp(2 * t * (cosines - 1) - value), 2 * t)
     checked, distances = work.distances
     terms = np.exp(-t * distances - value)
-    if work.embeddings.name == "centred":  # the kernel moves by 2t of itself with a cosine
-        turn = sphere.centre_turn(work.embeddings)
-        alone, centred = sphere.direction_moves(work.embeddings, turn, checked.rows)
+    if work.turn is not None:  # the kernel moves by 2t of itself with a cosine
+        alone, centred = sphere.direction_moves(work.embeddings, work.turn, checked.rows)
         terms = terms + 2 * t * (centred @ centred.T - alone @ alone.T).cpu().numpy()
     pairs = sphere.together(terms, checked, scaled[checked.rows], 1.0)
     sampled = work.embeddings.kernel_log_mean(t)[1]
@@ -310,11 +314,11 @@ def _declared_pairs(work: Workspace, value: float, _: float) -> Estimate:
 
 
 def _classes(within: bool, work: Workspace, value: float, _: float) -> Estimate:
-    rows, pairs, fewest = classes.classes(within, work.embeddings, work.clusters)
+    rows, second, fewest = classes.classes(within, work.embeddings, work.clusters)
     if fewest < MIN_DEGREES:
         raise NoInterval(f"a class has fewer than {MIN_DEGREES:g} independent rows")
     # classes are held fixed, so that pairs do less than their products say: labelled, and not made good
-    return work.estimate(value, rows, second_order=float((pairs**2).mean()) if len(pairs) else 0.0)
+    return work.estimate(value, rows, second_order=second)
 
 
 def _lengths(work: Workspace, value: float, _: float) -> Estimate:

@@ -151,6 +151,11 @@ def unit_changes(sums: EigenvalueSums, coordinates: Coordinates, units: list[np.
     return out
 
 
+def members_of(clusters: np.ndarray) -> list[np.ndarray]:
+    """Numbers of the rows of each cluster, ascending; clusters int64 (n,), numbered from 0."""
+    return np.split(np.argsort(clusters, kind="stable"), np.cumsum(np.bincount(clusters))[:-1])
+
+
 def of_like_size(units: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (numbers of the units, their rows) of all units of each size."""
     sizes = np.array([len(unit) for unit in units])

@@ -15,7 +15,7 @@ import scipy.special
 import torch
 
 import geomprobe.inference.jackknife as jackknife
-from geomprobe.inference.left_out import EigenvalueSums, drawn_pairs, unit_changes
+from geomprobe.inference.left_out import EigenvalueSums, drawn_pairs, members_of, unit_changes
 from geomprobe.metrics import dimension
 from geomprobe.metrics.eigenvalues import Spectrum, spectrum_of
 from geomprobe.metrics.embeddings import Embeddings
@@ -108,7 +108,7 @@ def moved(
             if single:
                 changes.append(sums.changes(coordinates[:, None]))
         rows = np.concatenate(parts) - values @ weights.numpy()
-        units = np.split(np.argsort(clusters, kind="stable"), np.cumsum(np.bincount(clusters))[:-1])
+        units = members_of(clusters)
         if single:
             change = np.empty((n, len(sums.sums)))
             change[clusters] = np.concatenate(changes)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import squareform
 
-from geomprobe.inference.left_out import NUMBERS, PAIRS, of_like_size
+from geomprobe.inference.left_out import NUMBERS, PAIRS, members_of, of_like_size
 from geomprobe.metrics import alignment_uniformity, isotropy
 from geomprobe.metrics.embeddings import Embeddings
 from geomprobe.vectors import unit_rows
@@ -28,10 +28,13 @@ OWN_ROWS = 1024
 Kernel = Callable[[torch.Tensor], torch.Tensor]
 
 
-def mean_distance(embeddings: Embeddings, checked: Checked, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mean_distance(
+    embeddings: Embeddings, checked: Checked, distances: np.ndarray, turn: torch.Tensor | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Influence of each row on the mean squared distance over pairs, and what pairs of clusters add (see `together`).
 
-    From the mean squared distance of each direction to the others; the distances are those of the checked rows.
+    From the mean squared distance of each direction to the others; the distances are those of the checked rows, `turn`
+    is that of the centred view.
     """
     m, mean, spread = embeddings.direction_sums
     means = np.zeros(embeddings.n)  # of rows without a direction
@@ -39,15 +42,21 @@ def mean_distance(embeddings: Embeddings, checked: Checked, distances: np.ndarra
         centre = torch.from_numpy(mean).to(w.device) - embeddings.pilot
         means[rows] = (((w - centre) ** 2).sum(1).cpu().numpy() + spread / m) * (m / (m - 1))
     out = np.where(means > 0, 2 * (means - embeddings.distance_mean), 0.0) * (embeddings.n / m)
-    if embeddings.name != "centred":
+    if turn is None:
         return out, together(distances, checked, means[checked.rows], embeddings.distance_mean)
-    moves = direction_moves(embeddings, centre_turn(embeddings), checked.rows)[1]
+    moves = direction_moves(embeddings, turn, checked.rows)[1]
     pairs = together(-2 * (moves @ moves.T).cpu().numpy(), checked, np.zeros(len(moves)), 0.0)
     return out + _distance_centring(embeddings), pairs
 
 
 def without_own_pairs(
-    embeddings: Embeddings, rows: np.ndarray, clusters: np.ndarray, mean: float, kernel: Kernel, slope: float
+    embeddings: Embeddings,
+    rows: np.ndarray,
+    clusters: np.ndarray,
+    mean: float,
+    kernel: Kernel,
+    slope: float,
+    turn: torch.Tensor | None,
 ) -> np.ndarray:
     """Influences on a mean over pairs whose sums over clusters count the pairs within a cluster once, float64 (n,).
 
@@ -66,14 +75,14 @@ def without_own_pairs(
         k of the cosines of two directions.
     slope : float
         Of k by the cosine, by which it moves as the rows of a cluster move the centre together.
+    turn : float64 tensor of shape (d, d) or None
+        Of `centre_turn`, in the centred view.
     """
     n, sizes = len(rows), np.bincount(clusters)
     if len(sizes) == n:
         return rows
     own = np.zeros(len(sizes))
-    units = np.split(np.argsort(clusters, kind="stable"), np.cumsum(sizes)[:-1])
-    turn = centre_turn(embeddings) if embeddings.name == "centred" else None
-    for places, members in of_like_size(units):
+    for places, members in of_like_size(members_of(clusters)):
         size = members.shape[1]
         if size > OWN_ROWS:
             members = np.random.default_rng(embeddings.seed).permuted(members, axis=1)[:, :OWN_ROWS]
@@ -274,11 +283,11 @@ def second_order(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mea
     apart = homes[:, None] != homes
     if not apart.any():
         return 0.0
-    beyond = terms - (row_means - mean / 2)[:, None] - (row_means - mean / 2)
+    beyond = _beyond(terms, row_means, mean)
     found = 2 * float((beyond[apart] ** 2).mean()) / n**2
     if checked.whole:
-        home = np.eye(int(homes.max()) + 1)[homes]
-        sums = (home.T @ beyond @ home)[np.triu_indices(home.shape[1], 1)]
+        of_clusters = _summed(beyond, homes)
+        sums = of_clusters[np.triu_indices(len(of_clusters), 1)]
         found = max(found, 2 * groups * (groups - 1) / n**4 * float((sums**2).mean()))
     return found / max(1 - 2 / groups, 0.1)
 
@@ -297,19 +306,25 @@ def together(terms: np.ndarray, checked: Checked, row_means: np.ndarray, mean: f
     homes, n, groups = checked.homes, checked.n, checked.groups
     if not len(homes):
         return np.zeros(0)
-    beyond = terms - (row_means - mean / 2)[:, None] - (row_means - mean / 2)
-    scale = np.sqrt(2) / n
+    beyond, scale = _beyond(terms, row_means, mean), np.sqrt(2) / n
     if checked.whole:
-        home = np.eye(int(homes.max()) + 1)[homes]
-        beyond, homes, scale = (
-            home.T @ beyond @ home,
-            np.arange(home.shape[1]),
-            np.sqrt(2 * groups * (groups - 1)) / n**2,
-        )
+        beyond, scale = _summed(beyond, homes), np.sqrt(2 * groups * (groups - 1)) / n**2
+        homes = np.arange(len(beyond))
     a, b = np.triu_indices(len(homes), 1)
     apart = np.flatnonzero(homes[a] != homes[b])
     chosen = np.random.default_rng(len(apart)).permutation(apart)[:PAIRS]
     return beyond[a[chosen], b[chosen]] * scale / np.sqrt(max(1 - 2 / groups, 0.1))
+
+
+def _beyond(terms: np.ndarray, row_means: np.ndarray, mean: float) -> np.ndarray:
+    """k_ij − h_i − h_j + h̄: what pairs hold beyond their row means."""
+    return terms - (row_means - mean / 2)[:, None] - (row_means - mean / 2)
+
+
+def _summed(terms: np.ndarray, homes: np.ndarray) -> np.ndarray:
+    """Terms of pairs of rows, summed over the rows of two clusters."""
+    home = np.eye(int(homes.max()) + 1)[homes]
+    return home.T @ terms @ home
 
 
 def leading_share(embeddings: Embeddings, k: int) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from geomprobe.common import write_text
+from geomprobe.inference.calibration import FALSE_POSITIVES, HIGHEST, JUDGED, LOWEST, SELECTED, binomial_interval
 
 FIRST_SEED = 20_000
 """Rules of the method were fixed on draws of the seeds below, which no page shows."""
@@ -34,8 +34,6 @@ COUNTED = (
 """Of a metric in a cell: seeds drawn, values and their mean and summed squared deviations, intervals given, the mean of
 their standard errors, how many are labelled and how many cover, paired tests and how many have p < 0.05,
 naive bootstraps and how many cover."""
-JUDGED = 20
-"""Fewest intervals or tests by which a cell is judged."""
 VIEWS = ("raw", "centred")
 
 Draws = Callable[[Sequence[int]], list[dict]]
@@ -127,11 +125,11 @@ def summarise(counts: pd.DataFrame) -> pd.DataFrame:
 
 def outside(share: float, count: int, *, at_least: float | None = None, at_most: float | None = None) -> bool:
     """Whether the 99 % binomial (Clopper-Pearson) interval of a share lies beyond a bound."""
-    hits = round(share * count)
+    low, high = binomial_interval(round(share * count), count)
     if at_least is not None:
-        return (stats.beta.ppf(0.995, hits + 1, count - hits) if hits < count else 1.0) < at_least
+        return high < at_least
     assert at_most is not None
-    return (stats.beta.ppf(0.005, hits, count - hits + 1) if hits else 0.0) > at_most
+    return low > at_most
 
 
 def fault(row: dict, given: int, tested: int) -> str:
@@ -142,15 +140,15 @@ def fault(row: dict, given: int, tested: int) -> str:
     an interval is given and misses: the false coverage rate of a selected parameter (Benjamini & Yekutieli 2005, "False
     discovery rate-adjusted multiple confidence intervals for selected parameters", JASA 100).
     """
-    if row["refused"] > 0.8:
+    if row["refused"] > SELECTED:
         if outside(row["missed"], row["draws"], at_most=0.07):
             return "misses too often"
     elif given >= JUDGED:
-        if outside(row["coverage"], given, at_least=0.93):
+        if outside(row["coverage"], given, at_least=LOWEST):
             return "covers too little"
-        if row["conservative"] < 0.5 and outside(row["coverage"], given, at_most=0.97):
+        if row["conservative"] < 0.5 and outside(row["coverage"], given, at_most=HIGHEST):
             return "covers too much, not labelled"
-    if tested >= JUDGED and outside(row["false_positives"], tested, at_most=0.06):
+    if tested >= JUDGED and outside(row["false_positives"], tested, at_most=FALSE_POSITIVES):
         return "false positives"
     return ""
 
