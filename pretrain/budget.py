@@ -33,7 +33,8 @@ def step_flops(config: PretrainConfig, vocab_size: int, block: int | None = None
         Length T of a target block; by default the mean over the four lengths that are drawn.
     """
     objective = objective_class(config.objective)
-    if objective.reads_blocks and block is None and config.masks != "paper":
+    drawn = objective.reads_blocks(config) and config.masks != "paper" and not config.span_length
+    if drawn and block is None:
         each = [step_flops(config, vocab_size, size) for size in block_sizes(config.row_length)]
         return {name: sum(flops[name] for flops in each) / len(each) for name in each[0]}
     parts = objective.flops(config, vocab_size, block)

@@ -83,6 +83,14 @@ class PretrainConfig:
     rows: str = among("full", "padded")  # padded: one document each, as in the paper
     balance: str = among("learned", "fixed", "ramp", "uncertainty", "gradnorm")
     jepa_weight: float = 0.5  # λ of `fixed`, and where `ramp` ends
+    structure: str = among("context", "student")  # a pass over the context and a predictor; mask tokens and a head
+    span_length: int = number(0, 1 << 12, zero=True)  # of scattered targets; 0: two blocks, or single masked tokens
+    target_layers: int = number(1, 1 << 12)  # last layers of the target encoder whose mean is the target
+    target_norm: str = among("layer", "instance", "batch")
+    jepa_loss: str = among("cosine", "l2", "smooth-l1")
+    sentence_weight: float = 0.0  # of the contrast of whole rows
+    variance_weight: float = 0.0  # of VICReg's variance and covariance terms
+    ema_half_life: float = 0.0  # of the target encoder, as a share of the run; 0: from ema_start to ema_end
     ema_start: float = 0.996
     ema_end: float = 1.0
 
@@ -221,6 +229,15 @@ def _check(config: PretrainConfig) -> None:
         "mask_fraction must lie between 0 and 0.5": 0 < config.mask_fraction <= 0.5,
         "context_fraction must lie between 0 and 1": 0 < config.context_fraction <= 1,
         "jepa_weight must lie between 0 and 1": 0 <= config.jepa_weight <= 1,
+        "span_length must fit into a row": config.span_length <= config.row_length // 4,
+        "target_layers must not exceed layers": config.target_layers <= config.layers,
+        "ema_half_life must lie between 0 and 1": 0 <= config.ema_half_life <= 1,
+        "sentence_weight and variance_weight must not be negative": min(config.sentence_weight, config.variance_weight)
+        >= 0,
+        "sentence_weight and variance_weight need structure=student": config.structure == "student"
+        or not (config.sentence_weight or config.variance_weight),
+        "masks=paper needs structure=context and span_length=0": config.masks != "paper"
+        or (config.structure == "context" and not config.span_length),
         "ema_start and ema_end must lie between 0 and 1": 0 <= config.ema_start <= 1 and 0 <= config.ema_end <= 1,
         "beta1 and beta2 must lie between 0 and 1, without 1": 0 <= config.beta1 < 1 and 0 <= config.beta2 < 1,
     }

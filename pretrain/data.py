@@ -24,6 +24,7 @@ from geomprobe.pretrain.objectives import objective_class
 from geomprobe.pretrain.objectives.base import Batch
 
 EVAL_SEED = 2**32  # masks of the held-out rows: the same in every run, so that runs can be compared
+EVAL_FRACTION = 0.15
 _ROUNDS = 6
 
 
@@ -58,19 +59,31 @@ class BatchSource:
         config = self.config
         rows = rows or config.batch_rows // config.accumulation
         indices = row_indices(config.seed, step, config.batch_rows, self.n_train)[first : first + rows]
-        return self._mask(self._read("train", indices), config.seed, step, first, device)
+        ids = self._read("train", indices)
+        return self._mask(ids, config.seed, step, first, device, config.mask_fraction, max(1, config.span_length))
 
     def held_out(self, indices: np.ndarray, first: int, device: torch.device | str = "cpu") -> Batch:
-        """Held-out rows with masks that are the same in every run."""
-        return self._mask(self._read("heldout", indices), EVAL_SEED, 0, first, device)
+        """Held-out rows with masks that are the same in every run: 15 % of the text, single tokens."""
+        return self._mask(self._read("heldout", indices), EVAL_SEED, 0, first, device, EVAL_FRACTION, 1)
 
-    def _mask(self, ids: np.ndarray, seed: int, step: int, first: int, device: torch.device | str) -> Batch:
+    def evaluation(self, n: int, device: torch.device | str = "cpu") -> Batch:
+        """The first held-out rows with target spans of `masking.evaluation_spans`, the same for every JEPA."""
+        ids = self._read("heldout", np.arange(min(n, self.n_held_out)))
+        blocks = masking.draw_spans(
+            len(ids), ids.shape[1], masking.evaluation_spans(ids.shape[1]), seed=EVAL_SEED, step=0
+        )
+        return Batch(_move(ids, device), context=_move(blocks.context, device), targets=_move(blocks.targets, device))
+
+    def _mask(
+        self, ids: np.ndarray, seed: int, step: int, first: int, device: torch.device | str, fraction: float, span: int
+    ) -> Batch:
         config, corpus = self.config, self.corpus
         masked = positions = context = targets = None  # what the objective does not read
-        if self.objective.reads_masked:
+        if self.objective.reads_masked(config):
             masked, positions = masking.mask_tokens(
                 ids,
-                count=masking.masked_count(config.row_length, config.mask_fraction),
+                count=masking.masked_count(config.row_length, fraction, span),
+                span=span,
                 special=corpus.special,
                 vocab_size=corpus.vocab_size,
                 seed=seed,
@@ -78,10 +91,12 @@ class BatchSource:
                 first_row=first,
                 unused=corpus.unused_ids,
             )
-        if self.objective.reads_blocks:
+        if self.objective.reads_blocks(config):
             n, length, where = len(ids), config.row_length, {"seed": seed, "step": step, "first_row": first}
             if config.masks == "paper":
                 context, targets = paper.draw_blocks(n, length, **where)
+            elif lengths := masking.target_lengths(config):
+                context, targets = masking.draw_spans(n, length, lengths, **where)
             else:
                 size = masking.draw_block_size(length, seed=seed, step=step)
                 share = config.context_fraction

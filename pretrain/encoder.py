@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -89,12 +89,31 @@ def run_layers(
     bias = None if mask is None else torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
     layers: list[Any] = list(model.layers)
     for layer in layers if wanted is None else layers[:-1]:
-        attended, _ = layer.attn(layer.attn_norm(hidden), position_embeddings=rotary, attention_mask=bias)
-        hidden = hidden + attended
-        hidden = hidden + layer.mlp(layer.mlp_norm(hidden))
+        hidden = _layer(layer, hidden, rotary, bias)
     if wanted is not None:
         hidden = _last_layer(layers[-1], hidden, rotary, bias, wanted)
     return model.final_norm(hidden)
+
+
+def layer_states(model: ModernBertModel, ids: torch.Tensor) -> list[torch.Tensor]:
+    """Hidden states (rows, length, hidden) after every layer, the last one through the final norm."""
+    positions = torch.arange(ids.shape[1], device=ids.device)[None]
+    hidden = model.embeddings(input_ids=ids)
+    rotary = model.rotary_emb(hidden, positions, "full_attention")
+    states = []
+    for layer in model.layers:
+        hidden = _layer(layer, hidden, rotary, None)
+        states.append(hidden)
+    return [*states[:-1], model.final_norm(hidden)]
+
+
+def _layer(
+    layer: Any, hidden: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], bias: torch.Tensor | None
+) -> torch.Tensor:
+    """A layer's output at every position."""
+    attended, _ = layer.attn(layer.attn_norm(hidden), position_embeddings=rotary, attention_mask=bias)
+    hidden = hidden + attended
+    return hidden + layer.mlp(layer.mlp_norm(hidden))
 
 
 def _last_layer(
@@ -158,7 +177,7 @@ def take(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
 class Predictor(nn.Module):
     """A narrow transformer that predicts target states from context states and the targets' positions.
 
-    A target attends to the context and to its own block, the context only to itself, so one pass serves both blocks.
+    A target attends to the context and to its own block, the context only to itself, so one pass serves all blocks.
     """
 
     def __init__(self, config: PretrainConfig):
@@ -183,9 +202,13 @@ class Predictor(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(
-        self, context: torch.Tensor, context_positions: torch.Tensor, target_positions: torch.Tensor
+        self,
+        context: torch.Tensor,
+        context_positions: torch.Tensor,
+        target_positions: torch.Tensor,
+        blocks: Sequence[int],
     ) -> torch.Tensor:
-        """Predictions of shape (rows, 2·T, hidden) from context states of shape (rows, C, hidden)."""
+        """Predictions (rows, T, hidden) from context states (rows, C, hidden); T is the sum of the blocks' lengths."""
         rows, targets = target_positions.shape
         narrow = self.into(context)
         mask_token = self.body.embeddings.tok_embeddings.weight[0].to(narrow.dtype)
@@ -195,15 +218,15 @@ class Predictor(nn.Module):
             self.body,
             self.body.embeddings(inputs_embeds=states),
             torch.cat([context_positions, target_positions], dim=1),
-            mask=predictor_mask(context.shape[1], targets // 2, context.device),
+            mask=predictor_mask(context.shape[1], blocks, context.device),
             wanted=torch.arange(length - targets, length, device=context.device).expand(rows, -1),
         )
         return self.out(hidden)
 
 
-def predictor_mask(context: int, block: int, device: torch.device) -> torch.Tensor:
-    """Who may attend to whom, bool of shape (1, 1, L, L) with L = context + 2·block."""
-    group = torch.cat([torch.full((n,), number, device=device) for number, n in enumerate((context, block, block))])
+def predictor_mask(context: int, blocks: Sequence[int], device: torch.device) -> torch.Tensor:
+    """Who may attend to whom, bool of shape (1, 1, L, L) with L = context + the sum of the blocks' lengths."""
+    group = torch.cat([torch.full((n,), number, device=device) for number, n in enumerate((context, *blocks))])
     return ((group[:, None] == group) | (group == 0))[None, None]
 
 
@@ -212,3 +235,17 @@ def build_predictor(config: PretrainConfig) -> Predictor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         return Predictor(config)
+
+
+def build_prediction_head(config: PretrainConfig) -> nn.Sequential:
+    """Shallow head of a student: one hidden layer of twice the width, initialised from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed + 1)
+        return nn.Sequential(
+            nn.Linear(config.hidden, 2 * config.hidden), nn.GELU(), nn.Linear(2 * config.hidden, config.hidden)
+        )
+
+
+def prediction_head_flops(config: PretrainConfig) -> float:
+    """FLOPs of the shallow head for one position, forward."""
+    return 2 * 2 * config.hidden * 2 * config.hidden

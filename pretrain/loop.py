@@ -21,6 +21,7 @@ from geomprobe.pretrain.progress import Averages, Record, interruption, refuse_n
 from geomprobe.pretrain.runlog import finish_run
 
 MONITOR_ROWS = 64
+SKILL_ROWS = 128  # for skills, which are small
 GEOMETRY_ROWS = 256  # handed to on_monitor
 
 OnMonitor = Callable[[Record], Record]
@@ -141,6 +142,7 @@ class Watch:
     def __init__(self, run: Run, on_monitor: OnMonitor | None):
         self.run, self.on_monitor = run, on_monitor
         self.rows = run.held_out(MONITOR_ROWS)
+        self.spans = run.data.evaluation(SKILL_ROWS, run.device)
         self.ids = run.held_out(GEOMETRY_ROWS).ids
 
     def log(self, step: int, mean: Averages) -> None:
@@ -162,9 +164,9 @@ class Watch:
             line |= monitor.held_out_loss(config, run.objective, run.data, run.device)
             refuse_non_finite(line, run.out)
             line["unigram_entropy"] = run.data.corpus.info["unigram_entropy"]
-        if step % config.monitor_every == 0:
+        if step % config.monitor_every == 0 or step == run.steps:
             with autocast(config, run.device):
-                line |= monitor.measure(run.objective, self.rows)
+                line |= monitor.measure(run.objective, self.rows, self.spans)
             if self.on_monitor:
                 line |= self.on_monitor({"step": step, "model": run.objective.model.base_model, "ids": self.ids})
             for text in monitor.collapse_warnings(line):

@@ -11,8 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from geomprobe.pretrain.config import PretrainConfig
+
+SPAN_FRACTION = 0.3
+"""Share of the text positions of a row that target spans cover."""
 TARGET_FRACTIONS = (0.10, 0.15, 0.20, 0.25)  # of the text positions of a row, for each of the two blocks
-_MASKING, _BLOCKS, _BLOCK_SIZE = 0, 1, 2
+_MASKING, _BLOCKS, _BLOCK_SIZE, _SPANS = 0, 1, 2, 4  # 3 is taken in paper.py
 
 
 def generator(seed: int, step: int, row: int, purpose: int) -> np.random.Generator:
@@ -20,15 +24,36 @@ def generator(seed: int, step: int, row: int, purpose: int) -> np.random.Generat
     return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, row, purpose, 0]))
 
 
-def masked_count(row_length: int, fraction: float) -> int:
-    """Number of masked positions of every row; [CLS] and the last [SEP] do not count as text."""
-    return max(1, round(fraction * (row_length - 2)))
+def masked_count(row_length: int, fraction: float, span: int = 1) -> int:
+    """Number of masked positions of every row, in whole spans; [CLS] and the last [SEP] do not count as text."""
+    return max(1, span) * max(1, round(fraction * (row_length - 2) / max(1, span)))
+
+
+def target_lengths(config: PretrainConfig) -> list[int]:
+    """Lengths of a row's target spans under ``span_length``; empty for two blocks, whose length is drawn."""
+    if not config.span_length:
+        return []
+    count = masked_count(config.row_length, SPAN_FRACTION, config.span_length)
+    return [config.span_length] * (count // config.span_length)
+
+
+def _draw_spans(random: np.random.Generator, places: int, lengths: Sequence[int]) -> np.ndarray:
+    """Where spans of these lengths lie among ``places``, int64 of their sum, in the order of the lengths.
+
+    Spans do not overlap, and every arrangement of starts in a given order is equally likely.
+    """
+    starts = np.argsort(random.random(places - sum(lengths) + len(lengths)))[: len(lengths)]
+    order = np.argsort(starts)  # from left to right, each span moves those behind it on
+    moved = np.empty(len(lengths), dtype=np.int64)
+    moved[order] = starts[order] + np.concatenate([[0], np.cumsum(np.asarray(lengths)[order] - 1)[:-1]])
+    return np.concatenate([start + np.arange(length) for start, length in zip(moved, lengths, strict=True)])
 
 
 def mask_tokens(
     ids: np.ndarray,
     *,
     count: int,
+    span: int = 1,
     special: dict[str, int],
     vocab_size: int,
     seed: int,
@@ -46,6 +71,9 @@ def mask_tokens(
     ids : int64 array of shape (rows, row_length)
     count : int
         Positions to choose in each row.
+    span : int
+        Positions are chosen in spans of this length, of which ``count`` is a multiple; a span steps over special
+        tokens.
     first_row : int
         Number of the first row within the step, so that a part of a batch gets the same masks as in the whole.
     unused : sequence of int
@@ -62,8 +90,12 @@ def mask_tokens(
     ordinary = ~np.isin(ids, list(special.values()))
     for row in range(len(ids)):
         random = generator(seed, step, first_row + row, _MASKING)
-        order = np.where(ordinary[row], random.random(ids.shape[1]), 2.0)
-        chosen = np.sort(np.argpartition(order, count - 1)[:count])
+        if span == 1:
+            order = np.where(ordinary[row], random.random(ids.shape[1]), 2.0)
+            chosen = np.sort(np.argpartition(order, count - 1)[:count])
+        else:
+            places = np.flatnonzero(ordinary[row])
+            chosen = np.sort(places[_draw_spans(random, len(places), [span] * (count // span))])
         positions[row] = chosen
         action = random.random(count)
         # A uniform draw from the ordinary ids: from a range shortened by the reserved ids, stepping over each of them.
@@ -74,7 +106,10 @@ def mask_tokens(
 
 
 class Blocks(NamedTuple):
-    """Positions of the context, (rows, C), and of the two target blocks, (rows, 2·T); int64, ascending."""
+    """Positions of the context, (rows, C), and of the target blocks, (rows, sum of their lengths); int64.
+
+    Those of a block are ascending, and so are those of the context.
+    """
 
     context: np.ndarray
     targets: np.ndarray
@@ -117,4 +152,25 @@ def draw_blocks(
         free = np.setdiff1d(np.arange(1, text + 1), targets[row], assume_unique=True)
         start = int(random.integers(rest - length + 1))
         context[row] = free[start : start + length]
+    return Blocks(context, targets)
+
+
+def evaluation_spans(row_length: int) -> list[int]:
+    """Lengths of the spans, one of each in a row, at which the skill of every JEPA is measured.
+
+    1, 2, 4, 8 and 16 tokens; the longest are left out where they would cover more than a third of the text.
+    """
+    return [length for length in (1, 2, 4, 8, 16) if 3 * (2 * length - 1) <= row_length - 2]
+
+
+def draw_spans(
+    rows: int, row_length: int, lengths: Sequence[int], *, seed: int, step: int, first_row: int = 0
+) -> Blocks:
+    """Target spans of these lengths that do not overlap, and as the context all other text positions."""
+    text = row_length - 2
+    targets = np.empty((rows, sum(lengths)), dtype=np.int64)
+    context = np.empty((rows, text - sum(lengths)), dtype=np.int64)
+    for row in range(rows):
+        targets[row] = 1 + _draw_spans(generator(seed, step, first_row + row, _SPANS), text, lengths)
+        context[row] = np.setdiff1d(np.arange(1, text + 1), targets[row], assume_unique=True)
     return Blocks(context, targets)

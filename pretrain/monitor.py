@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.device import autocast
+from geomprobe.pretrain.masking import evaluation_spans
 from geomprobe.pretrain.objectives.base import Batch, Objective
-from geomprobe.pretrain.objectives.jepa import JEPA, jepa_loss
+from geomprobe.pretrain.objectives.jepa import JEPA, cosine_loss
 
 GRADIENT_ROWS = 8  # gradient norms are taken on these rows of the held-out batch
 
@@ -27,22 +28,24 @@ COLLAPSED = {
 }
 
 
-def measure(objective: Objective, batch: Batch) -> dict[str, float]:
-    """Monitors of a held-out batch.
+def measure(objective: Objective, batch: Batch, spans: Batch) -> dict[str, float]:
+    """Monitors of a held-out batch; ``spans`` are the held-out rows of `BatchSource.evaluation`.
 
     encoder_rank, encoder_top_share : effective rank (exponential of the entropy of the eigenvalues) and the largest
         eigenvalue's share, of the covariance of the token states.
     mean_cosine : between the mean-pooled texts of different rows.
     target_std, prediction_std : standard deviation over tokens of the layer-normed states, averaged over dimensions.
     skill_mean, skill_position, skill_context : 1 − loss / loss of a trivial predictor: the mean target; the mean target
-        of the position; this predictor on another row's context. About 0 says that the context predicts nothing.
+        of the position; this predictor on another row's context. About 0 says that the context predicts nothing. The
+        loss is 1 − cosine at `masking.evaluation_spans`, whatever is trained on; skill_span_N is skill_context at spans
+        of N tokens.
     ema_distance : norm of the difference to the target encoder over the norm of the encoder.
     gradient_mlm, gradient_jepa : norm of each loss's gradient at the encoder.
     """
     with torch.no_grad():
         record = _spread(objective.token_states(batch.ids).float())
         if isinstance(objective, JEPA):
-            record |= _prediction(objective, batch)
+            record |= _prediction(objective, spans)
             online, target = objective.model.model.parameters(), objective.target.parameters()
             pairs = [(a, a - b) for a, b in zip(online, target, strict=True)]
             norms = [torch.stack([part.norm() for part in parts]).norm() for parts in zip(*pairs, strict=True)]
@@ -68,31 +71,42 @@ def _spread(states: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def _prediction(objective: JEPA, batch: Batch) -> dict[str, torch.Tensor]:
+def _prediction(objective: JEPA, spans: Batch) -> dict[str, torch.Tensor]:
     """Spread of targets and predictions, and the skill over trivial predictors."""
-    text = objective.read_text(batch)
-    wanted = objective.target_states(batch.ids, batch.targets)
-    predicted = objective.predict(text, batch.context, batch.targets).float()
-    loss = jepa_loss(predicted, wanted)
+    lengths = evaluation_spans(spans.ids.shape[1])
+    wanted = objective.target_states(spans.ids, spans.targets)
+    predicted = objective.predict_spans(spans.ids, spans, lengths).float()
+    other_text = objective.predict_spans(spans.ids.roll(1, 0), spans, lengths)
 
     # The trivial predictors are fitted on the first half of the rows and judged on the second.
-    half = max(1, len(batch.ids) // 2)
-    everything = torch.arange(batch.ids.shape[1], device=batch.ids.device).expand(half, -1)
-    fitted = objective.target_states(batch.ids[:half], everything)
-    by_position = fitted.mean(0)[batch.targets[half:]]
+    half = max(1, len(spans.ids) // 2)
+    everything = torch.arange(spans.ids.shape[1], device=spans.ids.device).expand(half, -1)
+    fitted = objective.target_states(spans.ids[:half], everything)
+    by_position = fitted.mean(0)[spans.targets[half:]]
     judged = wanted[half:]
-    other_text = jepa_loss(objective.predict(text.roll(1, 0), batch.context, batch.targets), wanted)
-    own = mean = position = loss
+    own = mean = position = cosine_loss(predicted, wanted)
     if len(judged):
-        own = jepa_loss(predicted[half:], judged)
-        mean = jepa_loss(fitted.mean((0, 1)).expand_as(judged), judged)
-        position = jepa_loss(by_position, judged)
+        own = cosine_loss(predicted[half:], judged)
+        mean = cosine_loss(fitted.mean((0, 1)).expand_as(judged), judged)
+        position = cosine_loss(by_position, judged)
     spread = {"target_std": wanted, "prediction_std": F.layer_norm(predicted, predicted.shape[-1:])}
+    skills = {
+        f"skill_span_{length}": _skill(mine, others, states)
+        for length, mine, others, states in zip(
+            lengths, *(s.split(lengths, 1) for s in (predicted, other_text, wanted)), strict=True
+        )
+    }
     return {name: states.flatten(0, 1).std(0).mean() for name, states in spread.items()} | {
         "skill_mean": 1 - own / mean.clamp(min=1e-12),
         "skill_position": 1 - own / position.clamp(min=1e-12),
-        "skill_context": 1 - loss / other_text.clamp(min=1e-12),
+        "skill_context": _skill(predicted, other_text, wanted),
+        **skills,
     }
+
+
+def _skill(predicted: torch.Tensor, reference: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """1 − loss of a prediction over that of a reference."""
+    return 1 - cosine_loss(predicted, wanted) / cosine_loss(reference, wanted).clamp(min=1e-12)
 
 
 def collapse_warnings(record: dict[str, Any]) -> list[str]:

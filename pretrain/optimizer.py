@@ -9,6 +9,9 @@ import torch
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.objectives.base import Objective
 
+EMA_WARMUP = 0.1
+"""Half-life of the target encoder at the beginning of a run, as a share of the steps taken."""
+
 
 def make_optimizer(config: PretrainConfig, objective: Objective, device: torch.device) -> torch.optim.AdamW:
     """AdamW; matrices decay, norms, biases and balance weights do not."""
@@ -33,5 +36,16 @@ def learning_rate(config: PretrainConfig, step: int, steps: int) -> float:
 
 
 def ema_decay(config: PretrainConfig, step: int, steps: int) -> float:
-    """Target encoder's decay: linear from ``ema_start`` to ``ema_end``."""
+    """Target encoder's decay at a step: of a half-life, or linear from ``ema_start`` to ``ema_end``.
+
+    The half-life is ``ema_half_life`` of the run, and until then a tenth of the steps taken, so that the random weights
+    of the beginning are soon gone.
+    """
+    if config.ema_half_life:
+        return 0.5 ** (1 / min(config.ema_half_life * steps, EMA_WARMUP * (step + 1)))
     return config.ema_start + (config.ema_end - config.ema_start) * step / max(1, steps - 1)
+
+
+def initial_share(config: PretrainConfig, steps: int) -> float:
+    """Share of the initial weights that is left in the target encoder after a run: the product of its decays."""
+    return math.prod(ema_decay(config, step, steps) for step in range(steps))

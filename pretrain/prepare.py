@@ -24,9 +24,11 @@ from geomprobe.pretrain.device import autocast, compile_forward, settle
 from geomprobe.pretrain.distributed import Processes
 from geomprobe.pretrain.objectives import build_objective
 from geomprobe.pretrain.objectives.base import Objective
-from geomprobe.pretrain.optimizer import make_optimizer
+from geomprobe.pretrain.optimizer import initial_share, make_optimizer
 from geomprobe.pretrain.progress import Record, SaveRule
 from geomprobe.pretrain.runlog import refuse_other_run, refuse_other_texts, start_run
+
+MOST_INITIAL_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,22 @@ def prepare(
         tell({"warning": text})
 
     objective = build_objective(config, corpus).to(device)
-    if objective.new_head and objective.reads_masked and not resume:
+    if objective.new_head and objective.trains_head and not resume:
         tell({"note": f"{config.start_from} has no MLM head: it is drawn from the seed."})
     optimizer = make_optimizer(config, objective, device)
     state = checkpoint.load_state(out, objective, optimizer, warn) if resume else None
     step = int(state["step"]) if state else 0
     if processes.first and not resume:
         steps = budget.plan_steps(config, corpus.vocab_size, lambda: time_step(config, corpus, device))
-        facts = {"parameters": sum(p.numel() for p in objective.model.parameters()), "ranks": processes.world}
+        facts: dict[str, Any] = {"parameters": sum(p.numel() for p in objective.model.parameters())}
+        facts["ranks"] = processes.world
+        if objective.copies:
+            facts["initial_share"] = share = initial_share(config, steps)
+            if share > MOST_INITIAL_SHARE:
+                warn(
+                    f"{share:.0%} of the target encoder will still be initial weights after {steps} steps: its decay "
+                    "is too slow for a run of this length. --set ema_half_life=0.02 follows the length."
+                )
         start_run(out, config, corpus, steps, flops, facts)
     processes.barrier()
     steps = int(budget.read_run(out)["steps"])

@@ -36,6 +36,7 @@ QUANTITIES = {
     "ema_distance": "distance to the target encoder",
     "skill_mean": "JEPA skill over the mean",
     "skill_position": "JEPA skill over the position",
+    **{f"skill_span_{n}": f"JEPA skill, spans of {n}" for n in (1, 2, 4, 8, 16)},
     "uniformity_jensen_raw": "Jensen bound, raw",
     "uniformity_jensen_centred": "Jensen bound, centred",
     "effective_rank_raw": "effective rank, raw",

@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     """One micro-batch of int64 tensors; an objective gets the masked and the block fields that it reads, else None.
 
     ids, masked : (rows, row_length), the text before and after masking; positions : (rows, M) masked positions;
-    context : (rows, C); targets : (rows, 2·T).
+    context : (rows, C); targets : (rows, T), block after block.
     """
 
     ids: torch.Tensor
@@ -43,10 +43,8 @@ class Objective(nn.Module):
 
     about: ClassVar[str]
     """What is learned, in a few words, for lists."""
-    reads_masked: ClassVar[bool] = False
-    """Whether batches have masked tokens. The MLM head is trained and exported under such an objective only."""
-    reads_blocks: ClassVar[bool] = False
-    """Whether batches have a context and target blocks."""
+    trains_head: ClassVar[bool] = False
+    """Whether the MLM head is trained and exported."""
     copies: ClassVar[int] = 0
     """Copies of the encoder that are kept without a gradient."""
 
@@ -65,13 +63,23 @@ class Objective(nn.Module):
         self.max_length = config.max_length
         self.predictor = None
         self.target = None
-        if not self.reads_masked:
+        if not self.trains_head:
             self.model.head.requires_grad_(False)
             self.model.decoder.bias.requires_grad_(False)
             if not config.tied_head:
                 self.model.decoder.weight.requires_grad_(False)
         # The fraction of training done, as a tensor: a Python number would be compiled in as a constant.
         self.register_buffer("done", torch.zeros(()), persistent=False)
+
+    @classmethod
+    def reads_masked(cls, config: PretrainConfig) -> bool:
+        """Whether batches have masked tokens."""
+        return cls.trains_head
+
+    @classmethod
+    def reads_blocks(cls, config: PretrainConfig) -> bool:
+        """Whether batches have a context and targets apart from it."""
+        return False
 
     def forward(self, batch: Batch) -> Losses:
         """Losses of a batch by name, and "loss", the one to descend."""
@@ -115,4 +123,4 @@ class Objective(nn.Module):
 
     def exported(self) -> PreTrainedModel:
         """The encoder as it is written to a checkpoint: without the MLM head where that was not trained."""
-        return self.model if self.reads_masked else self.model.base_model
+        return self.model if self.trains_head else self.model.base_model

@@ -9,9 +9,10 @@ from torch import nn
 
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus
+from geomprobe.pretrain.encoder import encode
 from geomprobe.pretrain.objectives.base import Batch, Losses
 from geomprobe.pretrain.objectives.jepa import JEPA
-from geomprobe.pretrain.objectives.mlm import MLM, mlm_loss
+from geomprobe.pretrain.objectives.mlm import MLM, head_loss, mlm_loss
 
 GRADNORM_EVERY, GRADNORM_ROWS = 10, 8
 
@@ -19,8 +20,8 @@ GRADNORM_EVERY, GRADNORM_ROWS = 10, 8
 class Hybrid(JEPA):
     """λ·JEPA + (1 − λ)·MLM, or the sum that `balance` names."""
 
-    about = "predict masked tokens and hidden blocks, with a balance rule"
-    reads_masked = True
+    about = "predict masked tokens and the target encoder's states, with a balance rule"
+    trains_head = True
     weights: torch.Tensor
     first_losses: torch.Tensor
 
@@ -37,13 +38,17 @@ class Hybrid(JEPA):
             self.register_buffer("first_losses", torch.zeros(2))
 
     def parts(self, batch: Batch) -> Losses:
-        """The losses "mlm" and "jepa"."""
+        """The losses "mlm" and "jepa"; one pass of the student serves both."""
+        if self.config.structure == "student":
+            states = encode(self.model.model, batch.masked, wanted=batch.positions)
+            return {"mlm": head_loss(self.model, states, batch), "jepa": self.student_loss(batch, states)}
         return {"mlm": mlm_loss(self.model, batch), **super().parts(batch)}
 
     @classmethod
     def flops(cls, config: PretrainConfig, vocab_size: int, block: int | None) -> dict[str, float]:
         """FLOPs of one optimizer step, by the components of both."""
-        return MLM.flops(config, vocab_size, block) | super().flops(config, vocab_size, block)
+        own = {name: flops for name, flops in super().flops(config, vocab_size, block).items() if name != "student"}
+        return MLM.flops(config, vocab_size, block) | own
 
     def balance(self, parts: Losses) -> Losses:
         """The balanced loss, and the share "lambda" (λ) of the JEPA loss.

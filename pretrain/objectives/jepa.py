@@ -1,8 +1,9 @@
-"""Joint-embedding prediction: predict the states that a slowly moving copy of the encoder gives to hidden blocks."""
+"""Joint-embedding prediction: predict the states that a slowly moving copy of the encoder gives to hidden text."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,46 +12,130 @@ from transformers import ModernBertModel
 from geomprobe.pretrain import paper
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus
-from geomprobe.pretrain.encoder import Predictor, body_flops, build_predictor, encode
-from geomprobe.pretrain.masking import context_length
+from geomprobe.pretrain.encoder import (
+    body_flops,
+    build_prediction_head,
+    build_predictor,
+    encode,
+    layer_states,
+    prediction_head_flops,
+    take,
+)
+from geomprobe.pretrain.masking import context_length, masked_count, target_lengths
 from geomprobe.pretrain.objectives.base import Batch, Losses, Objective
+
+SENTENCE_TEMPERATURE = 0.1
 
 
 class JEPA(Objective):
-    """1 − cosine of predicted and target states.
+    """Distance of predicted and target states.
 
     The target encoder is a copy of the encoder that follows it as an exponential moving average and gets no gradient.
+    Under ``structure=context`` the encoder reads the context alone and a predictor fills in the targets; under
+    ``student`` it reads the whole row with mask tokens at the targets, and a shallow head turns its states there into
+    predictions (Baevski et al. 2022, data2vec).
     """
 
-    about = "predict the target encoder's states of hidden blocks from the context"
-    reads_blocks = True
+    about = "predict the target encoder's states of hidden text from its context"
     copies = 1
-    predictor: Predictor
     target: ModernBertModel
 
     def __init__(self, config: PretrainConfig, corpus: Corpus):
         super().__init__(config, corpus)
-        self.predictor = build_predictor(config)
+        self.config, self.mask_id = config, corpus.special["mask"]
+        self.lengths = target_lengths(config)
+        if config.structure == "context":
+            self.predictor = build_predictor(config)
+        else:
+            self.prediction_head = build_prediction_head(config)
+            if config.sentence_weight:
+                self.sentence_head = build_prediction_head(config)
         self.target = copy.deepcopy(self.model.model).requires_grad_(False)
+
+    @classmethod
+    def reads_blocks(cls, config: PretrainConfig) -> bool:
+        """Whether batches have a context and targets."""
+        return config.structure == "context"
+
+    @classmethod
+    def reads_masked(cls, config: PretrainConfig) -> bool:
+        """Whether batches have masked tokens."""
+        return config.structure == "student" or super().reads_masked(config)
 
     def parts(self, batch: Batch) -> Losses:
         """The loss "jepa"."""
-        predicted = self.predict(self.read_text(batch), batch.context, batch.targets)
-        return {"jepa": jepa_loss(predicted, self.target_states(batch.ids, batch.targets))}
+        if self.config.structure == "student":
+            states = encode(self.model.model, batch.masked, wanted=batch.positions)
+            return {"jepa": self.student_loss(batch, states)}
+        predicted = self.predict(self.read_text(batch), batch.context, batch.targets, self.lengths)
+        return {"jepa": self.distance(predicted, self.target_states(batch.ids, batch.targets))}
+
+    def student_loss(self, batch: Batch, states: torch.Tensor) -> torch.Tensor:
+        """Loss of the student's states at the masked positions, (rows, M, hidden)."""
+        loss = self.distance(self.prediction_head(states), self.target_states(batch.ids, batch.positions))
+        if self.config.sentence_weight:
+            loss = loss + self.config.sentence_weight * self.sentence_loss(batch, states)
+        if self.config.variance_weight:
+            loss = loss + self.config.variance_weight * variance_loss(states.flatten(0, 1).float())
+        return loss
+
+    def sentence_loss(self, batch: Batch, states: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of finding a row's own mean target state among those of the micro-batch (van den Oord 2018).
+
+        The query is the mean prediction of a row's masked positions: InfoNCE with in-batch negatives.
+        """
+        query = self.sentence_head(states.mean(1)).float()
+        with torch.no_grad():
+            key = encode(self.target, batch.ids).float().mean(1)
+            key = key - key.mean(0)
+        scores = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).T / SENTENCE_TEMPERATURE
+        return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
     def read_text(self, batch: Batch) -> torch.Tensor:
         """Text that the context is read from: the masked one under `hybrid`, as in the paper; `jepa` masks nothing."""
         return batch.ids if batch.masked is None else batch.masked
 
-    def predict(self, text: torch.Tensor, context: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Predicted target states, (rows, 2·T, hidden), from the context alone."""
-        return self.predictor(encode(self.model.model, text, context), context, targets)
+    def predict(
+        self, text: torch.Tensor, context: torch.Tensor, targets: torch.Tensor, lengths: Sequence[int] = ()
+    ) -> torch.Tensor:
+        """Predicted target states, (rows, targets, hidden), from the context alone.
+
+        ``lengths`` are those of the blocks that the targets are made of; by default two of the same length.
+        """
+        assert self.predictor is not None  # under structure=context
+        blocks = lengths or [targets.shape[1] // 2] * 2
+        return self.predictor(encode(self.model.model, text, context), context, targets, blocks)
+
+    def predict_spans(self, text: torch.Tensor, blocks: Batch, lengths: Sequence[int]) -> torch.Tensor:
+        """Predicted states at target spans of these lengths, whichever the structure; ``text`` is not masked."""
+        if self.config.structure == "context":
+            return self.predict(text, blocks.context, blocks.targets, lengths)
+        masked = text.scatter(1, blocks.targets, self.mask_id)
+        return self.prediction_head(encode(self.model.model, masked, wanted=blocks.targets))
 
     @torch.no_grad()
     def target_states(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Layer-normed states of the target encoder on the whole unmasked text, at the target positions."""
-        hidden = encode(self.target, ids, wanted=targets)
-        return F.layer_norm(hidden.float(), hidden.shape[-1:])
+        """States of the target encoder on the whole unmasked text, at the target positions, normalised.
+
+        They are the mean of the last ``target_layers`` layers, each normalised by itself: over its dimensions
+        (``layer``; Ba et al. 2016), or each dimension over the tokens of a row (``instance``; Ulyanov et al. 2016)
+        or of the micro-batch (``batch``), which takes away what all of these tokens share.
+        """
+        layers, norm = self.config.target_layers, self.config.target_norm
+        if norm == "layer" and layers == 1:
+            hidden = encode(self.target, ids, wanted=targets)
+            return F.layer_norm(hidden.float(), hidden.shape[-1:])
+        return torch.stack(
+            [take(normalise(states.float(), norm), targets) for states in layer_states(self.target, ids)[-layers:]]
+        ).mean(0)
+
+    def distance(self, predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """The loss of predictions: 1 − cosine, squared or smooth absolute difference, averaged over all targets."""
+        if self.config.jepa_loss == "l2":
+            return F.mse_loss(predicted.float(), wanted)
+        if self.config.jepa_loss == "smooth-l1":
+            return F.smooth_l1_loss(predicted.float(), wanted)
+        return cosine_loss(predicted, wanted)
 
     @torch.no_grad()
     def update_target(self, decay: float) -> None:
@@ -59,27 +144,55 @@ class JEPA(Objective):
 
     @classmethod
     def flops(cls, config: PretrainConfig, vocab_size: int, block: int | None) -> dict[str, float]:
-        """FLOPs of one optimizer step: context, target and predictor."""
+        """FLOPs of one optimizer step: context (or student), target and predictor."""
         length, rows = config.row_length, config.batch_rows
+        shape = (config.layers, config.hidden, config.intermediate)
+        whole = config.target_layers > 1 or config.target_norm != "layer"  # then the last layer runs everywhere
+        if config.structure == "student":
+            targets = masked_count(length, config.mask_fraction, config.span_length)
+            target = body_flops(length, *shape, wanted=None if whole else targets)
+            parts = {"student": 3 * rows * body_flops(length, *shape, wanted=targets)}
+            if config.sentence_weight:
+                parts["sentence"] = rows * (body_flops(length, *shape) + 3 * 2 * config.hidden * (config.hidden + rows))
+            head = 3 * rows * targets * prediction_head_flops(config)
+            return parts | {"target": rows * target, "predictor": head}
         if config.masks == "paper":
             context, targets = paper.slots(length)
+        elif config.span_length:
+            targets = sum(target_lengths(config))
+            context = length - 2 - targets
         else:
             assert block is not None
             context, targets = context_length(length, block, config.context_fraction), 2 * block
-        shape = (config.layers, config.hidden, config.intermediate)
         narrow = config.predictor_hidden
         predictor = body_flops(context + targets, config.predictor_layers, narrow, 2 * narrow, wanted=targets)
         ends = 2 * config.hidden * narrow * (context + targets)
         return {
             "context": 3 * rows * body_flops(context, *shape),
-            "target": rows * body_flops(length, *shape, wanted=targets),
+            "target": rows * body_flops(length, *shape, wanted=None if whole else targets),
             "predictor": 3 * rows * (predictor + ends),
         }
 
 
-def jepa_loss(predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def normalise(states: torch.Tensor, norm: str) -> torch.Tensor:
+    """States (rows, length, d) with mean 0 and variance 1 over d (``layer``), length (``instance``) or both others."""
+    dims = {"layer": (2,), "instance": (1,), "batch": (0, 1)}[norm]
+    variance, mean = torch.var_mean(states, dims, correction=0, keepdim=True)
+    return (states - mean) * (variance + 1e-5).rsqrt()
+
+
+def cosine_loss(predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """1 − cosine, averaged over all targets."""
     return 1 - F.cosine_similarity(predicted.float(), wanted, dim=-1).mean()
+
+
+def variance_loss(states: torch.Tensor) -> torch.Tensor:
+    """VICReg's variance and covariance terms of states (n, d) (Bardes et al. 2022, eq. 1 and 3, weights 25 and 1)."""
+    centred = states - states.mean(0)
+    covariance = centred.T @ centred / (len(states) - 1)
+    variance = covariance.diagonal()
+    hinge = F.relu(1 - (variance + 1e-4).sqrt()).mean()
+    return hinge + ((covariance**2).sum() - (variance**2).sum()) / (25 * len(variance))
 
 
 OBJECTIVE = JEPA

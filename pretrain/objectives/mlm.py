@@ -18,7 +18,7 @@ class MLM(Objective):
     """Cross-entropy at the masked positions."""
 
     about = "predict masked tokens"
-    reads_masked = True
+    trains_head = True
 
     def parts(self, batch: Batch) -> Losses:
         """The loss "mlm"."""
@@ -29,7 +29,7 @@ class MLM(Objective):
         """FLOPs of one optimizer step: mlm (the encoder) and head; together where a model is continued from."""
         if config.start_from:
             return {"mlm": 3 * config.batch_rows * continued.row_flops(config.start_from, config.row_length)}
-        rows, masked = config.batch_rows, masked_count(config.row_length, config.mask_fraction)
+        rows, masked = config.batch_rows, masked_count(config.row_length, config.mask_fraction, config.span_length)
         body = body_flops(config.row_length, config.layers, config.hidden, config.intermediate, wanted=masked)
         head = 3 * rows * masked * 2 * config.hidden * (config.hidden + vocab_size)
         return {"mlm": 3 * rows * body, "head": head}
@@ -38,10 +38,14 @@ class MLM(Objective):
 def mlm_loss(model: Any, batch: Batch) -> torch.Tensor:
     """Mean cross-entropy in nats at the masked positions; the head of our architecture runs at those only."""
     if continued.is_ours(model.config):
-        hidden = encode(model.model, batch.masked, wanted=batch.positions).flatten(0, 1)
-        logits = model.decoder(model.head(hidden))
-    else:
-        logits = take(model(input_ids=batch.masked).logits, batch.positions).flatten(0, 1)
+        return head_loss(model, encode(model.model, batch.masked, wanted=batch.positions), batch)
+    logits = take(model(input_ids=batch.masked).logits, batch.positions).flatten(0, 1)
+    return F.cross_entropy(logits.float(), batch.ids.gather(1, batch.positions).flatten())
+
+
+def head_loss(model: Any, states: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy in nats of our architecture's head on its states at the masked positions."""
+    logits = model.decoder(model.head(states.flatten(0, 1)))
     return F.cross_entropy(logits.float(), batch.ids.gather(1, batch.positions).flatten())
 
 

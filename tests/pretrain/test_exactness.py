@@ -101,6 +101,20 @@ def test_going_back_from_a_damaged_state_keeps_the_new_ones(tiny, keep):
     assert states(config.out) == ["step-4", "step-7"][-keep:]  # a stop is seen at the end of the next step
 
 
+def test_a_student_resumes_bit_for_bit(tiny, tmp_path):
+    settings = {"objective": "hybrid", "structure": "student", "target_norm": "instance", "ema_half_life": 0.05}
+    whole = train(tiny(**settings, out=str(tmp_path / "whole")))
+    config = tiny(**settings, out=str(tmp_path / "stopped"))
+
+    def stop(record):
+        if record.get("done") == 6 and "training" in str(record.get("stage")):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, progress=stop)
+    same_weights(whole, train(config, resume=True))
+
+
 def test_all_states_damaged(tiny):
     config = tiny(objective="mlm")
     out = train(config)

@@ -74,6 +74,44 @@ def test_masks_have_a_fixed_count_and_spare_special_tokens(length, seed, step):
     assert not np.isin(inserted, [0, 2, 3]).any()
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.integers(24, 300), st.integers(2, 6), st.integers(0, 2**31), st.integers(0, 10**7))
+def test_masked_spans_step_over_special_tokens(length, span, seed, step):
+    ids = rows(6, length)
+    count = masking.masked_count(length, 0.3, span)
+    assert count % span == 0
+    _, positions = masking.mask_tokens(
+        ids, count=count, span=span, special=SPECIAL, vocab_size=200, seed=seed, step=step
+    )
+    ordinary = np.flatnonzero(~np.isin(ids[0], list(SPECIAL.values())))  # at the same places in all rows
+    assert positions.shape == (6, count)
+    for chosen in positions:
+        order = np.searchsorted(ordinary, chosen)
+        assert np.array_equal(ordinary[order], chosen)
+        assert (np.diff(order.reshape(-1, span), axis=1) == 1).all()  # neighbours among the ordinary tokens
+        assert len(np.unique(order)) == count
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 16), min_size=1, max_size=6), st.integers(0, 60), st.integers(0, 2**31))
+def test_target_spans_are_apart_and_the_context_is_the_rest(lengths, spare, seed):
+    length = sum(lengths) + spare + 3
+    blocks = masking.draw_spans(4, length, lengths, seed=seed, step=3)
+    for context, targets in zip(blocks.context, blocks.targets, strict=True):
+        assert np.array_equal(np.sort(np.concatenate([context, targets])), np.arange(1, length - 1))
+        assert (np.diff(context) > 0).all()
+        for span in np.split(targets, np.cumsum(lengths)[:-1]):
+            assert (np.diff(span) == 1).all()
+
+
+def test_spans_reach_every_place_equally():
+    """Two spans of 2 and 3 in 9 places have 30 arrangements; each comes as often as the others."""
+    blocks = masking.draw_spans(6000, 11, [2, 3], seed=0, step=0)
+    _, counts = np.unique(blocks.targets, axis=0, return_counts=True)
+    assert len(counts) == 30
+    assert 0.7 * 200 < counts.min() <= counts.max() < 1.3 * 200
+
+
 def test_eighty_ten_ten():
     ids = rows(2000, 128)
     masked, positions = masking.mask_tokens(ids, count=19, special=SPECIAL, vocab_size=200, seed=0, step=0)

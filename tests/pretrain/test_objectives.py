@@ -14,8 +14,11 @@ from geomprobe.pretrain.config import load_config, preset_names
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.encoder import encode
 from geomprobe.pretrain.loop import train
+from geomprobe.pretrain.masking import evaluation_spans
 from geomprobe.pretrain.objectives import build_objective
-from geomprobe.pretrain.optimizer import make_optimizer
+from geomprobe.pretrain.objectives.jepa import variance_loss
+from geomprobe.pretrain.objectives.mlm import mlm_loss
+from geomprobe.pretrain.optimizer import ema_decay, initial_share, make_optimizer
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 BALANCES = ["learned", "fixed", "ramp", "uncertainty", "gradnorm"]
@@ -160,10 +163,21 @@ def test_golden_losses(tiny, objective):
     assert losses == pytest.approx(golden[objective], rel=2e-3)
 
 
+STUDENT = {"structure": "student", "target_layers": 2, "target_norm": "instance"}
+STRUCTURES = {
+    "blocks": {},
+    "paper": {"masks": "paper"},
+    "spans": {"span_length": 3, "target_norm": "instance"},
+    "student": {"structure": "student"},
+    "student-spans": STUDENT | {"span_length": 3},
+    "sentence": STUDENT | {"sentence_weight": 0.1},
+}
+
+
 @pytest.mark.parametrize("objective", ["mlm", "jepa", "hybrid"])
-@pytest.mark.parametrize("masks", ["disjoint", "paper"])
-def test_flops_match_the_counter(tiny, corpus, objective, masks):
-    config = tiny(objective=objective, masks=masks, predictor_layers=2)
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_flops_match_the_counter(tiny, corpus, objective, structure):
+    config = tiny(objective=objective, predictor_layers=2, **STRUCTURES[structure])
     made = build_objective(config, corpus)
     for body in (made.model, made.target, made.predictor and made.predictor.body):
         if body is not None:
@@ -171,10 +185,90 @@ def test_flops_match_the_counter(tiny, corpus, objective, masks):
     batch = BatchSource(config, corpus).batch(0, 0)
     with FlopCounterMode(display=False) as counter:
         made(batch)["loss"].backward()
-    block = batch.targets.shape[1] // 2 if objective != "mlm" and masks == "disjoint" else None
+    block = batch.targets.shape[1] // 2 if objective != "mlm" and structure == "blocks" else None
     assert budget.step_flops(config, corpus.vocab_size, block)["total"] == pytest.approx(
         counter.get_total_flops(), rel=0.02
     )
+
+
+@pytest.mark.parametrize("structure", ["blocks", "spans", "student", "sentence"])
+def test_predictions_of_spans_do_not_see_them(tiny, corpus, structure):
+    """The evaluation is blind to the text at its spans under every structure, and not to the rest."""
+    config = tiny(objective="hybrid", **STRUCTURES[structure])
+    objective = lively(build_objective(config, corpus)).double()
+    spans = BatchSource(config, corpus).evaluation(8)
+    lengths = evaluation_spans(config.row_length)
+    predicted = objective.predict_spans(spans.ids, spans, lengths)
+    assert torch.equal(objective.predict_spans(spans.ids.scatter(1, spans.targets, 7), spans, lengths), predicted)
+    other = objective.predict_spans(spans.ids.scatter(1, spans.context[:, :4], 7), spans, lengths)
+    assert (other - predicted).abs().amax((1, 2)).min() > 1e-6
+
+
+@pytest.mark.parametrize("loss", ["cosine", "l2", "smooth-l1"])
+def test_student_loss_equals_its_definition(tiny, corpus, loss):
+    config = tiny(objective="hybrid", jepa_loss=loss, **STUDENT)
+    objective = lively(build_objective(config, corpus))
+    batch = BatchSource(config, corpus).batch(0, 0)
+    assert batch.targets is None
+    losses = objective.parts(batch)
+    states = objective.model.model(batch.masked).last_hidden_state
+    where = batch.positions[..., None].expand(-1, -1, states.shape[-1])
+    predicted = objective.prediction_head(states.gather(1, where))
+    layers = objective.target(batch.ids, output_hidden_states=True).hidden_states[1:]
+    normed = [F.instance_norm(layer.transpose(1, 2)).transpose(1, 2) for layer in layers]
+    wanted = torch.stack(normed).mean(0).gather(1, where)
+    difference = (predicted - wanted).abs()
+    expected = {
+        "cosine": (1 - F.cosine_similarity(predicted, wanted, dim=-1)).mean(),
+        "l2": (difference**2).mean(),
+        "smooth-l1": torch.where(difference < 1, difference**2 / 2, difference - 0.5).mean(),
+    }[loss]
+    assert losses["jepa"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert losses["mlm"].item() == pytest.approx(mlm_loss(objective.model, batch).item(), rel=1e-5)
+    losses["jepa"].backward()
+    assert all(p.grad is None for p in objective.target.parameters())
+
+
+def test_rows_are_found_by_their_mean_state(tiny, corpus):
+    """Queries equal to the keys give the lowest loss; those of the row before give a high one."""
+    config = tiny(objective="hybrid", **STRUCTURES["sentence"])
+    objective = build_objective(config, corpus)
+    batch = BatchSource(config, corpus).batch(0, 0)
+    key = encode(objective.target, batch.ids).mean(1)
+    key = key - key.mean(0)
+    objective.sentence_head = torch.nn.Identity()
+    found, confused = (objective.sentence_loss(batch, states[:, None]).item() for states in (key, key.roll(1, 0)))
+    scores = F.normalize(key, dim=-1) @ F.normalize(key, dim=-1).T / 0.1
+    assert found == pytest.approx(-scores.log_softmax(1).diagonal().mean().item(), rel=1e-4)
+    assert confused > found + 5
+
+
+def test_variance_loss():
+    """0 for uncorrelated states of variance 1; equal dimensions are punished, and small ones."""
+    states = torch.randn(4000, 8, generator=torch.Generator().manual_seed(0))
+    states = torch.linalg.qr(states - states.mean(0))[0] * 3999**0.5
+    assert variance_loss(states).item() == pytest.approx(0.0, abs=1e-3)
+    assert variance_loss(states[:, :1].expand(-1, 8)).item() == pytest.approx(56 / (25 * 8), rel=1e-3)
+    assert variance_loss(states / 100).item() == pytest.approx(0.98, abs=0.01)
+
+
+def test_target_half_life():
+    """After the warm-up the decay halves weights in the given share of the run; the initial ones are gone."""
+    config = load_config("demo", {"objective": "hybrid"}, ["ema_half_life=0.02"])
+    decays = [ema_decay(config, step, 1000) for step in range(1000)]
+    assert np.prod(decays[-20:]) == pytest.approx(0.5)
+    assert decays == sorted(decays)
+    assert initial_share(config, 1000) < 1e-9
+    published = load_config("demo", {"objective": "hybrid"}, ["ema_start=0.996", "ema_end=1.0", "ema_half_life=0"])
+    assert initial_share(published, 600) == pytest.approx(0.30, abs=0.005)
+
+
+@pytest.mark.parametrize(("half_life", "warned"), [(0.0, True), (0.05, False)])
+def test_initial_weights_in_the_target_are_said(tiny, half_life, warned):
+    said = []
+    out = train(tiny(objective="jepa", ema_half_life=half_life), progress=lambda record: said.append(str(record)))
+    assert any("ema_half_life" in text for text in said) == warned
+    assert (json.loads((out / "run.json").read_text())["initial_share"] > 0.05) == warned
 
 
 def test_every_preset_is_a_model_of_its_size():
