@@ -120,7 +120,7 @@ class Generators:
         halves = torch.stack([words & LOW, shifted(words, 32)], -1).flatten(1)
         place = torch.arange(tries, device=self.device)
         product = torch.cat([self.half, halves], 1).gather(1, place + 1 - self.left) * high
-        accepted = torch.where((product & LOW) >= refused, place, tries).sort(1).values[:, :n]
+        accepted = place.expand_as(product).masked_fill((product & LOW) < refused, tries).sort(1).values[:, :n]
         used = accepted[:, -1:] + 1 - self.left  # halves of the new words
         self.taken = self.taken + (used + 1) // 2
         self.left, self.half = used % 2, halves.gather(1, used)
@@ -135,12 +135,11 @@ class Generators:
         for last in range(n - size, n):
             drawn = self.integers(last + 1, 1)
             again = (chosen == drawn).any(1, keepdim=True)
-            chosen = torch.cat([chosen, torch.where(again, last, drawn)], 1)
+            chosen = torch.cat([chosen, drawn.masked_fill(again, last)], 1)
         place = torch.arange(size, device=self.device)
         for last in range(size - 1, 0, -1):
             other = self.integers(last + 1, 1)
-            source = torch.where(place == last, other, torch.where(place == other, last, place))
-            chosen = chosen.gather(1, source)
+            chosen = chosen.gather(1, torch.where(place == last, other, place).masked_fill(place == other, last))
         return chosen
 
 
