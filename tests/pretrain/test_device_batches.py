@@ -11,14 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from geomprobe.pretrain import device_batches, masking
+from geomprobe.pretrain import device_batches, loop, masking
 from geomprobe.pretrain.config import load_config
 from geomprobe.pretrain.corpus import Corpus
 from geomprobe.pretrain.data import BatchSource, row_indices
 from geomprobe.pretrain.device_batches import DeviceBatchSource, batch_source, row_order
 from geomprobe.pretrain.distributed import Processes
-from geomprobe.pretrain.loop import train
 from geomprobe.pretrain.philox import Generators, spare_draws
 
 CPU = torch.device("cpu")
@@ -184,11 +184,11 @@ def test_a_run_logs_the_same(tiny, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, progress=stop)
-    train(config, resume=True)
+        loop.train(config, progress=stop)
+    loop.train(config, resume=True)
     assert set(range(12)) <= set(drawn)
     monkeypatch.undo()
-    train(replace(config, out=str(tmp_path / "host")))
+    loop.train(replace(config, out=str(tmp_path / "host")))
 
     def logged(name):
         lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
@@ -198,6 +198,40 @@ def test_a_run_logs_the_same(tiny, tmp_path, monkeypatch):
 
     assert len(logged("host")) == 12
     assert logged("device") == logged("host")
+
+
+class Waits(TorchDispatchMode):
+    """Notes the operations that read a value from the device, or whose shape depends on one."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):
+        if function.overloadpacket.__name__ in WAITING:
+            self.seen.add(function.overloadpacket.__name__)
+        return function(*given, **named or {})
+
+
+WAITING = {"_local_scalar_dense", "is_nonzero", "item", "equal", "nonzero", "masked_select", "_unique2", "unique_dim"}
+
+
+@pytest.mark.usefixtures("gpu")
+def test_no_step_waits_for_the_device(tiny, monkeypatch):
+    """Neither its batches, nor losses, clipping, optimizer and target encoder read a value."""
+    waits, take_step = Waits(), loop.take_step
+
+    def watched(*given):
+        with waits:
+            take_step(*given)
+
+    monkeypatch.setattr(loop, "take_step", watched)
+    for balance in ("learned", "gradnorm"):
+        loop.train(tiny(objective="hybrid", balance=balance, accumulation=2, out=f"{tiny().out}-{balance}"))
+    assert waits.seen == set()
+    with waits:
+        torch.ones(1).item()
+    assert waits.seen
 
 
 @pytest.mark.usefixtures("gpu")
