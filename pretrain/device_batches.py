@@ -138,10 +138,10 @@ def load_text(corpus: Corpus, row_length: int, device: torch.device) -> torch.Te
     """
     width, streams = row_length - 2, corpus.streams["train"]
     counts = [len(stream) // width for stream in streams]
-    kind = max(stream.dtype.itemsize for stream in streams)
-    text = torch.empty(sum(counts), width, dtype=torch.int16 if kind == 2 else torch.int32, device=device)
+    stored, signed_ = (np.uint16, np.int16) if corpus.vocab_size <= 1 << 16 else (np.uint32, np.int32)
+    text = torch.empty(sum(counts), width, dtype=torch.int16 if stored is np.uint16 else torch.int32, device=device)
     for part, stream, count in zip(text.split(counts), streams, counts, strict=True):
-        ids = np.array(stream[: count * width], dtype=f"u{kind}").view(f"i{kind}")
+        ids = np.array(stream[: count * width], dtype=stored).view(signed_)
         part.copy_(torch.from_numpy(ids.reshape(count, width)))
     return text
 

@@ -17,7 +17,7 @@ LOW = 2**32 - 1
 _FACTORS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
 _KEY_STEPS = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 _ROUNDS = 10
-_OVERRUN = math.log(1e-30)  # chance that the rejections of a row exceed the spare draws
+_OVERRUN = math.log(1e-30)  # chance that a row has more rejections than spare draws, which ends the run with an error
 
 Words = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -64,7 +64,7 @@ class Generators:
     """A generator for each of many rows, which draw together; each draws what `masking.generator` of its row draws.
 
     As in numpy, integers below 2³² take half a word, the lower half first; an upper half that is left over waits for
-    the next integer. No method waits for the device.
+    the next integer. No method waits for the device. ``words`` are made at once, more where they are asked for.
     """
 
     def __init__(

@@ -20,6 +20,7 @@ from geomprobe.pretrain.data import BatchSource, row_indices
 from geomprobe.pretrain.device_batches import DeviceBatchSource, batch_source, row_order
 from geomprobe.pretrain.distributed import Processes
 from geomprobe.pretrain.philox import Generators, spare_draws
+from geomprobe.pretrain.progress import SaveRule
 
 CPU = torch.device("cpu")
 ROWS = 3
@@ -232,6 +233,8 @@ def test_no_step_waits_for_the_device(tiny, monkeypatch):
     with waits:
         torch.ones(1).item()
     assert waits.seen
+    # An exchange reads a value, too; here it would fail.
+    assert not SaveRule("0.0001m").due(3, Processes(0, 2), logged=False)
 
 
 @pytest.mark.usefixtures("gpu")
