@@ -25,7 +25,8 @@ from geomprobe.pretrain.objectives.base import Batch
 
 EVAL_SEED = 2**32  # masks of the held-out rows: the same in every run, so that runs can be compared
 EVAL_FRACTION = 0.15
-_ROUNDS = 6
+ROUNDS, ROUND_STEP = 6, 0x9E3779B97F4A7C15
+MIX = (30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)  # shifts and factors of splitmix64
 
 
 class BatchSource:
@@ -104,16 +105,19 @@ class BatchSource:
         read = (None if array is None else _move(array, device) for array in (masked, positions, context, targets))
         return Batch(_move(ids, device), *read)
 
+    def parts(self, step: int, steps: int, processes: Processes) -> Iterator[tuple[int, int, int]]:
+        """Yield the step, the first row and the number of rows of each micro-batch of this rank from a step on."""
+        parts = self.config.accumulation
+        rows = self.config.batch_rows // (parts * processes.world)
+        for s in range(step, steps):
+            for part in range(parts):
+                yield s, (part * processes.world + processes.rank) * rows, rows
+
     @contextlib.contextmanager
     def ahead(self, step: int, steps: int, processes: Processes, device: torch.device) -> Iterator[Iterator[Batch]]:
         """Yield the micro-batches of this rank from a step on, each made while the one before is being used."""
-        parts = self.config.accumulation
-        rows = self.config.batch_rows // (parts * processes.world)
-        wanted = (
-            (s, (part * processes.world + processes.rank) * rows) for s in range(step, steps) for part in range(parts)
-        )
         with ThreadPoolExecutor(1) as pool:
-            submitted = (pool.submit(self.batch, s, first, rows, device) for s, first in wanted)
+            submitted = (pool.submit(self.batch, *part, device) for part in self.parts(step, steps, processes))
             queue = list(itertools.islice(submitted, 2))
 
             def batches() -> Iterator[Batch]:
@@ -133,27 +137,37 @@ def _move(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
 
 def _mix(x: np.ndarray) -> np.ndarray:
     """The splitmix64 finaliser of uint64 values."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    for shift, factor in MIX:
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
     return x ^ (x >> np.uint64(31))
+
+
+def half_bits(n: int) -> int:
+    """Bits of each half of the numbers that the network permutes: a power of four of them, at least ``n``."""
+    return ((n - 1).bit_length() + 1) // 2
 
 
 def permute(index: np.ndarray, n: int, key: int) -> np.ndarray:
     """Where a keyed permutation of 0 … n−1 sends ``index`` (int64 array, same shape)."""
     if n == 1:
         return np.zeros_like(index, dtype=np.int64)
-    half = np.uint64((max(n - 1, 1).bit_length() + 1) // 2)
+    half = np.uint64(half_bits(n))
     low = (np.uint64(1) << half) - np.uint64(1)
-    keys = _mix(np.arange(1, _ROUNDS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(key % 2**64))
+    keys = _mix(np.arange(1, ROUNDS + 1, dtype=np.uint64) * np.uint64(ROUND_STEP) + np.uint64(key % 2**64))
     out = np.asarray(index).astype(np.uint64)
     outside = np.ones(out.shape, dtype=bool)
-    while outside.any():  # the network permutes a power of four ≥ n; values past n walk on until they are inside
+    while outside.any():  # values past n walk on until they are inside
         left, right = out[outside] >> half, out[outside] & low
         for round_key in keys:
             left, right = right, left ^ (_mix(right ^ round_key) & low)
         out[outside] = (left << half) | right
         outside[outside] = out[outside] >= np.uint64(n)
     return out.astype(np.int64)
+
+
+def first_key(seed: int) -> int:
+    """What the key of the first pass is mixed from; each further pass adds one."""
+    return seed * 1_000_003 + 1
 
 
 def row_indices(seed: int, step: int, batch_rows: int, n_rows: int) -> np.ndarray:
@@ -163,6 +177,6 @@ def row_indices(seed: int, step: int, batch_rows: int, n_rows: int) -> np.ndarra
     out = np.empty(batch_rows, dtype=np.int64)
     for number in np.unique(passes):
         chosen = passes == number
-        key = int(_mix(np.array([(seed * 1_000_003 + int(number) + 1) % 2**64], dtype=np.uint64))[0])
+        key = int(_mix(np.array([(first_key(seed) + int(number)) % 2**64], dtype=np.uint64))[0])
         out[chosen] = permute(position[chosen] % n_rows, n_rows, key)
     return out

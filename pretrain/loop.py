@@ -92,7 +92,7 @@ def optimise(run: Run, on_monitor: OnMonitor | None) -> None:
             logged = step % config.log_every == 0
             # A stop must be agreed on by all processes, and an exchange at every step would cost time.
             stop = (processes.world == 1 or logged) and processes.any(interrupted() is not None, run.device)
-            saved = run.save.due(step, processes) or last or stop
+            saved = run.save.due(step, processes, logged) or last or stop
             if logged or saved or step % config.monitor_every == 0:
                 watch.log(step, mean)
             if config.checkpoint_every and step % config.checkpoint_every == 0 and processes.first:

@@ -21,6 +21,7 @@ from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus, build_corpus, refuse_damaged
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.device import autocast, compile_forward, settle
+from geomprobe.pretrain.device_batches import batch_source
 from geomprobe.pretrain.distributed import Processes
 from geomprobe.pretrain.objectives import build_objective
 from geomprobe.pretrain.objectives.base import Objective
@@ -70,7 +71,7 @@ def prepare(
     corpus = admit(config, processes, held, resume, tell)
     device = torch.device("cuda", processes.local) if config.device == "cuda" else torch.device(config.device)
     flops = budget.step_flops(config, corpus.vocab_size)
-    data = BatchSource(config, corpus)
+    data = batch_source(config, corpus, device, lambda text: tell({"note": text}))
 
     def warn(text: str) -> None:
         tell({"warning": text})
@@ -82,7 +83,7 @@ def prepare(
     state = checkpoint.load_state(out, objective, optimizer, warn) if resume else None
     step = int(state["step"]) if state else 0
     if processes.first and not resume:
-        steps = budget.plan_steps(config, corpus.vocab_size, lambda: time_step(config, corpus, device))
+        steps = budget.plan_steps(config, corpus.vocab_size, lambda: time_step(config, data, device))
         facts: dict[str, Any] = {"parameters": sum(p.numel() for p in objective.model.parameters())}
         facts["ranks"] = processes.world
         if objective.copies:
@@ -160,11 +161,10 @@ def prepare_corpus(config: PretrainConfig, tell: Callable[[Record], None]) -> Co
     )
 
 
-def time_step(config: PretrainConfig, corpus: Corpus, device: torch.device, steps: int = 8) -> float:
+def time_step(config: PretrainConfig, data: BatchSource, device: torch.device, steps: int = 8) -> float:
     """Seconds that one optimizer step takes, measured on a model that is then thrown away."""
-    objective = build_objective(config, corpus).to(device)
+    objective = build_objective(config, data.corpus).to(device)
     optimizer = make_optimizer(config, objective, device)
-    data = BatchSource(config, corpus)
     forward = compile_forward(config, objective, lambda text: None, data.batch(0, 0, device=device))
     seconds = []
     for step in range(steps):

@@ -81,10 +81,12 @@ class SaveRule:
         self.seconds = 60 * float(match[1])
         self.last = time.perf_counter()
 
-    def due(self, step: int, processes: Processes) -> bool:
-        """Whether to save after this step."""
+    def due(self, step: int, processes: Processes, logged: bool) -> bool:
+        """Whether to save after this step; several processes agree on the minutes only where they also log."""
         if self.steps:
             return step % self.steps == 0
+        if processes.world > 1 and not logged:
+            return False
         due = time.perf_counter() - self.last >= self.seconds
         if processes.any(due and processes.first, torch.device("cuda" if torch.cuda.is_available() else "cpu")):
             self.last = time.perf_counter()

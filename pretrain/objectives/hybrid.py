@@ -86,8 +86,7 @@ class Hybrid(JEPA):
         norms = self.gradient_norms(batch)
         with torch.no_grad():
             losses = torch.stack([value.detach().float() for value in self.parts(batch).values()])
-            if not self.first_losses.any():
-                self.first_losses.copy_(losses)
+            self.first_losses.copy_(torch.where(self.first_losses.any(), self.first_losses, losses))
             weighted = self.weights * torch.stack([norms["mlm"], norms["jepa"]])
             rate = losses / self.first_losses
             wanted = weighted.mean() * (rate / rate.mean()) ** 0.5

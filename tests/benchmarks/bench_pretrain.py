@@ -178,15 +178,15 @@ def own_steps(config: Any, corpus: Any, device: Any) -> Any:
     """Yield after every step of the package's own loop the seconds that it waited for data."""
     import torch
 
-    from geomprobe.pretrain.data import BatchSource
     from geomprobe.pretrain.device import autocast, compile_forward
+    from geomprobe.pretrain.device_batches import batch_source
     from geomprobe.pretrain.distributed import Processes
     from geomprobe.pretrain.objectives import build_objective
     from geomprobe.pretrain.optimizer import make_optimizer
 
     objective = build_objective(config, corpus).to(device)
     optimizer = make_optimizer(config, objective, device)
-    data = BatchSource(config, corpus)
+    data = batch_source(config, corpus, device, lambda text: print(text, file=sys.stderr))
     warnings: list[str] = []
     forward = compile_forward(config, objective, warnings.append, data.batch(0, 0, device=device))
     if warnings:

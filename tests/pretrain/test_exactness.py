@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from geomprobe.common import InputError, UsageError
 from geomprobe.pretrain import budget, prepare
 from geomprobe.pretrain.config import load_config
+from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.loop import train
 
 RUN = """
@@ -217,7 +218,7 @@ def test_matched_runs(tiny, tmp_path, by):
 def test_a_budget_in_minutes_becomes_steps(tiny, corpus, monkeypatch):
     """Whatever the speed: a step of 0.7 s, as on a busy machine, does not fit into 0.6 s."""
     config = tiny(objective="mlm", budget="0.01-minutes")
-    assert prepare.time_step(config, corpus, torch.device("cpu")) > 0
+    assert prepare.time_step(config, BatchSource(config, corpus), torch.device("cpu")) > 0
     with pytest.raises(UsageError, match="less than one step"):
         budget.plan_steps(config, corpus.vocab_size, lambda: 0.7)
     monkeypatch.setattr(prepare, "time_step", lambda *_: 0.11)
