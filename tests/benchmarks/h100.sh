@@ -120,8 +120,6 @@ analyze() {
   step "analysis" "$python" -m geomprobe analyze "$run/mlm" "$run/hybrid" "${where[@]}" \
     --pool mean,max,weighted,attention --device "$device" --out "$run/results" ${TEXTS:+--limit "$TEXTS"} \
     ${JOBS:+--jobs "$JOBS"} || return
-  # Not in PDF, which needs typst: a bare machine lacks it.
-  step "report" "$python" -m geomprobe report "$run/results" --html
   step "packing" "$python" "$bench/carry.py" analysed "$run/results" "$out/results-$seed" "$out/$name.json" "$device"
 }
 
