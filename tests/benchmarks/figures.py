@@ -13,22 +13,26 @@ from typing import Any
 
 def machine(device: str) -> dict[str, Any]:
     """Date, device, processor and versions."""
-    import torch
+    card: dict[str, Any] = {}
+    if device != "cpu":
+        import torch
 
-    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+        if torch.cuda.is_available():
+            memory = torch.cuda.get_device_properties(0).total_memory
+            name = torch.cuda.get_device_name()
+            card = {"device": name, "memory_gb": round(memory / 1e9, 1), "cuda": torch.version.cuda}
     versions = {"python": platform.python_version()}
     for name in ("geomprobe", "torch", "transformers", "accelerate", "numpy"):
         with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "device": torch.cuda.get_device_name() if cuda else processor(),
-        "memory_gb": round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1) if cuda else None,
-        "cuda": torch.version.cuda if cuda else None,
+        "device": processor(),
         "processor": processor(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "versions": versions,
+        **card,
     }
 
 

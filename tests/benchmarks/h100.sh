@@ -29,7 +29,7 @@ case $part:$# in
   check:1 | bench:1 | profile:1) name=$part ;;
   train:2 | analyze:2) name=$part-$seed ;;
   pack:3) ;;
-  *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,/^set/{s/^# \{0,1\}//p;}' "$0" | sed '/^set/d'; exit 2 ;;
 esac
 here=$(cd "$(dirname "$0")/../.." && pwd)
 bench=$here/tests/benchmarks
@@ -117,9 +117,12 @@ analyze() {
     step "unpacking: $objective" "$python" "$bench/carry.py" unpack "$out/encoder-$seed-$objective" "$run/$objective" \
       || return
   done
+  rm -f "$run/results/run.json" # written last: without it the results are unfinished, and finished cells are kept
   step "analysis" "$python" -m geomprobe analyze "$run/mlm" "$run/hybrid" "${where[@]}" \
     --pool mean,max,weighted,attention --device "$device" --out "$run/results" ${TEXTS:+--limit "$TEXTS"} \
-    ${JOBS:+--jobs "$JOBS"} || return
+    ${JOBS:+--jobs "$JOBS"}
+  # It is there where single cells failed, too.
+  [ -f "$run/results/run.json" ] || { echo "finished cells are kept in $run/results/cells" | tee -a "$log"; return; }
   step "packing" "$python" "$bench/carry.py" analysed "$run/results" "$out/results-$seed" "$out/$name.json" "$device"
 }
 

@@ -145,6 +145,9 @@ def test_a_seed_from_the_packed_corpus_to_its_results(place):
     results = gp.read_results(place / "seed-3")
     assert {"mlm", "hybrid"} <= set(results.results["model"])
     assert not (place / "seed-3" / "cells").exists()
+    compare = HERE.parents[1] / "docs" / "gallery" / "paper-scale" / "compare.py"
+    said = subprocess.run([sys.executable, compare, place], check=True, capture_output=True, text=True).stdout
+    assert said == "1 of 3 seeds: seed-3\n"
 
 
 def test_a_part_without_its_input_says_so(place):
