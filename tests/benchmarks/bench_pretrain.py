@@ -19,14 +19,16 @@ import itertools
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from figures import machine
 
 SELF = Path(__file__).resolve()
 VOCABULARY = 30522
@@ -37,7 +39,8 @@ def synthetic_corpus(folder: Path) -> str:
     import numpy as np
     from tokenizers import Tokenizer, models
 
-    from geomprobe.common import write_json
+    from geomprobe.common import hash_file, write_json
+    from geomprobe.pretrain.corpus.shards import fingerprint
     from geomprobe.pretrain.corpus.tokenizer import SPECIAL_TOKENS, wrap_tokenizer
 
     vocabulary = {
@@ -45,15 +48,21 @@ def synthetic_corpus(folder: Path) -> str:
     }
     wrap_tokenizer(Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))).save_pretrained(folder)
     random_ = np.random.default_rng(0)
-    chunk: dict[str, Any] = {"number": 0}
-    for split, tokens in (("train", 2_000_000), ("heldout", 50_000)):
-        np.save(folder / f"{split}-00000.ids.npy", random_.integers(5, VOCABULARY, tokens).astype(np.uint16))
-        np.save(folder / f"{split}-00000.starts.npy", np.array([0], dtype=np.uint64))
+    chunk: dict[str, Any] = {"number": 0, "files": {}}
+    counts = {"train": 2_000_000, "heldout": 50_000}
+    for split, tokens in counts.items():
+        for kind, array in (
+            ("ids", random_.integers(5, VOCABULARY, tokens).astype(np.uint16)),
+            ("starts", np.array([0], dtype=np.uint64)),
+        ):
+            file = folder / f"{split}-00000.{kind}.npy"
+            np.save(file, array)
+            chunk["files"][file.name] = hash_file(file)
         chunk[split] = {"tokens": tokens, "documents": 1}
-    special = {"pad": 0, "cls": 2, "sep": 3, "mask": 4}
-    write_json(
-        folder / "corpus.json", {"vocab_size": VOCABULARY, "special": special, "chunks": [chunk], "fingerprint": ""}
-    )
+    info = {"source": "random ids", "tokenizer": "random ids", "vocab_size": VOCABULARY, "duplicates": 0}
+    info |= {"special": {"pad": 0, "cls": 2, "sep": 3, "mask": 4}, "unigram_entropy": math.log(VOCABULARY - 5)}
+    info |= {"documents": dict.fromkeys(counts, 1), "tokens": counts, "chunks": [chunk]}
+    write_json(folder / "corpus.json", info | {"fingerprint": fingerprint([chunk])})
     return str(folder)
 
 
@@ -309,14 +318,6 @@ def main() -> None:
     sys.exit(any("failed" in line for line in results))
 
 
-def processor() -> str:
-    """Return the processor's name as Linux gives it."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()
-
-
 def case_command(args: argparse.Namespace, case: str) -> list[str]:
     """Return the command that measures one case in a process of its own."""
     command = [sys.executable, str(SELF), "--case", case]
@@ -350,7 +351,9 @@ def fill_cache(args: argparse.Namespace) -> bool:
 
 
 def run_case(args: argparse.Namespace, case: str) -> dict[str, Any]:
-    """Measure one case in a process of its own."""
+    """Measure one case in a process of its own; without accelerate the Trainer is left out."""
+    if case == "mlm-trainer" and not find_spec("accelerate"):
+        return {"case": case, "left out": "transformers.Trainer needs accelerate, which is not installed"}
     done = subprocess.run(case_command(args, case), capture_output=True, text=True)
     with contextlib.suppress(json.JSONDecodeError, IndexError):
         return json.loads(done.stdout.strip().splitlines()[-1])
@@ -359,9 +362,10 @@ def run_case(args: argparse.Namespace, case: str) -> dict[str, Any]:
 
 def show(line: dict[str, Any]) -> None:
     """Print a line about one case."""
-    if "failed" in line:
-        print(f"{line['case']:16} failed: {line['failed']}", flush=True)
-        return
+    for what in ("failed", "left out"):
+        if what in line:
+            print(f"{line['case']:16} {what}: {line[what]}", flush=True)
+            return
     print(
         f"{line['case']:16} {line['tokens_per_s']:12,.0f} tokens/s  {line['share_of_peak']:6.1%} of "
         f"{line['peak_flops'] / 1e12:.2f} TFLOP/s  data wait {line['data_wait']:.1%}  {line['peak_memory_gb']:.2f} GB",
@@ -371,7 +375,7 @@ def show(line: dict[str, Any]) -> None:
 
 def ratios(results: list[dict[str, Any]]) -> dict[str, float]:
     """Return what a step costs beside another, each kind at its best."""
-    done = {line["case"]: line["step_s"] for line in results if "failed" not in line}
+    done = {line["case"]: line["step_s"] for line in results if "step_s" in line}
     best = {}
     for kind in ("mlm", "hybrid"):
         found = [done[case] for case in (f"{kind}-eager", f"{kind}-compiled") if case in done]
@@ -388,20 +392,12 @@ def ratios(results: list[dict[str, Any]]) -> dict[str, float]:
 def document(args: argparse.Namespace, results: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the results with all that they depend on."""
     import torch
-    import transformers
 
     return {
         "command": " ".join(sys.argv),
-        "date": time.strftime("%Y-%m-%d"),
         "clock": args.clock,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
+        "machine": machine(args.device),
         "threads": args.threads or torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
         "results": results,
         "ratios": ratios(results),
     }

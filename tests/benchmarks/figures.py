@@ -1,0 +1,44 @@
+"""What every file of figures says of the machine that it was measured on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Date, device, processor and versions."""
+    card: dict[str, Any] = {}
+    if device != "cpu":
+        import torch
+
+        if torch.cuda.is_available():
+            memory = torch.cuda.get_device_properties(0).total_memory
+            name = torch.cuda.get_device_name()
+            card = {"device": name, "memory_gb": round(memory / 1e9, 1), "cuda": torch.version.cuda}
+    versions = {"python": platform.python_version()}
+    for name in ("geomprobe", "torch", "transformers", "accelerate", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "device": processor(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "versions": versions,
+        **card,
+    }
+
+
+def processor() -> str:
+    """Name of the processor as Linux gives it."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
