@@ -4,9 +4,9 @@
 
 For spans of 1 to 32 tokens, a quarter of each row masked, the encoder's own states of the unmasked text are predicted
 from its states of the masked text: by ridge regression from the state at the position, and by one transformer layer
-over all states of the row. The targets are the last layer or the mean of the last half of the layers, in each
-normalisation. Skill is 1 − loss / loss of the same predictor on another row's text, the loss 1 − cosine, on held-out
-rows; its standard error is that of a ratio of means over rows.
+over all states of the row, with an output for each kind of target. The targets are the last layer or the mean of the
+last half of the layers, in each normalisation. Skill is 1 − loss / loss of the same predictor on another row's text,
+the loss 1 − cosine, on held-out rows; its standard error is that of a ratio of means over rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,56 +118,60 @@ class Ridge:
 
 
 class Small(nn.Module):
-    """One transformer layer over the states of a row, with positions, and a linear map."""
+    """One transformer layer over the states of a row, with positions, and a linear map for each kind of target."""
 
-    def __init__(self, d: int, heads: int):
+    def __init__(self, d: int, heads: int, kinds: Iterable[str]):
         super().__init__()
         self.position = nn.Parameter(torch.zeros(ROW, d))
         self.layer = nn.TransformerEncoderLayer(d, heads, 2 * d, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.out = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d))
+        self.norm = nn.LayerNorm(d)
+        self.out = nn.ModuleList(nn.Linear(d, d) for _ in kinds)
+        self.kinds = list(kinds)
 
-    def forward(self, states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Predictions (rows, M, d)."""
-        return self.out(take(self.layer(states + self.position), positions))
+    def forward(self, states: torch.Tensor, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Predictions (rows, M, d) of each kind of target."""
+        hidden = self.norm(take(self.layer(states + self.position), positions))
+        return {name: out(hidden) for name, out in zip(self.kinds, self.out, strict=True)}
 
 
-def fit(
-    frozen: Frozen, corpus: Corpus, rows: int, steps: int
-) -> tuple[dict[int, dict[float, dict[str, torch.Tensor]]], dict[str, Small]]:
-    """Ridge weights by span and penalty, and a trained predictor for each kind of target."""
+def fit_ridges(frozen: Frozen, corpus: Corpus, rows: int) -> dict[int, dict[float, dict[str, torch.Tensor]]]:
+    """Weights by span, penalty and kind of target."""
+    ridges = {span: Ridge() for span in SPANS}
+    for first, ids in batches(corpus, "train", rows):
+        whole = frozen.targets(ids)
+        for span, ridge in ridges.items():
+            positions = span_positions(len(ids), span, first)
+            wanted = {name: take(target, positions) for name, target in whole.items()}
+            ridge.add(take(frozen.masked(ids, positions), positions), wanted)
+    return {span: {penalty: ridge.weights(penalty) for penalty in PENALTIES} for span, ridge in ridges.items()}
+
+
+def train_small(frozen: Frozen, corpus: Corpus, rows: int, steps: int) -> Small:
+    """The transformer layer, trained on spans of all lengths in turn."""
     torch.manual_seed(0)
-    ridges, smalls, optimizers = {span: Ridge() for span in SPANS}, {}, {}
-    passes = -(-steps * BATCH // rows)
-    step = 0
-    for number in range(max(1, passes)):
+    model, step = None, 0
+    while step < steps:
         for first, ids in batches(corpus, "train", rows):
-            span = SPANS[step % len(SPANS)]
-            whole = frozen.targets(ids)
-            for each in SPANS if number == 0 else (span,):
-                positions = span_positions(len(ids), each, 10_000 * number + first)
-                states = frozen.masked(ids, positions)
-                wanted = {name: take(target, positions) for name, target in whole.items()}
-                if number == 0:
-                    ridges[each].add(take(states, positions), wanted)
-                if each != span:
-                    continue
-                for name, target in wanted.items():
-                    if name not in smalls:
-                        smalls[name] = Small(target.shape[-1], frozen.model.config.num_attention_heads)
-                        optimizers[name] = torch.optim.AdamW(smalls[name].parameters(), LEARNING_RATE)
-                    for group in optimizers[name].param_groups:
-                        group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 50) * (1 - step / (steps + 1))
-                    optimizers[name].zero_grad()
-                    row_losses(smalls[name](states, positions), target).mean().backward()
-                    optimizers[name].step()
+            positions = span_positions(len(ids), SPANS[step % len(SPANS)], 10_000_000 + step * BATCH + first)
+            states, whole = frozen.masked(ids, positions), frozen.targets(ids)
+            if model is None:
+                model = Small(states.shape[-1], frozen.model.config.num_attention_heads, whole)
+                optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
+            for group in optimizer.param_groups:
+                group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 50) * (1 - step / steps)
+            optimizer.zero_grad()
+            predicted = model(states, positions)
+            sum(row_losses(predicted[name], take(whole[name], positions)).mean() for name in whole).backward()
+            optimizer.step()
             step += 1
-            if step >= max(steps, -(-rows // BATCH)):
+            if step == steps:
                 break
-    return {span: {p: ridge.weights(p) for p in PENALTIES} for span, ridge in ridges.items()}, smalls
+    assert model is not None
+    return model
 
 
 @torch.no_grad()
-def judge(frozen: Frozen, corpus: Corpus, rows: int, ridges: dict, smalls: dict) -> list[dict[str, object]]:
+def judge(frozen: Frozen, corpus: Corpus, rows: int, ridges: dict, small: Small) -> list[dict[str, object]]:
     """A record for each kind of target, predictor and span; the penalty is chosen on the first half of the rows."""
     losses: dict[tuple, list[torch.Tensor]] = {}
     for first, ids in batches(corpus, "heldout", rows):
@@ -176,13 +180,14 @@ def judge(frozen: Frozen, corpus: Corpus, rows: int, ridges: dict, smalls: dict)
             positions = span_positions(len(ids), span, 5_000_000 + first)
             for side, text in (("own", ids), ("other", other)):
                 states = frozen.masked(text, positions)
+                predicted = small(states, positions)
                 design = Ridge.design(take(states, positions))
                 for name, target in whole.items():
                     wanted = take(target, positions)
                     for penalty, weights in ridges[span].items():
                         found = row_losses(design @ weights[name], wanted)
                         losses.setdefault((name, "ridge", span, penalty, side), []).append(found)
-                    found = row_losses(smalls[name](states, positions), wanted)
+                    found = row_losses(predicted[name], wanted)
                     losses.setdefault((name, "one layer", span, 0.0, side), []).append(found)
     joined = {key: torch.cat(parts) for key, parts in losses.items()}
     records = []
@@ -208,7 +213,8 @@ def main() -> None:
     args = parser.parse_args()
     corpus = build_corpus(args.corpus, args.encoder, limit_tokens=args.limit_tokens)
     frozen = Frozen(args.encoder, corpus.special["mask"])
-    records = judge(frozen, corpus, args.judged, *fit(frozen, corpus, args.rows, args.steps))
+    small = train_small(frozen, corpus, args.rows, args.steps)
+    records = judge(frozen, corpus, args.judged, fit_ridges(frozen, corpus, args.rows), small)
     text = io.StringIO()
     table = csv.DictWriter(text, ["encoder", *records[0]])
     table.writeheader()
