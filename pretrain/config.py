@@ -88,8 +88,8 @@ class PretrainConfig:
     target_layers: int = number(1, 1 << 12)  # last layers of the target encoder whose mean is the target
     target_norm: str = among("layer", "instance", "batch")
     jepa_loss: str = among("cosine", "l2", "smooth-l1")
-    sentence_weight: float = 0.0  # of the contrast of whole rows
-    variance_weight: float = 0.0  # of VICReg's variance and covariance terms
+    sentence_weight: float = number(0.0, zero=True)  # of the contrast of whole rows
+    variance_weight: float = number(0.0, zero=True)  # of VICReg's variance and covariance terms
     ema_half_life: float = 0.0  # of the target encoder, as a share of the run; 0: from ema_start to ema_end
     ema_start: float = 0.996
     ema_end: float = 1.0
@@ -230,10 +230,10 @@ def _check(config: PretrainConfig) -> None:
         "context_fraction must lie between 0 and 1": 0 < config.context_fraction <= 1,
         "jepa_weight must lie between 0 and 1": 0 <= config.jepa_weight <= 1,
         "span_length must fit into a row": config.span_length <= config.row_length // 4,
-        "target_layers must not exceed layers": config.target_layers <= config.layers,
+        "target_layers must not exceed layers": bool(config.start_from) or config.target_layers <= config.layers,
+        "sentence_weight needs two rows or more in a micro-batch": not config.sentence_weight
+        or config.batch_rows // config.accumulation > 1,
         "ema_half_life must lie between 0 and 1": 0 <= config.ema_half_life <= 1,
-        "sentence_weight and variance_weight must not be negative": min(config.sentence_weight, config.variance_weight)
-        >= 0,
         "sentence_weight and variance_weight need structure=student": config.structure == "student"
         or not (config.sentence_weight or config.variance_weight),
         "masks=paper needs structure=context and span_length=0": config.masks != "paper"

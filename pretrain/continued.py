@@ -54,6 +54,8 @@ def settle(config: PretrainConfig) -> PretrainConfig:
     sizes = {"layers": "num_hidden_layers", "hidden": "hidden_size", "heads": "num_attention_heads"}
     sizes |= {"intermediate": "intermediate_size", "tied_head": "tie_word_embeddings"}
     found = {ours: getattr(known, theirs, getattr(config, ours)) for ours, theirs in sizes.items()}
+    if config.target_layers > found["layers"]:
+        raise UsageError(f"target_layers must not exceed the {found['layers']} layers of {config.start_from}.")
     return replace(config, max_length=longest, **found)
 
 

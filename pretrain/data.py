@@ -37,7 +37,8 @@ class BatchSource:
         self.objective = objective_class(config.objective)
         self.padded: dict[str, paper.PaddedRows] = {}
         if config.rows == "padded":
-            least = 2 * masking.masked_count(config.row_length, config.mask_fraction)
+            span = masking.masked_span(config)
+            least = 2 * masking.masked_count(config.row_length, config.mask_fraction, span)
             self.padded = {s: paper.PaddedRows(corpus, s, config.row_length, least) for s in ("train", "heldout")}
         self.n_train, self.n_held_out = (self._count(split) for split in ("train", "heldout"))
         for name, n in (("training", self.n_train), ("held-out", self.n_held_out)):
@@ -61,10 +62,10 @@ class BatchSource:
         rows = rows or config.batch_rows // config.accumulation
         indices = row_indices(config.seed, step, config.batch_rows, self.n_train)[first : first + rows]
         ids = self._read("train", indices)
-        return self._mask(ids, config.seed, step, first, device, config.mask_fraction, max(1, config.span_length))
+        return self._mask(ids, config.seed, step, first, device, config.mask_fraction, masking.masked_span(config))
 
     def held_out(self, indices: np.ndarray, first: int, device: torch.device | str = "cpu") -> Batch:
-        """Held-out rows with masks that are the same in every run: 15 % of the text, single tokens."""
+        """Held-out rows with masked tokens that are the same in every run: 15 % of the text, single tokens."""
         return self._mask(self._read("heldout", indices), EVAL_SEED, 0, first, device, EVAL_FRACTION, 1)
 
     def evaluation(self, n: int, device: torch.device | str = "cpu") -> Batch:

@@ -1,7 +1,7 @@
 """Batches that are drawn where they are used: the corpus lies on the device, and no step waits for the host or a copy.
 
-The integers are bit for bit those of `data.py` and `masking.py`, so a run may be drawn by either. Held-out rows, spans
-of several tokens, the paper's own masks and padded rows are always drawn on the host (`drawn_here`).
+The integers are bit for bit those of `data.py` and `masking.py`, so a run may be drawn by either. Held-out rows, spans,
+the paper's own masks and padded rows are always drawn on the host (`drawn_here`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def drawn_here(source: BatchSource) -> bool:
     """Whether the rows and masks of a run are of a kind that this module draws."""
     config = source.config
     blocks = not source.objective.reads_blocks(config) or (config.masks == "disjoint" and not config.span_length)
-    return not source.padded and blocks and config.span_length < 2
+    return not source.padded and blocks and masking.masked_span(config) == 1
 
 
 class DeviceBatchSource(BatchSource):

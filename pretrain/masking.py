@@ -26,7 +26,12 @@ def generator(seed: int, step: int, row: int, purpose: int) -> np.random.Generat
 
 def masked_count(row_length: int, fraction: float, span: int = 1) -> int:
     """Number of masked positions of every row, in whole spans; [CLS] and the last [SEP] do not count as text."""
-    return max(1, span) * max(1, round(fraction * (row_length - 2) / max(1, span)))
+    return span * max(1, round(fraction * (row_length - 2) / span))
+
+
+def masked_span(config: PretrainConfig) -> int:
+    """Length of the spans in which tokens are masked: those that a student predicts, else single tokens."""
+    return max(1, config.span_length) if config.structure == "student" else 1
 
 
 def target_lengths(config: PretrainConfig) -> list[int]:
@@ -95,6 +100,8 @@ def mask_tokens(
             chosen = np.sort(np.argpartition(order, count - 1)[:count])
         else:
             places = np.flatnonzero(ordinary[row])
+            if len(places) < count:  # a row of very short documents: special tokens are masked, too
+                places = np.arange(1, ids.shape[1] - 1)
             chosen = np.sort(places[_draw_spans(random, len(places), [span] * (count // span))])
         positions[row] = chosen
         action = random.random(count)

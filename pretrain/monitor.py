@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.device import autocast
+from geomprobe.pretrain.encoder import take
 from geomprobe.pretrain.masking import evaluation_spans
 from geomprobe.pretrain.objectives.base import Batch, Objective
-from geomprobe.pretrain.objectives.jepa import JEPA, cosine_loss
+from geomprobe.pretrain.objectives.jepa import JEPA, cosine_loss, normalise
 
 GRADIENT_ROWS = 8  # gradient norms are taken on these rows of the held-out batch
 
@@ -36,9 +37,9 @@ def measure(objective: Objective, batch: Batch, spans: Batch) -> dict[str, float
     mean_cosine : between the mean-pooled texts of different rows.
     target_std, prediction_std : standard deviation over tokens of the layer-normed states, averaged over dimensions.
     skill_mean, skill_position, skill_context : 1 − loss / loss of a trivial predictor: the mean target; the mean target
-        of the position; this predictor on another row's context. About 0 says that the context predicts nothing. The
-        loss is 1 − cosine at `masking.evaluation_spans`, whatever is trained on; skill_span_N is skill_context at spans
-        of N tokens.
+        of the position; this predictor on the context of a row far away. About 0 says that the context predicts
+        nothing. The loss is 1 − cosine at `masking.evaluation_spans`, whatever is trained on; skill_span_N is
+        skill_context at spans of N tokens.
     ema_distance : norm of the difference to the target encoder over the norm of the encoder.
     gradient_mlm, gradient_jepa : norm of each loss's gradient at the encoder.
     """
@@ -74,14 +75,15 @@ def _spread(states: torch.Tensor) -> dict[str, torch.Tensor]:
 def _prediction(objective: JEPA, spans: Batch) -> dict[str, torch.Tensor]:
     """Spread of targets and predictions, and the skill over trivial predictors."""
     lengths = evaluation_spans(spans.ids.shape[1])
-    wanted = objective.target_states(spans.ids, spans.targets)
+    everything = torch.arange(spans.ids.shape[1], device=spans.ids.device).expand(len(spans.ids), -1)
+    states = objective.target_states(spans.ids, everything)
+    wanted = take(states, spans.targets)
     predicted = objective.predict_spans(spans.ids, spans, lengths).float()
-    other_text = objective.predict_spans(spans.ids.roll(1, 0), spans, lengths)
+    other_text = objective.predict_spans(spans.ids.roll(len(spans.ids) // 2, 0), spans, lengths)
 
     # The trivial predictors are fitted on the first half of the rows and judged on the second.
     half = max(1, len(spans.ids) // 2)
-    everything = torch.arange(spans.ids.shape[1], device=spans.ids.device).expand(half, -1)
-    fitted = objective.target_states(spans.ids[:half], everything)
+    fitted = states[:half]
     by_position = fitted.mean(0)[spans.targets[half:]]
     judged = wanted[half:]
     own = mean = position = cosine_loss(predicted, wanted)
@@ -89,14 +91,14 @@ def _prediction(objective: JEPA, spans: Batch) -> dict[str, torch.Tensor]:
         own = cosine_loss(predicted[half:], judged)
         mean = cosine_loss(fitted.mean((0, 1)).expand_as(judged), judged)
         position = cosine_loss(by_position, judged)
-    spread = {"target_std": wanted, "prediction_std": F.layer_norm(predicted, predicted.shape[-1:])}
+    spread = {"target_std": wanted, "prediction_std": predicted}
     skills = {
-        f"skill_span_{length}": _skill(mine, others, states)
-        for length, mine, others, states in zip(
+        f"skill_span_{length}": _skill(mine, others, own_states)
+        for length, mine, others, own_states in zip(
             lengths, *(s.split(lengths, 1) for s in (predicted, other_text, wanted)), strict=True
         )
     }
-    return {name: states.flatten(0, 1).std(0).mean() for name, states in spread.items()} | {
+    return {name: normalise(each, "layer").flatten(0, 1).std(0).mean() for name, each in spread.items()} | {
         "skill_mean": 1 - own / mean.clamp(min=1e-12),
         "skill_position": 1 - own / position.clamp(min=1e-12),
         "skill_context": _skill(predicted, other_text, wanted),

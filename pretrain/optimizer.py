@@ -48,4 +48,9 @@ def ema_decay(config: PretrainConfig, step: int, steps: int) -> float:
 
 def initial_share(config: PretrainConfig, steps: int) -> float:
     """Share of the initial weights that is left in the target encoder after a run: the product of its decays."""
-    return math.prod(ema_decay(config, step, steps) for step in range(steps))
+    share = 1.0
+    for step in range(steps):
+        share *= ema_decay(config, step, steps)
+        if share < 1e-9:
+            return 0.0
+    return share

@@ -91,7 +91,7 @@ def prepare(
             if share > MOST_INITIAL_SHARE:
                 warn(
                     f"{share:.0%} of the target encoder will still be initial weights after {steps} steps: its decay "
-                    "is too slow for a run of this length. --set ema_half_life=0.02 follows the length."
+                    "is too slow for a run of this length. --set ema_half_life=0.02 (another run) follows it."
                 )
         start_run(out, config, corpus, steps, flops, facts)
     processes.barrier()

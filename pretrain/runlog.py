@@ -38,6 +38,11 @@ _FREE = {
     "monitor_every",
     "device",
 }
+# What a run of a version without these settings was trained with.
+EARLIER = {
+    "structure": "context", "span_length": 0, "target_layers": 1, "target_norm": "layer", "jepa_loss": "cosine",
+    "sentence_weight": 0.0, "variance_weight": 0.0, "ema_half_life": 0.0,
+}  # fmt: skip
 
 
 def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
@@ -57,7 +62,7 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
         if path.is_dir() and not path.name.startswith("."):
             what = f"{path} is a folder; a run writes a file of this name."
             raise InputError(what, "Move it away, then repeat the command.")
-    before = read_run(out)["config"]
+    before = EARLIER | read_run(out)["config"]
     changed = [key for key, value in asdict(config).items() if key not in _FREE and before.get(key, value) != value]
     if changed:
         what = f"{out} was started with other settings: {', '.join(f'{key}={before[key]}' for key in changed)}."

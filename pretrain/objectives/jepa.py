@@ -21,7 +21,7 @@ from geomprobe.pretrain.encoder import (
     prediction_head_flops,
     take,
 )
-from geomprobe.pretrain.masking import context_length, masked_count, target_lengths
+from geomprobe.pretrain.masking import context_length, masked_count, masked_span, target_lengths
 from geomprobe.pretrain.objectives.base import Batch, Losses, Objective
 
 SENTENCE_TEMPERATURE = 0.1
@@ -49,7 +49,7 @@ class JEPA(Objective):
         else:
             self.prediction_head = build_prediction_head(config)
             if config.sentence_weight:
-                self.sentence_head = build_prediction_head(config)
+                self.sentence_head = build_prediction_head(config, seed=2)
         self.target = copy.deepcopy(self.model.model).requires_grad_(False)
 
     @classmethod
@@ -82,17 +82,18 @@ class JEPA(Objective):
     def sentence_loss(self, batch: Batch, states: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of finding a row's own mean target state among those of the micro-batch (van den Oord 2018).
 
-        The query is the mean prediction of a row's masked positions: InfoNCE with in-batch negatives.
+        The query is predicted from the mean state of a row's masked positions: InfoNCE with in-batch negatives.
         """
         query = self.sentence_head(states.mean(1)).float()
         with torch.no_grad():
             key = encode(self.target, batch.ids).float().mean(1)
             key = key - key.mean(0)
-        scores = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).T / SENTENCE_TEMPERATURE
+        with torch.autocast(query.device.type, enabled=False):
+            scores = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).T / SENTENCE_TEMPERATURE
         return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
     def read_text(self, batch: Batch) -> torch.Tensor:
-        """Text that the context is read from: the masked one under `hybrid`, as in the paper; `jepa` masks nothing."""
+        """Text that a context is read from: the masked one under `hybrid`, as in the paper."""
         return batch.ids if batch.masked is None else batch.masked
 
     def predict(
@@ -149,11 +150,12 @@ class JEPA(Objective):
         shape = (config.layers, config.hidden, config.intermediate)
         whole = config.target_layers > 1 or config.target_norm != "layer"  # then the last layer runs everywhere
         if config.structure == "student":
-            targets = masked_count(length, config.mask_fraction, config.span_length)
+            targets = masked_count(length, config.mask_fraction, masked_span(config))
             target = body_flops(length, *shape, wanted=None if whole else targets)
             parts = {"student": 3 * rows * body_flops(length, *shape, wanted=targets)}
             if config.sentence_weight:
-                parts["sentence"] = rows * (body_flops(length, *shape) + 3 * 2 * config.hidden * (config.hidden + rows))
+                scores = 2 * config.hidden * (rows // config.accumulation)
+                parts["sentence"] = rows * (body_flops(length, *shape) + 3 * (prediction_head_flops(config) + scores))
             head = 3 * rows * targets * prediction_head_flops(config)
             return parts | {"target": rows * target, "predictor": head}
         if config.masks == "paper":
@@ -189,7 +191,8 @@ def cosine_loss(predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 def variance_loss(states: torch.Tensor) -> torch.Tensor:
     """VICReg's variance and covariance terms of states (n, d) (Bardes et al. 2022, eq. 1 and 3, weights 25 and 1)."""
     centred = states - states.mean(0)
-    covariance = centred.T @ centred / (len(states) - 1)
+    with torch.autocast(states.device.type, enabled=False):
+        covariance = centred.T @ centred / (len(states) - 1)
     variance = covariance.diagonal()
     hinge = F.relu(1 - (variance + 1e-4).sqrt()).mean()
     return hinge + ((covariance**2).sum() - (variance**2).sum()) / (25 * len(variance))

@@ -175,7 +175,7 @@ def judge(frozen: Frozen, corpus: Corpus, rows: int, ridges: dict, small: Small)
     """A record for each kind of target, predictor and span; the penalty is chosen on the first half of the rows."""
     losses: dict[tuple, list[torch.Tensor]] = {}
     for first, ids in batches(corpus, "heldout", rows):
-        whole, other = frozen.targets(ids), ids.roll(1, 0)
+        whole, other = frozen.targets(ids), ids.roll(len(ids) // 2, 0)
         for span in SPANS:
             positions = span_positions(len(ids), span, 5_000_000 + first)
             for side, text in (("own", ids), ("other", other)):

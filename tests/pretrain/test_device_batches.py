@@ -246,7 +246,7 @@ def test_what_is_drawn_on_the_host(tiny, corpus, monkeypatch):
 
     assert source() == (DeviceBatchSource, "")
     assert source(masks="paper") == (BatchSource, "")
-    assert source(span_length=2) == (BatchSource, "")
+    assert source(span_length=2) == source(span_length=2, structure="student") == (BatchSource, "")
     assert source(structure="student") == (DeviceBatchSource, "")
     assert source(rows="padded") == (BatchSource, "")
     assert source(masks="paper", objective="mlm") == (DeviceBatchSource, "")

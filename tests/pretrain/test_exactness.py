@@ -17,11 +17,13 @@ from geomprobe.pretrain import budget, prepare
 from geomprobe.pretrain.config import load_config
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.loop import train
+from geomprobe.pretrain.runlog import EARLIER
 
 RUN = """
 import json, sys
 from geomprobe.pretrain.config import make_config
 from geomprobe.pretrain.loop import train
+from geomprobe.pretrain.runlog import EARLIER
 train(make_config(json.loads(sys.argv[1])), resume=True)
 """
 
@@ -114,6 +116,19 @@ def test_a_student_resumes_bit_for_bit(tiny, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(config, progress=stop)
     same_weights(whole, train(config, resume=True))
+
+
+def test_a_run_of_an_earlier_version_keeps_its_objective(tiny):
+    """What a run.json does not name had one value then, and a run that names another is another run."""
+    config = tiny(objective="hybrid")
+    run = train(config) / "run.json"
+    known = json.loads(run.read_text())
+    for key in EARLIER:
+        del known["config"][key]
+    run.write_text(json.dumps(known))
+    assert train(config, resume=True) == run.parent
+    with pytest.raises(UsageError, match=r"structure=context, ema_half_life=0\.0"):
+        train(tiny(objective="hybrid", structure="student", ema_half_life=0.05), resume=True)
 
 
 def test_all_states_damaged(tiny):

@@ -92,6 +92,16 @@ def test_masked_spans_step_over_special_tokens(length, span, seed, step):
         assert len(np.unique(order)) == count
 
 
+def test_spans_in_a_row_of_very_short_documents():
+    """With too few ordinary tokens, special ones are masked; the same positions every time, none twice."""
+    ids = rows(2, 24)
+    ids[:, 2:22] = 3
+    given = {"count": 8, "span": 4, "special": SPECIAL, "vocab_size": 200, "seed": 0, "step": 0}
+    (masked, positions), again = masking.mask_tokens(ids, **given), masking.mask_tokens(ids, **given)
+    assert np.array_equal(masked, again[0])
+    assert all(len(np.unique(chosen)) == 8 and 1 <= chosen.min() <= chosen.max() <= 22 for chosen in positions)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 16), min_size=1, max_size=6), st.integers(0, 60), st.integers(0, 2**31))
 def test_target_spans_are_apart_and_the_context_is_the_rest(lengths, spare, seed):

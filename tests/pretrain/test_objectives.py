@@ -191,6 +191,15 @@ def test_flops_match_the_counter(tiny, corpus, objective, structure):
     )
 
 
+def test_spans_of_a_context_leave_the_masked_tokens_as_they_are(tiny, corpus):
+    """Only a student's spans are the masked tokens."""
+    batches = [BatchSource(tiny(objective="hybrid", span_length=n), corpus).batch(3, 0) for n in (0, 3)]
+    assert torch.equal(batches[0].masked, batches[1].masked)
+    assert batches[0].targets.shape != batches[1].targets.shape
+    student = BatchSource(tiny(objective="hybrid", structure="student", span_length=3), corpus).batch(3, 0)
+    assert not torch.equal(student.masked, batches[0].masked)
+
+
 @pytest.mark.parametrize("structure", ["blocks", "spans", "student", "sentence"])
 def test_predictions_of_spans_do_not_see_them(tiny, corpus, structure):
     """The evaluation is blind to the text at its spans under every structure, and not to the rest."""
