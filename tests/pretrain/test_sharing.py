@@ -280,7 +280,12 @@ def test_the_card_of_a_checkpoint_is_what_the_hub_client_reads(tiny, corpus, tmp
         "tags": ["geomprobe", "modernbert", "hybrid", "sentence-similarity"],
     }
     final = json.loads((out / "run.json").read_text())["final"]
-    said = ["# a\\|b \\<i\\>", "12 steps, 3,072 tokens", "predict masked tokens and the target encoder's states", "| text.jsonl |"]
+    said = [
+        "# a\\|b \\<i\\>",
+        "12 steps, 3,072 tokens",
+        "predict masked tokens and the target encoder's states",
+        "| text.jsonl |",
+    ]
     said += [f"| held-out MLM loss | {final['held_out_mlm']:.2f} |", corpus.info["fingerprint"], "`ema/` holds"]
     assert [each for each in said if each not in text] == []
     assert str(tmp_path) not in text
