@@ -37,8 +37,7 @@ class BatchSource:
         self.objective = objective_class(config.objective)
         self.padded: dict[str, paper.PaddedRows] = {}
         if config.rows == "padded":
-            span = masking.masked_span(config)
-            least = 2 * masking.masked_count(config.row_length, config.mask_fraction, span)
+            least = 2 * masking.masked_in_row(config)
             self.padded = {s: paper.PaddedRows(corpus, s, config.row_length, least) for s in ("train", "heldout")}
         self.n_train, self.n_held_out = (self._count(split) for split in ("train", "heldout"))
         for name, n in (("training", self.n_train), ("held-out", self.n_held_out)):
@@ -62,11 +61,13 @@ class BatchSource:
         rows = rows or config.batch_rows // config.accumulation
         indices = row_indices(config.seed, step, config.batch_rows, self.n_train)[first : first + rows]
         ids = self._read("train", indices)
-        return self._mask(ids, config.seed, step, first, device, config.mask_fraction, masking.masked_span(config))
+        count, span = masking.masked_in_row(config), masking.masked_span(config)
+        return self._mask(ids, config.seed, step, first, device, count, span)
 
     def held_out(self, indices: np.ndarray, first: int, device: torch.device | str = "cpu") -> Batch:
         """Held-out rows with masked tokens that are the same in every run: 15 % of the text, single tokens."""
-        return self._mask(self._read("heldout", indices), EVAL_SEED, 0, first, device, EVAL_FRACTION, 1)
+        count = masking.masked_count(self.config.row_length, EVAL_FRACTION)
+        return self._mask(self._read("heldout", indices), EVAL_SEED, 0, first, device, count, 1)
 
     def evaluation(self, n: int, device: torch.device | str = "cpu") -> Batch:
         """The first held-out rows with target spans of `masking.evaluation_spans`, the same for every JEPA."""
@@ -77,14 +78,14 @@ class BatchSource:
         return Batch(_move(ids, device), context=_move(blocks.context, device), targets=_move(blocks.targets, device))
 
     def _mask(
-        self, ids: np.ndarray, seed: int, step: int, first: int, device: torch.device | str, fraction: float, span: int
+        self, ids: np.ndarray, seed: int, step: int, first: int, device: torch.device | str, count: int, span: int
     ) -> Batch:
         config, corpus = self.config, self.corpus
         masked = positions = context = targets = None  # what the objective does not read
         if self.objective.reads_masked(config):
             masked, positions = masking.mask_tokens(
                 ids,
-                count=masking.masked_count(config.row_length, fraction, span),
+                count=count,
                 span=span,
                 special=corpus.special,
                 vocab_size=corpus.vocab_size,

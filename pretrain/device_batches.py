@@ -84,7 +84,7 @@ class DeviceBatchSource(BatchSource):
         Which of the special tokens are masked in such a row, numpy decides by an order that is its own.
         """
         if self.objective.reads_masked(self.config):
-            count = masking.masked_count(self.config.row_length, self.config.mask_fraction)
+            count = masking.masked_in_row(self.config)
             parts = torch.arange(self.n_train, device=self.device).split(1 << 16)
             if any(bool((ordinary(self._rows(part), self.special).sum(1) < count).any()) for part in parts):
                 return False
@@ -99,7 +99,7 @@ class DeviceBatchSource(BatchSource):
         draw = functools.partial(self.generators, step, first, len(ids))
         masked = positions = context = targets = None
         if self.objective.reads_masked(self.config):
-            count = masking.masked_count(config.row_length, config.mask_fraction)
+            count = masking.masked_in_row(config)
             masked, positions = mask_tokens(
                 ids, draw, count, self.special, self.reserved, self.corpus.special["mask"], self.corpus.vocab_size
             )
@@ -194,7 +194,7 @@ def mask_tokens(
     ascending order.
     """
     length = ids.shape[1]
-    random = draw(masking._MASKING, words=length + 2 * count)
+    random = draw(masking.MASKING, words=length + 2 * count)
     order = random.random(length).masked_fill(~ordinary(ids, special), 2.0)
     positions = order.topk(count, largest=False).indices.sort(1).values
     action = random.random(count)
@@ -211,7 +211,7 @@ def draw_blocks(
     """Context and targets, as `masking.draw_blocks` has them."""
     rest = row_length - 2 - 2 * size
     length = masking.context_length(row_length, size, context_fraction)
-    random = draw(masking._BLOCKS)
+    random = draw(masking.BLOCKS)
     first, second = random.choice(rest + 2, 2).sort(1).values.split(1, 1)
     within = torch.arange(size, device=first.device)
     targets = 1 + torch.cat([first + within, second - 1 + size + within], 1)

@@ -237,10 +237,10 @@ def build_predictor(config: PretrainConfig) -> Predictor:
         return Predictor(config)
 
 
-def build_prediction_head(config: PretrainConfig, seed: int = 1) -> nn.Sequential:
-    """Shallow head of a student: one hidden layer of twice the width, initialised from the seed alone."""
+def build_prediction_head(config: PretrainConfig, offset: int = 1) -> nn.Sequential:
+    """Shallow head of a student: one hidden layer of twice the width, initialised from seed and offset alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed + seed)
+        torch.manual_seed(config.seed + offset)
         return nn.Sequential(
             nn.Linear(config.hidden, 2 * config.hidden), nn.GELU(), nn.Linear(2 * config.hidden, config.hidden)
         )

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from geomprobe.common.training_log import SKILL_SPANS
 from geomprobe.pretrain.config import PretrainConfig
 
 SPAN_FRACTION = 0.3
 """Share of the text positions of a row that target spans cover."""
 TARGET_FRACTIONS = (0.10, 0.15, 0.20, 0.25)  # of the text positions of a row, for each of the two blocks
-_MASKING, _BLOCKS, _BLOCK_SIZE, _SPANS = 0, 1, 2, 4  # 3 is taken in paper.py
+MASKING, BLOCKS, _BLOCK_SIZE, _SPANS = 0, 1, 2, 4  # purposes of random numbers; 3 is taken in paper.py
 
 
 def generator(seed: int, step: int, row: int, purpose: int) -> np.random.Generator:
@@ -32,6 +33,11 @@ def masked_count(row_length: int, fraction: float, span: int = 1) -> int:
 def masked_span(config: PretrainConfig) -> int:
     """Length of the spans in which tokens are masked: those that a student predicts, else single tokens."""
     return max(1, config.span_length) if config.structure == "student" else 1
+
+
+def masked_in_row(config: PretrainConfig) -> int:
+    """Number of masked positions of every training row."""
+    return masked_count(config.row_length, config.mask_fraction, masked_span(config))
 
 
 def target_lengths(config: PretrainConfig) -> list[int]:
@@ -94,7 +100,7 @@ def mask_tokens(
     reserved = np.unique([*special.values(), *unused])
     ordinary = ~np.isin(ids, list(special.values()))
     for row in range(len(ids)):
-        random = generator(seed, step, first_row + row, _MASKING)
+        random = generator(seed, step, first_row + row, MASKING)
         if span == 1:
             order = np.where(ordinary[row], random.random(ids.shape[1]), 2.0)
             chosen = np.sort(np.argpartition(order, count - 1)[:count])
@@ -153,7 +159,7 @@ def draw_blocks(
     targets = np.empty((rows, 2 * size), dtype=np.int64)
     within = np.arange(size)
     for row in range(rows):
-        random = generator(seed, step, first_row + row, _BLOCKS)
+        random = generator(seed, step, first_row + row, BLOCKS)
         first, second = np.sort(random.choice(rest + 2, 2, replace=False))
         targets[row] = 1 + np.concatenate([first + within, second - 1 + size + within])
         free = np.setdiff1d(np.arange(1, text + 1), targets[row], assume_unique=True)
@@ -167,7 +173,7 @@ def evaluation_spans(row_length: int) -> list[int]:
 
     1, 2, 4, 8 and 16 tokens; the longest are left out where they would cover more than a third of the text.
     """
-    return [length for length in (1, 2, 4, 8, 16) if 3 * (2 * length - 1) <= row_length - 2]
+    return [length for length in SKILL_SPANS if 3 * (2 * length - 1) <= row_length - 2]
 
 
 def draw_spans(

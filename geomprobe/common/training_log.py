@@ -11,6 +11,8 @@ from geomprobe.common.text import clean, words
 
 CLOCKS = ("step", "steps", "tokens", "flops", "eta_s", "time", "wall_seconds", "epoch", "seconds")
 """Keys that say when a line was written, also by other trainers."""
+SKILL_SPANS = (1, 2, 4, 8, 16)
+"""Lengths in tokens of the spans at which `geomprobe pretrain` measures the skill of JEPA."""
 QUANTITIES = {
     "loss": "loss",
     "held_out_mlm": "held-out MLM loss",
@@ -36,7 +38,7 @@ QUANTITIES = {
     "ema_distance": "distance to the target encoder",
     "skill_mean": "JEPA skill over the mean",
     "skill_position": "JEPA skill over the position",
-    **{f"skill_span_{n}": f"JEPA skill, spans of {n}" for n in (1, 2, 4, 8, 16)},
+    **{f"skill_span_{n}": f"JEPA skill, spans of {n}" for n in SKILL_SPANS},
     "uniformity_jensen_raw": "Jensen bound, raw",
     "uniformity_jensen_centred": "Jensen bound, centred",
     "effective_rank_raw": "effective rank, raw",

@@ -21,7 +21,7 @@ from geomprobe.pretrain.encoder import (
     prediction_head_flops,
     take,
 )
-from geomprobe.pretrain.masking import context_length, masked_count, masked_span, target_lengths
+from geomprobe.pretrain.masking import context_length, masked_in_row, target_lengths
 from geomprobe.pretrain.objectives.base import Batch, Losses, Objective
 
 SENTENCE_TEMPERATURE = 0.1
@@ -49,7 +49,7 @@ class JEPA(Objective):
         else:
             self.prediction_head = build_prediction_head(config)
             if config.sentence_weight:
-                self.sentence_head = build_prediction_head(config, seed=2)
+                self.sentence_head = build_prediction_head(config, offset=2)
         self.target = copy.deepcopy(self.model.model).requires_grad_(False)
 
     @classmethod
@@ -67,34 +67,37 @@ class JEPA(Objective):
         if self.config.structure == "student":
             states = encode(self.model.model, batch.masked, wanted=batch.positions)
             return {"jepa": self.student_loss(batch, states)}
-        predicted = self.predict(self.read_text(batch), batch.context, batch.targets, self.lengths)
+        text = batch.ids if batch.masked is None else batch.masked  # `hybrid` reads the masked one, as in the paper
+        predicted = self.predict(text, batch.context, batch.targets, self.lengths)
         return {"jepa": self.distance(predicted, self.target_states(batch.ids, batch.targets))}
 
     def student_loss(self, batch: Batch, states: torch.Tensor) -> torch.Tensor:
         """Loss of the student's states at the masked positions, (rows, M, hidden)."""
-        loss = self.distance(self.prediction_head(states), self.target_states(batch.ids, batch.positions))
-        if self.config.sentence_weight:
-            loss = loss + self.config.sentence_weight * self.sentence_loss(batch, states)
+        predicted, sentence = self.prediction_head(states), self.config.sentence_weight
+        if sentence:  # one pass of the target encoder serves both
+            with torch.no_grad():
+                layers = layer_states(self.target, batch.ids)
+            loss = self.distance(predicted, self.mean_of_layers(layers, batch.positions))
+            loss = loss + sentence * self.sentence_loss(states, layers[-1])
+        else:
+            loss = self.distance(predicted, self.target_states(batch.ids, batch.positions))
         if self.config.variance_weight:
             loss = loss + self.config.variance_weight * variance_loss(states.flatten(0, 1).float())
         return loss
 
-    def sentence_loss(self, batch: Batch, states: torch.Tensor) -> torch.Tensor:
+    def sentence_loss(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of finding a row's own mean target state among those of the micro-batch (van den Oord 2018).
+
+        ``targets`` are the target encoder's last states at every position, (rows, length, hidden).
 
         The query is predicted from the mean state of a row's masked positions: InfoNCE with in-batch negatives.
         """
         query = self.sentence_head(states.mean(1)).float()
-        with torch.no_grad():
-            key = encode(self.target, batch.ids).float().mean(1)
-            key = key - key.mean(0)
+        key = targets.float().mean(1)
+        key = key - key.mean(0)
         with torch.autocast(query.device.type, enabled=False):
             scores = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).T / SENTENCE_TEMPERATURE
         return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
-
-    def read_text(self, batch: Batch) -> torch.Tensor:
-        """Text that a context is read from: the masked one under `hybrid`, as in the paper."""
-        return batch.ids if batch.masked is None else batch.masked
 
     def predict(
         self, text: torch.Tensor, context: torch.Tensor, targets: torch.Tensor, lengths: Sequence[int] = ()
@@ -122,13 +125,15 @@ class JEPA(Objective):
         (``layer``; Ba et al. 2016), or each dimension over the tokens of a row (``instance``; Ulyanov et al. 2016)
         or of the micro-batch (``batch``), which takes away what all of these tokens share.
         """
-        layers, norm = self.config.target_layers, self.config.target_norm
-        if norm == "layer" and layers == 1:
+        if self.config.target_norm == "layer" and self.config.target_layers == 1:  # the last layer runs there alone
             hidden = encode(self.target, ids, wanted=targets)
             return F.layer_norm(hidden.float(), hidden.shape[-1:])
-        return torch.stack(
-            [take(normalise(states.float(), norm), targets) for states in layer_states(self.target, ids)[-layers:]]
-        ).mean(0)
+        return self.mean_of_layers(layer_states(self.target, ids), targets)
+
+    def mean_of_layers(self, layers: Sequence[torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
+        """Mean of the last ``target_layers`` of these states (rows, length, hidden), normalised, at ``targets``."""
+        norm, chosen = self.config.target_norm, layers[-self.config.target_layers :]
+        return torch.stack([take(normalise(states.float(), norm), targets) for states in chosen]).mean(0)
 
     def distance(self, predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """The loss of predictions: 1 − cosine, squared or smooth absolute difference, averaged over all targets."""
@@ -148,14 +153,15 @@ class JEPA(Objective):
         """FLOPs of one optimizer step: context (or student), target and predictor."""
         length, rows = config.row_length, config.batch_rows
         shape = (config.layers, config.hidden, config.intermediate)
-        whole = config.target_layers > 1 or config.target_norm != "layer"  # then the last layer runs everywhere
+        # then the last layer of the target encoder runs everywhere
+        whole = config.target_layers > 1 or config.target_norm != "layer" or bool(config.sentence_weight)
         if config.structure == "student":
-            targets = masked_count(length, config.mask_fraction, masked_span(config))
+            targets = masked_in_row(config)
             target = body_flops(length, *shape, wanted=None if whole else targets)
             parts = {"student": 3 * rows * body_flops(length, *shape, wanted=targets)}
             if config.sentence_weight:
                 scores = 2 * config.hidden * (rows // config.accumulation)
-                parts["sentence"] = rows * (body_flops(length, *shape) + 3 * (prediction_head_flops(config) + scores))
+                parts["sentence"] = 3 * rows * (prediction_head_flops(config) + scores)
             head = 3 * rows * targets * prediction_head_flops(config)
             return parts | {"target": rows * target, "predictor": head}
         if config.masks == "paper":

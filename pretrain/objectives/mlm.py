@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from geomprobe.pretrain import continued
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.encoder import body_flops, encode, take
-from geomprobe.pretrain.masking import masked_count, masked_span
+from geomprobe.pretrain.masking import masked_in_row
 from geomprobe.pretrain.objectives.base import Batch, Losses, Objective
 
 
@@ -29,7 +29,7 @@ class MLM(Objective):
         """FLOPs of one optimizer step: mlm (the encoder) and head; together where a model is continued from."""
         if config.start_from:
             return {"mlm": 3 * config.batch_rows * continued.row_flops(config.start_from, config.row_length)}
-        rows, masked = config.batch_rows, masked_count(config.row_length, config.mask_fraction, masked_span(config))
+        rows, masked = config.batch_rows, masked_in_row(config)
         body = body_flops(config.row_length, config.layers, config.hidden, config.intermediate, wanted=masked)
         head = 3 * rows * masked * 2 * config.hidden * (config.hidden + vocab_size)
         return {"mlm": 3 * rows * body, "head": head}

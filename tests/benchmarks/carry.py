@@ -17,7 +17,6 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -107,12 +106,13 @@ def keep_encoder(run: Path, out: Path) -> None:
 
 def trained(run: Path, stem: Path) -> dict[str, Any]:
     """Pack the encoder of a finished training; return the figures of the training."""
+    from geomprobe.results import read_log
+
     with tempfile.TemporaryDirectory() as folder:
         keep_encoder(run, Path(folder))
         pieces = pack(Path(folder), stem)
     about = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    lines = list(read_lines(run / "metrics.jsonl"))
-    speeds = sorted(line["tokens_per_s"] for line in lines if "tokens_per_s" in line)
+    speeds = sorted(line["tokens_per_s"] for line in read_log(run / "metrics.jsonl") if "tokens_per_s" in line)
     return {
         "objective": about["config"]["objective"],
         "seed": about["seed"],
@@ -141,11 +141,6 @@ def analysed(results: Path, stem: Path) -> dict[str, Any]:
         "failed_cells": about["failed_cells"],
         "pieces": sizes(pieces),
     }
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        yield json.loads(line)
 
 
 def sizes(files: list[Path]) -> dict[str, int]:

@@ -7,8 +7,9 @@ import os
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from geomprobe.common import processor_name
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -27,18 +28,10 @@ def machine(device: str) -> dict[str, Any]:
             versions[name] = version(name)
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "device": processor(),
-        "processor": processor(),
+        "device": processor_name(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "versions": versions,
         **card,
     }
-
-
-def processor() -> str:
-    """Name of the processor as Linux gives it."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()
