@@ -15,7 +15,7 @@ from geomprobe.pretrain.masking import Blocks, generator
 CONTEXT = (0.65, 0.85)  # of the row
 TARGET = (0.10, 0.25)
 CHARACTERS = 512
-_BLOCKS = 3  # purpose of the random numbers; 0 to 2 are taken in masking.py
+_BLOCKS = 3  # purpose of the random numbers; the others are in masking.py
 
 
 def slots(row_length: int) -> tuple[int, int]:
