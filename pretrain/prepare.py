@@ -25,7 +25,7 @@ from geomprobe.pretrain.device_batches import batch_source
 from geomprobe.pretrain.distributed import Processes
 from geomprobe.pretrain.objectives import build_objective
 from geomprobe.pretrain.objectives.base import Objective
-from geomprobe.pretrain.optimizer import initial_share, make_optimizer
+from geomprobe.pretrain.optimizer import check_optimizer, initial_share, make_optimizer
 from geomprobe.pretrain.progress import Record, SaveRule
 from geomprobe.pretrain.runlog import refuse_other_run, refuse_other_texts, start_run
 
@@ -43,7 +43,7 @@ class Run:
     data: BatchSource
     objective: Objective
     forward: Any  # the objective, compiled, and shared where there are several processes
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     step: int  # done before this start
     steps: int
     step_flops: float
@@ -107,6 +107,7 @@ def prepare(
 def check(config: PretrainConfig, processes: Processes) -> PretrainConfig:
     """Settings with nothing left open, after all checks that need no corpus."""
     budget.check_budget(config)
+    check_optimizer(config)
     if config.match:
         budget.read_run(config.match)
     config = settle(replace(config, out=str(config.folder)), processes)

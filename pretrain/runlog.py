@@ -41,7 +41,7 @@ _FREE = {
 # What a run of a version without these settings was trained with.
 EARLIER = {
     "structure": "context", "span_length": 0, "target_layers": 1, "target_norm": "layer", "jepa_loss": "cosine",
-    "sentence_weight": 0.0, "variance_weight": 0.0, "ema_half_life": 0.0,
+    "sentence_weight": 0.0, "variance_weight": 0.0, "ema_half_life": 0.0, "optimizer": "adamw",
 }  # fmt: skip
 
 

@@ -27,6 +27,8 @@ from geomprobe.pretrain.runlog import EARLIER
 train(make_config(json.loads(sys.argv[1])), resume=True)
 """
 
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9")
+
 
 def states(out):
     return sorted(path.name for path in (Path(out) / "trainer").glob("step-*"))
@@ -104,8 +106,10 @@ def test_going_back_from_a_damaged_state_keeps_the_new_ones(tiny, keep):
     assert states(config.out) == ["step-4", "step-7"][-keep:]  # a stop is seen at the end of the next step
 
 
-def test_a_student_resumes_bit_for_bit(tiny, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=needs_muon)])
+def test_a_student_resumes_bit_for_bit(tiny, tmp_path, optimizer):
     settings = {"objective": "hybrid", "structure": "student", "target_norm": "instance", "ema_half_life": 0.05}
+    settings["optimizer"] = optimizer
     whole = train(tiny(**settings, out=str(tmp_path / "whole")))
     config = tiny(**settings, out=str(tmp_path / "stopped"))
 

@@ -287,3 +287,27 @@ def test_every_preset_is_a_model_of_its_size():
         config = load_config(name)
         assert (config.layers, config.hidden) == size
     assert 2.5e9 > budget.step_flops(load_config("small"), 30522)["total"] / 4096 > 1e7
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9")
+def test_muon_moves_matrices_by_their_orthogonal_factor(tiny, corpus):
+    """A first step is 0.2 · sqrt(longer side) · lr times the nearest semi-orthogonal matrix of the gradient."""
+    config = tiny(objective="mlm", optimizer="muon", weight_decay=0.0)
+    objective = build_objective(config, corpus)
+    optimizer = make_optimizer(config, objective, torch.device("cpu"))
+    tokens = objective.model.model.embeddings.tok_embeddings.weight
+    matrices, others = (part.param_groups for part in optimizer.parts)
+    assert not any(p is tokens for p in matrices[0]["params"])
+    trained = {id(p) for p in objective.parameters() if p.requires_grad}
+    assert trained == {id(p) for group in matrices + others for p in group["params"]}
+
+    weight = objective.model.model.layers[1].mlp.Wo.weight
+    before = weight.detach().clone()
+    for p in objective.parameters():
+        p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(0))  # of full rank, unlike the first real
+    left, _, right = torch.linalg.svd(weight.grad.double(), full_matrices=False)
+    optimizer.step()
+    wanted = 0.2 * max(weight.shape) ** 0.5 * (left @ right)
+    moved = (before - weight.detach()).double() / config.lr
+    assert torch.nn.functional.cosine_similarity(moved.flatten(), wanted.flatten(), dim=0) > 0.95
+    assert moved.norm() == pytest.approx(float(wanted.norm()), rel=0.2)
