@@ -86,8 +86,8 @@ class PretrainConfig:
     structure: str = among("context", "student")  # a pass over the context and a predictor; mask tokens and a head
     span_length: int = number(0, 1 << 12, zero=True)  # of scattered targets; 0: two blocks, or single masked tokens
     target_layers: int = number(1, 1 << 12)  # last layers of the target encoder whose mean is the target
-    target_norm: str = among("layer", "instance", "batch")
-    jepa_loss: str = among("cosine", "l2", "smooth-l1")
+    target_norm: str = among("layer", "instance")
+    jepa_loss: str = among("cosine", "smooth-l1")
     sentence_weight: float = number(0.0, zero=True)  # of the contrast of whole rows
     variance_weight: float = number(0.0, zero=True)  # of VICReg's variance and covariance terms
     ema_half_life: float = 0.0  # of the target encoder, as a share of the run; 0: from ema_start to ema_end

@@ -122,8 +122,8 @@ class JEPA(Objective):
         """States of the target encoder on the whole unmasked text, at the target positions, normalised.
 
         They are the mean of the last ``target_layers`` layers, each normalised by itself: over its dimensions
-        (``layer``; Ba et al. 2016), or each dimension over the tokens of a row (``instance``; Ulyanov et al. 2016)
-        or of the micro-batch (``batch``), which takes away what all of these tokens share.
+        (``layer``; Ba et al. 2016), or each dimension over the tokens of a row (``instance``; Ulyanov et al. 2016),
+        which takes away what all of these tokens share.
         """
         if self.config.target_norm == "layer" and self.config.target_layers == 1:  # the last layer runs there alone
             hidden = encode(self.target, ids, wanted=targets)
@@ -136,9 +136,7 @@ class JEPA(Objective):
         return torch.stack([take(normalise(states.float(), norm), targets) for states in chosen]).mean(0)
 
     def distance(self, predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """The loss of predictions: 1 − cosine, squared or smooth absolute difference, averaged over all targets."""
-        if self.config.jepa_loss == "l2":
-            return F.mse_loss(predicted.float(), wanted)
+        """The loss of predictions: 1 − cosine or smooth absolute difference, averaged over all targets."""
         if self.config.jepa_loss == "smooth-l1":
             return F.smooth_l1_loss(predicted.float(), wanted)
         return cosine_loss(predicted, wanted)
@@ -183,9 +181,9 @@ class JEPA(Objective):
 
 
 def normalise(states: torch.Tensor, norm: str) -> torch.Tensor:
-    """States (rows, length, d) with mean 0 and variance 1 over d (``layer``), length (``instance``) or both others."""
-    dims = {"layer": (2,), "instance": (1,), "batch": (0, 1)}[norm]
-    variance, mean = torch.var_mean(states, dims, correction=0, keepdim=True)
+    """States (rows, length, d) with mean 0 and variance 1 over d (``layer``) or over the length (``instance``)."""
+    dim = {"layer": 2, "instance": 1}[norm]
+    variance, mean = torch.var_mean(states, dim, correction=0, keepdim=True)
     return (states - mean) * (variance + 1e-5).rsqrt()
 
 

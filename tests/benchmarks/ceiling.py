@@ -57,7 +57,7 @@ class Frozen:
         states = self.states(ids)
         chosen = {"last layer": states[-1:], f"mean of the last {self.half}": states[-self.half :]}
         return {
-            f"{name}, {norm}": torch.stack([normalise(layer, norm) for layer in layers]).mean(0)
+            f"{name}, {norm}": torch.stack([normalised(layer, norm) for layer in layers]).mean(0)
             for name, layers in chosen.items()
             for norm in ("layer", "instance", "batch")
         }
@@ -65,6 +65,13 @@ class Frozen:
     def masked(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Last states (rows, length, d) of text with mask tokens at ``positions``."""
         return self.states(ids.scatter(1, positions, self.mask_id))[-1]
+
+
+def normalised(states: torch.Tensor, norm: str) -> torch.Tensor:
+    """States (rows, length, d) normalised over d (layer), the row (instance) or all rows as one (batch)."""
+    if norm == "batch":
+        return normalise(states.flatten(0, 1)[None], "instance").view_as(states)
+    return normalise(states, norm)
 
 
 def span_positions(n: int, span: int, step: int) -> torch.Tensor:
