@@ -55,6 +55,7 @@ def analyze(
     maps: bool = True,
     texts: bool = True,
     refits: int = 0,
+    probes: str = "all",
     precisions: Sequence[str] = (),
     dims: Sequence[int] = (),
     margins: Mapping[str, Margin] | None = None,
@@ -104,6 +105,8 @@ def analyze(
     refits : int
         How often each probe is fitted again, on halves of the training rows, so that its intervals and differences also
         cover the choice of these rows (see `geomprobe.inference.refits`): an even number, 20 for instance; 0 for none.
+    probes : {"all", "fast", "none"}
+        Which probes are fitted (see `geomprobe.probes.PROBES`).
     precisions : sequence of {"float32", "int8", "binary"}
     dims : sequence of int
         Also measure the vectors of the models (not of baselines) quantised and truncated: each precision at the full
@@ -148,9 +151,9 @@ def analyze(
     asked = Request(
         models=models, tasks=tasks, poolings=poolings, layers=layers, prompt=prompt, query_prompt=query_prompt,
         baselines=baselines, data_dir=data_dir, limit=limit, device=device, protocol=protocol, seed=seed,
-        variants=variants.plan(precisions, dims), maps=maps, texts=texts, long=long, refits=refits,
+        variants=variants.plan(precisions, dims), maps=maps, texts=texts, long=long, refits=refits, probes=probes,
     )  # fmt: skip
-    check_request(tasks, poolings, baselines, limit, device, long, protocol, layers, refits)
+    check_request(tasks, poolings, baselines, limit, device, long, protocol, layers, refits, probes)
     if out is not None and processes.first:
         named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
         check_folder(Path(out), named)
@@ -204,7 +207,7 @@ def measure_task(plan: RunPlan, model: Model, texts: TaskTexts, progress: Progre
     asked, processes = plan.asked, plan.processes
     cells = {
         (layer, pooling): CellContext(
-            model.encoder, texts, layer, pooling, asked.protocol, asked.seed, model.variant, asked.refits
+            model.encoder, texts, layer, pooling, asked.protocol, asked.seed, model.variant, asked.refits, asked.probes
         )
         for layer, pooling in product(model.layers, plan.poolings)
         if has_cell(model.encoder, layer, pooling)

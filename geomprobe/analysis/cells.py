@@ -61,6 +61,7 @@ class CellContext:
     seed: int = 0
     variant: Variant = FULL
     refits: int = 0
+    probes: str = "all"
 
     @property
     def key(self) -> str:
@@ -72,6 +73,7 @@ class CellContext:
             own.append(encoder.head.fingerprint)
         own += ["chunk"] if encoder.long == "chunk" else []
         own += [f"{self.refits} refits"] if self.refits else []
+        own += [f"probes {self.probes}"] if self.probes != "all" else []
         own += POOLINGS.versions([pooling]) + TASKS.versions([self.texts.task.name])
         own += choices(self.texts.task)
         own += REGISTRY.versions(name for name, metric in REGISTRY.items() if metric.default_views)

@@ -40,6 +40,7 @@ START, REPORT = 6.0, 10.0
 REPORT_BYTES = 300_000_000
 """Memory of the libraries that write a report."""
 REFIT, REFIT_START = 0.5, 0.1
+SHARE_OF_PROBES = {"all": 1.0, "fast": 0.4, "none": 0.0}
 """Time of a refit as a share of all that probes of a cell take, and the seconds that it takes on few rows."""
 FITTED_ROWS = 1500
 """Rows on which a pooling is trained in a second, by one seed."""
@@ -122,7 +123,7 @@ def forecast(asked: Request, rehearsal: Rehearsal, cells: Path, *, similarity: b
         "start": scale * START,
         "forward passes": sum(each.seconds for each in encoded),
         "training of poolings": sum(training(*each, poolings, asked) for each in product(planned, tasks)),
-        "measuring": scale * sum(measuring(*each, poolings, asked.refits) for each in product(planned, tasks)),
+        "measuring": scale * sum(measuring(*each, poolings, asked) for each in product(planned, tasks)),
         "similarity": scale * comparing(own, tasks, poolings, asked) if similarity else 0.0,
         "report": scale * REPORT if similarity else 0.0,
     }
@@ -218,19 +219,20 @@ def training(planned: Planned, texts: TaskTexts, poolings: Sequence[str], asked:
     return len(layers) * asked.protocol.pooling_seeds * len(texts.task.train) / FITTED_ROWS
 
 
-def measuring(planned: Planned, texts: TaskTexts, poolings: Sequence[str], refits: int = 0) -> float:
+def measuring(planned: Planned, texts: TaskTexts, poolings: Sequence[str], asked: Request) -> float:
     """Seconds in which a model's vectors of a task are measured on the processor of `REFERENCE`.
 
     Fitted to sets of 300 to 10,000 rows in 64 to 768 dimensions, of which it gives 0.7 to 1.2 of the time. A refit is
     on half of the training rows, and has no controls.
     """
     n, rows, widest_probe = len(texts.geometry), texts_read(texts), probe_width(texts, widest(planned, poolings))
-    seconds = 0.4 + 3e-4 * rows + 4e-10 * widest_probe**3  # the controls, once
+    share = SHARE_OF_PROBES[asked.probes]
+    seconds = 0.4 + share * (3e-4 * rows + 4e-10 * widest_probe**3)  # the controls, once
     for cell in planned.cells(poolings):
         d = planned.width(cell)
         features = probe_width(texts, d)
-        of_probes = 1.9e-7 * rows * features + 3.3e-10 * rows * features**2 + 4.5e-10 * features**3
-        of_refits = refits * (REFIT * of_probes + REFIT_START) if texts.task.train is not None else 0.0
+        of_probes = share * (1.9e-7 * rows * features + 3.3e-10 * rows * features**2 + 4.5e-10 * features**3)
+        of_refits = asked.refits * (REFIT * of_probes + REFIT_START) if texts.task.train is not None else 0.0
         seconds += planned.copies * (0.8 + of_probes + of_refits + 5.1e-10 * n**2 * d + 7.6e-9 * d**3)
     return seconds
 

@@ -60,7 +60,8 @@ def measure_vectors(cell: CellContext, vectors: np.ndarray) -> tuple[Tables, boo
     except CELL_ERRORS as error:
         return failed_cell("embedding", reason(error))
     parts, whole = [], True
-    for stage, tables_of in (STAGES | {"probes": partial(probe_tables, refits=cell.refits)}).items():
+    of_probes = partial(probe_tables, refits=cell.refits, chosen=cell.probes)
+    for stage, tables_of in (STAGES | {"probes": of_probes}).items():
         try:
             part = tables_of(texts, vectors, cell.seed)
         except CELL_ERRORS as error:
@@ -85,12 +86,13 @@ def geometry_tables(texts: TaskTexts, vectors: np.ndarray, seed: int) -> Tables:
     }
 
 
-def probe_tables(texts: TaskTexts, vectors: np.ndarray, seed: int, refits: int = 0) -> Tables:
+def probe_tables(texts: TaskTexts, vectors: np.ndarray, seed: int, refits: int = 0, chosen: str = "all") -> Tables:
     """What probes read from the vectors, fitted on the train split where the task has one."""
     check_finite(vectors, texts.fitted)
     task = texts.task
     train = None if texts.train is None else pair_vectors(vectors, texts.train)
-    found = probes.run_probes(task, train, pair_vectors(vectors, texts.validation), seed=seed, refits=refits)
+    held_out = pair_vectors(vectors, texts.validation)
+    found = probes.run_probes(task, train, held_out, seed=seed, refits=refits, chosen=chosen)
     examples = pd.DataFrame(found.examples)
     if len(examples):  # paired tests need to know which rows share a sentence
         clusters = dict(zip(task.validation.row_ids, sentence_groups(task.validation), strict=True))

@@ -27,7 +27,7 @@ from geomprobe.encoders import Encoder, load_encoder
 from geomprobe.encoders.baselines import BASELINES, WordTable, make_baseline
 from geomprobe.encoders.opening import find_device
 from geomprobe.encoders.prompts import with_prompts
-from geomprobe.probes import cap_train
+from geomprobe.probes import PROBES, cap_train
 from geomprobe.results.provenance import TrainingRun, training_run
 from geomprobe.tasks import check_name, load_task
 from geomprobe.tasks.base import Split, Task, joined_pairs
@@ -58,6 +58,7 @@ class Request:
     texts: bool = True
     long: str = "cut"
     refits: int = 0
+    probes: str = "all"
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def check_request(
     protocol: Protocol = STRICT,
     layers: Sequence[int] | str = "all",
     refits: int = 0,
+    probes: str = "all",
 ) -> None:
     """Raise UsageError for names and numbers that no analysis can be made of; nothing is read or computed."""
     check_layers(layers)
@@ -171,6 +173,12 @@ def check_request(
         )
     if refits and protocol.published:
         raise UsageError("The published analysis has probes of its own, without refits.", "Leave --refits out.")
+    if probes not in PROBES:
+        raise unknown_name("choice of probes", probes, list(PROBES))
+    if probes != "all" and protocol.published:
+        raise UsageError("The published analysis has probes of its own.", f"Leave --probes {probes} out.")
+    if probes == "none" and refits:
+        raise UsageError("--refits fits probes again, and --probes none fits none.", "Leave one of them out.")
     find_device(device)
 
 

@@ -51,6 +51,7 @@ def record(
         "seed": asked.seed,
         "limit": asked.limit,
         **({"refits": asked.refits} if asked.refits else {}),
+        **({"probes": asked.probes} if asked.probes != "all" else {}),
         "models": model_entries(plan),
         "baselines": {model.name: model.baseline for model in plan.encoders if model.baseline},
         "tasks": [task_entry(texts, truncated[texts.task.name], asked.long) for texts in plan.tasks],

@@ -84,6 +84,7 @@ def run_grid(
                 similarity=similarity,
                 texts=options.texts,
                 refits=options.refits,
+                probes=options.probes,
                 precisions=options.precisions,
                 dims=options.dims,
                 margins=margins,

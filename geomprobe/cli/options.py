@@ -145,6 +145,13 @@ class GridOptions:
     texts: bool = option(
         "--texts/--no-texts", "Whether the results keep the texts (cut) of the rows that their maps show.", default=True
     )
+    probes: str = option(
+        "--probes",
+        "all; fast: without those that fit a classifier again (selectivity, conditional bits, code length); none: only "
+        "what needs no fit.",
+        default="all",
+        **TEXT,
+    )
     refits: int = option(
         "--refits",
         "Fit each probe K more times, on halves of its training rows, so that intervals and differences also cover the "
@@ -271,7 +278,15 @@ class GridOptions:
         variants.plan(self.precisions, self.dims)
         tasks = [task for task in self.task_names if not is_benchmark(task)]
         check_request(
-            tasks, self.poolings, self.baselines, self.limit, self.device, self.long, self.choices, refits=self.refits
+            tasks,
+            self.poolings,
+            self.baselines,
+            self.limit,
+            self.device,
+            self.long,
+            self.choices,
+            refits=self.refits,
+            probes=self.probes,
         )
         check_folder(folder, [*models, *self.task_names, *([self.data] if self.data else [])])
         for model in models:
@@ -287,6 +302,7 @@ class GridOptions:
             models=models, tasks=tasks, poolings=self.poolings, layers=self.layers, prompt=self.prompt,
             query_prompt=self.prompt_query, baselines=self.baselines, data_dir=self.data, limit=self.limit,
             long=self.long, device=self.device, protocol=self.choices, seed=self.seed, refits=self.refits,
+            probes=self.probes,
             variants=variants.plan(self.precisions, self.dims),
         )  # fmt: skip
 
@@ -304,6 +320,8 @@ class GridOptions:
             asked.append(self.long)
         if self.refits:
             asked.append(("refits", self.refits))
+        if self.probes != "all":
+            asked.append(("probes", self.probes))
         if self.precision or self.dim:
             asked += [self.precisions, self.dims]
         return [repr(each) for each in asked]

@@ -17,8 +17,11 @@ from geomprobe.probes.semantic import semantic_probe
 from geomprobe.tasks.base import Split, Task
 
 MAX_TRAIN_ROWS = 10_000
+PROBES = ("all", "fast", "none")
+"""Which probes are fitted: all; all but those that fit a classifier again (selectivity, conditional bits, code length);
+or none, which leaves what needs no fit: cosines against labels and overlap, and the split of the controlled suite."""
 
-__all__ = ["MAX_TRAIN_ROWS", "RECORDS", "PairVectors", "ProbeResults", "cap_train", "run_probes"]
+__all__ = ["MAX_TRAIN_ROWS", "PROBES", "RECORDS", "PairVectors", "ProbeResults", "cap_train", "run_probes"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,13 @@ def cap_train(split: Split, max_rows: int = MAX_TRAIN_ROWS, seed: int = 0) -> Sp
 
 
 def run_probes(
-    task: Task, train: PairVectors | None, validation: PairVectors, *, seed: int = 0, refits: int = 0
+    task: Task,
+    train: PairVectors | None,
+    validation: PairVectors,
+    *,
+    seed: int = 0,
+    refits: int = 0,
+    chosen: str = "all",
 ) -> ProbeResults:
     """Run the semantic and lexical probes of a task on the vectors of one encoder, layer and pooling.
 
@@ -67,6 +76,8 @@ def run_probes(
         Seed of folds, random projections, random labels and halves of the train split.
     refits : int
         How often each probe is fitted again, on halves of the train split: even (see `geomprobe.inference.refits`).
+    chosen : {"all", "fast", "none"}
+        See `PROBES`. What is fitted has the same numbers under each.
 
     Raises
     ------
@@ -78,8 +89,9 @@ def run_probes(
     for vectors, split in ((train, task.train), (validation, task.validation)):
         if vectors is not None and split is not None:
             _check(vectors, split)
-    rows, examples = semantic_probe(task, train, validation, seed)
-    rows += lexical_probe(task, train, validation, seed)
+    rows, examples = semantic_probe(task, train, validation, seed, chosen)
+    if chosen != "none":
+        rows += lexical_probe(task, train, validation, seed)
     rows += crossed_rows(task, validation, seed)
     again = add_refits(rows, refitted(task, train, validation, seed, refits)) if refits else []
     influences = []

@@ -58,7 +58,7 @@ def labelled_rows(split: Split) -> np.ndarray:
 
 
 def semantic_probe(
-    task: Task, train: PairVectors | None, validation: PairVectors, seed: int
+    task: Task, train: PairVectors | None, validation: PairVectors, seed: int, chosen: str = "all"
 ) -> tuple[Records, list[dict[str, Any]]]:
     """Result rows (probe and controls) and per-example rows of a task's label or score.
 
@@ -70,16 +70,20 @@ def semantic_probe(
     note = f"{dropped} rows without a label left out" if dropped else ""
     size: dict[str, Any] = {"n": len(task.validation), "d": validation.d, "seed": seed}
     if not len(task.validation):
+        if chosen == "none":
+            return [], []
         return [missing_row(main, "no validation row has a label", **size, status="not applicable")], []
     rows, examples = _similarity(task, validation, size)
-    if train is None or task.train is None:
+    if chosen == "none":
+        pass
+    elif train is None or task.train is None:
         rows.append(missing_row(main, *without_train(task), **size))
     elif len(np.unique(task.train.labels)) < 2:
         few = task.kind == "regression" or len(task.label_names) > 1 or len(task.train) < 2
         status = "too few rows" if few else "not applicable"  # more rows would hold that one class, too
         rows.append(missing_row(main, _labels_note(task.train), status, **size))
     else:
-        found = _fitted(task, train, validation, seed, size)
+        found = _fitted(task, train, validation, seed, size, chosen == "fast")
         rows, examples = rows + found[0], examples + found[1]
     for row in rows:
         row["note"] = "; ".join(part for part in (row["note"], note) if part)
@@ -178,9 +182,9 @@ def _bow_half(task: Task, seed: int) -> BowHalf | None:
 
 
 def _fitted(
-    task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any]
+    task: Task, train: PairVectors, validation: PairVectors, seed: int, size: dict[str, Any], once: bool
 ) -> tuple[Records, Records]:
-    """Rows and examples of the probe that is fitted on train."""
+    """Rows and examples of the probe that is fitted on train; ``once``: without what fits a classifier again."""
     clusters, x, x_held_out = scored_clusters(task), features_of(task, train), features_of(task, validation)
     probe = _predictions(task, seed, x, x_held_out)
     predictions = {
@@ -192,12 +196,11 @@ def _fitted(
     if task.kind == "regression":
         correlations = correlation_rows("semantic", y_held_out, predictions, clusters, **size)
         return list(correlations), _examples("semantic", task, probe)
-    rows = [
-        *classification_rows("semantic", predictions, y, y_held_out, clusters, **size),
-        *selectivity(task, x, x_held_out, probe, seed, size),
-        *_beyond_words(task, x, x_held_out, seed, size),
-        *_code(task, x, probe, seed, size | {"n": len(y)}),
-    ]
+    rows = [*classification_rows("semantic", predictions, y, y_held_out, clusters, **size)]
+    if not once:
+        rows += selectivity(task, x, x_held_out, probe, seed, size)
+        rows += _beyond_words(task, x, x_held_out, seed, size)
+        rows += _code(task, x, probe, seed, size | {"n": len(y)})
     return rows, _examples("semantic", task, probe.predictions, probe.log_loss)
 
 

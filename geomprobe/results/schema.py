@@ -421,6 +421,7 @@ class Run(TypedDict, total=False):
     seed: int
     limit: int | None
     refits: int
+    probes: str
     models: list[ModelEntry]
     baselines: dict[str, str]
     tasks: list[TaskEntry]

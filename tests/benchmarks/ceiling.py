@@ -2,8 +2,9 @@
 
     python tests/benchmarks/ceiling.py ENCODER --corpus SOURCE --out ceiling.csv
 
-For spans of 1 to 32 tokens, a quarter of each row masked, the encoder's own states of the unmasked text are predicted
-from its states of the masked text: by ridge regression from the state at the position, and by one transformer layer
+For spans of 1 to 32 tokens, a quarter of each row masked, and for the spans at which a training measures its skill (one
+each of 1, 2, 4, 8 and 16 tokens), the encoder's own states of the unmasked text are predicted from its states of the
+masked text: by ridge regression from the state at the position, and by one transformer layer
 over all states of the row, with an output for each kind of target. The targets are the last layer or the mean of the
 last half of the layers, in each normalisation. Skill is 1 − loss / loss of the same predictor on another row's text,
 the loss 1 − cosine, on held-out rows; its standard error is that of a ratio of means over rows.
@@ -27,11 +28,12 @@ from geomprobe.common import write_text
 from geomprobe.pretrain.corpus import Corpus, build_corpus
 from geomprobe.pretrain.device import bf16_is_faster
 from geomprobe.pretrain.encoder import take
-from geomprobe.pretrain.masking import draw_spans, masked_count
+from geomprobe.pretrain.masking import draw_spans, evaluation_spans, masked_count
 from geomprobe.pretrain.objectives.jepa import normalise
 
-SPANS = (1, 2, 4, 8, 16, 32)
 FRACTION, ROW, BATCH = 0.25, 128, 50
+SPANS = {str(span): [span] * (masked_count(ROW, FRACTION, span) // span) for span in (1, 2, 4, 8, 16, 32)}
+SPANS["skill_context"] = evaluation_spans(ROW)
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # as shares of the mean eigenvalue
 STEPS, LEARNING_RATE = 600, 1e-3
 
@@ -55,7 +57,9 @@ class Frozen:
     def targets(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         """Targets (rows, length, d) of each kind."""
         states = self.states(ids)
-        chosen = {"last layer": states[-1:], f"mean of the last {self.half}": states[-self.half :]}
+        chosen = {"last layer": states[-1:]}
+        if self.half > 1:
+            chosen[f"mean of the last {self.half}"] = states[-self.half :]
         return {
             f"{name}, {norm}": torch.stack([normalised(layer, norm) for layer in layers]).mean(0)
             for name, layers in chosen.items()
@@ -74,10 +78,9 @@ def normalised(states: torch.Tensor, norm: str) -> torch.Tensor:
     return normalise(states, norm)
 
 
-def span_positions(n: int, span: int, step: int) -> torch.Tensor:
-    """Masked positions (n, M) in spans of one length."""
-    lengths = [span] * (masked_count(ROW, FRACTION, span) // span)
-    return torch.from_numpy(draw_spans(n, ROW, lengths, seed=7, step=step).targets)
+def span_positions(n: int, spans: str, step: int) -> torch.Tensor:
+    """Masked positions (n, M) in spans of these lengths."""
+    return torch.from_numpy(draw_spans(n, ROW, SPANS[spans], seed=7, step=step).targets)
 
 
 def batches(corpus: Corpus, split: str, n: int) -> Iterator[tuple[int, torch.Tensor]]:
@@ -141,7 +144,7 @@ class Small(nn.Module):
         return {name: out(hidden) for name, out in zip(self.kinds, self.out, strict=True)}
 
 
-def fit_ridges(frozen: Frozen, corpus: Corpus, rows: int) -> dict[int, dict[float, dict[str, torch.Tensor]]]:
+def fit_ridges(frozen: Frozen, corpus: Corpus, rows: int) -> dict[str, dict[float, dict[str, torch.Tensor]]]:
     """Weights by span, penalty and kind of target."""
     ridges = {span: Ridge() for span in SPANS}
     for first, ids in batches(corpus, "train", rows):
@@ -159,7 +162,7 @@ def train_small(frozen: Frozen, corpus: Corpus, rows: int, steps: int) -> Small:
     model, step = None, 0
     while step < steps:
         for first, ids in batches(corpus, "train", rows):
-            positions = span_positions(len(ids), SPANS[step % len(SPANS)], 10_000_000 + step * BATCH + first)
+            positions = span_positions(len(ids), [*SPANS][step % len(SPANS)], 10_000_000 + step * BATCH + first)
             states, whole = frozen.masked(ids, positions), frozen.targets(ids)
             if model is None:
                 model = Small(states.shape[-1], frozen.model.config.num_attention_heads, whole)

@@ -24,6 +24,7 @@ from geomprobe.common import GeomprobeError, InputError, UsageError
 from geomprobe.embedding.store import Store
 from geomprobe.metrics import sample_size
 from geomprobe.predict_reconstruct.protocol import PAPER
+from geomprobe.probes import PROBES
 from geomprobe.results import provenance, read_results
 from geomprobe.results.summary.words import about_probe_intervals
 from geomprobe.tasks.base import Split, Task
@@ -480,3 +481,45 @@ def test_refits_have_cells_of_their_own_and_are_found_again(model_folder, task, 
     assert "4 refits on halves" in about_probe_intervals(first.facts())
     pd.testing.assert_frame_equal(gp.analyze([model_folder("bert")], [task], **how).results, plain.results)
     assert not (tmp_path / "r" / "refits.parquet").exists()
+
+
+def test_fewer_probes_have_the_same_numbers_and_cells_of_their_own(model_folder, task, tmp_path):
+    how = {"poolings": ["mean"], "out": tmp_path / "r"}
+    found = {probes: gp.analyze([model_folder("bert")], [task], probes=probes, **how) for probes in PROBES}
+    keys = ["metric", "view", "definition", "control"]
+    every = found["all"].results.set_index(keys)
+    assert "probes" not in found["all"].run
+    for probes in ("fast", "none"):
+        assert found[probes].run["probes"] == probes
+        some = found[probes].results.set_index(keys)
+        pd.testing.assert_frame_equal(some, every.loc[some.index])
+    metrics = {probes: set(results.results["metric"]) for probes, results in found.items()}
+    left_out = {"semantic_selectivity", "semantic_conditional_bits", "semantic_code_length", "semantic_compression"}
+    assert metrics["all"] - metrics["fast"] == left_out
+    assert not any(name.startswith(("semantic", "lexical")) for name in metrics["none"])
+    assert {"uniformity", "effective_rank"} <= metrics["none"]
+    assert "control_task" in set(found["all"].results["control"]) - set(found["fast"].results["control"])
+
+
+def test_without_probes_pairs_keep_what_needs_no_fit(model_folder):
+    train, validation = (
+        Split(name, sentences(n, 0), sentences(n, 1), np.arange(n) % 6 / 1.0, tuple(f"{name}/{i}" for i in range(n)))
+        for name, n in (("train", 40), ("validation", 30))
+    )
+    task = Task("pairs", "regression", train, validation, (), "spearman")
+    found = gp.analyze([model_folder("bert")], [task], ["mean"], probes="none").results
+    assert {"sts_cosine_spearman", "partial_spearman_gold", "partial_spearman_overlap"} <= set(found["metric"])
+    assert not any(name.startswith(("sts_probe", "lexical")) for name in found["metric"])
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({"probes": "some"}, "choice of probes"),
+        ({"probes": "none", "refits": 4}, "--probes none fits none"),
+        ({"probes": "fast", "protocol": PAPER}, "probes of its own"),
+    ],
+)
+def test_choices_of_probes_that_contradict(task, choices, said):
+    with pytest.raises(UsageError, match=said):
+        gp.analyze(["model"], [task], **choices)
