@@ -50,7 +50,7 @@ class Settings:
 @expanded()
 def pretrain(
     preset: Annotated[
-        str, typer.Option(**TEXT, help="demo, small, paper, paper-faithful or base, or a TOML file.")
+        str, typer.Option(**TEXT, help="demo, small, paper, base, blocks, paper-faithful, or a TOML file.")
     ] = "small",
     *,
     options: Settings,

@@ -241,7 +241,9 @@ def test_no_step_waits_for_the_device(tiny, monkeypatch):
 def test_what_is_drawn_on_the_host(tiny, corpus, monkeypatch):
     def source(corpus=corpus, **changes):
         notes = []
-        made = batch_source(tiny(**{"objective": "hybrid"} | changes), corpus, CPU, notes.append)
+        made = batch_source(
+            tiny(**{"objective": "hybrid", "structure": "context"} | changes), corpus, CPU, notes.append
+        )
         return type(made), " ".join(notes)
 
     assert source() == (DeviceBatchSource, "")

@@ -124,7 +124,7 @@ def test_a_student_resumes_bit_for_bit(tiny, tmp_path, optimizer):
 
 def test_a_run_of_an_earlier_version_keeps_its_objective(tiny):
     """What a run.json does not name had one value then, and a run that names another is another run."""
-    config = tiny(objective="hybrid")
+    config = tiny(objective="hybrid", **EARLIER)
     run = train(config) / "run.json"
     known = json.loads(run.read_text())
     for key in EARLIER:
@@ -132,7 +132,7 @@ def test_a_run_of_an_earlier_version_keeps_its_objective(tiny):
     run.write_text(json.dumps(known))
     assert train(config, resume=True) == run.parent
     with pytest.raises(UsageError, match=r"structure=context, ema_half_life=0\.0"):
-        train(tiny(objective="hybrid", structure="student", ema_half_life=0.05), resume=True)
+        train(tiny(objective="hybrid", **EARLIER | {"structure": "student", "ema_half_life": 0.05}), resume=True)
 
 
 def test_all_states_damaged(tiny):

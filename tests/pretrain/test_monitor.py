@@ -13,6 +13,7 @@ from geomprobe.pretrain.monitor import collapse_warnings, measure
 from geomprobe.pretrain.objectives import build_objective
 from geomprobe.pretrain.objectives.jepa import cosine_loss
 from geomprobe.pretrain.optimizer import make_optimizer
+from geomprobe.pretrain.runlog import EARLIER
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_healthy(setting):
 
 def test_collapse_without_stop_gradient(setting):
     """With the encoder as its own target, and gradient through it, all states become one vector."""
-    config, objective, data, batches = setting(objective="jepa")
+    config, objective, data, batches = setting(objective="jepa", **EARLIER)
     objective.target = objective.model.model
     objective.target.requires_grad_(True)
     optimizer = make_optimizer(config, objective, torch.device("cpu"))

@@ -1,6 +1,7 @@
 """The losses: equal to their written-out definitions, blind where they must be, and the same as ever."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from geomprobe.pretrain import budget
-from geomprobe.pretrain.config import load_config, preset_names
+from geomprobe.pretrain.config import PRESETS, load_config, preset_names
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.encoder import encode
 from geomprobe.pretrain.loop import train
@@ -19,6 +20,7 @@ from geomprobe.pretrain.objectives import build_objective
 from geomprobe.pretrain.objectives.jepa import variance_loss
 from geomprobe.pretrain.objectives.mlm import mlm_loss
 from geomprobe.pretrain.optimizer import ema_decay, initial_share, make_optimizer
+from geomprobe.pretrain.runlog import EARLIER
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 BALANCES = ["learned", "fixed", "ramp", "uncertainty", "gradnorm"]
@@ -35,7 +37,7 @@ def lively(objective):
 
 @pytest.fixture
 def made(tiny, corpus):
-    config = tiny(objective="hybrid")
+    config = tiny(objective="hybrid", **EARLIER)
     return lively(build_objective(config, corpus)).double(), BatchSource(config, corpus).batch(0, 0), config
 
 
@@ -156,7 +158,8 @@ def test_overfits_one_batch(tiny, corpus):
 @pytest.mark.parametrize("objective", ["mlm", "jepa", "hybrid"])
 def test_golden_losses(tiny, objective):
     """Fifty steps from a fixed seed give the losses they always gave (to what other processors round differently)."""
-    out = train(tiny(objective=objective, budget="50-steps", log_every=10, eval_every=50, save_every="50", lr=0.005))
+    how = {"budget": "50-steps", "log_every": 10, "eval_every": 50, "save_every": "50", "lr": 0.005}
+    out = train(tiny(objective=objective, **how, **EARLIER))
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines]
     golden = json.loads(GOLDEN.read_text())
@@ -165,10 +168,10 @@ def test_golden_losses(tiny, objective):
 
 STUDENT = {"structure": "student", "target_layers": 2, "target_norm": "instance"}
 STRUCTURES = {
-    "blocks": {},
-    "paper": {"masks": "paper"},
-    "spans": {"span_length": 3, "target_norm": "instance"},
-    "student": {"structure": "student"},
+    "blocks": EARLIER,
+    "paper": EARLIER | {"masks": "paper"},
+    "spans": EARLIER | {"span_length": 3, "target_norm": "instance"},
+    "student": EARLIER | {"structure": "student"},
     "student-spans": STUDENT | {"span_length": 3},
     "sentence": STUDENT | {"sentence_weight": 0.1},
 }
@@ -193,7 +196,9 @@ def test_flops_match_the_counter(tiny, corpus, objective, structure):
 
 def test_spans_of_a_context_leave_the_masked_tokens_as_they_are(tiny, corpus):
     """Only a student's spans are the masked tokens."""
-    batches = [BatchSource(tiny(objective="hybrid", span_length=n), corpus).batch(3, 0) for n in (0, 3)]
+    batches = [
+        BatchSource(tiny(objective="hybrid", structure="context", span_length=n), corpus).batch(3, 0) for n in (0, 3)
+    ]
     assert torch.equal(batches[0].masked, batches[1].masked)
     assert batches[0].targets.shape != batches[1].targets.shape
     student = BatchSource(tiny(objective="hybrid", structure="student", span_length=3), corpus).batch(3, 0)
@@ -280,12 +285,28 @@ def test_initial_weights_in_the_target_are_said(tiny, half_life, warned):
 
 
 def test_every_preset_is_a_model_of_its_size():
-    sizes = {"demo": (2, 128), "small": (4, 256), "paper": (6, 512), "paper-faithful": (6, 512), "base": (12, 768)}
+    sizes = {
+        "demo": (2, 128),
+        "small": (4, 256),
+        "blocks": (4, 256),
+        "paper": (6, 512),
+        "paper-faithful": (6, 512),
+        "base": (12, 768),
+    }
     assert set(preset_names()) == set(sizes)
     for name, size in sizes.items():
         config = load_config(name)
         assert (config.layers, config.hidden) == size
     assert 2.5e9 > budget.step_flops(load_config("small"), 30522)["total"] / 4096 > 1e7
+
+
+@pytest.mark.parametrize("preset", ["blocks", "paper-faithful"])
+def test_presets_of_the_published_objective_name_all_of_it(preset):
+    """Whatever the defaults become, they train what was trained before there was a choice."""
+    config = load_config(preset)
+    assert {key: getattr(config, key) for key in EARLIER} == EARLIER
+    named = tomllib.loads((PRESETS / f"{preset}.toml").read_text())
+    assert {"structure", "target_layers", "target_norm", "jepa_loss", "ema_half_life"} <= set(named)
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9")
