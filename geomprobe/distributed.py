@@ -1,11 +1,13 @@
-"""One process or several: what torchrun started, and what they exchange to measure together."""
+"""One process or several, of torchrun or started here, and what they exchange to measure together."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -13,8 +15,9 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from threadpoolctl import threadpool_limits
 
-from geomprobe.common import GeomprobeError, first_line, torchrun_place
+from geomprobe.common import GeomprobeError, UsageError, first_line, torchrun_place
 from geomprobe.vectors import TILE, VectorSource, full_precision, unit_rows
 
 T = TypeVar("T")
@@ -22,6 +25,10 @@ S = TypeVar("S")
 R = TypeVar("R")
 PATIENCE = timedelta(days=2)
 """How long a rank waits for another at work; one that ended is noticed at once."""
+
+
+class LostProcess(GeomprobeError):
+    """Another process of the job ended."""
 
 
 @dataclass(frozen=True)
@@ -262,16 +269,109 @@ def join() -> Iterator[Processes]:
         yield Processes()
         return
     processes = Processes(rank, world)
-    if devices := torch.cuda.device_count():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % devices)
+    _take_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("gloo", timeout=PATIENCE)
-    try:
+    with _joined(processes):
         yield processes
+
+
+def _take_device(number: int) -> None:
+    if devices := torch.cuda.device_count():
+        torch.cuda.set_device(number % devices)
+
+
+@contextlib.contextmanager
+def _joined(processes: Processes) -> Iterator[None]:
+    """Leave the group at the end, and say where another process ended before."""
+    rank, world = processes.rank, processes.world
+    try:
+        yield
         with _talking():
             dist.barrier()  # a rank that leaves while others still talk to it may be aborted by gloo
     except ConnectionError as error:
         hint = "One of them ended; it says why. The same command starts again, and goes on from what is kept."
-        raise GeomprobeError(f"Rank {rank} of {world} lost the others: {error}", hint) from None
+        raise LostProcess(f"Rank {rank} of {world} lost the others: {error}", hint) from None
     finally:
         with contextlib.suppress(Exception):
             dist.destroy_process_group()
+
+
+# ---- processes started here ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def helped(jobs: int, work: Callable[[Processes], Any]) -> Iterator[Processes]:
+    """Start ``jobs`` − 1 processes that call ``work`` with their place among all; this one is the first of them.
+
+    Each has its share of the cores, so that they do not wait for each other. They stay for the next call.
+
+    Parameters
+    ----------
+    jobs : int
+        All processes, this one included.
+    work : callable
+        Sent to them by cloudpickle; what it returns is left there.
+
+    Raises
+    ------
+    UsageError
+        This process is one of torchrun's.
+    GeomprobeError
+        One of them could not start, or ended.
+    """
+    if torchrun_place()[1] > 1:
+        raise UsageError("--jobs starts processes, and torchrun started this one.", "Leave one of them out.")
+    from loky import cpu_count, get_reusable_executor
+
+    threads = max(1, cpu_count() // jobs)
+    store = dist.TCPStore("127.0.0.1", 0, jobs, is_master=True, wait_for_workers=False)
+    executor = get_reusable_executor(max_workers=jobs - 1, timeout=300, env={"OMP_NUM_THREADS": str(threads)})
+    done = [executor.submit(_help, work, rank, jobs, store.port, threads) for rank in range(1, jobs)]
+    try:
+        while not store.check([_HERE.format(rank) for rank in range(1, jobs)]):
+            if failed := next((each for each in done if each.done()), None):
+                raise GeomprobeError(f"A process of --jobs did not start: {failed.exception()}", "Leave --jobs out.")
+            time.sleep(0.01)
+        processes = Processes(0, jobs)
+        with _threads(threads):
+            dist.init_process_group("gloo", store=store, rank=0, world_size=jobs, timeout=PATIENCE)
+            with _joined(processes):
+                yield processes
+        for each in done:
+            each.result()
+    except LostProcess as error:
+        ended = wait(done, 10, FIRST_EXCEPTION).done
+        executor.shutdown(kill_workers=True)
+        why = next((first_line(e) for each in ended if (e := each.exception())), error.message)
+        hint = "The same command starts again, and goes on from what is kept; --jobs 1 needs least memory."
+        raise GeomprobeError(f"A process of --jobs ended: {why}", hint) from None
+    except BaseException:
+        executor.shutdown(kill_workers=True)
+        raise
+
+
+_HERE = "geomprobe process {}"
+
+
+def _help(work: Callable[[Processes], Any], rank: int, jobs: int, port: int, threads: int) -> None:
+    """Be one of the processes of `helped`."""
+    _take_device(rank)
+    with _threads(threads):
+        store = dist.TCPStore("127.0.0.1", port, jobs, is_master=False, timeout=timedelta(minutes=5))
+        store.set(_HERE.format(rank), "here")
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=jobs, timeout=PATIENCE)
+        processes = Processes(rank, jobs)
+        with _joined(processes):
+            work(processes)
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Limit the threads of torch and of the libraries of linear algebra."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        with threadpool_limits(number):
+            yield
+    finally:
+        torch.set_num_threads(before)

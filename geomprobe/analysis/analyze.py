@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from geomprobe.common import hold_folder
 from geomprobe.common.progress import Progress, shown
 from geomprobe.comparison.rankings import add_rankings
 from geomprobe.comparison.table import add_variants
-from geomprobe.distributed import ALONE, Processes
+from geomprobe.distributed import ALONE, Processes, helped
 from geomprobe.embedding.layers import Cell, has_cell
 from geomprobe.results import SIMILARITY_COLUMNS, Results, check_folder, table, write_results
 from geomprobe.results.record import Margin
@@ -60,6 +61,7 @@ def analyze(
     dims: Sequence[int] = (),
     margins: Mapping[str, Margin] | None = None,
     complete: Callable[[Results], Any] | None = None,
+    jobs: int = 1,
     processes: Processes = ALONE,
     progress: Progress | str | None = "auto",
 ) -> Results:
@@ -117,6 +119,9 @@ def analyze(
     complete : callable, optional
         What to add to the results, such as comparisons, before they are written; called on the first rank. Default:
         the order of the models, with tests of all pairs (`comparison.rankings.add_rankings`).
+    jobs : int
+        Processes that are started on this machine to share the work, this one included, each with its share of the
+        cores. Numbers are those of one process with as many threads.
     processes : Processes
         Processes that share the work (see `geomprobe.distributed.join`); all call this with the same arguments and
         get the same results, and the first alone reads and writes folders.
@@ -153,18 +158,15 @@ def analyze(
         baselines=baselines, data_dir=data_dir, limit=limit, device=device, protocol=protocol, seed=seed,
         variants=variants.plan(precisions, dims), maps=maps, texts=texts, long=long, refits=refits, probes=probes,
     )  # fmt: skip
-    check_request(tasks, poolings, baselines, limit, device, long, protocol, layers, refits, probes)
+    check_request(tasks, poolings, baselines, limit, device, long, protocol, layers, refits, probes, jobs)
     if out is not None and processes.first:
         named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
         check_folder(Path(out), named)
     with hold_folder(out) if out is not None and processes.first else contextlib.nullcontext():
         kept = Path(cells) if cells is not None else Path(out) / "cells" if out is not None else None
-        plan = make_plan(asked, kept, processes)
-        with shown(progress if processes.first else None, "measuring") as show:
-            tables, truncated = measure_models(plan, show)
-        alike = similarity_table(plan) if similarity else table([], SIMILARITY_COLUMNS)
-        mapped, entries = make_maps(plan)
-        results = record(plan, tables | mapped, alike, truncated, entries)
+        work = partial(measured, asked, kept, similarity)
+        with contextlib.nullcontext(processes) if jobs == 1 else helped(jobs, work) as sharing:
+            plan, results = work(sharing, progress)
         results.run["wall_seconds"] = round(time.perf_counter() - started, 1)
         if processes.first:
             complete(results) if complete else add_rankings(results, margins)
@@ -173,6 +175,18 @@ def analyze(
         if out is not None and processes.first:
             write_results(out, results)
     return results
+
+
+def measured(
+    asked: Request, kept: Path | None, similarity: bool, processes: Processes, progress: Progress | str | None = None
+) -> tuple[RunPlan, Results]:
+    """The plan of what was asked for, and its results, on each of the processes that share the work."""
+    plan = make_plan(asked, kept, processes)
+    with shown(progress if processes.first else None, "measuring") as show:
+        tables, truncated = measure_models(plan, show)
+    alike = similarity_table(plan) if similarity else table([], SIMILARITY_COLUMNS)
+    mapped, entries = make_maps(plan)
+    return plan, record(plan, tables | mapped, alike, truncated, entries)
 
 
 def measure_models(plan: RunPlan, progress: Progress | None = None) -> tuple[Tables, dict[str, dict[str, int]]]:

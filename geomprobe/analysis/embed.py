@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -105,26 +106,30 @@ def train_poolings(
 ) -> dict[Cell, list[TrainedPooling]]:
     """What training finds for the cells whose pooling can be trained on the task, one of each seed.
 
-    Processes share the layers.
+    Processes share the layers and seeds.
     """
     task, protocol, seed, processes = texts.task, plan.asked.protocol, plan.asked.seed, plan.processes
     wanted = [cell for cell in cells if cell[1] in TRAINABLE]
     if not wanted or not protocol.train_poolings or trained_pooling.why_untrainable(task):
         return {}
 
-    def train() -> dict[Cell, list[TrainedPooling]]:
-        return trained_pooling.train_poolers(
-            encoder,
-            task,
-            sorted({pool for _, pool in wanted}),
-            sorted({layer for layer, _ in wanted})[processes.rank :: processes.world],
-            seeds=range(seed, seed + protocol.pooling_seeds),
-            store=Store(),
-        )
+    layers, seeds = sorted({layer for layer, _ in wanted}), range(seed, seed + protocol.pooling_seeds)
+    mine: dict[int, list[int]] = {}  # seeds of each layer
+    for layer, one in list(product(layers, seeds))[processes.rank :: processes.world]:
+        mine.setdefault(layer, []).append(one)
+
+    def train() -> dict[tuple[Cell, int], TrainedPooling]:
+        found: dict[tuple[Cell, int], TrainedPooling] = {}
+        for own in dict.fromkeys(map(tuple, mine.values())):  # layers of the same seeds in one pass
+            of = [layer for layer, some in mine.items() if tuple(some) == own]
+            poolings = sorted({pool for _, pool in wanted})
+            trained = trained_pooling.train_poolers(encoder, task, poolings, of, seeds=own, store=Store())
+            found |= {(cell, s): one for cell, each in trained.items() for s, one in zip(own, each, strict=True)}
+        return found
 
     shares = processes.exchange(processes.agreed(train))
-    found = {cell: poolings for share in shares for cell, poolings in share.items()}
-    return {cell: found[cell] for cell in wanted}
+    found = {at: trained for share in shares for at, trained in share.items()}
+    return {cell: [found[cell, s] for s in seeds] for cell in wanted}
 
 
 def query_seed(encoder: Encoder, protocol: Protocol, seed: int) -> int:

@@ -147,6 +147,7 @@ def check_request(
     layers: Sequence[int] | str = "all",
     refits: int = 0,
     probes: str = "all",
+    jobs: int = 1,
 ) -> None:
     """Raise UsageError for names and numbers that no analysis can be made of; nothing is read or computed."""
     check_layers(layers)
@@ -179,6 +180,8 @@ def check_request(
         raise UsageError("The published analysis has probes of its own.", f"Leave --probes {probes} out.")
     if probes == "none" and refits:
         raise UsageError("--refits fits probes again, and --probes none fits none.", "Leave one of them out.")
+    if jobs < 1:
+        raise UsageError(f"--jobs must be at least 1, not {jobs}.", "--jobs 2 starts one more process.")
     find_device(device)
 
 

@@ -85,6 +85,7 @@ def run_grid(
                 texts=options.texts,
                 refits=options.refits,
                 probes=options.probes,
+                jobs=options.jobs,
                 precisions=options.precisions,
                 dims=options.dims,
                 margins=margins,

@@ -19,7 +19,7 @@ from geomprobe.cli.values import PATH, two_sides
 from geomprobe.common import UsageError, check_output_file, hold_folder, listed, write_text
 
 
-@expanded("task", "data", "limit", "device", "seed")
+@expanded("task", "data", "limit", "device", "jobs", "seed")
 def audit(
     models: Pair = None,
     group: Groups = None,
@@ -92,6 +92,7 @@ def audit_models(
             limit=options.limit,
             device=options.device,
             seed=options.seed,
+            jobs=options.jobs,
             out=folder,
             cells=cells,
             bars=output.progress,

@@ -161,6 +161,12 @@ class GridOptions:
         show_default=False,
     )
     device: str = option("--device", "auto, cpu, cuda, cuda:N or mps.", default="auto", **TEXT)
+    jobs: int = option(
+        "--jobs",
+        "Processes on this machine that share the work, each with its share of the cores and a copy of the model.",
+        default=1,
+        min=1,
+    )
     seed: Seed = 0
     out: Path | None = option("--out", "Folder to write. [default: runs/analyze/NAME]", **PATH)
     dry_run: bool = option(

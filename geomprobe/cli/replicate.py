@@ -37,7 +37,12 @@ def replicate(
     corpus: Annotated[str | None, typer.Option(**TEXT, help="Replace the recipe's corpus.")] = None,
     tokenizer: Annotated[str | None, typer.Option(**TEXT, help="Replace the recipe's tokenizer.")] = None,
     data: DataDir = None,
-    jobs: Annotated[int, typer.Option(help="Trainings that run at the same time and share the cores.", min=1)] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            help="Trainings that run at the same time, and processes of the analysis; they share the cores.", min=1
+        ),
+    ] = 1,
     as_json: Json = False,
 ) -> None:
     """Train all arms of a recipe with all seeds, and compare them.
@@ -55,7 +60,7 @@ def replicate(
     names, failed = list(plan.comparisons | plan.audits), False
     for name in names:
         output.note(f"comparing {name}")
-        failed |= run_comparison(Output(as_json, results=False), plan, name, out, data)
+        failed |= run_comparison(Output(as_json, results=False), plan, name, out, data, jobs)
     write_summary(plan, training, out)
     summary, table, *folders = (str(out / name) for name in ("summary.md", "training.csv", *names))
     document = {"runs": str(out), "summary": summary, "training": table, "comparisons": folders}
@@ -125,7 +130,7 @@ def write_summary(plan: Recipe, training: Sequence[dict[str, Any]], out: Path) -
     write_text(out / "summary.md", replication.summary(training, comparisons, audits))
 
 
-def run_comparison(output: Output, plan: Recipe, name: str, out: Path, data: Path | None) -> bool:
+def run_comparison(output: Output, plan: Recipe, name: str, out: Path, data: Path | None, jobs: int) -> bool:
     """Compare or audit the seeds of two arms; return whether cells failed. All comparisons share ``out/cells``."""
     from geomprobe.cli.audit import audit_models
     from geomprobe.cli.compare import compare_models
@@ -135,7 +140,9 @@ def run_comparison(output: Output, plan: Recipe, name: str, out: Path, data: Pat
     models: list[str] = []
     if len(plan.seeds) == 1:
         models, groups = [path for (path,) in groups.values()], {}
-    options = GridOptions(pool=comparison.get("pool"), task=comparison.get("task"), data=data, out=out / name)
+    options = GridOptions(
+        pool=comparison.get("pool"), task=comparison.get("task"), data=data, out=out / name, jobs=jobs
+    )
     run = audit_models if name in plan.audits else compare_models
     try:
         run(output, models, groups, options, cells=out / "cells")

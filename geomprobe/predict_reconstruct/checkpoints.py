@@ -51,6 +51,7 @@ def audit_checkpoints(
     limit: int | None = None,
     device: str = "auto",
     seed: int = 0,
+    jobs: int = 1,
     out: str | Path,
     cells: str | Path | None = None,
     bars: Bars,
@@ -81,6 +82,7 @@ def audit_checkpoints(
     loaded = [t if isinstance(t, Task) else load_task(t, data_dir=data_dir) for t in tasks]
     encoders = [load_encoder(model, device=device) for models in sides.values() for model in models]
     common: dict[str, Any] = {"data_dir": data_dir, "limit": limit, "seed": seed, "cells": cells, "maps": False}
+    common["jobs"] = jobs
     common["complete"] = lambda results: None  # the sides are compared below; models are not ranked
 
     switches = [(switch, switch_runs(switch, loaded, limit)) for switch in SWITCHES]

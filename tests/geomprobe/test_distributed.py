@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import geomprobe as gp
 import geomprobe.metrics.embeddings as embeddings
 from geomprobe.cli.main import app
-from geomprobe.distributed import Processes, join, uniformity
+from geomprobe.common import GeomprobeError, UsageError
+from geomprobe.distributed import Processes, helped, join, uniformity
 from geomprobe.metrics import embeddings_of
 from geomprobe.results import read_results
 from geomprobe.vectors.moments import Moments
@@ -113,6 +115,45 @@ def test_two_torchruns_meet_as_two_hosts_do(model_folder, tmp_path):
     assert read_results(tmp_path / "analyzed").run["processes"] == 2
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (run["ranks"], run["finished"]) == (2, True)
+
+
+def test_jobs_give_the_same_bits_as_one_process(model_folder, tmp_path, monkeypatch):
+    """Passes, trained poolings and cells are shared; each process computes with as many threads as the one did."""
+    monkeypatch.setattr("loky.cpu_count", lambda: 2)
+    threads = torch.get_num_threads()
+    found = {}
+    for jobs in (1, 2):
+        monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / f"cache-{jobs}"))
+        how = {"limit": 60, "device": "cpu", "jobs": jobs, "similarity": True}
+        torch.set_num_threads(1)
+        found[jobs] = gp.analyze([model_folder("bert")], ["controlled-sentiment"], ["mean", "max", "attention"], **how)
+    torch.set_num_threads(threads)
+    assert [found[jobs].run["processes"] for jobs in (1, 2)] == [1, 2]
+    for kind in ("results", "curves", "examples", "influences", "maps"):
+        a, b = (getattr(found[jobs], kind) for jobs in (1, 2))
+        assert len(a) > 0
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
+
+
+@pytest.mark.parametrize("end", ["killed", "raises"])
+def test_a_process_of_jobs_that_ends_is_an_error_and_no_wait(end):
+    def work(processes):
+        if not processes.first and end == "killed":
+            os._exit(9)
+        if not processes.first:
+            raise ValueError("no such thing")
+        processes.exchange(None)
+
+    said = {"killed": "terminated", "raises": "no such thing"}[end]
+    with pytest.raises(GeomprobeError, match=f"A process of --jobs ended.*{said}"), helped(2, work) as processes:
+        work(processes)
+
+
+def test_jobs_under_torchrun_are_refused(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="torchrun started this one"), helped(2, print):
+        pass
 
 
 BROKEN = """
