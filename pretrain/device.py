@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
-from geomprobe.common import UsageError, first_line
+from geomprobe.common import UsageError, cache_dir, first_line
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.distributed import Processes
 from geomprobe.pretrain.objectives.base import Batch, Objective
@@ -80,6 +81,7 @@ def compile_forward(
     if config.device == "cpu":
         for body in filter(None, (objective.model, objective.target, objective.predictor and objective.predictor.body)):
             body.config._attn_implementation = "eager"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))  # the next run finds its kernels
     objective.compile(fullgraph=True, dynamic=False)
     try:
         with autocast(config, batch.ids.device):

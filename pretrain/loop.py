@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-
-import torch
 
 from geomprobe.pretrain import checkpoint, monitor
 from geomprobe.pretrain.budget import read_run
@@ -15,7 +14,7 @@ from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.device import autocast, keep_memory
 from geomprobe.pretrain.distributed import join
 from geomprobe.pretrain.objectives.base import Batch
-from geomprobe.pretrain.optimizer import ema_decay, learning_rate
+from geomprobe.pretrain.optimizer import learning_rate
 from geomprobe.pretrain.prepare import Run, prepare
 from geomprobe.pretrain.progress import Averages, Record, interruption, refuse_non_finite
 from geomprobe.pretrain.runlog import finish_run
@@ -78,6 +77,10 @@ def optimise(run: Run, on_monitor: OnMonitor | None) -> None:
     """Take the steps that are left, log, and save the state."""
     config, processes, step = run.config, run.processes, run.step
     mean, watch = Averages(), Watch(run, on_monitor)
+    take = run.stepper()
+
+    def rows_of(step: int, rows: int) -> Batch:
+        return run.data.batch(step, 0, rows, run.device)
 
     def tell_step() -> None:
         run.tell({"stage": f"training {config.objective}", "done": step, "total": run.steps})
@@ -85,7 +88,8 @@ def optimise(run: Run, on_monitor: OnMonitor | None) -> None:
     tell_step()
     with interruption() as interrupted, run.data.ahead(step, run.steps, processes, run.device) as batches:
         while step < run.steps:
-            take_step(run, step, batches, mean)
+            mean.add(take(step, waited(batches, config.accumulation, mean), partial(rows_of, step)))
+            mean.steps += 1
             step += 1
             tell_step()
             last = step == run.steps
@@ -111,29 +115,12 @@ def optimise(run: Run, on_monitor: OnMonitor | None) -> None:
                 mean.restart_clock()
 
 
-def take_step(run: Run, step: int, batches: Iterator[Batch], mean: Averages) -> None:
-    """One optimizer step."""
-    config, objective, optimizer = run.config, run.objective, run.optimizer
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(config, step, run.steps)
-    objective.done.fill_(step / run.steps)
-    with autocast(config, run.device):
-        objective.before_step(step, lambda rows: run.data.batch(step, 0, rows, run.device))
-    optimizer.zero_grad(set_to_none=True)
-    for part in range(config.accumulation):
+def waited(batches: Iterator[Batch], parts: int, mean: Averages) -> Iterator[Batch]:
+    """The batches of a step; the time until each is there counts as waiting."""
+    for _ in range(parts):
         with mean.waiting():
             batch = next(batches)
-        synced = run.processes.world == 1 or part == config.accumulation - 1
-        with contextlib.nullcontext() if synced else run.forward.no_sync():
-            with autocast(config, run.device):
-                losses = run.forward(batch)
-            (losses["loss"] / config.accumulation).backward()
-        mean.add({name: loss.detach() / config.accumulation for name, loss in losses.items()})
-    norm = torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
-    mean.add({"grad_norm": norm.detach()})
-    optimizer.step()
-    objective.update_target(ema_decay(config, step, run.steps))
-    mean.steps += 1
+        yield batch
 
 
 class Watch:

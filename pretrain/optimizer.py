@@ -31,7 +31,11 @@ def make_optimizer(config: PretrainConfig, objective: Objective, device: torch.d
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
     adamw = torch.optim.AdamW(
-        groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=device.type in ("cpu", "cuda")
+        groups,
+        lr=config.lr,
+        betas=(config.beta1, config.beta2),
+        fused=device.type in ("cpu", "cuda"),
+        capturable=device.type == "cuda",  # so that a step can be recorded
     )
     return MuonAndAdamW(matrices, adamw, config) if matrices else adamw
 

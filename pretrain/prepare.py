@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from geomprobe.pretrain import budget, checkpoint, continued
 from geomprobe.pretrain.config import PretrainConfig
 from geomprobe.pretrain.corpus import Corpus, build_corpus, refuse_damaged
 from geomprobe.pretrain.data import BatchSource
-from geomprobe.pretrain.device import autocast, compile_forward, settle
+from geomprobe.pretrain.device import compile_forward, settle
 from geomprobe.pretrain.device_batches import batch_source
 from geomprobe.pretrain.distributed import Processes
 from geomprobe.pretrain.objectives import build_objective
@@ -28,6 +29,7 @@ from geomprobe.pretrain.objectives.base import Objective
 from geomprobe.pretrain.optimizer import check_optimizer, initial_share, make_optimizer
 from geomprobe.pretrain.progress import Record, SaveRule
 from geomprobe.pretrain.runlog import refuse_other_run, refuse_other_texts, start_run
+from geomprobe.pretrain.step import Step, make_step
 
 MOST_INITIAL_SHARE = 0.05
 
@@ -50,6 +52,11 @@ class Run:
     save: SaveRule
     log: TrainingLog
     tell: Callable[[Record], None]
+
+    def stepper(self) -> Step:
+        """What takes the steps; a GPU of its own replays them, where the run is compiled."""
+        trained = self.objective, self.forward, self.optimizer
+        return make_step(self.config, *trained, self.steps, self.device, lambda text: self.tell({"warning": text}))
 
     def held_out(self, rows: int) -> Any:
         """The first held-out rows as a batch on the device."""
@@ -167,17 +174,16 @@ def time_step(config: PretrainConfig, data: BatchSource, device: torch.device, s
     objective = build_objective(config, data.corpus).to(device)
     optimizer = make_optimizer(config, objective, device)
     forward = compile_forward(config, objective, lambda text: None, data.batch(0, 0, device=device))
+    take, part = (
+        make_step(config, objective, forward, optimizer, steps, device),
+        config.batch_rows // config.accumulation,
+    )
     seconds = []
     for step in range(steps):
         begun = time.perf_counter()
-        for first in range(0, config.batch_rows, config.batch_rows // config.accumulation):
-            with autocast(config, device):
-                loss = forward(data.batch(step, first, device=device))["loss"]
-            loss.backward()
-        torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        objective.update_target(0.99)
-        float(loss.detach())
+        parts = (data.batch(step, first, device=device) for first in range(0, config.batch_rows, part))
+        losses = take(step, parts, partial(data.batch, step, 0, device=device))
+        float(losses["loss"])
         seconds.append(time.perf_counter() - begun)
-    return sorted(seconds)[len(seconds) // 2]
+    later = sorted(seconds[steps // 2 :])  # the first ones of each shape are slower
+    return later[len(later) // 2]

@@ -34,6 +34,10 @@ class Batch(NamedTuple):
         """Batch with every tensor changed."""
         return Batch(change(self.ids), *(None if part is None else change(part) for part in self[1:]))
 
+    def tensors(self) -> list[torch.Tensor]:
+        """The tensors that there are."""
+        return [part for part in self if part is not None]
+
 
 class Objective(nn.Module):
     """Everything that is trained, and the losses of a batch.
@@ -103,7 +107,7 @@ class Objective(nn.Module):
     def before_step(self, step: int, rows: Callable[[int], Batch]) -> None:
         """Called before each optimizer step, under autocast; ``rows(n)`` gives the first n rows of the step."""
 
-    def update_target(self, decay: float) -> None:
+    def update_target(self, decay: float | torch.Tensor) -> None:
         """Called after each optimizer step, with the decay of a moving average."""
 
     def gradient_norms(self, batch: Batch) -> Losses:

@@ -142,9 +142,15 @@ class JEPA(Objective):
         return cosine_loss(predicted, wanted)
 
     @torch.no_grad()
-    def update_target(self, decay: float) -> None:
+    def update_target(self, decay: float | torch.Tensor) -> None:
         """Move the target encoder towards the encoder: target = decay · target + (1 − decay) · encoder."""
-        torch._foreach_lerp_(list(self.target.parameters()), list(self.model.model.parameters()), 1 - decay)
+        target, encoder = list(self.target.parameters()), list(self.model.model.parameters())
+        if isinstance(decay, torch.Tensor):  # lerp would read it
+            way = torch._foreach_sub(encoder, target)
+            torch._foreach_mul_(way, 1 - decay)
+            torch._foreach_add_(target, way)
+        else:
+            torch._foreach_lerp_(target, encoder, 1 - decay)
 
     @classmethod
     def flops(cls, config: PretrainConfig, vocab_size: int, block: int | None) -> dict[str, float]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from geomprobe.pretrain import continued
 from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.cross_entropy import linear_cross_entropy
 from geomprobe.pretrain.encoder import body_flops, encode, take
 from geomprobe.pretrain.masking import masked_in_row
 from geomprobe.pretrain.objectives.base import Batch, Losses, Objective
@@ -45,8 +46,8 @@ def mlm_loss(model: Any, batch: Batch) -> torch.Tensor:
 
 def head_loss(model: Any, states: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Mean cross-entropy in nats of our architecture's head on its states at the masked positions."""
-    logits = model.decoder(model.head(states.flatten(0, 1)))
-    return F.cross_entropy(logits.float(), batch.ids.gather(1, batch.positions).flatten())
+    wanted = batch.ids.gather(1, batch.positions).flatten()
+    return linear_cross_entropy(model.head(states.flatten(0, 1)), model.decoder.weight, model.decoder.bias, wanted)
 
 
 OBJECTIVE = MLM

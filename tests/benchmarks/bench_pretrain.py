@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -185,13 +186,14 @@ def synchronize(device: Any) -> None:
 
 def own_steps(config: Any, corpus: Any, device: Any) -> Any:
     """Yield after every step of the package's own loop the seconds that it waited for data."""
-    import torch
-
-    from geomprobe.pretrain.device import autocast, compile_forward
+    from geomprobe.pretrain.device import compile_forward
     from geomprobe.pretrain.device_batches import batch_source
     from geomprobe.pretrain.distributed import Processes
+    from geomprobe.pretrain.loop import waited
     from geomprobe.pretrain.objectives import build_objective
     from geomprobe.pretrain.optimizer import make_optimizer
+    from geomprobe.pretrain.progress import Averages
+    from geomprobe.pretrain.step import make_step
 
     objective = build_objective(config, corpus).to(device)
     optimizer = make_optimizer(config, objective, device)
@@ -200,19 +202,14 @@ def own_steps(config: Any, corpus: Any, device: Any) -> Any:
     forward = compile_forward(config, objective, warnings.append, data.batch(0, 0, device=device))
     if warnings:
         raise SystemExit(warnings[0])
+    take = make_step(config, objective, forward, optimizer, 10**6, device, lambda text: print(text, file=sys.stderr))
+    mean = Averages()
     with data.ahead(0, 10**9, Processes(), device) as batches:
-        while True:
-            begun = time.perf_counter()
-            batch = next(batches)
-            waited = time.perf_counter() - begun
-            optimizer.zero_grad(set_to_none=True)
-            with autocast(config, device):
-                loss = forward(batch)["loss"]
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
-            optimizer.step()
-            objective.update_target(0.99)
-            yield waited
+        for step in itertools.count():
+            mean.waited = 0.0
+            rows = partial(data.batch, step, 0, device=device)
+            take(step % 10**6, waited(batches, config.accumulation, mean), rows)
+            yield mean.waited
 
 
 def trainer_steps(config: Any, corpus: Any, device: Any) -> Any:

@@ -30,7 +30,7 @@ from geomprobe.pretrain.corpus import Corpus
 from geomprobe.pretrain.corpus.tokenizer import load_tokenizer
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.distributed import Processes
-from geomprobe.pretrain.loop import take_step
+from geomprobe.pretrain.loop import waited
 from geomprobe.pretrain.monitor import held_out_loss
 from geomprobe.pretrain.objectives import build_objective
 from geomprobe.pretrain.optimizer import learning_rate, make_optimizer
@@ -64,10 +64,15 @@ def own_loop(config: PretrainConfig) -> Curve:
     with tempfile.TemporaryDirectory() as out, contextlib.ExitStack() as held:
         run = prepared(config, out, held)
         clock = Clock(run.steps, lambda: held_out_loss(config, run.objective, run.data, CPU)["held_out_mlm"])
+        take, mean = run.stepper(), Averages()
         with run.data.ahead(0, run.steps, run.processes, CPU) as batches:
             for step in range(run.steps):
                 clock.start()
-                take_step(run, step, batches, Averages())
+                take(
+                    step,
+                    waited(batches, config.accumulation, mean),
+                    lambda rows, step=step: run.data.batch(step, 0, rows),
+                )
                 clock.stop(step + 1)
     return clock.curve
 
