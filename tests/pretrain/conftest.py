@@ -19,6 +19,7 @@ TINY = {
     "predictor_heads": 2,
     "row_length": 32,
     "batch_rows": 8,
+    "init_std": 0.02,
     "budget": "12-steps",
     "warmup_steps": 4,
     "log_every": 4,
