@@ -197,8 +197,8 @@ def short_run(corpus, preset: str, device: str, out: str, how: str, steps: int) 
             print(error)
     final = read_run(train(config, resume=how == "stopped", progress=listen))["final"]
     print(f"hybrid, {steps} steps, {how}: held-out MLM loss {final['held_out_mlm']:.4f}", *warnings)
-    if any("uncompiled" in text for text in warnings):
-        raise RuntimeError("The compiler did not work.")
+    if wrong := next((text for text in warnings if "uncompiled" in text or "CUDA graphs" in text), None):
+        raise RuntimeError(wrong)
     return final["held_out_mlm"]
 
 
