@@ -324,16 +324,18 @@ def helped(jobs: int, work: Callable[[Processes], Any]) -> Iterator[Processes]:
     from loky import cpu_count, get_reusable_executor
 
     threads = max(1, cpu_count() // jobs)
-    store = dist.TCPStore("127.0.0.1", 0, jobs, is_master=True, wait_for_workers=False)
-    executor = get_reusable_executor(max_workers=jobs - 1, timeout=300, env={"OMP_NUM_THREADS": str(threads)})
-    done = [executor.submit(_help, work, rank, jobs, store.port, threads) for rank in range(1, jobs)]
+    store = dist.TCPStore("127.0.0.1", 0, jobs, is_master=True, wait_for_workers=False, use_libuv=False)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}  # where it has changed since, processes start anew
+    executor = get_reusable_executor(max_workers=jobs - 1, timeout=300, env=dict(environment))
+    place = os.getcwd()
+    done = [executor.submit(_help, work, rank, jobs, store.port, threads, place) for rank in range(1, jobs)]
     try:
         while not store.check([_HERE.format(rank) for rank in range(1, jobs)]):
             if failed := next((each for each in done if each.done()), None):
                 raise GeomprobeError(f"A process of --jobs did not start: {failed.exception()}", "Leave --jobs out.")
             time.sleep(0.01)
         processes = Processes(0, jobs)
-        with _threads(threads):
+        with limited_threads(threads):
             dist.init_process_group("gloo", store=store, rank=0, world_size=jobs, timeout=PATIENCE)
             with _joined(processes):
                 yield processes
@@ -353,11 +355,12 @@ def helped(jobs: int, work: Callable[[Processes], Any]) -> Iterator[Processes]:
 _HERE = "geomprobe process {}"
 
 
-def _help(work: Callable[[Processes], Any], rank: int, jobs: int, port: int, threads: int) -> None:
-    """Be one of the processes of `helped`."""
+def _help(work: Callable[[Processes], Any], rank: int, jobs: int, port: int, threads: int, place: str) -> None:
+    """Be one of the processes of `helped`, in the working directory of the first."""
+    os.chdir(place)
     _take_device(rank)
-    with _threads(threads):
-        store = dist.TCPStore("127.0.0.1", port, jobs, is_master=False, timeout=timedelta(minutes=5))
+    with limited_threads(threads):
+        store = dist.TCPStore("127.0.0.1", port, jobs, is_master=False, timeout=timedelta(minutes=5), use_libuv=False)
         store.set(_HERE.format(rank), "here")
         dist.init_process_group("gloo", store=store, rank=rank, world_size=jobs, timeout=PATIENCE)
         processes = Processes(rank, jobs)
@@ -366,7 +369,7 @@ def _help(work: Callable[[Processes], Any], rank: int, jobs: int, port: int, thr
 
 
 @contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
+def limited_threads(number: int) -> Iterator[None]:
     """Limit the threads of torch and of the libraries of linear algebra."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)

@@ -98,7 +98,7 @@ class PretrainConfig:
     budget: str = "2000-steps"  # tokens, steps, minutes or flops
     match: str = ""  # a checkpoint folder whose budget is taken over instead
     match_by: str = among(*MATCHED)
-    optimizer: str = among("adamw", "muon")  # muon: for the matrices of the layers, with AdamW for the rest
+    optimizer: str = among("adamw", "muon")  # muon: for matrices but embeddings and decoder, AdamW for the rest
     lr: float = number(1e-3)
     warmup_steps: int = number(100, zero=True)
     schedule: str = among("linear", "cosine")  # both to 10 % of the peak

@@ -32,13 +32,19 @@ def linear_cross_entropy(
     """
     if len(states) * len(weight) <= most:
         return F.cross_entropy(F.linear(states, weight, bias).float(), wanted)
-    return _Chunked.apply(states, weight, bias, wanted, max(1, most // len(weight)))
+    return _Chunked.apply(states, weight, bias, wanted, max(1, most // len(weight)), torch.is_grad_enabled())
 
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, wanted: torch.Tensor, rows: int
+        ctx: Any,
+        states: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        wanted: torch.Tensor,
+        rows: int,
+        learns: bool,
     ) -> torch.Tensor:
         total = torch.zeros((), device=states.device)
         of_states, of_weight, of_bias = [], torch.zeros_like(weight), torch.zeros_like(bias)
@@ -46,15 +52,18 @@ class _Chunked(torch.autograd.Function):
             logits = F.linear(some, weight, bias).float()
             logarithm = logits.logsumexp(1)
             total = total + (logarithm - logits.gather(1, right[:, None])[:, 0]).sum()
+            if not learns:
+                continue
             error = (logits - logarithm[:, None]).exp()
             error = error.scatter_add(1, right[:, None], torch.full_like(error[:, :1], -1.0)) / len(states)
             of_bias += error.sum(0)
             narrow = error.to(some.dtype)
             of_states.append((narrow @ weight).to(some.dtype))
             of_weight += narrow.T @ some
-        ctx.save_for_backward(torch.cat(of_states), of_weight, of_bias)
+        if learns:
+            ctx.save_for_backward(torch.cat(of_states), of_weight, of_bias)
         return total / len(states)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return *(part * gradients[0] for part in ctx.saved_tensors), None, None
+        return *(part * gradients[0] for part in ctx.saved_tensors), None, None, None

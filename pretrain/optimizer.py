@@ -17,7 +17,7 @@ EMA_WARMUP = 0.1
 
 
 def make_optimizer(config: PretrainConfig, objective: Objective, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW, or Muon for the matrices of the layers and AdamW for the rest.
+    """AdamW, or Muon for all matrices but embeddings and the decoder, and AdamW for the rest.
 
     Matrices and embeddings decay, norms, biases and balance weights do not.
     """

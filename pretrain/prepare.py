@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -174,16 +176,17 @@ def time_step(config: PretrainConfig, data: BatchSource, device: torch.device, s
     objective = build_objective(config, data.corpus).to(device)
     optimizer = make_optimizer(config, objective, device)
     forward = compile_forward(config, objective, lambda text: None, data.batch(0, 0, device=device))
-    take, part = (
-        make_step(config, objective, forward, optimizer, steps, device),
-        config.batch_rows // config.accumulation,
-    )
-    seconds = []
-    for step in range(steps):
+    take = make_step(config, objective, forward, optimizer, steps, device)
+    part, seen, seconds = config.batch_rows // config.accumulation, Counter[Any](), list[float]()
+    for step in itertools.count():
         begun = time.perf_counter()
-        parts = (data.batch(step, first, device=device) for first in range(0, config.batch_rows, part))
-        losses = take(step, parts, partial(data.batch, step, 0, device=device))
+        parts = [data.batch(step, first, device=device) for first in range(0, config.batch_rows, part)]
+        losses = take(step % steps, parts, partial(data.batch, step, 0, device=device))
         float(losses["loss"])
-        seconds.append(time.perf_counter() - begun)
-    later = sorted(seconds[steps // 2 :])  # the first ones of each shape are slower
-    return later[len(later) // 2]
+        shapes = tuple(tensor.shape for tensor in parts[0].tensors())
+        seen[shapes] += 1
+        if seen[shapes] > take.slow_steps:
+            seconds.append(time.perf_counter() - begun)
+        if len(seconds) == steps:
+            break
+    return sorted(seconds)[steps // 2]

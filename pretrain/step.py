@@ -51,6 +51,8 @@ class Step:
         self.steps, self.device, self.recorder, self.warn = steps, device, recorder, warn
         self.replays: dict[tuple[torch.Size, ...], Replay] = {}
         self.taken: dict[tuple[torch.Size, ...], int] = {}
+        # of each shape, which compile or are taken before it is recorded
+        self.slow_steps = EAGER_STEPS + 1 if recorder is not None else int(config.compile == "yes")
         self.decay: float | torch.Tensor = 0.0
         if recorder is not None:  # values that change from step to step are read from the device
             self.decay = torch.zeros((), device=device)
@@ -82,6 +84,7 @@ class Step:
             except Exception as error:  # what a device can raise has no common class
                 self.warn(f"steps cannot be recorded as CUDA graphs, and are taken one by one: {first_line(error)}")
                 self.recorder = None
+                self.replays.clear()  # they hold memory
         if shapes not in self.replays:
             with recorder.unrecorded():
                 return self._take(held)
@@ -172,6 +175,7 @@ class CudaGraphs:
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record what ``work`` does on the device, without doing it; give what does it."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+        # other threads, which prepare batches, may work on
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
             work()
         return graph.replay

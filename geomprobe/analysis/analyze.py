@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from geomprobe.analysis import variants
 from geomprobe.analysis.cells import CELL_COLUMNS, CellContext, Tables, failed_cell, joined, kept_tables, write_tables
@@ -24,14 +25,17 @@ from geomprobe.analysis.record import record
 from geomprobe.analysis.similarities import similarity_table
 from geomprobe.analysis.texts import TaskTexts
 from geomprobe.analysis.variants import FULL
-from geomprobe.common import hold_folder
+from geomprobe.common import UsageError, hold_folder, listed
 from geomprobe.common.progress import Progress, shown
 from geomprobe.comparison.rankings import add_rankings
 from geomprobe.comparison.table import add_variants
 from geomprobe.distributed import ALONE, Processes, helped
 from geomprobe.embedding.layers import Cell, has_cell
+from geomprobe.embedding.pooling import POOLINGS
+from geomprobe.metrics import REGISTRY
 from geomprobe.results import SIMILARITY_COLUMNS, Results, check_folder, table, write_results
 from geomprobe.results.record import Margin
+from geomprobe.tasks import TASKS
 from geomprobe.tasks.base import Task
 
 
@@ -159,6 +163,8 @@ def analyze(
         variants=variants.plan(precisions, dims), maps=maps, texts=texts, long=long, refits=refits, probes=probes,
     )  # fmt: skip
     check_request(tasks, poolings, baselines, limit, device, long, protocol, layers, refits, probes, jobs)
+    if jobs > 1:
+        check_sharing(models)
     if out is not None and processes.first:
         named = [each for each in (*models, *tasks, data_dir) if isinstance(each, (str, Path))]
         check_folder(Path(out), named)
@@ -175,6 +181,19 @@ def analyze(
         if out is not None and processes.first:
             write_results(out, results)
     return results
+
+
+def check_sharing(models: Sequence[Any]) -> None:
+    """Raise UsageError for what the processes of ``jobs`` would not have, or would all put on one GPU."""
+    if own := [name for registry in (REGISTRY, TASKS, POOLINGS) for name in registry.registered]:
+        raise UsageError(
+            f"jobs starts processes in which {listed(own)} is not registered.",
+            "Leave jobs out, or make a package of it (docs/how-to/add-your-own.md).",
+        )
+    if torch.cuda.is_available() and not all(isinstance(model, (str, Path)) for model in models):
+        raise UsageError(
+            "jobs on GPUs opens each model in every process.", "Give folders or hub ids in place of models."
+        )
 
 
 def measured(

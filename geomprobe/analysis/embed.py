@@ -106,7 +106,7 @@ def train_poolings(
 ) -> dict[Cell, list[TrainedPooling]]:
     """What training finds for the cells whose pooling can be trained on the task, one of each seed.
 
-    Processes share the layers and seeds.
+    Processes share the layers; where these are fewer, layers and seeds, each with a pass of its own over the texts.
     """
     task, protocol, seed, processes = texts.task, plan.asked.protocol, plan.asked.seed, plan.processes
     wanted = [cell for cell in cells if cell[1] in TRAINABLE]
@@ -115,8 +115,11 @@ def train_poolings(
 
     layers, seeds = sorted({layer for layer, _ in wanted}), range(seed, seed + protocol.pooling_seeds)
     mine: dict[int, list[int]] = {}  # seeds of each layer
-    for layer, one in list(product(layers, seeds))[processes.rank :: processes.world]:
-        mine.setdefault(layer, []).append(one)
+    if len(layers) >= processes.world:
+        mine = {layer: list(seeds) for layer in layers[processes.rank :: processes.world]}
+    else:
+        for layer, one in list(product(layers, seeds))[processes.rank :: processes.world]:
+            mine.setdefault(layer, []).append(one)
 
     def train() -> dict[tuple[Cell, int], TrainedPooling]:
         found: dict[tuple[Cell, int], TrainedPooling] = {}

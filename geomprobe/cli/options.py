@@ -148,7 +148,7 @@ class GridOptions:
     probes: str = option(
         "--probes",
         "all; fast: without those that fit a classifier again (selectivity, conditional bits, code length); none: only "
-        "what needs no fit.",
+        "what needs no probe.",
         default="all",
         **TEXT,
     )

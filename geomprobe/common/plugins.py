@@ -78,6 +78,11 @@ class Extensible(Mapping[str, T]):
             return self._registered[name][1]
         return GEOMPROBE if name in self._reserved or name not in self._points else self._points[name][0][1]
 
+    @property
+    def registered(self) -> list[str]:
+        """Names of what was registered in this process, which others do not have."""
+        return list(self._registered)
+
     def added(self, names: Iterable[str]) -> list[dict[str, str]]:
         """Kind, name, package and version of each plug-in among the names, JSON-ready."""
         owners = {name: self.owner(name) for name in names}

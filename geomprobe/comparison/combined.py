@@ -39,7 +39,7 @@ def combined(sides: Sequence[Side]) -> tuple[Results, list[str]]:
         )
     names = list(kept)[: len(sides)]
     first, notes = sides[0], [*differing_versions(sides), *without_influences(dict(zip(names, sides, strict=True)))]
-    notes += differing_refits(sides)
+    notes += differing_refits(sides) + differing_probes(sides)
     tasks = common("task", {name: list(task_hashes(kept[name])) for name in names}, notes)
     measured = {name: kept[name].part("results")["pooling"].dropna().unique().tolist() for name in names}
     poolings = common("pooling", measured, notes)
@@ -159,6 +159,13 @@ def differing_refits(sides: Sequence[Side]) -> list[str]:
     return [f"--refits differs between the folders ({shown}): {what}"] if len(counts) > 1 else []
 
 
+def differing_probes(sides: Sequence[Side]) -> list[str]:
+    """Note that some folders have fewer probes than others, if so."""
+    chosen = list(dict.fromkeys(side.run.get("probes", "all") for side in sides))
+    what = "probes that one of them lacks are compared nowhere"
+    return [f"--probes differs between the folders ({listed(chosen)}): {what}"] if len(chosen) > 1 else []
+
+
 def without_influences(sides: Mapping[str, Side]) -> list[str]:
     """Notes on the sides whose folders lack influences.parquet."""
     what = "its folder has no influences.parquet, so most differences have no interval"
@@ -183,7 +190,7 @@ def run_of(kept: Mapping[str, Side], chosen: Sequence[str], tasks: Sequence[str]
             ]
     same = [
         key
-        for key in ("protocol", "seed", "limit", "refits", "layers")
+        for key in ("protocol", "seed", "limit", "refits", "probes", "layers")
         if all(run.get(key) == runs[0].get(key) for run in runs)
     ]
     kinds = {name: side.run.get("baselines", {}).get(side.name) for name, side in kept.items() if name not in chosen}

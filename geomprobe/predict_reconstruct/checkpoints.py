@@ -82,7 +82,9 @@ def audit_checkpoints(
     loaded = [t if isinstance(t, Task) else load_task(t, data_dir=data_dir) for t in tasks]
     encoders = [load_encoder(model, device=device) for models in sides.values() for model in models]
     common: dict[str, Any] = {"data_dir": data_dir, "limit": limit, "seed": seed, "cells": cells, "maps": False}
-    common["jobs"] = jobs
+    common |= {"jobs": jobs, "device": device}
+    # each process opens the models itself; a model is not sent
+    opened = [model for models in sides.values() for model in models] if jobs > 1 else encoders
     common["complete"] = lambda results: None  # the sides are compared below; models are not ranked
 
     switches = [(switch, switch_runs(switch, loaded, limit)) for switch in SWITCHES]
@@ -90,7 +92,7 @@ def audit_checkpoints(
 
     def run(protocol: Protocol, some: Sequence[Task], poolings: Sequence[str], folder: str) -> Results:
         with bars(f"measuring by protocol {next(number)} of {total} ({protocol.name})") as bar:
-            return analyze(encoders, some, poolings, protocol=protocol, out=out / folder, progress=bar, **common)
+            return analyze(opened, some, poolings, protocol=protocol, out=out / folder, progress=bar, **common)
 
     strict = run(STRICT, loaded, POOLINGS, "strict")
     paper = run(replace(SKILLS, name="paper"), loaded, POOLINGS, "paper")

@@ -19,7 +19,7 @@ from geomprobe.tasks.base import Split, Task
 MAX_TRAIN_ROWS = 10_000
 PROBES = ("all", "fast", "none")
 """Which probes are fitted: all; all but those that fit a classifier again (selectivity, conditional bits, code length);
-or none, which leaves what needs no fit: cosines against labels and overlap, and the split of the controlled suite."""
+or none, which leaves what needs no probe: cosines against labels and overlap, and the split of the controlled suite."""
 
 __all__ = ["MAX_TRAIN_ROWS", "PROBES", "RECORDS", "PairVectors", "ProbeResults", "cap_train", "run_probes"]
 

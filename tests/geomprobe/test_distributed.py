@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import geomprobe as gp
 import geomprobe.metrics.embeddings as embeddings
 from geomprobe.cli.main import app
 from geomprobe.common import GeomprobeError, UsageError
-from geomprobe.distributed import Processes, helped, join, uniformity
-from geomprobe.metrics import embeddings_of
+from geomprobe.distributed import Processes, helped, join, limited_threads, uniformity
+from geomprobe.metrics import REGISTRY, embeddings_of
 from geomprobe.results import read_results
 from geomprobe.vectors.moments import Moments
 
@@ -120,14 +119,13 @@ def test_two_torchruns_meet_as_two_hosts_do(model_folder, tmp_path):
 def test_jobs_give_the_same_bits_as_one_process(model_folder, tmp_path, monkeypatch):
     """Passes, trained poolings and cells are shared; each process computes with as many threads as the one did."""
     monkeypatch.setattr("loky.cpu_count", lambda: 2)
-    threads = torch.get_num_threads()
     found = {}
-    for jobs in (1, 2):
-        monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / f"cache-{jobs}"))
-        how = {"limit": 60, "device": "cpu", "jobs": jobs, "similarity": True}
-        torch.set_num_threads(1)
-        found[jobs] = gp.analyze([model_folder("bert")], ["controlled-sentiment"], ["mean", "max", "attention"], **how)
-    torch.set_num_threads(threads)
+    with limited_threads(1):
+        for jobs in (1, 2):
+            monkeypatch.setenv("GEOMPROBE_CACHE", str(tmp_path / f"cache-{jobs}"))
+            how = {"limit": 60, "device": "cpu", "jobs": jobs, "similarity": True}
+            poolings = ["mean", "max", "attention"]
+            found[jobs] = gp.analyze([model_folder("bert")], ["controlled-sentiment"], poolings, **how)
     assert [found[jobs].run["processes"] for jobs in (1, 2)] == [1, 2]
     for kind in ("results", "curves", "examples", "influences", "maps"):
         a, b = (getattr(found[jobs], kind) for jobs in (1, 2))
@@ -147,6 +145,23 @@ def test_a_process_of_jobs_that_ends_is_an_error_and_no_wait(end):
     said = {"killed": "terminated", "raises": "no such thing"}[end]
     with pytest.raises(GeomprobeError, match=f"A process of --jobs ended.*{said}"), helped(2, work) as processes:
         work(processes)
+
+
+def test_jobs_work_where_the_first_process_works(tmp_path, monkeypatch):
+    """Processes that stay from an earlier call have its working directory and environment."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        monkeypatch.setenv("GEOMPROBE_CACHE", name)
+        here = lambda processes: processes.exchange((os.getcwd(), os.environ["GEOMPROBE_CACHE"]))  # noqa: E731
+        with helped(2, here) as processes:
+            assert here(processes) == [(str(tmp_path / name), name)] * 2
+
+
+def test_jobs_refuse_what_only_this_process_has(monkeypatch):
+    monkeypatch.setattr(type(REGISTRY), "registered", ["my_metric"])
+    with pytest.raises(UsageError, match="my_metric is not registered"):
+        gp.analyze(["model"], ["controlled"], jobs=2)
 
 
 def test_jobs_under_torchrun_are_refused(monkeypatch):

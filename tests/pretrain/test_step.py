@@ -43,10 +43,16 @@ def trained(config, corpus, recorder=None, steps=16, warn=print):
     objective, data = build_objective(config, corpus), BatchSource(config, corpus)
     optimizer = make_optimizer(config, objective, CPU)
     take = Step(config, objective, objective, optimizer, steps, CPU, recorder, warn)
+    places = [take.decay, *(group["lr"] for group in optimizer.param_groups)]
     size, losses = config.batch_rows // config.accumulation, []
     for step in range(steps):
         parts = (data.batch(step, first) for first in range(0, config.batch_rows, size))
         losses.append(take(step, parts, lambda rows, step=step: data.batch(step, 0, rows)))
+        if recorder:  # what a graph reads lies where it lay when it was recorded
+            assert all(isinstance(place, torch.Tensor) for place in places)
+            assert all(
+                a is b for a, b in zip(places, [take.decay, *(g["lr"] for g in optimizer.param_groups)], strict=True)
+            )
     return objective.state_dict(), losses
 
 
@@ -105,6 +111,8 @@ def test_cross_entropy_in_chunks_under_autocast():
     generator = torch.Generator().manual_seed(0)
     leaves = [torch.randn(shape, generator=generator, requires_grad=True) for shape in ((64, 16), (500, 16), (500,))]
     wanted = torch.randint(0, 500, (64,), generator=generator)
+    with torch.no_grad():
+        assert linear_cross_entropy(*leaves, wanted, most=5000).isfinite()
     with torch.autocast("cpu", torch.bfloat16):
         half = leaves[0].bfloat16()
         parts, whole = (linear_cross_entropy(half, *leaves[1:], wanted, most=most) for most in (5000, 10**9))

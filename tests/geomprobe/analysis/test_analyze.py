@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import geomprobe as gp
 from geomprobe.analysis import analyze as analyze_module
@@ -20,6 +21,7 @@ from geomprobe.analysis.cells import CellContext
 from geomprobe.analysis.plan import unique_names
 from geomprobe.analysis.protocols import STRICT
 from geomprobe.analysis.texts import TaskTexts
+from geomprobe.cli.main import app
 from geomprobe.common import GeomprobeError, InputError, UsageError
 from geomprobe.embedding.store import Store
 from geomprobe.metrics import sample_size
@@ -523,3 +525,15 @@ def test_without_probes_pairs_keep_what_needs_no_fit(model_folder):
 def test_choices_of_probes_that_contradict(task, choices, said):
     with pytest.raises(UsageError, match=said):
         gp.analyze(["model"], [task], **choices)
+
+
+@pytest.mark.parametrize("probes", ["fast", "none"])
+def test_fewer_probes_make_a_report(model_folder, tmp_path, monkeypatch, probes):
+    monkeypatch.chdir(tmp_path)
+    models = [str(model_folder(kind)) for kind in ("bert", "roberta")]
+    command = ["compare", *models, "--task", "controlled", "--limit", "40"]
+    done = CliRunner().invoke(app, [*command, "--pool", "mean", "--probes", probes, "--out", "out"])
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "out/report.html").read_text()
+    assert "uniformity" in page.lower()
+    assert ("semantic_accuracy" in set(read_results("out").comparisons["metric"])) == (probes == "fast")
