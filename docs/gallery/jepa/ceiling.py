@@ -43,8 +43,8 @@ def main() -> None:
         axis.set_xticks(SPANS, [*map(str, SPANS)])
         axis.set_title(encoder, fontsize=10)
         axis.set_xlabel("span, tokens")
-        axis.set_ylim(bottom=0)
         axis.legend(fontsize=7, frameon=False)
+    axes[0].set_ylim(0, 62)
     axes[0].set_ylabel("skill over the text of another row, %")
     figure.savefig(HERE / "ceiling.svg", metadata={"Date": None})
 

@@ -39,7 +39,6 @@ MEASURES = {
     "share of meaning": ("controlled", "mean", "meaning_share", "raw"),
     "triplet margin": ("controlled", "mean", "triplet_margin", "raw"),
     "conditional bits (CoLA)": ("cola", "mean", "semantic_conditional_bits", "raw"),
-    "acceptability accuracy (CoLA)": ("cola", "mean", "semantic_accuracy", "raw"),
 }
 """Name: task, pooling, metric, view."""
 ASKED = ["--task", "controlled", "--task", "stsb", "--task", "cola", "--pool", "mean", "--pool", "max"]
@@ -90,6 +89,8 @@ def draw(runs: pd.DataFrame, arms: pd.DataFrame, slopes: pd.DataFrame) -> str:
         each = slopes.loc[name]
         axis.set_title(f"{name}\n{each['slope']:+.3g} [{each['low']:.3g}, {each['high']:.3g}] for 10 %", fontsize=9)
         axis.tick_params(labelsize=8)
+    for axis in axes.flat[len(MEASURES) :]:
+        axis.set_axis_off()
     for axis in axes[-1]:
         axis.set_xlabel("JEPA skill, %", fontsize=9)
     handles, labels = axes.flat[0].get_legend_handles_labels()
