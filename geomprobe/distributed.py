@@ -325,8 +325,8 @@ def helped(jobs: int, work: Callable[[Processes], Any]) -> Iterator[Processes]:
 
     threads = max(1, cpu_count() // jobs)
     store = dist.TCPStore("127.0.0.1", 0, jobs, is_master=True, wait_for_workers=False, use_libuv=False)
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}  # where it has changed since, processes start anew
-    executor = get_reusable_executor(max_workers=jobs - 1, timeout=300, env=dict(environment))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}  # where it has changed since, processes start anew
+    executor = get_reusable_executor(max_workers=jobs - 1, timeout=300, env=environment)
     place = os.getcwd()
     done = [executor.submit(_help, work, rank, jobs, store.port, threads, place) for rank in range(1, jobs)]
     try:

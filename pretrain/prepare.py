@@ -31,7 +31,7 @@ from geomprobe.pretrain.objectives.base import Objective
 from geomprobe.pretrain.optimizer import check_optimizer, initial_share, make_optimizer
 from geomprobe.pretrain.progress import Record, SaveRule
 from geomprobe.pretrain.runlog import refuse_other_run, refuse_other_texts, start_run
-from geomprobe.pretrain.step import Step, make_step
+from geomprobe.pretrain.step import Step, find_recorder
 
 MOST_INITIAL_SHARE = 0.05
 
@@ -57,8 +57,10 @@ class Run:
 
     def stepper(self) -> Step:
         """What takes the steps; a GPU of its own replays them, where the run is compiled."""
-        trained = self.objective, self.forward, self.optimizer
-        return make_step(self.config, *trained, self.steps, self.device, lambda text: self.tell({"warning": text}))
+        config, objective, forward, device = self.config, self.objective, self.forward, self.device
+        recorder = find_recorder(config, objective, forward, device)
+        trained = objective, forward, self.optimizer
+        return Step(config, *trained, self.steps, device, recorder, lambda text: self.tell({"warning": text}))
 
     def held_out(self, rows: int) -> Any:
         """The first held-out rows as a batch on the device."""
@@ -176,7 +178,8 @@ def time_step(config: PretrainConfig, data: BatchSource, device: torch.device, s
     objective = build_objective(config, data.corpus).to(device)
     optimizer = make_optimizer(config, objective, device)
     forward = compile_forward(config, objective, lambda text: None, data.batch(0, 0, device=device))
-    take = make_step(config, objective, forward, optimizer, steps, device)
+    recorder = find_recorder(config, objective, forward, device)
+    take = Step(config, objective, forward, optimizer, steps, device, recorder)
     part, seen, seconds = config.batch_rows // config.accumulation, Counter[Any](), list[float]()
     for step in itertools.count():
         begun = time.perf_counter()

@@ -122,19 +122,13 @@ class Step:
         return getattr(self.forward, "no_sync", contextlib.nullcontext)()
 
 
-def make_step(
-    config: PretrainConfig,
-    objective: Objective,
-    forward: Callable[[Batch], Losses],
-    optimizer: torch.optim.Optimizer,
-    steps: int,
-    device: torch.device,
-    warn: Callable[[str], None] = lambda text: None,
-) -> Step:
-    """Steps that are recorded where a lone GPU trains a compiled objective by AdamW, and taken anew elsewhere."""
+def find_recorder(
+    config: PretrainConfig, objective: Objective, forward: Callable[[Batch], Losses], device: torch.device
+) -> CudaGraphs | None:
+    """What records steps where a lone GPU trains a compiled objective by AdamW; None elsewhere."""
     alone = forward is objective
     recorded = alone and device.type == "cuda" and config.compile == "yes" and config.optimizer == "adamw"
-    return Step(config, objective, forward, optimizer, steps, device, CudaGraphs() if recorded else None, warn)
+    return CudaGraphs() if recorded else None
 
 
 class Replay:

@@ -114,18 +114,16 @@ def train_poolings(
         return {}
 
     layers, seeds = sorted({layer for layer, _ in wanted}), range(seed, seed + protocol.pooling_seeds)
-    mine: dict[int, list[int]] = {}  # seeds of each layer
+    poolings, share = sorted({pool for _, pool in wanted}), slice(processes.rank, None, processes.world)
     if len(layers) >= processes.world:
-        mine = {layer: list(seeds) for layer in layers[processes.rank :: processes.world]}
+        mine = [(layers[share], [*seeds])]
     else:
-        for layer, one in list(product(layers, seeds))[processes.rank :: processes.world]:
-            mine.setdefault(layer, []).append(one)
+        pairs = list(product(layers, seeds))[share]
+        mine = [([layer], [one for of, one in pairs if of == layer]) for layer in dict(pairs)]
 
     def train() -> dict[tuple[Cell, int], TrainedPooling]:
         found: dict[tuple[Cell, int], TrainedPooling] = {}
-        for own in dict.fromkeys(map(tuple, mine.values())):  # layers of the same seeds in one pass
-            of = [layer for layer, some in mine.items() if tuple(some) == own]
-            poolings = sorted({pool for _, pool in wanted})
+        for of, own in mine:
             trained = trained_pooling.train_poolers(encoder, task, poolings, of, seeds=own, store=Store())
             found |= {(cell, s): one for cell, each in trained.items() for s, one in zip(own, each, strict=True)}
         return found

@@ -40,8 +40,9 @@ START, REPORT = 6.0, 10.0
 REPORT_BYTES = 300_000_000
 """Memory of the libraries that write a report."""
 REFIT, REFIT_START = 0.5, 0.1
-SHARE_OF_PROBES = {"all": 1.0, "fast": 0.4, "none": 0.0}
 """Time of a refit as a share of all that probes of a cell take, and the seconds that it takes on few rows."""
+SHARE_OF_PROBES = {"all": 1.0, "fast": 0.4, "none": 0.0}
+"""Time of each choice of probes as a share of that of all."""
 FITTED_ROWS = 1500
 """Rows on which a pooling is trained in a second, by one seed."""
 

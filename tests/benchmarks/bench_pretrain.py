@@ -193,7 +193,7 @@ def own_steps(config: Any, corpus: Any, device: Any) -> Any:
     from geomprobe.pretrain.objectives import build_objective
     from geomprobe.pretrain.optimizer import make_optimizer
     from geomprobe.pretrain.progress import Averages
-    from geomprobe.pretrain.step import make_step
+    from geomprobe.pretrain.step import Step, find_recorder
 
     objective = build_objective(config, corpus).to(device)
     optimizer = make_optimizer(config, objective, device)
@@ -202,7 +202,9 @@ def own_steps(config: Any, corpus: Any, device: Any) -> Any:
     forward = compile_forward(config, objective, warnings.append, data.batch(0, 0, device=device))
     if warnings:
         raise SystemExit(warnings[0])
-    take = make_step(config, objective, forward, optimizer, 10**6, device, lambda text: print(text, file=sys.stderr))
+    recorder = find_recorder(config, objective, forward, device)
+    warn = partial(print, file=sys.stderr)
+    take = Step(config, objective, forward, optimizer, 10**6, device, recorder, warn)
     mean = Averages()
     with data.ahead(0, 10**9, Processes(), device) as batches:
         for step in itertools.count():
