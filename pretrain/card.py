@@ -11,11 +11,14 @@ from typing import Any
 from geomprobe.common import model_name, read_json, write_text
 from geomprobe.common.text import amount, count, markdown, markdown_table, number, power
 from geomprobe.common.training_log import in_order, label
-from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.config import OF_JEPA, PretrainConfig
 from geomprobe.pretrain.objectives import objective_class
+from geomprobe.pretrain.runlog import EARLIER
 
 HUB_SOURCE = re.compile(r"([\w.-]+/[\w.-]+)@[0-9a-f]{7,}")
 LOSSES = ("loss", "mlm", "jepa", "held_out_mlm", "held_out_jepa", "unigram_entropy", "lambda", "skill_context")
+
+OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon and AdamW"}
 
 LOAD = """```python
 from sentence_transformers import SentenceTransformer
@@ -45,7 +48,7 @@ def model_card(run: Mapping[str, Any], last: Mapping[str, Any], out: Path, step:
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    config = asdict(PretrainConfig()) | run["config"]  # runs of earlier versions have fewer settings
+    config = asdict(PretrainConfig()) | EARLIER | run["config"]  # runs of earlier versions have fewer settings
     corpus, objective = run["corpus"], config["objective"]
     hub_source, origin = HUB_SOURCE.match(str(corpus.get("source"))), config["start_from"]
     hub_origin, kind = HUB_SOURCE.match(origin), read_json(out / "config.json")["model_type"]
@@ -101,11 +104,15 @@ def _data(corpus: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _training(run: Mapping[str, Any], config: Mapping[str, Any], step: int) -> list[tuple[str, str]]:
     objective, done = config["objective"], step / run["steps"]
+    unread = {"balance", "jepa_weight"} if objective == "jepa" else set()
+    unread |= {"ema_start", "ema_end"} if config["ema_half_life"] else {"ema_half_life"}
+    jepa = [("JEPA", markdown(", ".join(f"{key}={config[key]}" for key in OF_JEPA if key not in unread)))]
     return [
         ("objective", f"{objective}: {markdown(objective_class(objective).about)}"),
+        *(jepa if objective_class(objective).copies else []),
         ("budget", f"{count(step)} steps, {amount(done * run['tokens'])} tokens, {power(done * run['flops'])} FLOPs"),
         ("batch", f"{count(config['batch_rows'])} rows of {count(config['row_length'])} tokens"),
-        ("optimizer", f"AdamW, learning rate {config['lr']:g} ({config['schedule']}), "
+        ("optimizer", f"{OPTIMIZERS[config['optimizer']]}, learning rate {config['lr']:g} ({config['schedule']}), "
                       f"weight decay {config['weight_decay']:g}"),
         ("precision", markdown(config["precision"])),
         ("seed", str(run["seed"])),

@@ -21,6 +21,11 @@ CONTINUED_LR = 5e-5
 """Learning rate of a run that continues from a model, where none is given: a preset's would undo its training."""
 OF_THE_MODEL = ("layers", "hidden", "heads", "intermediate", "max_length", "tied_head", "init_std", "tokenizer")
 """What such a model brings with it."""
+OF_JEPA = (
+    "structure", "span_length", "target_layers", "target_norm", "jepa_loss", "sentence_weight", "variance_weight",
+    "ema_half_life", "ema_start", "ema_end", "balance", "jepa_weight",
+)  # fmt: skip
+"""What describes a JEPA; MLM reads none of it."""
 MATCHED = ("flops", "tokens", "steps")
 """What a run can be matched by."""
 
@@ -81,16 +86,16 @@ class PretrainConfig:
     context_fraction: float = 0.75
     masks: str = among("disjoint", "paper")
     rows: str = among("full", "padded")  # padded: one document each, as in the paper
-    balance: str = among("learned", "fixed", "ramp", "uncertainty", "gradnorm")
+    balance: str = among("fixed", "learned", "ramp", "uncertainty", "gradnorm")
     jepa_weight: float = 0.5  # λ of `fixed`, and where `ramp` ends
-    structure: str = among("context", "student")  # a pass over the context and a predictor; mask tokens and a head
-    span_length: int = number(0, 1 << 12, zero=True)  # of scattered targets; 0: two blocks, or single masked tokens
-    target_layers: int = number(1, 1 << 12)  # last layers of the target encoder whose mean is the target
-    target_norm: str = among("layer", "instance")
-    jepa_loss: str = among("cosine", "smooth-l1")
+    structure: str = among("student", "context")  # mask tokens and a head; a pass over the context and a predictor
+    span_length: int = number(0, 1 << 12, zero=True)  # of scattered targets; 0: single masked tokens, or two blocks
+    target_layers: int = number(2, 1 << 12)  # last layers of the target encoder whose mean is the target
+    target_norm: str = among("instance", "layer")
+    jepa_loss: str = among("smooth-l1", "cosine")
     sentence_weight: float = number(0.0, zero=True)  # of the contrast of whole rows
     variance_weight: float = number(0.0, zero=True)  # of VICReg's variance and covariance terms
-    ema_half_life: float = 0.0  # of the target encoder, as a share of the run; 0: from ema_start to ema_end
+    ema_half_life: float = 0.02  # of the target encoder, as a share of the run; 0: from ema_start to ema_end
     ema_start: float = 0.996
     ema_end: float = 1.0
 
@@ -231,13 +236,13 @@ def _check(config: PretrainConfig) -> None:
         "context_fraction must lie between 0 and 1": 0 < config.context_fraction <= 1,
         "jepa_weight must lie between 0 and 1": 0 <= config.jepa_weight <= 1,
         "span_length must fit into a row": config.span_length <= config.row_length // 4,
-        "target_layers must not exceed layers": bool(config.start_from) or config.target_layers <= config.layers,
         "sentence_weight needs two rows or more in a micro-batch": not config.sentence_weight
         or config.batch_rows // config.accumulation > 1,
         "ema_half_life must lie between 0 and 1": 0 <= config.ema_half_life <= 1,
         "sentence_weight and variance_weight need structure=student": config.structure == "student"
         or not (config.sentence_weight or config.variance_weight),
         "masks=paper needs structure=context and span_length=0": config.masks != "paper"
+        or config.objective == "mlm"
         or (config.structure == "context" and not config.span_length),
         "ema_start and ema_end must lie between 0 and 1": 0 <= config.ema_start <= 1 and 0 <= config.ema_end <= 1,
         "beta1 and beta2 must lie between 0 and 1, without 1": 0 <= config.beta1 < 1 and 0 <= config.beta2 < 1,
@@ -245,3 +250,12 @@ def _check(config: PretrainConfig) -> None:
     for requirement, holds in rules.items():
         if not holds:
             raise UsageError(f"{requirement}.")
+    if not config.start_from:  # what is continued has layers of its own
+        check_target_layers(config, config.layers)
+
+
+def check_target_layers(config: PretrainConfig, layers: int) -> None:
+    """Raise UsageError where a target would be the mean of more layers than there are."""
+    if config.objective != "mlm" and config.target_layers > layers:
+        what = f"target_layers is {config.target_layers}, and the encoder has {layers} layer{'s' * (layers > 1)}."
+        raise UsageError(what, f"--set target_layers={layers}")

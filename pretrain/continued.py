@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
 from geomprobe.common import InputError, UsageError, first_line, hub, read_json
 from geomprobe.common.silence import quiet
-from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.config import PretrainConfig, check_target_layers
 from geomprobe.pretrain.corpus.hub import resolve
 from geomprobe.pretrain.corpus.tokenizer import HUB_FILES, load_tokenizer
 
@@ -54,8 +54,7 @@ def settle(config: PretrainConfig) -> PretrainConfig:
     sizes = {"layers": "num_hidden_layers", "hidden": "hidden_size", "heads": "num_attention_heads"}
     sizes |= {"intermediate": "intermediate_size", "tied_head": "tie_word_embeddings"}
     found = {ours: getattr(known, theirs, getattr(config, ours)) for ours, theirs in sizes.items()}
-    if config.target_layers > found["layers"]:
-        raise UsageError(f"target_layers must not exceed the {found['layers']} layers of {config.start_from}.")
+    check_target_layers(config, found["layers"])
     return replace(config, max_length=longest, **found)
 
 

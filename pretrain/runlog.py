@@ -23,7 +23,7 @@ from geomprobe.common import (
     write_json,
 )
 from geomprobe.pretrain.budget import read_run
-from geomprobe.pretrain.config import PretrainConfig
+from geomprobe.pretrain.config import OF_JEPA, PretrainConfig
 from geomprobe.pretrain.corpus import Corpus
 
 # These may differ between a run and its resumption: they change no weight.
@@ -38,10 +38,10 @@ _FREE = {
     "monitor_every",
     "device",
 }
-# What a run of a version without these settings was trained with.
+# Defaults of earlier versions: what a run was trained with whose run.json does not name them.
 EARLIER = {
     "structure": "context", "span_length": 0, "target_layers": 1, "target_norm": "layer", "jepa_loss": "cosine",
-    "sentence_weight": 0.0, "variance_weight": 0.0, "ema_half_life": 0.0, "optimizer": "adamw",
+    "sentence_weight": 0.0, "variance_weight": 0.0, "ema_half_life": 0.0, "balance": "learned", "optimizer": "adamw",
 }  # fmt: skip
 
 
@@ -62,11 +62,16 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
         if path.is_dir() and not path.name.startswith("."):
             what = f"{path} is a folder; a run writes a file of this name."
             raise InputError(what, "Move it away, then repeat the command.")
-    before = EARLIER | read_run(out)["config"]
-    changed = [key for key, value in asdict(config).items() if key not in _FREE and before.get(key, value) != value]
-    if changed:
-        what = f"{out} was started with other settings: {', '.join(f'{key}={before[key]}' for key in changed)}."
+    if changed := other_settings(out, config):
+        what = f"{out} was started with other settings: {', '.join(f'{key}={was}' for key, was in changed.items())}."
         raise UsageError(what, "Resume with the same settings, or choose another --out")
+
+
+def other_settings(out: Path, config: PretrainConfig) -> dict[str, Any]:
+    """Settings of the run in ``out`` by which it is another run than that of ``config``."""
+    before, left_out = EARLIER | read_run(out)["config"], _FREE | ({*OF_JEPA} if config.objective == "mlm" else set())
+    now = {key: value for key, value in asdict(config).items() if key not in left_out}
+    return {key: before[key] for key, value in now.items() if before.get(key, value) != value}
 
 
 def refuse_other_texts(out: Path, corpus: Corpus) -> None:

@@ -77,7 +77,7 @@ def check_plan(path: Path, plan: Recipe, out: Path) -> None:
     InputError
         An arm or a comparison of the recipe says something that `pretrain`, `compare` or `audit` does not take.
     UsageError
-        The folder must not or cannot be written into.
+        The folder must not or cannot be written into, or a finished training in it has other settings.
     """
     from geomprobe.analysis.plan import check_request
     from geomprobe.results import check_folder
@@ -85,6 +85,7 @@ def check_plan(path: Path, plan: Recipe, out: Path) -> None:
     check_output_folder(out, [path])
     with _named(path):
         check_arms(plan, objective_of)
+    refuse_other_trainings(plan, out)
     for name, comparison in (plan.comparisons | plan.audits).items():
         options = GridOptions(pool=comparison.get("pool"), task=comparison.get("task"))
         with _named(f"{path}: {name}"):
@@ -109,6 +110,25 @@ def objective_of(preset: str, settings: Mapping[str, Any]) -> str:
     config = load_config(preset, dict(settings))
     check_budget(config)
     return config.objective
+
+
+def refuse_other_trainings(plan: Recipe, out: Path) -> None:
+    """Raise UsageError where a finished training is another one than its arm describes now."""
+    from geomprobe.pretrain.config import OF_JEPA, load_config
+    from geomprobe.pretrain.runlog import other_settings
+
+    for arm, seed in plan.trainings:
+        if not is_finished(folder := run_folder(out, arm, seed)):
+            continue
+        preset, settings = plan.preset_and_settings(arm)
+        taken = {"match_arm": "budget", "jepa_weight_of": "jepa_weight"}  # from another arm
+        asked = {*settings, *OF_JEPA} - {of for name, of in taken.items() if name in plan.arms[arm]}
+        asked -= {"corpus", "tokenizer", "start_from"}  # of names, the run has the exact revision
+        config = load_config(preset, settings)
+        asked -= {key for key in settings if getattr(config, key) == "auto"}
+        if changed := {key: was for key, was in other_settings(folder, config).items() if key in asked}:
+            what = f"{folder} was trained with other settings: {', '.join(f'{k}={v}' for k, v in changed.items())}."
+            raise UsageError(what, f"Choose another --out, or give arm {arm} these settings")
 
 
 def train_arms(output: Output, plan: Recipe, out: Path, jobs: int) -> None:

@@ -36,7 +36,7 @@ class JEPA(Objective):
     predictions (Baevski et al. 2022, data2vec).
     """
 
-    about = "predict the target encoder's states of hidden text from its context"
+    about = "predict the states that the target encoder gives to hidden text"
     copies = 1
     target: ModernBertModel
 

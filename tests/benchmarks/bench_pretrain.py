@@ -7,8 +7,9 @@ measures tokens/s, the share of the matmul peak measured in the same run, data w
 Every case runs in a process of its own. `--clock cpu` counts processor seconds instead of wall seconds, for a machine
 that is busy with other things; use it with `--threads 1`, and say so beside the figures.
 
-`--fill-cache` measures nothing: it compiles every shape of the compiled cases, all at the same time, into the cache of
-torch.compile (TORCHINDUCTOR_CACHE_DIR), where the benchmark and trainings of these shapes find them.
+`--fill-cache` measures nothing: it compiles the compiled cases, all at the same time, into the cache of torch.compile
+(TORCHINDUCTOR_CACHE_DIR), where the benchmark and trainings of these sizes find them. Of an objective with target blocks
+(presets `blocks`, `paper-faithful`) that is one of four shapes; the others compile while it warms up.
 """
 
 from __future__ import annotations
@@ -113,27 +114,22 @@ def measure_case(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def compile_shape(args: argparse.Namespace) -> str:
-    """Compile one shape of a case in this process; say how long it took, and what the cache already held."""
+def compile_case(args: argparse.Namespace) -> str:
+    """Compile a case in this process; say how long it took, and what the cache already held."""
     import torch
     from torch._dynamo.utils import counters
 
     from geomprobe.pretrain.corpus import open_corpus
     from geomprobe.pretrain.data import BatchSource
     from geomprobe.pretrain.device import compile_forward
-    from geomprobe.pretrain.masking import block_sizes, draw_block_size
     from geomprobe.pretrain.objectives import build_objective
 
     begun = time.perf_counter()
     corpus, config = open_corpus(args.corpus), case_config(args)
     device = torch.device(config.device)
     objective = build_objective(config, corpus).to(device)
-    step, length = 0, config.row_length
-    if config.objective != "mlm":
-        size = block_sizes(length)[args.shape]
-        step = next(s for s in itertools.count() if draw_block_size(length, seed=config.seed, step=s) == size)
     warnings: list[str] = []
-    batch = BatchSource(config, corpus).batch(step, 0, device=device)
+    batch = BatchSource(config, corpus).batch(0, 0, device=device)
     compile_forward(config, objective, warnings.append, batch)
     if warnings:
         raise SystemExit(warnings[0])
@@ -282,20 +278,20 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
     parser.add_argument("--rows", type=int, default=0, help="rows in a batch; 0 takes the preset's")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--warmup", type=int, default=12, help="steps before timing, in which all shapes compile")
+    parser.add_argument("--warmup", type=int, default=12, help="steps before timing")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=["auto", "bf16", "fp32"])
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--fill-cache", action="store_true", help="only compile, all shapes at the same time")
+    parser.add_argument("--fill-cache", action="store_true", help="only compile, all cases at the same time")
     parser.add_argument("--case", help=argparse.SUPPRESS)
-    parser.add_argument("--shape", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--only-compile", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--corpus", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
         try:
-            print(json.dumps(measure_case(args)) if args.shape is None else compile_shape(args), flush=True)
+            print(compile_case(args) if args.only_compile else json.dumps(measure_case(args)), flush=True)
         except BaseException as error:
             reason = str(error).strip().partition("\n")[0]
             print(f"{type(error).__name__}: {reason}", file=sys.stderr, flush=True)
@@ -326,26 +322,25 @@ def case_command(args: argparse.Namespace, case: str) -> list[str]:
 
 
 def fill_cache(args: argparse.Namespace) -> bool:
-    """Compile every shape of the compiled cases, each in a process of its own; return whether all did."""
-    shapes = {"mlm-compiled": 1, "hybrid-compiled": 4}
-    jobs = [(case, shape) for case in args.cases for shape in range(shapes.get(case, 0))]
+    """Compile the compiled cases, each in a process of its own; return whether all did."""
+    cases = [case for case in args.cases if case.endswith("-compiled")]
     # Each would otherwise start as many compiling processes as there are cores; the cache's keys leave them out.
-    threads = max(2, 2 * (os.cpu_count() or 1) // max(1, len(jobs)))
+    threads = max(2, 2 * (os.cpu_count() or 1) // max(1, len(cases)))
     running = [
         subprocess.Popen(
-            [*case_command(args, case), "--shape", str(shape)],
+            [*case_command(args, case), "--only-compile"],
             env={**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": str(threads)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for case, shape in jobs
+        for case in cases
     ]
     good = True
-    for (case, shape), process in zip(jobs, running, strict=True):
+    for case, process in zip(cases, running, strict=True):
         out, error = process.communicate()
         good &= bool(out.strip())
-        print(f"{case:16} shape {shape}: {(out.strip() or error.strip() or 'no output').splitlines()[-1]}", flush=True)
+        print(f"{case:16}: {(out.strip() or error.strip() or 'no output').splitlines()[-1]}", flush=True)
     return good
 
 

@@ -26,7 +26,7 @@ def main() -> None:
     info = {"vocab_size": VOCABULARY, "special": special}
     corpus = Corpus(Path(), {"train": [ids], "heldout": [ids[:1000]]}, {}, info)
     good = True
-    for preset, rows in (("small", 32), ("paper", 512)):
+    for preset, rows in (("small", 32), ("blocks", 32), ("paper", 512)):
         for objective in ("mlm", "hybrid"):
             config = load_config(preset, {"objective": objective, "batch_rows": rows})
             host, drawing = BatchSource(config, corpus), DeviceBatchSource(config, corpus, device)

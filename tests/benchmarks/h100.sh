@@ -17,7 +17,7 @@
 #   LIMIT    see below        most seconds of the part; it then ends and keeps what it has
 #   CORPUS   build/h100/corpus  for `train`: a corpus folder, or the STEM of a packed one
 #   DATA     none             for `analyze`: a folder of GLUE parquet files; without it the controlled task is measured
-#   BUDGET   1.2-minutes      for `train`: length of the hybrid run. MLM takes as many steps, in half the time or less.
+#   BUDGET   1.2-minutes      for `train`: length of the hybrid run. MLM takes as many steps, in about three quarters of the time.
 #                             Seeds to be compared need equal lengths: the second and third take the first one's STEPS-steps
 #   JOBS     none             for `analyze`: passed on as --jobs
 #   DEVICE cuda, PRESET paper, ROWS 512, STEPS 30, WARMUP 20, WARMUP_STEPS 100 of the schedule, PYTHON python3,
@@ -67,7 +67,7 @@ step() {
 
 what=(--preset "$preset" --rows "$rows" --device "$device" --precision bf16)
 
-# compile CASE…: all shapes at the same time, for one after the other they take minutes.
+# compile CASE…: all at the same time.
 compile() {
   case "$device $*" in cuda*compiled*) ;; *) return 0 ;; esac
   step "compiling" "$python" "$bench/bench_pretrain.py" "${what[@]}" --fill-cache --cases "$@"

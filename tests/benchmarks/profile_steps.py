@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=["mlm-compiled", "hybrid-compiled"])
     parser.add_argument("--rows", type=int, default=0, help="rows in a batch; 0 takes the preset's")
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--warmup", type=int, default=12, help="steps before the profile, in which all shapes compile")
+    parser.add_argument("--warmup", type=int, default=12, help="steps before the profile")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=["auto", "bf16", "fp32"])
     parser.add_argument("--out", type=Path)

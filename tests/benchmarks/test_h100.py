@@ -27,6 +27,7 @@ intermediate = 16
 predictor_layers = 1
 predictor_hidden = 16
 predictor_heads = 2
+target_layers = 1
 row_length = 32
 batch_rows = 4
 lr = 0.003

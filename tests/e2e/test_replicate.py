@@ -31,6 +31,7 @@ eval_every = 6
 compile = "no"
 [arms.hybrid]
 objective = "hybrid"
+balance = "learned"
 [arms.mlm]
 objective = "mlm"
 match_arm = "hybrid"
@@ -88,6 +89,12 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path, monkeypatch, seeds):
     assert (out / "seeds" / "report.html").is_file()
     # what comparisons share is measured once
     assert len(list((out / "cells").glob("*/results.parquet"))) == len(runs)
+
+    # what is finished is another training than a changed recipe asks for
+    (tmp_path / "changed.toml").write_text(RECIPE.format(seeds=seeds).replace('balance = "learned"\n', ""))
+    refused = CliRunner().invoke(app, ["replicate", "changed.toml", *command[2:]])
+    assert refused.exit_code == 2
+    assert "other settings: balance=learned" in " ".join(refused.output.split())
 
     # the same command again trains nothing; what is missing is trained alone
     kept, lost = (out / arm / f"seed-{seeds[-1]}" for arm in ("fixed", "mlm"))

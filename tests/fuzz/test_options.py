@@ -26,7 +26,7 @@ from geomprobe.common import UsageError
 
 SMALL = [f"--set={each}" for each in (
     "layers=1", "hidden=8", "heads=2", "intermediate=8", "predictor_layers=1", "predictor_hidden=8",
-    "predictor_heads=2", "row_length=16", "batch_rows=2", "eval_rows=2",
+    "predictor_heads=2", "target_layers=1", "row_length=16", "batch_rows=2", "eval_rows=2",
 )]  # fmt: skip
 BASE = {
     "analyze": ["model", "--task=task.csv"],

@@ -31,7 +31,8 @@ TEXTS = [" ".join(draw_word.choice(WORDS) for _ in range(12)) for _ in range(60)
 PRESET = {
     "objective": "hybrid", "corpus": "c", "layers": 1, "hidden": 16, "heads": 2, "intermediate": 16, "max_length": 32,
     "predictor_layers": 1, "predictor_hidden": 8, "predictor_heads": 2, "row_length": 16, "batch_rows": 4,
-    "budget": "2-steps", "warmup_steps": 1, "log_every": 1, "eval_every": 2, "eval_rows": 4, "save_every": "1",
+    "target_layers": 1, "budget": "2-steps", "warmup_steps": 1, "log_every": 1, "eval_every": 2, "eval_rows": 4,
+    "save_every": "1",
     "precision": "fp32", "device": "cpu", "out": "r",
 }  # fmt: skip
 RECIPE = {

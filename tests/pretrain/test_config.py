@@ -45,12 +45,18 @@ def test_overrides_are_parsed_as_the_fields_type():
         (["beta2=1"], "beta1 and beta2"),
         (["lr=nan"], "lr must be float"),
         (["batch_rows=30", "accumulation=4"], "multiple of accumulation"),
+        (["layers=1"], "target_layers is 2, and the encoder has 1 layer"),
+        (["masks=paper"], "masks=paper needs structure=context"),
     ],
 )
 def test_mistakes_are_named(overrides, message):
     with pytest.raises(UsageError, match=message) as caught:
         load_config("demo", {}, overrides)
     assert caught.value.exit_code == 2
+
+
+def test_mlm_reads_no_setting_of_jepa():
+    assert load_config("demo", {"objective": "mlm"}, ["layers=1", "masks=paper"]).target_layers == 2
 
 
 def test_unknown_preset():

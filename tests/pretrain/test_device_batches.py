@@ -21,6 +21,7 @@ from geomprobe.pretrain.device_batches import DeviceBatchSource, batch_source, r
 from geomprobe.pretrain.distributed import Processes
 from geomprobe.pretrain.philox import Generators, spare_draws
 from geomprobe.pretrain.progress import SaveRule
+from geomprobe.pretrain.runlog import EARLIER
 from geomprobe.pretrain.step import Step
 
 CPU = torch.device("cpu")
@@ -170,9 +171,10 @@ def gpu(monkeypatch):
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_run_logs_the_same(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", [{}, EARLIER | {"balance": "gradnorm"}], ids=["default", "blocks"])
+def test_a_run_logs_the_same(tiny, tmp_path, monkeypatch, how):
     """Drawn on the device, stopped and resumed, a run logs what one on the host logs, bit for bit."""
-    config = tiny(objective="hybrid", balance="gradnorm", accumulation=2, log_every=1, out=str(tmp_path / "device"))
+    config = tiny(objective="hybrid", **how, accumulation=2, log_every=1, out=str(tmp_path / "device"))
     drawn, batch = [], DeviceBatchSource.batch
 
     def counted(self, step, *given, **named):
@@ -228,8 +230,9 @@ def test_no_step_waits_for_the_device(tiny, monkeypatch):
             return take(*given)
 
     monkeypatch.setattr(Step, "__call__", watched)
-    for balance in ("learned", "gradnorm"):
-        loop.train(tiny(objective="hybrid", balance=balance, accumulation=2, out=f"{tiny().out}-{balance}"))
+    for how in ({}, EARLIER, EARLIER | {"balance": "gradnorm"}):
+        out = f"{tiny().out}-{how.get('balance')}"
+        loop.train(tiny(objective="hybrid", **how, accumulation=2, out=out))
     assert waits.seen == set()
     with waits:
         torch.ones(1).item()

@@ -133,6 +133,18 @@ def test_a_run_of_an_earlier_version_keeps_its_objective(tiny):
     assert train(config, resume=True) == run.parent
     with pytest.raises(UsageError, match=r"structure=context, ema_half_life=0\.0"):
         train(tiny(objective="hybrid", **EARLIER | {"structure": "student", "ema_half_life": 0.05}), resume=True)
+    with pytest.raises(UsageError, match=r"balance=learned, structure=context, target_layers=1"):
+        train(tiny(objective="hybrid"), resume=True)
+
+
+def test_an_mlm_run_of_an_earlier_version_goes_on(tiny):
+    """It never read the settings whose defaults have changed."""
+    run = train(tiny(objective="mlm", **EARLIER)) / "run.json"
+    known = json.loads(run.read_text())
+    for key in EARLIER:
+        del known["config"][key]
+    run.write_text(json.dumps(known))
+    assert train(tiny(objective="mlm"), resume=True) == run.parent
 
 
 def test_all_states_damaged(tiny):
@@ -148,6 +160,7 @@ def test_all_states_damaged(tiny):
 def test_two_ranks_equal_one(tiny, tmp_path, parts):
     """Two processes with half of each batch give the losses of one with all of it, up to the order of sums."""
     settings = {"objective": "hybrid", "log_every": 1, "budget": "8-steps", "save_every": "8", "eval_every": 8}
+    settings |= EARLIER  # its λ moves
     one = train(tiny(**settings, out=str(tmp_path / "one")))
     two = tiny(**settings, out=str(tmp_path / "two"), accumulation=parts)
     script = tmp_path / "run.py"

@@ -19,6 +19,7 @@ intermediate = 8
 predictor_layers = 1
 predictor_hidden = 8
 predictor_heads = 2
+target_layers = 1
 row_length = 16
 batch_rows = 2
 budget = "3-steps"

@@ -1,0 +1,99 @@
+"""Bytes of all tensors that a training step holds at once, counted without computing anything.
+
+    python tests/benchmarks/count_memory.py --preset paper --rows 512
+
+runs forward, backward, clipping and the update of the target encoder on tensors without memory (FakeTensorMode of
+torch), uncompiled, in bfloat16 by autocast. A compiled step holds less: it keeps fewer intermediate results.
+"""
+
+import argparse
+import copy
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from geomprobe.pretrain.config import load_config
+from geomprobe.pretrain.corpus import Corpus
+from geomprobe.pretrain.data import BatchSource
+from geomprobe.pretrain.device import autocast
+from geomprobe.pretrain.objectives import build_objective
+from geomprobe.pretrain.optimizer import make_optimizer
+
+VOCABULARY = 30522
+CPU = torch.device("cpu")
+
+
+class Held(TorchDispatchMode):
+    """Counts the bytes of storages that are alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[int, int] = {}
+        self.now = self.peak = 0
+
+    def add(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self.sizes:
+            self.sizes[key] = storage.nbytes()
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self.drop, key)
+
+    def drop(self, key: int) -> None:
+        self.now -= self.sizes.pop(key, 0)
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = operator(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor):
+                self.add(leaf)
+        return out
+
+
+def peak(preset: str, objective_name: str, rows: int) -> int:
+    """Return the most bytes of a second step: weights, gradients, optimizer and all that autograd keeps."""
+    flags = {"objective": objective_name, "batch_rows": rows, "device": "cpu", "precision": "bf16", "compile": "no"}
+    config = load_config(preset, flags)
+    ids = np.random.default_rng(0).integers(5, VOCABULARY, 2_000_000).astype(np.uint16)
+    info = {"vocab_size": VOCABULARY, "special": {"pad": 0, "cls": 2, "sep": 3, "mask": 4}}
+    corpus = Corpus(Path(), {"train": [ids], "heldout": [ids[:1000]]}, {}, info)
+    fake, held = FakeTensorMode(), Held()
+    built = build_objective(config, corpus)
+    with FakeCopyMode(fake):
+        objective = copy.deepcopy(built)
+    batch = BatchSource(config, corpus).batch(0, 0).map(fake.from_tensor)
+    for tensor in (*objective.parameters(), *objective.buffers()):
+        held.add(tensor)
+    with fake, held:
+        optimizer = make_optimizer(config, objective, CPU)
+        for step in range(2):
+            held.peak = held.now
+            optimizer.zero_grad(set_to_none=True)
+            with autocast(config, CPU):
+                loss = objective(batch)["loss"]
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
+            if step == 0:  # its moments are held from then on
+                optimizer.step()
+            objective.update_target(0.99)
+    return held.peak
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--rows", type=int, default=512)
+    args = parser.parse_args()
+    for objective in ("mlm", "hybrid"):
+        print(f"{objective}: {peak(args.preset, objective, args.rows) / 1e9:.1f} GB")
+
+
+if __name__ == "__main__":
+    main()
