@@ -8,8 +8,8 @@ Every case runs in a process of its own. `--clock cpu` counts processor seconds 
 that is busy with other things; use it with `--threads 1`, and say so beside the figures.
 
 `--fill-cache` measures nothing: it compiles the compiled cases, all at the same time, into the cache of torch.compile
-(TORCHINDUCTOR_CACHE_DIR), where the benchmark and trainings of these sizes find them. Of an objective with target blocks
-(presets `blocks`, `paper-faithful`) that is one of four shapes; the others compile while it warms up.
+(TORCHINDUCTOR_CACHE_DIR), where the benchmark and trainings of these sizes find them. Of an objective with target
+blocks (presets `blocks`, `paper-faithful`) that is one of four shapes; the others compile while it warms up.
 """
 
 from __future__ import annotations
