@@ -11,7 +11,7 @@ from typing import Any
 from geomprobe.common import model_name, read_json, write_text
 from geomprobe.common.text import amount, count, markdown, markdown_table, number, power
 from geomprobe.common.training_log import in_order, label
-from geomprobe.pretrain.config import OF_JEPA, PretrainConfig
+from geomprobe.pretrain.config import OF_JEPA, PretrainConfig, unread_settings
 from geomprobe.pretrain.objectives import objective_class
 from geomprobe.pretrain.runlog import EARLIER
 
@@ -104,12 +104,10 @@ def _data(corpus: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _training(run: Mapping[str, Any], config: Mapping[str, Any], step: int) -> list[tuple[str, str]]:
     objective, done = config["objective"], step / run["steps"]
-    unread = {"balance", "jepa_weight"} if objective == "jepa" else set()
-    unread |= {"ema_start", "ema_end"} if config["ema_half_life"] else {"ema_half_life"}
-    jepa = [("JEPA", markdown(", ".join(f"{key}={config[key]}" for key in OF_JEPA if key not in unread)))]
+    read = [key for key in OF_JEPA if key not in unread_settings(config)]
     return [
         ("objective", f"{objective}: {markdown(objective_class(objective).about)}"),
-        *(jepa if objective_class(objective).copies else []),
+        *([("JEPA", markdown(", ".join(f"{key}={config[key]}" for key in read)))] if read else []),
         ("budget", f"{count(step)} steps, {amount(done * run['tokens'])} tokens, {power(done * run['flops'])} FLOPs"),
         ("batch", f"{count(config['batch_rows'])} rows of {count(config['row_length'])} tokens"),
         ("optimizer", f"{OPTIMIZERS[config['optimizer']]}, learning rate {config['lr']:g} ({config['schedule']}), "

@@ -22,8 +22,8 @@ CONTINUED_LR = 5e-5
 OF_THE_MODEL = ("layers", "hidden", "heads", "intermediate", "max_length", "tied_head", "init_std", "tokenizer")
 """What such a model brings with it."""
 OF_JEPA = (
-    "structure", "span_length", "target_layers", "target_norm", "jepa_loss", "sentence_weight", "variance_weight",
-    "ema_half_life", "ema_start", "ema_end", "balance", "jepa_weight",
+    "structure", "masks", "context_fraction", "span_length", "target_layers", "target_norm", "jepa_loss",
+    "sentence_weight", "variance_weight", "ema_half_life", "ema_start", "ema_end", "balance", "jepa_weight",
 )  # fmt: skip
 """What describes a JEPA; MLM reads none of it."""
 MATCHED = ("flops", "tokens", "steps")
@@ -130,6 +130,16 @@ class PretrainConfig:
     def step_tokens(self) -> int:
         """Tokens of one optimizer step."""
         return self.batch_rows * self.row_length
+
+
+def unread_settings(config: Mapping[str, Any]) -> set[str]:
+    """Settings of the JEPA part that a run of this configuration does not read."""
+    if config["objective"] == "mlm":
+        return {*OF_JEPA}
+    unread = {"ema_start", "ema_end"} if config["ema_half_life"] else set()
+    unread |= {"masks", "context_fraction"} if config["structure"] == "student" else set()
+    unread |= {"balance", "jepa_weight"} if config["objective"] == "jepa" else set()
+    return unread | ({"jepa_weight"} if config["balance"] not in ("fixed", "ramp") else set())
 
 
 def preset_names() -> list[str]:

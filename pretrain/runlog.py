@@ -23,7 +23,7 @@ from geomprobe.common import (
     write_json,
 )
 from geomprobe.pretrain.budget import read_run
-from geomprobe.pretrain.config import OF_JEPA, PretrainConfig
+from geomprobe.pretrain.config import PretrainConfig, unread_settings
 from geomprobe.pretrain.corpus import Corpus
 
 # These may differ between a run and its resumption: they change no weight.
@@ -69,8 +69,8 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
 
 def other_settings(out: Path, config: PretrainConfig) -> dict[str, Any]:
     """Settings of the run in ``out`` by which it is another run than that of ``config``."""
-    before, left_out = EARLIER | read_run(out)["config"], _FREE | ({*OF_JEPA} if config.objective == "mlm" else set())
-    now = {key: value for key, value in asdict(config).items() if key not in left_out}
+    before, now = EARLIER | read_run(out)["config"], asdict(config)
+    now = {key: value for key, value in now.items() if key not in _FREE | unread_settings(now)}
     return {key: before[key] for key, value in now.items() if before.get(key, value) != value}
 
 

@@ -114,20 +114,21 @@ def objective_of(preset: str, settings: Mapping[str, Any]) -> str:
 
 def refuse_other_trainings(plan: Recipe, out: Path) -> None:
     """Raise UsageError where a finished training is another one than its arm describes now."""
-    from geomprobe.pretrain.config import OF_JEPA, load_config
+    from geomprobe.pretrain.config import OF_THE_MODEL, load_config
     from geomprobe.pretrain.runlog import other_settings
 
     for arm, seed in plan.trainings:
         if not is_finished(folder := run_folder(out, arm, seed)):
             continue
         preset, settings = plan.preset_and_settings(arm)
-        taken = {"match_arm": "budget", "jepa_weight_of": "jepa_weight"}  # from another arm
-        asked = {*settings, *OF_JEPA} - {of for name, of in taken.items() if name in plan.arms[arm]}
-        asked -= {"corpus", "tokenizer", "start_from"}  # of names, the run has the exact revision
-        config = load_config(preset, settings)
-        asked -= {key for key in settings if getattr(config, key) == "auto"}
-        if changed := {key: was for key, was in other_settings(folder, config).items() if key in asked}:
-            what = f"{folder} was trained with other settings: {', '.join(f'{k}={v}' for k, v in changed.items())}."
+        config = load_config(preset, settings | {"seed": seed})
+        decided = {"match", "corpus", "tokenizer", "start_from"}  # of names on the hub, the run has the commits
+        decided |= {"budget"} if "match_arm" in plan.arms[arm] else set()
+        decided |= {"jepa_weight"} if "jepa_weight_of" in plan.arms[arm] else set()
+        decided |= {*OF_THE_MODEL} if config.start_from else set()
+        other = {key: was for key, was in other_settings(folder, config).items() if getattr(config, key) != "auto"}
+        if changed := [f"{key}={was}" for key, was in other.items() if key not in decided]:
+            what = f"{folder} was trained with other settings: {', '.join(changed)}."
             raise UsageError(what, f"Choose another --out, or give arm {arm} these settings")
 
 

@@ -147,6 +147,13 @@ def test_an_mlm_run_of_an_earlier_version_goes_on(tiny):
     assert train(tiny(objective="mlm"), resume=True) == run.parent
 
 
+def test_what_an_objective_does_not_read_makes_no_other_run(tiny):
+    out = train(tiny(objective="jepa", **EARLIER))
+    assert train(tiny(objective="jepa", **EARLIER | {"balance": "fixed"}), resume=True) == out
+    with pytest.raises(UsageError, match=r"ema_half_life=0\.0"):
+        train(tiny(objective="jepa", **EARLIER | {"ema_half_life": 0.1}), resume=True)
+
+
 def test_all_states_damaged(tiny):
     config = tiny(objective="mlm")
     out = train(config)

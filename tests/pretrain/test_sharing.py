@@ -284,7 +284,7 @@ def test_the_card_of_a_checkpoint_is_what_the_hub_client_reads(tiny, corpus, tmp
         "# a\\|b \\<i\\>",
         "12 steps, 3,072 tokens",
         "predict masked tokens and the target encoder's states",
-        "| JEPA | structure=student, span\\_length=0, target\\_layers=2",
+        "| JEPA | structure=student, span\\_length=0, target\\_layers=2, target\\_norm=instance",
         "| text.jsonl |",
     ]
     said += [f"| held-out MLM loss | {final['held_out_mlm']:.2f} |", corpus.info["fingerprint"], "`ema/` holds"]
