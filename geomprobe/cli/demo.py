@@ -26,7 +26,7 @@ OBJECTIVES = ("mlm", "hybrid")
 PRESET = "demo"
 SETTINGS = {"budget": "300-steps", "limit_tokens": "300000", "log_every": "5"}
 """Half of the preset's steps, on a corpus that is ready in seconds; the log is what the progress is read from."""
-USUAL = {"preparing a corpus": 10, "training": 87, "measuring": 45}
+USUAL = {"preparing a corpus": 14, "training": 64, "measuring": 52}
 """The steps, and the seconds each takes on two idle cores of an AMD EPYC."""
 
 
