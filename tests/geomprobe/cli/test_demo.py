@@ -59,7 +59,7 @@ def test_the_demo_trains_both_and_compares_them_with_encoders_that_learned_nothi
     again = CliRunner().invoke(app, ["demo", "--out", "d", "--seed", "3"])
     assert again.exit_code == 0
     assert "d/mlm is finished and is reused" in again.stderr
-    assert "training mlm and hybrid side by side; about 45 s to the end" in again.stderr
+    assert f"training mlm and hybrid side by side; about {demo.USUAL['measuring']} s to the end" in again.stderr
     again = CliRunner().invoke(app, ["demo", "--out", "d", "--seed", "4"])
     assert again.exit_code == 2
     assert "trained with seed 3" in again.stderr
