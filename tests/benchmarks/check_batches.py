@@ -5,26 +5,20 @@ python tests/benchmarks/check_batches.py [DEVICE]
 
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import torch
+from random_corpus import random_corpus
 
 from geomprobe.pretrain.config import load_config
-from geomprobe.pretrain.corpus import Corpus
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.device_batches import DeviceBatchSource
 
-VOCABULARY = 30522
 STEPS = 20
 
 
 def main() -> None:
     device = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cuda")
-    special = {"pad": 0, "cls": 2, "sep": 3, "mask": 4}
-    ids = np.random.default_rng(0).integers(5, VOCABULARY, 20_000_000).astype(np.uint16)
-    info = {"vocab_size": VOCABULARY, "special": special}
-    corpus = Corpus(Path(), {"train": [ids], "heldout": [ids[:1000]]}, {}, info)
+    corpus = random_corpus(20_000_000)
     good = True
     for preset, rows in (("small", 32), ("blocks", 32), ("paper", 512)):
         for objective in ("mlm", "hybrid"):

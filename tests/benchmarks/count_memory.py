@@ -9,23 +9,20 @@ torch), uncompiled, in bfloat16 by autocast. A compiled step holds less: it keep
 import argparse
 import copy
 import weakref
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from random_corpus import random_corpus
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from geomprobe.pretrain.config import load_config
-from geomprobe.pretrain.corpus import Corpus
 from geomprobe.pretrain.data import BatchSource
 from geomprobe.pretrain.device import autocast
 from geomprobe.pretrain.objectives import build_objective
 from geomprobe.pretrain.optimizer import make_optimizer
 
-VOCABULARY = 30522
 CPU = torch.device("cpu")
 
 
@@ -61,9 +58,7 @@ def peak(preset: str, objective_name: str, rows: int) -> int:
     """Return the most bytes of a second step: weights, gradients, optimizer and all that autograd keeps."""
     flags = {"objective": objective_name, "batch_rows": rows, "device": "cpu", "precision": "bf16", "compile": "no"}
     config = load_config(preset, flags)
-    ids = np.random.default_rng(0).integers(5, VOCABULARY, 2_000_000).astype(np.uint16)
-    info = {"vocab_size": VOCABULARY, "special": {"pad": 0, "cls": 2, "sep": 3, "mask": 4}}
-    corpus = Corpus(Path(), {"train": [ids], "heldout": [ids[:1000]]}, {}, info)
+    corpus = random_corpus(2_000_000)
     fake, held = FakeTensorMode(), Held()
     built = build_objective(config, corpus)
     with FakeCopyMode(fake):

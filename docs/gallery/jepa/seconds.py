@@ -8,6 +8,7 @@ two target blocks change from step to step, so every round takes several steps.
 
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def main() -> None:
         for arm, (step, data) in takers.items():
             begun = time.process_time()
             for at in range(number * STEPS, (number + 1) * STEPS):
-                step(at, [data.batch(at, 0)], lambda n, at=at, data=data: data.batch(at, 0))
+                step(at, [data.batch(at, 0)], partial(data.batch, at, 0))
             seconds[arm] = (time.process_time() - begun) / STEPS
         rounds.append(seconds)
     table = pd.DataFrame(rounds[1:])
