@@ -54,9 +54,10 @@ class Held(TorchDispatchMode):
         return out
 
 
-def peak(preset: str, objective_name: str, rows: int) -> int:
+def peak(preset: str, objective_name: str, rows: int, parts: int) -> int:
     """Return the most bytes of a second step: weights, gradients, optimizer and all that autograd keeps."""
-    flags = {"objective": objective_name, "batch_rows": rows, "device": "cpu", "precision": "bf16", "compile": "no"}
+    flags = {"objective": objective_name, "device": "cpu", "precision": "bf16", "compile": "no"}
+    flags |= {"batch_rows": rows, "accumulation": parts}
     config = load_config(preset, flags)
     corpus = random_corpus(2_000_000)
     fake, held = FakeTensorMode(), Held()
@@ -71,9 +72,10 @@ def peak(preset: str, objective_name: str, rows: int) -> int:
         for step in range(2):
             held.peak = held.now
             optimizer.zero_grad(set_to_none=True)
-            with autocast(config, CPU):
-                loss = objective(batch)["loss"]
-            loss.backward()
+            for _ in range(parts):
+                with autocast(config, CPU):
+                    loss = objective(batch)["loss"]
+                loss.backward()
             torch.nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
             if step == 0:  # its moments are held from then on
                 optimizer.step()
@@ -85,9 +87,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--accumulation", type=int, default=1)
     args = parser.parse_args()
     for objective in ("mlm", "hybrid"):
-        print(f"{objective}: {peak(args.preset, objective, args.rows) / 1e9:.1f} GB")
+        print(f"{objective}: {peak(args.preset, objective, args.rows, args.accumulation) / 1e9:.1f} GB")
 
 
 if __name__ == "__main__":
