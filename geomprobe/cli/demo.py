@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,7 +104,9 @@ def train(output: Output, folders: Sequence[Path], seed: int) -> None:
     Such small products leave most of a second core idle: on one core each, two trainings together are faster than one
     after the other on both.
     """
-    threads = max((os.cpu_count() or 1) // len(folders), 1)
+    from loky import cpu_count
+
+    threads = max(cpu_count() // len(folders), 1)
     running: set[subprocess.Popen[str]] = set()
 
     def train_one(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,14 +102,14 @@ def predict(X: np.ndarray, y: np.ndarray, folds: Folds, scaling: str, max_iter: 
         int64 classes (logistic regression) or float64 scores (ridge regression).
     folds : sequence of (fitted rows, predicted rows)
     """
-    from joblib import Parallel, delayed  # type: ignore[import-untyped]
+    from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
 
     X = np.asarray(X, np.float64)
     if scaling == "all-rows":
         X = StandardScaler().fit_transform(X)
-    jobs = min(len(folds), os.cpu_count() or 1)  # saga runs without the interpreter's lock
+    jobs = min(len(folds), cpu_count())  # saga runs without the interpreter's lock
     fits = (delayed(fitted)(X[rest], y[rest], X[rows], scaling, max_iter, seed) for rest, rows in folds)
     with warnings.catch_warnings():  # around all threads: filters of warnings belong to the process
         warnings.simplefilter("ignore", ConvergenceWarning)  # the note of a number says so

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import subprocess
 import threading
@@ -214,7 +213,9 @@ def train(
     GeomprobeError
         A training failed; the others are stopped, and their state is saved.
     """
-    threads = max((os.cpu_count() or 1) // jobs, 1)
+    from loky import cpu_count
+
+    threads = max(cpu_count() // jobs, 1)  # of the cores that this process may use
     begun, done, lock = time.monotonic(), 0, threading.Lock()
     stop = threading.Event()
     running: set[subprocess.Popen[str]] = set()

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from geomprobe.cli.main import app
 from geomprobe.cli.replicate import objective_of
 from geomprobe.common import GeomprobeError, UsageError
-from geomprobe.predict_reconstruct.replication import check_arms, read_recipe, training_arguments
+from geomprobe.predict_reconstruct.replication import check_arms, read_recipe, train, training_arguments
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = """
@@ -156,3 +157,13 @@ def test_settings_of_every_arm_are_refused_before_any_training(tmp_path, text, m
     plan = read_recipe(tmp_path / "recipe.toml")
     with pytest.raises(UsageError, match=message):
         check_arms(plan, objective_of)
+
+
+def test_trainings_share_the_cores_that_the_process_may_use(tmp_path, monkeypatch):
+    """Not those of the machine: a container or `taskset` may leave fewer."""
+    monkeypatch.setattr("loky.cpu_count", lambda: 5)
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(seeds=[0, 1]))
+    recipe = read_recipe(tmp_path / "recipe.toml")
+    say = f"import os; open(f'{tmp_path}/{{os.getpid()}}.said', 'w').write(os.environ['OMP_NUM_THREADS'])"
+    train(recipe, [("hybrid", 0), ("hybrid", 1)], tmp_path, program=[sys.executable, "-c", say], jobs=2)
+    assert [file.read_text() for file in tmp_path.glob("*.said")] == ["2", "2"]
