@@ -26,6 +26,8 @@ OF_JEPA = (
     "sentence_weight", "variance_weight", "ema_half_life", "ema_start", "ema_end", "balance", "jepa_weight",
 )  # fmt: skip
 """What describes a JEPA; MLM reads none of it."""
+OF_PREDICTOR = ("predictor_layers", "predictor_hidden", "predictor_heads")
+"""What a pass over the context predicts with; a student has a head of fixed form."""
 MATCHED = ("flops", "tokens", "steps")
 """What a run can be matched by."""
 
@@ -133,11 +135,11 @@ class PretrainConfig:
 
 
 def unread_settings(config: Mapping[str, Any]) -> set[str]:
-    """Settings of the JEPA part that a run of this configuration does not read."""
+    """Settings of the JEPA part and its predictor that a run of this configuration does not read."""
     if config["objective"] == "mlm":
-        return {*OF_JEPA}
+        return {*OF_JEPA, *OF_PREDICTOR}
     unread = {"ema_start", "ema_end"} if config["ema_half_life"] else set()
-    unread |= {"masks", "context_fraction"} if config["structure"] == "student" else set()
+    unread |= {"masks", "context_fraction", *OF_PREDICTOR} if config["structure"] == "student" else set()
     unread |= {"balance", "jepa_weight"} if config["objective"] == "jepa" else set()
     return unread | ({"jepa_weight"} if config["balance"] not in ("fixed", "ramp") else set())
 

@@ -90,10 +90,14 @@ def train_encoder(
 ) -> tuple[Path, dict[str, Any]]:
     """Checkpoint folder of a trained encoder, and the last record of its log."""
     from geomprobe.integrations.trackers import Trackers
-    from geomprobe.pretrain.config import load_config
+    from geomprobe.pretrain.config import load_config, unread_settings
     from geomprobe.pretrain.loop import train
 
     config = load_config(preset, settings, replaced)
+    idle = {item.partition("=")[0].strip() for item in replaced} & unread_settings(asdict(config))
+    if idle and torchrun_place()[0] == 0:
+        reader = config.objective + ("" if config.objective == "mlm" else f" with structure={config.structure}")
+        output.warning(f"not read by {reader}, so without effect: {', '.join(sorted(idle))}")
     if settings.get("match_by") and not config.match:
         raise UsageError("--by says what to match, but no run to match is given.", "Give --match RUN, or leave it out.")
     trackers = Trackers(report_to, config.folder, asdict(config), resume, output.warning)

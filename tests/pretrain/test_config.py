@@ -115,6 +115,23 @@ def test_options_are_refused_before_any_work(tmp_path, monkeypatch, options, mes
 
 
 @pytest.mark.parametrize(
+    ("objective", "overrides", "reader", "idle"),
+    [
+        ("mlm", ["jepa_weight=0.3", "predictor_heads=2"], "mlm", "jepa_weight, predictor_heads"),
+        ("hybrid", ["predictor_hidden=64", "lr=0.002"], "hybrid with structure=student", "predictor_hidden"),
+        ("jepa", ["balance=learned"], "jepa with structure=student", "balance"),
+        ("hybrid", ["predictor_hidden=64", "structure=context"], "", ""),
+        ("hybrid", ["jepa_weight=0.3"], "", ""),
+    ],
+)
+def test_a_setting_without_effect_is_named(tmp_path, objective, overrides, reader, idle):
+    sets = [word for override in overrides for word in ("--set", override)]
+    command = ["pretrain", "--objective", objective, "--corpus", str(tmp_path / "none.txt"), *sets]
+    warnings = [line for line in CliRunner().invoke(app, command).stderr.splitlines() if "warning: " in line]
+    assert warnings == ([f"warning: not read by {reader}, so without effect: {idle}"] if idle else [])
+
+
+@pytest.mark.parametrize(
     "override", ["lr=Infinity", "lr=1e400", "layers=1000000000", "hidden=1e12", "batch_rows=1e12", "limit_tokens=1e30"]
 )
 def test_numbers_beyond_any_machine(override):
