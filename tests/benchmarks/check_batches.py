@@ -16,28 +16,27 @@ from geomprobe.pretrain.device_batches import DeviceBatchSource
 STEPS = 20
 
 
-def main() -> None:
-    device = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cuda")
-    corpus = random_corpus(20_000_000)
-    good = True
+def batches_agree(device: str) -> dict[str, bool | float]:
+    """Whether all batches on the device are those of the host, and the milliseconds of a batch of each way."""
+    place, corpus = torch.device(device), random_corpus(20_000_000)
+    found: dict[str, bool | float] = {"agrees": True}
     for preset, rows in (("small", 32), ("blocks", 32), ("paper", 512)):
         for objective in ("mlm", "hybrid"):
             config = load_config(preset, {"objective": objective, "batch_rows": rows})
-            host, drawing = BatchSource(config, corpus), DeviceBatchSource(config, corpus, device)
-            sources = [("host", host), ("device", drawing)]
-            if device.type == "cuda":
-                sources.append(("compiled", DeviceBatchSource(config, corpus, device, compiled=True)))
-            equal, times = True, []
-            for name, source in sources:
-                equal &= name == "host" or source.reproduces(host)
-                times.append(f"{name} {milliseconds(source, device):.2f}")
+            host, drawing = BatchSource(config, corpus), DeviceBatchSource(config, corpus, place)
+            sources: dict[str, BatchSource] = {"host": host, "device": drawing}
+            if place.type == "cuda":
+                sources["compiled"] = DeviceBatchSource(config, corpus, place, compiled=True)
+            equal = all(name == "host" or source.reproduces(host) for name, source in sources.items())
+            times = {name: milliseconds(source, place) for name, source in sources.items()}
             for step in range(5):
-                pairs = zip(drawing.batch(step, 0), host.batch(step, 0, device=device), strict=True)
+                pairs = zip(drawing.batch(step, 0), host.batch(step, 0, device=place), strict=True)
                 equal &= all(a is b is None or torch.equal(a, b) for a, b in pairs)
-            clock = "wall" if device.type == "cuda" else "CPU"
-            print(f"{preset}, {rows} rows, {objective}: equal {equal}; ms of {clock} time a batch: {', '.join(times)}")
-            good &= equal
-    sys.exit(not good)
+            clock, said = "wall" if place.type == "cuda" else "CPU", ", ".join(f"{k} {v:.2f}" for k, v in times.items())
+            print(f"{preset}, {rows} rows, {objective}: equal {equal}; ms of {clock} time a batch: {said}")
+            found |= {f"ms_{preset}_{objective}_{name}": value for name, value in times.items()}
+            found["agrees"] &= equal
+    return found
 
 
 def milliseconds(source: BatchSource, device: torch.device) -> float:
@@ -58,4 +57,4 @@ def milliseconds(source: BatchSource, device: torch.device) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(not batches_agree(sys.argv[1] if len(sys.argv) > 1 else "cuda")["agrees"])

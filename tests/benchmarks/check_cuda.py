@@ -1,6 +1,7 @@
 """Do pretrainer and toolkit do on a GPU what they do on a CPU?
 
-Compared are metrics of vectors, losses and gradients, short runs, and embeddings and trained poolings of such a run.
+Compared are batches, metrics of vectors, losses and gradients, short runs, and embeddings and trained poolings of such
+a run.
 
 python tests/benchmarks/check_cuda.py [--corpus CORPUS] [--device DEVICE] [--out check.json]
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench_pretrain import synthetic_corpus
+from check_batches import batches_agree
 from figures import machine
 
 from geomprobe.api import measure
@@ -71,10 +73,11 @@ def main() -> None:
             eager_loss()  # trains it
             return encoders_agree(f"{folder}/eager", device)
 
-        wanted = args.checks or ["vectors", "mlm", "jepa", "hybrid", "encoder", "stopped", "compiled"]
+        wanted = args.checks or ["vectors", "mlm", "jepa", "hybrid", "encoder", "stopped", "compiled", "batches"]
         # Compiling takes as long as all else: a process of its own does it meanwhile.
         alone = beside(f"{folder}/compiled.json") if "compiled" in wanted and len(wanted) > 1 else None
         checks: dict[str, Callable[[], Found]] = {
+            "batches": lambda: batches_agree(device),
             "vectors": lambda: vectors_agree(device),
             **{
                 name: lambda name=name: losses_agree(corpus, preset, device, name) for name in ("mlm", "jepa", "hybrid")

@@ -85,7 +85,7 @@ def figures(place: Path, name: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "only", ["hybrid encoder stopped", pytest.param("vectors mlm jepa compiled", marks=pytest.mark.slow)]
+    "only", ["hybrid encoder stopped", pytest.param("vectors mlm jepa compiled batches", marks=pytest.mark.slow)]
 )
 def test_check(place, only):
     run(place, "check", STEPS="3", CHECKS=only)
