@@ -19,6 +19,7 @@ from geomprobe.results.summary.words import title
 
 CENTRED = "centred"
 MOST_LED = 2  # differences that the sentence names
+MOST_NAMED = 3  # of what cannot be told; more are counted
 
 
 def summarise(facts: Facts) -> Summary:
@@ -262,7 +263,9 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
             "" if all(each.share == 1 for each in statements if each.judgement == "equivalent") else " in most cells"
         )
         known = [f"{listed(equal)} {'are' if len(equal) > 1 else 'is'} shown equal{where}"] if equal else []
-        known += [f"{listed(unclear)} cannot be told"] if unclear else []
+        if unclear:  # the list below the sentence names them
+            others = f"{'all ' * (len(unclear) == len(statements))}{len(unclear)} {'other ' * bool(known)}headline metrics"
+            known.append(f"{listed(unclear) if len(unclear) <= MOST_NAMED else others} cannot be told")
         mixed = [each.title for each in differs if each.judgement == "mixed"]
         known += (
             [f"{listed(mixed)} {'are' if len(mixed) > 1 else 'is'} higher in some cells and lower in others"]

@@ -84,8 +84,15 @@ def test_a_difference_of_the_mean_vector_is_said_to_be_one(verdicts):
 def test_without_a_difference_the_sentence_says_what_is_equal_and_what_cannot_be_told(verdicts):
     summary = verdicts({("uniformity", "raw"): "no difference"}).summary()
     assert summary.code == "no difference"
-    assert summary.sentence.startswith("No difference between hybrid and mlm is established: uniformity (raw) is shown")
-    assert "effective rank" in summary.sentence
+    assert summary.sentence == (
+        "No difference between hybrid and mlm is established: uniformity (raw) is shown equal; "
+        "5 other headline metrics cannot be told."
+    )
+    assert len(summary.cannot_tell) == 5
+    summary = verdicts({}).summary()
+    assert summary.sentence == (
+        "No difference between hybrid and mlm is established: all 6 headline metrics cannot be told."
+    )
 
 
 def test_one_model_is_described_and_nothing_is_compared(make_results):
