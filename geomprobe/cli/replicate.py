@@ -161,9 +161,8 @@ def run_comparison(output: Output, plan: Recipe, name: str, out: Path, data: Pat
     models: list[str] = []
     if len(plan.seeds) == 1:
         models, groups = [path for (path,) in groups.values()], {}
-    options = GridOptions(
-        pool=comparison.get("pool"), task=comparison.get("task"), data=data, out=out / name, jobs=jobs
-    )
+    chosen: dict[str, Any] = {key: comparison.get(key) for key in ("pool", "task", "limit")}
+    options = GridOptions(**chosen, data=data, out=out / name, jobs=jobs)
     run = audit_models if name in plan.audits else compare_models
     try:
         run(output, models, groups, options, cells=out / "cells")

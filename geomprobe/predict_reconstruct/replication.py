@@ -45,9 +45,10 @@ class Recipe:
         What each arm sets beyond these. ``match_arm = NAME`` trains as long as that arm's run of the same seed;
         ``jepa_weight_of = NAME`` takes λ from where that run ended. Such an arm stands after the one it names.
     comparisons : dict of str to dict
-        ``groups`` (two arms) and, where wanted, ``task`` and ``pool`` of `geomprobe compare`.
+        ``groups`` (two arms) and, where wanted, ``task``, ``pool`` and ``limit`` of `geomprobe compare`.
     audits : dict of str to dict
-        ``groups`` and, where wanted, ``task`` of `geomprobe audit`: the first arm stands for the published MLM encoder.
+        ``groups`` and, where wanted, ``task`` and ``limit`` of `geomprobe audit`: the first arm stands for the
+        published MLM encoder.
     """
 
     seeds: list[int]
@@ -105,8 +106,8 @@ def _recipe(document: Mapping[str, Any]) -> Recipe:
             raise InputError(f"arm {name} names {absent[0]}, which must come before it.")
         known.append(name)
     folders = [*known, "training.csv", "training.svg", "summary.md", "cells"]
-    both = (("compare", ("groups", "task", "pool"), comparisons), ("audit", ("groups", "task"), audits))
-    for kind, takes, table in both:
+    common = ("groups", "task", "limit")
+    for kind, takes, table in (("compare", (*common, "pool"), comparisons), ("audit", common, audits)):
         for name, comparison in table.items():
             _check_comparison(f"{kind}.{name}", comparison, takes, known)
             if name in folders:
@@ -140,6 +141,9 @@ def _check_comparison(name: str, comparison: Any, takes: Sequence[str], arms: Se
         words = comparison.get(key, [])
         if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
             raise InputError(f"{name}: {key} is a list of names.")
+    limit = comparison.get("limit", 2)
+    if type(limit) is not int or limit < 2:
+        raise InputError(f"{name}: limit is a number of rows, 2 or more.")
 
 
 def needs(arm: Mapping[str, Any]) -> list[str]:

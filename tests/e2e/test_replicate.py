@@ -43,9 +43,11 @@ jepa_weight_of = "hybrid"
 [compare.seeds]
 groups = ["mlm", "hybrid"]
 task = ["rows.csv"]
+limit = 30
 [compare.balance]
 groups = ["hybrid", "fixed"]
 task = ["rows.csv"]
+limit = 30
 """
 
 
@@ -88,6 +90,7 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path, monkeypatch, seeds):
     assert (out / "training.svg").read_text().startswith("<svg ")
     assert json.loads(first.stdout)["comparisons"] == ["out/seeds", "out/balance"]  # one document, not one a part
     assert (out / "seeds" / "report.html").is_file()
+    assert json.loads((out / "balance" / "run.json").read_text())["limit"] == 30
     # what comparisons share is measured once
     assert len(list((out / "cells").glob("*/results.parquet"))) == len(runs)
 
@@ -125,6 +128,8 @@ def test_a_recipe_is_trained_and_compared_once(tmp_path, monkeypatch, seeds):
         ('[arms.a]\nmatch_arm = "b"\n[arms.b]', "which must come before"),
         ('[arms.a]\n[arms.b]\n[compare.x]\ngroups = ["a", "c"]', "two arms"),
         ('[arms.a]\n[arms.b]\n[compare.a]\ngroups = ["a", "b"]', "names two things"),
+        ('[arms.a]\n[arms.b]\n[compare.x]\ngroups = ["a", "b"]\nlimit = 1', "limit is a number of rows"),
+        ('[arms.a]\n[arms.b]\n[audit.x]\ngroups = ["a", "b"]\nlimit = true', "limit is a number of rows"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed(tmp_path, text, message):

@@ -264,8 +264,9 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
         )
         known = [f"{listed(equal)} {'are' if len(equal) > 1 else 'is'} shown equal{where}"] if equal else []
         if unclear:  # the list below the sentence names them
-            others = f"{'all ' * (len(unclear) == len(statements))}{len(unclear)} {'other ' * bool(known)}headline metrics"
-            known.append(f"{listed(unclear) if len(unclear) <= MOST_NAMED else others} cannot be told")
+            every, other = "all " * (len(unclear) == len(statements)), "other " * bool(known)
+            counted = f"{every}{len(unclear)} {other}headline metrics"
+            known.append(f"{listed(unclear) if len(unclear) <= MOST_NAMED else counted} cannot be told")
         mixed = [each.title for each in differs if each.judgement == "mixed"]
         known += (
             [f"{listed(mixed)} {'are' if len(mixed) > 1 else 'is'} higher in some cells and lower in others"]
