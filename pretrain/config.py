@@ -134,14 +134,27 @@ class PretrainConfig:
         return self.batch_rows * self.row_length
 
 
-def unread_settings(config: Mapping[str, Any]) -> set[str]:
-    """Settings of the JEPA part and its predictor that a run of this configuration does not read."""
+def unread_settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that a run of this configuration does not read, each with the setting that makes it so."""
     if config["objective"] == "mlm":
-        return {*OF_JEPA, *OF_PREDICTOR}
-    unread = {"ema_start", "ema_end"} if config["ema_half_life"] else set()
-    unread |= {"masks", "context_fraction", *OF_PREDICTOR} if config["structure"] == "student" else set()
-    unread |= {"balance", "jepa_weight"} if config["objective"] == "jepa" else set()
-    return unread | ({"jepa_weight"} if config["balance"] not in ("fixed", "ramp") else set())
+        return dict.fromkeys((*OF_JEPA, *OF_PREDICTOR), "objective=mlm")
+
+    def where(key: str, *unread: str) -> dict[str, str]:
+        return dict.fromkeys(unread, f"{key}={config[key]}")
+
+    found = where("ema_half_life", "ema_start", "ema_end") if config["ema_half_life"] else {}
+    if config["structure"] == "student":
+        found |= where("structure", "masks", "context_fraction", *OF_PREDICTOR)
+    elif config["masks"] == "paper":
+        found |= where("masks", "context_fraction")
+    elif config["span_length"]:
+        found |= where("span_length", "context_fraction")
+    if config["objective"] == "jepa":
+        found |= where("objective", "balance", "jepa_weight")
+        found |= where("structure", "mask_fraction") if config["structure"] == "context" else {}
+    elif config["balance"] not in ("fixed", "ramp"):
+        found |= where("balance", "jepa_weight")
+    return found
 
 
 def preset_names() -> list[str]:

@@ -70,7 +70,7 @@ def refuse_other_run(out: Path, config: PretrainConfig, resume: bool) -> None:
 def other_settings(out: Path, config: PretrainConfig) -> dict[str, Any]:
     """Settings of the run in ``out`` by which it is another run than that of ``config``."""
     before, now = EARLIER | read_run(out)["config"], asdict(config)
-    free = _FREE | unread_settings(now)
+    free = _FREE | unread_settings(now).keys()
     return {key: before[key] for key, value in now.items() if key not in free and before.get(key, value) != value}
 
 

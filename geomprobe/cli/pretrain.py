@@ -94,10 +94,11 @@ def train_encoder(
     from geomprobe.pretrain.loop import train
 
     config = load_config(preset, settings, replaced)
-    idle = {item.partition("=")[0].strip() for item in replaced} & unread_settings(asdict(config))
-    if idle and torchrun_place()[0] == 0:
-        reader = config.objective + ("" if config.objective == "mlm" else f" with structure={config.structure}")
-        output.warning(f"not read by {reader}, so without effect: {', '.join(sorted(idle))}")
+    if torchrun_place()[0] == 0:
+        unread = unread_settings(asdict(config))
+        for key in dict.fromkeys(item.partition("=")[0].strip() for item in replaced):
+            if key in unread:
+                output.warning(f"{key} has no effect with {unread[key]}")
     if settings.get("match_by") and not config.match:
         raise UsageError("--by says what to match, but no run to match is given.", "Give --match RUN, or leave it out.")
     trackers = Trackers(report_to, config.folder, asdict(config), resume, output.warning)

@@ -39,11 +39,13 @@ def documents(progress: Callable[[int, int], None] | None = None) -> Generator[s
 
     So the first part, where a limit of tokens takes no more, is in few manners of writing.
     """
+    from loky import cpu_count
+
     files = _sources(Path(sysconfig.get_paths()["purelib"]))
     seen: set[str] = set()  # by paragraph: packages repeat the same sentences in many docstrings
     # Under `spawn` the children would import the caller's main module, which an unguarded script breaks.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-    workers = max(1, min(8, os.cpu_count() or 1))
+    workers = min(8, cpu_count())
     # Syntax trees have no cycles to collect, and a collection would go through all that the parent had loaded.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), initializer=gc.disable)
     try:

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from figures import machine
+from loky import cpu_count
 
 SELF = Path(__file__).resolve()
 VOCABULARY = 30522
@@ -325,7 +326,7 @@ def fill_cache(args: argparse.Namespace) -> bool:
     """Compile the compiled cases, each in a process of its own; return whether all did."""
     cases = [case for case in args.cases if case.endswith("-compiled")]
     # Each would otherwise start as many compiling processes as there are cores; the cache's keys leave them out.
-    threads = max(2, 2 * (os.cpu_count() or 1) // max(1, len(cases)))
+    threads = max(2, 2 * cpu_count() // max(1, len(cases)))
     running = [
         subprocess.Popen(
             [*case_command(args, case), "--only-compile"],

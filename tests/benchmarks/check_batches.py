@@ -48,11 +48,13 @@ def milliseconds(source: BatchSource, device: torch.device) -> float:
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error" if isinstance(source, DeviceBatchSource) else "default")
     begun = clock()
-    for step in range(1, STEPS + 1):
-        source.batch(step, 0, device=device)
-    if gpu:
-        torch.cuda.set_sync_debug_mode("default")
-        torch.cuda.synchronize()
+    try:
+        for step in range(1, STEPS + 1):
+            source.batch(step, 0, device=device)
+    finally:
+        if gpu:
+            torch.cuda.set_sync_debug_mode("default")
+            torch.cuda.synchronize()
     return 1e3 * (clock() - begun) / STEPS
 
 

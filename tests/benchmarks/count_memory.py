@@ -1,6 +1,6 @@
 """Bytes of all tensors that a training step holds at once, counted without computing anything.
 
-    python tests/benchmarks/count_memory.py --preset paper --rows 512
+    python tests/benchmarks/count_memory.py --preset paper --rows 512 --accumulation 2
 
 runs forward, backward, clipping and the update of the target encoder on tensors without memory (FakeTensorMode of
 torch), uncompiled, in bfloat16 by autocast. A compiled step holds less: it keeps fewer intermediate results.

@@ -115,20 +115,29 @@ def test_options_are_refused_before_any_work(tmp_path, monkeypatch, options, mes
 
 
 @pytest.mark.parametrize(
-    ("objective", "overrides", "reader", "idle"),
+    ("objective", "overrides", "unread"),
     [
-        ("mlm", ["jepa_weight=0.3", "predictor_heads=2"], "mlm", "jepa_weight, predictor_heads"),
-        ("hybrid", ["predictor_hidden=64", "lr=0.002"], "hybrid with structure=student", "predictor_hidden"),
-        ("jepa", ["balance=learned"], "jepa with structure=student", "balance"),
-        ("hybrid", ["predictor_hidden=64", "structure=context"], "", ""),
-        ("hybrid", ["jepa_weight=0.3"], "", ""),
+        ("mlm", ["structure=context"], {"structure": "objective=mlm"}),
+        ("mlm", ["balance=learned", "lr=1e-3", "predictor_heads=2"],
+         {"balance": "objective=mlm", "predictor_heads": "objective=mlm"}),
+        ("hybrid", ["predictor_hidden=64", "lr=0.002"], {"predictor_hidden": "structure=student"}),
+        ("hybrid", ["predictor_hidden=64", "context_fraction=0.5", "structure=context"], {}),
+        ("hybrid", ["ema_start=0.9"], {"ema_start": "ema_half_life=0.02"}),
+        ("hybrid", ["ema_start=0.9", "ema_half_life=0"], {}),
+        ("hybrid", ["jepa_weight=0.3"], {}),
+        ("hybrid", ["jepa_weight=0.3", "balance=learned"], {"jepa_weight": "balance=learned"}),
+        ("hybrid", ["structure=context", "span_length=4", "context_fraction=0.5"],
+         {"context_fraction": "span_length=4"}),
+        ("hybrid", ["structure=context", "masks=paper", "context_fraction=0.5"], {"context_fraction": "masks=paper"}),
+        ("jepa", ["balance=learned", "mask_fraction=0.3"], {"balance": "objective=jepa"}),
+        ("jepa", ["structure=context", "mask_fraction=0.3"], {"mask_fraction": "structure=context"}),
     ],
-)
-def test_a_setting_without_effect_is_named(tmp_path, objective, overrides, reader, idle):
+)  # fmt: skip
+def test_a_setting_without_effect_is_named(tmp_path, objective, overrides, unread):
     sets = [word for override in overrides for word in ("--set", override)]
     command = ["pretrain", "--objective", objective, "--corpus", str(tmp_path / "none.txt"), *sets]
-    warnings = [line for line in CliRunner().invoke(app, command).stderr.splitlines() if "warning: " in line]
-    assert warnings == ([f"warning: not read by {reader}, so without effect: {idle}"] if idle else [])
+    warnings = [line for line in CliRunner().invoke(app, command).stderr.splitlines() if line.startswith("warning: ")]
+    assert warnings == [f"warning: {key} has no effect with {reason}" for key, reason in unread.items()]
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,9 @@ def summarise(facts: Facts) -> Summary:
     once the mean vector is removed, if that was measured. The robust difference that is largest in units of its margin
     leads; the next one follows. Where none is robust, the one that holds in most cells leads. A difference that
     disappears or reverses after centring is named in the same sentence. Without any difference the sentence says what
-    was shown equal and what cannot be told. Where models were compared with their architecture at random
-    initialisation, a second sentence says what training gave each of them: scores of tasks before geometry.
+    was shown equal and what cannot be told; of more than three of these, how many. Where models were compared with
+    their architecture at random initialisation, a second sentence says what training gave each of them: scores of
+    tasks before geometry.
 
     Of a series of checkpoints the sentence says which one is kept and why, and where the first headline number changes.
 
@@ -251,7 +252,7 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
     strong = strong or [each for each in told if not each.only_mean and each.beats_control][:1]
     vanished = [each for each in told if each.only_mean]
     equal = [each.title for each in statements if each.judgement == "equivalent"]
-    unclear = [each.title for each in statements if each.judgement == "unclear"]
+    unclear = [each.title for each in statements if _part(each) == "cannot_tell"]
     if strong:
         lead = listed([f"{each.says} ({_figure(each)})" for each in strong])
         sentence = f"{b} {lead}, compared with {a}"
@@ -263,10 +264,11 @@ def _lead(facts: Facts, statements: list[Statement], differs: list[Statement]):
             "" if all(each.share == 1 for each in statements if each.judgement == "equivalent") else " in most cells"
         )
         known = [f"{listed(equal)} {'are' if len(equal) > 1 else 'is'} shown equal{where}"] if equal else []
-        if unclear:  # the list below the sentence names them
+        if len(unclear) > MOST_NAMED:
             every, other = "all " * (len(unclear) == len(statements)), "other " * bool(known)
-            counted = f"{every}{len(unclear)} {other}headline metrics"
-            known.append(f"{listed(unclear) if len(unclear) <= MOST_NAMED else counted} cannot be told")
+            known.append(f"{every}{counted(len(unclear), f'{other}headline number')} cannot be told")
+        elif unclear:
+            known.append(f"{listed(unclear)} cannot be told")
         mixed = [each.title for each in differs if each.judgement == "mixed"]
         known += (
             [f"{listed(mixed)} {'are' if len(mixed) > 1 else 'is'} higher in some cells and lower in others"]

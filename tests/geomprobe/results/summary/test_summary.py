@@ -7,11 +7,13 @@ import json
 import pandas as pd
 import pytest
 
+from geomprobe.common.text import listed
 from geomprobe.results.summary.printed import LINES, WIDTH, as_html, as_latex, as_markdown, terminal
 from geomprobe.results.summary.words import ALONE
 
 SMALL = {"tasks": ("sst2", "mrpc"), "poolings": ("mean", "max"), "intervals": True}
 VERDICTS = {"higher": 0.5, "lower": -0.5, "no difference": 0.001, "no clear difference": 0.2}
+VERDICTS |= {"no valid interval, no verdict": 0.2}
 
 
 @pytest.fixture
@@ -81,18 +83,30 @@ def test_a_difference_of_the_mean_vector_is_said_to_be_one(verdicts):
     assert "its lower raw uniformity reverses once the mean vector is removed" in reversed_.sentence
 
 
-def test_without_a_difference_the_sentence_says_what_is_equal_and_what_cannot_be_told(verdicts):
-    summary = verdicts({("uniformity", "raw"): "no difference"}).summary()
+EQUAL = (("uniformity", "raw"), ("uniformity", "centred"), ("mean_cosine", "raw"))
+
+
+@pytest.mark.parametrize(
+    ("equal", "said"),
+    [
+        (0, "all 6 headline numbers cannot be told."),
+        (1, "uniformity (raw) is shown equal; 5 other headline numbers cannot be told."),
+        (2, "uniformity (raw) and uniformity (centred) are shown equal; 4 other headline numbers cannot be told."),
+        (3, "uniformity (raw), uniformity (centred) and mean cosine are shown equal; {} cannot be told."),
+    ],
+)
+def test_without_a_difference_the_sentence_says_what_is_equal_and_what_cannot_be_told(verdicts, equal, said):
+    summary = verdicts(dict.fromkeys(EQUAL[:equal], "no difference")).summary()
+    names = listed([each.title for each in summary.cannot_tell])
     assert summary.code == "no difference"
-    assert summary.sentence == (
-        "No difference between hybrid and mlm is established: uniformity (raw) is shown equal; "
-        "5 other headline metrics cannot be told."
-    )
-    assert len(summary.cannot_tell) == 5
-    summary = verdicts({}).summary()
-    assert summary.sentence == (
-        "No difference between hybrid and mlm is established: all 6 headline metrics cannot be told."
-    )
+    assert summary.sentence == f"No difference between hybrid and mlm is established: {said.format(names)}"
+    assert len(summary.cannot_tell) == 6 - equal
+
+
+def test_a_number_without_a_verdict_cannot_be_told_either(verdicts):
+    summary = verdicts({("uniformity", "raw"): "no valid interval, no verdict"}).summary()
+    assert "none" in named(summary.cannot_tell).values()
+    assert summary.sentence.endswith("all 6 headline numbers cannot be told.")
 
 
 def test_one_model_is_described_and_nothing_is_compared(make_results):
