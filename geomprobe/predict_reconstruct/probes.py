@@ -102,7 +102,8 @@ def predict(X: np.ndarray, y: np.ndarray, folds: Folds, scaling: str, max_iter: 
         int64 classes (logistic regression) or float64 scores (ridge regression).
     folds : sequence of (fitted rows, predicted rows)
     """
-    from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]
+    from loky import cpu_count
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
 
